@@ -1,0 +1,127 @@
+"""The resolved contract: frozen, typed, with every name bound. Strings end here.
+
+Messages, fields, enums and rpcs are protobuf descriptors (immutable and fully linked); what saga.yaml says about them
+stands beside them in the dataclasses below. Durations are seconds, as `_s` says.
+"""
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from typing import Literal
+
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+
+from sagagen.expression import MessageExpr
+from sagagen.python_names import PythonNames
+from sagagen.runtime.definition import Retry, StepKind, Transaction
+from sagagen.source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """An rpc that a service of the mesh implements."""
+
+    descriptor: MethodDescriptor
+    is_read: bool
+    """Marked `idempotency_level = NO_SIDE_EFFECTS`: it passes the barrier by."""
+    transaction: Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of the mesh: one process, one database, one handler file. May implement several proto services."""
+
+    name: str
+    port: int
+    """50051 for the first in saga.yaml, then counting up."""
+    implements: tuple[ServiceDescriptor, ...]
+    methods: tuple[Method, ...]
+    """In the order of `implements`, then of the proto."""
+    span: Span
+
+    def method(self, descriptor: MethodDescriptor) -> Method:
+        return next(method for method in self.methods if method.descriptor is descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a step or compensation: which method, with what request, how long and how often."""
+
+    service: Service
+    method: Method
+    request: MessageExpr
+    timeout_s: float
+    retry: Retry
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    name: str
+    kind: StepKind
+    action: Call
+    compensation: Call | None
+    """None for reads, `compensate: none`, the pivot and retriable steps."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """When and with what the HTTP request that started the saga is answered."""
+
+    after: str
+    """A step's name, `completion` or `acceptance`."""
+    status: int
+    wait_s: float
+    body: MessageExpr | None
+    """Builds the trigger's response message; None answers its default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saga:
+    name: str
+    version: int
+    trigger: MethodDescriptor
+    key: Literal["required", "optional"]
+    on_concurrent: Literal["conflict", "wait"]
+    retention_s: float
+    deadline_s: float
+    respond: Respond
+    steps: tuple[Step, ...]
+    digest: str
+    """Hex SHA-256 over everything that decides how a saga runs; comments, order of keys and white space change nothing."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One HTTP binding of an rpc (google.api.http, additional bindings apart)."""
+
+    verb: Literal["GET", "PUT", "POST", "DELETE", "PATCH"]
+    template: str
+    """As in the proto, for example `/orders/{order_id}`."""
+    body: str
+    """`*`, a field's name, or empty."""
+    response_body: str
+    """A field's name, or empty for the whole message."""
+    method: MethodDescriptor
+    target: Service | Saga
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The whole contract of a project."""
+
+    project: str
+    sources: tuple[str, ...]
+    """The contract's own files, relative to the project root, sorted; saga.yaml last."""
+    descriptors: bytes
+    """Serialized FileDescriptorSet: own files and imports, in dependency order, without source info."""
+    files: tuple[FileDescriptor, ...]
+    """The contract's own proto files, sorted by path."""
+    docs: MappingOf[str, str]
+    """Full name (`shop.order.v1.Order.status`) -> its leading comment, dedented."""
+    names: PythonNames
+    services: tuple[Service, ...]
+    sagas: tuple[Saga, ...]
+    routes: tuple[Route, ...]

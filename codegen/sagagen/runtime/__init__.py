@@ -1,0 +1,1 @@
+"""What generated code and handlers import. Nothing in here knows the generator."""

@@ -1,0 +1,22 @@
+"""Time as an argument: production reads the machine's clocks, tests choose."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def wall_ms(self) -> int:
+        """Milliseconds since the Unix epoch; may jump."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds from an arbitrary start; never goes back. Within a process, durations are measured with this one."""
+        ...
+
+
+class SystemClock:
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()

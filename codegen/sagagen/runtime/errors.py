@@ -1,0 +1,140 @@
+"""Errors, each with another reaction, and their form on the wire (google.rpc.Status with details)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpclib.const import Status as Code
+
+DOMAIN = "sagagen"
+"""ErrorInfo.domain of the runtime's own refusals; retry rules never apply to them (semantics of the barrier)."""
+
+
+class Declined(Exception):
+    """A business "no" of a handler: not retried, recorded by the barrier, and the saga turns back.
+
+    `reason` is an UPPER_SNAKE token that other programs may rely on; `message` is for people.
+    """
+
+    def __init__(self, reason: str, message: str = "") -> None:
+        if not reason or not reason.replace("_", "").isalnum() or reason != reason.upper():
+            raise ValueError(f"a reason is an UPPER_SNAKE token, for example OUT_OF_STOCK, not {reason!r}")
+        super().__init__(f"{reason}: {message}" if message else reason)
+        self.reason = reason
+        self.message = message
+
+
+class ExpressionError(Exception):
+    """A value of the contract can't be computed: overflow, division by zero, an index out of range, a failed conversion."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One rule that a request breaks: google.rpc.BadRequest's terms."""
+
+    field: str
+    """Path, for example `items[0].quantity`."""
+    description: str
+    rule: str = ""
+    """protovalidate's rule id, for example `int32.gt`."""
+
+
+class RpcError(Exception):
+    """A call that did not succeed, as gRPC tells it; what a transport raises and a service host answers."""
+
+    def __init__(
+        self,
+        code: Code,
+        message: str = "",
+        *,
+        reason: str = "",
+        domain: str = "",
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+        violations: Iterable[FieldViolation] = (),
+    ) -> None:
+        super().__init__(f"{code.name}: {reason}: {message}" if reason else f"{code.name}: {message}")
+        self.code = code
+        self.message = message
+        self.reason = reason
+        self.domain = domain
+        self.metadata = dict(metadata or {})
+        self.retry_after_s = retry_after_s
+        self.violations = tuple(violations)
+
+    @property
+    def is_refusal(self) -> bool:
+        """The service recorded a business refusal (Declined): proof that nothing happened and nothing will."""
+        return self.metadata.get(OUTCOME_KEY) == REFUSED
+
+    @property
+    def is_ours(self) -> bool:
+        """The runtime's own answer (EXPIRED, OTHER_RUN, FORGOTTEN, ...), not the handler's."""
+        return self.domain == DOMAIN
+
+    def to_status(self) -> status_pb2.Status:
+        """As google.rpc.Status, for `grpc-status-details-bin`."""
+        status = status_pb2.Status(code=self.code.value, message=self.message)
+        if self.reason:
+            _pack(
+                status,
+                error_details_pb2.ErrorInfo(reason=self.reason, domain=self.domain, metadata=self.metadata),
+            )
+        if self.retry_after_s is not None:
+            delay = duration_pb2.Duration()
+            delay.FromNanoseconds(int(self.retry_after_s * 1e9))
+            _pack(status, error_details_pb2.RetryInfo(retry_delay=delay))
+        if self.violations:
+            bad = error_details_pb2.BadRequest()
+            for violation in self.violations:
+                bad.field_violations.add(
+                    field=violation.field, description=violation.description, reason=violation.rule
+                )
+            _pack(status, bad)
+        return status
+
+    @classmethod
+    def from_status(cls, code: Code, message: str, details: bytes | None) -> "RpcError":
+        """From what came over the wire; details that can't be read are left out, since any proxy may have sent them."""
+        status = status_pb2.Status()
+        info, retry, bad = (
+            error_details_pb2.ErrorInfo(),
+            error_details_pb2.RetryInfo(),
+            error_details_pb2.BadRequest(),
+        )
+        try:
+            status.ParseFromString(details or b"")
+            for detail in status.details:
+                for target in (info, retry, bad):
+                    if detail.Is(target.DESCRIPTOR):
+                        detail.Unpack(target)
+        except Exception:  # noqa: BLE001 - protobuf's DecodeError has no public base; the code alone still counts
+            return cls(code, message)
+        has_retry = any(detail.Is(retry.DESCRIPTOR) for detail in status.details)
+        return cls(
+            code,
+            message,
+            reason=info.reason,
+            domain=info.domain,
+            metadata=dict(info.metadata),
+            retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if has_retry else None,
+            violations=(FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations),
+        )
+
+
+OUTCOME_KEY = "sagagen-outcome"
+"""Key in ErrorInfo.metadata that says what the barrier recorded."""
+REFUSED = "REFUSED"
+
+
+def refused(reason: str, message: str, *, domain: str) -> RpcError:
+    """The wire form of a Declined that the barrier recorded."""
+    return RpcError(
+        Code.FAILED_PRECONDITION, message, reason=reason, domain=domain, metadata={OUTCOME_KEY: REFUSED}
+    )
+
+
+def _pack(status: status_pb2.Status, detail: "error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest") -> None:
+    packed: any_pb2.Any = status.details.add()
+    packed.Pack(detail)

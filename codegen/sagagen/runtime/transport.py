@@ -1,0 +1,30 @@
+"""How an encoded request reaches a service, whatever lies between: the same for gRPC and for the in-memory transport."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""gRPC's default limit, of a request and of a response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A successful answer: the encoded response and the trailing metadata."""
+
+    response: bytes
+    trailers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Transport(Protocol):
+    """A client's way to one service."""
+
+    async def call(
+        self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+    ) -> Reply:
+        """Call the rpc `path` and wait for its answer, at most `timeout_s` seconds (sent as grpc-timeout).
+
+        Raises RpcError with the service's status, or with UNAVAILABLE or DEADLINE_EXCEEDED when no answer came, in
+        which case the call may still have happened. Cancelling cancels the call at the service too.
+        """
+        ...

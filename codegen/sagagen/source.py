@@ -1,0 +1,67 @@
+"""Where things stand in the user's files: places, and YAML values that know theirs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A place in a file: path relative to the project root (forward slashes), line and column from 1."""
+
+    path: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A YAML scalar: its text after YAML's own unquoting and folding, and where each character of it came from."""
+
+    span: Span
+    text: str
+    tag: Literal["str", "int", "float", "bool", "null"]
+    is_quoted: bool
+    """Quoted or a block scalar: then the tag is always `str`."""
+    offsets: tuple[Span, ...]
+    """Place of each character of `text`, plus one entry for its end."""
+
+    def at(self, offset: int) -> Span:
+        """The place in the file of the character at `offset` of `text` (the end, if beyond it)."""
+        return self.offsets[min(offset, len(self.offsets) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One `key: value` of a mapping."""
+
+    key: Scalar
+    value: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A YAML mapping, in the order of the file. Keys are unique: a repeated key is reported when reading."""
+
+    span: Span
+    entries: tuple[Entry, ...]
+
+    def get(self, key: str) -> "Node | None":
+        return next((entry.value for entry in self.entries if entry.key.text == key), None)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A YAML sequence."""
+
+    span: Span
+    items: tuple["Node", ...]
+
+
+Node: TypeAlias = Scalar | Mapping | Sequence
