@@ -1,0 +1,42 @@
+"""The `sagagen` command. Each subcommand is a module of its own, loaded when it is called."""
+
+import importlib
+import importlib.util
+from typing import cast
+
+import click
+
+import sagagen
+
+_COMMANDS = {
+    "check": "Report every mistake in the contract.",
+    "generate": "Emit the mesh from the contract.",
+    "up": "Run the mesh on this machine.",
+}
+_NEEDS_CODEGEN = {"check", "generate"}
+
+
+class _Commands(click.Group):
+    """Loads a subcommand's module only when it is used: `sagagen up` never imports the generator."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        if cmd_name in _NEEDS_CODEGEN and importlib.util.find_spec("betterproto2_compiler") is None:
+            raise click.UsageError(
+                f"`sagagen {cmd_name}` needs the generator: pip install 'sagagen[codegen]'", ctx
+            )
+        return cast(click.Command, getattr(importlib.import_module(f"sagagen.cli.{cmd_name}"), cmd_name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(sagagen.__version__, prog_name="sagagen")
+def main() -> None:
+    """From protos and a saga.yaml to a mesh that ends everywhere, or is undone everywhere."""

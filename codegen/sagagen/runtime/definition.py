@@ -72,7 +72,7 @@ class Service:
     name: str
     port: int
     handlers: str
-    """Where the handler class is: `handlers.order:Order`. Imported when the service starts, not before."""
+    """Where the handler class is: `handlers.order:OrderService`. Imported when the service starts, not before."""
     schema: str
     """The service's DDL, relative to the project root: `handlers/order.sql`."""
     methods: tuple[Method[Any, Any], ...]

@@ -1,0 +1,43 @@
+# make up, make mesh, make test, make check: each makes the environment it needs first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: up mesh test check format clean
+
+up: .venv/run.stamp
+	@exec $(BIN)/sagagen up
+
+mesh: .venv/run.stamp
+	@exec $(BIN)/sagagen up --mesh
+
+test: .venv/dev.stamp
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	PYTHONPATH=. $(BIN)/lint-imports
+	$(BIN)/sagagen check
+	$(BIN)/sagagen generate --check
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv var dist .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("sagagen needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+
+.venv/run.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing sagagen into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codegen]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing sagagen and its development tools into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codegen,dev]'
+	@touch $@ .venv/run.stamp

@@ -1,0 +1,174 @@
+"""`sagagen up`: run the mesh on this machine, in one process or in one for each service."""
+
+import asyncio
+import errno
+import json
+import os
+import signal
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sagagen.runtime.edge.server import PortTaken
+from sagagen.runtime.example import example
+from sagagen.runtime.lock import LogLocked
+from sagagen.runtime.logs import configure_logs
+from sagagen.runtime.process import embedded, gateway_alone, service_alone
+from sagagen.runtime.project import Project, ProjectError
+from sagagen.runtime.schema import Schema
+from sagagen.runtime.settings import ADMIN_PORT, Address, Settings, SettingsError
+from sagagen.runtime.supervisor import Child, ChildFailed, ChildSpec, Lifeline, supervise
+from sagagen.workspace.project import find_root
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # Windows
+    from asyncio import new_event_loop
+
+
+@click.command()
+@click.option("--mesh", "as_mesh", is_flag=True, help="One process for each service, over gRPC.")
+@click.option("--only", metavar="NAME", help="Only this process: `gateway`, or a service's name.")
+@click.option(
+    "--project",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+)
+def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
+    """Run the mesh on this machine until Ctrl-C.
+
+    Without an option everything runs in this one process: no Docker, no Redis. Data is kept in ./var.
+    """
+    if as_mesh and only:
+        raise click.UsageError("--mesh starts every process, --only one: choose")
+    lifeline = Lifeline.from_environment()
+    try:
+        project = Project.load(find_root(directory))
+        settings = Settings.read(os.environ, project.root)
+        configure_logs(settings.log_format, only or "sagagen")
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if as_mesh:
+            _run(_mesh(project, settings))
+        else:
+            _run(_one_process(project, settings, only, lifeline))
+    except* (ProjectError, SettingsError, PortTaken, LogLocked, ChildFailed) as group:
+        raise click.ClickException("\n".join(_messages(group))) from None
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main)
+
+
+def _messages(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    return [
+        line
+        for error in group.exceptions
+        for line in (_messages(error) if isinstance(error, BaseExceptionGroup) else [str(error)])
+    ]
+
+
+async def _one_process(project: Project, settings: Settings, only: str | None, lifeline: Lifeline) -> None:
+    stop = _stop_on_signals()
+    async with _process(project, settings, only):
+        lifeline.on_parent_gone(stop)
+        lifeline.tell_ready()
+        if not lifeline.is_attached:
+            _announce(project, settings, only)
+        await stop.wait()
+        if not lifeline.is_attached:
+            click.echo("\nstopping: what is under way finishes, or is taken up again at the next start", err=True)
+    lifeline.close()
+
+
+def _process(
+    project: Project, settings: Settings, only: str | None
+) -> AbstractAsyncContextManager[None]:
+    if only is None:
+        return embedded(project, settings)
+    if only == "gateway":
+        return gateway_alone(project, settings)
+    return service_alone(project, settings, only)
+
+
+async def _mesh(project: Project, settings: Settings) -> None:
+    stop, ready = _stop_on_signals(), asyncio.Event()
+    gateway = Child(ChildSpec("gateway", settings.environment), project.root)
+    services = [
+        Child(ChildSpec(service.name, _service_environment(project, settings, position)), project.root)
+        for position, service in enumerate(project.mesh.services)
+    ]
+    async with asyncio.TaskGroup() as group:
+        announcing = group.create_task(_announce_when(ready, project, settings))
+        try:
+            await supervise(services, gateway, stop=stop, ready=ready, grace_s=settings.grace_s)
+        finally:
+            announcing.cancel()
+
+
+def _service_environment(project: Project, settings: Settings, position: int) -> dict[str, str]:
+    """A child listens where the gateway will look for it; its admin port counts up from the gateway's."""
+    admin = settings.gateway_admin
+    return {
+        **settings.environment,
+        "SAGAGEN_GRPC_ADDR": str(settings.service_reached(project.mesh.services[position])),
+        "SAGAGEN_ADMIN_ADDR": str(Address(admin.host, admin.port + 1 + position)),
+    }
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+async def _announce_when(ready: asyncio.Event, project: Project, settings: Settings) -> None:
+    await ready.wait()
+    _announce(project, settings, None)
+
+
+def _announce(project: Project, settings: Settings, only: str | None) -> None:
+    """Say what runs and what to try next."""
+    if only not in (None, "gateway"):
+        click.echo(f"{project.mesh.project}: {only} runs on {settings.service_listens(project.service(only))}")
+        return
+    url = f"http://{_shown(settings.http)}"
+    click.echo(f"\n{project.mesh.project} runs on {url}   (Ctrl-C stops it, data stays in {settings.data_dir})\n")
+    for route in project.mesh.routes:
+        what = f"starts saga {route.target}" if route.starts_saga else f"asks {route.target}"
+        click.echo(f"  {route.verb:6} {route.template:36} {what}")
+    click.echo(f"  {'GET':6} {'/sagas/{id}':36} shows how a saga stands\n")
+    if command := _first_command(project, url):
+        click.echo(f"Try:\n\n{command}\n")
+
+
+def _first_command(project: Project, url: str) -> str:
+    """A curl line that starts the first saga, with the contract's own example values."""
+    schema = Schema(project.mesh.descriptors.read_bytes())
+    for route in project.mesh.routes:
+        if route.starts_saga and route.body == "*" and "{" not in route.template:
+            body = json.dumps(example(schema, schema.descriptor(route.method.request_name)))
+            return (
+                f"  curl -X {route.verb} {url}{route.template} -H 'Content-Type: application/json' "
+                f"-H 'X-Idempotency-Key: first-try' \\\n    -d '{body}'"
+            )
+    return ""
+
+
+def _shown(address: Address) -> str:
+    loopback = address.host in ("127.0.0.1", "0.0.0.0", "::1")  # noqa: S104 - shown, not bound
+    return f"localhost:{address.port}" if loopback else str(address)

@@ -1,0 +1,101 @@
+"""What runs in one process: the whole mesh (embedded), the gateway with the engine, or one service.
+
+Each is an async context manager that yields when it is ready. Leaving it stops in the opposite order of starting: first
+no new requests, then the sagas under way, then the services.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from sagagen.runtime.admin import admin_app
+from sagagen.runtime.edge.gateway import Gateway
+from sagagen.runtime.edge.server import serve_http
+from sagagen.runtime.engine import Engine
+from sagagen.runtime.grpc_client import GrpcTransport
+from sagagen.runtime.grpc_server import serve_grpc
+from sagagen.runtime.log import SagaLog
+from sagagen.runtime.memory_transport import MemoryTransport
+from sagagen.runtime.project import Project
+from sagagen.runtime.schema import Schema
+from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.settings import Settings
+from sagagen.runtime.transport import Transport
+
+LOG_FILE = "saga-log.db"
+
+
+@asynccontextmanager
+async def embedded(project: Project, settings: Settings) -> AsyncIterator[None]:
+    """Gateway, engine and all services in this process, over the in-memory transport."""
+    schema = Schema(project.mesh.descriptors.read_bytes())
+    async with AsyncExitStack() as stack:
+        transports = {
+            service.name: MemoryTransport(
+                await stack.enter_async_context(_host(project, settings, service.name, schema))
+            )
+            for service in project.mesh.services
+        }
+        await stack.enter_async_context(_gateway(project, settings, transports))
+        yield
+
+
+@asynccontextmanager
+async def gateway_alone(project: Project, settings: Settings) -> AsyncIterator[None]:
+    """Gateway and engine, with services reached over gRPC."""
+    async with AsyncExitStack() as stack:
+        transports: dict[str, Transport] = {}
+        for service in project.mesh.services:
+            address = settings.service_reached(service)
+            transports[service.name] = await stack.enter_async_context(
+                GrpcTransport(address.host, address.port)
+            )
+        await stack.enter_async_context(_gateway(project, settings, transports))
+        yield
+
+
+@asynccontextmanager
+async def service_alone(project: Project, settings: Settings, name: str) -> AsyncIterator[None]:
+    """One service, served over gRPC."""
+    service = project.service(name)
+    schema = Schema(project.mesh.descriptors.read_bytes())
+    listens = settings.service_listens(service)
+    admin = settings.service_admin(project.mesh, service)
+    async with (
+        _host(project, settings, name, schema) as host,
+        serve_grpc(host, listens.host, listens.port, schema),
+        serve_http(admin_app(lambda: True), admin.host, admin.port),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def _host(
+    project: Project, settings: Settings, name: str, schema: Schema
+) -> AsyncIterator[ServiceHost]:
+    service = project.service(name)
+    async with ServiceHost.open(
+        service,
+        project.handlers(service),
+        project=project.mesh.project,
+        schema=schema,
+        data_dir=settings.data_dir,
+        root=project.root,
+    ) as host:
+        yield host
+
+
+@asynccontextmanager
+async def _gateway(
+    project: Project, settings: Settings, transports: Mapping[str, Transport]
+) -> AsyncIterator[Gateway]:
+    gateway = project.gateway()
+    admin = settings.gateway_admin
+    async with (
+        SagaLog.open(settings.data_dir / LOG_FILE) as log,
+        Engine(
+            sagas=project.mesh.sagas, log=log, transports=transports, responder=gateway.responder
+        ) as engine,
+        serve_http(admin_app(lambda: not engine.is_draining), admin.host, admin.port),
+        serve_http(gateway.application(engine, transports), settings.http.host, settings.http.port),
+    ):
+        yield gateway

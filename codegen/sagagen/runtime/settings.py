@@ -1,0 +1,84 @@
+"""What the environment decides: where data lies and where each process listens. Names are the ones that stay."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sagagen.runtime.definition import Mesh, Service
+
+HTTP_PORT = 8080
+ADMIN_PORT = 8081
+"""Of the gateway; the services of a local mesh count up from the next one, in contract order."""
+LOOPBACK = "127.0.0.1"
+
+
+class SettingsError(Exception):
+    """An environment variable that can't be used; the message names it, its value and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str, variable: str) -> "Address":
+        """`host:port`, `[::1]:port`, or `:port` for all interfaces. Raises SettingsError naming the variable."""
+        host, separator, port = text.rpartition(":")
+        if not separator or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
+            raise SettingsError(f'{variable}="{text}" is no address; write host:port, for example 127.0.0.1:8080')
+        return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - what an empty host means to every server
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The environment of one process, read once at its start."""
+
+    data_dir: Path
+    http: Address
+    log_format: Literal["auto", "json", "console"]
+    grace_s: float
+    """Time in seconds between SIGTERM and the end of the process, at most."""
+    environment: Mapping[str, str]
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], root: Path) -> "Settings":
+        """Raises SettingsError for a value that can't be used."""
+        log_format = environment.get("SAGAGEN_LOG_FORMAT", "auto")
+        if log_format not in ("auto", "json", "console"):
+            raise SettingsError(f'SAGAGEN_LOG_FORMAT="{log_format}" is unknown; use json, console or auto')
+        return cls(
+            data_dir=root / environment.get("SAGAGEN_DATA_DIR", "var"),
+            http=_address(environment, "SAGAGEN_HTTP_ADDR", Address(LOOPBACK, HTTP_PORT)),
+            log_format=log_format,
+            grace_s=10.0,
+            environment=environment,
+        )
+
+    @property
+    def gateway_admin(self) -> Address:
+        return _address(self.environment, "SAGAGEN_ADMIN_ADDR", Address(LOOPBACK, ADMIN_PORT))
+
+    def service_admin(self, mesh: Mesh, service: Service) -> Address:
+        position = mesh.services.index(service)
+        return _address(self.environment, "SAGAGEN_ADMIN_ADDR", Address(LOOPBACK, ADMIN_PORT + 1 + position))
+
+    def service_listens(self, service: Service) -> Address:
+        """Where the service's own process binds."""
+        return _address(self.environment, "SAGAGEN_GRPC_ADDR", Address(LOOPBACK, service.port))
+
+    def service_reached(self, service: Service) -> Address:
+        """Where the gateway finds it."""
+        variable = f"SAGAGEN_{service.name.upper()}_ADDR"
+        return _address(self.environment, variable, Address(LOOPBACK, service.port))
+
+
+def _address(environment: Mapping[str, str], variable: str, default: Address) -> Address:
+    text = environment.get(variable, "")
+    return Address.parse(text, variable) if text else default
