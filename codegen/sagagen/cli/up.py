@@ -1,7 +1,6 @@
 """`sagagen up`: run the mesh on this machine, in one process or in one for each service."""
 
 import asyncio
-import errno
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from sagagen.runtime.logs import configure_logs
 from sagagen.runtime.process import embedded, gateway_alone, service_alone
 from sagagen.runtime.project import Project, ProjectError
 from sagagen.runtime.schema import Schema
-from sagagen.runtime.settings import ADMIN_PORT, Address, Settings, SettingsError
+from sagagen.runtime.settings import Address, Settings, SettingsError
 from sagagen.runtime.supervisor import Child, ChildFailed, ChildSpec, Lifeline, supervise
 from sagagen.workspace.project import find_root
 
@@ -81,13 +80,13 @@ async def _one_process(project: Project, settings: Settings, only: str | None, l
             _announce(project, settings, only)
         await stop.wait()
         if not lifeline.is_attached:
-            click.echo("\nstopping: what is under way finishes, or is taken up again at the next start", err=True)
+            click.echo(
+                "\nstopping: what is under way finishes, or is taken up again at the next start", err=True
+            )
     lifeline.close()
 
 
-def _process(
-    project: Project, settings: Settings, only: str | None
-) -> AbstractAsyncContextManager[None]:
+def _process(project: Project, settings: Settings, only: str | None) -> AbstractAsyncContextManager[None]:
     if only is None:
         return embedded(project, settings)
     if only == "gateway":
@@ -144,10 +143,14 @@ async def _announce_when(ready: asyncio.Event, project: Project, settings: Setti
 def _announce(project: Project, settings: Settings, only: str | None) -> None:
     """Say what runs and what to try next."""
     if only not in (None, "gateway"):
-        click.echo(f"{project.mesh.project}: {only} runs on {settings.service_listens(project.service(only))}")
+        click.echo(
+            f"{project.mesh.project}: {only} runs on {settings.service_listens(project.service(only))}"
+        )
         return
     url = f"http://{_shown(settings.http)}"
-    click.echo(f"\n{project.mesh.project} runs on {url}   (Ctrl-C stops it, data stays in {settings.data_dir})\n")
+    click.echo(
+        f"\n{project.mesh.project} runs on {url}   (Ctrl-C stops it, data stays in {settings.data_dir})\n"
+    )
     for route in project.mesh.routes:
         what = f"starts saga {route.target}" if route.starts_saga else f"asks {route.target}"
         click.echo(f"  {route.verb:6} {route.template:36} {what}")
@@ -170,5 +173,5 @@ def _first_command(project: Project, url: str) -> str:
 
 
 def _shown(address: Address) -> str:
-    loopback = address.host in ("127.0.0.1", "0.0.0.0", "::1")  # noqa: S104 - shown, not bound
+    loopback = address.host in ("127.0.0.1", "0.0.0.0", "::1")
     return f"localhost:{address.port}" if loopback else str(address)

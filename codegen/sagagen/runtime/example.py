@@ -12,7 +12,7 @@ _DEEPEST = 4
 
 
 def example(schema: Schema, message: Descriptor, depth: int = 0) -> dict[str, Any]:
-    """A ProtoJSON object with every required-looking field of `message`: presence-less fields, first element of lists."""
+    """A ProtoJSON object of `message`: its fields without presence and its messages, one element in each list."""
     if depth > _DEEPEST:
         return {}
     return {
@@ -25,25 +25,32 @@ def example(schema: Schema, message: Descriptor, depth: int = 0) -> dict[str, An
 def _field_example(schema: Schema, field: FieldDescriptor, depth: int) -> Any:
     if field.message_type and field.message_type.GetOptions().map_entry:
         return {}
-    value = (
-        example(schema, field.message_type, depth + 1) if field.message_type else _scalar(schema, field)
-    )
+    value = example(schema, field.message_type, depth + 1) if field.message_type else _scalar(schema, field)
     return [value] if field.is_repeated else value
 
 
 def _scalar(schema: Schema, field: FieldDescriptor) -> Any:
     rules = _rules(schema, field)
-    if rules is not None and (kind := rules.WhichOneof("type")) and kind not in ("repeated", "map", "enum", "any"):
+    if (
+        rules is not None
+        and (kind := rules.WhichOneof("type"))
+        and kind not in ("repeated", "map", "enum", "any")
+    ):
         examples = getattr(getattr(rules, kind), "example", ())
         if len(examples):
             return examples[0]
     if field.enum_type:
         return field.enum_type.values[-1].name
-    return {FieldDescriptor.CPPTYPE_STRING: field.name, FieldDescriptor.CPPTYPE_BOOL: True}.get(field.cpp_type, 1)
+    return {FieldDescriptor.CPPTYPE_STRING: field.name, FieldDescriptor.CPPTYPE_BOOL: True}.get(
+        field.cpp_type, 1
+    )
 
 
 def _rules(schema: Schema, field: FieldDescriptor) -> Any:
-    """The field's `buf.validate` rules; None where there are none. Options are parsed again with the contract's own pool, which knows the extension."""
+    """The field's `buf.validate` rules; None where there are none.
+
+    Options are parsed again with the contract's own pool, which knows the extension.
+    """
     try:
         extension = schema.pool.FindExtensionByName("buf.validate.field")
         options_type = message_factory.GetMessageClass(schema.descriptor("google.protobuf.FieldOptions"))

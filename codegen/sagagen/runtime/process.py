@@ -1,7 +1,7 @@
 """What runs in one process: the whole mesh (embedded), the gateway with the engine, or one service.
 
-Each is an async context manager that yields when it is ready. Leaving it stops in the opposite order of starting: first
-no new requests, then the sagas under way, then the services.
+Each is an async context manager that yields when it is ready. Leaving it stops in the opposite order of starting:
+first no new requests, then the sagas under way, then the services.
 """
 
 from collections.abc import AsyncIterator, Mapping

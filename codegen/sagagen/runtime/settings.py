@@ -32,8 +32,10 @@ class Address:
         """`host:port`, `[::1]:port`, or `:port` for all interfaces. Raises SettingsError naming the variable."""
         host, separator, port = text.rpartition(":")
         if not separator or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
-            raise SettingsError(f'{variable}="{text}" is no address; write host:port, for example 127.0.0.1:8080')
-        return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - what an empty host means to every server
+            raise SettingsError(
+                f'{variable}="{text}" is no address; write host:port, for example 127.0.0.1:8080'
+            )
+        return cls(host.strip("[]") or "0.0.0.0", int(port))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,155 @@
+"""A mesh as real processes, for tests: started as a user would start it, killed as an operator would not."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+
+REPOSITORY = Path(__file__).parents[2]
+START_WITHIN_S = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on just now."""
+    with_sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in with_sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in with_sockets]
+    finally:
+        for each in with_sockets:
+            each.close()
+
+
+class Stack:
+    """One project's processes with a data folder and ports of their own."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        root: Path = REPOSITORY,
+        services: Sequence[str] = ("order", "inventory", "payment"),
+    ) -> None:
+        self.root = root
+        self.data_dir = data_dir
+        self.services = services
+        http, admin, *rest = free_ports(2 + 2 * len(services))
+        self.url = f"http://127.0.0.1:{http}"
+        self._http, self._admin = http, admin
+        self._grpc = dict(zip(services, rest[: len(services)], strict=True))
+        self._service_admin = dict(zip(services, rest[len(services) :], strict=True))
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.log_path = data_dir / "processes.log"
+
+    # -- starting and stopping ------------------------------------------------------------------------------------
+
+    def start(self, *names: str) -> None:
+        """Start processes and wait until they are ready: `up` (embedded), `mesh`, `gateway`, or a service's name."""
+        for name in names:
+            self.processes[name] = self._spawn(name)
+        for name in names:
+            self._await_ready(name)
+
+    def start_each(self) -> None:
+        """Gateway and services, each as a process of its own, as a compose stack runs them."""
+        self.start(*self.services, "gateway")
+
+    def kill(self, *names: str) -> None:
+        """kill -9."""
+        for name in names:
+            self.processes[name].kill()
+        for name in names:
+            self.processes.pop(name).wait(timeout=10)
+
+    def terminate(self, name: str, number: int = signal.SIGTERM) -> tuple[int, float]:
+        """Ask a process to end. Returns its exit code and how long that took, in seconds."""
+        process = self.processes.pop(name)
+        begun = time.monotonic()
+        process.send_signal(number)
+        return process.wait(timeout=30), time.monotonic() - begun
+
+    def close(self) -> None:
+        for name in list(self.processes):
+            process = self.processes.pop(name)
+            process.terminate()
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def environment(self, name: str) -> dict[str, str]:
+        addresses = {f"SAGAGEN_{s.upper()}_ADDR": f"127.0.0.1:{port}" for s, port in self._grpc.items()}
+        own = {"SAGAGEN_GRPC_ADDR": f"127.0.0.1:{self._grpc[name]}"} if name in self._grpc else {}
+        return {
+            **os.environ,
+            "SAGAGEN_DATA_DIR": str(self.data_dir),
+            "SAGAGEN_HTTP_ADDR": f"127.0.0.1:{self._http}",
+            "SAGAGEN_ADMIN_ADDR": f"127.0.0.1:{self._service_admin.get(name, self._admin)}",
+            "SAGAGEN_LOG_FORMAT": "json",
+            **addresses,
+            **own,
+        }
+
+    def command(self, name: str) -> list[str]:
+        options = {"up": [], "mesh": ["--mesh"]}.get(name, ["--only", name])
+        return [sys.executable, "-m", "sagagen", "up", "--project", str(self.root), *options]
+
+    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                self.command(name), env=self.environment(name), stdout=log, stderr=log, cwd=self.data_dir
+            )
+
+    def _await_ready(self, name: str) -> None:
+        port = self._service_admin.get(name, self._http)
+        deadline = time.monotonic() + START_WITHIN_S
+        while time.monotonic() < deadline:
+            if self.processes[name].poll() is not None:
+                break
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError(f"{name} is not ready; its log:\n{self.log_path.read_text()[-4000:]}")
+
+    # -- looking into the services' databases ----------------------------------------------------------------------
+
+    def rows(self, database: str, query: str) -> list[sqlite3.Row]:
+        with closing(sqlite3.connect(self.data_dir / f"{database}.db", timeout=10)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(query).fetchall()
+
+    @contextmanager
+    def holding_writes(self, service: str) -> Iterator[None]:
+        """Hold the write lock of a service's database, so that its sagas stop where they are."""
+        with closing(
+            sqlite3.connect(self.data_dir / f"{service}.db", timeout=10, isolation_level=None)
+        ) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                connection.execute("ROLLBACK")
+
+
+def order_body(price: float = 50.0, *, quantity: int = 1, product: str = "prod_1") -> dict[str, object]:
+    return {
+        "customer_id": "cust_123",
+        "items": [{"product_id": product, "quantity": quantity, "price": price}],
+    }
+
+
+def keyed(key: str) -> Mapping[str, str]:
+    return {"X-Idempotency-Key": key}

@@ -1,0 +1,85 @@
+"""Starting and stopping: signals, taken ports, children that must not outlive their parent."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from shop_invariants import await_terminal
+from stack import Stack, keyed, order_body
+
+pytestmark = pytest.mark.slow
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def await_gone(pids: list[int], within_s: float = 15.0) -> None:
+    deadline = time.monotonic() + within_s
+    while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]
+
+
+@pytest.mark.parametrize("topology", ["up", "mesh"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly_and_quickly(stack: Stack, topology: str, number: int) -> None:
+    stack.start(topology)
+    httpx.post(f"{stack.url}/orders", json=order_body(), headers=keyed("before"), timeout=20)
+    pids = children_of(stack.processes[topology].pid)
+    exit_code, took_s = stack.terminate(topology, number)
+    assert exit_code == 0, stack.log_path.read_text()
+    assert took_s < 8
+    await_gone(pids)
+    assert "Traceback" not in stack.log_path.read_text()
+
+
+@pytest.mark.parametrize("topology", ["up", "mesh"])
+def test_a_port_that_is_taken_is_named(stack: Stack, tmp_path: Path, topology: str) -> None:
+    stack.start("up")
+    other = Stack(tmp_path / "other")
+    environment = {**other.environment("up"), "SAGAGEN_HTTP_ADDR": stack.url.removeprefix("http://")}
+    done = subprocess.run(
+        other.command(topology), env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert stack.url.rpartition(":")[2] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_engine_on_the_same_data_is_refused(stack: Stack, tmp_path: Path) -> None:
+    stack.start("up")
+    other = Stack(tmp_path / "var")
+    done = subprocess.run(
+        other.command("up"),
+        env=other.environment("up"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "var") in done.stderr
+
+
+def test_children_end_when_their_parent_is_killed(stack: Stack) -> None:
+    stack.start("mesh")
+    pids = children_of(stack.processes["mesh"].pid)
+    assert len(pids) == 4
+    stack.kill("mesh")
+    await_gone(pids)
+
+
+def test_a_child_that_is_killed_is_started_again(stack: Stack) -> None:
+    stack.start("mesh")
+    for pid in children_of(stack.processes["mesh"].pid):
+        if "payment" in Path(f"/proc/{pid}/cmdline").read_text():
+            os.kill(pid, signal.SIGKILL)
+    answer = httpx.post(f"{stack.url}/orders", json=order_body(), headers=keyed("again"), timeout=20)
+    saga_id = answer.json()["order_id"]
+    assert await_terminal(stack, [saga_id]) == {saga_id: "COMPLETED"}

@@ -1,0 +1,90 @@
+"""What a newcomer sees: the README's two curl lines, typed at a running stack."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from shop_invariants import assert_shop_is_consistent, await_terminal
+from stack import REPOSITORY, Stack
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=["up", "mesh"])
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(tmp_path / "var")
+    try:
+        stack.start(request.param)
+        yield stack
+    finally:
+        stack.close()
+
+
+def readme_curls() -> list[str]:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    return re.findall(
+        r"^ *(curl -X POST http://localhost:8080/orders .*?\}')$", text, re.MULTILINE | re.DOTALL
+    )
+
+
+def type_in(command: str, stack: Stack) -> tuple[int, dict[str, Any]]:
+    command = command.replace("http://localhost:8080", stack.url)
+    done = subprocess.run(
+        ["bash", "-c", f"{command} -sS -w '\\n%{{http_code}}'"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    body, _, status = done.stdout.rpartition("\n")
+    return int(status), json.loads(body)
+
+
+def await_status(stack: Stack, order_id: str, status: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 10
+    order: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        order = httpx.get(f"{stack.url}/orders/{order_id}").json()
+        if order["status"] == status:
+            return order
+        time.sleep(0.02)
+    raise AssertionError(f"the order is still {order}")
+
+
+def test_the_two_lines_of_the_readme_confirm_one_order_and_cancel_the_other(running: Stack) -> None:
+    good, bad = readme_curls()
+
+    status, order = type_in(good, running)
+    assert (status, order["status"]) == (201, "PENDING")
+    confirmed = await_status(running, order["order_id"], "CONFIRMED")
+    assert confirmed["total_minor"] == "5000"
+    assert "cancel_reason" not in confirmed
+
+    before = httpx.get(f"{running.url}/products/prod_1/stock").json()
+    status, order = type_in(bad, running)
+    assert (status, order["status"]) == (201, "PENDING")
+    cancelled = await_status(running, order["order_id"], "CANCELLED")
+    assert cancelled["cancel_reason"] == "PAYMENT_LIMIT_EXCEEDED"
+    assert httpx.get(f"{running.url}/products/prod_1/stock").json() == before
+
+    await_terminal(running, [order["order_id"]])
+    saga = httpx.get(f"{running.url}/sagas/{order['order_id']}").json()
+    assert saga["status"] == "COMPENSATED"
+    assert [step["name"] for step in saga["steps"]] == [
+        "create_order", "reserve_stock", "charge_payment", "confirm_order"
+    ]  # fmt: skip
+    assert_shop_is_consistent(running)
+
+
+def test_the_same_line_again_gives_the_same_order_and_no_second_one(running: Stack) -> None:
+    good, _ = readme_curls()
+    first = type_in(good, running)
+    await_terminal(running, [first[1]["order_id"]])
+    assert type_in(good, running) == first
+    assert len(running.rows("order", "SELECT 1 FROM orders")) == 1
