@@ -1,0 +1,384 @@
+"""Names of the contract as Python names: decided once, unique, and never a keyword.
+
+Protobuf's wire format knows numbers only, so a message, field or enum value may have another name in Python without
+any change on the wire. What the contract calls things stays as it is wherever Python and betterproto2 allow it; what
+would hide a method of `betterproto2.Message`, shadow a builtin that annotations use, break an import or collide with
+a neighbour gets an alternative: a trailing underscore (fields, packages, enum values), or a number (classes).
+"""
+
+import keyword
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
+
+import betterproto2
+from betterproto2_compiler.casing import pascal_case
+from google.protobuf.descriptor import (
+    Descriptor,
+    EnumDescriptor,
+    EnumValueDescriptor,
+    FieldDescriptor,
+    FileDescriptor,
+    MethodDescriptor,
+)
+
+from sagagen.diagnostics import Diagnostic, Report, Severity
+from sagagen.source import Span
+
+PB_PACKAGE = "generated.pb"
+"""Where the message classes live."""
+
+UNWRAPPED: Mapping[str, str] = {
+    "google.protobuf.BoolValue": "bool",
+    "google.protobuf.BytesValue": "bytes",
+    "google.protobuf.DoubleValue": "float",
+    "google.protobuf.Duration": "datetime.timedelta",
+    "google.protobuf.FloatValue": "float",
+    "google.protobuf.Int32Value": "int",
+    "google.protobuf.Int64Value": "int",
+    "google.protobuf.StringValue": "str",
+    "google.protobuf.Timestamp": "datetime.datetime",
+    "google.protobuf.UInt32Value": "int",
+    "google.protobuf.UInt64Value": "int",
+}
+"""Messages that betterproto2 shows as a plain Python type when they are a field's type, and that type."""
+
+_MODULE_NAMES = frozenset(
+    {
+        "betterproto2",
+        "builtins",
+        "dataclass",
+        "datetime",
+        "dateutil",
+        "default_message_pool",
+        "grpc",
+        "grpclib",
+    }
+    | {"message_pool", "re", "typing", "warnings"}
+)
+"""Names that a message module itself uses: a field or a package of that name would come between."""
+_ANNOTATIONS = frozenset({"bool", "bytes", "dict", "float", "int", "list", "str"})
+_MESSAGE_ATTRIBUTES = frozenset(dir(betterproto2.Message))
+_FIELD_NAMES_TAKEN = _MODULE_NAMES | _ANNOTATIONS | _MESSAGE_ATTRIBUTES | {"self"}
+_MEMBER_NAMES_TAKEN = frozenset(dir(betterproto2.Enum)) | frozenset(dir(int)) | {
+    *_MODULE_NAMES, *_ANNOTATIONS, "classmethod", "mro", "name", "value",
+}  # fmt: skip
+_CLASS_NAMES_TAKEN = frozenset({"DeprecationWarning", "False", "None", "TYPE_CHECKING", "True"})
+
+NamedType = Descriptor | EnumDescriptor
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PyClass:
+    """A generated class, and the module that defines it."""
+
+    module: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Import:
+    """`from module import name as alias`; without `name`, `import module`."""
+
+    module: str
+    name: str = ""
+    alias: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PythonNames:
+    """What everything in the contract is called in Python. Raises KeyError for a descriptor of another contract."""
+
+    files: tuple[FileDescriptor, ...]
+    """The files whose messages are generated: those that were named, and those that they refer to, sorted by path."""
+    packages: Mapping[str, str]
+    """Proto package -> dotted Python package below `generated.pb`."""
+    spellings: Mapping[str, str]
+    """Full name of a message or enum -> its simple proto name, changed where the class needs another name."""
+    classes: Mapping[str, PyClass]
+    fields: Mapping[str, str]
+    values: Mapping[str, str]
+    """`<full name of the enum>.<value>` -> member name."""
+
+    def message(self, descriptor: Descriptor) -> PyClass:
+        return self.classes[descriptor.full_name]
+
+    def enum(self, descriptor: EnumDescriptor) -> PyClass:
+        return self.classes[descriptor.full_name]
+
+    def field(self, descriptor: FieldDescriptor) -> str:
+        """The attribute, which is the keyword argument of the class too."""
+        return self.fields[descriptor.full_name]
+
+    def enum_value(self, descriptor: EnumValueDescriptor) -> str:
+        """The member's name in its class."""
+        return self.values[f"{descriptor.type.full_name}.{descriptor.name}"]
+
+    def method(self, descriptor: MethodDescriptor) -> str:
+        """The handler's method: `reserve_stock`."""
+        return identifier(snake_case(descriptor.name))
+
+    def is_unwrapped(self, descriptor: Descriptor) -> bool:
+        """A field of this type is a plain Python value (or None) instead of a message."""
+        return descriptor.full_name in UNWRAPPED
+
+
+def identifier(name: str) -> str:
+    """A valid Python identifier that is no keyword; the name itself, if it is one."""
+    word = re.sub(r"\W", "_", name, flags=re.ASCII)
+    if not word or word[0].isdigit():
+        word = f"_{word}"
+    return f"{word}_" if keyword.iskeyword(word) else word
+
+
+def snake_case(name: str) -> str:
+    """`PlaceOrder` -> `place_order`, `getHTTPRoute2` -> `get_http_route2`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return re.sub(r"__(?=\w)", "_", spaced).lower() if spaced != name else name.lower()
+
+
+def class_name(name: str) -> str:
+    """`place_order` -> `PlaceOrder`; never a keyword."""
+    return identifier(pascal_case(name))
+
+
+def allot(
+    wishes: Sequence[str],
+    taken: Iterable[str],
+    alternatives: Callable[[str], Iterator[str]],
+    key: Callable[[str], str] = str,
+) -> list[str]:
+    """One name for each wish, no two with the same key.
+
+    Who asks first for a name that is not taken gets it; the others get an alternative that nobody wished for.
+    """
+    reserved = frozenset(taken)
+    wished = {key(wish) for wish in wishes}
+    given: set[str] = set()
+    names: list[str] = []
+    for wish in wishes:
+        names.append(
+            wish
+            if wish not in reserved and key(wish) not in given
+            else next(
+                name
+                for name in alternatives(wish)
+                if name not in reserved
+                and key(name) not in given
+                and (key(name) not in wished or key(name) == key(wish))
+            )
+        )
+        given.add(key(names[-1]))
+    return names
+
+
+def with_underscore(name: str) -> Iterator[str]:
+    """`parse_`, `parse_2`, `parse_3`, ..."""
+    stem = name.rstrip("_")
+    return chain([f"{stem}_"], (f"{stem}_{n}" for n in count(2)))
+
+
+def assign_names(
+    files: Sequence[FileDescriptor], report: Report, spans: Callable[[str], Span]
+) -> PythonNames:
+    """Name everything in `files` and in the files whose types they use.
+
+    Reports what betterproto2 cannot express, at the place that `spans` knows for a full name.
+    """
+    used = _with_used_files(files)
+    packages = _assign_packages(sorted({file.package for file in used}))
+    spellings, classes = _assign_classes(used, packages)
+    fields: dict[str, str] = {}
+    values: dict[str, str] = {}
+    for named_type in _all_types(used):
+        if isinstance(named_type, EnumDescriptor):
+            values |= _assign_members(named_type)
+        else:
+            _report_unsupported(named_type, report, spans)
+            fields |= _assign_fields(named_type, packages)
+    return PythonNames(used, packages, spellings, classes, fields, values)
+
+
+def nested_types(message: Descriptor) -> list[NamedType]:
+    """The messages and enums declared in a message, in the order of the proto; entries of maps left out."""
+    nested = [inner for inner in message.nested_types if not inner.GetOptions().map_entry]
+    return [*nested, *message.enum_types]
+
+
+def top_level_types(file: FileDescriptor) -> list[NamedType]:
+    return [*file.message_types_by_name.values(), *file.enum_types_by_name.values()]
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _all_types(files: Iterable[FileDescriptor]) -> Iterator[NamedType]:
+    waiting = [named_type for file in files for named_type in top_level_types(file)]
+    while waiting:
+        named_type = waiting.pop(0)
+        yield named_type
+        if isinstance(named_type, Descriptor):
+            waiting += nested_types(named_type)
+
+
+def _with_used_files(files: Sequence[FileDescriptor]) -> tuple[FileDescriptor, ...]:
+    """`files`, and transitively those that define the types of their fields and rpcs; not what only options need."""
+    found = {file.name: file for file in files}
+    waiting = list(files)
+    while waiting:
+        for named_type in _types_used_in(waiting.pop()):
+            if named_type.file.name not in found:
+                found[named_type.file.name] = named_type.file
+                waiting.append(named_type.file)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _types_used_in(file: FileDescriptor) -> Iterator[NamedType]:
+    for message in _all_messages(file.message_types_by_name.values()):
+        for field in message.fields:
+            if used := field.message_type or field.enum_type:
+                yield used
+    for service in file.services_by_name.values():
+        for method in service.methods:
+            yield method.input_type
+            yield method.output_type
+
+
+def _all_messages(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
+    for message in messages:
+        yield message
+        yield from _all_messages(message.nested_types)
+
+
+def _assign_packages(packages: Sequence[str]) -> dict[str, str]:
+    """Each segment of each package, unique among its siblings also where file names ignore case."""
+    python = {"": ""}
+    prefixes = {
+        ".".join(package.split(".")[: n + 1]) for package in packages for n in range(package.count(".") + 1)
+    }
+    outermost_first = sorted(prefixes - {""}, key=lambda prefix: (prefix.count("."), prefix))
+    for parent in dict.fromkeys(prefix.rpartition(".")[0] for prefix in outermost_first):
+        children = [prefix for prefix in outermost_first if prefix.rpartition(".")[0] == parent]
+        wishes = [identifier(child.rpartition(".")[2]) for child in children]
+        names = allot(wishes, _MODULE_NAMES, with_underscore, str.casefold)
+        for child, name in zip(children, names, strict=True):
+            python[child] = f"{python[parent]}.{name}".lstrip(".")
+    return {package: python[package] for package in packages}
+
+
+def _assign_classes(
+    files: Sequence[FileDescriptor], packages: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, PyClass]]:
+    """Outer types choose before inner ones; betterproto2 runs the names of nested types together."""
+    spellings: dict[str, str] = {}
+    classes: dict[str, PyClass] = {}
+    paths: dict[str, str] = {}
+    taken: dict[str, set[str]] = {package: set(_CLASS_NAMES_TAKEN) for package in packages}
+    natural = {pascal_case(_path(named_type)) for named_type in _all_types(files)}
+    for named_type in _all_types(files):
+        package = named_type.file.package
+        outer = f"{paths[named_type.containing_type.full_name]}." if named_type.containing_type else ""
+        spelling = next(
+            spelling
+            for spelling in _class_spellings(named_type)
+            if (name := pascal_case(outer + spelling)).isidentifier()
+            and name not in taken[package]
+            and (spelling == named_type.name or name not in natural)
+        )
+        spellings[named_type.full_name] = spelling
+        paths[named_type.full_name] = outer + spelling
+        name = pascal_case(outer + spelling)
+        taken[package].add(name)
+        classes[named_type.full_name] = PyClass(f"{PB_PACKAGE}.{packages[package]}".rstrip("."), name)
+    return spellings, classes
+
+
+def _path(named_type: NamedType) -> str:
+    """`Order.Status`: the full name without the package."""
+    package = named_type.file.package
+    return named_type.full_name[len(package) + 1 :] if package else named_type.full_name
+
+
+def _class_spellings(named_type: NamedType) -> Iterator[str]:
+    """`Inner`, `Inner_2`, `Inner_3`, ...; `None_message` and `message_1` where that would be no class name."""
+    kind = "enum" if isinstance(named_type, EnumDescriptor) else "message"
+    yield named_type.name
+    if pascal_case(named_type.name) in _CLASS_NAMES_TAKEN:
+        yield f"{named_type.name}_{kind}"
+    if not pascal_case(named_type.name).isidentifier():
+        yield f"{kind}_{named_type.name}"
+    yield from (f"{named_type.name}_{n}" for n in count(2))
+    raise AssertionError("unreachable: the numbers do not end")
+
+
+def _assign_fields(message: Descriptor, packages: Mapping[str, str]) -> dict[str, str]:
+    # betterproto2 tells a map by its entry type's name, without underscores and case: there such names collide too.
+    has_maps = any(is_map(field) for field in message.fields)
+    wishes = [_without_leading_underscores(snake_case(field.name), "field") for field in message.fields]
+    taken = _FIELD_NAMES_TAKEN | _modules_below(message.file.package, packages)
+    names = allot(wishes, taken, with_underscore, map_key if has_maps else str)
+    return {field.full_name: name for field, name in zip(message.fields, names, strict=True)}
+
+
+def map_key(field: str) -> str:
+    """What betterproto2's compiler compares to find the entry type of a map field."""
+    return field.replace("_", "").lower()
+
+
+def _modules_below(package: str, packages: Mapping[str, str]) -> frozenset[str]:
+    """The names by which a package's module imports the packages inside it."""
+    inside = f"{packages[package]}." if packages[package] else ""
+    below = (name.removeprefix(inside) for name in packages.values() if name and name.startswith(inside))
+    return frozenset(name.replace(".", "_") for name in below)
+
+
+def _without_leading_underscores(name: str, fallback: str) -> str:
+    """Two leading underscores are mangled in a class body, one is private; a name needs a letter in front."""
+    stripped = name.lstrip("_")
+    return identifier(stripped if stripped[:1].isalpha() else f"{fallback}_{stripped}".rstrip("_"))
+
+
+def _assign_members(enum: EnumDescriptor) -> dict[str, str]:
+    wishes = [
+        _without_leading_underscores(name, "value")
+        for name in _without_prefix(enum.name, [value.name for value in enum.values])
+    ]
+    names = allot(wishes, _MEMBER_NAMES_TAKEN, with_underscore)
+    return {f"{enum.full_name}.{value.name}": name for value, name in zip(enum.values, names, strict=True)}
+
+
+def _without_prefix(enum_name: str, names: Iterable[str]) -> list[str]:
+    """`STATUS_PENDING` of `Status` is `PENDING`, if all values have the prefix and the rest begins with a letter."""
+    values = list(names)
+    first = values[0] if values else ""
+    ends = (n for n in range(1, len(first)) if map_key(first[:n]) == map_key(enum_name) and first[n] == "_")
+    prefix = next((first[: n + 1] for n in ends), "")
+    rest = [name.removeprefix(prefix) for name in values]
+    is_common = all(name.startswith(prefix) for name in values) and all(name[:1].isalpha() for name in rest)
+    return rest if is_common else values
+
+
+def _report_unsupported(message: Descriptor, report: Report, spans: Callable[[str], Span]) -> None:
+    for field in message.fields:
+        if field.type == FieldDescriptor.TYPE_GROUP:
+            report(
+                Diagnostic(
+                    spans(field.full_name),
+                    Severity.ERROR,
+                    "SG140",
+                    f'field "{field.name}" is encoded as a group, which the generated messages cannot read',
+                    "declare a message and a field of its type instead; without the DELIMITED encoding in editions",
+                )
+            )
+    if message.GetOptions().message_set_wire_format:
+        report(
+            Diagnostic(
+                spans(message.full_name),
+                Severity.ERROR,
+                "SG141",
+                f'message "{message.name}" has message_set_wire_format, which the generated messages cannot read',
+                "remove the option and declare the fields",
+            )
+        )
