@@ -1,0 +1,85 @@
+"""How diagnostics are shown: for people, for programs, and as annotations of a pull request."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Literal, TextIO, TypeAlias
+
+from rich.console import Console
+from rich.text import Text
+
+from sagagen.diagnostics import Diagnostic, Severity
+
+Format: TypeAlias = Literal["text", "json", "github"]
+FORMATS: tuple[Format, ...] = ("text", "json", "github")
+
+
+def print_diagnostics(
+    diagnostics: Sequence[Diagnostic], stream: TextIO, output_format: Format = "text"
+) -> None:
+    """Write all of them to `stream`, in the order given. Coloured only in the text form and on a terminal."""
+    if output_format == "json":
+        stream.write(as_json(diagnostics))
+    elif output_format == "github":
+        stream.write(as_github(diagnostics))
+    else:
+        _print_text(diagnostics, stream)
+
+
+def summary(diagnostics: Iterable[Diagnostic]) -> str:
+    """`2 errors, 1 warning`; empty without any."""
+    found = [diagnostic.severity for diagnostic in diagnostics]
+    counts = ((found.count(severity), severity.value) for severity in Severity)
+    return ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in counts if count)
+
+
+def as_json(diagnostics: Iterable[Diagnostic]) -> str:
+    """One JSON array; lines and columns count from 1."""
+    rows = [
+        {
+            "path": diagnostic.at.path,
+            "line": diagnostic.at.line,
+            "column": diagnostic.at.column,
+            "severity": diagnostic.severity.value,
+            "code": diagnostic.code,
+            "message": diagnostic.message,
+            "hint": diagnostic.hint,
+        }
+        for diagnostic in diagnostics
+    ]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_github(diagnostics: Iterable[Diagnostic]) -> str:
+    """Workflow commands, which GitHub shows beside the lines of a pull request."""
+    return "".join(
+        f"::{diagnostic.severity.value} file={_property(diagnostic.at.path)},line={diagnostic.at.line},"
+        f"col={diagnostic.at.column},title={_property(diagnostic.code)}::{_data(_sentence(diagnostic))}\n"
+        for diagnostic in diagnostics
+    )
+
+
+def _sentence(diagnostic: Diagnostic) -> str:
+    return f"{diagnostic.message}\nhint: {diagnostic.hint}" if diagnostic.hint else diagnostic.message
+
+
+def _data(text: str) -> str:
+    """Escaped as actions/toolkit does it for the text of a workflow command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _print_text(diagnostics: Iterable[Diagnostic], stream: TextIO) -> None:
+    console = Console(file=stream, soft_wrap=True, highlight=False)
+    for diagnostic in diagnostics:
+        colour = "red" if diagnostic.severity is Severity.ERROR else "yellow"
+        line = Text.assemble(
+            (f"{diagnostic.at}: ", "bold"),
+            (f"{diagnostic.severity.value}[{diagnostic.code}]", f"bold {colour}"),
+            f": {diagnostic.message}",
+        )
+        console.print(line)
+        if diagnostic.hint:
+            console.print(Text.assemble("  ", ("hint", "cyan"), f": {diagnostic.hint}"))
