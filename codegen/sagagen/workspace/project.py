@@ -10,21 +10,15 @@ class ProjectNotFound(Exception):
     """No project here; the message says what was looked for and where."""
 
 
-def find_root(start: Path) -> Path:
-    """The nearest folder with contracts/saga.yaml, from `start` upwards. Raises ProjectNotFound if there is none."""
-    folder = start.resolve()
+def find_root(start: Path | None = None) -> Path:
+    """The nearest folder with contracts/saga.yaml, from `start` (the current folder) upwards.
+
+    Raises ProjectNotFound if there is none.
+    """
+    folder = (start or Path.cwd()).resolve()
     for candidate in (folder, *folder.parents):
         if (candidate / CONTRACT).is_file():
             return candidate
     raise ProjectNotFound(
-        f"no {CONTRACT.as_posix()} in {start} or a folder above it; go to a project, or name one with --project DIR"
+        f"no {CONTRACT.as_posix()} in {folder} or a folder above it; go to a project, or name one with --project DIR"
     )
-
-
-def project_root(project: Path | None, start: Path) -> Path:
-    """The root that `--project` names, which must be one, or the nearest one. Raises ProjectNotFound."""
-    if project is None:
-        return find_root(start)
-    if not (project / CONTRACT).is_file():
-        raise ProjectNotFound(f"{project} has no {CONTRACT.as_posix()}")
-    return project.resolve()
