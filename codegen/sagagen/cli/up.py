@@ -11,21 +11,29 @@ from typing import Any
 
 import click
 
+from sagagen.runtime.database import DatabaseTooNew
 from sagagen.runtime.edge.server import PortTaken
 from sagagen.runtime.example import example
-from sagagen.runtime.lock import LogLocked
+from sagagen.runtime.lock import LogLocked, OnNetworkFileSystem
 from sagagen.runtime.logs import configure_logs
 from sagagen.runtime.process import embedded, gateway_alone, service_alone
 from sagagen.runtime.project import Project, ProjectError
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.settings import Address, Settings, SettingsError
 from sagagen.runtime.supervisor import Child, ChildFailed, ChildSpec, Lifeline, supervise
-from sagagen.workspace.project import find_root
+from sagagen.workspace.project import ProjectNotFound, project_root
 
 try:
     from uvloop import new_event_loop
 except ImportError:  # Windows
     from asyncio import new_event_loop
+
+
+_CANNOT_START = (
+    *(ProjectNotFound, ProjectError, SettingsError, PortTaken),
+    *(LogLocked, OnNetworkFileSystem, DatabaseTooNew, ChildFailed),
+)
+"""What a person can mend: its message is the whole answer. Anything else is a traceback."""
 
 
 @click.command()
@@ -46,7 +54,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         raise click.UsageError("--mesh starts every process, --only one: choose")
     lifeline = Lifeline.from_environment()
     try:
-        project = Project.load(find_root(directory))
+        project = Project.load(project_root(directory, Path.cwd()))
         settings = Settings.read(os.environ, project.root)
         configure_logs(settings.log_format, only or "sagagen")
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -54,7 +62,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
             _run(_mesh(project, settings))
         else:
             _run(_one_process(project, settings, only, lifeline))
-    except* (ProjectError, SettingsError, PortTaken, LogLocked, ChildFailed) as group:
+    except* _CANNOT_START as group:
         raise click.ClickException("\n".join(_messages(group))) from None
 
 
