@@ -1,0 +1,383 @@
+"""The engine: takes sagas on, drives each to its end, and takes up after a restart what the last process left.
+
+Structure: one asyncio.TaskGroup holds a task for each saga under way. A saga's task accepts it, drives it, and then
+forgets it, so that memory holds only what is unfinished; everything else is answered from the log. The caller of
+`accept` only waits: a client that hangs up cancels its wait, never the saga.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from sagagen.runtime.answer import Answer, Responder
+from sagagen.runtime.calls import DEFAULT_LIMIT, Calls
+from sagagen.runtime.clock import Clock, SystemClock
+from sagagen.runtime.definition import Saga
+from sagagen.runtime.engine_driver import SagaDriver, Signals, Surroundings
+from sagagen.runtime.engine_requests import first_request
+from sagagen.runtime.engine_time import SagaTime, Sleep, sleep_unless_woken
+from sagagen.runtime.engine_view import SagaView, view_of
+from sagagen.runtime.history import History, fold
+from sagagen.runtime.history_rows import Accepted, Resumed, SagaStatus
+from sagagen.runtime.identity import run_id
+from sagagen.runtime.log import LoggedSaga, LogUnavailable, SagaHead, SagaLog
+from sagagen.runtime.trace import TraceContext
+from sagagen.runtime.transport import Transport
+
+ACCEPTANCE = "acceptance"
+MAX_RUNNING = 10_000
+"""Sagas under way at once; beyond it new ones are turned away, and what was accepted still finishes."""
+CANCEL_BEFORE_END_S = 2.0
+"""How long before the end of the grace period running calls are given up."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Overloaded(Exception):
+    """Nothing was accepted: the engine has too much to do, or is stopping. Try again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A request that starts a saga."""
+
+    saga: Saga
+    saga_id: str
+    caller: str
+    key: str
+    """The idempotency key, or what stands for it where there is none."""
+    fingerprint: bytes
+    """Of trigger and payload: what tells a replay from another request with the same key."""
+    input: bytes
+    """The trigger's request, encoded."""
+    trace: TraceContext
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What `accept` found or made."""
+
+    saga_id: str
+    is_new: bool
+    caller: str
+    """Caller, fingerprint and trace id are those of the first acceptance."""
+    fingerprint: bytes
+    answer: Answer | None
+    """The final answer, if there is one already."""
+    trace_id: str
+    status: SagaStatus
+
+
+@dataclass(slots=True, eq=False)
+class _UnderWay:
+    """A saga that has a task."""
+
+    signals: Signals = field(default_factory=Signals)
+    accepted: "asyncio.Future[History | SagaHead | LogUnavailable]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """How its acceptance ended: its history if it runs, its head if the log had it already."""
+    driver: SagaDriver | None = None
+    task: "asyncio.Task[None] | None" = None
+
+    def started(self, *, is_new: bool, found: History | SagaHead) -> Started:
+        if isinstance(found, SagaHead):
+            return _started_earlier(found)
+        history = self.driver.history if self.driver else found
+        accepted = history.accepted
+        return Started(
+            saga_id=accepted.saga_id,
+            is_new=is_new,
+            caller=accepted.caller,
+            fingerprint=accepted.fingerprint,
+            answer=history.answer,
+            trace_id=accepted.trace.trace_id,
+            status=history.status,
+        )
+
+
+class Engine:
+    """Use it by `async with`: entering resumes all unfinished sagas, leaving drains.
+
+    `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
+    in seconds that draining may take. Clock, random and sleep are arguments so that tests can choose them.
+    """
+
+    def __init__(
+        self,
+        *,
+        sagas: Sequence[Saga],
+        log: SagaLog,
+        transports: Mapping[str, Transport],
+        responder: Responder,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        sleep: Sleep = sleep_unless_woken,
+        grace_s: float = 10.0,
+        max_running: int = MAX_RUNNING,
+        calls_per_service: int = DEFAULT_LIMIT,
+    ) -> None:
+        self._sagas = {(saga.name, saga.version): saga for saga in sagas}
+        self._log = log
+        self._calls = Calls(transports, limit=calls_per_service)
+        self._responder = responder
+        self._clock = clock or SystemClock()
+        self._random = random or Random(SystemRandom().getrandbits(256))
+        self._sleep = sleep
+        self._grace_s = grace_s
+        self._max_running = max_running
+        self._under_way: dict[str, _UnderWay] = {}
+        self._group = asyncio.TaskGroup()
+        self._is_draining = False
+        _check_services(sagas, transports)
+
+    async def __aenter__(self) -> Self:
+        self._around = Surroundings(
+            log=self._log,
+            calls=self._calls,
+            responder=self._responder,
+            time=SagaTime(self._clock, await self._log.last_ms()),
+            random=self._random,
+            sleep=self._sleep,
+        )
+        await self._group.__aenter__()
+        try:
+            await self._resume_all()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_accepting()
+        try:
+            await self._drain()
+        finally:
+            for entry in self._under_way.values():
+                if entry.task:
+                    entry.task.cancel()
+            # No sagas' task fails, so the group only waits here; the body's own error goes on as it is.
+            await self._group.__aexit__(None, None, None)
+
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining
+
+    @property
+    def running(self) -> int:
+        """Sagas under way in this process."""
+        return len(self._under_way)
+
+    def stop_accepting(self) -> None:
+        """Begin to drain: no new sagas, no new calls; waits end at once, calls under way go on. May be repeated."""
+        self._is_draining = True
+        for entry in self._under_way.values():
+            entry.signals.stop()
+
+    async def accept(self, acceptance: Acceptance) -> Started:
+        """Start a saga, or find the one that has this id. A new one is durable when this returns.
+
+        Any number of callers may bring the same id at once: one of them gets `is_new`. If the caller is cancelled, the
+        saga runs all the same. Raises Overloaded or LogUnavailable: then nothing was accepted.
+        """
+        entry = self._under_way.get(acceptance.saga_id)
+        is_first = entry is None
+        if entry is None:
+            if refusal := self._refusal():
+                return await self._find_or(acceptance.saga_id, refusal)
+            entry = self._begin(acceptance)
+        found = await asyncio.shield(entry.accepted)
+        if isinstance(found, LogUnavailable):
+            raise LogUnavailable(str(found))
+        return entry.started(is_new=is_first, found=found)
+
+    async def wait_for_answer(self, saga_id: str, timeout_s: float) -> Answer | None:
+        """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
+
+        Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains.
+        """
+        if entry := self._under_way.get(saga_id):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await asyncio.shield(entry.signals.answered)
+            except TimeoutError:
+                return None
+        head = await self._log.head(saga_id)
+        return head.answer if head else None
+
+    async def describe(self, saga_id: str) -> SagaView | None:
+        """The saga as it stands, or None if there is none of this id."""
+        entry = self._under_way.get(saga_id)
+        if entry and entry.driver:
+            return view_of(entry.driver.history, entry.driver.saga)
+        logged = await self._log.find(saga_id)
+        if logged is None:
+            return None
+        history = fold(logged.rows)
+        is_over = history.status.is_final
+        return view_of(
+            history,
+            self._definition(history.accepted),
+            "" if is_over else self._waiting_for(history.accepted),
+        )
+
+    def _refusal(self) -> Overloaded | None:
+        if self._is_draining:
+            return Overloaded("the engine is stopping")
+        if len(self._under_way) >= self._max_running:
+            return Overloaded(f"{self._max_running} sagas are under way")
+        if self._log.is_full:
+            return Overloaded("the saga log can't keep up")
+        return None
+
+    async def _find_or(self, saga_id: str, refusal: Overloaded) -> Started:
+        head = await self._log.head(saga_id)  # a replay costs little and passes admission
+        if head is None:
+            raise refusal
+        return _started_earlier(head)
+
+    def _begin(self, acceptance: Acceptance) -> _UnderWay:
+        entry = self._under_way[acceptance.saga_id] = _UnderWay()
+        entry.task = self._group.create_task(
+            self._accept_and_drive(entry, acceptance), name=acceptance.saga_id
+        )
+        return entry
+
+    async def _accept_and_drive(self, entry: _UnderWay, acceptance: Acceptance) -> None:
+        try:
+            row = self._accepted_row(acceptance)
+            ref = await self._log.accept(row)
+            if ref is None:
+                head = await self._log.head(acceptance.saga_id)
+                assert head, "the log refused a saga id that it does not have"
+                entry.accepted.set_result(head)
+                entry.signals.answer(head.answer)
+                return
+            entry.driver = SagaDriver(acceptance.saga, ref, History.begin(row), self._around, entry.signals)
+            entry.accepted.set_result(entry.driver.history)
+            await entry.driver.drive()
+        except LogUnavailable as error:
+            entry.accepted.set_result(error)
+        finally:
+            self._forget(acceptance.saga_id, entry)
+
+    def _forget(self, saga_id: str, entry: _UnderWay) -> None:
+        del self._under_way[saga_id]
+        entry.signals.answer(None)
+        if not entry.accepted.done():
+            entry.accepted.set_result(LogUnavailable("the engine stopped before the saga was accepted"))
+
+    def _accepted_row(self, acceptance: Acceptance) -> Accepted:
+        saga = acceptance.saga
+        answer = None
+        if saga.respond.after == ACCEPTANCE:
+            answer = self._responder.success(saga, acceptance.saga_id, b"", acceptance.trace.trace_id)
+        return Accepted(
+            at_ms=self._around.time.now_ms(),
+            span_id=acceptance.trace.span_id,
+            saga_id=acceptance.saga_id,
+            saga=saga.name,
+            version=saga.version,
+            digest=saga.digest,
+            run=run_id(self._random),
+            caller=acceptance.caller,
+            key=acceptance.key,
+            fingerprint=acceptance.fingerprint,
+            input=acceptance.input,
+            trace=acceptance.trace,
+            next=first_request(saga, acceptance.saga_id, acceptance.input),
+            answer=answer,
+        )
+
+    async def _resume_all(self) -> None:
+        waiting: dict[str, int] = {}
+        async for page in self._log.unfinished():
+            for logged in page:
+                if missing := self._resume(logged):
+                    waiting[missing] = waiting.get(missing, 0) + 1
+        if self._under_way:
+            _logger.info("sagas are resumed", count=len(self._under_way))
+        for missing, count in waiting.items():
+            _logger.warning("sagas wait for a deployment", count=count, waiting_for=missing)
+
+    def _resume(self, logged: LoggedSaga) -> str:
+        """Take a saga up, or say what it waits for."""
+        history = fold(logged.rows)
+        saga = self._definition(history.accepted)
+        if saga is None:
+            return self._waiting_for(history.accepted)
+        entry = self._under_way[history.accepted.saga_id] = _UnderWay()
+        entry.driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
+        span = history.accepted.trace.child(self._random)
+        entry.driver.take(Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id))
+        entry.accepted.set_result(history)
+        if history.answer:
+            entry.signals.answer(history.answer)
+        entry.task = self._group.create_task(
+            self._drive(history.accepted.saga_id, entry, entry.driver), name=history.accepted.saga_id
+        )
+        return ""
+
+    async def _drive(self, saga_id: str, entry: _UnderWay, driver: SagaDriver) -> None:
+        try:
+            await driver.drive()
+        finally:
+            self._forget(saga_id, entry)
+
+    async def _drain(self) -> None:
+        tasks = [entry.task for entry in self._under_way.values() if entry.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=max(0.0, self._grace_s - CANCEL_BEFORE_END_S))
+
+    def _definition(self, accepted: Accepted) -> Saga | None:
+        saga = self._sagas.get((accepted.saga, accepted.version))
+        return saga if saga and saga.digest == accepted.digest else None
+
+    def _waiting_for(self, accepted: Accepted) -> str:
+        """What must be deployed for the saga to go on; empty if nothing."""
+        if self._definition(accepted):
+            return ""
+        saga = self._sagas.get((accepted.saga, accepted.version))
+        wanted = f"saga {accepted.saga} version {accepted.version}"
+        if saga is None:
+            return f"{wanted}: this code has no such version; deploy code that keeps it"
+        return (
+            f"{wanted} as it was when it started (digest {accepted.digest[:12]}): this code has another "
+            f"definition of that version (digest {saga.digest[:12]}); restore it, and raise the version of the new one"
+        )
+
+
+def _started_earlier(head: SagaHead) -> Started:
+    return Started(
+        saga_id=head.saga_id,
+        is_new=False,
+        caller=head.caller,
+        fingerprint=head.fingerprint,
+        answer=head.answer,
+        trace_id=head.ref.trace_id,
+        status=head.status,
+    )
+
+
+def _check_services(sagas: Sequence[Saga], transports: Mapping[str, Transport]) -> None:
+    actions = [
+        action
+        for saga in sagas
+        for step in saga.steps
+        for action in (step.action, step.compensation)
+        if action
+    ]
+    missing = {action.service for action in actions} - set(transports)
+    if missing:
+        raise ValueError(f"no transport for the services {', '.join(sorted(missing))}")

@@ -1,0 +1,50 @@
+"""The engine's own time, for its log: it never goes back, neither within a process nor from one process to the next."""
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from sagagen.runtime.clock import Clock
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class SagaTime:
+    """Milliseconds since the epoch, as the wall clock said at start, and counted on by the monotonic clock since.
+
+    A wall clock that is behind the log's last row is reported, and that row's time is used: deadlines and budgets then
+    run on from where they were, instead of being granted anew.
+    """
+
+    def __init__(self, clock: Clock, last_row_ms: int) -> None:
+        wall_ms = clock.wall_ms()
+        if wall_ms < last_row_ms:
+            _logger.warning("the clock is behind the saga log", clock_ms=wall_ms, log_ms=last_row_ms)
+        self._clock = clock
+        self._start_ms = max(wall_ms, last_row_ms)
+        self._start_s = clock.monotonic_s()
+
+    def now_ms(self) -> int:
+        return self._start_ms + int((self._clock.monotonic_s() - self._start_s) * 1000)
+
+    def wall_ms(self) -> int:
+        """What the wall clock says now: for times that other machines compare with theirs."""
+        return self._clock.wall_ms()
+
+
+class Sleep(Protocol):
+    """Waits for a time, or until woken: an argument, so that tests need not wait."""
+
+    async def __call__(self, seconds: float, wake: asyncio.Event) -> None: ...
+
+
+async def sleep_unless_woken(seconds: float, wake: asyncio.Event) -> None:
+    """Return after `seconds`, or as soon as `wake` is set."""
+    if seconds <= 0 or wake.is_set():
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,173 @@
+"""The saga log: what the engine decides from, durable before anything follows from it.
+
+One SQLite file in WAL mode with synchronous=FULL, owned by one process (P10): an append-only event table and a table
+of where each saga stands now. `log_writer` commits in groups, `log_records` maps rows to columns, `log_schema` has the
+SQL.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Self
+
+from sagagen.runtime import log_schema as sql
+from sagagen.runtime.database import Database
+from sagagen.runtime.history_rows import Accepted, Done, Ended, Row, SagaStatus, TurnedBack
+from sagagen.runtime.lock import OwnerLock
+from sagagen.runtime.log_records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
+from sagagen.runtime.log_writer import GroupWriter, LogError, LogUnavailable
+
+__all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
+
+PAGE = 500
+"""Sagas that recovery reads with one query."""
+
+_ANSWERING = (Accepted, Done, TurnedBack, Ended)
+
+
+class LogCorrupted(LogError):
+    """A saga's rows can't be read; the message names the file and the saga."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSaga:
+    """A saga as it stands in the log."""
+
+    ref: SagaRef
+    rows: tuple[Row, ...]
+
+
+class SagaLog:
+    """Open one with `async with SagaLog.open(path) as log`."""
+
+    def __init__(self, path: Path, writer: GroupWriter, reader: Database) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path) -> AsyncGenerator[Self]:
+        """Own the log at `path`, made if it is not there. On leaving, what is queued is written.
+
+        Raises LogLocked if another process owns it, DatabaseTooNew if a later version wrote it.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with OwnerLock(path):
+            async with Database(path) as database:
+                await database.migrate(sql.MIGRATIONS)
+                async with Database(path, is_read_only=True) as reader, _running(database) as writer:
+                    yield cls(path, writer, reader)
+
+    @property
+    def commits(self) -> int:
+        """Transactions written since it was opened; each cost one fsync."""
+        return self._writer.commits
+
+    @property
+    def is_full(self) -> bool:
+        """So many rows wait for the disk that new sagas should be turned away."""
+        return self._writer.is_full
+
+    async def accept(self, row: Accepted) -> SagaRef | None:
+        """Begin a saga, durably. None, and nothing written, if its id is already in the log.
+
+        Raises LogUnavailable if nothing can be written.
+        """
+        number = await self._writer.write(lambda connection: _insert_saga(connection, row))
+        return None if number is None else SagaRef(number, row.trace.trace_id)
+
+    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus) -> None:
+        """Add rows, all or none, and say where the saga stands then. They are on disk when this returns.
+
+        Raises LogUnavailable if nothing can be written: none of them is in the log.
+        """
+        await self._writer.write(lambda connection: _insert_events(connection, ref, rows, status))
+
+    async def append_later(self, ref: SagaRef, rows: Sequence[Row]) -> None:
+        """Add rows that ride along in a later commit, but never after what is appended after them."""
+        await self._writer.write_later(lambda connection: _insert_events(connection, ref, rows, None))
+
+    async def head(self, saga_id: str) -> SagaHead | None:
+        """Where a saga stands, and its answer if it has one."""
+        records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_HEAD, (saga_id,)).fetchall())
+        return head_of(records[0]) if records else None
+
+    async def find(self, saga_id: str) -> LoggedSaga | None:
+        """All rows of a saga. Raises LogCorrupted if they can't be read."""
+        return await self._reader.in_thread(lambda connection: _find(connection, saga_id))
+
+    async def unfinished(self) -> AsyncIterator[list[LoggedSaga]]:
+        """All sagas that are neither over nor stuck, oldest first, a page at a time. Raises LogCorrupted."""
+        after = 0
+        while page := await self._reader.in_thread(lambda connection, a=after: _page(connection, a)):
+            yield page
+            after = page[-1].ref.number
+
+    async def last_ms(self) -> int:
+        """Time of the last row, ms since the epoch; 0 if there is none."""
+        records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_LAST_MS).fetchall())
+        return records[0]["at_ms"] if records else 0
+
+
+@asynccontextmanager
+async def _running(database: Database) -> AsyncGenerator[GroupWriter]:
+    writer = GroupWriter(database)
+    task = asyncio.create_task(writer.run(), name="saga log")
+    try:
+        yield writer
+    finally:
+        writer.close()
+        # Shielded and awaited: rows that wait must reach the disk, also when the process is being cancelled.
+        await asyncio.shield(task)
+
+
+def _insert_saga(connection: sqlite3.Connection, row: Accepted) -> int | None:
+    inserted = connection.execute(sql.INSERT_SAGA, saga_values(row))
+    if inserted.rowcount == 0 or inserted.lastrowid is None:
+        return None
+    ref = SagaRef(inserted.lastrowid, row.trace.trace_id)
+    _insert_events(connection, ref, [row], SagaStatus.RUNNING if row.answer else None)
+    return ref.number
+
+
+def _insert_events(
+    connection: sqlite3.Connection, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None
+) -> int | None:
+    answer_seq = None
+    for row in rows:
+        inserted = connection.execute(sql.INSERT_EVENT, event_values(ref, row))
+        if isinstance(row, _ANSWERING) and row.answer is not None:
+            answer_seq = inserted.lastrowid
+    if status is not None:
+        connection.execute(sql.UPDATE_SAGA, (status.value, rows[-1].at_ms, answer_seq, ref.number))
+    return None
+
+
+def _find(connection: sqlite3.Connection, saga_id: str) -> LoggedSaga | None:
+    saga = connection.execute(sql.SELECT_SAGA, (saga_id,)).fetchone()
+    if saga is None:
+        return None
+    return _logged(saga, connection.execute(sql.SELECT_EVENTS, (saga["number"],)).fetchall())
+
+
+def _page(connection: sqlite3.Connection, after: int) -> list[LoggedSaga]:
+    sagas = connection.execute(sql.SELECT_UNFINISHED, (after, PAGE)).fetchall()
+    if not sagas:
+        return []
+    events = connection.execute(sql.SELECT_UNFINISHED_EVENTS, (after, sagas[-1]["number"])).fetchall()
+    of_saga = {number: list(group) for number, group in groupby(events, itemgetter("saga"))}
+    return [_logged(saga, of_saga[saga["number"]]) for saga in sagas]
+
+
+def _logged(saga: sqlite3.Row, events: list[sqlite3.Row]) -> LoggedSaga:
+    try:
+        rows = rows_of(saga, events)
+    except (KeyError, ValueError, IndexError) as error:
+        raise LogCorrupted(f"saga {saga['saga_id']} can't be read from the log: {error}") from error
+    return LoggedSaga(SagaRef(saga["number"], saga["trace_id"]), rows)

@@ -1,0 +1,94 @@
+"""The saga log's tables, and how they came to be: one script for each schema version, never edited once released."""
+
+MIGRATIONS = {
+    1: """
+-- One row a saga: where it stands now. `event` is the truth, this is its summary.
+CREATE TABLE saga (
+    number INTEGER PRIMARY KEY,
+    saga_id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    run TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    trace_id TEXT NOT NULL,
+    trace_flags INTEGER NOT NULL,
+    trace_state TEXT NOT NULL,
+    started_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    answer_seq INTEGER
+);
+CREATE INDEX saga_unfinished ON saga (number) WHERE status IN ('RUNNING', 'COMPENSATING');
+CREATE INDEX saga_stuck ON saga (number) WHERE status = 'STUCK';
+
+-- One row for each thing that happened; only ever appended to. Payloads are protobuf bytes.
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY,
+    saga INTEGER NOT NULL REFERENCES saga (number),
+    at_ms INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    trace_id TEXT NOT NULL,
+    span_id TEXT NOT NULL,
+    step TEXT,
+    direction TEXT,
+    attempt INTEGER,
+    outcome TEXT,
+    code TEXT,
+    domain TEXT,
+    reason TEXT,
+    message TEXT,
+    retry_after_s REAL,
+    is_other_payload INTEGER,
+    payload BLOB,
+    next_request BLOB,
+    next_problem TEXT,
+    answer_status INTEGER,
+    answer_headers TEXT,
+    answer_body BLOB
+);
+CREATE INDEX event_of_saga ON event (saga);
+""",
+}
+
+_COLUMNS = (
+    "saga, at_ms, kind, trace_id, span_id, step, direction, attempt, outcome, code, domain, reason, message, "
+    "retry_after_s, is_other_payload, payload, next_request, next_problem, answer_status, answer_headers, answer_body"
+)
+EVENT_COLUMNS = tuple(_COLUMNS.split(", "))
+
+INSERT_EVENT = f"INSERT INTO event ({_COLUMNS}) VALUES ({', '.join('?' * len(EVENT_COLUMNS))})"
+
+INSERT_SAGA = """
+INSERT INTO saga (saga_id, name, version, digest, run, caller, idempotency_key, fingerprint, trace_id, trace_flags,
+                  trace_state, started_ms, updated_ms, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'RUNNING')
+ON CONFLICT (saga_id) DO NOTHING
+"""
+
+UPDATE_SAGA = """
+UPDATE saga SET status = ?, updated_ms = ?, answer_seq = coalesce(answer_seq, ?) WHERE number = ?
+"""
+
+SELECT_HEAD = """
+SELECT saga.*, event.answer_status, event.answer_headers, event.answer_body
+FROM saga LEFT JOIN event ON event.seq = saga.answer_seq
+WHERE saga.saga_id = ?
+"""
+
+SELECT_SAGA = "SELECT * FROM saga WHERE saga_id = ?"
+SELECT_EVENTS = "SELECT * FROM event WHERE saga = ? ORDER BY seq"
+
+SELECT_UNFINISHED = """
+SELECT * FROM saga WHERE status IN ('RUNNING', 'COMPENSATING') AND number > ? ORDER BY number LIMIT ?
+"""
+
+SELECT_UNFINISHED_EVENTS = """
+SELECT event.* FROM saga JOIN event ON event.saga = saga.number
+WHERE saga.status IN ('RUNNING', 'COMPENSATING') AND saga.number > ? AND saga.number <= ?
+ORDER BY saga.number, event.seq
+"""
+
+SELECT_LAST_MS = "SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1"

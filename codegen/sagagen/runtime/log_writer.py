@@ -1,0 +1,180 @@
+"""Group commit: one task takes everything that waits, writes it in one transaction, and pays for one fsync.
+
+The order of the queue is the order of the log. A write that is waited for is on disk when its future is done; one that
+rides along waits in the same queue for the next commit, so nothing that follows it can be durable before it.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from sagagen.runtime.database import Database
+
+MAX_GROUP = 256
+"""Writes in one transaction: above it a commit's time grows with its size and no longer with its fsync."""
+MAX_WAITING = 4096
+"""Writes in the queue; whoever brings more waits for room."""
+LINGER_S = 0.5
+"""How long rows that ride along wait for company before they get a commit of their own."""
+
+_ROW_ERRORS = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+)
+"""What SQLite says where one write is at fault and not the file."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class LogError(Exception):
+    """The saga log can't do what was asked."""
+
+
+class LogUnavailable(LogError):
+    """Nothing can be written now (disk full, I/O error, closing): nothing was; try again after `retry_after_s`."""
+
+    retry_after_s = 1.0
+    """Seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class Write:
+    """One unit of work: all of it is in the log, or none."""
+
+    work: Callable[[sqlite3.Connection], int | None]
+    done: asyncio.Future[int | None] | None = None
+    """None: it rides along, and nobody waits."""
+
+
+class GroupWriter:
+    """The queue, and the task (`run`) that empties it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._queue: deque[Write] = deque()
+        self._room = asyncio.Semaphore(MAX_WAITING)
+        self._wake = asyncio.Event()
+        self._linger: asyncio.TimerHandle | None = None
+        self._is_closing = False
+        self.commits = 0
+        """Transactions so far: each is one fsync."""
+
+    @property
+    def is_full(self) -> bool:
+        return self._room.locked()
+
+    async def write(self, work: Callable[[sqlite3.Connection], int | None]) -> int | None:
+        """Do `work` in the next commit, and return what it returned once that is on disk.
+
+        Raises what `work` raised if it is its own fault, or LogUnavailable. If the caller is cancelled the work is done
+        all the same, or not: read the log to know.
+        """
+        future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        await self._enqueue(Write(work, future))
+        self._wake.set()
+        return await future
+
+    async def write_later(self, work: Callable[[sqlite3.Connection], int | None]) -> None:
+        """Do `work` in some later commit, in the order of calls. It is lost if the process dies before."""
+        await self._enqueue(Write(work))
+        if not self._wake.is_set():
+            self._wake_in(LINGER_S)
+
+    async def _enqueue(self, write: Write) -> None:
+        if self._is_closing:
+            raise LogUnavailable("the saga log is closing")
+        if self._room.locked():
+            self._wake.set()  # what fills the queue may all be riding along
+        await self._room.acquire()
+        self._queue.append(write)
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(seconds, self._wake.set)
+
+    def close(self) -> None:
+        """Let `run` write what is queued, and end. Nothing more is taken."""
+        self._is_closing = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Commit group after group until closed."""
+        while not (self._is_closing and not self._queue):
+            await self._wake.wait()
+            self._wake.clear()
+            if self._linger:
+                self._linger.cancel()
+                self._linger = None
+            while self._queue and await self._commit_group():
+                pass
+
+    async def _commit_group(self) -> bool:
+        group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
+        try:
+            results = await self._database.in_thread(lambda connection: _commit(connection, group))
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            self._fail([*group, *self._queue], error)
+            return False
+        self.commits += 1
+        for write, result in zip(group, results, strict=True):
+            self._room.release()
+            _settle(write, result)
+        return True
+
+    def _fail(self, waiting: Sequence[Write], error: Exception) -> None:
+        """Nothing of the group is in the log. Who waits is told; the rest keeps its place before what comes later."""
+        _logger.error("the saga log can't be written", error=str(error), writes=len(waiting))
+        self._queue.clear()
+        for write in waiting:
+            if write.done is None and not self._is_closing:
+                self._queue.append(write)
+                continue
+            self._room.release()
+            if write.done and not write.done.done():
+                write.done.set_exception(LogUnavailable(f"the saga log can't be written: {error}"))
+        if self._queue:
+            self._wake_in(LogUnavailable.retry_after_s)
+
+
+def _settle(write: Write, result: int | Exception | None) -> None:
+    if write.done is None:
+        if isinstance(result, Exception):
+            _logger.error("a row of the saga log was not written", error=str(result))
+    elif not write.done.done():  # whoever waited may have been cancelled
+        if isinstance(result, Exception):
+            write.done.set_exception(result)
+        else:
+            write.done.set_result(result)
+
+
+def _commit(connection: sqlite3.Connection, group: Sequence[Write]) -> list[int | Exception | None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [_write_one(connection, write) for write in group]
+        connection.execute("COMMIT")
+    except BaseException:
+        # SQLite itself has ended the transaction where the disk is full or fails.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results
+
+
+def _write_one(connection: sqlite3.Connection, write: Write) -> int | Exception | None:
+    connection.execute("SAVEPOINT one")
+    try:
+        result = write.work(connection)
+    except Exception as error:  # only what the file itself is at fault for voids the group
+        if isinstance(error, sqlite3.Error) and not isinstance(error, _ROW_ERRORS):
+            raise
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
+        return error
+    connection.execute("RELEASE one")
+    return result

@@ -1,0 +1,62 @@
+"""W3C trace context of a saga: taken from the request that started it, or new, and sent along with every call.
+
+The header is read by OpenTelemetry's own propagator; nothing here needs its SDK, so a mesh without a collector pays for
+a few string operations and no more.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from random import Random
+
+from opentelemetry.context import Context
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from sagagen.runtime.metadata import TRACEPARENT, TRACESTATE
+
+SAMPLED = 1
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """A place in a trace: the trace, and the span that is the parent of what comes next."""
+
+    trace_id: str
+    """32 hex digits."""
+    span_id: str
+    """16 hex digits."""
+    flags: int = SAMPLED
+    state: str = ""
+    """`tracestate`, as received."""
+
+    def child(self, random: Random) -> "TraceContext":
+        """The same trace, with a new span."""
+        return replace(self, span_id=f"{random.getrandbits(64) or 1:016x}")
+
+    def to_metadata(self) -> dict[str, str]:
+        """`traceparent`, and `tracestate` if there is one."""
+        entries = {TRACEPARENT: f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"}
+        if self.state:
+            entries[TRACESTATE] = self.state
+        return entries
+
+    @classmethod
+    def new(cls) -> "TraceContext":
+        """A trace that starts here."""
+        return cls(format_trace_id(secrets.randbits(128) or 1), format_span_id(secrets.randbits(64) or 1))
+
+
+def from_headers(headers: Mapping[str, str]) -> TraceContext:
+    """The sender's trace context; a new one if it sent none, or none that can be read. Names are lower case."""
+    carrier = {name: headers[name] for name in (TRACEPARENT, TRACESTATE) if name in headers}
+    span = get_current_span(_PROPAGATOR.extract(carrier, Context())).get_span_context()
+    if not span.is_valid:
+        return TraceContext.new()
+    return TraceContext(
+        format_trace_id(span.trace_id),
+        format_span_id(span.span_id),
+        int(span.trace_flags),
+        span.trace_state.to_header(),
+    )
