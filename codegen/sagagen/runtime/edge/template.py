@@ -8,7 +8,7 @@ them, none included, and only at the end. Needs the standard library alone: the 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
@@ -149,7 +149,8 @@ def _fits(pattern: Sequence[str], path: Sequence[str]) -> bool:
         fixed = len(pattern)
         has_length = len(path) == fixed
     return has_length and all(
-        part != "" if wanted == ANY else part == wanted for wanted, part in zip(pattern[:fixed], path, strict=False)
+        part != "" if wanted == ANY else part == wanted
+        for wanted, part in zip(pattern[:fixed], path, strict=False)
     )
 
 
@@ -175,7 +176,7 @@ class _Parser:
 
     def _split_verb(self) -> str:
         """The verb follows the last colon behind the last slash that is outside braces."""
-        colon = self._text.rfind(":", max(self._text.rfind("}"), self._last_slash()) + 1)
+        colon = self._text.rfind(":", max(self._text.rfind("}"), self._text.rfind("/")) + 1)
         if colon < 0:
             return ""
         verb = self._text[colon + 1 :]
@@ -183,9 +184,6 @@ class _Parser:
             self._fail(f"{verb!r} is no verb" if verb else "the verb after ':' is missing", colon + 1)
         self._end = colon
         return self._decoded(verb, colon + 1)
-
-    def _last_slash(self) -> int:
-        return self._text.rfind("/")
 
     def _parse_segments(self, *, is_nested: bool) -> None:
         self._parse_segment(is_nested=is_nested)
@@ -209,10 +207,14 @@ class _Parser:
         while self._peek() and self._peek() not in stops:
             self._at += 1
         part = self._text[start : self._at]
-        if part not in (ANY, ANY_REST):
-            self._check_literal(part, start)
-            part = self._decoded(part, start)
-        self._segments.append(part)
+        self._segments.append(part if part in (ANY, ANY_REST) else self._literal(part, start))
+
+    def _literal(self, part: str, start: int) -> str:
+        self._check_literal(part, start)
+        literal = self._decoded(part, start)
+        if literal in (ANY, ANY_REST):
+            self._fail("an encoded '*' can't stand alone in its segment", start)
+        return literal
 
     def _check_literal(self, part: str, start: int) -> None:
         legal = _LITERAL.match(part)
@@ -234,8 +236,10 @@ class _Parser:
             self._parse_segments(is_nested=True)
         else:
             self._segments.append(ANY)
+        if not self._peek():
+            self._fail("'{' is not closed", opened)
         if self._peek() != "}":
-            self._fail("'{' is not closed" if not self._peek() else f"unexpected {self._peek()!r} in a variable", opened if not self._peek() else self._at)
+            self._fail(f"unexpected {self._peek()!r} in a variable", self._at)
         self._at += 1
         self._bind(name.group(), start, offset)
 
@@ -261,12 +265,3 @@ class _Parser:
 
     def _fail(self, message: str, offset: int) -> NoReturn:
         raise TemplateError(message, offset)
-
-
-def specificity(template: Template) -> Mapping[str, int]:
-    """How a template ranks where several match one path; kept for reports: literals, wildcards, rests."""
-    return {
-        "literals": sum(part not in (ANY, ANY_REST) for part in template.segments),
-        "wildcards": template.segments.count(ANY),
-        "rests": template.segments.count(ANY_REST),
-    }

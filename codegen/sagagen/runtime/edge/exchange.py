@@ -1,0 +1,105 @@
+"""One HTTP request on its way through the gateway: what every endpoint is given, and how its answer leaves."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from sagagen.runtime.answer import Answer
+from sagagen.runtime.edge.problem import Problem, ProblemError
+from sagagen.runtime.trace import TraceContext, from_headers
+
+T = TypeVar("T")
+
+_TRACE_HEADERS = frozenset({b"traceparent", b"tracestate"})
+
+CLOSING = "sagagen.closing"
+"""Key of the ASGI state under which a server keeps the future that is done once it stops."""
+TRACE = "sagagen.trace"
+"""Key of the ASGI scope that holds the request's TraceContext."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request, with what was found out about it."""
+
+    request: Request
+    values: Mapping[str, str]
+    """Decoded variables of the path."""
+    trace: TraceContext
+
+    @property
+    def closing(self) -> "asyncio.Future[None] | None":
+        """Done once the server stops: then nobody should wait any longer. None under a server that is not ours."""
+        state = self.request.scope.get("state")
+        return state.get(CLOSING) if state else None
+
+    async def unless_closing(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What `work` returns; None if the server stops first, and then `work` is cancelled."""
+        closing = self.closing
+        if closing is None:
+            return await work
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    @property
+    def query(self) -> bytes:
+        return self.request.scope["query_string"]
+
+    async def body(self) -> bytes:
+        """The whole body. Raises ProblemError if the client left before it was here."""
+        try:
+            return await self.request.body()
+        except ClientDisconnect as error:
+            raise ProblemError(
+                Problem(
+                    499, "CANCELLED", "CLIENT_CLOSED_REQUEST", "the client left before its request was here"
+                )
+            ) from error
+
+
+Endpoint = Callable[[Exchange], Awaitable[Answer]]
+"""Answers a request, or raises ProblemError."""
+
+Caller = Callable[[Request], str | Awaitable[str]]
+"""The authentication hook: says on whose behalf a request comes. May raise starlette's HTTPException."""
+
+
+async def caller_of(hook: Caller, request: Request) -> str:
+    caller = hook(request)
+    return caller if isinstance(caller, str) else await caller
+
+
+def trace_of(scope: Scope) -> TraceContext:
+    """Where in a trace a request stands; decided when it is first asked."""
+    if TRACE not in scope:
+        scope[TRACE] = from_headers(
+            {
+                name.decode("latin-1"): value.decode("latin-1")
+                for name, value in scope["headers"]
+                if name in _TRACE_HEADERS
+            }
+        )
+    return scope[TRACE]
+
+
+def traceparent(trace: TraceContext, trace_id: str = "") -> tuple[str, str]:
+    """The header that says where an answer was made; with the trace of its saga if that is another one."""
+    return "traceparent", f"00-{trace_id or trace.trace_id}-{trace.span_id}-{trace.flags:02x}"
+
+
+def to_response(answer: Answer) -> Response:
+    response = Response(answer.body, answer.status)
+    for name, value in answer.headers:
+        response.headers[name] = value
+    return response

@@ -1,0 +1,97 @@
+"""The routes that a service answers: reads, and writes outside any saga."""
+
+import asyncio
+import re
+import secrets
+
+from sagagen.runtime.answer import Answer
+from sagagen.runtime.definition import Route
+from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
+from sagagen.runtime.edge.key import idempotency_key
+from sagagen.runtime.edge.problem import ProblemError, from_rpc_error, invalid
+from sagagen.runtime.edge.protojson import JsonWriter
+from sagagen.runtime.edge.responder import JSON
+from sagagen.runtime.edge.start import REPLAYED
+from sagagen.runtime.edge.transcode import RequestReader
+from sagagen.runtime.errors import Code, RpcError
+from sagagen.runtime.identity import direct_id
+from sagagen.runtime.metadata import IDEMPOTENCY_KEY
+from sagagen.runtime.metadata import REPLAYED as REPLAYED_TRAILER
+from sagagen.runtime.transport import Reply, Transport
+
+DEFAULT_TIMEOUT_S = 10.0
+"""Time in seconds that a service has, unless the request asks for less."""
+RETRY_PAUSE_S = 0.05
+
+_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
+_UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+"""gRPC's wire format of a timeout, which grpc-gateway reads from the header Grpc-Timeout."""
+
+
+class ForwardEndpoint:
+    """Calls one rpc of a service."""
+
+    def __init__(
+        self, route: Route, reader: RequestReader, writer: JsonWriter, caller: Caller, transport: Transport
+    ) -> None:
+        self._method = route.method
+        self._reader = reader
+        self._writer = writer
+        self._caller = caller
+        self._transport = transport
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        caller = await caller_of(self._caller, exchange.request)
+        timeout_s = _timeout_s(exchange.request.headers.get("grpc-timeout", ""))
+        metadata = exchange.trace.to_metadata() | self._key_metadata(exchange, caller)
+        body = await exchange.body() if self._reader.takes_body else b""
+        message = self._reader.read(exchange.values, exchange.query, body)
+        reply = await self._call(message.SerializeToString(deterministic=True), metadata, timeout_s)
+        replayed = (REPLAYED,) if reply.trailers.get(REPLAYED_TRAILER) == "true" else ()
+        return Answer(200, (*JSON, *replayed), self._writer.write(reply.response))
+
+    def _key_metadata(self, exchange: Exchange, caller: str) -> dict[str, str]:
+        """A write always has a key, so that repeating it here is safe; the client's own if it sent one."""
+        if self._method.is_read:
+            return {}
+        key = idempotency_key(exchange.request.headers)
+        if not key:
+            return {IDEMPOTENCY_KEY: direct_id(caller, self._method.path, secrets.token_hex(16))}
+        return {IDEMPOTENCY_KEY: direct_id(caller, self._method.path, key)}
+
+    async def _call(self, request: bytes, metadata: dict[str, str], timeout_s: float) -> Reply:
+        try:
+            async with asyncio.timeout(timeout_s) as limit:
+                return await self._call_twice(request, metadata, limit)
+        except TimeoutError as error:
+            late = RpcError(Code.DEADLINE_EXCEEDED, "the service did not answer in time")
+            raise ProblemError(from_rpc_error(late)) from error
+        except RpcError as error:
+            raise ProblemError(from_rpc_error(error)) from error
+
+    async def _call_twice(self, request: bytes, metadata: dict[str, str], limit: asyncio.Timeout) -> Reply:
+        """Once more where nobody answered: a connection that broke while it was idle is no reason to fail."""
+        try:
+            return await self._call_once(request, metadata, limit)
+        except RpcError as error:
+            if error.code is not Code.UNAVAILABLE or error.is_ours:
+                raise
+        await asyncio.sleep(RETRY_PAUSE_S)
+        return await self._call_once(request, metadata, limit)
+
+    async def _call_once(self, request: bytes, metadata: dict[str, str], limit: asyncio.Timeout) -> Reply:
+        left_s = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+        return await self._transport.call(
+            self._method.path, request, metadata=metadata, timeout_s=max(left_s, 0.001)
+        )
+
+
+def _timeout_s(header: str) -> float:
+    if not header:
+        return DEFAULT_TIMEOUT_S
+    parts = _TIMEOUT.fullmatch(header)
+    if not parts:
+        raise invalid(
+            "INVALID_TIMEOUT", 'Grpc-Timeout is a number and a unit, for example "500m" for half a second'
+        )
+    return min(int(parts[1]) * _UNITS_S[parts[2]], DEFAULT_TIMEOUT_S)

@@ -1,0 +1,232 @@
+"""The HTTP edge of a mesh: the contract's routes, the gateway's own, and whatever the project adds.
+
+Everything that depends only on the contract (message classes, validators, path trees, JSON shapes) is made once, when
+the gateway is; a request finds its endpoint and goes through it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.routing import Router as StarletteRouter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sagagen.runtime.answer import Answer
+from sagagen.runtime.definition import Mesh, Route, Saga
+from sagagen.runtime.edge.exchange import Caller, Endpoint, Exchange, to_response, trace_of, traceparent
+from sagagen.runtime.edge.fields import shown
+from sagagen.runtime.edge.forward import ForwardEndpoint
+from sagagen.runtime.edge.problem import Problem, ProblemError, invalid, phrase
+from sagagen.runtime.edge.protojson import JsonWriter
+from sagagen.runtime.edge.responder import HttpResponder
+from sagagen.runtime.edge.router import Found, Missing, Router
+from sagagen.runtime.edge.start import StartEndpoint
+from sagagen.runtime.edge.template import PathError, Template, parse_template
+from sagagen.runtime.edge.transcode import RequestReader
+from sagagen.runtime.edge.watch import HealthEndpoint, ReadyEndpoint, WatchEndpoint
+from sagagen.runtime.engine import Engine
+from sagagen.runtime.schema import Schema
+from sagagen.runtime.trace import TraceContext
+from sagagen.runtime.transport import Transport
+
+HttpRequest = Request
+"""What the caller hook is given: starlette's request."""
+
+ANONYMOUS = "anonymous"
+
+
+def anonymous(request: HttpRequest) -> str:
+    """The caller of every request where nothing authenticates them. Ids from guessable keys are then guessable."""
+    return ANONYMOUS
+
+
+class Gateway:
+    """The composition root of a project's edge: `gateway = Gateway(MESH, caller=caller)` in gateway/app.py."""
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        *,
+        caller: Caller = anonymous,
+        middleware: Sequence[Middleware] = (),
+        routes: Sequence[BaseRoute] = (),
+    ) -> None:
+        """`caller` says on whose behalf a request comes, and refuses it by raising starlette's HTTPException.
+
+        `middleware` (CORS, for example) wraps everything. `routes` are asked where the contract has no route.
+        Raises RouteError or TemplateError for a route that does not fit its messages.
+        """
+        self._mesh = mesh
+        self._caller = caller
+        self._middleware = tuple(middleware)
+        self._routes = tuple(routes)
+        self.schema = Schema(mesh.descriptors.read_bytes())
+        self.responder = HttpResponder(mesh, self.schema)
+        self._bindings = tuple(_Binding(route, self.schema) for route in mesh.routes)
+
+    def application(self, engine: Engine, transports: Mapping[str, Transport]) -> ASGIApp:
+        """The ASGI application, on a running engine and ways to every service of the mesh."""
+        router: Router[Endpoint] = Router([*self._own(engine), *self._contract(engine, transports)])
+        app = Starlette(
+            middleware=self._middleware,
+            exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
+        )
+        app.router.redirect_slashes = False
+        app.router.default = _Dispatcher(router, self._routes)
+        return _Traced(app)
+
+    def _own(self, engine: Engine) -> Iterable[tuple[str, Template, Endpoint]]:
+        yield "GET", parse_template("/healthz"), HealthEndpoint()
+        yield "GET", parse_template("/readyz"), ReadyEndpoint(engine)
+        yield "GET", parse_template("/sagas/{id}"), WatchEndpoint(self._caller, engine)
+
+    def _contract(
+        self, engine: Engine, transports: Mapping[str, Transport]
+    ) -> Iterable[tuple[str, Template, Endpoint]]:
+        for binding in self._bindings:
+            route = binding.route
+            endpoint = (
+                StartEndpoint(self._mesh.project, self._newest(route), binding.reader, self._caller, engine)
+                if route.starts_saga
+                else ForwardEndpoint(
+                    route, binding.reader, binding.writer, self._caller, transports[route.target]
+                )
+            )
+            yield route.verb, binding.template, endpoint
+
+    def _newest(self, route: Route) -> Saga:
+        """New sagas take the newest version that this route's trigger starts."""
+        versions = [saga for saga in self._mesh.sagas if saga.name == route.target]
+        return max(versions, key=lambda saga: saga.version)
+
+
+class _Binding:
+    """A route of the contract, compiled."""
+
+    def __init__(self, route: Route, schema: Schema) -> None:
+        self.route = route
+        self.template = parse_template(route.template)
+        self.reader = RequestReader(route, self.template, schema)
+        self.writer = JsonWriter(schema.message_type(route.method.response_name), route.response_body)
+
+
+class _Dispatcher:
+    """Hands a request to its endpoint; to the project's own routes where the contract has none."""
+
+    def __init__(self, router: Router[Endpoint], extra: Sequence[BaseRoute]) -> None:
+        self._router = router
+        self._extra = StarletteRouter(routes=extra, redirect_slashes=False, default=self._refuse)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._find(scope) if scope["type"] == "http" else None
+        if isinstance(found, Found):
+            response = to_response(await _answer(found, Request(scope, receive)))
+            await response(scope, receive, send)
+        else:
+            await self._extra(scope, receive, send)
+
+    def _find(self, scope: Scope) -> Found[Endpoint] | Answer | Problem:
+        path = _raw_path(scope)
+        try:
+            found = self._router.find(scope["method"], path)
+        except PathError as error:
+            return invalid("INVALID_PATH", str(error)).problem
+        return _without_route(scope["method"], path, found.allowed) if isinstance(found, Missing) else found
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["type"] == "http":
+            found = self._find(scope)
+            assert not isinstance(found, Found), "what has an endpoint is answered by it"
+            await to_response(_in_trace(found, trace_of(scope)))(scope, receive, send)
+
+
+async def _answer(found: Found[Endpoint], request: Request) -> Answer:
+    trace = trace_of(request.scope)
+    try:
+        return await found.endpoint(Exchange(request, found.values, trace))
+    except ProblemError as error:
+        return _in_trace(error.problem, trace)
+
+
+def _in_trace(answer: Answer | Problem, trace: TraceContext) -> Answer:
+    return answer.in_trace(trace.trace_id).answer() if isinstance(answer, Problem) else answer
+
+
+def _without_route(method: str, path: str, allowed: Sequence[str]) -> Answer | Problem:
+    """OPTIONS is answered for every path that has a route; else 404, or 405 with the methods that would do."""
+    allow = ("allow", ", ".join(allowed))
+    if not allowed:
+        return Problem(404, "NOT_FOUND", "NO_ROUTE", f"no route matches {shown(path)}")
+    if method == "OPTIONS":
+        return Answer(204, (allow,), b"")
+    detail = f"{shown(path)} has no {method}; it has {', '.join(allowed)}"
+    return Problem(405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", detail, headers=(allow,))
+
+
+def _raw_path(scope: Scope) -> str:
+    """The path as sent: decoding it before it is split would take an encoded slash for a separator."""
+    return (scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii", "replace")
+
+
+class _Traced:
+    """Gives every request a place in a trace, and every answer the header that names it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, _traced(scope, send) if scope["type"] == "http" else send)
+
+
+def _traced(scope: Scope, send: Send) -> Send:
+    trace = trace_of(scope)
+
+    async def send_traced(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).setdefault(*traceparent(trace))
+        await send(message)
+
+    return send_traced
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the caller hook, the project's own routes or starlette itself raise."""
+    assert isinstance(error, HTTPException), "registered for it alone"
+    title = phrase(error.status_code)
+    problem = Problem(
+        error.status_code,
+        _CODES.get(error.status_code, "UNKNOWN"),
+        title.upper().replace(" ", "_").replace("-", "_").replace("'", ""),
+        error.detail,
+        trace_id=trace_of(request.scope).trace_id,
+        headers=tuple((error.headers or {}).items()),
+    )
+    return to_response(problem.answer())
+
+
+def _on_failure(request: Request, error: Exception) -> Response:
+    """A mistake in this program or in the project's hook. The server logs it; the client learns where to look."""
+    detail = "the gateway failed on this request; its log has the reason under this trace id"
+    trace_id = trace_of(request.scope).trace_id
+    return to_response(Problem(500, "INTERNAL", "GATEWAY_FAILED", detail, trace_id=trace_id).answer())
+
+
+_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    413: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+}
+"""For a status that comes without gRPC's code."""

@@ -1,0 +1,384 @@
+"""The shapes of messages in JSON, compiled once from their descriptors: what a JSON value must look like to be one.
+
+google.protobuf's own reader takes `[]` for a message, `true` for a number and `customer_id` beside `customerId`, and
+says "out of range" without saying where. So a value is first held against its shape, and every departure becomes a
+violation with its path.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TypeAlias, cast
+
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from sagagen.runtime.errors import FieldViolation
+
+Findings: TypeAlias = list[FieldViolation]
+Check: TypeAlias = Callable[[object, str, Findings], None]
+"""Holds a JSON value against one shape; `path` says where the value stands."""
+
+RULE = "json"
+"""Rule id of every violation found here."""
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_MAX_NUMBER_LENGTH = 400
+"""Longer than any number that a double or a 64-bit integer can need in practice; guards int()."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_FLOAT_MAX = 3.4028234663852886e38
+_NON_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
+
+INTEGER_RANGES: Mapping[int, tuple[int, int]] = {
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
+}
+TEXTUAL = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask"})
+"""Well-known messages whose JSON is a string."""
+_VALUE = "google.protobuf.Value"
+WRAPPER = re.compile(r"google\.protobuf\.(?:Double|Float|U?Int(?:32|64)|Bool|String|Bytes)Value")
+
+
+class _Twice(dict[str, object]):
+    """An object with a repeated key; json.loads alone would keep the last and say nothing."""
+
+    repeated: str = ""
+
+
+def strict_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Hook for json.loads: an object that remembers a repeated key, for its shape to report."""
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    twice = _Twice(members)
+    twice.repeated = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    return twice
+
+
+class Shapes:
+    """Turns descriptors into checks; messages are kept by name, since they may contain themselves."""
+
+    def __init__(self) -> None:
+        self._messages: dict[str, Check] = {}
+
+    def message(self, descriptor: Descriptor) -> Check:
+        name = descriptor.full_name
+        if name not in self._messages:
+            self._messages[name] = self._well_known(descriptor) or self._regular(descriptor)
+        return self._messages[name]
+
+    def _well_known(self, descriptor: Descriptor) -> Check | None:
+        name = descriptor.full_name
+        if name in TEXTUAL:
+            return _textual(message_factory.GetMessageClass(descriptor))
+        if WRAPPER.fullmatch(name):
+            return self.single(descriptor.fields_by_name["value"])
+        if name in ("google.protobuf.Struct", "google.protobuf.Any"):
+            return _free_object
+        if name == "google.protobuf.ListValue":
+            return _free_list
+        return _free if name == _VALUE else None
+
+    def _regular(self, descriptor: Descriptor) -> Check:
+        shape = _MessageShape(descriptor.full_name)
+        self._messages[descriptor.full_name] = shape
+        for field in descriptor.fields:
+            shape.add(field, self._field(field))
+        return shape
+
+    def _field(self, field: FieldDescriptor) -> Check:
+        if is_map(field):
+            key, value = entry_fields(field)
+            return _map(_key(key), self.single(value))
+        return _list(self.single(field)) if field.is_repeated else self.single(field)
+
+    def single(self, field: FieldDescriptor) -> Check:
+        if field.message_type:
+            return self.message(field.message_type)
+        if field.enum_type:
+            return _enum(field.enum_type)
+        return _scalar(field)
+
+
+class _MessageShape:
+    """The check of one message type."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._fields: dict[str, tuple[FieldDescriptor, Check, bool]] = {}
+
+    def add(self, field: FieldDescriptor, check: Check) -> None:
+        takes_null = _takes_null(field) and not field.is_repeated
+        for name in {field.name, field.json_name}:
+            self._fields[name] = (field, check, takes_null)
+
+    def __call__(self, value: object, path: str, findings: Findings) -> None:
+        if not (members := _members(value, path, findings)):
+            return
+        seen: dict[str, str] = {}
+        for name, member in members.items():
+            if known := self._fields.get(name):
+                self._check_member(known, member, path, seen, findings)
+            else:
+                _report(findings, _join(path, _name(name)), f"{self._name} has no such field")
+
+    def _check_member(
+        self,
+        known: tuple[FieldDescriptor, Check, bool],
+        value: object,
+        path: str,
+        seen: dict[str, str],
+        findings: Findings,
+    ) -> None:
+        field, check, takes_null = known
+        where = _join(path, field.name)
+        if field.name in seen:
+            _report(findings, where, f"is given twice, as {field.name} and {field.json_name}")
+        seen[field.name] = field.name
+        if value is None and not takes_null:
+            return
+        oneof = field.containing_oneof
+        if oneof and (other := seen.setdefault(f"oneof {oneof.name}", field.name)) != field.name:
+            _report(findings, where, f"excludes {other}: at most one field of {oneof.name} can be set")
+        check(value, where, findings)
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    return bool(field.message_type) and field.message_type.GetOptions().map_entry
+
+
+def entry_fields(field: FieldDescriptor) -> tuple[FieldDescriptor, FieldDescriptor]:
+    """Key and value of a map field's entries."""
+    assert field.message_type, "a map field's type is the message of its entries"
+    members = field.message_type.fields_by_name
+    return members["key"], members["value"]
+
+
+def _takes_null(field: FieldDescriptor) -> bool:
+    """Null means absent everywhere but where it is a value of its own."""
+    if field.message_type:
+        return field.message_type.full_name == _VALUE
+    return bool(field.enum_type) and field.enum_type.full_name == "google.protobuf.NullValue"
+
+
+def _list(check: Check) -> Check:
+    def check_list(value: object, path: str, findings: Findings) -> None:
+        if isinstance(value, list):
+            for index, item in enumerate(cast(list[object], value)):
+                check(item, f"{path}[{index}]", findings)
+        else:
+            _report(findings, path, f"must be a list, not {_shown(value)}")
+
+    return check_list
+
+
+def _map(check_key: Callable[[str], str], check: Check) -> Check:
+    def check_map(value: object, path: str, findings: Findings) -> None:
+        for key, item in _members(value, path, findings).items():
+            where = f"{path}[{_shown(key)}]"
+            if wrong := check_key(key):
+                _report(findings, where, wrong)
+            check(item, where, findings)
+
+    return check_map
+
+
+def _key(field: FieldDescriptor) -> Callable[[str], str]:
+    """What is wrong with a key of a map; empty if nothing is."""
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return lambda key: "is no text: it has half a surrogate pair" if _SURROGATE.search(key) else ""
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return lambda key: "" if key in ("true", "false") else 'must have "true" or "false" as its key'
+    low, high = INTEGER_RANGES[field.cpp_type]
+    return lambda key: (
+        "" if _is_within(key, low, high) else f"must have a whole number from {low} to {high} as its key"
+    )
+
+
+def _is_within(value: object, low: int, high: int) -> bool:
+    number = _whole(value)
+    return number is not None and low <= number <= high
+
+
+def _scalar(field: FieldDescriptor) -> Check:
+    if field.cpp_type in INTEGER_RANGES:
+        return _integer(*INTEGER_RANGES[field.cpp_type])
+    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        return _bool
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return _bytes
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return _string
+    return _float32 if field.cpp_type == FieldDescriptor.CPPTYPE_FLOAT else _float64
+
+
+def _integer(low: int, high: int) -> Check:
+    def check_integer(value: object, path: str, findings: Findings) -> None:
+        number = _whole(value)
+        if number is None:
+            _report(findings, path, f"must be a whole number, not {_shown(value)}")
+        elif not low <= number <= high:
+            _report(findings, path, f"must be from {low} to {high}, not {_shown(value)}")
+
+    return check_integer
+
+
+def _whole(value: object) -> int | None:
+    """A JSON number, or one in a string, that is an integer. `5.0` and `5e2` are; `true`, `5.5` and `"5_0"` are not."""
+    if isinstance(value, str):
+        if len(value) > _MAX_NUMBER_LENGTH or not _NUMBER.fullmatch(value):
+            return None
+        value = int(value) if value.lstrip("-").isdigit() else float(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _float64(value: object, path: str, findings: Findings) -> None:
+    _check_float(value, path, findings, 1.7976931348623157e308)
+
+
+def _float32(value: object, path: str, findings: Findings) -> None:
+    _check_float(value, path, findings, _FLOAT_MAX)
+
+
+def _check_float(value: object, path: str, findings: Findings, limit: float) -> None:
+    if isinstance(value, str) and value in _NON_FINITE:
+        return
+    number = _number(value)
+    if number is None:
+        _report(findings, path, f"must be a number, not {_shown(value)}")
+    elif math.isnan(number):
+        _report(findings, path, "NaN is no JSON number")
+    elif abs(number) > limit:
+        _report(findings, path, "is larger than the field can hold")
+
+
+def _number(value: object) -> int | float | None:
+    """A JSON number, or one in a string."""
+    if isinstance(value, str):
+        is_one = len(value) <= _MAX_NUMBER_LENGTH and _NUMBER.fullmatch(value)
+        return float(value) if is_one else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _bool(value: object, path: str, findings: Findings) -> None:
+    if not isinstance(value, bool):
+        _report(findings, path, f"must be true or false, not {_shown(value)}")
+
+
+def _string(value: object, path: str, findings: Findings) -> None:
+    if not isinstance(value, str):
+        _report(findings, path, f"must be a string, not {_shown(value)}")
+    elif _SURROGATE.search(value):
+        _report(findings, path, "is no text: it has half a surrogate pair")
+
+
+def _bytes(value: object, path: str, findings: Findings) -> None:
+    if not isinstance(value, str) or decode_base64(value) is None:
+        _report(findings, path, f"must be a base64 string, not {_shown(value)}")
+
+
+def decode_base64(text: str) -> bytes | None:
+    """Either alphabet, padded or not, as ProtoJSON reads it; None if it is no base64."""
+    plain = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _enum(enum: EnumDescriptor) -> Check:
+    names, numbers = frozenset(enum.values_by_name), frozenset(enum.values_by_number)
+    is_closed = enum.is_closed
+    takes_null = enum.full_name == "google.protobuf.NullValue"
+
+    def check_enum(value: object, path: str, findings: Findings) -> None:
+        if (isinstance(value, str) and value in names) or (value is None and takes_null):
+            return
+        is_number = isinstance(value, int) and _is_within(value, -(2**31), 2**31 - 1)
+        if not is_number or (is_closed and value not in numbers):
+            _report(findings, path, f"must be a value of {enum.full_name}, not {_shown(value)}")
+
+    return check_enum
+
+
+def _textual(message_type: type[Message]) -> Check:
+    name = message_type.DESCRIPTOR.full_name
+
+    def check_textual(value: object, path: str, findings: Findings) -> None:
+        if not isinstance(value, str) or not parses(message_type, value):
+            _report(findings, path, f"must be a {name} as a string, not {_shown(value)}")
+
+    return check_textual
+
+
+def parses(message_type: type[Message], text: str) -> bool:
+    """Whether a well-known message that is a string in JSON can be read from this one."""
+    try:
+        json_format.ParseDict(cast(dict[str, object], text), message_type())
+    except (ValueError, OverflowError, json_format.Error):
+        return False
+    return True
+
+
+def _free_object(value: object, path: str, findings: Findings) -> None:
+    for name, member in _members(value, path, findings).items():
+        _free(member, _join(path, _name(name)), findings)
+
+
+def _free_list(value: object, path: str, findings: Findings) -> None:
+    _list(_free)(value, path, findings)
+
+
+def _free(value: object, path: str, findings: Findings) -> None:
+    """Any JSON, as Struct and Value take it."""
+    if isinstance(value, dict):
+        _free_object(cast(object, value), path, findings)
+    elif isinstance(value, list):
+        _free_list(cast(object, value), path, findings)
+    elif isinstance(value, str):
+        _string(value, path, findings)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        _float64(value, path, findings)
+
+
+def _members(value: object, path: str, findings: Findings) -> Mapping[str, object]:
+    """The members of an object; none, and a finding, if it is no object or has a key twice."""
+    if isinstance(value, _Twice):
+        _report(findings, _join(path, _name(value.repeated)), "stands twice in its object")
+    elif isinstance(value, dict):
+        return cast(dict[str, object], value)
+    else:
+        _report(findings, path, f"must be an object, not {_shown(value)}")
+    return {}
+
+
+def _report(findings: Findings, path: str, description: str) -> None:
+    findings.append(FieldViolation(path, description, RULE))
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _name(name: str) -> str:
+    """A member's name as part of a path: bare where it reads as one."""
+    return name if name.isidentifier() and len(name) <= 60 else _shown(name)
+
+
+def _shown(value: object) -> str:
+    """A value of the client's, short enough for a message."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

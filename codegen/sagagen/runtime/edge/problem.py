@@ -1,0 +1,139 @@
+"""What went wrong, as HTTP tells it: problem documents (RFC 9457) and grpc-gateway's table of status codes."""
+
+import http
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from grpclib.const import Status as Code
+
+from sagagen.runtime.answer import Answer
+from sagagen.runtime.errors import FieldViolation, RpcError
+
+PROBLEM_JSON = "application/problem+json"
+RETRY_AFTER_S = 1.0
+"""What a client is told to wait where the service has no better idea."""
+MAX_VIOLATIONS = 20
+"""A document lists no more of them: the rest of a bad request is as bad as its start."""
+
+HTTP_STATUS: Mapping[Code, int] = MappingProxyType(
+    {
+        Code.OK: 200,
+        Code.CANCELLED: 499,
+        Code.UNKNOWN: 500,
+        Code.INVALID_ARGUMENT: 400,
+        Code.DEADLINE_EXCEEDED: 504,
+        Code.NOT_FOUND: 404,
+        Code.ALREADY_EXISTS: 409,
+        Code.PERMISSION_DENIED: 403,
+        Code.UNAUTHENTICATED: 401,
+        Code.RESOURCE_EXHAUSTED: 429,
+        Code.FAILED_PRECONDITION: 400,
+        Code.ABORTED: 409,
+        Code.OUT_OF_RANGE: 400,
+        Code.UNIMPLEMENTED: 501,
+        Code.INTERNAL: 500,
+        Code.UNAVAILABLE: 503,
+        Code.DATA_LOSS: 500,
+    }
+)
+"""grpc-gateway's HTTPStatusFromCode."""
+
+_PHRASES = MappingProxyType({499: "Client Closed Request"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem document. Its `type` is always about:blank: programs branch on `reason`, people read `detail`."""
+
+    status: int
+    code: str
+    """gRPC code name, for example `INVALID_ARGUMENT`."""
+    reason: str
+    """UPPER_SNAKE token, stable."""
+    detail: str
+    saga_id: str = ""
+    trace_id: str = ""
+    step: str = ""
+    """The saga's step that failed."""
+    violations: Sequence[FieldViolation] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent beside the document, for example Retry-After or Allow."""
+
+    def answer(self) -> Answer:
+        return Answer(self.status, (("content-type", PROBLEM_JSON), *self.headers), self.body())
+
+    def body(self) -> bytes:
+        """The document; members that say nothing are left out."""
+        members: dict[str, object] = {
+            "type": "about:blank",
+            "title": phrase(self.status),
+            "status": self.status,
+        }
+        for name in ("detail", "code", "reason", "step", "saga_id", "trace_id"):
+            if value := getattr(self, name):
+                members[name] = value
+        if self.violations:
+            members["violations"] = [_member(violation) for violation in self.violations[:MAX_VIOLATIONS]]
+        # A client's own text may hold half a surrogate pair; escaped, it is still the JSON that it was.
+        return json.dumps(members, ensure_ascii=False).encode(errors="backslashreplace")
+
+    def in_trace(self, trace_id: str) -> "Problem":
+        """The same problem, with this trace id unless it has one."""
+        return self if self.trace_id else replace(self, trace_id=trace_id)
+
+    def of_saga(self, saga_id: str, trace_id: str, step: str = "") -> "Problem":
+        return replace(self, saga_id=saga_id, trace_id=trace_id, step=step)
+
+
+class ProblemError(Exception):
+    """Ends a request with this problem document."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem.status} {problem.reason}: {problem.detail}")
+        self.problem = problem
+
+
+def phrase(status: int) -> str:
+    """The title of a status code: `404` is "Not Found"."""
+    try:
+        return _PHRASES.get(status) or http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def retry_after(seconds: float = RETRY_AFTER_S) -> tuple[str, str]:
+    """The header, in whole seconds and at least one (RFC 9110, 10.2.3)."""
+    return "retry-after", str(max(1, math.ceil(seconds)))
+
+
+def invalid(reason: str, detail: str, violations: Sequence[FieldViolation] = ()) -> ProblemError:
+    """A request that can't be understood: 400."""
+    return ProblemError(Problem(400, "INVALID_ARGUMENT", reason, detail, violations=tuple(violations)))
+
+
+def broken_rules(reason: str, violations: Sequence[FieldViolation]) -> ProblemError:
+    """A request whose fields are wrong: 400 with one entry for each."""
+    shown = "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations[:3])
+    more = f"; and {len(violations) - 3} more" if len(violations) > 3 else ""
+    return invalid(reason, shown + more, violations)
+
+
+def from_rpc_error(error: RpcError) -> Problem:
+    """What a service answered, by grpc-gateway's table."""
+    is_temporary = error.code is Code.UNAVAILABLE or error.retry_after_s is not None
+    return Problem(
+        HTTP_STATUS.get(error.code, 500),
+        error.code.name,
+        error.reason or error.code.name,
+        error.message,
+        violations=error.violations,
+        headers=(retry_after(error.retry_after_s or RETRY_AFTER_S),) if is_temporary else (),
+    )
+
+
+def _member(violation: FieldViolation) -> dict[str, str]:
+    member = {"field": violation.field, "description": violation.description}
+    return {**member, "rule": violation.rule} if violation.rule else member

@@ -1,0 +1,141 @@
+"""An HTTP server in this process: uvicorn on httptools, with the limits and time-outs that it does not have itself.
+
+The socket is bound before the server starts, so that a taken port is an error of ours that names it. Signals are the
+process's business, not the server's.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+from uvicorn import Config, Server
+
+from sagagen.runtime.edge.exchange import CLOSING
+from sagagen.runtime.edge.limits import MAX_BODY_BYTES, Limits
+from sagagen.runtime.edge.protocol import EdgeProtocol
+
+BACKLOG = 1024
+KEEP_ALIVE_S = 30
+"""Time in seconds that a connection may be idle between two requests."""
+STOP_S = 5
+"""Time in seconds that requests under way have to end once the server stops; then they are cancelled."""
+
+
+class PortTaken(OSError):
+    """Another program listens where this one should."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(errno.EADDRINUSE, f"port {port} on {host} is taken: another program listens there")
+        self.host = host
+        self.port = port
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server can be reached."""
+
+    host: str
+    port: int
+    """The one that was given, or the one that the system chose for port 0."""
+
+    @property
+    def url(self) -> str:
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def serve_http(
+    app: ASGIApp, host: str, port: int, *, max_body_bytes: int = MAX_BODY_BYTES, stop_s: int = STOP_S
+) -> AsyncGenerator[Listening]:
+    """Serve an ASGI application until the block ends; then idle connections close and requests under way end.
+
+    Raises PortTaken where another program listens, OSError for an address that is not this machine's.
+    """
+    with _bound(host, port) as listener:
+        server = _Server(_config(Limits(app, max_body_bytes=max_body_bytes), stop_s))
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
+        try:
+            await server.until_started(serving)
+            yield Listening(host, listener.getsockname()[1])
+        finally:
+            server.stop()
+            await asyncio.wait({serving})
+            await server.abandon()
+        serving.result()
+
+
+@contextlib.contextmanager
+def _bound(host: str, port: int) -> Generator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        # Without it a restarted process could not listen while old connections linger in TIME_WAIT.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(BACKLOG)  # two binds may succeed where only one can listen
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(host, port) from error
+            raise
+        listener.setblocking(False)
+        yield listener
+
+
+def _config(app: ASGIApp, stop_s: int) -> Config:
+    return Config(
+        app,
+        http=EdgeProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=stop_s,
+    )
+
+
+class _Server(Server):
+    """Uvicorn's server without its hands on the process's signals."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state[CLOSING] = self._closing
+        await super().startup(sockets)
+        self._ready.set_result(None)
+
+    async def until_started(self, serving: "asyncio.Task[None]") -> None:
+        """Wait until connections are taken, or serving failed."""
+        await asyncio.wait({self._ready, serving}, return_when=asyncio.FIRST_COMPLETED)
+
+    def stop(self) -> None:
+        """Begin to stop. A repeat does nothing."""
+        self.should_exit = True
+        if not self._closing.done():
+            self._closing.set_result(None)
+
+    async def abandon(self) -> None:
+        """End what did not end in time: uvicorn has cancelled it, but does not wait for it."""
+        if tasks := set(self.server_state.tasks):
+            await asyncio.wait(tasks)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

@@ -1,0 +1,120 @@
+"""The routes that start a saga: accepted durably once for each idempotency key, answered the same ever after."""
+
+import hashlib
+import time
+from dataclasses import replace
+
+from google.protobuf.message import Message
+
+from sagagen.runtime.answer import Answer
+from sagagen.runtime.definition import Saga
+from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of, traceparent
+from sagagen.runtime.edge.key import idempotency_key, missing_key
+from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
+from sagagen.runtime.edge.responder import accepted, key_reused, location
+from sagagen.runtime.edge.transcode import RequestReader
+from sagagen.runtime.engine import Acceptance, Engine, Overloaded, Started
+from sagagen.runtime.identity import random_saga_id, saga_id
+from sagagen.runtime.log import LogUnavailable
+
+REPLAYED = ("idempotency-replayed", "true")
+
+
+class StartEndpoint:
+    """Starts one saga, or repeats what was answered when it was started."""
+
+    def __init__(
+        self, project: str, saga: Saga, reader: RequestReader, caller: Caller, engine: Engine
+    ) -> None:
+        self._project = project
+        self._saga = saga
+        self._reader = reader
+        self._caller = caller
+        self._engine = engine
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        caller = await caller_of(self._caller, exchange.request)
+        key = idempotency_key(exchange.request.headers)
+        if not key and self._saga.key == "required":
+            raise missing_key()
+        body = await exchange.body() if self._reader.takes_body else b""
+        message = self._reader.read(exchange.values, exchange.query, body)
+        started = await self._accept(self._acceptance(exchange, caller, key, message))
+        answer = await self._answer(exchange, started, _fingerprint(self._saga, message))
+        return replace(answer, headers=(*answer.headers, traceparent(exchange.trace, started.trace_id)))
+
+    def _acceptance(self, exchange: Exchange, caller: str, key: str, message: Message) -> Acceptance:
+        trigger = self._saga.trigger.path
+        return Acceptance(
+            saga=self._saga,
+            saga_id=saga_id(self._project, caller, trigger, key)
+            if key
+            else random_saga_id(time.time_ns() // 1_000_000),
+            caller=caller,
+            key=key,
+            fingerprint=_fingerprint(self._saga, message),
+            input=message.SerializeToString(deterministic=True),
+            trace=exchange.trace,
+        )
+
+    async def _accept(self, acceptance: Acceptance) -> Started:
+        try:
+            return await self._engine.accept(acceptance)
+        except (Overloaded, LogUnavailable) as error:
+            raise ProblemError(_nothing_accepted(error)) from error
+
+    async def _answer(self, exchange: Exchange, started: Started, fingerprint: bytes) -> Answer:
+        if started.is_new:
+            return await self._first_answer(exchange, started)
+        if started.fingerprint != fingerprint:
+            raise ProblemError(key_reused().of_saga(started.saga_id, started.trace_id))
+        return _replayed(await self._repeated_answer(exchange, started))
+
+    async def _first_answer(self, exchange: Exchange, started: Started) -> Answer:
+        answer = started.answer or await self._wait(exchange, started.saga_id)
+        return answer or accepted(self._saga, started.saga_id, started.trace_id)
+
+    async def _repeated_answer(self, exchange: Exchange, started: Started) -> Answer:
+        """The first answer again; while there is none, what the contract says of duplicates."""
+        if started.answer:
+            return started.answer
+        if self._saga.on_concurrent == "wait" and (answer := await self._wait(exchange, started.saga_id)):
+            return answer
+        raise ProblemError(_under_way(started))
+
+    async def _wait(self, exchange: Exchange, saga_id: str) -> Answer | None:
+        """The final answer; None after `respond.wait`, or when the server stops."""
+        work = self._engine.wait_for_answer(saga_id, self._saga.respond.wait_s)
+        return await exchange.unless_closing(work)
+
+
+def _fingerprint(saga: Saga, message: Message) -> bytes:
+    """Names what was asked for: rpc and input, in deterministic form, however the JSON was spelled."""
+    path = saga.trigger.path.encode()
+    return hashlib.sha256(
+        b"%d:%b%b" % (len(path), path, message.SerializeToString(deterministic=True))
+    ).digest()
+
+
+def _replayed(answer: Answer) -> Answer:
+    return replace(answer, headers=(*answer.headers, REPLAYED))
+
+
+def _under_way(started: Started) -> Problem:
+    return Problem(
+        409,
+        "ABORTED",
+        "IDEMPOTENCY_CONFLICT",
+        "the first request with this idempotency key is under way; send this one again a little later",
+        headers=(retry_after(), location(started.saga_id)),
+    ).of_saga(started.saga_id, started.trace_id)
+
+
+def _nothing_accepted(error: Exception) -> Problem:
+    return Problem(
+        503,
+        "UNAVAILABLE",
+        "NOT_ACCEPTED",
+        f"nothing was accepted ({error}); send the same request with the same key again",
+        headers=(retry_after(getattr(error, "retry_after_s", RETRY_AFTER_S)),),
+    )

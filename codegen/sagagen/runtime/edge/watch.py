@@ -1,0 +1,78 @@
+"""The gateway's own routes: `GET /sagas/{id}`, `/healthz` and `/readyz`."""
+
+import json
+from datetime import UTC, datetime
+
+from sagagen.runtime.answer import Answer
+from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
+from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
+from sagagen.runtime.edge.responder import JSON
+from sagagen.runtime.engine import Engine, SagaView
+
+TEXT = (("content-type", "text/plain; charset=utf-8"),)
+
+
+class WatchEndpoint:
+    """Shows a saga to whoever started it, without payloads."""
+
+    def __init__(self, caller: Caller, engine: Engine) -> None:
+        self._caller = caller
+        self._engine = engine
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        caller = await caller_of(self._caller, exchange.request)
+        view = await self._engine.describe(exchange.values["id"])
+        # To others it does not exist: who may not see it may not learn that it is there.
+        if view is None or view.caller != caller:
+            raise ProblemError(Problem(404, "NOT_FOUND", "SAGA_NOT_FOUND", "there is no such saga"))
+        return Answer(200, JSON, json.dumps(_members(view), ensure_ascii=False).encode())
+
+
+class HealthEndpoint:
+    """`/healthz`: the process runs."""
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        return Answer(200, TEXT, b"ok\n")
+
+
+class ReadyEndpoint:
+    """`/readyz`: new sagas are accepted."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        is_closing = exchange.closing is not None and exchange.closing.done()
+        if self._engine.is_draining or is_closing:
+            raise ProblemError(
+                Problem(503, "UNAVAILABLE", "NOT_READY", "the gateway is stopping", headers=(retry_after(),))
+            )
+        return Answer(200, TEXT, b"ready\n")
+
+
+def _members(view: SagaView) -> dict[str, object]:
+    return {
+        "id": view.saga_id,
+        "saga": view.saga,
+        "version": view.version,
+        "status": str(view.status),
+        "trace_id": view.trace_id,
+        "created_at": rfc3339(view.created_at_ms),
+        "updated_at": rfc3339(view.updated_at_ms),
+        "waiting_for": view.waiting_for or None,
+        "steps": [
+            {
+                "name": step.name,
+                "status": str(step.status),
+                "attempts": step.attempts,
+                "error": step.error or None,
+            }
+            for step in view.steps
+        ],
+    }
+
+
+def rfc3339(at_ms: int) -> str:
+    """Milliseconds since the epoch as `2026-01-31T12:00:00.000Z`."""
+    text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
