@@ -17,7 +17,11 @@ BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for a lock that another program, for example the sqlite3 shell, holds on the file."""
 
 
-class DatabaseTooNew(Exception):
+class CannotOpen(Exception):
+    """A database can't be used as it is; the message says which, why, and what to do."""
+
+
+class DatabaseTooNew(CannotOpen):
     """The file was written by a later version, whose changes this one does not know."""
 
     def __init__(self, path: Path, found: int, known: int) -> None:
@@ -46,6 +50,13 @@ class Database(aiosqlite.Connection):
     async def in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` with the connection in its thread, in the order of calls, and return or raise what it does."""
         return await self._execute(work, self._conn)  # pyright: ignore[reportUnknownMemberType] - untyped there
+
+    def interrupt_statement(self) -> None:
+        """End the statement that runs in the thread now; it raises sqlite3.OperationalError there.
+
+        SQLite then rolls back a statement that writes together with its whole transaction.
+        """
+        self._conn.interrupt()
 
     async def run_script(self, sql: str) -> None:
         """Run several statements in one transaction; none has an effect if one fails."""

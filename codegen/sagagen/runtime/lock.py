@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sagagen.runtime.database import CannotOpen
+
 ALLOW_NETWORK = "SAGAGEN_ALLOW_NETWORK_FS"
 """Environment variable: `1` opens databases on network file systems all the same."""
 
@@ -20,7 +22,7 @@ _NETWORK = frozenset(
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
-class LogLocked(Exception):
+class LogLocked(CannotOpen):
     """Another process owns this database."""
 
     def __init__(self, path: Path, pid: int | None) -> None:
@@ -33,7 +35,7 @@ class LogLocked(Exception):
         self.pid = pid
 
 
-class OnNetworkFileSystem(Exception):
+class OnNetworkFileSystem(CannotOpen):
     """The database lies where neither flock nor SQLite's WAL can be trusted."""
 
     def __init__(self, path: Path, file_system: str) -> None:
@@ -66,6 +68,8 @@ class OwnerLock:
         self.release()
 
     def acquire(self) -> None:
+        """Take the lock; the folder is created if it is missing."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         file_system = file_system_of(self._path.parent)
         if file_system in _NETWORK and os.environ.get(ALLOW_NETWORK) != "1":
             raise OnNetworkFileSystem(self._path, file_system)

@@ -1,0 +1,127 @@
+"""What a handler gets besides its request: the transaction that it works in, and who calls."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, TypeVar
+
+import structlog
+
+from sagagen.runtime.clock import Clock
+from sagagen.runtime.database import Database
+from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.transaction_guard import Guard
+
+T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+class TransactionEnded(Exception):
+    """`call.db` was used after its handler had returned, for example by a task that it left behind."""
+
+
+class Db:
+    """The open local transaction of a call. In a read (NO_SIDE_EFFECTS): one unchanging view of the database.
+
+    The runtime commits after the handler has returned, and rolls back if it raises. BEGIN, COMMIT, SAVEPOINT, ATTACH
+    and PRAGMA raise StatementNotAllowed. SQL errors are sqlite3's own, for example sqlite3.IntegrityError.
+    """
+
+    def __init__(self, database: Database, guard: Guard) -> None:
+        self._database = database
+        self._guard = guard
+        self._is_closed = False
+        self.has_left_statements = False
+        """A cancelled handler stopped waiting for a statement that may still run in the thread."""
+
+    async def execute(self, sql: str, parameters: Parameters = ()) -> int:
+        """Run one statement and return the number of rows that it inserted, changed or deleted."""
+        return await self._run(lambda connection: _row_count(connection.execute(sql, parameters)))
+
+    async def executemany(self, sql: str, parameters: Iterable[Parameters]) -> int:
+        """Run one statement once for each set of parameters and return the number of rows changed in all."""
+        return await self._run(lambda connection: _row_count(connection.executemany(sql, parameters)))
+
+    async def fetch(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+        """All rows of a query, or of a statement with RETURNING. A row is read by name or position."""
+        return await self._run(lambda connection: connection.execute(sql, parameters).fetchall())
+
+    def close(self) -> None:
+        """From now on every use raises TransactionEnded."""
+        self._is_closed = True
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._is_closed:
+            raise TransactionEnded(
+                "the transaction of this call has ended: a handler awaits all that it starts"
+            )
+        try:
+            return await self._database.in_thread(partial(self._guard.run, work=work))
+        except asyncio.CancelledError:
+            self.has_left_statements = True
+            raise
+
+
+def _row_count(cursor: sqlite3.Cursor) -> int:
+    # A statement with RETURNING is not finished before its rows are read, and an unfinished one would block the commit.
+    for _ in cursor:
+        pass
+    changed = max(cursor.rowcount, 0)
+    cursor.close()
+    return changed
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Until when the caller waits; kept by the clock that never jumps."""
+
+    clock: Clock
+    at_monotonic_s: float
+
+    @classmethod
+    def after(cls, clock: Clock, timeout_s: float) -> "Deadline":
+        return cls(clock, clock.monotonic_s() + timeout_s)
+
+    def remaining_s(self) -> float:
+        """Seconds left, 0 if it has passed: fit as the timeout of a call that the handler makes."""
+        return max(0.0, self.at_monotonic_s - self.clock.monotonic_s())
+
+    @property
+    def at_ms(self) -> int:
+        """On the wall clock: milliseconds since the epoch."""
+        return self.clock.wall_ms() + round(self.remaining_s() * 1000)
+
+
+class Call:
+    """One delivery of a request to a handler."""
+
+    def __init__(
+        self, *, db: Db, deadline: Deadline, saga: SagaCall | None, idempotency_key: str, rpc: str
+    ) -> None:
+        self.db = db
+        self.deadline = deadline
+        self.saga_id = saga.saga_id if saga else ""
+        """Empty if no saga makes this call."""
+        self.step = saga.step if saga else ""
+        self.idempotency_key = idempotency_key
+        """The same for every attempt and every restart, so fit for a third party.
+
+        Empty for a direct call without one."""
+        self.attempt = saga.attempt if saga else 1
+        """Starts at 1."""
+        self._rpc = rpc
+
+    @property
+    def is_repeat(self) -> bool:
+        """An earlier attempt may have got as far as this one will."""
+        return self.attempt > 1
+
+    @cached_property
+    def logger(self) -> structlog.stdlib.BoundLogger:
+        """Its lines carry rpc, saga_id, step and attempt."""
+        logger: structlog.stdlib.BoundLogger = structlog.get_logger("handlers")
+        if not self.saga_id:
+            return logger.bind(rpc=self._rpc)
+        return logger.bind(rpc=self._rpc, saga_id=self.saga_id, step=self.step, attempt=self.attempt)

@@ -1,0 +1,225 @@
+"""A running service: it answers calls, whatever transport brings them, from its handlers and its own database."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from grpclib.const import Status as Code
+from opentelemetry import context as otel_context
+from opentelemetry.trace import format_trace_id, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from sagagen.runtime.call import Deadline
+from sagagen.runtime.clock import Clock, SystemClock
+from sagagen.runtime.definition import Service
+from sagagen.runtime.errors import RpcError
+from sagagen.runtime.lock import OwnerLock
+from sagagen.runtime.metadata import REPLAYED
+from sagagen.runtime.schema import Schema
+from sagagen.runtime.service_delivery import Delivery
+from sagagen.runtime.service_methods import BoundMethod, bind
+from sagagen.runtime.service_schema import Scripts, prepare
+from sagagen.runtime.transaction import Writer
+from sagagen.runtime.transaction_hops import Outcome
+from sagagen.runtime.transaction_readers import Readers
+from sagagen.runtime.transport import Reply
+
+T = TypeVar("T")
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+DEFAULT_TIMEOUT_S = 60.0
+"""For callers that set no deadline."""
+DRAIN_S = 8.0
+"""How long a stopping service waits for the calls under way: the grace period less 2 s."""
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+class ServiceHost:
+    """One service of the mesh, ready for calls. Made by `open`."""
+
+    def __init__(
+        self,
+        service: Service,
+        methods: Mapping[str, BoundMethod],
+        *,
+        domain: str,
+        schema: Schema,
+        clock: Clock,
+        writer: Writer,
+        readers: Readers,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self.service = service
+        self._methods = methods
+        self._domain = domain
+        self._schema = schema
+        self._clock = clock
+        self._writer = writer
+        self._readers = readers
+        self._tasks = tasks
+        self._spawned: set[asyncio.Task[Any]] = set()
+        self._under_way = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._is_draining = False
+        self._is_open = True
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        service: Service,
+        handlers: object,
+        *,
+        project: str,
+        schema: Schema,
+        data_dir: Path,
+        root: Path,
+        clock: Clock | None = None,
+    ) -> AsyncGenerator["ServiceHost"]:
+        """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
+
+        Raises CannotOpen (locked, too new, an SQL file that fails) or ServiceIncomplete before anything is answered.
+        """
+        clock = clock or SystemClock()
+        methods = bind(service, handlers, schema)
+        path = data_dir / f"{service.name}.db"
+        scripts = Scripts.read(root / service.schema)
+        with OwnerLock(path):
+            await prepare(path, scripts)
+            async with (
+                Writer.open(path, clock) as writer,
+                Readers.open(path) as readers,
+                asyncio.TaskGroup() as tasks,
+            ):
+                host = cls(
+                    service,
+                    methods,
+                    domain=f"{service.name}.{project}",
+                    schema=schema,
+                    clock=clock,
+                    writer=writer,
+                    readers=readers,
+                    tasks=tasks,
+                )
+                try:
+                    yield host
+                finally:
+                    await host.drain()
+                    host._close()
+
+    @property
+    def is_draining(self) -> bool:
+        """It takes no new calls any more."""
+        return self._is_draining
+
+    @property
+    def is_open(self) -> bool:
+        """Calls reach it, if only to be told that it is draining."""
+        return self._is_open
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of its rpcs: `/shop.order.v1.OrderService/CreateOrder`."""
+        return tuple(self._methods)
+
+    async def drain(self, grace_s: float = DRAIN_S) -> None:
+        """Turn new calls away with UNAVAILABLE, and wait for those under way, at most `grace_s` seconds."""
+        self._is_draining = True
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._is_idle.wait()
+        except TimeoutError:
+            return
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a call in a task of its own, which the host ends when it closes. `work` must not raise."""
+        task = self._tasks.create_task(work)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
+
+    async def handle(
+        self, path: str, request: bytes, metadata: Mapping[str, str], timeout_s: float | None
+    ) -> Reply:
+        """Answer one call. Raises RpcError for every way not to succeed, and nothing else.
+
+        `timeout_s` is what the handler is told; the transport ends a call that is late by cancelling it. Cancelling
+        ends the handler; what it has decided already is committed all the same.
+        """
+        bound = self._methods.get(path)
+        if bound is None:
+            raise RpcError(Code.UNIMPLEMENTED, f"service {self.service.name} has no rpc {path}")
+        if self._is_draining:
+            raise RpcError(Code.UNAVAILABLE, f"service {self.service.name} is stopping")
+        context = _PROPAGATOR.extract(metadata, otel_context.Context())
+        token = otel_context.attach(context)
+        self._enter()
+        try:
+            if timeout_s is not None:
+                return await self._answer(bound, request, metadata, timeout_s)
+            return await self._answer_in_time(bound, request, metadata)
+        except RpcError:
+            raise
+        except Exception as error:
+            _logger.exception("a call failed outside its handler", rpc=path)
+            raise RpcError(Code.INTERNAL, "the service failed; its log says why") from error
+        finally:
+            self._leave()
+            otel_context.detach(token)
+
+    async def _answer_in_time(self, bound: BoundMethod, request: bytes, metadata: Mapping[str, str]) -> Reply:
+        try:
+            async with asyncio.timeout(DEFAULT_TIMEOUT_S):
+                return await self._answer(bound, request, metadata, DEFAULT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise RpcError(Code.DEADLINE_EXCEEDED, f"took longer than {DEFAULT_TIMEOUT_S:g} s") from error
+
+    async def _answer(
+        self, bound: BoundMethod, request: bytes, metadata: Mapping[str, str], timeout_s: float
+    ) -> Reply:
+        delivery = Delivery.received(
+            bound,
+            request,
+            metadata,
+            deadline=Deadline.after(self._clock, timeout_s),
+            trace_id=_trace_id(),
+            schema=self._schema,
+            domain=self._domain,
+        )
+        is_read = bound.method.is_read
+        return _reply(await (delivery.read(self._readers) if is_read else delivery.write(self._writer)))
+
+    def _enter(self) -> None:
+        self._under_way += 1
+        self._is_idle.clear()
+
+    def _leave(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._is_idle.set()
+
+    def _close(self) -> None:
+        self._is_open = False
+        for task in self._spawned:
+            task.cancel()
+
+
+def _reply(outcome: Outcome) -> Reply:
+    if outcome.error is None:
+        return Reply(outcome.response, {REPLAYED: "true"} if outcome.is_replay else {})
+    if outcome.is_replay:
+        # Errors have no trailers of their own in the transport's terms; so it stands in their ErrorInfo.
+        outcome.error.metadata[REPLAYED] = "true"
+    raise outcome.error
+
+
+def _trace_id() -> str:
+    """Of the caller's trace; empty if it sent none."""
+    span = get_current_span().get_span_context()
+    return format_trace_id(span.trace_id) if span.is_valid else ""

@@ -1,0 +1,102 @@
+"""The rpcs of a service, each with its handler: encoded request in, encoded response out."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from betterproto2 import Message
+from google.protobuf import empty_pb2, unknown_fields
+from google.protobuf.descriptor import Descriptor
+from grpclib.const import Status as Code
+
+from sagagen.runtime.call import Call
+from sagagen.runtime.definition import Method, Service, Transaction
+from sagagen.runtime.errors import RpcError
+from sagagen.runtime.schema import Schema
+from sagagen.runtime.transport import MAX_MESSAGE_BYTES
+
+_RULES = 1159
+"""Number of buf.validate's extensions of message, oneof and field options."""
+
+
+class ServiceIncomplete(Exception):
+    """A handler class can't do what the contract asks of its service."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundMethod:
+    """An rpc and the handler's method for it."""
+
+    method: Method[Any, Any]
+    handler: Callable[[Message, Call], Awaitable[object]]
+    has_rules: bool
+    """The request's type has buf.validate rules, its own or those of a message in it."""
+
+    def decode(self, request: bytes, schema: Schema) -> Message:
+        """Validate and decode. Raises RpcError INVALID_ARGUMENT with one entry for each broken rule."""
+        if self.has_rules:
+            schema.check_bytes(self.method.request_name, request)
+        try:
+            return cast(Message, self.method.request.parse(request))
+        except Exception as error:
+            raise RpcError(
+                Code.INVALID_ARGUMENT, f"the request is no encoded {self.method.request_name}"
+            ) from error
+
+    async def run(self, request: Message, call: Call) -> bytes:
+        """The encoded response. Raises what the handler raises; TypeError or ValueError if its response is unfit."""
+        response = await self.handler(request, call)
+        if not isinstance(response, self.method.response):
+            raise TypeError(
+                f"{self.method.handler} returned {type(response).__name__}, not {self.method.response.__name__}"
+            )
+        encoded = bytes(cast(Message, response))
+        if len(encoded) > MAX_MESSAGE_BYTES:
+            raise ValueError(
+                f"a response of {len(encoded)} bytes is more than gRPC's limit of {MAX_MESSAGE_BYTES}"
+            )
+        return encoded
+
+
+def bind(service: Service, handlers: object, schema: Schema) -> Mapping[str, BoundMethod]:
+    """The service's methods by path. Raises ServiceIncomplete if one has no handler, or one that can't run."""
+    return {method.path: _bind(service, method, handlers, schema) for method in service.methods}
+
+
+def _bind(service: Service, method: Method[Any, Any], handlers: object, schema: Schema) -> BoundMethod:
+    if method.transaction is Transaction.MANUAL:
+        raise ServiceIncomplete(
+            f"{service.name}: {method.path} is `transaction: manual`, which this version of sagagen does not run yet: "
+            f"remove it from saga.yaml"
+        )
+    handler = getattr(handlers, method.handler, None)
+    if not inspect.iscoroutinefunction(handler):
+        raise ServiceIncomplete(f"{service.handlers} needs `async def {method.handler}(self, request, call)`")
+    return BoundMethod(method, handler, has_rules(schema.descriptor(method.request_name)))
+
+
+def has_rules(message: Descriptor) -> bool:
+    """Whether any buf.validate rule can apply to a message of this type, however deep."""
+    seen: set[str] = set()
+    pending = [message]
+    while pending:
+        descriptor = pending.pop()
+        if descriptor.full_name in seen:
+            continue
+        seen.add(descriptor.full_name)
+        if _has_own_rules(descriptor):
+            return True
+        pending += [field.message_type for field in descriptor.fields if field.message_type]
+    return False
+
+
+def _has_own_rules(message: Descriptor) -> bool:
+    parts = (message, *message.fields, *message.oneofs)
+    return any(_is_ruled(part.GetOptions().SerializeToString()) for part in parts)
+
+
+def _is_ruled(options: bytes) -> bool:
+    # Looked up by number: which pool the options were built in decides whether they know the extension by name.
+    fields = unknown_fields.UnknownFieldSet(empty_pb2.Empty.FromString(options))
+    return any(field.field_number == _RULES for field in fields)

@@ -1,0 +1,313 @@
+"""The one task that writes a service's database: it gives calls their turn and commits them in groups.
+
+Theory of operation. A call waits for its turn in `Writer.write`, in the task of its rpc; there its handler runs too.
+The owner task alone begins, saves, releases, rolls back and commits:
+
+    BEGIN IMMEDIATE
+      for each call: barrier, SAVEPOINT                (one hop to the connection's thread)
+                     the handler                       (in the rpc's task, at most HOLD_LIMIT_S)
+                     undo or barrier row, RELEASE      (one hop)
+    COMMIT                                             (with the last RELEASE)
+
+Two rules. A cancelled rpc leaves the queue, or ends its own handler; it never touches what the owner awaits. And no
+outcome is told before COMMIT has returned, not even a replay, since the row it was read from may be the group's own.
+
+SQLite rolls the whole transaction back on some errors (a full disk, INSERT OR ROLLBACK). Then the group is void: all of
+its calls get UNAVAILABLE, which is in doubt and so repeated, and the connection is opened anew.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import structlog
+from grpclib.const import Status as Code
+
+from sagagen.runtime.barrier import RunHandler, read_meta
+from sagagen.runtime.call import Db
+from sagagen.runtime.clock import Clock
+from sagagen.runtime.database import Database
+from sagagen.runtime.errors import RpcError
+from sagagen.runtime.transaction_guard import Guard
+from sagagen.runtime.transaction_hops import (
+    Handled,
+    Outcome,
+    Write,
+    commit,
+    enter,
+    leave,
+    nothing,
+    outcome_of,
+)
+
+HOLD_LIMIT_S = 1.0
+"""Seconds that one handler may hold the writer."""
+GROUP_CALLS = 32
+GROUP_S = 0.002
+"""Seconds after which a group takes no further call; nobody waits longer for the sake of others."""
+MAX_WAITING = 1024
+"""Writes that may wait for their turn; one more is turned away with RESOURCE_EXHAUSTED."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+def _unavailable(message: str) -> Outcome:
+    return Outcome(error=RpcError(Code.UNAVAILABLE, message))
+
+
+_LOST = "the service could not commit"
+_STOPPED = "the service has stopped"
+
+
+@dataclass(eq=False, slots=True)
+class _Member:
+    """One call on its way: waits for its `turn`, is `handled`, is told its `outcome`."""
+
+    write: Write
+    turn: asyncio.Future[Db | None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """The transaction for the handler to work in; None if no handler is to run."""
+    handled: asyncio.Future[Handled] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    outcome: asyncio.Future[Outcome] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    settled: Outcome | None = None
+    """What is told once the group is committed."""
+
+    def finish(self, handled: Handled) -> None:
+        if not self.handled.done():
+            self.handled.set_result(handled)
+
+    def abandon(self) -> None:
+        """Its rpc was cancelled, or its handler does not end: nothing is kept."""
+        self.finish(Handled(_unavailable("the call was abandoned")))
+
+    def tell(self, outcome: Outcome) -> None:
+        if not self.turn.done():
+            self.turn.set_result(None)
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+@dataclass(slots=True)
+class _Group:
+    """The calls of one transaction."""
+
+    begun_s: float
+    limit: int
+    members: list[_Member] = field(default_factory=list[_Member])
+    is_committed: bool = False
+
+
+class Writer:
+    """Writes of one service, one after the other."""
+
+    def __init__(self, path: Path, clock: Clock, *, hold_limit_s: float = HOLD_LIMIT_S) -> None:
+        self._path = path
+        self._clock = clock
+        self._hold_limit_s = hold_limit_s
+        self._database: Database | None = None
+        self._guard = Guard(is_read_only=False)
+        self._waiting: dict[_Member, None] = {}
+        self._work = asyncio.Event()
+        self._is_stopping = False
+        self._singly = 0
+        """Calls that still get a group of their own, so that one that spoils groups spoils no others' again."""
+        self._purged_through_ms = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, path: Path, clock: Clock, *, hold_limit_s: float = HOLD_LIMIT_S
+    ) -> AsyncGenerator["Writer"]:
+        """Run the owner task. The barrier's tables must exist. Leaving ends what waits, and the connection."""
+        writer = cls(path, clock, hold_limit_s=hold_limit_s)
+        await writer._open()
+        async with asyncio.TaskGroup() as group:
+            owner = group.create_task(writer._own(), name=f"writer of {path.name}")
+            try:
+                yield writer
+            finally:
+                writer._is_stopping = True
+                writer._work.set()
+                await asyncio.wait({owner})
+
+    @property
+    def purged_through_ms(self) -> int:
+        """The latest `started` of the sagas that the barrier has forgotten."""
+        return self._purged_through_ms
+
+    async def write(self, write: Write, run: Callable[[Db], Awaitable[Handled]]) -> Outcome:
+        """Pass the barrier, run the handler in its turn if it is to run, and wait until that is committed.
+
+        Cancelling ends the handler, and its effects with it; but not what is decided already.
+        """
+        if self._is_stopping:
+            return _unavailable(_STOPPED)
+        if len(self._waiting) >= MAX_WAITING:
+            return Outcome(error=RpcError(Code.RESOURCE_EXHAUSTED, "too many writes wait", retry_after_s=1.0))
+        member = _Member(write)
+        self._waiting[member] = None
+        self._work.set()
+        try:
+            if db := await member.turn:
+                member.finish(await self._run_handler(write, run, db))
+            return await member.outcome
+        finally:
+            self._waiting.pop(member, None)
+            member.abandon()
+
+    async def _run_handler(self, write: Write, run: Callable[[Db], Awaitable[Handled]], db: Db) -> Handled:
+        limit = asyncio.timeout(self._hold_limit_s)
+        try:
+            async with limit:
+                return await run(db)
+        except TimeoutError:
+            _logger.warning(
+                "a handler held the writer for too long and was rolled back: slow work belongs in a manual method",
+                rpc=write.name,
+                limit_s=self._hold_limit_s,
+            )
+            slow = RpcError(Code.UNAVAILABLE, f"the handler took longer than {self._hold_limit_s:g} s")
+            return Handled(Outcome(error=slow))
+        finally:
+            db.close()
+
+    async def _own(self) -> None:
+        try:
+            while self._waiting or not self._is_stopping:
+                if self._waiting:
+                    await self._commit_group()
+                else:
+                    self._work.clear()
+                    await self._work.wait()
+        finally:
+            for member in tuple(self._waiting):
+                member.tell(_unavailable(_STOPPED))
+            await self._close()
+
+    async def _commit_group(self) -> None:
+        group = _Group(self._clock.monotonic_s(), limit=1 if self._singly else GROUP_CALLS)
+        self._singly = max(0, self._singly - 1)
+        try:
+            database = self._database or await self._open()
+            while self._waiting and not group.is_committed:
+                await self._serve(self._next(), group, database)
+            if group.members and not group.is_committed:
+                await database.in_thread(commit)
+        except Exception as error:  # noqa: BLE001 - whatever broke the group, the owner goes on with the next
+            await self._void(group, error)
+            return
+        except BaseException:
+            _tell_lost(group)
+            raise
+        for member in group.members:
+            member.tell(member.settled or _unavailable(_LOST))
+
+    def _next(self) -> _Member:
+        member = next(iter(self._waiting))
+        del self._waiting[member]
+        return member
+
+    async def _serve(self, member: _Member, group: _Group, database: Database) -> None:
+        begins = not group.members
+        group.members.append(member)
+        commits = self._is_last(group)
+        hop = partial(
+            enter,
+            write=member.write,
+            begins=begins,
+            commits=commits,
+            purged_through_ms=self._purged_through_ms,
+            now_ms=self._clock.wall_ms(),
+        )
+        ruling = await database.in_thread(hop)
+        if isinstance(ruling, RunHandler):
+            await self._run_and_leave(member, group, database)
+        else:
+            member.settled = outcome_of(ruling)
+            group.is_committed = commits
+
+    async def _run_and_leave(self, member: _Member, group: _Group, database: Database) -> None:
+        handled = await self._hand_over(member, database)
+        member.settled = handled.outcome
+        commits = self._is_last(group)
+        await database.in_thread(partial(leave, handled=handled, commits=commits))
+        group.is_committed = commits
+
+    def _is_last(self, group: _Group) -> bool:
+        is_full = len(group.members) >= group.limit
+        return is_full or not self._waiting or self._clock.monotonic_s() - group.begun_s >= GROUP_S
+
+    async def _hand_over(self, member: _Member, database: Database) -> Handled:
+        """Let the rpc's task run its handler, and wait for it; but not for ever."""
+        if member.turn.done():
+            return await member.handled
+        db = Db(database, self._guard)
+        member.turn.set_result(db)
+        # The rpc's task keeps the limit itself. This is for a handler that goes on though it was cancelled.
+        timer = asyncio.get_running_loop().call_later(2 * self._hold_limit_s, self._give_up, member, db)
+        try:
+            handled = await member.handled
+        finally:
+            timer.cancel()
+        if db.has_left_statements:
+            await self._end_statements(database)
+        return handled
+
+    def _give_up(self, member: _Member, db: Db) -> None:
+        db.close()
+        _logger.error(
+            "a handler goes on though it was cancelled; it has lost its turn", rpc=member.write.name
+        )
+        member.abandon()
+
+    async def _end_statements(self, database: Database) -> None:
+        """Wait for the statements that a cancelled handler left in the thread; interrupt one that takes too long."""
+        timer = asyncio.get_running_loop().call_later(self._hold_limit_s, database.interrupt_statement)
+        try:
+            await database.in_thread(nothing)
+        finally:
+            timer.cancel()
+
+    async def _void(self, group: _Group, error: Exception) -> None:
+        _logger.error(
+            "a group of writes was lost; its calls will be repeated",
+            calls=[member.write.name for member in group.members],
+            exc_info=error,
+        )
+        self._singly = GROUP_CALLS
+        await self._close()
+        if not group.members and self._waiting:
+            # The database could not even be opened: tell whoever waits, else the owner would try for ever.
+            group.members.append(self._next())
+        _tell_lost(group)
+
+    async def _open(self) -> Database:
+        database = self._database = await Database(self._path).__aenter__()
+        self._guard = Guard(is_read_only=False)
+        await database.in_thread(self._guard.install)
+        self._purged_through_ms = await database.in_thread(
+            lambda connection: read_meta(connection, "purged_through_ms")
+        )
+        return database
+
+    async def _close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            try:
+                await database.close()
+            except sqlite3.Error as error:
+                _logger.error("a connection could not be closed", path=str(self._path), exc_info=error)
+
+
+def _tell_lost(group: _Group) -> None:
+    for member in group.members:
+        member.tell(_unavailable(_LOST))

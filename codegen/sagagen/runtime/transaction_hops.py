@@ -1,0 +1,138 @@
+"""What the writer does in its connection's thread: each function is one hop, and part of a transaction that is open."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from google.rpc import status_pb2
+from grpclib.const import Status as Code
+
+from sagagen.runtime.barrier import (
+    Record,
+    RecordEmpty,
+    Replay,
+    Ruling,
+    RunHandler,
+    State,
+    TurnDown,
+    read_rows,
+    rule,
+)
+from sagagen.runtime.errors import RpcError
+from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.transaction_guard import own
+
+_BEGIN = own("BEGIN IMMEDIATE")
+_SAVEPOINT = own("SAVEPOINT sagagen_call")
+_UNDO = own("ROLLBACK TO sagagen_call")
+_RELEASE = own("RELEASE sagagen_call")
+_COMMIT = own("COMMIT")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the caller is told: the encoded response, or the error."""
+
+    response: bytes = b""
+    error: RpcError | None = None
+    is_replay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What a handler's end asks of the transaction."""
+
+    outcome: Outcome
+    record: Record | None = None
+    """The row for the barrier; None for calls that nobody repeats, and where nothing was decided."""
+    keeps_effects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A call as the barrier sees it."""
+
+    saga: SagaCall | None
+    """None: passes the barrier by."""
+    digest: bytes
+    """Of method and request."""
+    trace_id: str
+    name: str
+    """The rpc, for log lines."""
+
+    def record(self, state: State, outcome: bytes = b"") -> Record | None:
+        return Record(self.saga, self.digest, self.trace_id, state, outcome) if self.saga else None
+
+
+class GroupVoid(Exception):
+    """The transaction is not as its owner left it."""
+
+
+def enter(
+    connection: sqlite3.Connection,
+    *,
+    write: Write,
+    begins: bool,
+    commits: bool,
+    purged_through_ms: int,
+    now_ms: int,
+) -> Ruling:
+    """Make the ruling and prepare for it. `commits`: at once, if no handler is to run."""
+    if begins:
+        connection.execute(_BEGIN)
+    if write.saga is None:
+        ruling: Ruling = RunHandler()
+    else:
+        rows = read_rows(connection, write.saga)
+        ruling = rule(write.saga, write.digest, rows, purged_through_ms, now_ms)
+    if isinstance(ruling, RunHandler):
+        connection.execute(_SAVEPOINT)
+        return ruling
+    if isinstance(ruling, RecordEmpty):
+        _insert(connection, write.record(State.EMPTY))
+    if commits:
+        commit(connection)
+    return ruling
+
+
+def leave(connection: sqlite3.Connection, *, handled: Handled, commits: bool) -> None:
+    if not connection.in_transaction:
+        raise GroupVoid("a statement of the handler rolled the whole transaction back")
+    if not handled.keeps_effects:
+        connection.execute(_UNDO)
+    _insert(connection, handled.record)
+    connection.execute(_RELEASE)
+    if commits:
+        commit(connection)
+
+
+def _insert(connection: sqlite3.Connection, record: Record | None) -> None:
+    if record is not None:
+        record.insert(connection)
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    if not connection.in_transaction:
+        raise GroupVoid("the transaction of the group is gone")
+    connection.execute(_COMMIT)
+
+
+def nothing(_connection: sqlite3.Connection) -> None:
+    pass
+
+
+def outcome_of(ruling: Replay | RecordEmpty | TurnDown) -> Outcome:
+    match ruling:
+        case RecordEmpty():
+            return Outcome()
+        case TurnDown(error):
+            return Outcome(error=error)
+        case Replay(row) if row.state is State.REFUSED:
+            return Outcome(error=refusal(row.outcome), is_replay=True)
+        case Replay(row):
+            return Outcome(row.outcome, is_replay=True)
+
+
+def refusal(outcome: bytes) -> RpcError:
+    """A recorded refusal, as it was told the first time."""
+    status = status_pb2.Status.FromString(outcome)
+    return RpcError.from_status(Code(status.code), status.message, outcome)
