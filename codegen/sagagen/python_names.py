@@ -210,8 +210,12 @@ def top_level_types(file: FileDescriptor) -> list[NamedType]:
     return [*file.message_types_by_name.values(), *file.enum_types_by_name.values()]
 
 
-def is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
+def map_parts(field: FieldDescriptor) -> tuple[FieldDescriptor, ...]:
+    """The key and the value of a map field; empty for any other."""
+    entry = field.message_type
+    if entry is None or not entry.GetOptions().map_entry:
+        return ()
+    return (entry.fields_by_name["key"], entry.fields_by_name["value"])
 
 
 def _all_types(files: Iterable[FileDescriptor]) -> Iterator[NamedType]:
@@ -315,7 +319,7 @@ def _class_spellings(named_type: NamedType) -> Iterator[str]:
 
 def _assign_fields(message: Descriptor, packages: Mapping[str, str]) -> dict[str, str]:
     # betterproto2 tells a map by its entry type's name, without underscores and case: there such names collide too.
-    has_maps = any(is_map(field) for field in message.fields)
+    has_maps = any(map_parts(field) for field in message.fields)
     wishes = [_without_leading_underscores(snake_case(field.name), "field") for field in message.fields]
     taken = _FIELD_NAMES_TAKEN | _modules_below(message.file.package, packages)
     names = allot(wishes, taken, with_underscore, map_key if has_maps else str)

@@ -1,0 +1,76 @@
+"""What generated/deploy/ prints: one image, and a container for the gateway and for each service."""
+
+import json
+import re
+from dataclasses import dataclass
+
+import sagagen
+from sagagen.contract.model import Mesh, Service
+from sagagen.emit.header import SAGA_YAML, header
+
+HTTP_PORT = 8080
+ADMIN_PORT = 8081
+"""Inside a container every process has its admin listener here."""
+DATA_DIR = "/var/lib/sagagen"
+RELEASE = f"sagagen=={sagagen.__version__}"
+_PROBE = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{ADMIN_PORT}/readyz', timeout=4)"
+_YAML_WORDS = {"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
+"""YAML 1.1 reads these as something else than text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    key: str
+    """The container's name, and with it its host name."""
+    name: str
+    variable: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeView:
+    header: str
+    source: str
+    probe: str
+    http_port: int
+    admin_port: int
+    data_dir: str
+    processes: tuple[ProcessView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageView:
+    header: str
+    source: str
+    data_dir: str
+
+
+def compose_view(mesh: Mesh) -> ComposeView:
+    return ComposeView(
+        header=header([SAGA_YAML]),
+        source=json.dumps(f"${{SAGAGEN_SOURCE:-{RELEASE}}}"),
+        probe=json.dumps(_PROBE),
+        http_port=HTTP_PORT,
+        admin_port=ADMIN_PORT,
+        data_dir=DATA_DIR,
+        processes=tuple(_process_view(service) for service in mesh.services),
+    )
+
+
+def image_view() -> ImageView:
+    return ImageView(header([SAGA_YAML]), RELEASE, DATA_DIR)
+
+
+def _process_view(service: Service) -> ProcessView:
+    return ProcessView(
+        key=_host_name(service.name),
+        name=json.dumps(service.name),
+        variable=f"SAGAGEN_{service.name.upper()}_ADDR",
+        port=service.port,
+    )
+
+
+def _host_name(service: str) -> str:
+    """A key that YAML reads as text and DNS as a host; `gateway` is the gateway's own."""
+    name = re.sub(r"[^a-z0-9-]", "-", service.lower()).strip("-")
+    return f"{name}-service" if name in {*_YAML_WORDS, "gateway", ""} or name.isdigit() else name

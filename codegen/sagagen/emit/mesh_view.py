@@ -1,0 +1,125 @@
+"""What generated/mesh.py, generated/gateway/routes.py and the package files print. Nothing is decided after this."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sagagen.contract.model import Mesh, Route, Saga, Service
+from sagagen.emit.docstrings import docstring
+from sagagen.emit.header import SAGA_YAML, header, sources_of
+from sagagen.emit.imports import Imports
+from sagagen.emit.renaming import registered_names
+from sagagen.emit.saga_view import saga_constant, saga_module
+from sagagen.emit.service_names import ServiceNames
+from sagagen.python_names import PythonNames
+from sagagen.runtime.compatibility import API
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    verb: str
+    template: str
+    method: str
+    target: str
+    starts_saga: bool
+    has_body: bool
+    body: str
+    has_response_body: bool
+    response_body: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesView:
+    header: str
+    routes: tuple[RouteView, ...]
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeshView:
+    header: str
+    doc: tuple[str, ...]
+    project: str
+    services: tuple[str, ...]
+    sagas: tuple[str, ...]
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackageView:
+    header: str
+    doc: tuple[str, ...]
+    api: int = API
+
+
+@dataclass(frozen=True, slots=True)
+class RenameView:
+    package: str
+    name: str
+    contract_package: str
+    contract_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePoolView:
+    header: str
+    renamed: tuple[RenameView, ...]
+
+
+def routes_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> RoutesView:
+    imports = Imports({"Route", "ROUTES"})
+    routes = tuple(_route_view(route, services, imports) for route in mesh.routes)
+    files = [route.method.containing_service.file for route in mesh.routes]
+    return RoutesView(header(sources_of(mesh, files)), routes, imports.statements)
+
+
+def _route_view(route: Route, services: Mapping[str, ServiceNames], imports: Imports) -> RouteView:
+    return RouteView(
+        verb=repr(str(route.verb)),
+        template=repr(route.template),
+        method=_method_source(route, services, imports),
+        target=repr(route.target.name),
+        starts_saga=isinstance(route.target, Saga),
+        has_body=bool(route.body),
+        body=repr(route.body),
+        has_response_body=bool(route.response_body),
+        response_body=repr(route.response_body),
+    )
+
+
+def _method_source(route: Route, services: Mapping[str, ServiceNames], imports: Imports) -> str:
+    if isinstance(route.target, Saga):
+        module = f"generated.sagas.{saga_module(route.target)}"
+        return f"{imports.name(module, saga_constant(route.target))}.trigger"
+    names = services[route.target.name]
+    return imports.name(f"generated.services.{names.module}", names.constant(route.method))
+
+
+def mesh_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> MeshView:
+    imports = Imports({"MESH", "Mesh", "Path", "ROUTES"})
+    return MeshView(
+        header=header([SAGA_YAML]),
+        doc=docstring(f"The mesh of project `{mesh.project}`: its services, sagas and routes."),
+        project=repr(mesh.project),
+        services=tuple(_service_source(service, services, imports) for service in mesh.services),
+        sagas=tuple(
+            imports.name(f"generated.sagas.{saga_module(saga)}", saga_constant(saga)) for saga in mesh.sagas
+        ),
+        imports=imports.statements,
+    )
+
+
+def _service_source(service: Service, services: Mapping[str, ServiceNames], imports: Imports) -> str:
+    module = services[service.name].module
+    return imports.name(f"generated.services.{module}", "SERVICE", wish=module.upper())
+
+
+def package_view(doc: str) -> PackageView:
+    return PackageView(header([SAGA_YAML]), docstring(doc))
+
+
+def message_pool_view(names: PythonNames) -> MessagePoolView:
+    renamed = [
+        RenameView(*map(repr, (*ours, *contract)))
+        for ours, contract in sorted(registered_names(names).items())
+    ]
+    return MessagePoolView(header([SAGA_YAML]), tuple(renamed))

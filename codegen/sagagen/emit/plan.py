@@ -1,0 +1,164 @@
+"""Which files a contract becomes, and how each is rendered. Every path is known before anything is rendered."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from sagagen.contract import saga_schema
+from sagagen.contract.model import Mesh
+from sagagen.emit.deploy_view import compose_view, image_view
+from sagagen.emit.files import FilePlan, Ownership, PathTaken
+from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
+from sagagen.emit.messages import message_module_view
+from sagagen.emit.project_view import app_view, sql_view
+from sagagen.emit.saga_view import saga_module, saga_view
+from sagagen.emit.service_names import ServiceNames, name_services
+from sagagen.emit.service_view import handler_view, service_view
+from sagagen.emit.templates import render_template
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+GENERATED = "generated"
+_PACKAGES = {
+    "pb": "The contract's messages and enums, by their proto packages.",
+    "services": "The services of the mesh: what they implement, and clients that call them.",
+    "sagas": "The sagas of the mesh, as the engine reads them.",
+    "gateway": "The HTTP edge of the mesh.",
+}
+
+Services = Mapping[str, ServiceNames]
+
+
+def plan(mesh: Mesh) -> tuple[FilePlan, ...]:
+    """All files but the manifest, sorted by path. Raises PathTaken rather than planning one name twice."""
+    services = name_services(mesh)
+    files = sorted(
+        (
+            *_packages(),
+            *_messages(mesh),
+            *_services(mesh, services),
+            *_sagas(mesh, services),
+            *_mesh(mesh, services),
+            *_deployment(mesh),
+            *_yours(mesh, services),
+        ),
+        key=lambda file: file.path,
+    )
+    _refuse_collisions(files)
+    return tuple(files)
+
+
+def _packages() -> Iterator[FilePlan]:
+    yield _printed(
+        f"{GENERATED}/__init__.py",
+        "generated_init.py.j2",
+        lambda: package_view("What the contract becomes. Written by `sagagen generate`, never by hand."),
+    )
+    for name, doc in _PACKAGES.items():
+        if name != "pb":
+            yield _package(f"{GENERATED}/{name}", doc)
+
+
+def _package(folder: str, doc: str) -> FilePlan:
+    return _printed(f"{folder}/__init__.py", "package_init.py.j2", lambda: package_view(doc))
+
+
+def _messages(mesh: Mesh) -> Iterator[FilePlan]:
+    packages = sorted(set(mesh.names.packages.values()))
+    for package in packages:
+        yield _printed(
+            _module(package), "pb_module.py.j2", lambda package=package: message_module_view(package, mesh)
+        )
+    between = {parent for package in packages for parent in _parents(package)}
+    for package in sorted(between.difference(packages)):
+        yield _package(
+            _folder(package), _PACKAGES["pb"] if not package else f"Proto packages below `{package}`."
+        )
+    yield _printed(
+        f"{GENERATED}/pb/message_pool.py", "message_pool.py.j2", lambda: message_pool_view(mesh.names)
+    )
+
+
+def _parents(package: str) -> Iterator[str]:
+    """`shop.order.v1` -> ``, `shop`, `shop.order`."""
+    parts = package.split(".")
+    return (".".join(parts[:n]) for n in range(len(parts)))
+
+
+def _folder(package: str) -> str:
+    return "/".join([GENERATED, "pb", *package.split(".")]).rstrip("/")
+
+
+def _module(package: str) -> str:
+    return f"{_folder(package)}/__init__.py"
+
+
+def _services(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
+    for service in mesh.services:
+        names = services[service.name]
+        yield _printed(
+            f"{GENERATED}/services/{names.module}.py",
+            "service.py.j2",
+            lambda service=service, names=names: service_view(service, names, mesh),
+        )
+
+
+def _sagas(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
+    for saga in mesh.sagas:
+        yield _printed(
+            f"{GENERATED}/sagas/{saga_module(saga)}.py",
+            "saga.py.j2",
+            lambda saga=saga: saga_view(saga, mesh, services),
+        )
+
+
+def _mesh(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
+    yield _printed(f"{GENERATED}/gateway/routes.py", "routes.py.j2", lambda: routes_view(mesh, services))
+    yield _printed(f"{GENERATED}/mesh.py", "mesh.py.j2", lambda: mesh_view(mesh, services))
+    yield FilePlan(f"{GENERATED}/descriptors.binpb", lambda: mesh.descriptors)
+    yield FilePlan(f"{GENERATED}/saga.schema.json", lambda: as_json(saga_schema()))
+
+
+def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
+    yield _printed(f"{GENERATED}/deploy/compose.yaml", "compose.yaml.j2", lambda: compose_view(mesh))
+    yield _printed(f"{GENERATED}/deploy/Dockerfile", "Dockerfile.j2", image_view)
+    yield _printed(f"{GENERATED}/deploy/Dockerfile.dockerignore", "dockerignore.j2", image_view)
+
+
+def _yours(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
+    yield _printed("gateway/app.py", "app.py.j2", lambda: app_view(mesh), Ownership.YOURS)
+    for service in mesh.services:
+        names = services[service.name]
+        yield _printed(
+            f"handlers/{names.module}.py",
+            "handler.py.j2",
+            lambda service=service, names=names: handler_view(service, names, mesh),
+            Ownership.YOURS,
+        )
+        yield _printed(
+            f"handlers/{names.module}.sql",
+            "handler.sql.j2",
+            lambda service=service: sql_view(service),
+            Ownership.YOURS,
+        )
+
+
+def _printed(
+    path: str,
+    template: str,
+    view: "Callable[[], DataclassInstance]",
+    ownership: Ownership = Ownership.GENERATED,
+) -> FilePlan:
+    return FilePlan(path, lambda: render_template(template, view()), ownership)
+
+
+def _refuse_collisions(files: Iterable[FilePlan]) -> None:
+    counts = Counter(file.path.casefold() for file in files)
+    if taken := [path for path, count in counts.items() if count > 1]:
+        raise PathTaken(f"planned twice: {', '.join(sorted(taken))}")
+
+
+def as_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
