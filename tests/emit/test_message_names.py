@@ -349,12 +349,10 @@ def test_any_keeps_the_names_of_the_contract(tmp_path: Path) -> None:
 
 
 def test_groups_are_an_error_at_their_line(tmp_path: Path) -> None:
-    files = descriptors(
-        tmp_path,
-        {
-            "old.proto": 'syntax = "proto2"; package old; message Old { optional group Part = 1 { optional int32 a = 2; } }'
-        },
+    proto = (
+        'syntax = "proto2"; package old; message Old { optional group Part = 1 { optional int32 a = 2; } }'
     )
+    files = descriptors(tmp_path, {"old.proto": proto})
     found: list[Diagnostic] = []
     assign_names(files, found.append, lambda full_name: Span(full_name, 3, 5))
     assert [(finding.code, finding.at.path) for finding in found] == [("SG140", "old.Old.part")]
