@@ -1,0 +1,22 @@
+"""Expressions of the contract: a subset of CEL, checked against the protos and emitted as plain typed Python.
+
+`compile_message` turns the YAML of a request into a `MessageExpr`, or reports why it can't; `render_function` writes
+the Python function that builds the message. Nothing interprets an expression at run time.
+"""
+
+from sagagen.expression.codes import CODES
+from sagagen.expression.environment import Environment, TypeIndex
+from sagagen.expression.locals import RESERVED as RESERVED_NAMES
+from sagagen.expression.render import RenderedFunction, render_function
+from sagagen.expression.request import MessageExpr, compile_message
+
+__all__ = [
+    "CODES",
+    "RESERVED_NAMES",
+    "Environment",
+    "MessageExpr",
+    "RenderedFunction",
+    "TypeIndex",
+    "compile_message",
+    "render_function",
+]

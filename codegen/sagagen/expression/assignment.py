@@ -1,0 +1,260 @@
+"""Whether a value may go into a field, and what has to be checked when it does."""
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from sagagen.diagnostics import Report, did_you_mean
+from sagagen.expression.codes import Code
+from sagagen.expression.operators import TIME, null_problem
+from sagagen.expression.problem import Problem
+from sagagen.expression.tree import (
+    Build,
+    Comprehension,
+    Conditional,
+    Expr,
+    ListOf,
+    Macro,
+    MapOf,
+    Narrow,
+)
+from sagagen.expression.types import (
+    Double,
+    Dynamic,
+    EnumType,
+    Integer,
+    ListType,
+    MapType,
+    MessageType,
+    Simple,
+    Type,
+    Wrapper,
+    element_type,
+    field_type,
+    is_dynamic,
+    is_map,
+    joined,
+    map_fields,
+    plain,
+)
+from sagagen.source import Span
+
+
+class Assembly:
+    """A message while its fields are being collected, from YAML or from a construction: reports what can't be set."""
+
+    def __init__(self, type_: MessageType, report: Report) -> None:
+        self._type = type_
+        self._report = report
+        self._fields: list[tuple[FieldDescriptor, Expr]] = []
+        self._named: dict[str, FieldDescriptor] = {}
+        self._is_whole = True
+
+    def slot(self, name: str, span: Span) -> FieldDescriptor | None:
+        """The field to set, or None after reporting that there is no such field, or no more room for it."""
+        field = self._type.descriptor.fields_by_name.get(name)
+        problem = self._refusal(name, field)
+        if problem:
+            self._report(problem.at(span))
+        if field is None or problem:
+            self._is_whole = False
+            return None
+        self._named[name] = field
+        return field
+
+    def set(self, field: FieldDescriptor, value: Expr | None) -> None:
+        """None: what was to be set is wrong, and reported."""
+        if value is None:
+            self._is_whole = False
+        else:
+            self._fields.append((field, value))
+
+    def build(self) -> Build | None:
+        """None if anything was reported."""
+        return Build(self._type, tuple(self._fields)) if self._is_whole else None
+
+    def _refusal(self, name: str, field: FieldDescriptor | None) -> Problem | None:
+        if field is None:
+            return unknown_field(self._type, name)
+        if name in self._named:
+            return Problem(Code.SET_TWICE, f'field "{name}" is set twice', "remove one of the two")
+        if is_dynamic(field_type(field)):
+            return dynamic_problem(field)
+        oneof = field.containing_oneof
+        for other in self._named.values():
+            if oneof is not None and other.containing_oneof is oneof:
+                return Problem(
+                    Code.ONEOF_SET_TWICE,
+                    f'"{name}" and "{other.name}" are members of one oneof "{oneof.name}": a message keeps one of them',
+                    f'remove "{name}" or "{other.name}"',
+                )
+        return None
+
+
+def unknown_field(type_: MessageType, name: str) -> Problem:
+    simple = type_.descriptor.name
+    fields = [field.name for field in type_.descriptor.fields]
+    hint = did_you_mean(name, fields) or f"{simple} has no fields at all"
+    if oneof := type_.descriptor.oneofs_by_name.get(name):
+        hint = (
+            f"{name} is a oneof, select one of its members: {', '.join(field.name for field in oneof.fields)}"
+        )
+    return Problem(Code.UNKNOWN_FIELD, f'message "{simple}" has no field "{name}"', hint)
+
+
+def dynamic_problem(field: FieldDescriptor) -> Problem:
+    return Problem(
+        Code.DYNAMIC,
+        f'field "{field.name}" is {field_words(field)}, whose content has no type to check against',
+        "use a message of its own",
+    )
+
+
+def into_field(value: Expr, field: FieldDescriptor, *, is_total: bool) -> Expr | Problem:
+    """`value` with the checks that `field` needs, or why it does not fit."""
+    return _into(
+        value, field_type(field), f'field "{field.name}" takes {field_words(field)}', is_total=is_total
+    )
+
+
+def into_element(value: Expr, field: FieldDescriptor, *, is_total: bool) -> Expr | Problem:
+    """The same for one element of a repeated field, or one value of a map (`field` of its entry)."""
+    words = f'an element of "{field.name}" is {_single_words(field)}'
+    return _into(value, element_type(field), words, is_total=is_total)
+
+
+def into_message(value: Expr, type_: MessageType) -> Expr | Problem:
+    return _into(value, type_, f"this has to be {type_}", is_total=True)
+
+
+def _into(value: Expr, target: Type, words: str, *, is_total: bool) -> Expr | Problem:
+    if value.type is Simple.NULL:
+        return value if isinstance(target, Wrapper) else null_problem(target)
+    source = plain(value.type)
+    wanted = plain(target)
+    if joined(source, wanted) is None:
+        return _mismatch(source, wanted, words)
+    if is_disjoint(source, wanted):
+        return Problem(Code.OUT_OF_RANGE, f"the value never fits: {words}", _range_hint(wanted))
+    if fits(source, wanted):
+        return value
+    if is_total:
+        return Problem(
+            Code.MAY_FAIL,
+            f"a value of type {source} may not fit: {words}, and this must always be possible to build",
+            "give the field the wider type, or read a value that was narrowed in a step",
+        )
+    return narrowed(value, target)
+
+
+def _mismatch(source: Type, wanted: Type, words: str) -> Problem:
+    if Simple.TIMESTAMP in (source, wanted) or Simple.DURATION in (source, wanted):
+        return (
+            TIME
+            if source in (Simple.STRING, Simple.TIMESTAMP, Simple.DURATION)
+            else _wrong(source, words, "")
+        )
+    return _wrong(source, words, _conversion_hint(source, wanted))
+
+
+def _wrong(source: Type, words: str, hint: str) -> Problem:
+    return Problem(Code.WRONG_TYPE, f"{words}, not {source}", hint)
+
+
+def _conversion_hint(source: Type, wanted: Type) -> str:
+    convertible = (Simple.STRING, Simple.BYTES)
+    match source, wanted:
+        case _, ListType(element) if element and joined(source, element):
+            return "put it in a list: [...]"
+        case ListType(element), _ if element and joined(element, wanted):
+            return "select one element, or map the list"
+        case _, EnumType(name, descriptor):
+            return f"write one of its values: {name.rpartition('.')[2]}.{descriptor.values[-1].name}"
+        case MessageType(_, descriptor), _:
+            names = [field.name for field in descriptor.fields if joined(plain(field_type(field)), wanted)]
+            return f"select one of its fields: {', '.join(names)}" if names else ""
+        case _, Integer() | Double() | Simple.STRING | Simple.BYTES:
+            can_convert = isinstance(source, Integer | Double | EnumType) or source in convertible
+            return f"convert it: {wanted}(...)" if can_convert or source is Simple.BOOL else ""
+        case _, Simple.BOOL:
+            return "compare it with something"
+        case _:
+            return ""
+
+
+def fits(source: Type | None, wanted: Type | None) -> bool:
+    """No value of the one type is outside the other's range."""
+    match source, wanted:
+        case Integer(), Integer():
+            return wanted.contains(source)
+        case Double(is_single), Double(wants_single):
+            return is_single or not wants_single
+        case ListType(element), ListType(wanted_element):
+            return fits(element, wanted_element)
+        case MapType(key, value), MapType(wanted_key, wanted_value):
+            return fits(key, wanted_key) and fits(value, wanted_value)
+        case _:
+            return True
+
+
+def is_disjoint(source: Type, wanted: Type) -> bool:
+    """No value at all of the one type fits the other."""
+    match source, wanted:
+        case Integer(), Integer():
+            return source.high < wanted.low or wanted.high < source.low
+        case _:
+            return False
+
+
+def _range_hint(wanted: Type) -> str:
+    return f"it takes {wanted.low} to {wanted.high}" if isinstance(wanted, Integer) else ""
+
+
+def narrowed(value: Expr, target: Type) -> Expr:
+    """A check as far inside as it can be, where it reads best: in a macro's result, in a branch, in an element."""
+    if fits(plain(value.type), plain(target)):
+        return value
+    match value, plain(target):
+        case Conditional(condition, then, otherwise), _:
+            return Conditional(condition, narrowed(then, target), narrowed(otherwise, target), target)
+        case ListOf(items), ListType(element) if element:
+            return ListOf(tuple(narrowed(item, element) for item in items), target)
+        case MapOf(entries), MapType(key, element) if key and element:
+            pairs = ((narrowed(name, key), narrowed(item, element)) for name, item in entries)
+            return MapOf(tuple(pairs), target)
+        case Comprehension(Macro.MAP), ListType(element) if element:
+            result = narrowed(value.result, element)
+            return Comprehension(value.macro, value.variable, value.source, value.condition, result, target)
+        case _:
+            return Narrow(value, target)
+
+
+def field_words(field: FieldDescriptor) -> str:
+    """A field's type in the words of proto files: `repeated shop.order.v1.OrderItem`, `map<string, int64>`."""
+    if is_map(field):
+        key, value = map_fields(field)
+        return f"map<{_single_words(key)}, {_single_words(value)}>"
+    return f"repeated {_single_words(field)}" if field.is_repeated else _single_words(field)
+
+
+def _single_words(field: FieldDescriptor) -> str:
+    named = field.enum_type or field.message_type
+    return named.full_name if named else _TYPE_WORDS[field.type]
+
+
+_TYPE_WORDS: dict[int, str] = {
+    getattr(FieldDescriptor, name): name.removeprefix("TYPE_").lower()
+    for name in dir(FieldDescriptor)
+    if name.startswith("TYPE_")
+}
+
+
+def not_constructed(type_: Type) -> Problem:
+    """Why a well-known message can't be constructed by its name."""
+    match type_:
+        case Wrapper(inner):
+            return Problem(
+                Code.UNKNOWN_TYPE, "a wrapper is written as the value itself", f"write the {inner} alone"
+            )
+        case Dynamic(name):
+            return Problem(Code.DYNAMIC, f"{name} has no type to check against", "use a message of its own")
+        case _:
+            return TIME

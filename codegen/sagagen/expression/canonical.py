@@ -1,0 +1,93 @@
+"""The meaning of an expression as text, for the saga's digest.
+
+White space, comments, quotes, the spelling of numbers, short or full type names and the names of macro variables
+change nothing. Fields and enum values are their numbers, since these are what the wire and the log know.
+"""
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from sagagen.expression.tree import (
+    Build,
+    Comprehension,
+    Conditional,
+    Constant,
+    EnumConstant,
+    Expr,
+    FailureField,
+    Field,
+    Has,
+    Input,
+    ListOf,
+    Logic,
+    MapOf,
+    Narrow,
+    Operation,
+    SagaId,
+    StepResponse,
+    Variable,
+)
+
+
+def canonical(expr: Expr) -> str:
+    """Stable across versions of the tool: a change here is a new digest for every saga that is running."""
+    match expr:
+        case Constant(value, type_):
+            return f"({type_} {value!r})"
+        case EnumConstant(value):
+            return f"(enum {value.type.full_name} {value.number})"
+        case Field(operand, field):
+            return f"(get {canonical(operand)} {field.number})"
+        case Build(type_, fields):
+            # In the order of numbers: how a construction is ordered decides nothing.
+            ordered = sorted(fields, key=lambda item: item[0].number)
+            return _form("new", type_.name, *(_assignment(field, value) for field, value in ordered))
+        case MapOf(entries):
+            return _form("mapping", *(f"{canonical(key)}:{canonical(value)}" for key, value in entries))
+        case Narrow(operand):
+            # The field's type says it already; that a check is left out where a range is known is no change of meaning.
+            return canonical(operand)
+        case _:
+            return _name(expr) or _compound(expr)
+
+
+def _name(expr: Expr) -> str:
+    match expr:
+        case Input():
+            return "input"
+        case SagaId():
+            return "saga.id"
+        case FailureField(name):
+            return f"failure.{name}"
+        case StepResponse(step):
+            return f"steps.{step}"
+        case Variable(_, number):
+            return f"${number}"
+        case _:
+            return ""
+
+
+def _compound(expr: Expr) -> str:
+    match expr:
+        case Has(field):
+            return f"(has {canonical(field)})"
+        case Operation(operator, operands):
+            return _form(operator.value, *map(canonical, operands))
+        case Logic(connective, left, right):
+            return _form(connective.value, canonical(left), canonical(right))
+        case Conditional(condition, then, otherwise):
+            return _form("if", canonical(condition), canonical(then), canonical(otherwise))
+        case ListOf(items):
+            return _form("list", *map(canonical, items))
+        case Comprehension(macro, variable, source, condition, result):
+            parts = (canonical(part) if part else "-" for part in (source, condition, result))
+            return _form(macro.value, canonical(variable), *parts)
+        case _:
+            raise AssertionError(f"unreachable: {expr}")
+
+
+def _form(*parts: str) -> str:
+    return f"({' '.join(parts)})"
+
+
+def _assignment(field: FieldDescriptor, value: Expr) -> str:
+    return f"{field.number}:{field.type}={canonical(value)}"

@@ -1,0 +1,73 @@
+"""What an expression may name."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor
+
+NamedType = Descriptor | EnumDescriptor
+
+
+class TypeIndex:
+    """Every message and enum of the contract and of what it imports, by full name."""
+
+    def __init__(self, files: Iterable[FileDescriptor]) -> None:
+        self._types: dict[str, NamedType] = {}
+        for file in _with_imports(files):
+            for named_type in _types_of(file):
+                self._types[named_type.full_name] = named_type
+
+    def find(self, full_name: str) -> NamedType | None:
+        return self._types.get(full_name)
+
+    def resolve(self, name: str, package: str) -> NamedType | None:
+        """A short name from the innermost package outward, as in C++ and in proto files; a full name always."""
+        scope = package.split(".") if package else []
+        for length in range(len(scope), -1, -1):
+            if found := self._types.get(".".join([*scope[:length], name])):
+                return found
+        return None
+
+    def items(self) -> Iterable[tuple[str, NamedType]]:
+        """Full name and type, in the order of the files."""
+        return self._types.items()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where an expression stands: what it may read there, and how its short names resolve."""
+
+    types: TypeIndex
+    package: str
+    """Of the called rpc."""
+    input: Descriptor
+    steps: Mapping[str, Descriptor]
+    """Name -> response, of the steps that are done by then."""
+    unreadable: Mapping[str, str]
+    """Name of any other step -> why it can't be read, as a clause: `it runs later`."""
+    failure: bool
+    """In a compensation: `failure.code`, `.reason`, `.message` and `.step` are known."""
+    total: bool
+    """Whatever fails when it is computed is refused: the value must always be possible to build."""
+
+
+def _with_imports(files: Iterable[FileDescriptor]) -> Iterator[FileDescriptor]:
+    seen: set[str] = set()
+    waiting = list(files)
+    while waiting:
+        file = waiting.pop()
+        if file.name not in seen:
+            seen.add(file.name)
+            waiting += file.dependencies
+            yield file
+
+
+def _types_of(file: FileDescriptor) -> Iterator[NamedType]:
+    yield from file.enum_types_by_name.values()
+    waiting = list(file.message_types_by_name.values())
+    while waiting:
+        message = waiting.pop()
+        if not message.GetOptions().map_entry:
+            yield message
+            yield from message.enum_types
+            waiting += message.nested_types

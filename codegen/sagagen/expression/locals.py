@@ -1,0 +1,65 @@
+"""Names inside an emitted function: responses of steps, variables of macros, and what they must not hide."""
+
+from collections.abc import Iterable
+
+from sagagen.python_names import identifier
+
+HELPERS = frozenset(
+    {
+        "EPOCH",
+        "both",
+        "bytes_to_string",
+        "divide",
+        "double_to_int",
+        "double_to_string",
+        "double_to_uint",
+        "either",
+    }
+    | {"every", "float32", "int32", "int64", "item_at", "quotient", "remainder", "some", "string_to_double"}
+    | {"string_to_int", "string_to_uint", "uint32", "uint64", "unless_unset", "value_at"}
+)
+"""What emitted functions import of sagagen.runtime.expression."""
+_BUILTINS = frozenset({"all", "any", "bool", "bytes", "float", "int", "len", "str", "sum"})
+RESERVED = HELPERS | _BUILTINS | {"CompensationScope", "Scope", "scope", "timedelta"}
+"""Names that an emitted function may use: no class in its file may have one of them."""
+
+
+class Locals:
+    """Gives each step and variable a name of its own, as close to the contract's as it can be."""
+
+    def __init__(self, steps: Iterable[str]) -> None:
+        self._steps: dict[str, str] = {}
+        for step in steps:
+            self._steps[step] = _free(_lower(identifier(step)), "_response", self._taken({}))
+        self._variables: dict[int, str] = {}
+
+    @property
+    def steps(self) -> dict[str, str]:
+        """Step -> the local variable that holds its response, in the order in which they are read."""
+        return self._steps
+
+    def variable(self, number: int) -> str:
+        return self._variables[number]
+
+    def bind(self, number: int, name: str) -> str:
+        """A name for a macro's variable that hides nothing outside of the macro."""
+        self._variables[number] = _free(_lower(identifier(name)), "_item", self._taken(self._variables))
+        return self._variables[number]
+
+    def release(self, number: int) -> None:
+        """The macro has ended; its variable's name is free again."""
+        del self._variables[number]
+
+    def _taken(self, variables: dict[int, str]) -> set[str]:
+        return {*RESERVED, *self._steps.values(), *variables.values()}
+
+
+def _lower(name: str) -> str:
+    """Capitals begin the names of classes."""
+    return name[0].lower() + name[1:]
+
+
+def _free(name: str, suffix: str, taken: set[str]) -> str:
+    while name in taken:
+        name += suffix
+    return name

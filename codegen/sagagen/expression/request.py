@@ -1,0 +1,243 @@
+"""From the YAML under `request:` or `body:` to a checked message."""
+
+import math
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from sagagen.diagnostics import Report
+from sagagen.expression.assignment import (
+    Assembly,
+    field_words,
+    into_element,
+    into_field,
+    into_message,
+    not_constructed,
+)
+from sagagen.expression.canonical import canonical
+from sagagen.expression.checker import Checker
+from sagagen.expression.codes import Code
+from sagagen.expression.environment import Environment
+from sagagen.expression.literals import Fault
+from sagagen.expression.parser import parse
+from sagagen.expression.problem import Problem
+from sagagen.expression.tree import Build, Constant, Expr, ListOf, MapOf, StepResponse, walk
+from sagagen.expression.types import (
+    DOUBLE,
+    Double,
+    Integer,
+    ListType,
+    MapType,
+    MessageType,
+    Simple,
+    Type,
+    element_type,
+    field_type,
+    is_map,
+    map_fields,
+    message_type,
+    plain,
+)
+from sagagen.source import Entry, Mapping, Node, Scalar, Sequence, Span
+
+
+@dataclass(frozen=True, slots=True)
+class MessageExpr:
+    """A message and how to build it: checked, typed, immutable."""
+
+    root: Expr
+
+    @property
+    def steps_read(self) -> frozenset[str]:
+        """The steps whose responses it reads."""
+        return frozenset(node.step for node in walk(self.root) if isinstance(node, StepResponse))
+
+    def canonical(self) -> str:
+        """The meaning alone, for the saga's digest."""
+        return canonical(self.root)
+
+
+def compile_message(
+    node: Node | None, target: Descriptor, environment: Environment, report: Report
+) -> MessageExpr | None:
+    """Check what stands for a message; no node is the default message.
+
+    Reports every mistake at its token, and then returns None.
+    """
+    type_ = message_type(target)
+    if not isinstance(type_, MessageType):
+        if node is not None:
+            report(not_constructed(type_).at(node.span))
+            return None
+        return MessageExpr(Build(MessageType(target.full_name, target), ()))
+    if node is None or _is_empty(node):
+        return MessageExpr(Build(type_, ()))
+    root = _Compiler(environment, report).message(node, type_)
+    return MessageExpr(root) if root else None
+
+
+def _is_empty(node: Node) -> bool:
+    """`request:` with nothing after it."""
+    return isinstance(node, Scalar) and node.tag == "null" and not node.text
+
+
+class _Compiler:
+    def __init__(self, environment: Environment, report: Report) -> None:
+        self._environment = environment
+        self._report = report
+
+    def message(self, node: Node, type_: MessageType) -> Expr | None:
+        match node:
+            case Mapping():
+                return self._fields(node, type_)
+            case Scalar():
+                value = self._scalar(node, type_)
+                return value and self._kept(node.span, into_message(value, type_))
+            case Sequence():
+                problem = Problem(
+                    Code.WRONG_SHAPE, f"this has to be {type_}, not a list", "write field: value"
+                )
+                return self._wrong(node.span, problem)
+
+    def _wrong(self, span: Span, problem: Problem) -> None:
+        self._report(problem.at(span))
+
+    def _kept(self, span: Span, result: Expr | Problem) -> Expr | None:
+        return self._wrong(span, result) if isinstance(result, Problem) else result
+
+    def _fields(self, node: Mapping, type_: MessageType) -> Build | None:
+        assembly = Assembly(type_, self._report)
+        for entry in node:
+            field = assembly.slot(entry.key.text, entry.key.span)
+            if field is not None:
+                assembly.set(field, self._value(entry.value, field))
+        return assembly.build()
+
+    def _value(self, node: Node, field: FieldDescriptor) -> Expr | None:
+        match node:
+            case Scalar():
+                value = self._scalar(node, field_type(field))
+                is_total = self._environment.total
+                return value and self._kept(_start(node), into_field(value, field, is_total=is_total))
+            case Mapping() if is_map(field):
+                return self._map(node, field)
+            case Mapping() if not field.is_repeated:
+                return self._nested(node, field)
+            case Sequence() if field.is_repeated and not is_map(field):
+                return self._list(node, field)
+            case _:
+                return self._wrong(node.span, _wrong_shape(node, field))
+
+    def _nested(self, node: Mapping, field: FieldDescriptor) -> Expr | None:
+        match field_type(field):
+            case MessageType() as type_:
+                return self._fields(node, type_)
+            case type_ if field.message_type is not None:
+                return self._wrong(node.span, not_constructed(type_))
+            case _:
+                return self._wrong(node.span, _wrong_shape(node, field))
+
+    def _element(self, node: Node, field: FieldDescriptor) -> Expr | None:
+        """An element of a list, or a value of a map (`field` of its entry)."""
+        type_ = element_type(field)
+        match node:
+            case Scalar():
+                value = self._scalar(node, type_)
+                is_total = self._environment.total
+                return value and self._kept(_start(node), into_element(value, field, is_total=is_total))
+            case Mapping() if isinstance(type_, MessageType):
+                return self._fields(node, type_)
+            case _:
+                problem = Problem(Code.WRONG_SHAPE, f"an element of this is {type_}", "write an expression")
+                return self._wrong(node.span, problem)
+
+    def _list(self, node: Sequence, field: FieldDescriptor) -> Expr | None:
+        items = [self._element(item, field) for item in node.items]
+        whole = tuple(item for item in items if item is not None)
+        return ListOf(whole, field_type(field)) if len(whole) == len(items) else None
+
+    def _map(self, node: Mapping, field: FieldDescriptor) -> Expr | None:
+        key, value = map_fields(field)
+        entries = [(self._key(entry, key), self._element(entry.value, value)) for entry in node]
+        whole = tuple((name, item) for name, item in entries if name is not None and item is not None)
+        return MapOf(whole, field_type(field)) if len(whole) == len(entries) else None
+
+    def _key(self, entry: Entry, field: FieldDescriptor) -> Constant | None:
+        """Keys are written as they are: no expressions."""
+        type_, text = element_type(field), entry.key.text
+        if type_ is Simple.STRING:
+            return Constant(text, Simple.STRING)
+        if type_ is Simple.BOOL and text in ("true", "false"):
+            return Constant(text == "true", Simple.BOOL)
+        is_number = text.isascii() and text.removeprefix("-").isdecimal()
+        if isinstance(type_, Integer) and is_number and type_.low <= int(text) <= type_.high:
+            return Constant(int(text), type_)
+        message = f'"{text}" is no key of type {field_words(field)}'
+        problem = Problem(Code.WRONG_TYPE, message, "keys are written as they are, not as expressions")
+        return self._wrong(entry.key.span, problem)
+
+    def _scalar(self, node: Scalar, wanted: Type) -> Expr | None:
+        """The value of a YAML scalar: an expression, or a number, boolean or null of YAML's own."""
+        if (constant := _plain_constant(node, wanted)) is not None:
+            return constant
+        try:
+            return Checker(node, self._environment, self._report).check(parse(node.text))
+        except Fault as fault:
+            code = Code.BAD_LITERAL if fault.is_literal else Code.SYNTAX
+            return self._wrong(node.at(fault.at), Problem(code, fault.message, fault.hint))
+
+
+def _start(node: Scalar) -> Span:
+    """Where the expression starts, white space apart."""
+    return node.at(len(node.text) - len(node.text.lstrip()))
+
+
+def _plain_constant(node: Scalar, wanted: Type) -> Constant | None:
+    """A YAML number takes the type of its field, since it can't say `5u` or `5.0` itself."""
+    target = plain(wanted)
+    match node.tag:
+        case "null":
+            return Constant(None, Simple.NULL)
+        case "bool":
+            return Constant(node.text.lower() == "true", Simple.BOOL)
+        case "int":
+            return _plain_integer(node.text, target)
+        case "float":
+            return Constant(_yaml_float(node.text), DOUBLE)
+        case "str":
+            return None
+
+
+def _plain_integer(text: str, target: Type) -> Constant | None:
+    value = _yaml_int(text)
+    if value is None:
+        return None
+    if isinstance(target, Double) and int(float(value)) == value:
+        return Constant(float(value), DOUBLE)
+    is_signed = not (isinstance(target, Integer) and not target.is_signed)
+    return Constant(value, Integer(is_signed, value, value))
+
+
+def _yaml_int(text: str) -> int | None:
+    """YAML 1.2: decimal (leading zeros mean nothing), 0o17, 0x1F. None for what only looks like one."""
+    digits = text.replace("_", "")
+    try:
+        return int(digits, 0) if digits.lower().lstrip("+-").startswith(("0x", "0o", "0b")) else int(digits)
+    except ValueError:
+        return None
+
+
+def _yaml_float(text: str) -> float:
+    special = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+    return special[text.lower()] if text.lower() in special else float(text.replace("_", ""))
+
+
+def _wrong_shape(node: Node, field: FieldDescriptor) -> Problem:
+    shape = "a mapping" if isinstance(node, Mapping) else "a list"
+    hints: dict[type, str] = {
+        ListType: "write a list of them, or an expression that gives a list",
+        MapType: "write key: value for each entry, or an expression that gives a map",
+        MessageType: "write field: value for each of its fields, or an expression",
+    }
+    hint = hints.get(type(field_type(field)), "write an expression, or a literal")
+    return Problem(Code.WRONG_SHAPE, f'field "{field.name}" takes {field_words(field)}, not {shape}', hint)
