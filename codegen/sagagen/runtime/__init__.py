@@ -1,1 +1,47 @@
-"""What generated code and handlers import. Nothing in here knows the generator."""
+"""What generated code, handlers and the composition root import. Nothing in here knows the generator."""
+
+from sagagen.runtime.call import Call, Db
+from sagagen.runtime.compatibility import API, require_api
+from sagagen.runtime.definition import (
+    Action,
+    Mesh,
+    Method,
+    Respond,
+    Retry,
+    Route,
+    Saga,
+    Service,
+    Step,
+    StepKind,
+    Transaction,
+)
+from sagagen.runtime.edge.gateway import Gateway, HttpRequest
+from sagagen.runtime.errors import Declined, RpcError
+from sagagen.runtime.scope import CompensationScope, Scope
+from sagagen.runtime.transport import Reply, Transport
+
+__all__ = [
+    "API",
+    "Action",
+    "Call",
+    "CompensationScope",
+    "Db",
+    "Declined",
+    "Gateway",
+    "HttpRequest",
+    "Mesh",
+    "Method",
+    "Reply",
+    "Respond",
+    "Retry",
+    "Route",
+    "RpcError",
+    "Saga",
+    "Scope",
+    "Service",
+    "Step",
+    "StepKind",
+    "Transaction",
+    "Transport",
+    "require_api",
+]
