@@ -1,0 +1,164 @@
+"""Runs buf on a project's contracts: compile them to an image, and lint them. Its findings become ours."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from sagagen.contract.dependencies import dependency_texts
+from sagagen.source import Span
+
+CONTRACTS = "contracts"
+FINDINGS = 100
+"""buf's exit code for compile errors and lint findings."""
+CONFIG_FILES = frozenset({"buf.yaml", "buf.lock", "buf.gen.yaml", "buf.work.yaml"})
+OUR_LINT = {"use": ["STANDARD"], "except": ["ENUM_VALUE_PREFIX"]}
+"""Enums nest in their message, as AIP-126 writes them, so their values need no prefix."""
+
+
+class BufMissing(Exception):
+    """buf is not installed. The message says how to install it."""
+
+
+class BufFailed(Exception):
+    """buf refused to work at all: its configuration is wrong, or names modules that it cannot reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of buf's findings."""
+
+    at: Span
+    rule: str
+    """`COMPILE`, or the lint rule."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where buf runs so that `contracts` and what it imports are found."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def run(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [buf_command(), *arguments, "--error-format", "json", "--timeout", "60s"],
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            encoding="utf-8",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+def buf_command() -> str:
+    """The buf that is installed beside this Python, else the one on PATH. Raises BufMissing."""
+    scripts = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts")])
+    command = shutil.which("buf", path=scripts) or shutil.which("buf")
+    if command is None:
+        raise BufMissing('buf is not installed; the generator needs it: pip install "sagagen[codegen]"')
+    return command
+
+
+@contextmanager
+def open_workspace(root: Path) -> Generator[Workspace]:
+    """A temporary workspace with the project's contracts and their dependencies; the project itself, if its own buf
+    configuration names modules."""
+    own = _own_config(root)
+    if own is not None and not _is_rules_only(own):
+        yield Workspace(root, os.environ)
+        return
+    with tempfile.TemporaryDirectory(prefix="sagagen-buf-") as temporary:
+        folder = Path(temporary)
+        _write_workspace(folder, root / CONTRACTS, own or {"lint": OUR_LINT})
+        yield Workspace(folder, {**os.environ, "BUF_CACHE_DIR": str(folder / "cache")})
+
+
+def _own_config(root: Path) -> dict[str, Any] | None:
+    for path in (root / "buf.yaml", root / CONTRACTS / "buf.yaml"):
+        if path.is_file():
+            try:
+                config = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))  # pyright: ignore
+            except (YAMLError, UnicodeDecodeError):
+                config = None
+            return cast(dict[str, Any], config) if isinstance(config, dict) else {"version": "unreadable"}
+    return None
+
+
+def _is_rules_only(config: Mapping[str, Any]) -> bool:
+    """Then nothing in it says where imports come from, and the dependencies are still ours to bring."""
+    lint = config.get("lint")
+    has_paths = isinstance(lint, dict) and bool({"ignore", "ignore_only"} & set(cast(dict[str, Any], lint)))
+    modules = config.get("modules", [{"path": CONTRACTS}])
+    return (
+        config.get("version") == "v2"
+        and "deps" not in config
+        and modules == [{"path": CONTRACTS}]
+        and not has_paths
+    )
+
+
+def _write_workspace(folder: Path, contracts: Path, config: Mapping[str, Any]) -> None:
+    (folder / CONTRACTS).mkdir()
+    for entry in contracts.iterdir():
+        if entry.name not in CONFIG_FILES:
+            (folder / CONTRACTS / entry.name).symlink_to(entry.resolve(), entry.is_dir())
+    for name, text in dependency_texts().items():
+        if not (contracts / name).exists():
+            path = folder / "deps" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    modules = [{"path": name} for name in (CONTRACTS, "deps") if (folder / name).exists()]
+    rules = {key: value for key, value in config.items() if key in {"lint", "breaking"}}
+    (folder / "buf.yaml").write_text(json.dumps({"version": "v2", "modules": modules, **rules}), "utf-8")
+
+
+def build_and_lint(workspace: Workspace, image: Path) -> list[Finding]:
+    """Compile to `image`. Compile errors if there are any, else what the linter found. Raises BufFailed."""
+    build = _start_build(workspace, image, ())
+    lint = workspace.run("lint", CONTRACTS)
+    errors, findings = _findings(build), None
+    try:
+        findings = _findings(lint)
+    except BufFailed:
+        if not errors:
+            raise
+    return errors or findings or []
+
+
+def build_without(workspace: Workspace, image: Path, broken: Sequence[str]) -> None:
+    """Compile what is left without the broken files (paths as in findings). Raises BufFailed if nothing is."""
+    _findings(_start_build(workspace, image, broken))
+
+
+def _start_build(workspace: Workspace, image: Path, broken: Sequence[str]) -> "subprocess.Popen[str]":
+    without = [argument for path in broken for argument in ("--exclude-path", path)]
+    return workspace.run("build", CONTRACTS, "--as-file-descriptor-set", "-o", str(image), *without)
+
+
+def _findings(process: "subprocess.Popen[str]") -> list[Finding]:
+    output, errors = process.communicate()
+    if process.returncode not in {0, FINDINGS}:
+        raise BufFailed(errors.strip() or output.strip() or f"buf ended with exit code {process.returncode}")
+    return [_finding(line) for line in [*output.splitlines(), *errors.splitlines()] if line.startswith("{")]
+
+
+def _finding(line: str) -> Finding:
+    found = cast(dict[str, Any], json.loads(line))
+    at = Span(
+        str(found.get("path", CONTRACTS)), int(found.get("start_line", 1)), int(found.get("start_column", 1))
+    )
+    return Finding(at, str(found["type"]), str(found["message"]))

@@ -1,0 +1,165 @@
+"""The rules that a saga must keep. Pure: from a saga whose names are bound to what is wrong with it.
+
+Each rule looks at one thing and stays silent where that could not be resolved, so that nothing is reported twice.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from sagagen.contract.codes import Code
+from sagagen.contract.findings import error, suggest
+from sagagen.contract.outline import SagaOutline, StepOutline, Target, Undo
+from sagagen.contract.policies import check_compensation_policy, check_step_policy
+from sagagen.contract.services import Services
+from sagagen.diagnostics import Diagnostic
+from sagagen.runtime.definition import StepKind
+from sagagen.source import Span
+
+COMPLETION = "completion"
+ACCEPTANCE = "acceptance"
+
+
+def check_saga(saga: SagaOutline, services: Services) -> Iterator[Diagnostic]:
+    yield from _check_has_steps(saga)
+    yield from _check_names(saga.steps)
+    yield from _check_respond(saga)
+    yield from _check_trigger(saga, services)
+    for step in saga.steps:
+        yield from _check_compensation(step)
+        yield from _check_policies(step)
+        yield from _check_timeout(step, saga)
+    if not saga.broken_steps:
+        yield from _check_order(saga.steps)
+
+
+def check_triggers(sagas: Iterable[SagaOutline]) -> Iterator[Diagnostic]:
+    """Across sagas: one call can start one saga only."""
+    first: dict[str, SagaOutline] = {}
+    for saga in sagas:
+        if saga.trigger is None:
+            continue
+        other = first.setdefault(saga.trigger.full_name, saga)
+        if other is not saga:
+            line = other.trigger_span.line
+            message = f'"{saga.trigger.full_name}" already triggers the saga "{other.name}" (line {line})'
+            yield error(saga.trigger_span, Code.TRIGGER_SHARED, message, "give each saga an rpc of its own")
+
+
+def _check_has_steps(saga: SagaOutline) -> Iterator[Diagnostic]:
+    if not saga.steps and not saga.broken_steps:
+        message = f'the saga "{saga.name}" has no steps'
+        yield error(saga.span, Code.NO_STEPS, message, "add a step with name, call and request")
+
+
+def _check_names(steps: Sequence[StepOutline]) -> Iterator[Diagnostic]:
+    first: dict[str, Span] = {}
+    for step in steps:
+        if step.name in {COMPLETION, ACCEPTANCE}:
+            message = (
+                f'a step cannot be named "{step.name}": respond.after uses the word for a moment of the saga'
+            )
+            yield error(step.span, Code.RESERVED_STEP_NAME, message, "choose another name")
+        at = first.setdefault(step.name, step.span)
+        if at is not step.span:
+            message = f'there is a step "{step.name}" already, in line {at.line}'
+            yield error(
+                step.span,
+                Code.DUPLICATE_STEP,
+                message,
+                "rename one of the two: steps.<name> reads one response",
+            )
+
+
+def _check_respond(saga: SagaOutline) -> Iterator[Diagnostic]:
+    after = saga.shape.respond.after if saga.shape.respond is not None else None
+    known = {COMPLETION: saga.span, ACCEPTANCE: saga.span} | {step.name: step.span for step in saga.steps}
+    if after is None or after.value in known or saga.broken_steps & {after.value, ""}:
+        return
+    message = f'respond.after names "{after.value}", which is no step of this saga'
+    hint = suggest(after.value, known, "name a step, completion or acceptance")
+    yield error(after.span, Code.UNKNOWN_RESPOND_STEP, message, hint)
+
+
+def _check_trigger(saga: SagaOutline, services: Services) -> Iterator[Diagnostic]:
+    if saga.trigger is None:
+        return
+    owner = services.owner(saga.trigger)
+    if owner is not None:
+        message = f'"{saga.trigger.full_name}" cannot trigger a saga: service "{owner.name}" implements it'
+        hint = "put the trigger into a proto service that no service implements: the saga answers it"
+        yield error(saga.trigger_span, Code.TRIGGER_IMPLEMENTED, message, hint)
+
+
+def _check_compensation(step: StepOutline) -> Iterator[Diagnostic]:
+    if step.kind is not StepKind.COMPENSATABLE:
+        yield from _check_needless(step, f"a {step.kind} step is never compensated")
+        return
+    if step.action is not None and step.action.method.is_read:
+        yield from _check_needless(step, f'"{_rpc(step.action)}" is a read, which leaves nothing to undo')
+    elif step.action is not None and step.undo is Undo.UNSAID:
+        message = f'step "{step.name}" does not say how it is compensated'
+        hint = f"add compensate: {{ call: {step.action.service.name}/..., request: {{...}} }}, or compensate: none"
+        yield error(step.span, Code.MISSING_COMPENSATION, message, hint)
+    if step.compensation is not None and step.compensation.method.is_read:
+        message = f'"{_rpc(step.compensation)}" is a read (NO_SIDE_EFFECTS): it cannot undo anything'
+        hint = f'call a write of "{step.compensation.service.name}", or say compensate: none'
+        yield error(step.compensation.span, Code.COMPENSATION_READS, message, hint)
+
+
+def _check_needless(step: StepOutline, why: str) -> Iterator[Diagnostic]:
+    if step.undo is Undo.CALL:
+        message = f'step "{step.name}" has a compensation that is never called: {why}'
+        yield error(step.undo_span, Code.NEEDLESS_COMPENSATION, message, "remove compensate")
+
+
+def _rpc(target: Target) -> str:
+    return f"{target.service.name}/{target.method.descriptor.name}"
+
+
+def _check_policies(step: StepOutline) -> Iterator[Diagnostic]:
+    yield from check_step_policy(step.shape, step.kind)
+    if step.compensate is not None:
+        yield from check_compensation_policy(step.compensate)
+
+
+def _check_timeout(step: StepOutline, saga: SagaOutline) -> Iterator[Diagnostic]:
+    """A pivot's calls are not shortened by the deadline, and retriable steps have none."""
+    timeout_s = step.action_policy.timeout_s
+    if step.kind is StepKind.COMPENSATABLE and timeout_s > saga.deadline_s:
+        over = f"{timeout_s:g}s, longer than the saga's deadline of {saga.deadline_s:g}s"
+        message = f'one attempt of step "{step.name}" may take {over}'
+        at = step.action_policy.timeout_span or saga.deadline_span
+        yield error(at, Code.TIMEOUT_OVER_DEADLINE, message, "shorten the timeout, or extend the deadline")
+
+
+def _check_order(steps: Sequence[StepOutline]) -> Iterator[Diagnostic]:
+    """Compensatable steps, then at most one pivot, then retriable ones (Richardson, Microservices Patterns, 4.3)."""
+    pivot: StepOutline | None = None
+    for step in steps:
+        if step.kind is StepKind.PIVOT and pivot is not None:
+            message = (
+                f'step "{step.name}" is a second pivot; "{pivot.name}" in line {pivot.span.line} is the first'
+            )
+            hint = "a saga has one point of no return: make this one retriable"
+            yield error(step.kind_span, Code.SECOND_PIVOT, message, hint)
+        elif step.kind is StepKind.PIVOT:
+            pivot = step
+        elif step.kind is StepKind.COMPENSATABLE and pivot is not None:
+            message = f'step "{step.name}" is compensatable, but comes after the pivot "{pivot.name}"'
+            hint = (
+                "after the pivot the saga only goes forward: set kind: retriable, or move the step before it"
+            )
+            yield error(step.kind_span, Code.COMPENSATABLE_AFTER_PIVOT, message, hint)
+        elif step.kind is StepKind.RETRIABLE and pivot is None:
+            yield _retriable_too_early(step, steps)
+
+
+def _retriable_too_early(step: StepOutline, steps: Sequence[StepOutline]) -> Diagnostic:
+    pivot = next((later for later in steps if later.kind is StepKind.PIVOT), None)
+    where = f'before the pivot "{pivot.name}"' if pivot is not None else "in a saga without a pivot"
+    message = f'step "{step.name}" is retriable, but stands {where}'
+    hint = (
+        "move it after the pivot, or make it compensatable"
+        if pivot is not None
+        else "mark the go/no-go step before it as kind: pivot"
+    )
+    return error(step.kind_span, Code.RETRIABLE_BEFORE_PIVOT, message, hint)

@@ -1,0 +1,171 @@
+"""saga.yaml's text -> a tree of values that know their places. Reports what YAML allows and this language does not."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node as YamlNode
+from ruamel.yaml.reader import ReaderError
+
+from sagagen.contract.codes import Code
+from sagagen.contract.scalar_places import Places, indices
+from sagagen.diagnostics import Diagnostic, Report, Severity
+from sagagen.source import Entry, Mapping, Node, Scalar, Sequence, Span
+
+YAML_TAG = "tag:yaml.org,2002:"
+Tag = Literal["str", "int", "float", "bool", "null"]
+TAGS: dict[str, Tag] = {
+    f"{YAML_TAG}str": "str",
+    f"{YAML_TAG}int": "int",
+    f"{YAML_TAG}float": "float",
+    f"{YAML_TAG}bool": "bool",
+    f"{YAML_TAG}null": "null",
+    f"{YAML_TAG}timestamp": "str",
+}
+"""YAML 1.2's core schema; a date is plain text here."""
+PROPERTY = re.compile(r"\S+\s*")
+COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}
+
+
+def read_document(path: str, text: str, report: Report) -> Mapping | None:
+    """The file as a mapping, or None if it is none: then that was reported."""
+    try:
+        # "safe" and pure: the round-trip reader hides fold marks in folded scalars, the C one lacks exact places.
+        root = cast(YamlNode | None, YAML(typ="safe", pure=True).compose(text))  # pyright: ignore[reportUnknownMemberType]
+    except YAMLError as error:
+        report(_syntax_error(error, path, text))
+        return None
+    node = _Reader(path, text, report).node(root) if root is not None else None
+    if isinstance(node, Mapping):
+        return node
+    at = node.span if node is not None else Span(path)
+    hint = "begin with: version: v1"
+    report(Diagnostic(at, Severity.ERROR, Code.WRONG_SHAPE, "saga.yaml must be a mapping of keys", hint))
+    return None
+
+
+def _syntax_error(error: YAMLError, path: str, text: str) -> Diagnostic:
+    at, problem = Span(path), str(error).splitlines()[0]
+    mark = cast(Any, error).problem_mark if isinstance(error, MarkedYAMLError) else None
+    if mark is not None:
+        at = Span(path, mark.line + 1, mark.column + 1)
+        problem = ", ".join(
+            str(part) for part in (cast(Any, error).context, cast(Any, error).problem) if part
+        )
+    elif isinstance(error, ReaderError):
+        at = Places.of(path, text).at(cast(int, error.position))
+        problem = "a control character that YAML does not allow"
+    hint = "mend the YAML here; the rest of the file is checked after that"
+    return Diagnostic(at, Severity.ERROR, Code.NOT_YAML, f"not YAML: {problem}", hint)
+
+
+def _begin(yaml: YamlNode) -> int:
+    return cast(Any, yaml).start_mark.index
+
+
+def _end(yaml: YamlNode) -> int:
+    return cast(Any, yaml).end_mark.index
+
+
+def _tag(yaml: YamlNode) -> str:
+    return str(cast(Any, yaml).tag)
+
+
+@dataclass(slots=True)
+class _Reader:
+    path: str
+    text: str
+    report: Report
+    places: Places = field(init=False)
+    read: dict[int, Node] = field(default_factory=dict[int, Node])
+    """Done nodes by identity: an alias is the same node again, at the place of its anchor."""
+    open: list[int] = field(default_factory=list[int])
+
+    def __post_init__(self) -> None:
+        self.places = Places.of(self.path, self.text)
+
+    def node(self, yaml: YamlNode, after: Span | None = None) -> Node:
+        """`after` is where an empty value belongs, since YAML places it at the next token."""
+        if id(yaml) in self.open:
+            self._refuse(self._start(yaml), "an alias inside its own anchor", "write the value out")
+            return Sequence(self._start(yaml), ())
+        if id(yaml) not in self.read:
+            self.open.append(id(yaml))
+            self.read[id(yaml)] = self._new_node(yaml, after)
+            self.open.pop()
+        return self.read[id(yaml)]
+
+    def _new_node(self, yaml: YamlNode, after: Span | None) -> Node:
+        if isinstance(yaml, ScalarNode):
+            return self._scalar(yaml, after)
+        if _tag(yaml) not in COLLECTION_TAGS:
+            self._refuse(self._start(yaml), "a tag", "write the value without its tag")
+        if isinstance(yaml, SequenceNode):
+            items = cast(list[YamlNode], yaml.value)
+            return Sequence(self._start(yaml), tuple(self.node(item, self._start(yaml)) for item in items))
+        assert isinstance(yaml, MappingNode)
+        pairs = cast(list[tuple[YamlNode, YamlNode]], yaml.value)
+        return Mapping(self._start(yaml), tuple(self._entries(pairs)))
+
+    def _entries(self, pairs: list[tuple[YamlNode, YamlNode]]) -> Iterator[Entry]:
+        seen: dict[str, Span] = {}
+        for yaml_key, yaml_value in pairs:
+            key = self._key(yaml_key)
+            if key is None:
+                continue
+            value = self.node(yaml_value, self.places.at(_end(yaml_key)))
+            if key.text in seen:
+                self._repeated(key, seen[key.text])
+                continue
+            seen[key.text] = key.span
+            yield Entry(key, value)
+
+    def _key(self, yaml: YamlNode) -> Scalar | None:
+        if not isinstance(yaml, ScalarNode):
+            self._refuse(self._start(yaml), "a key that is no plain text", "write a name as the key")
+            return None
+        if _tag(yaml) == f"{YAML_TAG}merge":
+            self._refuse(
+                self._start(yaml), "the merge key <<", "write the entries out, or set them under `defaults`"
+            )
+            return None
+        return self._scalar(yaml, None)
+
+    def _repeated(self, key: Scalar, first: Span) -> None:
+        message = f'the key "{key.text}" stands here twice; the first is in line {first.line}'
+        hint = "remove or rename one of the two"
+        self.report(Diagnostic(key.span, Severity.ERROR, Code.DUPLICATE_KEY, message, hint))
+
+    def _scalar(self, yaml: ScalarNode, after: Span | None) -> Scalar:
+        start, end = self._content_start(yaml), _end(yaml)
+        value, style = cast(str, yaml.value), cast(str | None, yaml.style)
+        span = after if after is not None and start == end else self.places.at(start)
+        if start == end:
+            offsets: tuple[Span, ...] = (span,)
+        else:
+            laid = indices(value, self.text[start:end], start, style)
+            offsets = tuple(self.places.at(index) for index in laid)
+        tag: Tag = "str" if style is not None else TAGS.get(_tag(yaml), "str")
+        return Scalar(span, value, tag, style is not None, offsets)
+
+    def _content_start(self, yaml: ScalarNode) -> int:
+        """Past the `&anchor` that may stand before the scalar proper; a `!tag` there is refused."""
+        start, end = _begin(yaml), _end(yaml)
+        while start < end and self.text[start] in "!&":
+            if self.text[start] == "!":
+                self._refuse(self.places.at(start), "a tag", "write the value without its tag")
+            word = PROPERTY.match(self.text, start, end)
+            assert word is not None
+            start = word.end()
+        return start
+
+    def _start(self, yaml: YamlNode) -> Span:
+        return self.places.at(_begin(yaml))
+
+    def _refuse(self, at: Span, what: str, hint: str) -> None:
+        message = f"{what} is not part of saga.yaml's language"
+        self.report(Diagnostic(at, Severity.ERROR, Code.YAML_FEATURE, message, hint))

@@ -1,0 +1,211 @@
+"""The compiled protos, linked: descriptors by name, where each thing is declared, and what its comment says."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    MethodOptions,
+    SourceCodeInfo,
+)
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from sagagen.contract.codes import Code
+from sagagen.contract.loading import Sources
+from sagagen.diagnostics import Diagnostic, Report, Severity
+from sagagen.source import Span
+
+Path: TypeAlias = tuple[int, ...]
+"""Of a declaration inside its file: field numbers and indices, as descriptor.proto's SourceCodeInfo explains."""
+
+NAME = 1
+MESSAGE, ENUM, SERVICE = 4, 5, 6
+FIELD, NESTED_MESSAGE, NESTED_ENUM, ONEOF = 2, 3, 4, 8
+ENUM_VALUE, METHOD, OPTIONS = 2, 2, 4
+HTTP = cast(Any, annotations_pb2.http)
+"""Its own stub types it as a plain field descriptor, protobuf's stubs want an extension's."""
+HTTP_OPTION: int = HTTP.number
+LINT_IGNORE = "buf:lint:ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Protos:
+    """All protos of a contract. Names that are looked up and missing are None."""
+
+    pool: DescriptorPool
+    files: tuple[FileDescriptor, ...]
+    """The contract's own, sorted by path."""
+    descriptors: bytes
+    docs: Mapping[str, str]
+    spans: Mapping[str, Span]
+    """Full name -> its name token, in the contract's own files."""
+    http_spans: Mapping[str, Mapping[Path, Span]]
+    """Full name of an rpc -> path inside its google.api.http option -> place."""
+    is_partial: bool
+
+    @property
+    def services(self) -> Iterator[ServiceDescriptor]:
+        return (service for file in self.files for service in file.services_by_name.values())
+
+    def service(self, full_name: str) -> ServiceDescriptor | None:
+        return next((service for service in self.services if service.full_name == full_name), None)
+
+    def span(self, full_name: str) -> Span:
+        """Where a thing is declared; the first line of nowhere in particular for what is imported."""
+        return self.spans.get(full_name, Span("contracts"))
+
+    def http_span(self, method: MethodDescriptor, path: Path) -> Span:
+        """The part of an rpc's http option that is nearest to `path` and has a place of its own."""
+        known = self.http_spans.get(method.full_name, {})
+        while path and path not in known:
+            path = path[:-1]
+        return known.get(path, self.span(method.full_name))
+
+
+def link(sources: Sources, report: Report) -> Protos:
+    """Link the image. What google.protobuf cannot load is reported; buf has found everything else before."""
+    image = FileDescriptorSet.FromString(sources.image)
+    docs: dict[str, str] = {}
+    spans: dict[str, Span] = {}
+    http_spans: dict[str, Mapping[Path, Span]] = {}
+    for file in image.file:
+        if file.name in sources.paths:
+            _index(_Places.of(file, sources.paths[file.name]), file, docs, spans, http_spans)
+        file.ClearField("source_code_info")
+    pool, loaded = _fill_pool(image, sources.paths, report)
+    own = sorted((name for name in sources.paths if name in loaded), key=lambda name: sources.paths[name])
+    return Protos(
+        pool=pool,
+        files=tuple(pool.FindFileByName(name) for name in own),
+        descriptors=image.SerializeToString(deterministic=True),
+        docs=dict(sorted(docs.items())),
+        spans=spans,
+        http_spans=http_spans,
+        is_partial=sources.is_partial or len(own) < len(sources.paths),
+    )
+
+
+def is_read(method: MethodDescriptor) -> bool:
+    return method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+
+
+def is_streaming(method: MethodDescriptor) -> bool:
+    return method.client_streaming or method.server_streaming
+
+
+def http_rule(method: MethodDescriptor) -> http_pb2.HttpRule | None:
+    options = method.GetOptions()
+    return options.Extensions[HTTP] if options.HasExtension(HTTP) else None
+
+
+def _fill_pool(
+    image: FileDescriptorSet, paths: Mapping[str, str], report: Report
+) -> tuple[DescriptorPool, frozenset[str]]:
+    pool, loaded = DescriptorPool(), set[str]()
+    for file in image.file:
+        try:
+            pool.AddSerializedFile(file.SerializeToString())  # pyright: ignore[reportUnknownMemberType]
+            pool.FindFileByName(file.name)
+            loaded.add(file.name)
+        except (TypeError, KeyError) as error:
+            if all(name in loaded for name in file.dependency):
+                _report_unlinkable(Span(paths.get(file.name, file.name)), error, report)
+    return pool, frozenset(loaded)
+
+
+def _report_unlinkable(at: Span, error: Exception, report: Report) -> None:
+    message = f"google.protobuf cannot load this file: {' '.join(str(error).split())}"
+    hint = "it compiles, but the Python runtime does not support it: avoid the feature that is named"
+    report(Diagnostic(at, Severity.ERROR, Code.PROTO_CONFLICT, message, hint))
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    path: str
+    locations: Mapping[Path, SourceCodeInfo.Location]
+
+    @classmethod
+    def of(cls, file: FileDescriptorProto, path: str) -> "_Places":
+        # Options of one rpc repeat their path; the first place is as good as any.
+        return cls(path, {tuple(found.path): found for found in reversed(file.source_code_info.location)})
+
+    def at(self, path: Path) -> Span:
+        location = self.locations.get((*path, NAME)) or self.locations.get(path)
+        return self._span(location) if location is not None else Span(self.path)
+
+    def below(self, path: Path) -> dict[Path, Span]:
+        start = len(path)
+        return {
+            p[start:]: self._span(found)
+            for p, found in self.locations.items()
+            if p[:start] == path and p[start:]
+        }
+
+    def exactly(self, path: Path) -> Span | None:
+        location = self.locations.get(path)
+        return self._span(location) if location is not None else None
+
+    def doc(self, path: Path) -> str:
+        location = self.locations.get(path)
+        if location is None:
+            return ""
+        text = inspect.cleandoc(location.leading_comments or location.trailing_comments)
+        return "\n".join(line.rstrip() for line in text.splitlines() if LINT_IGNORE not in line).strip()
+
+    def _span(self, location: SourceCodeInfo.Location) -> Span:
+        return Span(self.path, location.span[0] + 1, location.span[1] + 1)
+
+
+def _index(
+    places: _Places,
+    file: FileDescriptorProto,
+    docs: dict[str, str],
+    spans: dict[str, Span],
+    http_spans: dict[str, Mapping[Path, Span]],
+) -> None:
+    for full_name, path in _declared(file):
+        spans[full_name] = places.at(path)
+        if doc := places.doc(path):
+            docs[full_name] = doc
+        option = (*path, OPTIONS, HTTP_OPTION)
+        if path[0] == SERVICE and (below := places.below(option)):
+            whole = places.exactly(option)
+            http_spans[full_name] = {**below, **({(): whole} if whole else {})}
+
+
+def _declared(file: FileDescriptorProto) -> Iterator[tuple[str, Path]]:
+    """Everything with a name and where its declaration is."""
+    scope = f"{file.package}." if file.package else ""
+    yield from _messages(scope, file.message_type, (MESSAGE,))
+    yield from _enums(scope, file.enum_type, (ENUM,))
+    for index, service in enumerate(file.service):
+        yield f"{scope}{service.name}", (SERVICE, index)
+        for position, method in enumerate(service.method):
+            yield f"{scope}{service.name}.{method.name}", (SERVICE, index, METHOD, position)
+
+
+def _messages(scope: str, messages: Sequence[DescriptorProto], path: Path) -> Iterator[tuple[str, Path]]:
+    for index, message in enumerate(messages):
+        name, here = f"{scope}{message.name}", (*path, index)
+        yield name, here
+        yield from ((f"{name}.{field.name}", (*here, FIELD, i)) for i, field in enumerate(message.field))
+        yield from ((f"{name}.{oneof.name}", (*here, ONEOF, i)) for i, oneof in enumerate(message.oneof_decl))
+        yield from _messages(f"{name}.", message.nested_type, (*here, NESTED_MESSAGE))
+        yield from _enums(f"{name}.", message.enum_type, (*here, NESTED_ENUM))
+
+
+def _enums(scope: str, enums: Sequence[EnumDescriptorProto], path: Path) -> Iterator[tuple[str, Path]]:
+    """Values stand twice: as protobuf scopes them (beside their enum), and below their enum, as people name them."""
+    for index, enum in enumerate(enums):
+        name, here = f"{scope}{enum.name}", (*path, index)
+        yield name, here
+        for position, value in enumerate(enum.value):
+            yield f"{scope}{value.name}", (*here, ENUM_VALUE, position)
+            yield f"{name}.{value.name}", (*here, ENUM_VALUE, position)

@@ -1,0 +1,178 @@
+"""The tree of saga.yaml -> typed shapes. What is wrong is reported and cut out, so that the rest is still checked."""
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from sagagen.contract.codes import Code
+from sagagen.contract.located import Block, Items, Key, empty_block, text_scalar
+from sagagen.contract.shape import COMPENSATE_KINDS, SagaFile
+from sagagen.contract.words import kind_of
+from sagagen.diagnostics import Diagnostic, Report, Severity
+from sagagen.source import Mapping, Scalar, Span
+
+Step = str | int
+REQUIRED_AT_THE_TOP = frozenset({"version", "project", "services", "sagas"})
+DECISIVE = frozenset({"kind"})
+"""Optional, but nothing sensible can be said of the step without it: a default would cause findings of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """saga.yaml as far as it could be read, and the names of what had to be left out.
+
+    Whoever looks up one of those names finds nothing and says nothing: the reason was reported already. The empty
+    name among them means that any name may be missing.
+    """
+
+    file: SagaFile
+    broken_services: frozenset[str]
+    broken_sagas: frozenset[str]
+    broken_steps: MappingOf[str, frozenset[str]]
+    """Of each saga."""
+    is_cut: bool
+    """Something was left out, or filled in because it was missing."""
+
+
+def read_shapes(root: Mapping, report: Report) -> Reading:
+    block = Block(root)
+    file = _Cutter(block, report).read()
+    partial = [
+        name for name, service in _blocks(block, "services") if _has_removed(service.get("implements"))
+    ]
+    return Reading(
+        file,
+        frozenset([*_removed(block, "services"), *partial]),
+        frozenset(_removed(block, "sagas")),
+        {name: _broken_steps(saga) for name, saga in _blocks(block, "sagas")},
+        _is_cut(block),
+    )
+
+
+def _blocks(block: Block, key: str) -> list[tuple[str, Block]]:
+    inner = block.get(key)
+    items = inner.items() if isinstance(inner, Block) else ()
+    return [(name, value) for name, value in items if isinstance(value, Block)]
+
+
+def _removed(block: Block, key: str) -> list[str]:
+    inner = block.get(key)
+    names = list(inner.removed) if isinstance(inner, Block) else []
+    return [*names, ""] if key in block.removed else names
+
+
+def _is_cut(value: object) -> bool:
+    if isinstance(value, Block):
+        return bool(value.removed) or any(_is_cut(inner) for inner in value.values())
+    return isinstance(value, Items) and (bool(value.removed) or any(_is_cut(inner) for inner in value))
+
+
+def _has_removed(value: object) -> bool:
+    return isinstance(value, Block | Items) and bool(value.removed)
+
+
+def _broken_steps(saga: Block) -> frozenset[str]:
+    steps = saga.get("steps")
+    removed = steps.removed if isinstance(steps, Items) else []
+    return frozenset(_step_name(step) for step in removed)
+
+
+def _step_name(step: object) -> str:
+    name = step.get("name") if isinstance(step, Block) else None
+    return name.text if isinstance(name, Scalar) else ""
+
+
+@dataclass(slots=True)
+class _Cutter:
+    """Validates, reports, cuts out what was wrong, and validates again until what is left is whole."""
+
+    root: Block
+    report: Report
+
+    def read(self) -> SagaFile:
+        while True:
+            try:
+                return SagaFile.model_validate(self.root, context=self.report)
+            except ValidationError as error:
+                # All are found before one is cut: cutting moves the indices of a list.
+                for doomed in [self._settle(details) for details in error.errors(include_url=False)]:
+                    self._cut(doomed)
+
+    def _settle(self, details: ErrorDetails) -> "_Doomed":
+        path = tuple(part for part in details["loc"] if part not in COMPENSATE_KINDS)
+        if path[-1] == "[key]":
+            path = path[:-1]
+        if details["type"] == "missing":
+            self._report_missing(path[:-1], str(path[-1]))
+            path = path[:-1] or path
+        else:
+            self.report(self._finding(details, path))
+            path = path[:-1] if path[-1] in DECISIVE else path
+        return _Doomed(self._value(path[:-1]), path[-1], self._value(path))
+
+    def _report_missing(self, owner_path: tuple[Step, ...], name: str) -> None:
+        owner = self._value(owner_path)
+        if name not in owner.removed:
+            message, hint = f'the key "{name}" is missing here', f"add {name}: ..."
+            self.report(Diagnostic(self._place(owner_path), Severity.ERROR, Code.MISSING_KEY, message, hint))
+
+    def _finding(self, details: ErrorDetails, path: tuple[Step, ...]) -> Diagnostic:
+        at, context = self._place(path), details.get("ctx", {})
+        if details["type"] in set(Code):
+            return Diagnostic(at, Severity.ERROR, details["type"], context["message"], context["hint"])
+        expected = "a list" if details["type"] == "list_type" else "a mapping of keys"
+        found = kind_of(self._value(path))
+        hint = (
+            "write each item on a line of its own, after a dash"
+            if expected == "a list"
+            else "write key: value"
+        )
+        return Diagnostic(
+            at, Severity.ERROR, Code.WRONG_SHAPE, f"{expected} is expected here, not {found}", hint
+        )
+
+    def _value(self, path: tuple[Step, ...]) -> Any:
+        value: Any = self.root
+        for part in path:
+            value = value.get(str(part)) if isinstance(value, Block) else value[part]
+        return value
+
+    def _place(self, path: tuple[Step, ...]) -> Span:
+        """The value itself if it is a scalar, else its key; the item if it is one of a list."""
+        value = self._value(path)
+        if isinstance(value, Scalar):
+            return value.span
+        owner = self._value(path[:-1]) if path else None
+        key = owner.key(str(path[-1])) if isinstance(owner, Block) else None
+        if key is not None:
+            return key.span
+        first = next(iter(value), None) if isinstance(value, Block) else None
+        return first.span if isinstance(first, Key) else value.node.span
+
+    def _cut(self, doomed: "_Doomed") -> None:
+        if isinstance(doomed.owner, Items):
+            doomed.owner.remove_item(doomed.value)
+        elif doomed.name == "compensate":
+            doomed.owner["compensate"] = text_scalar("none", self.root.node.span)
+        else:
+            doomed.owner.remove(str(doomed.name))
+        if doomed.owner is self.root and doomed.name in REQUIRED_AT_THE_TOP:
+            self._stand_in(str(doomed.name))
+
+    def _stand_in(self, name: str) -> None:
+        at = self.root.node.span
+        texts = {"version": "v1", "project": "project"}
+        value = text_scalar(texts[name], at) if name in texts else empty_block(at)
+        self.root[Key(text_scalar(name, at))] = value
+
+
+@dataclass(frozen=True, slots=True)
+class _Doomed:
+    """A value to cut out; None where it is missing at the top, which has no owner to cut out instead."""
+
+    owner: Block | Items
+    name: Step
+    value: object

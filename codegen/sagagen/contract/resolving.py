@@ -1,0 +1,143 @@
+"""Sources -> the frozen mesh, or everything that is wrong with them. Pure: no disk, no clock, no environment."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sagagen.contract.calls import CallResolver
+from sagagen.contract.checks import check_saga, check_triggers
+from sagagen.contract.codes import Code
+from sagagen.contract.document import read_document
+from sagagen.contract.findings import warning
+from sagagen.contract.loading import SAGA_YAML, Sources, load
+from sagagen.contract.model import Mesh, Route, Saga, Service
+from sagagen.contract.outline import SagaOutline
+from sagagen.contract.policies import resolve_policies
+from sagagen.contract.protos import Protos, link
+from sagagen.contract.reading import Reading, read_shapes
+from sagagen.contract.routes import Binding, check_answered, check_bindings, read_bindings
+from sagagen.contract.sagas import compile_saga, outline_saga
+from sagagen.contract.services import Services, resolve_services
+from sagagen.diagnostics import Diagnostic, Report, has_errors, in_order
+from sagagen.expression import TypeIndex
+from sagagen.python_names import assign_names
+
+
+def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
+    """Load and resolve the contract of the project at `root`; all findings, sorted by place.
+
+    The mesh is None if there are errors; warnings alone leave it usable. Raises BufMissing where buf is not installed.
+    """
+    sources, found_loading = load(root)
+    mesh, found_resolving = resolve(sources)
+    found = in_order([*found_loading, *found_resolving])
+    return (None if has_errors(found) else mesh), found
+
+
+def resolve(sources: Sources) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
+    """Bind every name, check every rule, compile every expression. None if anything is in error."""
+    found: list[Diagnostic] = []
+    mesh = _resolve(sources, found.append)
+    diagnostics = in_order(found)
+    return (None if has_errors(diagnostics) else mesh), diagnostics
+
+
+def _resolve(sources: Sources, report: Report) -> Mesh | None:
+    protos = link(sources, report)
+    names = assign_names(protos.files, report, protos.span)
+    bindings = _read_bindings(protos, report)
+    document = read_document(SAGA_YAML, sources.saga_yaml, report) if sources.saga_yaml is not None else None
+    if document is None:
+        return None
+    reading = read_shapes(document, report)
+    services = resolve_services(reading, protos, names, report)
+    outlines = _outline(reading, protos, services, report)
+    sagas = _compile(outlines, protos, report)
+    answers = _Answers(services, outlines, sagas)
+    if not (
+        reading.is_cut or services.broken or protos.is_partial or any(s.trigger is None for s in outlines)
+    ):
+        _report_loose_ends(bindings, outlines, answers, report)
+    return Mesh(
+        project=reading.file.project.value,
+        sources=(*sorted(sources.paths.values()), SAGA_YAML),
+        descriptors=protos.descriptors,
+        files=protos.files,
+        docs=protos.docs,
+        names=names,
+        services=tuple(services.by_name.values()),
+        sagas=tuple(sagas.values()),
+        routes=tuple(answers.routes(bindings)),
+    )
+
+
+def _read_bindings(protos: Protos, report: Report) -> tuple[Binding, ...]:
+    bindings, problems = read_bindings(protos)
+    for problem in (*problems, *check_bindings(bindings, protos)):
+        report(problem)
+    return bindings
+
+
+def _outline(reading: Reading, protos: Protos, services: Services, report: Report) -> tuple[SagaOutline, ...]:
+    policies = resolve_policies(reading.file.defaults, report)
+    calls = CallResolver(protos, services, report)
+    outlines = tuple(
+        outline_saga(name, shape, reading.broken_steps.get(name, frozenset()), policies, calls)
+        for name, shape in reading.file.sagas.items()
+    )
+    checks = [check_triggers(outlines), *(check_saga(outline, services) for outline in outlines)]
+    for problem in (problem for problems in checks for problem in problems):
+        report(problem)
+    return outlines
+
+
+def _compile(outlines: Iterable[SagaOutline], protos: Protos, report: Report) -> dict[str, Saga]:
+    types = TypeIndex(protos.files)
+    compiled = {outline.name: compile_saga(outline, types, report) for outline in outlines}
+    return {name: saga for name, saga in compiled.items() if saga is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Who answers an rpc: the service that implements it, or the saga that it triggers."""
+
+    services: Services
+    outlines: Sequence[SagaOutline]
+    sagas: Mapping[str, Saga]
+
+    def is_answered(self, binding: Binding) -> bool:
+        triggers = {outline.trigger for outline in self.outlines}
+        return binding.method in triggers or self.services.owner(binding.method) is not None
+
+    def routes(self, bindings: Iterable[Binding]) -> Iterator[Route]:
+        for binding in bindings:
+            target = self._target(binding)
+            if target is not None:
+                yield Route(
+                    verb=binding.verb,
+                    template=binding.template,
+                    body=binding.body,
+                    response_body=binding.response_body,
+                    method=binding.method,
+                    target=target,
+                    span=binding.span,
+                )
+
+    def _target(self, binding: Binding) -> Service | Saga | None:
+        saga = next((saga for saga in self.sagas.values() if saga.trigger is binding.method), None)
+        return saga or self.services.owner(binding.method)
+
+
+def _report_loose_ends(
+    bindings: Sequence[Binding], outlines: Iterable[SagaOutline], answers: _Answers, report: Report
+) -> None:
+    """What is legal and does nothing. Only worth saying where nothing else is broken, which may be the cause."""
+    for binding in bindings:
+        if not answers.is_answered(binding):
+            report(check_answered(binding))
+    routed = {binding.method for binding in bindings}
+    for outline in outlines:
+        if outline.trigger not in routed:
+            message = f'nothing can start the saga "{outline.name}": its trigger has no HTTP route'
+            hint = "give the rpc an option (google.api.http)"
+            report(warning(outline.trigger_span, Code.TRIGGER_UNROUTED, message, hint))

@@ -1,0 +1,196 @@
+"""HTTP routes from google.api.http, and what may be wrong with them. Rules: google/api/http.proto and grpc-gateway."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from google.api.http_pb2 import HttpRule
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
+
+from sagagen.contract.codes import Code
+from sagagen.contract.findings import error, suggest, warning
+from sagagen.contract.protos import Path, Protos, http_rule, is_read, is_streaming
+from sagagen.diagnostics import Diagnostic
+from sagagen.runtime.edge.fields import find_field
+from sagagen.runtime.edge.template import Template, TemplateError, parse_template
+from sagagen.source import Span
+
+Verb = Literal["GET", "PUT", "POST", "DELETE", "PATCH"]
+PATTERNS: Mapping[str, int] = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 6}
+"""HttpRule's fields and their numbers, which are parts of the paths to places in the file."""
+BODY, CUSTOM, ADDITIONAL, RESPONSE_BODY = 7, 8, 11, 12
+RESERVED = ("sagas", "healthz", "readyz", "metrics", "openapi.json")
+"""First segments of the gateway's own paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One verb and path of an rpc."""
+
+    method: MethodDescriptor
+    verb: Verb
+    template: str
+    body: str
+    response_body: str
+    span: Span
+    body_span: Span
+    response_body_span: Span
+
+    @property
+    def name(self) -> str:
+        return f"{self.verb} {self.template}"
+
+
+def read_bindings(protos: Protos) -> tuple[tuple[Binding, ...], tuple[Diagnostic, ...]]:
+    """All bindings of the contract's own rpcs, in the order of the files, and those that cannot be one."""
+    bindings: list[Binding] = []
+    problems: list[Diagnostic] = []
+    for service in protos.services:
+        for method in service.methods:
+            rule = http_rule(method)
+            for found in _bindings(rule, method, protos, ()) if rule is not None else ():
+                (bindings if isinstance(found, Binding) else problems).append(found)  # pyright: ignore
+    return tuple(bindings), tuple(problems)
+
+
+def _bindings(
+    rule: HttpRule, method: MethodDescriptor, protos: Protos, path: Path
+) -> Iterator[Binding | Diagnostic]:
+    yield _binding(rule, method, protos, path)
+    for index, additional in enumerate(rule.additional_bindings):
+        below = (*path, ADDITIONAL, index)
+        if path:
+            message = "a binding below additional_bindings has additional bindings of its own"
+            hint = "put all of them into the outer rule"
+            yield error(protos.http_span(method, below), Code.UNSUPPORTED_BINDING, message, hint)
+        else:
+            yield from _bindings(additional, method, protos, below)
+
+
+def _binding(rule: HttpRule, method: MethodDescriptor, protos: Protos, path: Path) -> Binding | Diagnostic:
+    pattern = rule.WhichOneof("pattern")
+    if is_streaming(method) or pattern not in PATTERNS:
+        what = (
+            "streams"
+            if is_streaming(method)
+            else "has a custom verb"
+            if pattern
+            else "has a rule without verb and path"
+        )
+        message = f'"{method.name}" {what}, which has no HTTP route here'
+        hint = "use get, put, post, delete or patch on a unary rpc"
+        return error(protos.http_span(method, (*path, CUSTOM)), Code.UNSUPPORTED_BINDING, message, hint)
+    return Binding(
+        method=method,
+        verb=cast(Verb, pattern.upper()),
+        template=str(getattr(rule, pattern)),
+        body=rule.body,
+        response_body=rule.response_body,
+        span=protos.http_span(method, (*path, PATTERNS[pattern])),
+        body_span=protos.http_span(method, (*path, BODY)),
+        response_body_span=protos.http_span(method, (*path, RESPONSE_BODY)),
+    )
+
+
+def check_bindings(bindings: tuple[Binding, ...], protos: Protos) -> Iterator[Diagnostic]:
+    """What is wrong with each binding, and which of them cannot be told apart."""
+    first: dict[tuple[str, tuple[str, ...]], Binding] = {}
+    for binding in bindings:
+        yield from _check_verb(binding)
+        yield from _check_bodies(binding, protos)
+        template = _parse(binding)
+        if isinstance(template, Diagnostic):
+            yield template
+            continue
+        yield from _check_variables(binding, template, protos)
+        yield from _check_reserved(binding, template)
+        other = first.setdefault((binding.verb, template.shape), binding)
+        if other is not binding:
+            message = f'"{binding.name}" cannot be told apart from "{other.name}" ({other.span})'
+            yield error(binding.span, Code.ROUTE_COLLISION, message, "change one of the two paths or verbs")
+
+
+def check_answered(binding: Binding) -> Diagnostic:
+    rpc = binding.method.full_name
+    message = f'nothing answers "{binding.name}": no service implements "{rpc}", and it triggers no saga'
+    hint = "implement its proto service, let a saga be triggered by it, or remove the route"
+    return warning(binding.span, Code.ROUTE_UNANSWERED, message, hint)
+
+
+def _parse(binding: Binding) -> Template | Diagnostic:
+    try:
+        return parse_template(binding.template)
+    except TemplateError as problem:
+        message = (
+            f'"{binding.template}" is no path template: {problem.message} (at character {problem.offset + 1})'
+        )
+        return error(binding.span, Code.BAD_TEMPLATE, message, "write a path like /orders/{order_id}")
+
+
+def _check_verb(binding: Binding) -> Iterator[Diagnostic]:
+    if binding.verb == "GET" and not is_read(binding.method):
+        message = f'"{binding.method.name}" is a write, but has a GET route'
+        hint = "use post, or mark the rpc: option idempotency_level = NO_SIDE_EFFECTS"
+        yield error(binding.span, Code.GET_ON_WRITE, message, hint)
+    if binding.verb in {"GET", "DELETE"} and binding.body:
+        message = f"a {binding.verb} request has no body"
+        hint = "remove body: fields that are not in the path come from the query"
+        yield error(binding.body_span, Code.BODY_NOT_ALLOWED, message, hint)
+
+
+def _check_bodies(binding: Binding, protos: Protos) -> Iterator[Diagnostic]:
+    request, response = binding.method.input_type, binding.method.output_type
+    if binding.body not in {"", "*"} and binding.body not in request.fields_by_name:
+        message = f'body names "{binding.body}", which {request.name} lacks'
+        hint = suggest(binding.body, _fields(request, protos), 'write body: "*"')
+        yield error(binding.body_span, Code.UNKNOWN_BODY_FIELD, message, hint)
+    if binding.response_body and binding.response_body not in response.fields_by_name:
+        message = f'response_body names "{binding.response_body}", which {response.name} lacks'
+        hint = suggest(
+            binding.response_body, _fields(response, protos), "remove it: the whole message is the answer"
+        )
+        yield error(binding.response_body_span, Code.UNKNOWN_RESPONSE_FIELD, message, hint)
+
+
+def _check_variables(binding: Binding, template: Template, protos: Protos) -> Iterator[Diagnostic]:
+    for variable in template.variables:
+        known, unknown = _walk(binding.method.input_type, variable)
+        if unknown:
+            message = f'the path variable "{variable}" is no field of {binding.method.input_type.name}'
+            hint = (
+                suggest(unknown, _fields(known, protos), "name a field of the request")
+                if known
+                else "name a field of the request"
+            )
+            yield error(binding.span, Code.UNKNOWN_PATH_FIELD, message, hint)
+        elif not _fits_path(binding.method.input_type, variable):
+            message = f'the path variable "{variable}" cannot be written as one text'
+            hint = "path variables are single scalars, enums or well-known types with a textual form"
+            yield error(binding.span, Code.PATH_FIELD_TYPE, message, hint)
+
+
+def _walk(message: Descriptor, variable: str) -> tuple[Descriptor | None, str]:
+    """The message that lacks a part of a dotted path, and that part; the part is empty if all exist."""
+    at: Descriptor | None = message
+    for part in variable.split("."):
+        field = at.fields_by_name.get(part) if at is not None else None
+        if field is None:
+            return at, part
+        at = None if field.is_repeated else field.message_type
+    return at, ""
+
+
+def _fits_path(message: Descriptor, variable: str) -> bool:
+    found = find_field(message, variable)
+    return found is not None and not found.last.is_repeated and found.is_text
+
+
+def _check_reserved(binding: Binding, template: Template) -> Iterator[Diagnostic]:
+    if template.segments and template.segments[0] in RESERVED:
+        message = f'"{binding.name}" is a path of the gateway itself: /{template.segments[0]} is reserved'
+        hint = f"begin the path with another word than {', '.join(RESERVED)}"
+        yield error(binding.span, Code.RESERVED_ROUTE, message, hint)
+
+
+def _fields(message: Descriptor, protos: Protos) -> dict[str, Span]:
+    return {field.name: protos.span(field.full_name) for field in message.fields}

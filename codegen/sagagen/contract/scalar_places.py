@@ -1,0 +1,123 @@
+"""Where each character of a YAML scalar stands in the file.
+
+YAML unquotes, unescapes, folds lines and strips indentation, so a character's place does not follow from the scalar's
+start. Rather than repeating YAML's folding rules, the raw text is split into units (one unit, one character) and the
+scalar's value is laid along them: every character that is not white space stands in both, in the same order, and only
+white space differs.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sagagen.source import Span
+
+SIMPLE_ESCAPES = {
+    "0": "\0",
+    "a": "\a",
+    "b": "\b",
+    "t": "\t",
+    "\t": "\t",
+    "n": "\n",
+    "v": "\v",
+    "f": "\f",
+    "r": "\r",
+    "e": "\x1b",
+    "N": "\x85",
+    "_": "\xa0",
+    "L": "\u2028",
+    "P": "\u2029",
+}
+CODE_POINT_ESCAPES = {"x": 2, "u": 4, "U": 8}
+"""YAML 1.2, section 5.7: the letter after the backslash, and how many hexadecimal digits follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Turns an index into a file's text into a line and column."""
+
+    path: str
+    line_starts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: str, text: str) -> "Places":
+        starts = [0, *(index + 1 for index, character in enumerate(text) if character == "\n")]
+        return cls(path, tuple(starts))
+
+    def at(self, index: int) -> Span:
+        line = _last_not_after(self.line_starts, index)
+        return Span(self.path, line + 1, index - self.line_starts[line] + 1)
+
+
+def _last_not_after(starts: Sequence[int], index: int) -> int:
+    low, high = 0, len(starts)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if starts[middle] <= index else (low, middle)
+    return low
+
+
+def indices(value: str, raw: str, start: int, style: str | None) -> tuple[int, ...]:
+    """For each character of `value`, and for its end, the index in the file.
+
+    `raw` is the scalar as written, which begins at `start`; `style` is YAML's mark: `'`, `"`, `|`, `>` or None.
+    """
+    units = tuple(_units(raw, style))
+    laid = _lay(value, units)
+    if laid is None:
+        return (start,) * (len(value) + 1)
+    return tuple(start + index for index in laid)
+
+
+def _units(raw: str, style: str | None) -> Iterator[tuple[str, int]]:
+    if style == "'":
+        yield from _single_quoted(raw)
+    elif style == '"':
+        yield from _double_quoted(raw)
+    else:
+        content = raw.find("\n") + 1 if style in {"|", ">"} else 0
+        yield from ((character, content + index) for index, character in enumerate(raw[content:]))
+
+
+def _single_quoted(raw: str) -> Iterator[tuple[str, int]]:
+    index = 1
+    while index < len(raw) - 1:
+        yield raw[index], index
+        index += 2 if raw.startswith("''", index) else 1
+
+
+def _double_quoted(raw: str) -> Iterator[tuple[str, int]]:
+    index = 1
+    while index < len(raw) - 1:
+        character, width = _escape(raw, index) if raw[index] == "\\" else (raw[index], 1)
+        if character:
+            yield character, index
+        index += width
+
+
+def _escape(raw: str, index: int) -> tuple[str, int]:
+    letter = raw[index + 1]
+    if letter in CODE_POINT_ESCAPES:
+        digits = CODE_POINT_ESCAPES[letter]
+        return chr(int(raw[index + 2 : index + 2 + digits], 16)), 2 + digits
+    return ("" if letter == "\n" else SIMPLE_ESCAPES.get(letter, letter)), 2
+
+
+def _lay(value: str, units: Sequence[tuple[str, int]]) -> list[int] | None:
+    """None if the two do not fit: then the caller falls back to the scalar's start."""
+    end = units[-1][1] + 1 if units else 0
+    places: list[int] = []
+    position = 0
+    for character in value:
+        while _is_skipped(character, units, position):
+            position += 1
+        found = units[position] if position < len(units) else ("", end)
+        if not character.isspace() and found[0] != character:
+            return None
+        places.append(found[1])
+        position += 1 if found[0] == character or found[0].isspace() else 0
+    return [*places, units[position][1] if position < len(units) else end]
+
+
+def _is_skipped(character: str, units: Sequence[tuple[str, int]], position: int) -> bool:
+    """White space of the file that folding or indentation took away."""
+    return not character.isspace() and position < len(units) and units[position][0].isspace()

@@ -1,0 +1,163 @@
+"""The `services` of saga.yaml, bound to the proto services that they implement."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from sagagen.contract.codes import Code
+from sagagen.contract.findings import error, suggest, warning
+from sagagen.contract.located import Located
+from sagagen.contract.model import Method, Service
+from sagagen.contract.protos import Protos, is_read, is_streaming
+from sagagen.contract.reading import Reading
+from sagagen.contract.shape import ServiceShape
+from sagagen.diagnostics import Report
+from sagagen.python_names import PythonNames
+from sagagen.runtime.definition import Transaction
+from sagagen.source import Span
+
+FIRST_PORT = 50051
+RESERVED_NAMES = {
+    "admin": "SAGAGEN_ADMIN_ADDR is the admin listener",
+    "gateway": "it is the name of the gateway's process",
+    "grpc": "SAGAGEN_GRPC_ADDR is the address to listen on",
+    "http": "SAGAGEN_HTTP_ADDR is the gateway's address",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services of the mesh by name, and what is known to be missing from them."""
+
+    by_name: Mapping[str, Service]
+    broken: frozenset[str]
+    """Services that lack something because of a mistake that was reported; the empty name: any may."""
+
+    def owner(self, method: MethodDescriptor) -> Service | None:
+        """The service that implements an rpc."""
+        service = method.containing_service
+        return next((owner for owner in self.by_name.values() if service in owner.implements), None)
+
+    def may_lack(self, name: str) -> bool:
+        return name in self.broken or "" in self.broken
+
+
+def resolve_services(reading: Reading, protos: Protos, names: PythonNames, report: Report) -> Services:
+    resolver = _Resolver(reading, protos, names, report, {}, set(reading.broken_services))
+    by_name = {
+        str(name): resolver.service(name, name.span, FIRST_PORT + index, shape)
+        for index, (name, shape) in enumerate(reading.file.services.items())
+    }
+    return Services(by_name, frozenset(resolver.broken))
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    reading: Reading
+    protos: Protos
+    names: PythonNames
+    report: Report
+    owners: dict[str, tuple[str, Span]]
+    """Proto service -> who implements it, and where that is written."""
+    broken: set[str]
+
+    def service(self, name: str, span: Span, port: int, shape: ServiceShape) -> Service:
+        if name in RESERVED_NAMES:
+            message = f'a service cannot be named "{name}": {RESERVED_NAMES[name]}'
+            self.report(error(span, Code.RESERVED_SERVICE_NAME, message, "choose another name"))
+        if not shape.implements and name not in self.broken:
+            message = f'service "{name}" implements nothing'
+            self.report(
+                error(
+                    span,
+                    Code.IMPLEMENTS_NOTHING,
+                    message,
+                    "name a proto service: implements: [a.b.v1.CService]",
+                )
+            )
+        implements = tuple(self._implements(name, shape))
+        self._check_settings(name, shape, implements)
+        self._check_handler_names(name, shape, implements)
+        methods = tuple(self._methods(shape, implements))
+        return Service(name=str(name), port=port, implements=implements, methods=methods, span=span)
+
+    def _implements(self, name: str, shape: ServiceShape) -> Iterator[ServiceDescriptor]:
+        for wanted in shape.implements:
+            descriptor = self.protos.service(wanted.value)
+            if descriptor is None:
+                self.broken.add(name)
+                self._report_unknown(wanted)
+            elif wanted.value in self.owners:
+                self._report_twice(wanted)
+            else:
+                self.owners[wanted.value] = (name, wanted.span)
+                yield descriptor
+
+    def _report_unknown(self, wanted: Located[str]) -> None:
+        if not self.protos.is_partial:
+            known = {
+                service.full_name: self.protos.span(service.full_name) for service in self.protos.services
+            }
+            message = f'no proto declares a service "{wanted.value}"'
+            hint = suggest(wanted.value, known, "declare it in a proto file below contracts/")
+            self.report(error(wanted.span, Code.UNKNOWN_PROTO_SERVICE, message, hint))
+
+    def _report_twice(self, wanted: Located[str]) -> None:
+        owner, at = self.owners[wanted.value]
+        message = f'"{wanted.value}" is implemented twice; service "{owner}" does so in line {at.line}'
+        self.report(error(wanted.span, Code.IMPLEMENTED_TWICE, message, "leave it to one of the two"))
+
+    def _check_settings(
+        self, name: str, shape: ServiceShape, implements: tuple[ServiceDescriptor, ...]
+    ) -> None:
+        known = {method.name: method for service in implements for method in service.methods}
+        for key, setting in shape.methods.items():
+            method = known.get(key)
+            if method is None:
+                self._report_unknown_setting(name, key, key.span, known)
+            elif is_read(method) and setting.transaction.value == "manual":
+                message = f'"{key}" is a read (NO_SIDE_EFFECTS): it has no transaction to open by hand'
+                hint = "remove the setting, or the idempotency_level of the rpc"
+                self.report(error(setting.transaction.span, Code.MANUAL_READ, message, hint))
+
+    def _report_unknown_setting(
+        self, name: str, method: str, at: Span, known: Mapping[str, MethodDescriptor]
+    ) -> None:
+        if name not in self.broken:
+            places = {known_name: self.protos.span(found.full_name) for known_name, found in known.items()}
+            message = f'service "{name}" has no rpc "{method}"'
+            hint = suggest(method, places, "remove the setting")
+            self.report(error(at, Code.UNKNOWN_METHOD_SETTING, message, hint))
+
+    def _check_handler_names(
+        self, name: str, shape: ServiceShape, implements: tuple[ServiceDescriptor, ...]
+    ) -> None:
+        """One handler class has one method of a name, also if two proto services have an rpc of that name."""
+        first: dict[str, MethodDescriptor] = {}
+        places = {wanted.value: wanted.span for wanted in shape.implements}
+        for service in implements:
+            for method in service.methods:
+                other = first.setdefault(self.names.method(method), method)
+                if other is not method:
+                    message = (
+                        f'service "{name}" would have two handler methods "{self.names.method(method)}": '
+                        f"for {other.full_name} and {method.full_name}"
+                    )
+                    hint = "let two services implement them, or rename one of the rpcs"
+                    self.report(error(places[service.full_name], Code.HANDLER_COLLISION, message, hint))
+
+    def _methods(self, shape: ServiceShape, implements: tuple[ServiceDescriptor, ...]) -> Iterator[Method]:
+        manual = {name for name, setting in shape.methods.items() if setting.transaction.value == "manual"}
+        for service in implements:
+            for method in service.methods:
+                if is_streaming(method):
+                    self._report_streaming(method)
+                else:
+                    transaction = Transaction.MANUAL if method.name in manual else Transaction.LOCAL
+                    yield Method(method, is_read(method), transaction)
+
+    def _report_streaming(self, method: MethodDescriptor) -> None:
+        message = f'"{method.name}" streams; the mesh serves unary rpcs only, so this one stays unimplemented'
+        hint = "make it unary, or move it to a proto service that no service here implements"
+        self.report(warning(self.protos.span(method.full_name), Code.STREAMING_NOT_SERVED, message, hint))

@@ -1,0 +1,172 @@
+"""The scalar types of saga.yaml for pydantic: each reads one YAML scalar, keeps its place, knows its JSON schema."""
+
+import re
+from collections.abc import Callable
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from grpclib.const import Status as Code
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from sagagen.contract import codes
+from sagagen.contract.located import Block, Items, Key, Located, node_of
+from sagagen.diagnostics import did_you_mean
+from sagagen.source import Node, Scalar
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+PROJECT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+DURATION = re.compile(f"(?:{DURATION_PART.pattern})+")
+UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Reads:
+    """Annotates a field with the function that reads its value, and with the value's JSON schema."""
+
+    read: Callable[[object], object]
+    schema: MappingOf[str, Any]
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(
+        self, _core: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return dict(self.schema)
+
+
+def wrong(code: codes.Code, message: str, hint: str = "") -> PydanticCustomError:
+    return PydanticCustomError(code.value, "{message}", {"message": message, "hint": hint})
+
+
+def _scalar(value: object, expected: str) -> Scalar:
+    if isinstance(value, Scalar) and value.tag != "null":
+        return value
+    raise wrong(codes.Code.WRONG_SHAPE, f"{expected} is expected here, not {kind_of(value)}")
+
+
+def kind_of(value: object) -> str:
+    if isinstance(value, Block):
+        return "a mapping"
+    if isinstance(value, Items):
+        return "a list"
+    return "nothing" if isinstance(value, Scalar) and value.tag == "null" else "a single value"
+
+
+def _text(value: object) -> Located[str]:
+    scalar = _scalar(value, "a text")
+    if scalar.tag != "str":
+        hint = f'put it in quotes if it is meant as text: "{scalar.text}"'
+        raise wrong(
+            codes.Code.WRONG_SHAPE, f"a text is expected here, not the {scalar.tag} {scalar.text}", hint
+        )
+    return Located(scalar.text, scalar)
+
+
+def _named(pattern: re.Pattern[str], value: object) -> Located[str]:
+    located = _text(value)
+    check_name(located.value, pattern)
+    return located
+
+
+def check_name(name: str, pattern: re.Pattern[str] = NAME) -> None:
+    if not pattern.fullmatch(name):
+        hint = "use lower case letters, digits and underscores, beginning with a letter"
+        raise wrong(codes.Code.BAD_NAME, f'"{name}" cannot be a name here', hint)
+
+
+def _key(value: object) -> Key:
+    assert isinstance(value, Key)
+    return value
+
+
+def _name_key(value: object) -> Key:
+    check_name(_key(value))
+    return _key(value)
+
+
+def _duration(value: object) -> Located[float]:
+    scalar = _scalar(value, "a duration like 50ms, 2s or 30d")
+    if not DURATION.fullmatch(scalar.text):
+        unit = (
+            f"give it a unit: {scalar.text}s"
+            if scalar.tag in {"int", "float"}
+            else "write it like 50ms, 2s, 1m30s or 30d"
+        )
+        raise wrong(codes.Code.BAD_DURATION, f'"{scalar.text}" is no duration', unit)
+    total = sum(float(number) * UNIT_S[unit] for number, unit in DURATION_PART.findall(scalar.text))
+    if total <= 0:
+        raise wrong(codes.Code.OUT_OF_RANGE, "the duration must be longer than nothing", "for example 2s")
+    return Located(round(total, 9), scalar)
+
+
+def _whole(low: int, high: int, value: object) -> Located[int]:
+    scalar = _scalar(value, "a whole number")
+    if scalar.tag != "int" or not re.fullmatch(r"[+-]?\d+", scalar.text):
+        raise wrong(
+            codes.Code.WRONG_SHAPE,
+            f'a whole number is expected here, not "{scalar.text}"',
+            f"for example {low}",
+        )
+    number = int(scalar.text)
+    if not low <= number <= high:
+        raise wrong(codes.Code.OUT_OF_RANGE, f"{number} is out of range", f"from {low} to {high}")
+    return Located(number, scalar)
+
+
+def _factor(value: object) -> Located[float]:
+    scalar = _scalar(value, "a number")
+    if scalar.tag not in {"int", "float"} or not re.fullmatch(r"\d+(\.\d+)?", scalar.text):
+        raise wrong(
+            codes.Code.WRONG_SHAPE, f'a number is expected here, not "{scalar.text}"', "for example 2"
+        )
+    if not 1 <= float(scalar.text) <= 100:
+        raise wrong(
+            codes.Code.OUT_OF_RANGE,
+            f"{scalar.text} is out of range",
+            "from 1 (the same wait each time) to 100",
+        )
+    return Located(float(scalar.text), scalar)
+
+
+def one_of(known: tuple[str, ...], value: object) -> Located[str]:
+    scalar = _scalar(value, " or ".join(known))
+    if scalar.text not in known:
+        raise wrong(
+            codes.Code.UNKNOWN_WORD,
+            f'"{scalar.text}" is not a word that fits here',
+            did_you_mean(scalar.text, known),
+        )
+    return Located(scalar.text, scalar)
+
+
+def words(*known: str) -> Reads:
+    return Reads(lambda value: one_of(known, value), {"enum": list(known)})
+
+
+def whole(low: int, high: int) -> Reads:
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Reads(lambda value: _whole(low, high, value), schema)
+
+
+GRPC_CODES = tuple(code.name for code in Code if code is not Code.OK)
+
+Text = Annotated[Located[str], Reads(_text, {"type": "string"})]
+Name = Annotated[
+    Located[str], Reads(lambda value: _named(NAME, value), {"type": "string", "pattern": f"^{NAME.pattern}$"})
+]
+ProjectName = Annotated[
+    Located[str],
+    Reads(
+        lambda value: _named(PROJECT_NAME, value), {"type": "string", "pattern": f"^{PROJECT_NAME.pattern}$"}
+    ),
+]
+NameKey = Annotated[Key, Reads(_name_key, {"type": "string", "pattern": f"^{NAME.pattern}$"})]
+AnyKey = Annotated[Key, Reads(_key, {"type": "string"})]
+Duration = Annotated[Located[float], Reads(_duration, {"type": "string", "pattern": f"^{DURATION.pattern}$"})]
+Factor = Annotated[Located[float], Reads(_factor, {"type": "number", "minimum": 1, "maximum": 100})]
+Expressions = Annotated[Node, Reads(node_of, {"type": "object"})]
+"""Handed on unread: what may stand there depends on the message that it fills."""
