@@ -18,7 +18,7 @@ LIMIT_MINOR = 500_00
 class PaymentService(PaymentHandlers):
     async def charge_payment(self, request: ChargePaymentRequest, call: Call) -> ChargePaymentResponse:
         if request.amount_minor > LIMIT_MINOR:
-            raise Declined("PAYMENT_LIMIT_EXCEEDED", f"a payment is at most {LIMIT_MINOR} cents")
+            raise Declined("PAYMENT_LIMIT_EXCEEDED", f"a payment is at most {LIMIT_MINOR / 100:.2f}")
         payment_id = f"pay_{uuid4().hex}"
         await call.db.execute(
             "INSERT INTO payments (order_id, payment_id, customer_id, amount_minor, status) "

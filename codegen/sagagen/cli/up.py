@@ -21,7 +21,7 @@ from sagagen.runtime.project import Project, ProjectError
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.settings import Address, Settings, SettingsError
 from sagagen.runtime.supervisor import Child, ChildFailed, ChildSpec, Lifeline, supervise
-from sagagen.workspace.project import ProjectNotFound, project_root
+from sagagen.workspace.project import ProjectNotFound, find_root
 
 try:
     from uvloop import new_event_loop
@@ -54,7 +54,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         raise click.UsageError("--mesh starts every process, --only one: choose")
     lifeline = Lifeline.from_environment()
     try:
-        project = Project.load(project_root(directory, Path.cwd()))
+        project = Project.load(find_root(directory))
         settings = Settings.read(os.environ, project.root)
         configure_logs(settings.log_format, only or "sagagen")
         settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,7 @@ def configure_logs(form: Literal["auto", "json", "console"], service: str) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for noisy in ("uvicorn.access", "hpack", "aiosqlite"):
+    for noisy in ("uvicorn.error", "uvicorn.access", "hpack", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
