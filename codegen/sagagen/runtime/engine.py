@@ -179,6 +179,11 @@ class Engine:
         """Sagas under way in this process."""
         return len(self._under_way)
 
+    async def wait_until_idle(self) -> None:
+        """Return when no saga is under way in this process: each has ended, is stuck, or was stopped."""
+        while tasks := [entry.task for entry in self._under_way.values() if entry.task]:
+            await asyncio.wait(tasks)
+
     def stop_accepting(self) -> None:
         """Begin to drain: no new sagas, no new calls; waits end at once, calls under way go on. May be repeated."""
         self._is_draining = True
@@ -336,9 +341,11 @@ class Engine:
             self._forget(saga_id, entry)
 
     async def _drain(self) -> None:
-        tasks = [entry.task for entry in self._under_way.values() if entry.task]
-        if tasks:
-            await asyncio.wait(tasks, timeout=max(0.0, self._grace_s - CANCEL_BEFORE_END_S))
+        try:
+            async with asyncio.timeout(max(0.0, self._grace_s - CANCEL_BEFORE_END_S)):
+                await self.wait_until_idle()
+        except TimeoutError:
+            _logger.warning("calls under way are given up; their sagas resume", count=len(self._under_way))
 
     def _definition(self, accepted: Accepted) -> Saga | None:
         saga = self._sagas.get((accepted.saga, accepted.version))

@@ -1,0 +1,550 @@
+"""The engine on a real log, with services that keep the barrier's rules."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_world import (
+    RETRY,
+    SAGA_ID,
+    TRACE,
+    TestClock,
+    Text,
+    World,
+    acceptance,
+    engine,
+    saga,
+    step,
+    text,
+    usual_saga,
+)
+from grpclib.const import Status as Code
+
+from sagagen.runtime.definition import Direction, Saga, StepKind
+from sagagen.runtime.engine import Engine, Overloaded
+from sagagen.runtime.engine_view import StepStatus
+from sagagen.runtime.errors import ExpressionError, RpcError
+from sagagen.runtime.history_rows import SagaStatus
+from sagagen.runtime.log import SagaLog
+from sagagen.runtime.scope import Scope
+from sagagen.runtime.transport import Reply, Transport
+
+ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    return TestClock()
+
+
+@pytest.fixture
+def world(clock: TestClock) -> World:
+    return World(clock)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "saga-log.db"
+
+
+@asynccontextmanager
+async def process(
+    path: Path, definition: Saga, world: Transport, clock: TestClock, **options: object
+) -> AsyncGenerator[tuple[Engine, SagaLog]]:
+    async with SagaLog.open(path) as log, engine(definition, log, world, clock, **options) as running:
+        yield running, log
+
+
+async def run(path: Path, definition: Saga, world: World, clock: TestClock) -> Engine:
+    """One saga, from its acceptance until nothing is left to do."""
+    async with process(path, definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        await running.wait_until_idle()
+        return running
+
+
+async def status_of(running: Engine, saga_id: str = SAGA_ID) -> SagaStatus:
+    view = await running.describe(saga_id)
+    assert view is not None
+    return view.status
+
+
+async def test_a_saga_completes_with_one_commit_a_step(path: Path, world: World, clock: TestClock) -> None:
+    definition = usual_saga()
+    async with process(path, definition, world, clock) as (running, log):
+        started = await running.accept(acceptance(definition))
+        assert (started.is_new, started.answer, started.trace_id) == (True, None, TRACE.trace_id)
+        answer = await running.wait_for_answer(SAGA_ID, 5)
+        assert answer is not None
+        assert (answer.status, answer.body) == (201, text("answer to x"))
+        await running.wait_until_idle()
+        assert log.commits == 1 + len(definition.steps), (
+            "acceptance and each step; the end is in the last step's"
+        )
+        assert running.running == 0
+        assert await status_of(running) is SagaStatus.COMPLETED
+    assert world.done(ACTION) == ["one", "two", "pivot", "after"]
+    assert [call.attempt for call, _, _ in world.calls] == [1, 1, 1, 1]
+
+
+async def test_calls_carry_the_barriers_metadata_and_the_sagas_trace(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    world.faults = {("one", ACTION): ["lost", "down"]}
+    started_ms = clock.wall
+    await run(path, saga(step("one")), world, clock)
+    calls = [call for call, _, _ in world.calls]
+    assert [call.attempt for call in calls] == [1, 2, 3]
+    assert {(call.run, call.started_ms, call.saga_id) for call in calls} == {
+        (calls[0].run, started_ms, SAGA_ID)
+    }
+    assert {entries["idempotency-key"] for entries in world.metadata} == {f"{SAGA_ID}/one/action"}
+    assert calls[0].not_after_ms == started_ms + 2000
+    parents = [entries["traceparent"].split("-") for entries in world.metadata]
+    assert {parent[1] for parent in parents} == {TRACE.trace_id}
+    assert len({parent[2] for parent in parents} | {TRACE.span_id}) == 4, "a span an attempt"
+
+
+async def test_a_refusal_is_answered_and_undone(path: Path, world: World, clock: TestClock) -> None:
+    world.declines = frozenset({"pivot"})
+    definition = usual_saga()
+    async with process(path, definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        answer = await running.wait_for_answer(SAGA_ID, 5)
+        assert answer is not None
+        assert (answer.status, answer.body) == (409, b"SOLD_OUT")
+        await running.wait_until_idle()
+        view = await running.describe(SAGA_ID)
+    assert view is not None
+    assert [(s.name, s.status) for s in view.steps] == [
+        ("one", StepStatus.COMPENSATED),
+        ("two", StepStatus.COMPENSATED),
+        ("pivot", StepStatus.REFUSED),
+        ("after", StepStatus.NOT_CALLED),
+    ]
+    assert view.steps[2].error == "FAILED_PRECONDITION: SOLD_OUT: none left"
+    assert world.done(COMPENSATION) == ["two", "one"]
+    undone = [request for call, request, _ in world.calls if call.direction is COMPENSATION]
+    assert undone == [text("pivot:SOLD_OUT")] * 2
+
+
+async def test_an_answer_leaves_with_its_step_and_is_replayed_as_it_was(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    world.declines = frozenset({"two"})
+    definition = usual_saga(respond_after="one")
+    async with process(path, definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        answer = await running.wait_for_answer(SAGA_ID, 5)
+        assert answer is not None
+        assert answer.status == 201
+        await running.wait_until_idle()
+        replay = await running.accept(acceptance(definition, value="other"))
+        assert (replay.is_new, replay.answer, replay.status) == (False, answer, SagaStatus.COMPENSATED)
+        assert replay.fingerprint == acceptance(definition).fingerprint
+    async with process(path, definition, world, clock) as (running, _):
+        assert (await running.accept(acceptance(definition))).answer == answer
+        assert await running.wait_for_answer(SAGA_ID, 5) == answer
+    assert world.done(ACTION) == ["one"]
+
+
+async def test_a_failure_before_the_answering_step_is_answered_before_it_is_undone(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    world.declines = frozenset({"two"})
+    world.faults = {("one", COMPENSATION): ["down"] * 3}
+    definition = usual_saga(respond_after="two")
+    async with process(path, definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        answer = await running.wait_for_answer(SAGA_ID, 5)
+        assert answer is not None
+        assert answer.body == b"SOLD_OUT"
+        assert world.done(COMPENSATION) == []
+        assert await status_of(running) is SagaStatus.COMPENSATING
+        await running.wait_until_idle()
+    assert world.done(COMPENSATION) == ["one"]
+
+
+async def test_acceptance_can_be_the_answer(path: Path, world: World, clock: TestClock) -> None:
+    definition = usual_saga(respond_after="acceptance")
+    async with process(path, definition, world, clock) as (running, _):
+        started = await running.accept(acceptance(definition))
+        assert started.answer is not None
+        assert started.is_new
+        await running.wait_until_idle()
+        assert (await running.accept(acceptance(definition))).answer == started.answer
+
+
+async def test_twenty_duplicates_at_once_are_one_saga(path: Path, world: World, clock: TestClock) -> None:
+    definition = usual_saga()
+    async with process(path, definition, world, clock) as (running, _):
+        started = await asyncio.gather(*(running.accept(acceptance(definition)) for _ in range(20)))
+        assert [each.is_new for each in started].count(True) == 1
+        answers = await asyncio.gather(*(running.wait_for_answer(SAGA_ID, 5) for _ in range(20)))
+        assert len(set(answers)) == 1
+        assert answers[0] is not None
+    assert world.done(ACTION) == ["one", "two", "pivot", "after"]
+
+
+async def test_a_client_that_hangs_up_changes_nothing(path: Path, world: World, clock: TestClock) -> None:
+    definition = usual_saga()
+    async with process(path, definition, world, clock) as (running, log):
+        ids = [f"{n:032}" for n in range(50)]
+        clients = [asyncio.create_task(running.accept(acceptance(definition, each))) for each in ids]
+        await asyncio.sleep(0)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        await running.wait_until_idle()
+        heads = [await log.head(each) for each in ids]
+    assert {head.status for head in heads if head} == {SagaStatus.COMPLETED}
+    assert len(world.effects) == 50 * 4
+
+
+async def test_a_deadline_cuts_calls_short_and_then_turns_back(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    world.faults = {("two", ACTION): ["down"] * 1000}
+    await run(path, usual_saga(deadline_s=10.0), world, clock)
+    timeouts = [
+        timeout for call, _, timeout in world.calls if call.step == "two" and call.direction is ACTION
+    ]
+    assert timeouts[0] == 2.0
+    assert 0 < timeouts[-1] < 2.0
+    assert clock.wall - 1_700_000_000_000 >= 10_000
+    assert (world.done(ACTION), world.done(COMPENSATION)) == (["one"], ["one"])
+    assert world.calls[-1][1] == text("two:SAGA_DEADLINE_EXCEEDED")
+
+
+async def test_the_deadline_neither_ends_nor_shortens_a_pivot_that_was_attempted(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    world.faults = {("pivot", ACTION): ["down"] * 30, ("after", ACTION): ["down"] * 30}
+    await run(path, usual_saga(deadline_s=5.0), world, clock)
+    assert world.done(ACTION) == ["one", "two", "pivot", "after"]
+    assert {timeout for _, _, timeout in world.calls} == {2.0}
+
+
+async def test_a_spent_budget_is_stuck_and_stays_so_over_a_restart(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    declined = RpcError(Code.FAILED_PRECONDITION, "no", reason="NOT_NOW", domain="one")
+    world.declines = frozenset({"two"})
+    world.faults = {("one", COMPENSATION): [declined] * 100_000}
+    definition = usual_saga()
+    async with process(path, definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        assert await running.wait_for_answer(SAGA_ID, 60) is None, "nothing left to wait for"
+        await running.wait_until_idle()
+        view = await running.describe(SAGA_ID)
+        assert view is not None
+        assert (view.status, view.steps[0].status) == (SagaStatus.STUCK, StepStatus.STUCK)
+        assert view.steps[0].error == "FAILED_PRECONDITION: NOT_NOW: no"
+        assert view.steps[0].attempts > 1000
+    first_failure = next(call.not_after_ms for call, _, _ in world.calls if call.direction is COMPENSATION)
+    assert 3599 <= (clock.wall - first_failure + 2000) / 1000 < 3605
+    calls = len(world.calls)
+    async with process(path, definition, world, clock) as (running, _):
+        assert running.running == 0
+        assert await status_of(running) is SagaStatus.STUCK
+    assert len(world.calls) == calls
+
+
+async def test_a_restart_does_not_renew_a_budget(path: Path, world: World, clock: TestClock) -> None:
+    world.faults = {("after", ACTION): ["down"] * 100_000}
+    hasty = replace(RETRY, initial_s=100.0, max_s=100.0, give_up_after_s=1000.0)
+    definition = saga(step("pivot", StepKind.PIVOT), step("after", StepKind.RETRIABLE, retry=hasty))
+    calls = asyncio.Semaphore(0)
+
+    class Counted(World):
+        async def call(
+            self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+        ) -> Reply:
+            calls.release()
+            return await super().call(path, request, metadata=metadata, timeout_s=timeout_s)
+
+    counted = Counted(clock, faults=world.faults)
+    async with process(path, definition, counted, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        for _ in range(6):
+            await calls.acquire()
+    first_ms = counted.calls[1][0].not_after_ms - 2000
+    clock.advance(3000.0)
+    before = len(counted.calls)
+    async with process(path, definition, counted, clock) as (running, _):
+        await running.wait_until_idle()
+        assert await status_of(running) is SagaStatus.STUCK
+    assert clock.wall - first_ms > 3_000_000
+    assert len(counted.calls) == before, "its time was up when the process came back"
+
+
+async def test_requests_are_sent_as_logged_also_after_a_deployment(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    def made_by(code: str) -> Saga:
+        return saga(step("one"), step("two", request=lambda scope: Text(value=f"made by {code}")))
+
+    reached, hang = asyncio.Event(), asyncio.Event()
+
+    class Hanging(World):
+        async def call(
+            self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+        ) -> Reply:
+            if path.endswith("two") and not hang.is_set():
+                reached.set()
+                await hang.wait()
+            return await super().call(path, request, metadata=metadata, timeout_s=timeout_s)
+
+    hanging = Hanging(clock)
+    async with process(path, made_by("old code"), hanging, clock, grace_s=0.0) as (running, _):
+        await running.accept(acceptance(made_by("old code")))
+        await reached.wait()
+    hang.set()
+    async with process(path, made_by("new code"), hanging, clock) as (running, _):
+        await running.wait_until_idle()
+        assert await status_of(running) is SagaStatus.COMPLETED
+    assert [request for call, request, _ in hanging.calls if call.step == "two"] == [text("made by old code")]
+
+
+@pytest.mark.parametrize("other", ["version", "digest"])
+async def test_a_saga_whose_definition_is_missing_waits_and_says_for_what(
+    path: Path, clock: TestClock, other: str
+) -> None:
+    old = usual_saga()
+    new = replace(old, version=2) if other == "version" else replace(old, digest="d2")
+    world, reached = await leave_running(path, old, clock)
+    async with process(path, new, world, clock) as (running, _):
+        assert running.running == 0
+        view = await running.describe(SAGA_ID)
+        assert view is not None
+        assert view.status is SagaStatus.RUNNING
+        assert "saga place version 1" in view.waiting_for
+        assert (await running.accept(acceptance(new))).status is SagaStatus.RUNNING
+        assert await running.wait_for_answer(SAGA_ID, 60) is None
+    async with process(path, old, world, clock) as (running, _):
+        await running.wait_until_idle()
+        assert await status_of(running) is SagaStatus.COMPLETED
+    assert reached.is_set()
+
+
+class Held(World):
+    """The first call waits until it is let go."""
+
+    def __init__(self, clock: TestClock) -> None:
+        super().__init__(clock)
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+        self.at_once = 0
+        self.most_at_once = 0
+
+    async def call(
+        self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+    ) -> Reply:
+        self.at_once += 1
+        self.most_at_once = max(self.at_once, self.most_at_once)
+        self.reached.set()
+        try:
+            await self.go.wait()
+            return await super().call(path, request, metadata=metadata, timeout_s=timeout_s)
+        finally:
+            self.at_once -= 1
+
+
+async def leave_running(path: Path, definition: Saga, clock: TestClock) -> tuple[Held, asyncio.Event]:
+    """Stop a process in the middle of a saga's first call."""
+    world = Held(clock)
+    async with process(path, definition, world, clock, grace_s=0.0) as (running, _):
+        await running.accept(acceptance(definition))
+        await world.reached.wait()
+    world.go.set()
+    return world, world.reached
+
+
+async def test_draining_lets_a_call_under_way_finish_and_starts_no_other(
+    path: Path, clock: TestClock
+) -> None:
+    definition, world = usual_saga(), Held(clock)
+    async with process(path, definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        await world.reached.wait()
+        running.stop_accepting()
+        assert running.is_draining
+        with pytest.raises(Overloaded):
+            await running.accept(acceptance(definition, "another"))
+        assert not (await running.accept(acceptance(definition))).is_new, "duplicates are still told"
+        waiting = asyncio.create_task(running.wait_for_answer(SAGA_ID, 60))
+        world.go.set()
+        assert await waiting is None
+    assert world.done(ACTION) == ["one"]
+    async with process(path, definition, world, clock) as (running, _):
+        await running.wait_until_idle()
+    assert world.done(ACTION) == ["one", "two", "pivot", "after"]
+    assert [call.step for call, _, _ in world.calls].count("one") == 1, "its outcome was logged"
+
+
+async def test_draining_ends_a_backoff_at_once(path: Path, clock: TestClock) -> None:
+    world = World(clock, faults={("one", ACTION): ["down"]})
+    sleeping = asyncio.Event()
+
+    async def sleep(seconds: float, wake: asyncio.Event) -> None:
+        sleeping.set()
+        await wake.wait()
+
+    definition = usual_saga()
+    async with SagaLog.open(path) as log:
+        running = engine(definition, log, world, clock)
+        running._sleep = sleep  # pyright: ignore[reportPrivateUsage]
+        async with running:
+            await running.accept(acceptance(definition))
+            await sleeping.wait()
+    assert [call.attempt for call, _, _ in world.calls] == [1]
+
+
+async def test_overload_is_refused_early_and_replays_pass(path: Path, clock: TestClock) -> None:
+    definition, world = usual_saga(), Held(clock)
+    async with process(path, definition, world, clock, max_running=2) as (running, _):
+        await running.accept(acceptance(definition, "a"))
+        await running.accept(acceptance(definition, "b"))
+        with pytest.raises(Overloaded) as refused:
+            await running.accept(acceptance(definition, "c"))
+        assert refused.value.retry_after_s > 0
+        assert not (await running.accept(acceptance(definition, "a"))).is_new
+        world.go.set()
+        await running.wait_until_idle()
+        assert (await running.accept(acceptance(definition, "c"))).is_new
+
+
+async def test_the_engine_limits_its_own_calls_to_a_service(path: Path, clock: TestClock) -> None:
+    definition, world = saga(step("one")), Held(clock)
+    async with process(path, definition, world, clock, calls_per_service=3) as (running, _):
+        await asyncio.gather(*(running.accept(acceptance(definition, f"s{n}")) for n in range(20)))
+        world.go.set()
+        await running.wait_until_idle()
+    assert (world.most_at_once, len(world.effects)) == (3, 20)
+
+
+@pytest.mark.parametrize(("value", "status"), [("x", 409), ("y", 422)])
+async def test_two_gateways_with_one_key_are_two_runs_and_one_set_of_effects(
+    tmp_path: Path, world: World, clock: TestClock, value: str, status: int
+) -> None:
+    definition = usual_saga(respond_after="one")
+    async with (
+        process(tmp_path / "a.db", definition, world, clock) as (first, _),
+        process(tmp_path / "b.db", definition, world, clock) as (second, _),
+    ):
+        await first.accept(acceptance(definition))
+        await first.wait_until_idle()
+        await second.accept(acceptance(definition, value=value))
+        answer = await second.wait_for_answer(SAGA_ID, 5)
+        assert answer is not None
+        assert answer.status == status
+        await second.wait_until_idle()
+        assert await status_of(first) is SagaStatus.COMPLETED
+        assert await status_of(second) is SagaStatus.SUPERSEDED
+    assert [effect.step for effect in world.effects] == ["one", "two", "pivot", "after"]
+
+
+def overflow(_: Scope[Text]) -> Text:
+    raise ExpressionError("12345678901 is no int32")
+
+
+def huge(_: Scope[Text]) -> Text:
+    return Text(value="x" * (5 << 20))
+
+
+def broken(_: Scope[Text]) -> Text:
+    raise RuntimeError("a mistake of ours")
+
+
+@pytest.mark.parametrize("request_function", [overflow, huge, broken])
+@pytest.mark.parametrize("is_first", [False, True])
+async def test_a_request_that_cannot_be_built_is_not_called_and_turns_back(
+    path: Path, world: World, clock: TestClock, request_function: object, is_first: bool
+) -> None:
+    bad = step("bad", request=request_function)  # pyright: ignore[reportArgumentType]
+    await run(path, saga(bad) if is_first else saga(step("one"), bad), world, clock)
+    assert "bad" not in world.done(ACTION) + world.done(COMPENSATION)
+    assert world.done(COMPENSATION) == ([] if is_first else ["one"])
+
+
+async def test_a_transport_that_breaks_leaves_doubt_and_no_traceback_in_the_saga(
+    path: Path, clock: TestClock
+) -> None:
+    class Broken(World):
+        async def call(
+            self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+        ) -> Reply:
+            reply = await super().call(path, request, metadata=metadata, timeout_s=timeout_s)
+            if len(self.calls) == 1:
+                raise OSError("wire cut")
+            return reply
+
+    broken_one = Broken(clock)
+    await run(path, saga(step("one")), broken_one, clock)
+    assert broken_one.done(ACTION) == ["one"]
+    assert len(broken_one.calls) == 2
+
+
+async def test_a_mistake_of_ours_stops_one_saga_alone_and_is_shown(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    def never(_: object) -> Text:
+        raise RuntimeError("the answer can't be built")
+
+    good = usual_saga(respond_after="one")
+    bad = replace(good, version=2, respond=replace(good.respond, body=never))
+    async with process(path, good, world, clock) as (running, _):
+        await running.accept(acceptance(bad, "bad"))
+        await running.accept(acceptance(good, "good"))
+        await running.wait_until_idle()
+        assert await status_of(running, "good") is SagaStatus.COMPLETED
+        assert await status_of(running, "bad") is SagaStatus.STUCK
+
+
+async def test_a_clock_that_was_set_back_does_not_grant_the_deadline_anew(
+    path: Path, clock: TestClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    definition = usual_saga(deadline_s=60.0)
+    world, _ = await leave_running(path, definition, clock)
+    clock.wall -= 3_600_000
+    async with process(path, definition, world, clock) as (running, _):
+        await running.wait_until_idle()
+        view = await running.describe(SAGA_ID)
+    assert view is not None
+    assert view.updated_at_ms >= view.created_at_ms
+    assert "the clock is behind the saga log" in capsys.readouterr().out
+
+
+async def test_three_hundred_sagas_under_way_are_resumed(path: Path, clock: TestClock) -> None:
+    definition, world = usual_saga(), Held(clock)
+    async with process(path, definition, world, clock, grace_s=0.0) as (running, log):
+        await asyncio.gather(*(running.accept(acceptance(definition, f"s{n}")) for n in range(300)))
+        assert log.commits < 30
+    world.go.set()
+    async with process(path, definition, world, clock) as (running, log):
+        assert running.running == 300
+        await running.wait_until_idle()
+        assert log.commits < 300
+    assert len(world.effects) == len(set(world.effects)) == 1200
+
+
+async def test_a_services_wish_to_be_left_alone_is_honoured(
+    path: Path, world: World, clock: TestClock
+) -> None:
+    busy = RpcError(Code.RESOURCE_EXHAUSTED, "busy", retry_after_s=7.0)
+    world.faults = {("one", ACTION): [busy] * 4}
+    definition = saga(step("one", retry=replace(RETRY, max_attempts=1)))
+    started_ms = clock.wall
+    await run(path, definition, world, clock)
+    assert world.done(ACTION) == ["one"], "an exhausted service costs no attempt"
+    assert clock.wall - started_ms >= 4 * 7000
+
+
+async def test_an_engine_needs_a_way_to_each_service(path: Path, world: World, clock: TestClock) -> None:
+    definition = saga(step("one", service="elsewhere"))
+    async with SagaLog.open(path) as log:
+        with pytest.raises(ValueError, match="elsewhere"):
+            engine(definition, log, world, clock)

@@ -1,0 +1,316 @@
+"""The log on a real SQLite file: what is durable when, in which order, and for whom."""
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_world import SAGA_ID, TRACE, text
+from grpclib.const import Status as Code
+
+from sagagen.runtime.answer import Answer
+from sagagen.runtime.database import Database, DatabaseTooNew
+from sagagen.runtime.definition import Direction
+from sagagen.runtime.history_rows import (
+    Accepted,
+    Cancelled,
+    Compensated,
+    Done,
+    Ended,
+    Failed,
+    NextRequest,
+    Outcome,
+    PassedOver,
+    Resolved,
+    Resumed,
+    Retried,
+    Row,
+    SagaStatus,
+    Stuck,
+    TimeUp,
+    TurnedBack,
+)
+from sagagen.runtime.lock import LogLocked
+from sagagen.runtime.log import LogCorrupted, LogUnavailable, SagaLog
+from sagagen.runtime.log_writer import GroupWriter
+from sagagen.runtime.scope import Failure
+
+ANSWER = Answer(201, (("content-type", "application/json"), ("location", "/sagas/ü")), b'{"a": 1}')
+FAILURE = Failure("FAILED_PRECONDITION", "SOLD_OUT", "none left", "two")
+
+
+def accepted(saga_id: str = SAGA_ID) -> Accepted:
+    return Accepted(
+        at_ms=5,
+        span_id=TRACE.span_id,
+        saga_id=saga_id,
+        saga="place",
+        version=3,
+        digest="d1",
+        run="0123456789abcdef",
+        caller="alice",
+        key="key-1",
+        fingerprint=b"\x00\xff",
+        input=text("x"),
+        trace=replace(TRACE, flags=0, state="vendor=1"),
+        next=NextRequest(b"first"),
+    )
+
+
+EVERY_KIND: Sequence[Row] = [
+    Done(at_ms=6, span_id="a", step="one", attempt=2, response=b"r", next=NextRequest(b"n"), answer=ANSWER),
+    Done(at_ms=7, span_id="b", step="two", attempt=1, response=b"", next=NextRequest(problem="overflow")),
+    Failed(
+        at_ms=8,
+        span_id="c",
+        step="two",
+        direction=Direction.COMPENSATION,
+        attempt=4,
+        outcome=Outcome.DOUBT,
+        code=Code.RESOURCE_EXHAUSTED,
+        domain="sagagen",
+        reason="BUSY",
+        message="later",
+        retry_after_s=1.25,
+        is_other_payload=True,
+    ),
+    TimeUp(at_ms=9, step="two", direction=Direction.ACTION),
+    TurnedBack(at_ms=10, failure=FAILURE, outcome=Outcome.DOUBT, answer=None),
+    Compensated(at_ms=11, span_id="d", step="two", attempt=5),
+    PassedOver(at_ms=12, step="one", reason="READ", message="a read"),
+    Stuck(at_ms=13, direction=Direction.COMPENSATION, failure=FAILURE),
+    Retried(at_ms=14, step="two", direction=Direction.COMPENSATION),
+    Resolved(at_ms=15, step="two"),
+    Cancelled(at_ms=16),
+    Resumed(at_ms=17, span_id="e"),
+    Ended(at_ms=18, status=SagaStatus.COMPENSATED, answer=None),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "saga-log.db"
+
+
+def killed(path: Path, tmp_path: Path) -> Path:
+    """The files as kill -9 leaves them now, for another process to open."""
+    copy = tmp_path / "after-the-kill"
+    shutil.copytree(path.parent, copy)
+    return copy / path.name
+
+
+async def test_every_kind_of_row_comes_back_as_it_was_written(path: Path) -> None:
+    async with SagaLog.open(path) as log:
+        ref = await log.accept(accepted())
+        assert ref is not None
+        await log.append(ref, EVERY_KIND, SagaStatus.COMPENSATED)
+    async with SagaLog.open(path) as log:
+        logged = await log.find(SAGA_ID)
+        assert logged is not None
+        assert logged.rows == (accepted(), *EVERY_KIND)
+        assert await log.last_ms() == 18
+
+
+async def test_a_saga_is_accepted_once_and_its_head_tells_who_started_it(path: Path) -> None:
+    async with SagaLog.open(path) as log:
+        assert await log.head(SAGA_ID) is None
+        refs = await asyncio.gather(*(log.accept(accepted()) for _ in range(20)))
+        assert sum(ref is not None for ref in refs) == 1
+        head = await log.head(SAGA_ID)
+        assert head is not None
+        assert (head.caller, head.fingerprint, head.version) == ("alice", b"\x00\xff", 3)
+        assert (head.status, head.answer) == (SagaStatus.RUNNING, None)
+
+
+async def test_the_first_answer_stays(path: Path) -> None:
+    async with SagaLog.open(path) as log:
+        ref = await log.accept(replace(accepted(), answer=ANSWER))
+        assert ref is not None
+        late = Ended(at_ms=9, status=SagaStatus.COMPLETED, answer=Answer(500, (), b""))
+        await log.append(ref, [late], SagaStatus.COMPLETED)
+        head = await log.head(SAGA_ID)
+        assert head is not None
+        assert (head.answer, head.status) == (ANSWER, SagaStatus.COMPLETED)
+
+
+async def test_what_waits_at_once_shares_a_commit(path: Path) -> None:
+    async with SagaLog.open(path) as log:
+        before = log.commits
+        refs = await asyncio.gather(*(log.accept(accepted(f"saga {n}")) for n in range(200)))
+        assert all(refs)
+        assert log.commits - before <= 2
+
+
+async def test_rows_that_ride_along_are_durable_with_the_next_one_and_not_before(
+    path: Path, tmp_path: Path
+) -> None:
+    rides, done = EVERY_KIND[2], EVERY_KIND[0]
+    async with SagaLog.open(path) as log:
+        ref = await log.accept(accepted())
+        assert ref is not None
+        await log.append_later(ref, [rides])
+        async with SagaLog.open(killed(path, tmp_path / "1")) as survivor:
+            assert await rows(survivor) == (accepted(),)
+        await log.append(ref, [done], SagaStatus.RUNNING)
+        async with SagaLog.open(killed(path, tmp_path / "2")) as survivor:
+            assert await rows(survivor) == (accepted(), rides, done)
+
+
+async def test_closing_writes_what_rides_along(path: Path) -> None:
+    async with SagaLog.open(path) as log:
+        ref = await log.accept(accepted())
+        assert ref is not None
+        await log.append_later(ref, [EVERY_KIND[2]])
+    async with SagaLog.open(path) as log:
+        assert await rows(log) == (accepted(), EVERY_KIND[2])
+
+
+async def rows(log: SagaLog, saga_id: str = SAGA_ID) -> tuple[Row, ...]:
+    logged = await log.find(saga_id)
+    return logged.rows if logged else ()
+
+
+async def test_a_second_owner_is_refused_and_told_who_the_first_is(path: Path) -> None:
+    async with SagaLog.open(path):
+        with pytest.raises(LogLocked, match=r"saga-log\.db"):
+            async with SagaLog.open(path):
+                pass
+    async with SagaLog.open(path):
+        pass
+
+
+async def test_a_log_of_a_later_version_is_refused(path: Path) -> None:
+    async with SagaLog.open(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(DatabaseTooNew):
+        async with SagaLog.open(path):
+            pass
+
+
+async def test_a_row_that_cannot_be_written_fails_alone(path: Path) -> None:
+    async with SagaLog.open(path) as log:
+        good, bad = await log.accept(accepted("good")), await log.accept(accepted("bad"))
+        assert good is not None
+        assert bad is not None
+        too_big = Compensated(at_ms=2**70, step="one", attempt=1)
+        results = await asyncio.gather(
+            log.append(good, [EVERY_KIND[0]], SagaStatus.RUNNING),
+            log.append(bad, [EVERY_KIND[0], too_big], SagaStatus.COMPLETED),
+            log.append(good, [EVERY_KIND[1]], SagaStatus.RUNNING),
+            return_exceptions=True,
+        )
+        assert [type(result) for result in results] == [type(None), OverflowError, type(None)]
+        assert len(await rows(log, "good")) == 3
+        assert await rows(log, "bad") == (accepted("bad"),)
+        head = await log.head("bad")
+        assert head is not None
+        assert head.status is SagaStatus.RUNNING
+
+
+async def test_unfinished_sagas_are_read_in_pages_and_others_not_at_all(path: Path) -> None:
+    async with SagaLog.open(path) as log:
+        refs = await asyncio.gather(*(log.accept(accepted(f"saga {n}")) for n in range(1100)))
+        end = Ended(at_ms=9, status=SagaStatus.COMPLETED)
+        stuck = Stuck(at_ms=9, direction=Direction.ACTION, failure=FAILURE)
+        await asyncio.gather(
+            *(log.append(ref, [end], SagaStatus.COMPLETED) for ref in refs[:50] if ref),
+            *(log.append(ref, [stuck], SagaStatus.STUCK) for ref in refs[50:100] if ref),
+            *(log.append(ref, [EVERY_KIND[0]], SagaStatus.RUNNING) for ref in refs[100:110] if ref),
+        )
+        pages = [page async for page in log.unfinished()]
+        found = [logged for page in pages for logged in page]
+        assert [len(page) for page in pages] == [500, 500]
+        assert [logged.ref for logged in found] == refs[100:]
+        assert {len(logged.rows) for logged in found[:10]} == {2}
+        assert {len(logged.rows) for logged in found[10:]} == {1}
+
+
+async def test_recovery_uses_the_index_of_the_unfinished(path: Path) -> None:
+    async with SagaLog.open(path):
+        pass
+    connection = sqlite3.connect(path)
+    query = "SELECT * FROM saga WHERE status IN ('RUNNING', 'COMPENSATING') AND number > 0 ORDER BY number LIMIT 9"
+    plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+    connection.close()
+    assert "saga_unfinished" in plan
+
+
+async def test_rows_that_no_version_wrote_are_named(path: Path) -> None:
+    async with SagaLog.open(path) as log:
+        ref = await log.accept(accepted())
+        assert ref is not None
+        await log.append(ref, [Cancelled(at_ms=9)], SagaStatus.RUNNING)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE event SET kind = 'DREAMT' WHERE kind = 'CANCELLED'")
+    connection.close()
+    async with SagaLog.open(path) as log:
+        with pytest.raises(LogCorrupted, match=SAGA_ID):
+            await log.find(SAGA_ID)
+
+
+@asynccontextmanager
+async def small_disk(path: Path) -> AsyncGenerator[tuple[GroupWriter, Database]]:
+    async with Database(path) as database:
+        await database.run_script("CREATE TABLE t (x); CREATE TABLE filler (x)")
+        writer = GroupWriter(database)
+        task = asyncio.create_task(writer.run())
+        yield writer, database
+        writer.close()
+        await task
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO filler VALUES (zeroblob(200000))")
+
+
+def insert(value: int) -> "Insert":
+    return Insert(value)
+
+
+class Insert:
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO t VALUES (?)", (self._value,))
+
+
+async def test_a_full_disk_fails_who_waits_and_keeps_the_order_of_what_rides_along(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "small.db") as (writer, database):
+        await database.in_thread(lambda c: c.execute("PRAGMA max_page_count = 10").fetchall())
+        await writer.write_later(insert(1))
+        with pytest.raises(LogUnavailable, match="full"):
+            await writer.write(fill)
+        await writer.write_later(insert(2))
+        await database.in_thread(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchall())
+        await writer.write(insert(3))
+        found = await database.in_thread(lambda c: [row[0] for row in c.execute("SELECT x FROM t")])
+        assert found == [1, 2, 3]
+        assert not await database.in_thread(lambda c: c.execute("SELECT x FROM filler").fetchall())
+
+
+async def test_nobody_waits_for_ever_for_a_log_that_closes(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "small.db") as (writer, _):
+        waiting = asyncio.create_task(writer.write(insert(1)))
+        await asyncio.sleep(0)
+        writer.close()
+        await waiting
+        with pytest.raises(LogUnavailable, match="closing"):
+            await writer.write(insert(2))
+
+
+async def test_who_stops_waiting_disturbs_nobody(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "small.db") as (writer, database):
+        impatient = asyncio.create_task(writer.write(insert(1)))
+        patient = asyncio.create_task(writer.write(insert(2)))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await patient
+        assert len(await database.in_thread(lambda c: c.execute("SELECT x FROM t").fetchall())) == 2
