@@ -47,7 +47,7 @@ class CrashingLog:
         stored.lazy = []
         assert fold(stored.rows).status is status
         await self._committed()
-        if status.is_final or status is SagaStatus.STUCK:
+        if not status.is_under_way:
             self.over.set()
 
     async def append_later(self, ref: SagaRef, rows: Sequence[Row]) -> None:
@@ -79,7 +79,7 @@ class CrashingLog:
         open_ones = [
             LoggedSaga(stored.ref, tuple(stored.rows))
             for saga_id, stored in self.sagas.items()
-            if self.history(saga_id).status in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
+            if self.history(saga_id).status.is_under_way
         ]
         if open_ones:
             yield open_ones

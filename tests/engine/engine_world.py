@@ -53,7 +53,7 @@ def method(name: str, *, is_read: bool = False) -> Method[Text, Text]:
 
 
 RETRY = Retry(initial_s=0.05, multiplier=2.0, max_s=2.0)
-BUDGETED = replace(RETRY, give_up_after_s=3600.0)
+BUDGETED = replace(RETRY, max_s=30.0, give_up_after_s=3600.0)
 
 
 def action(

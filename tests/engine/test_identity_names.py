@@ -3,7 +3,7 @@
 from random import Random
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagagen.runtime.identity import direct_id, random_saga_id, run_id, saga_id
@@ -17,6 +17,7 @@ def test_an_id_is_the_same_on_every_gateway_and_for_ever() -> None:
 PARTS = st.tuples(st.text(max_size=5), st.text(max_size=5), st.text(max_size=5), st.text(max_size=5))
 
 
+@settings(max_examples=30)
 @given(PARTS, PARTS)
 def test_other_parts_make_another_id(
     one: tuple[str, str, str, str], other: tuple[str, str, str, str]

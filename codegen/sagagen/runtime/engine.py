@@ -18,18 +18,18 @@ from sagagen.runtime.answer import Answer, Responder
 from sagagen.runtime.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.definition import Saga
+from sagagen.runtime.engine_acceptance import Acceptance, Started, accepted_row
 from sagagen.runtime.engine_driver import SagaDriver, Signals, Surroundings
-from sagagen.runtime.engine_requests import first_request
 from sagagen.runtime.engine_time import SagaTime, Sleep, sleep_unless_woken
 from sagagen.runtime.engine_view import SagaView, view_of
 from sagagen.runtime.history import History, fold
-from sagagen.runtime.history_rows import Accepted, Resumed, SagaStatus
+from sagagen.runtime.history_rows import Accepted, Resumed
 from sagagen.runtime.identity import run_id
 from sagagen.runtime.log import LoggedSaga, LogUnavailable, SagaHead, SagaLog
-from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transport import Transport
 
-ACCEPTANCE = "acceptance"
+__all__ = ["Acceptance", "Engine", "Overloaded", "SagaView", "Started"]
+
 MAX_RUNNING = 10_000
 """Sagas under way at once; beyond it new ones are turned away, and what was accepted still finishes."""
 CANCEL_BEFORE_END_S = 2.0
@@ -46,63 +46,24 @@ class Overloaded(Exception):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
-    """A request that starts a saga."""
-
-    saga: Saga
-    saga_id: str
-    caller: str
-    key: str
-    """The idempotency key, or what stands for it where there is none."""
-    fingerprint: bytes
-    """Of trigger and payload: what tells a replay from another request with the same key."""
-    input: bytes
-    """The trigger's request, encoded."""
-    trace: TraceContext
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What `accept` found or made."""
-
-    saga_id: str
-    is_new: bool
-    caller: str
-    """Caller, fingerprint and trace id are those of the first acceptance."""
-    fingerprint: bytes
-    answer: Answer | None
-    """The final answer, if there is one already."""
-    trace_id: str
-    status: SagaStatus
-
-
 @dataclass(slots=True, eq=False)
 class _UnderWay:
     """A saga that has a task."""
 
     signals: Signals = field(default_factory=Signals)
-    accepted: "asyncio.Future[History | SagaHead | LogUnavailable]" = field(
+    accepted: "asyncio.Future[History | SagaHead | Exception]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    """How its acceptance ended: its history if it runs, its head if the log had it already."""
+    """How its acceptance ended: its history if it runs, its head if it is over or can't run now."""
+    is_new: bool = False
+    """It was accepted in this process, and not before."""
     driver: SagaDriver | None = None
     task: "asyncio.Task[None] | None" = None
 
     def started(self, *, is_new: bool, found: History | SagaHead) -> Started:
         if isinstance(found, SagaHead):
-            return _started_earlier(found)
-        history = self.driver.history if self.driver else found
-        accepted = history.accepted
-        return Started(
-            saga_id=accepted.saga_id,
-            is_new=is_new,
-            caller=accepted.caller,
-            fingerprint=accepted.fingerprint,
-            answer=history.answer,
-            trace_id=accepted.trace.trace_id,
-            status=history.status,
-        )
+            return Started.earlier(found)
+        return Started.under_way(self.driver.history if self.driver else found, is_new=is_new)
 
 
 class Engine:
@@ -203,9 +164,9 @@ class Engine:
                 return await self._find_or(acceptance.saga_id, refusal)
             entry = self._begin(acceptance)
         found = await asyncio.shield(entry.accepted)
-        if isinstance(found, LogUnavailable):
-            raise LogUnavailable(str(found))
-        return entry.started(is_new=is_first, found=found)
+        if isinstance(found, Exception):
+            raise found
+        return entry.started(is_new=is_first and entry.is_new, found=found)
 
     async def wait_for_answer(self, saga_id: str, timeout_s: float) -> Answer | None:
         """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
@@ -230,11 +191,10 @@ class Engine:
         if logged is None:
             return None
         history = fold(logged.rows)
-        is_over = history.status.is_final
         return view_of(
             history,
             self._definition(history.accepted),
-            "" if is_over else self._waiting_for(history.accepted),
+            self._waiting_for(history.accepted) if history.status.is_under_way else "",
         )
 
     def _refusal(self) -> Overloaded | None:
@@ -250,7 +210,7 @@ class Engine:
         head = await self._log.head(saga_id)  # a replay costs little and passes admission
         if head is None:
             raise refusal
-        return _started_earlier(head)
+        return Started.earlier(head)
 
     def _begin(self, acceptance: Acceptance) -> _UnderWay:
         entry = self._under_way[acceptance.saga_id] = _UnderWay()
@@ -261,49 +221,43 @@ class Engine:
 
     async def _accept_and_drive(self, entry: _UnderWay, acceptance: Acceptance) -> None:
         try:
-            row = self._accepted_row(acceptance)
-            ref = await self._log.accept(row)
-            if ref is None:
-                head = await self._log.head(acceptance.saga_id)
-                assert head, "the log refused a saga id that it does not have"
-                entry.accepted.set_result(head)
-                entry.signals.answer(head.answer)
-                return
-            entry.driver = SagaDriver(acceptance.saga, ref, History.begin(row), self._around, entry.signals)
-            entry.accepted.set_result(entry.driver.history)
-            await entry.driver.drive()
-        except LogUnavailable as error:
-            entry.accepted.set_result(error)
+            entry.accepted.set_result(await self._accept(entry, acceptance))
+            if entry.driver:
+                await entry.driver.drive()
         finally:
             self._forget(acceptance.saga_id, entry)
+
+    async def _accept(self, entry: _UnderWay, acceptance: Acceptance) -> History | SagaHead | Exception:
+        """Put a saga into the log, or take up what the log has of it."""
+        around = self._around
+        try:
+            row = accepted_row(acceptance, around.responder, around.time.now_ms(), run_id(around.random))
+            ref = await self._log.accept(row)
+            if ref is None:
+                return await self._accepted_before(entry, acceptance.saga_id)
+        except Exception as error:  # noqa: BLE001 - the caller's to hear; other sagas go on
+            return error
+        history = History.begin(row)
+        entry.is_new = True
+        entry.driver = SagaDriver(acceptance.saga, ref, history, around, entry.signals)
+        return history
+
+    async def _accepted_before(self, entry: _UnderWay, saga_id: str) -> History | SagaHead:
+        head = await self._log.head(saga_id)
+        assert head, "the log refused a saga id that it does not have"
+        if head.status.is_under_way and (logged := await self._log.find(saga_id)):
+            # Nobody drives it: its acceptance reached the disk although the disk said that it had failed.
+            entry.driver = self._driver(logged, entry)
+            if entry.driver:
+                return entry.driver.history
+        entry.signals.answer(head.answer)
+        return head
 
     def _forget(self, saga_id: str, entry: _UnderWay) -> None:
         del self._under_way[saga_id]
         entry.signals.answer(None)
         if not entry.accepted.done():
             entry.accepted.set_result(LogUnavailable("the engine stopped before the saga was accepted"))
-
-    def _accepted_row(self, acceptance: Acceptance) -> Accepted:
-        saga = acceptance.saga
-        answer = None
-        if saga.respond.after == ACCEPTANCE:
-            answer = self._responder.success(saga, acceptance.saga_id, b"", acceptance.trace.trace_id)
-        return Accepted(
-            at_ms=self._around.time.now_ms(),
-            span_id=acceptance.trace.span_id,
-            saga_id=acceptance.saga_id,
-            saga=saga.name,
-            version=saga.version,
-            digest=saga.digest,
-            run=run_id(self._random),
-            caller=acceptance.caller,
-            key=acceptance.key,
-            fingerprint=acceptance.fingerprint,
-            input=acceptance.input,
-            trace=acceptance.trace,
-            next=first_request(saga, acceptance.saga_id, acceptance.input),
-            answer=answer,
-        )
 
     async def _resume_all(self) -> None:
         waiting: dict[str, int] = {}
@@ -318,21 +272,31 @@ class Engine:
 
     def _resume(self, logged: LoggedSaga) -> str:
         """Take a saga up, or say what it waits for."""
+        entry = _UnderWay()
+        driver = self._driver(logged, entry)
+        accepted = logged.accepted
+        if driver is None:
+            return self._waiting_for(accepted)
+        entry.driver = driver
+        entry.accepted.set_result(driver.history)
+        self._under_way[accepted.saga_id] = entry
+        entry.task = self._group.create_task(
+            self._drive(accepted.saga_id, entry, driver), name=accepted.saga_id
+        )
+        return ""
+
+    def _driver(self, logged: LoggedSaga, entry: _UnderWay) -> SagaDriver | None:
+        """To go on with a saga from the log; None if its definition is missing."""
         history = fold(logged.rows)
         saga = self._definition(history.accepted)
         if saga is None:
-            return self._waiting_for(history.accepted)
-        entry = self._under_way[history.accepted.saga_id] = _UnderWay()
-        entry.driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
+            return None
+        driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
         span = history.accepted.trace.child(self._random)
-        entry.driver.take(Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id))
-        entry.accepted.set_result(history)
+        driver.take(Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id))
         if history.answer:
             entry.signals.answer(history.answer)
-        entry.task = self._group.create_task(
-            self._drive(history.accepted.saga_id, entry, entry.driver), name=history.accepted.saga_id
-        )
-        return ""
+        return driver
 
     async def _drive(self, saga_id: str, entry: _UnderWay, driver: SagaDriver) -> None:
         try:
@@ -363,18 +327,6 @@ class Engine:
             f"{wanted} as it was when it started (digest {accepted.digest[:12]}): this code has another "
             f"definition of that version (digest {saga.digest[:12]}); restore it, and raise the version of the new one"
         )
-
-
-def _started_earlier(head: SagaHead) -> Started:
-    return Started(
-        saga_id=head.saga_id,
-        is_new=False,
-        caller=head.caller,
-        fingerprint=head.fingerprint,
-        answer=head.answer,
-        trace_id=head.ref.trace_id,
-        status=head.status,
-    )
 
 
 def _check_services(sagas: Sequence[Saga], transports: Mapping[str, Transport]) -> None:

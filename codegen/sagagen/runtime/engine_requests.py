@@ -15,11 +15,6 @@ from sagagen.runtime.transport import MAX_MESSAGE_BYTES
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-def first_request(saga: Saga, saga_id: str, input: bytes) -> NextRequest:
-    """What the first step is sent."""
-    return _built(saga.first_step, Scope(saga_id, saga.trigger.request, input, {}))
-
-
 class Requests:
     """One saga's requests. Input and responses are decoded at most once each."""
 
@@ -35,12 +30,11 @@ class Requests:
         self._responses[step] = response
         names = [each.name for each in self._saga.steps]
         following = names.index(step) + 1
-        return _built(self._saga.steps[following], self._scope) if following < len(names) else NextRequest()
+        return built(self._saga.steps[following], self._scope) if following < len(names) else NextRequest()
 
     def answer_body(self) -> bytes:
-        """The trigger's response, as the contract's `respond.body` says; its default if it says nothing."""
-        body = self._saga.respond.body
-        return b"" if body is None else bytes(body(self._scope))
+        """The trigger's response, over what is done so far."""
+        return answer_body(self._saga, self._scope)
 
     def request(self, call: StepCall, history: History) -> bytes:
         """What to send: as logged, or built from the failure if it compensates."""
@@ -57,7 +51,14 @@ class Requests:
         return bytes(call.action.request(scope))
 
 
-def _built(step: Step, scope: Scope[Any]) -> NextRequest:
+def answer_body(saga: Saga, scope: Scope[Any]) -> bytes:
+    """The trigger's response, encoded, as the contract's `respond.body` says; its default if that says nothing."""
+    body = saga.respond.body
+    return b"" if body is None else bytes(body(scope))
+
+
+def built(step: Step, scope: Scope[Any]) -> NextRequest:
+    """What a step is sent, or why that can't be built: then the step is not called."""
     try:
         body = bytes(step.action.request(scope))
     except ExpressionError as error:

@@ -6,7 +6,7 @@ fold is total over the rows that the engine writes, whichever of the rows that a
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from grpclib.const import Status as Code
 
@@ -121,18 +121,17 @@ class History:
 
     def with_row(self, row: Row) -> "History":
         """The history with one more row. Raises TypeError for a second Accepted: a saga begins once."""
-        stamped = replace(self, updated_ms=max(self.updated_ms, row.at_ms))
         match row:
             case Done() | Failed() | TimeUp() | Compensated() | PassedOver() | Resumed():
-                return _with_event(stamped, row)
+                return _with_event(self, row)
             case TurnedBack():
-                return replace(stamped, turned_back=row, answer=stamped.answer or row.answer)
+                return _changed(self, row, turned_back=row, answer=self.answer or row.answer)
             case Ended():
-                return replace(stamped, ended=row, answer=stamped.answer or row.answer)
+                return _changed(self, row, ended=row, answer=self.answer or row.answer)
             case Stuck():
-                return replace(stamped, stuck=row)
+                return _changed(self, row, stuck=row)
             case Retried() | Resolved() | Cancelled():
-                return _with_operator(stamped, row)
+                return _with_operator(self, row)
             case _:
                 raise TypeError(f"{type(row).__name__} can't follow other rows")
 
@@ -157,24 +156,26 @@ def _with_event(
         case Done():
             return _with_done(history, row)
         case Failed():
-            changed = history.of(row.step, row.direction).with_failure(row)
             met = history.is_other_run_met or row.ruling is Ruling.OTHER_RUN
-            return replace(_changed(history, (row.step, row.direction), changed), is_other_run_met=met)
+            progress = history.of(row.step, row.direction).with_failure(row)
+            return _changed(history, row, progress=_with(history, row, progress), is_other_run_met=met)
         case TimeUp():
-            changed = replace(history.of(row.step, row.direction), is_time_up=True)
-            return _changed(history, (row.step, row.direction), changed)
+            progress = replace(history.of(row.step, row.direction), is_time_up=True)
+            return _changed(history, row, progress=_with(history, row, progress))
         case Compensated():
-            return replace(history, settled={**history.settled, row.step: row})
+            return _changed(history, row, settled={**history.settled, row.step: row})
         case PassedOver():
             met = history.is_other_run_met or row.reason == Ruling.OTHER_RUN
-            return replace(history, settled={**history.settled, row.step: row}, is_other_run_met=met)
+            settled = {**history.settled, row.step: row}
+            return _changed(history, row, settled=settled, is_other_run_met=met)
         case Resumed():
-            return _resumed(history)
+            return _resumed(history, row)
 
 
 def _with_done(history: History, row: Done) -> History:
-    return replace(
+    return _changed(
         history,
+        row,
         responses={**history.responses, row.step: row.response},
         attempts={**history.attempts, row.step: row.attempt},
         next=row.next,
@@ -183,26 +184,31 @@ def _with_done(history: History, row: Done) -> History:
     )
 
 
-def _resumed(history: History) -> History:
+def _resumed(history: History, row: Resumed) -> History:
     # The backoff starts anew, since a restart often is what makes the next attempt succeed; the budget does not. Time
     # is measured again: a TimeUp that nothing followed must not stop a pivot that is in doubt only since the restart.
     calm = {
         key: replace(progress, failures=0, is_time_up=False) for key, progress in history.progress.items()
     }
-    return replace(history, progress=calm, is_resumed=history.turned_back is None)
+    return _changed(history, row, progress=calm, is_resumed=history.turned_back is None)
 
 
 def _with_operator(history: History, row: Retried | Resolved | Cancelled) -> History:
     match row:
         case Retried():
-            key = (row.step, row.direction)
-            renewed = _changed(history, key, history.of(*key).renewed())
-            return replace(renewed, stuck=None, is_resumed=history.turned_back is None)
+            progress = _with(history, row, history.of(row.step, row.direction).renewed())
+            is_in_doubt = history.turned_back is None
+            return _changed(history, row, progress=progress, stuck=None, is_resumed=is_in_doubt)
         case Resolved():
-            return replace(history, settled={**history.settled, row.step: row}, stuck=None)
+            return _changed(history, row, settled={**history.settled, row.step: row}, stuck=None)
         case Cancelled():
-            return replace(history, is_cancelled=True)
+            return _changed(history, row, is_cancelled=True)
 
 
-def _changed(history: History, key: CallKey, progress: Progress) -> History:
-    return replace(history, progress={**history.progress, key: progress})
+def _with(history: History, row: Failed | TimeUp | Retried, progress: Progress) -> Mapping[CallKey, Progress]:
+    return {**history.progress, (row.step, row.direction): progress}
+
+
+def _changed(history: History, row: Row, **changes: Any) -> History:
+    # One copy a row: it is made for each step of each saga.
+    return replace(history, updated_ms=max(history.updated_ms, row.at_ms), **changes)

@@ -28,8 +28,9 @@ class SagaStatus(StrEnum):
     """Waits for an operator."""
 
     @property
-    def is_final(self) -> bool:
-        return self in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED, SagaStatus.SUPERSEDED)
+    def is_under_way(self) -> bool:
+        """Neither over nor stuck: a process that owns the log goes on with it."""
+        return self in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
 
 
 class Outcome(StrEnum):

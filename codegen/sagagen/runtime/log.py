@@ -41,6 +41,12 @@ class LoggedSaga:
     ref: SagaRef
     rows: tuple[Row, ...]
 
+    @property
+    def accepted(self) -> Accepted:
+        first = self.rows[0]
+        assert isinstance(first, Accepted), "rows_of reads nothing else first"
+        return first
+
 
 class SagaLog:
     """Open one with `async with SagaLog.open(path) as log`."""
