@@ -193,7 +193,7 @@ def assign_names(
     values: dict[str, str] = {}
     for named_type in _all_types(used):
         if isinstance(named_type, EnumDescriptor):
-            values |= _assign_members(named_type)
+            values |= _assign_members(named_type, spellings[named_type.full_name])
         else:
             _report_unsupported(named_type, report, spans)
             fields |= _assign_fields(named_type, packages)
@@ -344,24 +344,21 @@ def _without_leading_underscores(name: str, fallback: str) -> str:
     return identifier(stripped if stripped[:1].isalpha() else f"{fallback}_{stripped}".rstrip("_"))
 
 
-def _assign_members(enum: EnumDescriptor) -> dict[str, str]:
-    wishes = [
-        _without_leading_underscores(name, "value")
-        for name in _without_prefix(enum.name, [value.name for value in enum.values])
-    ]
+def _assign_members(enum: EnumDescriptor, spelling: str) -> dict[str, str]:
+    declared = [value.name for value in enum.values]
+    prefix = member_prefix(spelling, declared)
+    wishes = [_without_leading_underscores(name.removeprefix(prefix), "value") for name in declared]
     names = allot(wishes, _MEMBER_NAMES_TAKEN, with_underscore)
-    return {f"{enum.full_name}.{value.name}": name for value, name in zip(enum.values, names, strict=True)}
+    return {f"{enum.full_name}.{value}": name for value, name in zip(declared, names, strict=True)}
 
 
-def _without_prefix(enum_name: str, names: Iterable[str]) -> list[str]:
-    """`STATUS_PENDING` of `Status` is `PENDING`, if all values have the prefix and the rest begins with a letter."""
-    values = list(names)
+def member_prefix(enum_name: str, values: Sequence[str]) -> str:
+    """`STATUS_` of `Status`, if all values begin with it and what is left begins with a letter; else nothing."""
     first = values[0] if values else ""
     ends = (n for n in range(1, len(first)) if map_key(first[:n]) == map_key(enum_name) and first[n] == "_")
     prefix = next((first[: n + 1] for n in ends), "")
-    rest = [name.removeprefix(prefix) for name in values]
-    is_common = all(name.startswith(prefix) for name in values) and all(name[:1].isalpha() for name in rest)
-    return rest if is_common else values
+    is_common = all(value.startswith(prefix) and value[len(prefix) :][:1].isalpha() for value in values)
+    return prefix if is_common else ""
 
 
 def _report_unsupported(message: Descriptor, report: Report, spans: Callable[[str], Span]) -> None:

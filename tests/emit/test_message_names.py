@@ -211,7 +211,10 @@ def test_enum_members_are_valid_and_unique(tmp_path: Path) -> None:
         for enum in file.enum_types_by_name.values():
             python_enum = compiled.python_class(compiled.names.enum(enum))
             for value in enum.values:
-                assert python_enum[compiled.names.enum_value(value)].value == value.number
+                member = python_enum[compiled.names.enum_value(value)]
+                assert member.value == value.number
+                if compiled.names.enum_value(value).rstrip("_") == value.name:
+                    assert not member.proto_name
     assert_round_trips(compiled)
 
 
@@ -225,7 +228,7 @@ def test_renamed_enums_keep_their_members(tmp_path: Path) -> None:
     )
     assert classes(compiled)["shop.Order.Status"] == "OrderStatus2"
     renamed = compiled.python_class(compiled.names.classes["shop.Order.Status"])
-    assert [member.name for member in renamed] == ["UNSPECIFIED", "OPEN"]
+    assert [member.name for member in renamed] == ["STATUS_UNSPECIFIED", "STATUS_OPEN"]
     assert_round_trips(compiled)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sagagen.cli.report import print_diagnostics, summary
-from sagagen.contract import read_contract
+from sagagen.contract import BufMissing, read_contract
 from sagagen.contract.model import Mesh
 from sagagen.diagnostics import has_errors
 from sagagen.emit.files import File
@@ -31,9 +31,10 @@ def generate(only_compare: bool, directory: Path | None) -> None:
     """Emit the mesh from the contract: all of generated/, and handlers/ and gateway/ where there are none."""
     try:
         root = find_root(directory)
-    except ProjectNotFound as error:
+        mesh = _mesh(root)
+    except (ProjectNotFound, BufMissing) as error:
         raise click.UsageError(str(error)) from None
-    files = emit(_mesh(root))
+    files = emit(mesh)
     if only_compare:
         _report_differences(compare(root, files))
     else:

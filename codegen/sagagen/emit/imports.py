@@ -39,9 +39,10 @@ class Imports:
 
 
 def _aliases(module: str, name: str) -> Iterator[str]:
-    """`OrderV1Item`, then with more of the module's path, then numbered; upper case for constants."""
+    """`OrderV1Item` and `ORDER_CREATE`, then with more of the module's path, then numbered."""
     parts = module.removeprefix(f"{PB_PACKAGE}.").split(".")
-    for n in range(min(2, len(parts)), len(parts) + 1):
+    shortest = 1 if name.isupper() else min(2, len(parts))
+    for n in range(shortest, len(parts) + 1):
         yield _joined(parts[-n:], name)
     yield from (f"{_joined(parts, name)}{n}" for n in count(2))
 

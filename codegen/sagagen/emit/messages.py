@@ -26,6 +26,8 @@ class MessageModuleView:
     """A module of messages: the compiler's own header replaced by ours."""
 
     header: str
+    has_untyped_methods: bool
+    """betterproto2 copies methods into well-known types, and does not annotate all of their parameters."""
     lines: tuple[str, ...]
 
 
@@ -36,7 +38,11 @@ def message_module_view(package: str, mesh: Mesh) -> MessageModuleView:
     source = compile_messages(names, mesh.docs)[package]
     body = dropwhile(lambda line: line.startswith("#"), source.splitlines())
     sources = sources_of(mesh, files, with_sagas=False)
-    return MessageModuleView(header(sources, by=" with betterproto2"), tuple(body))
+    return MessageModuleView(
+        header=header(sources, by=" with betterproto2"),
+        has_untyped_methods=package == "google.protobuf",
+        lines=tuple(body),
+    )
 
 
 def compile_messages(names: PythonNames, docs: Docs) -> dict[str, str]:

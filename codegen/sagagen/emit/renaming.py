@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from sagagen.emit.docstrings import printable
-from sagagen.python_names import PythonNames, map_key, map_parts, snake_case
+from sagagen.python_names import PythonNames, map_key, map_parts, member_prefix, snake_case
 
 Docs = Mapping[str, str]
 
@@ -131,10 +131,9 @@ class _Renamer:
         return entry
 
     def _enum(self, enum: EnumDescriptor, path: Path) -> EnumDescriptorProto:
-        spelling = self.names.spellings[enum.full_name]
-        self._comment(path, _doc(enum, self.docs, spelling))
-        result = EnumDescriptorProto(name=spelling)
-        spelled = _member_spellings(spelling, enum, self.names)
+        self._comment(path, _doc(enum, self.docs, self.names.spellings[enum.full_name]))
+        result = EnumDescriptorProto(name=_own_spelling(enum, self.names))
+        spelled = _member_spellings(enum, self.names)
         for n, (value, name) in enumerate(zip(enum.values, spelled, strict=True)):
             result.value.add(name=name, number=value.number)
             self._comment((*path, _ENUM_VALUES, n), self.docs.get(f"{enum.full_name}.{value.name}", ""))
@@ -169,28 +168,33 @@ def _entry_name(field: str) -> str:
     return f"{map_key(field)}entry"
 
 
-def _member_spellings(spelling: str, enum: EnumDescriptor, names: PythonNames) -> list[str]:
-    """What the compiler makes the members' names out of: the proto's own names if that comes out right."""
-    members = [names.enum_value(value) for value in enum.values]
-    declared = [value.name for value in enum.values]
-    if _as_compiled(spelling, declared) == members:
-        return declared
-    prefix = map_key(spelling).upper()
-    return [f"{prefix}_{member}" for member in members]
+def _member_spellings(enum: EnumDescriptor, names: PythonNames) -> list[str]:
+    """What the compiler makes the members' names out of: with the prefix that it will take away again."""
+    prefix = member_prefix(names.spellings[enum.full_name], [value.name for value in enum.values])
+    return [prefix + names.enum_value(value) for value in enum.values]
 
 
-def _as_compiled(enum_name: str, values: Sequence[str]) -> list[str]:
+def _takes_prefix(enum_name: str, values: Sequence[str]) -> bool:
     """The compiler takes a prefix away that all values share, if it is the enum's name, read without underscores."""
     first = values[0]
     ends = (n for n in range(1, len(first) + 1) if map_key(first[:n]) == map_key(enum_name))
     prefix = next((f"{first[:n]}_" for n in ends), "")
-    is_common = prefix and all(value.startswith(prefix) for value in values)
-    return [value.removeprefix(prefix) if is_common else value for value in values]
+    return bool(prefix) and all(value.startswith(prefix) for value in values)
+
+
+def _own_spelling(named_type: NamedType, names: PythonNames) -> str:
+    """The simple name. With a hyphen, which no class name keeps, for enums that the compiler should leave a prefix."""
+    spelling = names.spellings[named_type.full_name]
+    if isinstance(named_type, Descriptor):
+        return spelling
+    spelled = _member_spellings(named_type, names)
+    keeps_prefix = spelled == [names.enum_value(value) for value in named_type.values]
+    return f"{spelling}-" if keeps_prefix and _takes_prefix(spelling, spelled) else spelling
 
 
 def _spelling(named_type: NamedType, names: PythonNames) -> str:
     """`Order.Status`, respelled."""
-    own = names.spellings[named_type.full_name]
+    own = _own_spelling(named_type, names)
     outer = named_type.containing_type
     return own if outer is None else f"{_spelling(outer, names)}.{own}"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from google.protobuf.descriptor import MethodDescriptor
 
 from sagagen.contract.model import Mesh, Service
-from sagagen.python_names import PythonNames, allot, class_name, identifier, snake_case, with_underscore
+from sagagen.python_names import PythonNames, allot, class_name, identifier, with_underscore
 
 _TAKEN_METHODS = frozenset({"_transport"})
 _TAKEN_CONSTANTS = frozenset({"SERVICE", "ABC"})
@@ -43,8 +43,8 @@ def name_services(mesh: Mesh) -> dict[str, ServiceNames]:
 
 def _name_service(service: Service, module: str, names: PythonNames) -> ServiceNames:
     rpcs = [method.descriptor for method in service.methods]
-    methods = _method_names(rpcs, names)
-    constants = allot([name.upper() for name in methods], _TAKEN_CONSTANTS, with_underscore)
+    methods = allot([names.method(rpc) for rpc in rpcs], _TAKEN_METHODS, with_underscore)
+    constants = allot([name.rstrip("_").upper() for name in methods], _TAKEN_CONSTANTS, with_underscore)
     stem = class_name(module)
     return ServiceNames(
         module=module,
@@ -54,12 +54,3 @@ def _name_service(service: Service, module: str, names: PythonNames) -> ServiceN
         methods={rpc.full_name: name for rpc, name in zip(rpcs, methods, strict=True)},
         constants={rpc.full_name: name for rpc, name in zip(rpcs, constants, strict=True)},
     )
-
-
-def _method_names(rpcs: list[MethodDescriptor], names: PythonNames) -> list[str]:
-    """A service may implement two proto services with an rpc of one name: from the second on it says whose it is."""
-    wishes: list[str] = []
-    for rpc in rpcs:
-        name = names.method(rpc)
-        wishes.append(f"{snake_case(rpc.containing_service.name)}_{name}" if name in wishes else name)
-    return allot(wishes, _TAKEN_METHODS, with_underscore)

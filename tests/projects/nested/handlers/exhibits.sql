@@ -1,0 +1,4 @@
+CREATE TABLE IF NOT EXISTS exhibits (
+    exhibit_id TEXT PRIMARY KEY,
+    exhibit BLOB NOT NULL
+);
