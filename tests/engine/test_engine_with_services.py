@@ -1,0 +1,142 @@
+"""The engine with the shop's own services, on their real databases: its process is killed around every call."""
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from engine_world import PlainResponder
+
+from generated.mesh import MESH
+from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
+from generated.pb.shop.order.v1 import OrderStatus
+from sagagen.runtime.engine import Acceptance, Engine
+from sagagen.runtime.history_rows import SagaStatus
+from sagagen.runtime.identity import saga_id
+from sagagen.runtime.log import SagaLog
+from sagagen.runtime.memory_transport import MemoryTransport
+from sagagen.runtime.project import Project
+from sagagen.runtime.schema import Schema
+from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.trace import TraceContext
+from sagagen.runtime.transport import Reply, Transport
+
+(SAGA,) = MESH.sagas
+ORDER_ID = saga_id("shop", "anonymous", SAGA.trigger.path, "key-1")
+
+
+@dataclass
+class Killer:
+    """Stops the engine's process before or after its n-th call: nothing is answered any more from then on."""
+
+    at: int
+    is_before: bool
+    seen: int = 0
+    dead: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def pass_by(self, *, is_before: bool) -> None:
+        if self.dead.is_set() or (self.seen == self.at and is_before is self.is_before):
+            self.dead.set()
+            await asyncio.Event().wait()
+
+
+@dataclass
+class Wire:
+    to: Transport
+    killer: Killer
+
+    async def call(
+        self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+    ) -> Reply:
+        self.killer.seen += 1
+        await self.killer.pass_by(is_before=True)
+        reply = await self.to.call(path, request, metadata=metadata, timeout_s=timeout_s)
+        await self.killer.pass_by(is_before=False)
+        return reply
+
+
+@asynccontextmanager
+async def services(data_dir: Path) -> AsyncGenerator[dict[str, Transport]]:
+    project, schema = Project(MESH.root, MESH), Schema(MESH.descriptors.read_bytes())
+    async with AsyncExitStack() as stack:
+        transports: dict[str, Transport] = {}
+        for service in MESH.services:
+            host = ServiceHost.open(
+                service,
+                project.handlers(service),
+                project=MESH.project,
+                schema=schema,
+                data_dir=data_dir,
+                root=MESH.root,
+            )
+            transports[service.name] = MemoryTransport(await stack.enter_async_context(host))
+        yield transports
+
+
+def order(price: float) -> Acceptance:
+    cart = [CartItem(product_id="prod_1", quantity=2, price=price)]
+    return Acceptance(
+        saga=SAGA,
+        saga_id=ORDER_ID,
+        caller="anonymous",
+        key="key-1",
+        fingerprint=b"f",
+        input=bytes(PlaceOrderRequest(customer_id="cust_1", items=cart)),
+        trace=TraceContext.new(),
+    )
+
+
+async def killed_life(path: Path, transports: Mapping[str, Transport], killer: Killer, price: float) -> None:
+    """Accept and run until killed; what the kill leaves of the log is beside it, in `left`."""
+    wires = {name: Wire(transport, killer) for name, transport in transports.items()}
+    async with (
+        SagaLog.open(path) as log,
+        Engine(sagas=[SAGA], log=log, transports=wires, responder=PlainResponder(), grace_s=0.0) as engine,
+    ):
+        await engine.accept(order(price))
+        idle = asyncio.create_task(engine.wait_until_idle())
+        dead = asyncio.create_task(killer.dead.wait())
+        await asyncio.wait([idle, dead], return_when=asyncio.FIRST_COMPLETED)
+        shutil.copytree(path.parent, path.parent.with_name("left"))
+        for task in (idle, dead):
+            task.cancel()
+
+
+def rows(database: Path, query: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(database)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, 7))
+@pytest.mark.parametrize(("price", "end"), [(50.0, SagaStatus.COMPLETED), (600.0, SagaStatus.COMPENSATED)])
+async def test_an_order_ends_the_same_wherever_the_engine_is_killed(
+    tmp_path: Path, price: float, end: SagaStatus, at: int, is_before: bool
+) -> None:
+    data_dir = tmp_path / "services"
+    data_dir.mkdir()
+    async with services(data_dir) as transports:
+        path = tmp_path / "log" / "saga-log.db"
+        await killed_life(path, transports, Killer(at, is_before), price)
+        async with (
+            SagaLog.open(tmp_path / "left" / "saga-log.db") as log,
+            Engine(sagas=[SAGA], log=log, transports=transports, responder=PlainResponder()) as engine,
+        ):
+            await engine.wait_until_idle()
+            view = await engine.describe(ORDER_ID)
+    assert view is not None
+    assert view.status is end
+    is_kept = end is SagaStatus.COMPLETED
+    assert rows(data_dir / "order.db", "SELECT order_id, status FROM orders") == [
+        (ORDER_ID, int(OrderStatus.CONFIRMED if is_kept else OrderStatus.CANCELLED))
+    ]
+    assert len(rows(data_dir / "payment.db", "SELECT * FROM payments")) == is_kept
+    reserved = rows(data_dir / "inventory.db", "SELECT sum(reserved) FROM stock")
+    assert reserved == [(2 if is_kept else 0,)]
