@@ -57,7 +57,11 @@ class Exchange:
         return self.request.scope["query_string"]
 
     async def body(self) -> bytes:
-        """The whole body. Raises ProblemError if the client left before it was here."""
+        """The whole body. Raises ProblemError if it is compressed, or if the client left before it was here."""
+        encoding = self.request.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            detail = f"a body with content-encoding {encoding[:40]} is not read; send it as it is"
+            raise ProblemError(Problem(415, "INVALID_ARGUMENT", "UNSUPPORTED_ENCODING", detail))
         try:
             return await self.request.body()
         except ClientDisconnect as error:

@@ -72,7 +72,8 @@ def find_field(descriptor: Descriptor, name: str) -> FieldPath | None:
             return None
         fields.append(field)
         at = None if field.is_repeated else field.message_type
-    return FieldPath(tuple(fields), entry[2] if entry else None)
+    path = FieldPath(tuple(fields), entry[2] if entry else None)
+    return path if path.is_map or not entry else None
 
 
 def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
@@ -127,8 +128,8 @@ def _put_one(target: Any, field: FieldDescriptor, texts: Sequence[str], *, is_fi
 
 
 def _put_all(target: Any, field: FieldDescriptor, texts: Sequence[str]) -> None:
-    # Every value is read before the first is kept.
-    target.extend([_converted(field, text) for text in texts])
+    values = [_converted(field, text) for text in texts]
+    target.extend(values)
 
 
 def _put_entry(target: Any, field: FieldDescriptor, key: str, texts: Sequence[str]) -> None:

@@ -8,10 +8,10 @@ violation with its path.
 import base64
 import binascii
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 from google.protobuf import json_format, message_factory
@@ -107,47 +107,52 @@ class Shapes:
         return _scalar(field)
 
 
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A field, as a member of its message's JSON."""
+
+    name: str
+    json_name: str
+    check: Check
+    takes_null: bool
+    """Null is a value of it; anywhere else it means that the field is absent."""
+    oneof: str
+    """Name of the oneof that it belongs to, or empty."""
+
+
 class _MessageShape:
     """The check of one message type."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._fields: dict[str, tuple[FieldDescriptor, Check, bool]] = {}
+        self._members: dict[str, _Member] = {}
 
     def add(self, field: FieldDescriptor, check: Check) -> None:
-        takes_null = _takes_null(field) and not field.is_repeated
-        for name in {field.name, field.json_name}:
-            self._fields[name] = (field, check, takes_null)
+        oneof = field.containing_oneof
+        member = _Member(field.name, field.json_name, check, _takes_null(field), oneof.name if oneof else "")
+        self._members[field.name] = self._members[field.json_name] = member
 
     def __call__(self, value: object, path: str, findings: Findings) -> None:
-        if not (members := _members(value, path, findings)):
-            return
         seen: dict[str, str] = {}
-        for name, member in members.items():
-            if known := self._fields.get(name):
-                self._check_member(known, member, path, seen, findings)
+        for name, item in _members(value, path, findings).items():
+            if member := self._members.get(name):
+                where = f"{path}.{member.name}" if path else member.name
+                _check_once(member, item is None, where, seen, findings)
+                if item is not None or member.takes_null:
+                    member.check(item, where, findings)
             else:
                 _report(findings, _join(path, _name(name)), f"{self._name} has no such field")
 
-    def _check_member(
-        self,
-        known: tuple[FieldDescriptor, Check, bool],
-        value: object,
-        path: str,
-        seen: dict[str, str],
-        findings: Findings,
-    ) -> None:
-        field, check, takes_null = known
-        where = _join(path, field.name)
-        if field.name in seen:
-            _report(findings, where, f"is given twice, as {field.name} and {field.json_name}")
-        seen[field.name] = field.name
-        if value is None and not takes_null:
-            return
-        oneof = field.containing_oneof
-        if oneof and (other := seen.setdefault(f"oneof {oneof.name}", field.name)) != field.name:
-            _report(findings, where, f"excludes {other}: at most one field of {oneof.name} can be set")
-        check(value, where, findings)
+
+def _check_once(member: _Member, is_null: bool, where: str, seen: dict[str, str], findings: Findings) -> None:
+    """Neither twice, in both spellings of its name, nor beside another field of its oneof."""
+    if member.name in seen:
+        _report(findings, where, f"is given twice, as {member.name} and {member.json_name}")
+    seen[member.name] = member.name
+    if member.oneof and (not is_null or member.takes_null):
+        other = seen.setdefault(f"oneof {member.oneof}", member.name)
+        if other != member.name:
+            _report(findings, where, f"excludes {other}: at most one field of {member.oneof} can be set")
 
 
 def is_map(field: FieldDescriptor) -> bool:
@@ -162,7 +167,8 @@ def entry_fields(field: FieldDescriptor) -> tuple[FieldDescriptor, FieldDescript
 
 
 def _takes_null(field: FieldDescriptor) -> bool:
-    """Null means absent everywhere but where it is a value of its own."""
+    if field.is_repeated:
+        return False
     if field.message_type:
         return field.message_type.full_name == _VALUE
     return bool(field.enum_type) and field.enum_type.full_name == "google.protobuf.NullValue"
@@ -255,7 +261,7 @@ def _check_float(value: object, path: str, findings: Findings, limit: float) -> 
     number = _number(value)
     if number is None:
         _report(findings, path, f"must be a number, not {_shown(value)}")
-    elif math.isnan(number):
+    elif number != number:  # NaN; math.isnan() fails on integers beyond a double
         _report(findings, path, "NaN is no JSON number")
     elif abs(number) > limit:
         _report(findings, path, "is larger than the field can hold")

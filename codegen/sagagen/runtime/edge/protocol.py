@@ -5,6 +5,8 @@ client that is waited for: not while a request is answered, nor while reading is
 """
 
 import asyncio
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from uvicorn import Config
@@ -14,12 +16,28 @@ from uvicorn.server import ServerState
 from sagagen.runtime.edge.limits import MAX_HEADER_BYTES, MAX_URL_BYTES
 from sagagen.runtime.edge.problem import Problem, phrase
 
-HEAD_S = 10.0
-"""Time in seconds for a request's head, from its first byte, or from the connection's start."""
-BODY_S = 30.0
-"""Time in seconds for a request's body, from the end of its head."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client is waited for, in seconds."""
+
+    head_s: float = 10.0
+    """For a request's head, from its first byte, or from the connection's start."""
+    body_s: float = 30.0
+    """For a request's body, from the end of its head."""
+
+
+DEFAULT_PATIENCE = Patience()
 MAX_HEAD_BYTES = 2 * (MAX_URL_BYTES + MAX_HEADER_BYTES)
 """An unfinished head beyond it ends the connection; a finished one is measured by `Limits`."""
+
+
+class _Stage(Enum):
+    """What part of a request is being received."""
+
+    BETWEEN = "none: the last one is here, the next has not begun"
+    HEAD = "request line and headers"
+    BODY = "body"
 
 
 class EdgeProtocol(HttpToolsProtocol):
@@ -31,40 +49,45 @@ class EdgeProtocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        patience: Patience,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._patience = patience
         self._timer: asyncio.TimerHandle | None = None
-        self._is_in_head = True
+        self._stage = _Stage.BETWEEN
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as in uvicorn
         super().connection_made(transport)
-        self._wait(HEAD_S)
+        self._wait(self._patience.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        was_in_head = self._is_in_head
+        before = self._stage
         super().data_received(data)
-        if was_in_head and self._is_in_head:
+        # A chunk that ended an earlier body is not counted: the part of it that is head can't be told apart.
+        if self._stage is _Stage.HEAD and before is not _Stage.BODY:
             self._count(len(data))
         # Empty lines between requests end uvicorn's keep-alive timer and begin no request.
         if self._timer is None and self._is_idle and not self.transport.is_closing():
-            self._wait(HEAD_S)
+            self._wait(self._patience.head_s)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._is_in_head, self._head_bytes = True, 0
-        self._wait(HEAD_S)
+        self._stage, self._head_bytes = _Stage.HEAD, 0
+        self._wait(self._patience.head_s)
 
     def on_headers_complete(self) -> None:
-        self._is_in_head = False
-        self._wait(BODY_S)
+        self._stage = _Stage.BODY
+        self._wait(self._patience.body_s)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._stage = _Stage.BETWEEN
         self._stop_waiting()
         super().on_message_complete()
 
@@ -96,15 +119,14 @@ class EdgeProtocol(HttpToolsProtocol):
         self._timer = None
         if self.transport.is_closing():
             return
-        is_answering = not self._is_idle and (self._is_in_head or self.cycle.response_started)
+        is_answering = not self._is_idle and (self._stage is not _Stage.BODY or self.cycle.response_started)
         if self.flow.read_paused or is_answering:
             self._wait(seconds)
-        elif (self._is_in_head and not self._head_bytes) or (not self._is_in_head and self._is_idle):
+        elif self._stage is _Stage.HEAD or not self._is_idle:
+            detail = "the request took too long to arrive"
+            self._refuse(Problem(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", detail))
+        else:  # nothing was asked, or what was asked has its answer and only the rest of its body is missing
             self.transport.close()
-        else:
-            self._refuse(
-                Problem(408, "DEADLINE_EXCEEDED", "REQUEST_TIMEOUT", "the request took too long to arrive")
-            )
 
     def _refuse(self, problem: Problem) -> None:
         """Answer outside the application, and close: what follows on this connection can't be read."""

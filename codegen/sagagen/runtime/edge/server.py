@@ -11,13 +11,15 @@ import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from sagagen.runtime.edge.exchange import CLOSING
 from sagagen.runtime.edge.limits import MAX_BODY_BYTES, Limits
-from sagagen.runtime.edge.protocol import EdgeProtocol
+from sagagen.runtime.edge.protocol import DEFAULT_PATIENCE, EdgeProtocol, Patience
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 30
@@ -38,6 +40,10 @@ class PortTaken(OSError):
         return str(self.args[1])
 
 
+_DATE_S = 1.0
+"""Time in seconds for which the Date header of answers stays the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listening:
     """Where a server can be reached."""
@@ -53,14 +59,20 @@ class Listening:
 
 @asynccontextmanager
 async def serve_http(
-    app: ASGIApp, host: str, port: int, *, max_body_bytes: int = MAX_BODY_BYTES, stop_s: int = STOP_S
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    stop_s: int = STOP_S,
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> AsyncGenerator[Listening]:
     """Serve an ASGI application until the block ends; then idle connections close and requests under way end.
 
     Raises PortTaken where another program listens, OSError for an address that is not this machine's.
     """
     with _bound(host, port) as listener:
-        server = _Server(_config(Limits(app, max_body_bytes=max_body_bytes), stop_s))
+        server = _Server(_config(Limits(app, max_body_bytes=max_body_bytes), stop_s, patience))
         serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
         try:
             await server.until_started(serving)
@@ -89,14 +101,15 @@ def _bound(host: str, port: int) -> Generator[socket.socket]:
         yield listener
 
 
-def _config(app: ASGIApp, stop_s: int) -> Config:
+def _config(app: ASGIApp, stop_s: int, patience: Patience) -> Config:
     return Config(
         app,
-        http=EdgeProtocol,
+        http=cast(type[asyncio.Protocol], partial(EdgeProtocol, patience=patience)),
         ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -122,6 +135,12 @@ class _Server(Server):
         self.lifespan.state[CLOSING] = self._closing
         await super().startup(sockets)
         self._ready.set_result(None)
+
+    async def main_loop(self) -> None:
+        """Uvicorn looks ten times a second whether it should stop; being told, it need only keep the date."""
+        while not self._closing.done():
+            await self.on_tick(0)
+            await asyncio.wait({self._closing}, timeout=_DATE_S)
 
     async def until_started(self, serving: "asyncio.Task[None]") -> None:
         """Wait until connections are taken, or serving failed."""

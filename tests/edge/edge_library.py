@@ -1,0 +1,134 @@
+"""The library of tests/edge/library: generated once, imported apart from any other project, and served."""
+
+import atexit
+import importlib
+import shutil
+import sys
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any
+
+import betterproto2
+import httpx
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from sagagen.contract import read_contract
+from sagagen.emit.render import emit
+from sagagen.runtime.definition import Mesh, Route
+from sagagen.runtime.edge.gateway import Gateway
+from sagagen.runtime.edge.server import serve_http
+from sagagen.runtime.engine import Engine
+from sagagen.runtime.log import SagaLog
+from sagagen.runtime.memory_transport import MemoryTransport
+from sagagen.runtime.schema import Schema
+from sagagen.runtime.service import ServiceHost
+from sagagen.workspace.writing import write
+
+ROOT = Path(__file__).with_name("library")
+PROJECT_PACKAGES = ("generated", "handlers", "gateway")
+
+
+@dataclass(frozen=True)
+class Library:
+    """The generated project."""
+
+    mesh: Mesh
+    handlers: ModuleType
+    schema: Schema
+
+    def routes(self, rpc: str) -> list[Route]:
+        """The bindings of an rpc, in the proto's order."""
+        return [route for route in self.mesh.routes if route.method.path.endswith(f"/{rpc}")]
+
+
+@cache
+def library() -> Library:
+    folder = TemporaryDirectory(prefix="edge-library-")
+    atexit.register(folder.cleanup)
+    root = Path(folder.name, "library")
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
+    mesh, findings = read_contract(root)
+    assert mesh, findings
+    write(root, emit(mesh))
+    with _imported_from(root):
+        generated: Mesh = importlib.import_module("generated.mesh").MESH
+        handlers = importlib.import_module("handlers.shelf")
+        _resolve_messages()
+    return Library(generated, handlers, Schema(generated.descriptors.read_bytes()))
+
+
+@contextmanager
+def _imported_from(root: Path) -> Iterator[None]:
+    """Every project has packages of the same names: import this one's, and leave the others' as they were."""
+    others = _taken_out()
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(root))
+        _taken_out()
+        sys.modules.update(others)
+
+
+def _resolve_messages() -> None:
+    """betterproto2 looks a message's types up in its module when it is first used: while that is still there."""
+    for name in [name for name in sys.modules if name.startswith("generated.pb.")]:
+        for value in vars(sys.modules[name]).values():
+            if isinstance(value, type) and issubclass(value, betterproto2.Message):
+                value.parse(b"")
+
+
+def _taken_out() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name.split(".")[0] in PROJECT_PACKAGES]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+@dataclass
+class Served:
+    """The library behind its gateway, on a port of this machine."""
+
+    client: httpx.AsyncClient
+    shelf: Any
+    engine: Engine
+    gateway: Gateway
+
+
+async def caller(request: Request) -> str:
+    """Tests say who they are."""
+    name = request.headers.get("x-caller", "anonymous")
+    if name == "nobody":
+        raise HTTPException(401, "who are you?", {"www-authenticate": "Bearer"})
+    if name == "broken":
+        raise RuntimeError("the hook is broken")
+    return name
+
+
+@asynccontextmanager
+async def served(data_dir: Path, routes: Sequence[BaseRoute] = ()) -> AsyncGenerator[Served]:
+    """The real thing: gateway, engine, log, and the service over the in-memory transport."""
+    mesh, shelf = library().mesh, library().handlers.ShelfService()
+    gateway = Gateway(mesh, caller=caller, routes=routes)
+    service = mesh.services[0]
+    async with (
+        ServiceHost.open(
+            service, shelf, project=mesh.project, schema=gateway.schema, data_dir=data_dir, root=mesh.root
+        ) as host,
+        SagaLog.open(data_dir / "saga-log.db") as log,
+        Engine(
+            sagas=mesh.sagas,
+            log=log,
+            transports=(transports := {service.name: MemoryTransport(host)}),
+            responder=gateway.responder,
+        ) as engine,
+        serve_http(gateway.application(engine, transports), "127.0.0.1", 0) as listening,
+        httpx.AsyncClient(base_url=listening.url, timeout=10) as client,
+    ):
+        yield Served(client, shelf, engine, gateway)

@@ -1,0 +1,1 @@
+-- The tests' books are kept nowhere.

@@ -1,0 +1,281 @@
+"""The server itself: ports, limits, time-outs, and how it stops."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from sagagen.runtime.edge.protocol import DEFAULT_PATIENCE, Patience
+from sagagen.runtime.edge.server import PortTaken, serve_http
+
+LOOPBACK = "127.0.0.1"
+
+
+async def hello(_request: Request) -> Response:
+    return PlainTextResponse("hello")
+
+
+async def length(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+APP = Starlette(routes=[Route("/", hello), Route("/length", length, methods=["POST"])])
+
+
+class Wire:
+    """A connection, byte by byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, text: str | bytes) -> None:
+        self._writer.write(text.encode() if isinstance(text, str) else text)
+        await self._writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of one answer."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        return (
+            int(head[0].split()[1]),
+            headers,
+            await self._reader.readexactly(int(headers["content-length"])),
+        )
+
+    async def problem(self) -> tuple[int, str]:
+        status, headers, body = await self.answer()
+        assert headers["content-type"] == "application/problem+json"
+        assert headers["connection"] == "close"
+        assert await self.is_closed()
+        return status, json.loads(body)["reason"]
+
+    async def is_closed(self) -> bool:
+        return await self._reader.read() == b""
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncGenerator[Wire]:
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def wire(patience: Patience = DEFAULT_PATIENCE) -> AsyncGenerator[Wire]:
+    async with (
+        serve_http(APP, LOOPBACK, 0, max_body_bytes=1000, patience=patience) as listening,
+        connected(listening.port) as connection,
+    ):
+        yield connection
+
+
+GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def post(size: int) -> str:
+    return f"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+
+
+async def test_a_taken_port_is_named() -> None:
+    with socket.socket() as other:
+        other.bind((LOOPBACK, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=f"port {port} on {LOOPBACK} is taken"):
+            async with serve_http(APP, LOOPBACK, port):
+                pass
+
+
+async def test_two_servers_cannot_share_a_port() -> None:
+    async with serve_http(APP, LOOPBACK, 0) as listening:
+        with pytest.raises(PortTaken):
+            async with serve_http(APP, LOOPBACK, listening.port):
+                pass
+
+
+async def test_an_address_of_another_machine_is_an_error_of_the_system() -> None:
+    with pytest.raises(OSError, match="assign") as caught:
+        async with serve_http(APP, "192.0.2.1", 0):
+            pass
+    assert not isinstance(caught.value, PortTaken)
+
+
+async def test_a_port_is_free_again_at_once() -> None:
+    async with serve_http(APP, LOOPBACK, 0) as listening, connected(listening.port) as connection:
+        await connection.send(GET)
+        await connection.answer()
+    async with serve_http(APP, LOOPBACK, listening.port):
+        pass
+
+
+async def test_errors_of_the_block_come_out_as_they_are() -> None:
+    with pytest.raises(KeyError):
+        async with serve_http(APP, LOOPBACK, 0):
+            raise KeyError
+
+
+async def test_requests_share_a_connection() -> None:
+    async with wire() as connection:
+        await connection.send(GET + GET)
+        assert [(await connection.answer())[2] for _ in range(2)] == [b"hello"] * 2
+
+
+async def test_a_body_beyond_the_limit_is_refused_and_the_connection_lives_on() -> None:
+    async with wire() as connection:
+        await connection.send(post(2_000_000) + "x" * 1_000_000)
+        status, headers, body = await connection.answer()
+        assert (status, headers["content-type"]) == (413, "application/problem+json")
+        assert json.loads(body)["trace_id"] in headers["traceparent"]
+        await connection.send("x" * 1_000_000 + GET)
+        assert (await connection.answer())[2] == b"hello"
+
+
+async def test_a_body_in_chunks_is_counted() -> None:
+    async with wire() as connection:
+        await connection.send("POST /length HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(3):
+            await connection.send(f"{500:x}\r\n{'x' * 500}\r\n")
+        status, _, _ = await connection.answer()
+        assert status == 413
+        await connection.send("0\r\n\r\n" + post(1000) + "x" * 1000)
+        assert (await connection.answer())[2] == b"1000"
+
+
+@pytest.mark.parametrize(
+    "garbage", ["nonsense\r\n\r\n", "GET / HTTP/9\r\n\r\n", "GET /\xff\xfe HTTP/1.1\r\n\r\n"]
+)
+async def test_what_is_no_http_is_a_problem_and_the_end(garbage: str) -> None:
+    async with wire() as connection:
+        await connection.send(garbage.encode("latin-1"))
+        assert await connection.problem() == (400, "INVALID_HTTP")
+
+
+async def test_an_endless_head_is_cut_off() -> None:
+    async with wire() as connection:
+        await connection.send("GET / HTTP/1.1\r\nx: ")
+        assert await _sent_before_the_end(connection) < 1_000_000
+
+
+async def _sent_before_the_end(connection: Wire) -> int:
+    """Bytes that could be sent until the server closed the connection."""
+    for count in range(1000):
+        try:
+            await connection.send("x" * 10_000)
+        except ConnectionError:
+            return count * 10_000
+        await asyncio.sleep(0.001)
+    return 10_000_000
+
+
+async def test_a_long_address_is_refused() -> None:
+    async with wire() as connection:
+        await connection.send(f"GET /{'x' * 9000} HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await connection.answer())[0] == 414
+
+
+IMPATIENT = Patience(head_s=0.1, body_s=0.1)
+
+
+async def test_a_client_that_says_nothing_is_let_go() -> None:
+    async with wire(IMPATIENT) as connection:
+        assert await connection.is_closed()
+
+
+async def test_a_head_that_does_not_end_times_out() -> None:
+    async with wire(IMPATIENT) as connection:
+        await connection.send("GET / HTTP/1.1\r\nHost:")
+        assert await connection.problem() == (408, "REQUEST_TIMEOUT")
+
+
+async def test_a_second_head_that_does_not_end_times_out() -> None:
+    async with wire(IMPATIENT) as connection:
+        await connection.send(GET)
+        await connection.answer()
+        await connection.send("GET / HT")
+        assert (await connection.problem())[0] == 408
+
+
+async def test_empty_lines_do_not_keep_a_connection_for_ever() -> None:
+    async with wire(IMPATIENT) as connection:
+        await connection.send(GET)
+        await connection.answer()
+        await connection.send("\r\n")
+        assert await connection.is_closed()
+
+
+async def test_a_body_that_does_not_end_times_out() -> None:
+    async with wire(IMPATIENT) as connection:
+        await connection.send(post(10) + "12345")
+        assert await connection.problem() == (408, "REQUEST_TIMEOUT")
+
+
+async def test_a_refused_body_that_does_not_end_closes_the_connection() -> None:
+    async with wire(IMPATIENT) as connection:
+        await connection.send(post(2000) + "12345")
+        assert (await connection.answer())[0] == 413
+        assert await connection.is_closed()
+
+
+async def test_idle_connections_do_not_delay_the_end() -> None:
+    server = serve_http(APP, LOOPBACK, 0)
+    listening = await server.__aenter__()
+    async with connected(listening.port) as idle, connected(listening.port):
+        await idle.send(GET)
+        await idle.answer()
+        async with asyncio.timeout(2):
+            await server.__aexit__(None, None, None)
+        assert await idle.is_closed()
+
+
+async def test_a_request_under_way_is_answered_before_the_end() -> None:
+    may_answer = asyncio.Event()
+
+    async def slow(_request: Request) -> Response:
+        await may_answer.wait()
+        return PlainTextResponse("done")
+
+    app = Starlette(routes=[Route("/", slow)])
+    server = serve_http(app, LOOPBACK, 0)
+    listening = await server.__aenter__()
+    async with connected(listening.port) as connection:
+        await connection.send(GET)
+        stopping = asyncio.create_task(server.__aexit__(None, None, None))
+        await asyncio.sleep(0.01)
+        may_answer.set()
+        assert (await connection.answer())[2] == b"done"
+        await stopping
+
+
+async def test_a_request_that_does_not_end_is_cancelled() -> None:
+    was_cancelled = False
+
+    async def endless(_request: Request) -> Response:
+        nonlocal was_cancelled
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            was_cancelled = True
+            raise
+        raise AssertionError
+
+    app = Starlette(routes=[Route("/", endless)])
+    server = serve_http(app, LOOPBACK, 0, stop_s=0)
+    listening = await server.__aenter__()
+    async with connected(listening.port) as connection:
+        await connection.send(GET)
+        await asyncio.sleep(0.05)
+        await server.__aexit__(None, None, None)
+    assert was_cancelled

@@ -1,0 +1,60 @@
+"""Whatever google.protobuf writes as JSON, in either spelling of names, is read again as the same message."""
+
+from typing import Any
+
+from edge_library import library
+from google.protobuf import json_format
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sagagen.runtime.edge.protojson import JsonReader, JsonWriter
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+JSON = st.recursive(
+    st.none() | st.booleans() | TEXT | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+BOOK = st.fixed_dictionaries(
+    {},
+    optional={
+        "title": TEXT,
+        "genre": st.integers(-(2**31), 2**31 - 1),
+        "pages": st.integers(0, 2**32 - 1),
+        "copies": st.integers(-(2**63), 2**63 - 1),
+        "serial": st.integers(0, 2**64 - 1),
+        "price": st.floats(),
+        "weight": st.floats(width=32),
+        "is_lent": st.booleans(),
+        "cover": st.binary(max_size=8),
+        "tags": st.lists(TEXT, max_size=3),
+        "stock_by_branch": st.dictionaries(TEXT, st.integers(-(2**31), 2**31 - 1), max_size=3),
+        "flags": st.dictionaries(st.integers(-(2**63), 2**63 - 1), st.booleans(), max_size=3),
+        "publish_time": st.fixed_dictionaries(
+            {"seconds": st.integers(-62135596800, 253402300799), "nanos": st.integers(0, 999_999_999)}
+        ),
+        "loan_period": st.fixed_dictionaries({"seconds": st.integers(0, 315576000000)}),
+        "edition": st.fixed_dictionaries({"value": st.integers(-(2**31), 2**31 - 1)}),
+        "subtitle": TEXT,
+        "donor": TEXT,
+    },
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@given(BOOK, st.lists(BOOK, max_size=2), st.dictionaries(TEXT, JSON, max_size=3), JSON, st.booleans())
+def test_what_is_written_is_read_again(
+    members: dict[str, Any], sequels: list[dict[str, Any]], extras: dict[str, Any], note: Any, is_proto: bool
+) -> None:
+    schema = library().schema
+    book_type: Any = schema.message_type("library.v1.Book")
+    book = book_type(**members, sequels=sequels)
+    json_format.ParseDict({"extras": extras, "note": note}, book)
+    data = json_format.MessageToJson(book, preserving_proto_field_name=is_proto).encode()
+    read_back = book_type()
+    reader = JsonReader(schema.descriptor("library.v1.Book"), schema.pool)
+    reader.read(data, read_back)
+    assert read_back.SerializeToString(deterministic=True) == book.SerializeToString(deterministic=True)
+    once_more = book_type()
+    reader.read(JsonWriter(book_type).write(book.SerializeToString()), once_more)
+    assert once_more.SerializeToString(deterministic=True) == book.SerializeToString(deterministic=True)
