@@ -46,7 +46,8 @@ class CallResolver:
         service = self.protos.service(service_name)
         method = service.methods_by_name.get(method_name) if service is not None else None
         if method is None:
-            self._unknown_trigger(trigger)
+            if service is not None or not self.protos.is_partial:
+                self._unknown_trigger(trigger)
             return None
         return self._starting(trigger, method)
 
@@ -90,7 +91,7 @@ class CallResolver:
         self.report(error(call.span, Code.UNKNOWN_SERVICE, f'there is no service "{name}" in the mesh', hint))
 
     def _unknown_rpc(self, call: Located[str], service: Service, name: str) -> None:
-        if service.name in self.services.broken or self.protos.is_partial:
+        if service.name in self.services.broken:
             return
         known = {method: self.protos.span(found.full_name) for method, found in _methods(service).items()}
         message = f'service "{service.name}" has no rpc "{name}"'
@@ -98,8 +99,6 @@ class CallResolver:
         self.report(error(call.at(len(service.name) + 1), Code.UNKNOWN_RPC, message, hint))
 
     def _unknown_trigger(self, trigger: Located[str]) -> None:
-        if self.protos.is_partial:
-            return
         message = f'no proto declares an rpc "{trigger.value}"'
         hint = suggest(trigger.value, self._known_triggers(), "declare it in a proto file below contracts/")
         self.report(error(trigger.span, Code.UNKNOWN_TRIGGER, message, hint))

@@ -72,7 +72,7 @@ def _check_names(steps: Sequence[StepOutline]) -> Iterator[Diagnostic]:
 def _check_respond(saga: SagaOutline) -> Iterator[Diagnostic]:
     after = saga.shape.respond.after if saga.shape.respond is not None else None
     known = {COMPLETION: saga.span, ACCEPTANCE: saga.span} | {step.name: step.span for step in saga.steps}
-    if after is None or after.value in known or saga.broken_steps & {after.value, ""}:
+    if after is None or after.value in known or not saga.steps or saga.broken_steps & {after.value, ""}:
         return
     message = f'respond.after names "{after.value}", which is no step of this saga'
     hint = suggest(after.value, known, "name a step, completion or acceptance")

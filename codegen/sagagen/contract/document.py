@@ -12,8 +12,9 @@ from ruamel.yaml.nodes import Node as YamlNode
 from ruamel.yaml.reader import ReaderError
 
 from sagagen.contract.codes import Code
+from sagagen.contract.findings import error
 from sagagen.contract.scalar_places import Places, indices
-from sagagen.diagnostics import Diagnostic, Report, Severity
+from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Entry, Mapping, Node, Scalar, Sequence, Span
 
 YAML_TAG = "tag:yaml.org,2002:"
@@ -36,31 +37,31 @@ def read_document(path: str, text: str, report: Report) -> Mapping | None:
     try:
         # "safe" and pure: the round-trip reader hides fold marks in folded scalars, the C one lacks exact places.
         root = cast(YamlNode | None, YAML(typ="safe", pure=True).compose(text))  # pyright: ignore[reportUnknownMemberType]
-    except YAMLError as error:
-        report(_syntax_error(error, path, text))
+    except YAMLError as problem:
+        report(_syntax_error(problem, path, text))
         return None
     node = _Reader(path, text, report).node(root) if root is not None else None
     if isinstance(node, Mapping):
         return node
     at = node.span if node is not None else Span(path)
     hint = "begin with: version: v1"
-    report(Diagnostic(at, Severity.ERROR, Code.WRONG_SHAPE, "saga.yaml must be a mapping of keys", hint))
+    report(error(at, Code.WRONG_SHAPE, "saga.yaml must be a mapping of keys", hint))
     return None
 
 
-def _syntax_error(error: YAMLError, path: str, text: str) -> Diagnostic:
-    at, problem = Span(path), str(error).splitlines()[0]
-    mark = cast(Any, error).problem_mark if isinstance(error, MarkedYAMLError) else None
+def _syntax_error(failure: YAMLError, path: str, text: str) -> Diagnostic:
+    at, problem = Span(path), str(failure).splitlines()[0]
+    mark = cast(Any, failure).problem_mark if isinstance(failure, MarkedYAMLError) else None
     if mark is not None:
         at = Span(path, mark.line + 1, mark.column + 1)
         problem = ", ".join(
-            str(part) for part in (cast(Any, error).context, cast(Any, error).problem) if part
+            str(part) for part in (cast(Any, failure).context, cast(Any, failure).problem) if part
         )
-    elif isinstance(error, ReaderError):
-        at = Places.of(path, text).at(cast(int, error.position))
+    elif isinstance(failure, ReaderError):
+        at = Places.of(path, text).at(cast(int, failure.position))
         problem = "a control character that YAML does not allow"
     hint = "mend the YAML here; the rest of the file is checked after that"
-    return Diagnostic(at, Severity.ERROR, Code.NOT_YAML, f"not YAML: {problem}", hint)
+    return error(at, Code.NOT_YAML, f"not YAML: {problem}", hint)
 
 
 def _begin(yaml: YamlNode) -> int:
@@ -138,7 +139,7 @@ class _Reader:
     def _repeated(self, key: Scalar, first: Span) -> None:
         message = f'the key "{key.text}" stands here twice; the first is in line {first.line}'
         hint = "remove or rename one of the two"
-        self.report(Diagnostic(key.span, Severity.ERROR, Code.DUPLICATE_KEY, message, hint))
+        self.report(error(key.span, Code.DUPLICATE_KEY, message, hint))
 
     def _scalar(self, yaml: ScalarNode, after: Span | None) -> Scalar:
         start, end = self._content_start(yaml), _end(yaml)
@@ -168,4 +169,4 @@ class _Reader:
 
     def _refuse(self, at: Span, what: str, hint: str) -> None:
         message = f"{what} is not part of saga.yaml's language"
-        self.report(Diagnostic(at, Severity.ERROR, Code.YAML_FEATURE, message, hint))
+        self.report(error(at, Code.YAML_FEATURE, message, hint))

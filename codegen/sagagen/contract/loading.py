@@ -11,7 +11,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from sagagen.contract import buf
 from sagagen.contract.codes import Code
 from sagagen.contract.dependencies import GOOGLE_API, VALIDATE, validate_file
-from sagagen.diagnostics import Diagnostic, Report, Severity
+from sagagen.contract.findings import error, warning
+from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Span
 
 SAGA_YAML = f"{buf.CONTRACTS}/saga.yaml"
@@ -46,50 +47,47 @@ def _read_text(root: Path, path: str, report: Report) -> str | None:
     try:
         return (root / path).read_text("utf-8-sig")
     except FileNotFoundError:
-        message, hint = f"{path} does not exist", "write it, or name the project with --project DIR"
-        report(Diagnostic(Span(path), Severity.ERROR, Code.NO_CONTRACT, message, hint))
-    except UnicodeDecodeError as error:
-        message, hint = f"{path} is not UTF-8: {error.reason} at byte {error.start}", "save it as UTF-8"
-        report(Diagnostic(Span(path), Severity.ERROR, Code.NOT_UTF8, message, hint))
+        hint = "write it, or name the project with --project DIR"
+        report(error(Span(path), Code.NO_CONTRACT, f"{path} does not exist", hint))
+    except UnicodeDecodeError as problem:
+        before = bytes(problem.object[: problem.start]).decode("utf-8-sig")
+        at = Span(path, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        report(error(at, Code.NOT_UTF8, f"the file is not UTF-8: {problem.reason}", "save it as UTF-8"))
     return None
 
 
 def _load_protos(root: Path, report: Report) -> tuple[FileDescriptorSet, bool]:
+    """The image, and whether something is missing from it."""
     if not any((root / buf.CONTRACTS).rglob("*.proto")):
-        message, hint = (
-            "the contracts folder holds no .proto files",
-            "put the services' protos beside saga.yaml",
-        )
-        report(Diagnostic(Span(SAGA_YAML), Severity.ERROR, Code.NO_CONTRACT, message, hint))
+        message = "the contracts folder holds no .proto files"
+        report(error(Span(SAGA_YAML), Code.NO_CONTRACT, message, "put the services' protos beside saga.yaml"))
         return FileDescriptorSet(), True
     with (
-        tempfile.TemporaryDirectory(prefix="sagagen-image-") as temporary,
+        tempfile.TemporaryDirectory(prefix="sagagen-image-") as folder,
         buf.open_workspace(root) as workspace,
     ):
-        image = Path(temporary) / "image.binpb"
+        image = Path(folder) / "image.binpb"
         try:
             findings = buf.build_and_lint(workspace, image)
-        except buf.BufFailed as error:
-            report(_buf_failed(root, str(error)))
+        except buf.BufFailed as failure:
+            report(_buf_failed(root, str(failure)))
             return FileDescriptorSet(), True
-        errors = [finding for finding in findings if finding.rule == "COMPILE"]
-        if errors:
-            broken = _with_importers(root, {error.at.path for error in errors})
-            _report_compile_errors(root, errors, report)
-            _build_the_rest(workspace, image, broken)
+        is_partial = any(finding.rule == buf.COMPILE for finding in findings)
+        if is_partial:
+            _report_compile_errors(root, findings, report)
+            _build_the_rest(
+                workspace, image, _with_importers(root, {finding.at.path for finding in findings})
+            )
         else:
             _report_lint(findings, report)
-        return _read_image(image), bool(errors)
+        return _read_image(image), is_partial
 
 
 def _buf_failed(root: Path, problem: str) -> Diagnostic:
-    path = next(
-        (path for path in ("buf.yaml", f"{buf.CONTRACTS}/buf.yaml") if (root / path).exists()), SAGA_YAML
-    )
+    configs = ("buf.yaml", f"{buf.CONTRACTS}/buf.yaml")
+    path = next((path for path in configs if (root / path).exists()), SAGA_YAML)
     message = f"buf cannot work with these contracts: {' '.join(problem.removeprefix('Failure: ').split())}"
-    return Diagnostic(
-        Span(path), Severity.ERROR, Code.BUF_CONFIG, message, f"run buf build {buf.CONTRACTS} to see more"
-    )
+    return error(Span(path), Code.BUF_CONFIG, message, f"run buf build {buf.CONTRACTS} to see more")
 
 
 def _build_the_rest(workspace: buf.Workspace, image: Path, broken: Sequence[str]) -> None:
@@ -103,9 +101,8 @@ def _read_image(image: Path) -> FileDescriptorSet:
     files = FileDescriptorSet.FromString(image.read_bytes() if image.exists() else b"")
     for file in files.file:
         if file.name == VALIDATE:
-            file.ParseFromString(
-                validate_file()
-            )  # the printed copy served the compiler; rules need the true one
+            # The printed copy served the compiler; the rules need the true one.
+            file.ParseFromString(validate_file())
     return files
 
 
@@ -115,23 +112,18 @@ def _own_files(root: Path, image: FileDescriptorSet) -> dict[str, str]:
     return {name: path for name, path in paths.items() if (root / path).is_file()}
 
 
-def _report_compile_errors(root: Path, errors: Iterable[buf.Finding], report: Report) -> None:
+def _report_compile_errors(root: Path, findings: Sequence[buf.Finding], report: Report) -> None:
     """Names that are missing only because an imported file is broken too are left out."""
-    all_errors = tuple(errors)
-    causes = {error.at.path for error in all_errors if not _is_unknown_name(error)}
+    causes = {finding.at.path for finding in findings if not _is_unknown_name(finding)}
     suspects = set(_with_importers(root, causes))
-    for error in all_errors:
-        if not (_is_unknown_name(error) and error.at.path in suspects):
-            message = f"does not compile: {error.message}"
-            report(
-                Diagnostic(
-                    error.at, Severity.ERROR, Code.PROTO_COMPILE, message, _compile_hint(error.message)
-                )
-            )
+    for finding in findings:
+        if not (_is_unknown_name(finding) and finding.at.path in suspects):
+            message = f"does not compile: {finding.message}"
+            report(error(finding.at, Code.PROTO_COMPILE, message, _compile_hint(finding.message)))
 
 
-def _is_unknown_name(error: buf.Finding) -> bool:
-    return error.message.startswith("cannot find ")
+def _is_unknown_name(finding: buf.Finding) -> bool:
+    return finding.message.startswith("cannot find ")
 
 
 def _compile_hint(message: str) -> str:
@@ -146,7 +138,7 @@ def _report_lint(findings: Iterable[buf.Finding], report: Report) -> None:
     for finding in findings:
         message = f"{finding.message.rstrip('.')} (buf lint {finding.rule})"
         hint = f'mend it, or put the comment "// buf:lint:ignore {finding.rule}" above it'
-        report(Diagnostic(finding.at, Severity.WARNING, Code.PROTO_LINT, message, hint))
+        report(warning(finding.at, Code.PROTO_LINT, message, hint))
 
 
 def _with_importers(root: Path, broken: Iterable[str]) -> list[str]:

@@ -88,7 +88,7 @@ class Saga:
     respond: Respond
     steps: tuple[Step, ...]
     digest: str
-    """Hex SHA-256 over what a running saga relies on: steps, calls, requests, answer; not its spelling, nor its pace."""
+    """Hex SHA-256 over what a running saga relies on: steps, calls, requests, answer. Not spelling, not pace."""
     span: Span
 
 

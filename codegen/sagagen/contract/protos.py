@@ -18,8 +18,9 @@ from google.protobuf.descriptor_pb2 import (
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from sagagen.contract.codes import Code
+from sagagen.contract.findings import error
 from sagagen.contract.loading import Sources
-from sagagen.diagnostics import Diagnostic, Report, Severity
+from sagagen.diagnostics import Report
 from sagagen.source import Span
 
 Path: TypeAlias = tuple[int, ...]
@@ -114,16 +115,16 @@ def _fill_pool(
             pool.AddSerializedFile(file.SerializeToString())  # pyright: ignore[reportUnknownMemberType]
             pool.FindFileByName(file.name)
             loaded.add(file.name)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError) as cause:
             if all(name in loaded for name in file.dependency):
-                _report_unlinkable(Span(paths.get(file.name, file.name)), error, report)
+                _report_unlinkable(Span(paths.get(file.name, file.name)), cause, report)
     return pool, frozenset(loaded)
 
 
-def _report_unlinkable(at: Span, error: Exception, report: Report) -> None:
-    message = f"google.protobuf cannot load this file: {' '.join(str(error).split())}"
+def _report_unlinkable(at: Span, cause: Exception, report: Report) -> None:
+    message = f"google.protobuf cannot load this file: {' '.join(str(cause).split())}"
     hint = "it compiles, but the Python runtime does not support it: avoid the feature that is named"
-    report(Diagnostic(at, Severity.ERROR, Code.PROTO_CONFLICT, message, hint))
+    report(error(at, Code.PROTO_CONFLICT, message, hint))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sagagen.contract.codes import Code
+from sagagen.contract.findings import error
 from sagagen.contract.located import Block, Items, Key, empty_block, text_scalar
 from sagagen.contract.shape import COMPENSATE_KINDS, SagaFile
 from sagagen.contract.words import kind_of
-from sagagen.diagnostics import Diagnostic, Report, Severity
+from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Mapping, Scalar, Span
 
 Step = str | int
@@ -33,8 +34,6 @@ class Reading:
     broken_sagas: frozenset[str]
     broken_steps: MappingOf[str, frozenset[str]]
     """Of each saga."""
-    is_cut: bool
-    """Something was left out, or filled in because it was missing."""
 
 
 def read_shapes(root: Mapping, report: Report) -> Reading:
@@ -48,7 +47,6 @@ def read_shapes(root: Mapping, report: Report) -> Reading:
         frozenset([*_removed(block, "services"), *partial]),
         frozenset(_removed(block, "sagas")),
         {name: _broken_steps(saga) for name, saga in _blocks(block, "sagas")},
-        _is_cut(block),
     )
 
 
@@ -62,12 +60,6 @@ def _removed(block: Block, key: str) -> list[str]:
     inner = block.get(key)
     names = list(inner.removed) if isinstance(inner, Block) else []
     return [*names, ""] if key in block.removed else names
-
-
-def _is_cut(value: object) -> bool:
-    if isinstance(value, Block):
-        return bool(value.removed) or any(_is_cut(inner) for inner in value.values())
-    return isinstance(value, Items) and (bool(value.removed) or any(_is_cut(inner) for inner in value))
 
 
 def _has_removed(value: object) -> bool:
@@ -117,12 +109,12 @@ class _Cutter:
         owner = self._value(owner_path)
         if name not in owner.removed:
             message, hint = f'the key "{name}" is missing here', f"add {name}: ..."
-            self.report(Diagnostic(self._place(owner_path), Severity.ERROR, Code.MISSING_KEY, message, hint))
+            self.report(error(self._place(owner_path), Code.MISSING_KEY, message, hint))
 
     def _finding(self, details: ErrorDetails, path: tuple[Step, ...]) -> Diagnostic:
         at, context = self._place(path), details.get("ctx", {})
         if details["type"] in set(Code):
-            return Diagnostic(at, Severity.ERROR, details["type"], context["message"], context["hint"])
+            return error(at, Code(details["type"]), context["message"], context["hint"])
         expected = "a list" if details["type"] == "list_type" else "a mapping of keys"
         found = kind_of(self._value(path))
         hint = (
@@ -130,9 +122,7 @@ class _Cutter:
             if expected == "a list"
             else "write key: value"
         )
-        return Diagnostic(
-            at, Severity.ERROR, Code.WRONG_SHAPE, f"{expected} is expected here, not {found}", hint
-        )
+        return error(at, Code.WRONG_SHAPE, f"{expected} is expected here, not {found}", hint)
 
     def _value(self, path: tuple[Step, ...]) -> Any:
         value: Any = self.root

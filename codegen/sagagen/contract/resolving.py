@@ -37,12 +37,13 @@ def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
 def resolve(sources: Sources) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
     """Bind every name, check every rule, compile every expression. None if anything is in error."""
     found: list[Diagnostic] = []
-    mesh = _resolve(sources, found.append)
+    mesh = _resolve(sources, found)
     diagnostics = in_order(found)
     return (None if has_errors(diagnostics) else mesh), diagnostics
 
 
-def _resolve(sources: Sources, report: Report) -> Mesh | None:
+def _resolve(sources: Sources, found: list[Diagnostic]) -> Mesh | None:
+    report = found.append
     protos = link(sources, report)
     names = assign_names(protos.files, report, protos.span)
     bindings = _read_bindings(protos, report)
@@ -54,9 +55,7 @@ def _resolve(sources: Sources, report: Report) -> Mesh | None:
     outlines = _outline(reading, protos, services, report)
     sagas = _compile(outlines, protos, report)
     answers = _Answers(services, outlines, sagas)
-    if not (
-        reading.is_cut or services.broken or protos.is_partial or any(s.trigger is None for s in outlines)
-    ):
+    if not (has_errors(found) or protos.is_partial):
         _report_loose_ends(bindings, outlines, answers, report)
     return Mesh(
         project=reading.file.project.value,
@@ -131,7 +130,7 @@ class _Answers:
 def _report_loose_ends(
     bindings: Sequence[Binding], outlines: Iterable[SagaOutline], answers: _Answers, report: Report
 ) -> None:
-    """What is legal and does nothing. Only worth saying where nothing else is broken, which may be the cause."""
+    """What is legal and does nothing. Said only where nothing is in error, which might be the cause."""
     for binding in bindings:
         if not answers.is_answered(binding):
             report(check_answered(binding))

@@ -71,13 +71,13 @@ def _outline_step(shape: StepShape, policies: Policies, calls: CallResolver) -> 
 
 def compile_saga(saga: SagaOutline, types: TypeIndex, report: Report) -> Saga | None:
     """Compile all expressions of a saga. None if anything of it is missing: then that was reported."""
-    if saga.trigger is None:
+    if saga.trigger is None or not saga.steps:
         return None
     compiler = _Compiler(saga, saga.trigger, types, report)
     steps = [compiler.step(index, step) for index, step in enumerate(saga.steps)]
     respond = compiler.respond()
     whole = [step for step in steps if step is not None]
-    if respond is None or not whole or len(whole) < len(steps) or saga.broken_steps:
+    if respond is None or len(whole) < len(steps) or saga.broken_steps:
         return None
     return _saga(saga, saga.trigger, respond, tuple(whole))
 

@@ -8,7 +8,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from sagagen.contract.codes import Code
-from sagagen.contract.located import Block, Key, Located
+from sagagen.contract.findings import error
+from sagagen.contract.located import Block, Key, Located, text_scalar
 from sagagen.contract.words import (
     GRPC_CODES,
     AnyKey,
@@ -22,7 +23,7 @@ from sagagen.contract.words import (
     whole,
     words,
 )
-from sagagen.diagnostics import Diagnostic, Report, Severity, did_you_mean
+from sagagen.diagnostics import Report, did_you_mean
 from sagagen.source import Scalar
 
 Word = Located[str]
@@ -48,12 +49,13 @@ def _settle_unknown_key(block: Block, key: str, known: Iterable[str], report: Re
     """Go on as if the near miss had been written right, so that it hides nothing and causes nothing else."""
     assert isinstance(key, Key)
     missing = [name for name in known if name not in block]
-    hint = did_you_mean(key, missing)
-    report(Diagnostic(key.span, Severity.ERROR, Code.UNKNOWN_KEY, f'there is no key "{key}" here', hint))
+    close = did_you_mean(key, missing)
+    meant = next((name for name in missing if close == f'did you mean "{name}"?'), None)
+    hint = close if meant is not None else f"remove it; the keys here are {', '.join(known)}"
+    report(error(key.span, Code.UNKNOWN_KEY, f'there is no key "{key}" here', hint))
     value = block.pop(key)
-    if hint.startswith("did you mean"):
-        meant = next(name for name in missing if f'"{name}"' in hint)
-        block[Key(Scalar(key.span, meant, "str", False, (key.span,)))] = value
+    if meant is not None:
+        block[Key(text_scalar(meant, key.span))] = value
 
 
 class MethodShape(Shape):
