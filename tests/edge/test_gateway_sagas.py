@@ -105,6 +105,7 @@ async def test_the_same_key_with_another_payload_is_422(library: Served) -> None
     assert (other.status_code, other.json()["reason"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert other.json()["saga_id"] == first.json()["loan_id"]
     assert other.json()["trace_id"] in first.headers["traceparent"]
+    assert other.json()["trace_id"] in other.headers["traceparent"]
 
 
 async def test_spelling_does_not_make_another_payload(library: Served) -> None:
@@ -285,3 +286,20 @@ async def test_a_stopping_server_answers_202_to_who_waits(tmp_path: Path) -> Non
             asyncio.get_running_loop().call_later(0.3, running.shelf.gate.set)
             await stack.aclose()
             assert (await waiting).status_code == 202
+
+
+async def test_a_draining_engine_accepts_nothing_but_still_replays(tmp_path: Path) -> None:
+    async with served(tmp_path) as running:
+        first = await lend(running, "before")
+        running.engine.stop_accepting()
+        new = await lend(running, "after")
+        assert (new.status_code, new.json()["reason"]) == (503, "NOT_ACCEPTED")
+        assert int(new.headers["retry-after"]) >= 1
+        again = await lend(running, "before")
+        assert (again.status_code, again.content) == (201, first.content)
+        assert (await running.client.get("/readyz")).status_code == 503
+        assert (await running.client.get("/healthz")).status_code == 200
+    async with served(tmp_path) as restarted:
+        replayed = await lend(restarted, "before")
+        assert (replayed.content, replayed.headers["idempotency-replayed"]) == (first.content, "true")
+        assert (await lend(restarted, "after")).status_code == 201

@@ -5,6 +5,7 @@ the gateway is; a request finds its endpoint and goes through it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -157,7 +158,11 @@ async def _answer(found: Found[Endpoint], request: Request) -> Answer:
 
 
 def _in_trace(answer: Answer | Problem, trace: TraceContext) -> Answer:
-    return answer.in_trace(trace.trace_id).answer() if isinstance(answer, Problem) else answer
+    """A problem of a saga tells that saga's trace, in the document and in the header."""
+    if isinstance(answer, Answer):
+        return answer
+    problem = answer.in_trace(trace.trace_id)
+    return replace(problem, headers=(*problem.headers, traceparent(trace, problem.trace_id))).answer()
 
 
 def _without_route(method: str, path: str, allowed: Sequence[str]) -> Answer | Problem:

@@ -4,8 +4,6 @@ import hashlib
 import time
 from dataclasses import replace
 
-from google.protobuf.message import Message
-
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Saga
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of, traceparent
@@ -39,21 +37,20 @@ class StartEndpoint:
             raise missing_key()
         body = await exchange.body() if self._reader.takes_body else b""
         message = self._reader.read(exchange.values, exchange.query, body)
-        started = await self._accept(self._acceptance(exchange, caller, key, message))
-        answer = await self._answer(exchange, started, _fingerprint(self._saga, message))
+        acceptance = self._acceptance(exchange, caller, key, message.SerializeToString(deterministic=True))
+        started = await self._accept(acceptance)
+        answer = await self._answer(exchange, started, acceptance.fingerprint)
         return replace(answer, headers=(*answer.headers, traceparent(exchange.trace, started.trace_id)))
 
-    def _acceptance(self, exchange: Exchange, caller: str, key: str, message: Message) -> Acceptance:
+    def _acceptance(self, exchange: Exchange, caller: str, key: str, data: bytes) -> Acceptance:
         trigger = self._saga.trigger.path
         return Acceptance(
             saga=self._saga,
-            saga_id=saga_id(self._project, caller, trigger, key)
-            if key
-            else random_saga_id(time.time_ns() // 1_000_000),
+            saga_id=saga_id(self._project, caller, trigger, key) if key else _random_id(),
             caller=caller,
             key=key,
-            fingerprint=_fingerprint(self._saga, message),
-            input=message.SerializeToString(deterministic=True),
+            fingerprint=_fingerprint(trigger, data),
+            input=data,
             trace=exchange.trace,
         )
 
@@ -71,29 +68,31 @@ class StartEndpoint:
         return _replayed(await self._repeated_answer(exchange, started))
 
     async def _first_answer(self, exchange: Exchange, started: Started) -> Answer:
-        answer = started.answer or await self._wait(exchange, started.saga_id)
+        answer = started.answer or await self._wait(exchange, started)
         return answer or accepted(self._saga, started.saga_id, started.trace_id)
 
     async def _repeated_answer(self, exchange: Exchange, started: Started) -> Answer:
         """The first answer again; while there is none, what the contract says of duplicates."""
         if started.answer:
             return started.answer
-        if self._saga.on_concurrent == "wait" and (answer := await self._wait(exchange, started.saga_id)):
+        if self._saga.on_concurrent == "wait" and (answer := await self._wait(exchange, started)):
             return answer
         raise ProblemError(_under_way(started))
 
-    async def _wait(self, exchange: Exchange, saga_id: str) -> Answer | None:
+    async def _wait(self, exchange: Exchange, started: Started) -> Answer | None:
         """The final answer; None after `respond.wait`, or when the server stops."""
-        work = self._engine.wait_for_answer(saga_id, self._saga.respond.wait_s)
+        work = self._engine.wait_for_answer(started.saga_id, self._saga.respond.wait_s)
         return await exchange.unless_closing(work)
 
 
-def _fingerprint(saga: Saga, message: Message) -> bytes:
-    """Names what was asked for: rpc and input, in deterministic form, however the JSON was spelled."""
-    path = saga.trigger.path.encode()
-    return hashlib.sha256(
-        b"%d:%b%b" % (len(path), path, message.SerializeToString(deterministic=True))
-    ).digest()
+def _random_id() -> str:
+    return random_saga_id(time.time_ns() // 1_000_000)
+
+
+def _fingerprint(trigger: str, data: bytes) -> bytes:
+    """Names what was asked for: the rpc and its input in deterministic form, however the JSON was spelled."""
+    path = trigger.encode()
+    return hashlib.sha256(b"%d:%b%b" % (len(path), path, data)).digest()
 
 
 def _replayed(answer: Answer) -> Answer:

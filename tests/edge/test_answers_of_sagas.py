@@ -1,0 +1,104 @@
+"""The stored answers: pure, and the same bytes for the same arguments."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from edge_library import library
+
+from sagagen.runtime.edge.problem import HTTP_STATUS, Problem, from_rpc_error
+from sagagen.runtime.edge.responder import HttpResponder
+from sagagen.runtime.edge.transcode import RouteError
+from sagagen.runtime.errors import Code, FieldViolation, RpcError
+from sagagen.runtime.scope import Failure
+
+SAGA_ID, TRACE_ID = "00000000-0000-5000-8000-000000000001", "0af7651916cd43dd8448eb211c80319c"
+
+
+def responder() -> HttpResponder:
+    return HttpResponder(library().mesh, library().schema)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("FAILED_PRECONDITION", 400),
+        ("NOT_FOUND", 404),
+        ("ALREADY_EXISTS", 409),
+        ("RESOURCE_EXHAUSTED", 429),
+        ("UNKNOWN", 409),
+        ("OK", 409),
+        ("NO_CODE_OF_GRPC", 409),
+    ],
+)
+def test_a_refusal_is_always_a_4xx(code: str, status: int) -> None:
+    failure = Failure(code, "OUT_OF_STOCK", "none left", "take_book")
+    answer = responder().failure(library().mesh.sagas[0], SAGA_ID, failure, TRACE_ID, refused=True)
+    assert json.loads(answer.body) == {
+        "type": "about:blank",
+        "title": json.loads(answer.body)["title"],
+        "status": status,
+        "detail": "none left",
+        "code": code,
+        "reason": "OUT_OF_STOCK",
+        "step": "take_book",
+        "saga_id": SAGA_ID,
+        "trace_id": TRACE_ID,
+    }
+    assert answer.status == status
+
+
+def test_anything_else_is_502_without_retry_after() -> None:
+    failure = Failure("UNAVAILABLE", "UNAVAILABLE", "", "take_book")
+    answer = responder().failure(library().mesh.sagas[0], SAGA_ID, failure, TRACE_ID, refused=False)
+    assert (answer.status, json.loads(answer.body)["reason"]) == (502, "SAGA_COMPENSATED")
+    assert [name for name, _ in answer.headers] == ["content-type"]
+
+
+@pytest.mark.parametrize(
+    ("is_other_payload", "status", "reason"),
+    [(False, 409, "SAGA_ELSEWHERE"), (True, 422, "IDEMPOTENCY_KEY_REUSED")],
+)
+def test_a_superseded_run_says_where_the_saga_is(is_other_payload: bool, status: int, reason: str) -> None:
+    saga = library().mesh.sagas[0]
+    answer = responder().superseded(saga, SAGA_ID, TRACE_ID, is_other_payload=is_other_payload)
+    assert (answer.status, json.loads(answer.body)["reason"]) == (status, reason)
+
+
+def test_a_success_is_the_field_that_the_route_names() -> None:
+    mesh = library().mesh
+    start = next(route for route in mesh.routes if route.target == "lend_book")
+    named = replace(mesh, routes=(replace(start, response_body="loan_id"),))
+    loan = library().schema.message_type(start.method.response_name)
+    answer = HttpResponder(named, library().schema).success(
+        mesh.sagas[0], SAGA_ID, loan(loan_id="7").SerializeToString(), TRACE_ID
+    )
+    assert (answer.status, answer.body) == (201, b'"7"')
+
+
+def test_routes_of_one_trigger_must_answer_alike() -> None:
+    mesh = library().mesh
+    start = next(route for route in mesh.routes if route.target == "lend_book")
+    torn = replace(mesh, routes=(start, replace(start, template="/other", response_body="loan_id")))
+    with pytest.raises(RouteError, match="same response_body"):
+        HttpResponder(torn, library().schema)
+
+
+def test_every_code_of_grpc_has_a_status() -> None:
+    assert set(HTTP_STATUS) == set(Code)
+
+
+def test_an_error_of_a_service_keeps_its_details() -> None:
+    error = RpcError(
+        Code.INVALID_ARGUMENT,
+        "no",
+        reason="BAD",
+        violations=[FieldViolation("a.b", "must be set", "required")],
+    )
+    document = json.loads(from_rpc_error(error).body())
+    assert document["violations"] == [{"field": "a.b", "description": "must be set", "rule": "required"}]
+    assert (document["status"], document["code"], document["reason"]) == (400, "INVALID_ARGUMENT", "BAD")
+
+
+def test_a_document_is_json_even_where_a_client_sent_half_a_character() -> None:
+    assert json.loads(Problem(400, "X", "Y", "\ud800").body())["detail"] == "\ud800"
