@@ -12,6 +12,8 @@ from sagagen.diagnostics import Diagnostic
 from sagagen.python_names import PyClass, allot, assign_names, identifier, snake_case, with_underscore
 from sagagen.source import Span
 
+pytestmark = pytest.mark.slow
+
 
 def compiled_from(folder: Path, text: str, package: str = "shop") -> Compiled:
     proto = f'syntax = "proto3";\npackage {package};\n{dedent(text)}'
@@ -218,6 +220,31 @@ def test_enum_members_are_valid_and_unique(tmp_path: Path) -> None:
     assert_round_trips(compiled)
 
 
+def test_every_spelling_of_a_few_letters_gets_a_name_of_its_own(tmp_path: Path) -> None:
+    words = [
+        first + middle + last
+        for first in ("a", "A", "_a", "aB", "None", "int")
+        for middle in ("", "_", "1")
+        for last in ("", "B", "_1")
+    ]
+    unique = list(dict.fromkeys(words))
+    fields = " ".join(
+        f'optional string {word} = {n} [json_name = "f{n}"];' for n, word in enumerate(unique, 1)
+    )
+    values = " ".join(f"V{word} = {n};" for n, word in enumerate(unique))
+    messages = " ".join(
+        f"message {word} {{ message {word} {{ optional string x = 1; }} optional .shop.{word}.{word} y = 1; }}"
+        for word in unique
+    )
+    proto = f'syntax = "proto2"; package shop; {messages} message All {{ {fields} enum V {{ {values} }} }}'
+    compiled = compile_protos(tmp_path, {"shop.proto": proto})
+    names = classes(compiled).values()
+    assert len(set(names)) == len(list(names)) == 2 * len(unique) + 2
+    assert len(set(field_names(compiled, "All").values())) == len(unique)
+    assert len(set(members(compiled, "shop.All.V").values())) == len(unique)
+    assert_round_trips(compiled)
+
+
 def test_renamed_enums_keep_their_members(tmp_path: Path) -> None:
     compiled = compiled_from(
         tmp_path,
@@ -305,6 +332,7 @@ def test_well_known_types_are_plain_values_where_betterproto2_unwraps_them(tmp_p
     )
     assert "google/protobuf/descriptor.proto" not in [file.name for file in compiled.names.files]
     assert "datetime.datetime | None" in compiled.sources["shop"]
+    assert_round_trips(compiled)
 
 
 def test_presence_survives_in_proto2_and_editions(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def _report_differences(differences: Sequence[Difference]) -> None:
     if differences:
         count = "1 file differs" if len(differences) == 1 else f"{len(differences)} files differ"
         raise click.ClickException(f"{count} from what the contract emits; run `sagagen generate`")
+    click.echo("the mesh on disk is what the contract emits")
 
 
 def _report_changes(changes: Changes) -> None:
@@ -76,4 +77,4 @@ def _report_changes(changes: Changes) -> None:
     for path in changes.left:
         click.echo(f"left     {path}: the generator did not write it, or it was edited since", err=True)
     if not (changes.created or changes.updated or changes.removed):
-        click.echo("nothing to do: the mesh is what the contract says")
+        click.echo("nothing to do: the mesh on disk is what the contract emits")

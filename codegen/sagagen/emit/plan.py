@@ -46,7 +46,7 @@ def plan(mesh: Mesh) -> tuple[FilePlan, ...]:
         ),
         key=lambda file: file.path,
     )
-    _refuse_collisions(files)
+    refuse_collisions(files)
     return tuple(files)
 
 
@@ -154,7 +154,7 @@ def _printed(
     return FilePlan(path, lambda: render_template(template, view()), ownership)
 
 
-def _refuse_collisions(files: Iterable[FilePlan]) -> None:
+def refuse_collisions(files: Iterable[FilePlan]) -> None:
     counts = Counter(file.path.casefold() for file in files)
     if taken := [path for path, count in counts.items() if count > 1]:
         raise PathTaken(f"planned twice: {', '.join(sorted(taken))}")
