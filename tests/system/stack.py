@@ -1,6 +1,7 @@
 """A mesh as real processes, for tests: started as a user would start it, killed as an operator would not."""
 
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -18,15 +19,19 @@ START_WITHIN_S = 30.0
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now."""
-    with_sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in with_sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in with_sockets]
-    finally:
-        for each in with_sockets:
-            each.close()
+    """So many ports in a row that nobody listens on just now, below those that the system hands out by itself."""
+    for _ in range(100):
+        first = random.randrange(20_000, 32_000 - count)
+        ports = list(range(first, first + count))
+        if all(_is_free(port) for port in ports):
+            return ports
+    raise AssertionError(f"no {count} free ports in a row")
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 class Stack:
@@ -45,8 +50,9 @@ class Stack:
         http, admin, *rest = free_ports(2 + 2 * len(services))
         self.url = f"http://127.0.0.1:{http}"
         self._http, self._admin = http, admin
-        self._grpc = dict(zip(services, rest[: len(services)], strict=True))
-        self._service_admin = dict(zip(services, rest[len(services) :], strict=True))
+        # As a local mesh counts them: the admin ports of the services follow the gateway's.
+        self._service_admin = dict(zip(services, rest[: len(services)], strict=True))
+        self._grpc = dict(zip(services, rest[len(services) :], strict=True))
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.log_path = data_dir / "processes.log"
 

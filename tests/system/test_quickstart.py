@@ -1,17 +1,13 @@
 """What a newcomer sees: the README's two curl lines, typed at a running stack."""
 
-import json
-import re
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from curl_lines import await_status, readme_curls, type_in
 from shop_invariants import assert_shop_is_consistent, await_terminal
-from stack import REPOSITORY, Stack
+from stack import Stack
 
 pytestmark = pytest.mark.slow
 
@@ -26,50 +22,19 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
         stack.close()
 
 
-def readme_curls() -> list[str]:
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    return re.findall(
-        r"^ *(curl -X POST http://localhost:8080/orders .*?\}')$", text, re.MULTILINE | re.DOTALL
-    )
-
-
-def type_in(command: str, stack: Stack) -> tuple[int, dict[str, Any]]:
-    command = command.replace("http://localhost:8080", stack.url)
-    done = subprocess.run(
-        ["bash", "-c", f"{command} -sS -w '\\n%{{http_code}}'"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    body, _, status = done.stdout.rpartition("\n")
-    return int(status), json.loads(body)
-
-
-def await_status(stack: Stack, order_id: str, status: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 10
-    order: dict[str, Any] = {}
-    while time.monotonic() < deadline:
-        order = httpx.get(f"{stack.url}/orders/{order_id}").json()
-        if order["status"] == status:
-            return order
-        time.sleep(0.02)
-    raise AssertionError(f"the order is still {order}")
-
-
 def test_the_two_lines_of_the_readme_confirm_one_order_and_cancel_the_other(running: Stack) -> None:
     good, bad = readme_curls()
 
-    status, order = type_in(good, running)
+    status, order = type_in(good, running.url)
     assert (status, order["status"]) == (201, "PENDING")
-    confirmed = await_status(running, order["order_id"], "CONFIRMED")
+    confirmed = await_status(running.url, order["order_id"], "CONFIRMED")
     assert confirmed["total_minor"] == "5000"
     assert "cancel_reason" not in confirmed
 
     before = httpx.get(f"{running.url}/products/prod_1/stock").json()
-    status, order = type_in(bad, running)
+    status, order = type_in(bad, running.url)
     assert (status, order["status"]) == (201, "PENDING")
-    cancelled = await_status(running, order["order_id"], "CANCELLED")
+    cancelled = await_status(running.url, order["order_id"], "CANCELLED")
     assert cancelled["cancel_reason"] == "PAYMENT_LIMIT_EXCEEDED"
     assert httpx.get(f"{running.url}/products/prod_1/stock").json() == before
 
@@ -84,7 +49,7 @@ def test_the_two_lines_of_the_readme_confirm_one_order_and_cancel_the_other(runn
 
 def test_the_same_line_again_gives_the_same_order_and_no_second_one(running: Stack) -> None:
     good, _ = readme_curls()
-    first = type_in(good, running)
+    first = type_in(good, running.url)
     await_terminal(running, [first[1]["order_id"]])
-    assert type_in(good, running) == first
+    assert type_in(good, running.url) == first
     assert len(running.rows("order", "SELECT 1 FROM orders")) == 1

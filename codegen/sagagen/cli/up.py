@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 
 from sagagen.runtime.database import DatabaseTooNew
 from sagagen.runtime.edge.server import PortTaken
@@ -28,6 +29,8 @@ try:
 except ImportError:  # Windows
     from asyncio import new_event_loop
 
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _CANNOT_START = (
     *(ProjectNotFound, ProjectError, SettingsError, PortTaken),
@@ -84,13 +87,11 @@ async def _one_process(project: Project, settings: Settings, only: str | None, l
     async with _process(project, settings, only):
         lifeline.on_parent_gone(stop)
         lifeline.tell_ready()
-        if not lifeline.is_attached:
-            _announce(project, settings, only)
+        if only is None:
+            _announce(project, settings)
+        _logger.info("ready")
         await stop.wait()
-        if not lifeline.is_attached:
-            click.echo(
-                "\nstopping: what is under way finishes, or is taken up again at the next start", err=True
-            )
+        _logger.info("stopping: what is under way finishes, or is taken up again at the next start")
     lifeline.close()
 
 
@@ -145,16 +146,11 @@ def _stop_on_signals() -> asyncio.Event:
 
 async def _announce_when(ready: asyncio.Event, project: Project, settings: Settings) -> None:
     await ready.wait()
-    _announce(project, settings, None)
+    _announce(project, settings)
 
 
-def _announce(project: Project, settings: Settings, only: str | None) -> None:
+def _announce(project: Project, settings: Settings) -> None:
     """Say what runs and what to try next."""
-    if only not in (None, "gateway"):
-        click.echo(
-            f"{project.mesh.project}: {only} runs on {settings.service_listens(project.service(only))}"
-        )
-        return
     url = f"http://{_shown(settings.http)}"
     click.echo(
         f"\n{project.mesh.project} runs on {url}   (Ctrl-C stops it, data stays in {settings.data_dir})\n"

@@ -10,6 +10,22 @@ from sagagen.runtime.schema import Schema
 _DEEPEST = 4
 """Recursive messages end here."""
 
+_WELL_KNOWN: dict[str, Any] = {
+    "google.protobuf.Timestamp": "2030-01-31T12:00:00Z",
+    "google.protobuf.Duration": "1.5s",
+    "google.protobuf.FieldMask": "",
+    "google.protobuf.Empty": {},
+    "google.protobuf.Any": {},
+    "google.protobuf.Struct": {},
+    "google.protobuf.Value": "text",
+    "google.protobuf.ListValue": [],
+    "google.protobuf.StringValue": "text",
+    "google.protobuf.BytesValue": "",
+    "google.protobuf.BoolValue": True,
+    **{f"google.protobuf.{n}Value": 1 for n in ("Double", "Float", "Int32", "Int64", "UInt32", "UInt64")},
+}
+"""Messages whose ProtoJSON is not an object of their fields."""
+
 
 def example(schema: Schema, message: Descriptor, depth: int = 0) -> dict[str, Any]:
     """A ProtoJSON object of `message`: its fields without presence and its messages, one element in each list."""

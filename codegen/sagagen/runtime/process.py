@@ -93,9 +93,17 @@ async def _gateway(
     async with (
         SagaLog.open(settings.data_dir / LOG_FILE) as log,
         Engine(
-            sagas=project.mesh.sagas, log=log, transports=transports, responder=gateway.responder
+            sagas=project.mesh.sagas,
+            log=log,
+            transports=transports,
+            responder=gateway.responder,
+            grace_s=settings.grace_s,
         ) as engine,
         serve_http(admin_app(lambda: not engine.is_draining), admin.host, admin.port),
         serve_http(gateway.application(engine, transports), settings.http.host, settings.http.port),
     ):
-        yield gateway
+        try:
+            yield gateway
+        finally:
+            # Before the server stops: whoever waits for an answer gets its 202 now.
+            engine.stop_accepting()
