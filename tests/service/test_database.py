@@ -75,8 +75,13 @@ def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path):
 def test_a_child_process_does_not_inherit_the_lock(tmp_path: Path):
     with OwnerLock(tmp_path / "log.db"):
         child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+            [sys.executable, "-c", "print('started', flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            close_fds=False,
         )
+        assert child.stdout is not None
+        child.stdout.readline()  # closing on exec may still be under way when Popen returns
     try:
         with OwnerLock(tmp_path / "log.db"):
             pass

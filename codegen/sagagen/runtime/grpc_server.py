@@ -58,6 +58,7 @@ class _Server(Server):
 
     def __init__(self, servables: Collection[IServable]) -> None:
         super().__init__(servables, codec=PassThrough(), status_details_codec=RawDetails())
+        self._mapping = _Mapping(self._mapping)
         self._protocols: WeakSet[H2Protocol] = WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:
@@ -72,6 +73,20 @@ class _Server(Server):
             if hasattr(protocol, "processor"):  # set once the connection is made
                 protocol.processor.close("the service has stopped")
         await self.wait_closed()
+
+
+class _Mapping(dict[str, Handler]):
+    """Handlers by path. grpclib answers unknown paths without a content type, which clients then take for UNKNOWN."""
+
+    def get(self, path: str, default: Any = None) -> Handler:
+        return super().get(path) or _UNKNOWN_RPC
+
+
+async def _unimplemented(stream: Stream[Any, Any]) -> None:
+    await stream.send_trailing_metadata(status=Code.UNIMPLEMENTED, status_message="no such rpc here")
+
+
+_UNKNOWN_RPC = Handler(_unimplemented, Cardinality.UNARY_UNARY, bytes, bytes)
 
 
 class _ProtoService:

@@ -81,6 +81,7 @@ class ServiceHost:
         data_dir: Path,
         root: Path,
         clock: Clock | None = None,
+        drain_s: float = DRAIN_S,
     ) -> AsyncGenerator["ServiceHost"]:
         """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
 
@@ -110,7 +111,7 @@ class ServiceHost:
                 try:
                     yield host
                 finally:
-                    await host.drain()
+                    await host.drain(drain_s)
                     host._close()
 
     @property

@@ -1,0 +1,131 @@
+"""The barrier's ruling: each of the seven rules, alone and against those after it."""
+
+from dataclasses import replace
+
+import pytest
+from grpclib.const import Status as Code
+from service_lab import saga_call
+
+from sagagen.runtime.barrier import (
+    OTHER_PAYLOAD,
+    RecordEmpty,
+    Replay,
+    Row,
+    Rows,
+    RunHandler,
+    State,
+    TurnDown,
+    records_refusal,
+    rule,
+)
+from sagagen.runtime.definition import Direction, StepKind
+from sagagen.runtime.errors import DOMAIN
+
+ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
+ACT, UNDO = saga_call(), saga_call(direction=COMPENSATION)
+
+
+def row(state: State = State.DONE, *, run: str = "run-1", digest: bytes = b"same") -> Row:
+    return Row(run, digest, state, b"outcome")
+
+
+def rows(action: Row | None = None, compensation: Row | None = None, other: Row | None = None) -> Rows:
+    found = {("put", ACTION): action, ("put", COMPENSATION): compensation, ("else", ACTION): other}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+LATE = replace(ACT, not_after_ms=4_999)
+OLD, OLD_UNDO = replace(ACT, started_ms=500), replace(UNDO, started_ms=500)
+
+
+@pytest.mark.parametrize(
+    ("call", "found", "reason", "code"),
+    [
+        pytest.param(LATE, rows(), "EXPIRED", Code.DEADLINE_EXCEEDED, id="1 late"),
+        pytest.param(LATE, rows(row()), "EXPIRED", Code.DEADLINE_EXCEEDED, id="1 late, though recorded"),
+        pytest.param(ACT, rows(other=row(run="x")), "OTHER_RUN", Code.ABORTED, id="2 another run elsewhere"),
+        pytest.param(
+            ACT, rows(row(run="x", digest=b"other")), "OTHER_RUN", Code.ABORTED, id="2 another run here"
+        ),
+        pytest.param(OLD, rows(other=row(run="x")), "OTHER_RUN", Code.ABORTED, id="2 before 3"),
+        pytest.param(OLD, rows(), "FORGOTTEN", Code.FAILED_PRECONDITION, id="3 forgotten"),
+        pytest.param(OLD_UNDO, rows(), "FORGOTTEN", Code.FAILED_PRECONDITION, id="3 never empty"),
+        pytest.param(OLD, rows(other=row()), "FORGOTTEN", Code.FAILED_PRECONDITION, id="3 other steps' rows"),
+        pytest.param(
+            replace(ACT, started_ms=700),
+            rows(),
+            "FORGOTTEN",
+            Code.FAILED_PRECONDITION,
+            id="3 up to and including",
+        ),
+        pytest.param(
+            ACT, rows(None, row(State.EMPTY)), "STEP_COMPENSATED", Code.FAILED_PRECONDITION, id="4 overtaken"
+        ),
+        pytest.param(
+            ACT, rows(row(), row()), "STEP_COMPENSATED", Code.FAILED_PRECONDITION, id="4 though done itself"
+        ),
+        pytest.param(ACT, rows(row(digest=b"o")), "PAYLOAD_MISMATCH", Code.ABORTED, id="5 another request"),
+        pytest.param(
+            UNDO, rows(row(), row(digest=b"o")), "PAYLOAD_MISMATCH", Code.ABORTED, id="5 of an undo"
+        ),
+    ],
+)
+def test_a_call_is_turned_down(call, found, reason, code):
+    ruling = rule(call, b"same", found, purged_through_ms=700, now_ms=5_000)
+    assert isinstance(ruling, TurnDown)
+    assert (ruling.error.reason, ruling.error.domain, ruling.error.code) == (reason, DOMAIN, code)
+    assert not ruling.error.is_refusal
+
+
+@pytest.mark.parametrize(
+    ("call", "found", "ruling"),
+    [
+        pytest.param(ACT, rows(row()), Replay(row()), id="5 repeat"),
+        pytest.param(ACT, rows(row(State.REFUSED)), Replay(row(State.REFUSED)), id="5 repeat of a refusal"),
+        pytest.param(OLD, rows(row()), Replay(row()), id="5 old, but remembered"),
+        pytest.param(UNDO, rows(row(), row()), Replay(row()), id="5 repeat of a compensation"),
+        pytest.param(
+            UNDO, rows(None, row(State.EMPTY)), Replay(row(State.EMPTY)), id="5 repeat of an empty one"
+        ),
+        pytest.param(UNDO, rows(), RecordEmpty(), id="6 nothing to undo"),
+        pytest.param(UNDO, rows(row(State.REFUSED)), RecordEmpty(), id="6 nothing had happened"),
+        pytest.param(UNDO, rows(other=row()), RecordEmpty(), id="6 other steps' rows"),
+        pytest.param(UNDO, rows(row()), RunHandler(), id="7 compensation"),
+        pytest.param(ACT, rows(other=row()), RunHandler(), id="7 action"),
+        pytest.param(replace(ACT, not_after_ms=5_000), rows(), RunHandler(), id="7 in the last moment"),
+    ],
+)
+def test_a_call_is_let_through_or_answered(call, found, ruling):
+    assert rule(call, b"same", found, purged_through_ms=700, now_ms=5_000) == ruling
+
+
+@pytest.mark.parametrize(
+    ("call", "found"), [(ACT, rows(row(State.PENDING))), (UNDO, rows(row(State.PENDING)))]
+)
+def test_what_is_not_settled_is_in_doubt(call, found):
+    ruling = rule(call, b"same", found, 0, 5_000)
+    assert isinstance(ruling, TurnDown)
+    assert (ruling.error.code, ruling.error.domain) == (Code.UNAVAILABLE, "")
+
+
+def test_another_run_is_told_whether_its_request_differs():
+    same = rule(ACT, b"same", rows(row(run="x")), 0, 0)
+    other = rule(ACT, b"other", rows(row(run="x")), 0, 0)
+    assert isinstance(same, TurnDown)
+    assert isinstance(other, TurnDown)
+    assert same.error.metadata == {}
+    assert other.error.metadata == {OTHER_PAYLOAD: "true"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "is_recorded"),
+    [
+        (StepKind.COMPENSATABLE, ACTION, True),
+        (StepKind.PIVOT, ACTION, True),
+        (StepKind.RETRIABLE, ACTION, False),
+        (StepKind.COMPENSATABLE, COMPENSATION, False),
+        (StepKind.PIVOT, COMPENSATION, False),
+    ],
+)
+def test_only_an_action_that_may_fail_has_its_refusal_recorded(kind, direction, is_recorded):
+    assert records_refusal(saga_call(kind=kind, direction=direction)) is is_recorded
