@@ -75,7 +75,7 @@ SHAPE = (
         (("    trigger: shop.checkout.v1.CheckoutService/PlaceOrder", "    trigger«:"),),
         "SG014",
         "a text is expected here, not nothing",
-        "",
+        "write one value behind the key",
     ),
     Mistake(
         "an unknown word",
@@ -485,4 +485,5 @@ def test_a_planted_mistake_is_reported_at_its_place_and_nothing_else_is(mistake:
     assert brief(found) == [(place(text), mistake.code)]
     assert mistake.message in found[0].message
     assert mistake.hint in found[0].hint
+    assert found[0].hint
     assert mesh is None

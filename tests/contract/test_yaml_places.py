@@ -101,6 +101,11 @@ def test_an_alias_stands_where_its_anchor_does_and_an_empty_value_behind_its_key
     assert (empty.tag, empty.span) == ("null", Span("saga.yaml", 18, 6))
 
 
+def test_an_anchor_may_be_used_again() -> None:
+    values = [entry.value for entry in read("a: &x one\nb: *x\nc: &x two\nd: *x\n")]
+    assert [value.text for value in values if isinstance(value, Scalar)] == ["one", "one", "two", "two"]
+
+
 def test_tags_are_those_of_yaml_1_2() -> None:
     document = read("a: yes\nb: true\nc: 0x1F\nd: 1e3\ne: ~\nf: '1'\ng: 2020-01-01\nh: |\n  5\n")
     tags = [entry.value.tag for entry in document if isinstance(entry.value, Scalar)]

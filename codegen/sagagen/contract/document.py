@@ -35,8 +35,7 @@ COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}
 def read_document(path: str, text: str, report: Report) -> Mapping | None:
     """The file as a mapping, or None if it is none: then that was reported."""
     try:
-        # "safe" and pure: the round-trip reader hides fold marks in folded scalars, the C one lacks exact places.
-        root = cast(YamlNode | None, YAML(typ="safe", pure=True).compose(text))  # pyright: ignore[reportUnknownMemberType]
+        root = _compose(text)
     except YAMLError as problem:
         report(_syntax_error(problem, path, text))
         return None
@@ -47,6 +46,13 @@ def read_document(path: str, text: str, report: Report) -> Mapping | None:
     hint = "begin with: version: v1"
     report(error(at, Code.WRONG_SHAPE, "saga.yaml must be a mapping of keys", hint))
     return None
+
+
+def _compose(text: str) -> YamlNode | None:
+    # "safe" and pure: the round-trip reader hides fold marks in folded scalars, the C one lacks exact places.
+    reader = cast(Any, YAML(typ="safe", pure=True))
+    reader.composer.warn_double_anchors = False  # YAML 1.2, 3.2.2.2: an anchor may be used again
+    return reader.compose(text)
 
 
 def _syntax_error(failure: YAMLError, path: str, text: str) -> Diagnostic:

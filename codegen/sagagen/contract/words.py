@@ -38,14 +38,15 @@ class Reads:
         return dict(self.schema)
 
 
-def wrong(code: codes.Code, message: str, hint: str = "") -> PydanticCustomError:
+def wrong(code: codes.Code, message: str, hint: str) -> PydanticCustomError:
     return PydanticCustomError(code.value, "{message}", {"message": message, "hint": hint})
 
 
 def _scalar(value: object, expected: str) -> Scalar:
     if isinstance(value, Scalar) and value.tag != "null":
         return value
-    raise wrong(codes.Code.WRONG_SHAPE, f"{expected} is expected here, not {kind_of(value)}")
+    message = f"{expected} is expected here, not {kind_of(value)}"
+    raise wrong(codes.Code.WRONG_SHAPE, message, "write one value behind the key, on the same line")
 
 
 def kind_of(value: object) -> str:
