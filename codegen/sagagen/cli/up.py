@@ -7,19 +7,20 @@ import signal
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import structlog
 
-from sagagen.runtime.database import DatabaseTooNew
+from sagagen.runtime.database import CannotOpen
 from sagagen.runtime.edge.server import PortTaken
 from sagagen.runtime.example import example
-from sagagen.runtime.lock import LogLocked, OnNetworkFileSystem
+from sagagen.runtime.log import LogCorrupted
 from sagagen.runtime.logs import configure_logs
 from sagagen.runtime.process import embedded, gateway_alone, service_alone
 from sagagen.runtime.project import Project, ProjectError
 from sagagen.runtime.schema import Schema
+from sagagen.runtime.service_methods import ServiceIncomplete
 from sagagen.runtime.settings import Address, Settings, SettingsError
 from sagagen.runtime.supervisor import Child, ChildFailed, ChildSpec, Lifeline, supervise
 from sagagen.workspace.project import ProjectNotFound, find_root
@@ -34,7 +35,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _CANNOT_START = (
     *(ProjectNotFound, ProjectError, SettingsError, PortTaken),
-    *(LogLocked, OnNetworkFileSystem, DatabaseTooNew, ChildFailed),
+    *(CannotOpen, LogCorrupted, ServiceIncomplete, ChildFailed),
 )
 """What a person can mend: its message is the whole answer. Anything else is a traceback."""
 
@@ -75,11 +76,13 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def _messages(group: BaseExceptionGroup[BaseException]) -> list[str]:
-    return [
-        line
-        for error in group.exceptions
-        for line in (_messages(error) if isinstance(error, BaseExceptionGroup) else [str(error)])
-    ]
+    lines: list[str] = []
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            lines += _messages(cast(BaseExceptionGroup[BaseException], error))
+        else:
+            lines.append(str(error))
+    return lines
 
 
 async def _one_process(project: Project, settings: Settings, only: str | None, lifeline: Lifeline) -> None:

@@ -80,7 +80,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Capped exponential backoff with full jitter: attempt n waits uniform(0, min(max_s, initial_s * multiplier**(n-1)))."""
+    """Capped exponential backoff, full jitter: retry n waits uniform(0, min(max_s, initial_s * multiplier**(n-1)))."""
 
     initial_s: float
     multiplier: float
@@ -99,7 +99,7 @@ class Action:
     service: str
     method: Method[Any, Any]
     request: Callable[[Any], Message]
-    """Builds the request from a `Scope` (steps) or `CompensationScope`; raises ExpressionError where a value can't be built."""
+    """Builds the request from a `Scope` (steps) or a `CompensationScope`. Raises ExpressionError."""
     timeout_s: float
     retry: Retry
 

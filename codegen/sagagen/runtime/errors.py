@@ -2,10 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 from grpclib.const import Status as Code
+
+DetailT = TypeVar("DetailT", bound=Message)
 
 DOMAIN = "sagagen"
 """ErrorInfo.domain of the runtime's own refusals; retry rules never apply to them (semantics of the barrier)."""
@@ -26,7 +30,7 @@ class Declined(Exception):
 
 
 class ExpressionError(Exception):
-    """A value of the contract can't be computed: overflow, division by zero, an index out of range, a failed conversion."""
+    """A value of the contract can't be computed: overflow, division by zero, an index out of range, ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +102,20 @@ class RpcError(Exception):
     def from_status(cls, code: Code, message: str, details: bytes | None) -> "RpcError":
         """From what came over the wire; details that can't be read are left out, since any proxy may have sent them."""
         status = status_pb2.Status()
-        info, retry, bad = (
-            error_details_pb2.ErrorInfo(),
-            error_details_pb2.RetryInfo(),
-            error_details_pb2.BadRequest(),
-        )
         try:
             status.ParseFromString(details or b"")
-            for detail in status.details:
-                for target in (info, retry, bad):
-                    if detail.Is(target.DESCRIPTOR):
-                        detail.Unpack(target)
-        except Exception:  # noqa: BLE001 - protobuf's DecodeError has no public base; the code alone still counts
+            info = _first(status, error_details_pb2.ErrorInfo()) or error_details_pb2.ErrorInfo()
+            retry = _first(status, error_details_pb2.RetryInfo())
+            bad = _first(status, error_details_pb2.BadRequest()) or error_details_pb2.BadRequest()
+        except DecodeError:
             return cls(code, message)
-        has_retry = any(detail.Is(retry.DESCRIPTOR) for detail in status.details)
         return cls(
             code,
             message,
             reason=info.reason,
             domain=info.domain,
             metadata=dict(info.metadata),
-            retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if has_retry else None,
+            retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry else None,
             violations=(FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations),
         )
 
@@ -135,6 +132,11 @@ def refused(reason: str, message: str, *, domain: str) -> RpcError:
     )
 
 
-def _pack(status: status_pb2.Status, detail: "error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest") -> None:
+def _pack(status: status_pb2.Status, detail: Message) -> None:
     packed: any_pb2.Any = status.details.add()
     packed.Pack(detail)
+
+
+def _first(status: status_pb2.Status, detail: DetailT) -> DetailT | None:
+    """The first detail of this type, read into `detail`; None if there is none. Raises DecodeError for a broken one."""
+    return detail if any(each.Unpack(detail) for each in status.details) else None

@@ -52,8 +52,8 @@ def _scalar(schema: Schema, field: FieldDescriptor) -> Any:
         and (kind := rules.WhichOneof("type"))
         and kind not in ("repeated", "map", "enum", "any")
     ):
-        examples = getattr(getattr(rules, kind), "example", ())
-        if len(examples):
+        examples: list[Any] = list(getattr(getattr(rules, kind), "example", ()))
+        if examples:
             return examples[0]
     if field.enum_type:
         return field.enum_type.values[-1].name

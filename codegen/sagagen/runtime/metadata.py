@@ -57,7 +57,7 @@ class SagaCall:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "SagaCall | None":
-        """None if this is no saga's call. Raises ValueError naming the entry if it is one and an entry is missing or broken."""
+        """None if this is no saga's call. Raises ValueError naming the entry that is missing or broken in one."""
         if SAGA_ID not in metadata:
             return None
         try:

@@ -4,7 +4,7 @@ Each is an async context manager that yields when it is ready. Leaving it stops 
 first no new requests, then the sagas under way, then the services.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from sagagen.runtime.admin import admin_app
@@ -25,7 +25,7 @@ LOG_FILE = "saga-log.db"
 
 
 @asynccontextmanager
-async def embedded(project: Project, settings: Settings) -> AsyncIterator[None]:
+async def embedded(project: Project, settings: Settings) -> AsyncGenerator[None]:
     """Gateway, engine and all services in this process, over the in-memory transport."""
     schema = Schema(project.mesh.descriptors.read_bytes())
     async with AsyncExitStack() as stack:
@@ -40,7 +40,7 @@ async def embedded(project: Project, settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def gateway_alone(project: Project, settings: Settings) -> AsyncIterator[None]:
+async def gateway_alone(project: Project, settings: Settings) -> AsyncGenerator[None]:
     """Gateway and engine, with services reached over gRPC."""
     async with AsyncExitStack() as stack:
         transports: dict[str, Transport] = {}
@@ -54,7 +54,7 @@ async def gateway_alone(project: Project, settings: Settings) -> AsyncIterator[N
 
 
 @asynccontextmanager
-async def service_alone(project: Project, settings: Settings, name: str) -> AsyncIterator[None]:
+async def service_alone(project: Project, settings: Settings, name: str) -> AsyncGenerator[None]:
     """One service, served over gRPC."""
     service = project.service(name)
     schema = Schema(project.mesh.descriptors.read_bytes())
@@ -71,7 +71,7 @@ async def service_alone(project: Project, settings: Settings, name: str) -> Asyn
 @asynccontextmanager
 async def _host(
     project: Project, settings: Settings, name: str, schema: Schema
-) -> AsyncIterator[ServiceHost]:
+) -> AsyncGenerator[ServiceHost]:
     service = project.service(name)
     async with ServiceHost.open(
         service,
@@ -87,7 +87,7 @@ async def _host(
 @asynccontextmanager
 async def _gateway(
     project: Project, settings: Settings, transports: Mapping[str, Transport]
-) -> AsyncIterator[Gateway]:
+) -> AsyncGenerator[Gateway]:
     gateway = project.gateway()
     admin = settings.gateway_admin
     async with (

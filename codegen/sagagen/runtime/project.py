@@ -1,7 +1,6 @@
 """A project on disk: its generated mesh, its handlers and its composition root, imported when a process starts."""
 
 import importlib
-import importlib.util
 import sys
 from dataclasses import dataclass
 from pathlib import Path

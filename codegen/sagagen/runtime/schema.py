@@ -47,7 +47,7 @@ class Schema:
         ]
 
     def check_bytes(self, full_name: str, data: bytes) -> None:
-        """Parse and validate an encoded message. Raises RpcError INVALID_ARGUMENT with one entry for each broken rule."""
+        """Parse and validate an encoded message. Raises RpcError INVALID_ARGUMENT with a violation for each rule."""
         try:
             message = self.message_type(full_name).FromString(data)
         except DecodeError as error:

@@ -29,7 +29,9 @@ class Scope(Generic[InputT]):
 
     __slots__ = ("_decoded", "_input", "_input_type", "_responses", "_saga_id")
 
-    def __init__(self, saga_id: str, input_type: type[InputT], input: bytes, responses: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, saga_id: str, input_type: type[InputT], input: bytes, responses: Mapping[str, bytes]
+    ) -> None:
         self._saga_id = saga_id
         self._input_type = input_type
         self._input = input

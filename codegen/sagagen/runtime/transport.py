@@ -1,4 +1,4 @@
-"""How an encoded request reaches a service, whatever lies between: the same for gRPC and for the in-memory transport."""
+"""How an encoded request reaches a service: the same for gRPC and for the in-memory transport."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
