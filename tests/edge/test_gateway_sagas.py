@@ -171,10 +171,14 @@ async def test_what_takes_long_is_202_then_409_then_the_answer(library: Served) 
 
 async def test_twenty_at_once_with_one_key_are_one_saga(library: Served) -> None:
     answers = await asyncio.gather(*(lend(library, "twenty") for _ in range(20)))
+    # 202 where this machine is too slow for the contract's wait.
+    assert {answer.status_code for answer in answers} <= {201, 202, 409}
+    accepted = next(answer for answer in answers if answer.status_code != 409)
+    await saga_of(library, accepted.json().get("loan_id") or accepted.json()["id"])
+    final = await lend(library, "twenty")
+    assert final.status_code == 201
     created = [answer for answer in answers if answer.status_code == 201]
-    assert created
-    assert {answer.status_code for answer in answers} <= {201, 409}
-    assert len({answer.content for answer in created}) == 1
+    assert {answer.content for answer in created} <= {final.content}
 
 
 async def test_a_duplicate_waits_where_the_contract_says_so(library: Served) -> None:

@@ -114,7 +114,13 @@ class Stack:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
-                self.command(name), env=self.environment(name), stdout=log, stderr=log, cwd=self.data_dir
+                self.command(name),
+                env=self.environment(name),
+                stdout=log,
+                stderr=log,
+                cwd=self.data_dir,
+                # A shell's background job ignores SIGINT, and its children inherit that; a terminal's does not.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def _await_ready(self, name: str) -> None:
