@@ -4,6 +4,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from sagagen.diagnostics import Report, did_you_mean
 from sagagen.expression.codes import Code
+from sagagen.expression.environment import Environment
 from sagagen.expression.operators import TIME, null_problem
 from sagagen.expression.problem import Problem
 from sagagen.expression.tree import (
@@ -36,6 +37,8 @@ from sagagen.expression.types import (
     plain,
 )
 from sagagen.source import Span
+
+_TIME = (Simple.TIMESTAMP, Simple.DURATION)
 
 
 class Assembly:
@@ -108,35 +111,35 @@ def dynamic_problem(field: FieldDescriptor) -> Problem:
     )
 
 
-def into_field(value: Expr, field: FieldDescriptor, *, is_total: bool) -> Expr | Problem:
+def into_field(value: Expr, field: FieldDescriptor, environment: Environment) -> Expr | Problem:
     """`value` with the checks that `field` needs, or why it does not fit."""
-    return _into(
-        value, field_type(field), f'field "{field.name}" takes {field_words(field)}', is_total=is_total
-    )
+    words = f'field "{field.name}" takes {field_words(field)}'
+    return _into(value, field_type(field), words, environment)
 
 
-def into_element(value: Expr, field: FieldDescriptor, *, is_total: bool) -> Expr | Problem:
+def into_element(value: Expr, field: FieldDescriptor, environment: Environment) -> Expr | Problem:
     """The same for one element of a repeated field, or one value of a map (`field` of its entry)."""
     words = f'an element of "{field.name}" is {_single_words(field)}'
-    return _into(value, element_type(field), words, is_total=is_total)
+    return _into(value, element_type(field), words, environment)
 
 
-def into_message(value: Expr, type_: MessageType) -> Expr | Problem:
-    return _into(value, type_, f"this has to be {type_}", is_total=True)
+def into_message(value: Expr, type_: MessageType, environment: Environment) -> Expr | Problem:
+    """The same for a whole request."""
+    return _into(value, type_, f"this has to be {type_}", environment)
 
 
-def _into(value: Expr, target: Type, words: str, *, is_total: bool) -> Expr | Problem:
+def _into(value: Expr, target: Type, words: str, environment: Environment) -> Expr | Problem:
     if value.type is Simple.NULL:
         return value if isinstance(target, Wrapper) else null_problem(target)
     source = plain(value.type)
     wanted = plain(target)
     if joined(source, wanted) is None:
-        return _mismatch(source, wanted, words)
+        return _mismatch(source, wanted, words, environment)
     if is_disjoint(source, wanted):
         return Problem(Code.OUT_OF_RANGE, f"the value never fits: {words}", _range_hint(wanted))
     if fits(source, wanted):
         return value
-    if is_total:
+    if environment.total:
         return Problem(
             Code.MAY_FAIL,
             f"a value of type {source} may not fit: {words}, and this must always be possible to build",
@@ -145,39 +148,45 @@ def _into(value: Expr, target: Type, words: str, *, is_total: bool) -> Expr | Pr
     return narrowed(value, target)
 
 
-def _mismatch(source: Type, wanted: Type, words: str) -> Problem:
-    if Simple.TIMESTAMP in (source, wanted) or Simple.DURATION in (source, wanted):
-        return (
-            TIME
-            if source in (Simple.STRING, Simple.TIMESTAMP, Simple.DURATION)
-            else _wrong(source, words, "")
-        )
-    return _wrong(source, words, _conversion_hint(source, wanted))
-
-
-def _wrong(source: Type, words: str, hint: str) -> Problem:
+def _mismatch(source: Type, wanted: Type, words: str, environment: Environment) -> Problem:
+    is_time = wanted in _TIME and (source in _TIME or source is Simple.STRING)
+    if is_time or (source in _TIME and wanted is Simple.STRING):
+        return TIME
+    hint = _hint(source, wanted, environment)
     return Problem(Code.WRONG_TYPE, f"{words}, not {source}", hint)
 
 
-def _conversion_hint(source: Type, wanted: Type) -> str:
-    convertible = (Simple.STRING, Simple.BYTES)
+def _hint(source: Type, wanted: Type, environment: Environment) -> str:
     match source, wanted:
         case _, ListType(element) if element and joined(source, element):
             return "put it in a list: [...]"
         case ListType(element), _ if element and joined(element, wanted):
             return "select one element, or map the list"
         case _, EnumType(name, descriptor):
-            return f"write one of its values: {name.rpartition('.')[2]}.{descriptor.values[-1].name}"
+            return f"write one of its values: {environment.spelled(name)}.{descriptor.values[-1].name}"
         case MessageType(_, descriptor), _:
             names = [field.name for field in descriptor.fields if joined(plain(field_type(field)), wanted)]
-            return f"select one of its fields: {', '.join(names)}" if names else ""
-        case _, Integer() | Double() | Simple.STRING | Simple.BYTES:
-            can_convert = isinstance(source, Integer | Double | EnumType) or source in convertible
-            return f"convert it: {wanted}(...)" if can_convert or source is Simple.BOOL else ""
+            return f"select a field of it, for example .{names[0]}" if names else "select a field of it"
         case _, Simple.BOOL:
             return "compare it with something"
+        case _ if str(wanted) in _conversions(source):
+            return f"convert it: {wanted}(...)"
         case _:
-            return ""
+            return f"write a value of type {environment.spelled(str(wanted))}"
+
+
+def _conversions(source: Type) -> tuple[str, ...]:
+    match source:
+        case Integer() | Double():
+            return ("int", "uint", "double", "string")
+        case EnumType():
+            return ("int",)
+        case Simple.STRING:
+            return ("int", "uint", "double", "bytes")
+        case Simple.BYTES | Simple.BOOL:
+            return ("string",)
+        case _:
+            return ()
 
 
 def fits(source: Type | None, wanted: Type | None) -> bool:

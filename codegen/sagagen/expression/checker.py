@@ -165,7 +165,7 @@ class Checker:
             field = assembly.slot(init.name, self._scalar.at(init.at))
             value = self.check(init.value)
             if field is not None:
-                fitted = value and into_field(value, field, is_total=self._environment.total)
+                fitted = value and into_field(value, field, self._environment)
                 assembly.set(field, fitted and self._kept(init.value.at, fitted))
         return assembly.build()
 

@@ -50,6 +50,12 @@ class Environment:
     total: bool
     """Whatever fails when it is computed is refused: the value must always be possible to build."""
 
+    def spelled(self, full_name: str) -> str:
+        """The shortest name by which an expression here can refer to a type."""
+        short = full_name.removeprefix(f"{self.package}.") if self.package else full_name
+        found = self.types.resolve(short, self.package)
+        return short if found is not None and found.full_name == full_name else full_name
+
 
 def _with_imports(files: Iterable[FileDescriptor]) -> Iterator[FileDescriptor]:
     seen: set[str] = set()

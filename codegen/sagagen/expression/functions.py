@@ -71,9 +71,8 @@ def _apply(
         return _unknown(name, known, macros, receivers)
     if len(operands) != function.parameters:
         wanted = function.parameters - receivers
-        return Problem(
-            Code.WRONG_ARGUMENTS, f"{name}() takes {_count(wanted)}, not {len(operands) - receivers}"
-        )
+        message = f"{name}() takes {_count(wanted)}, not {len(operands) - receivers}"
+        return Problem(Code.WRONG_ARGUMENTS, message, f"it takes {function.takes}")
     if result := function.apply(operands):
         return result
     types = " and ".join(str(plain(operand.type)) for operand in operands)

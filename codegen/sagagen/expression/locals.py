@@ -1,6 +1,7 @@
 """Names inside an emitted function: responses of steps, variables of macros, and what they must not hide."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain, count
 
 from sagagen.python_names import identifier
 
@@ -41,14 +42,16 @@ class Locals:
     def variable(self, number: int) -> str:
         return self._variables[number]
 
-    def bind(self, number: int, name: str) -> str:
-        """A name for a macro's variable that hides nothing outside of the macro."""
-        self._variables[number] = _free(_lower(identifier(name)), "_item", self._taken(self._variables))
-        return self._variables[number]
+    def bind(self, numbers: Sequence[int], name: str) -> str:
+        """One name for the variables of a macro, or of two that are written as one; it hides nothing outside."""
+        local = _free(_lower(identifier(name)), "_item", self._taken(self._variables))
+        self._variables.update(dict.fromkeys(numbers, local))
+        return local
 
-    def release(self, number: int) -> None:
-        """The macro has ended; its variable's name is free again."""
-        del self._variables[number]
+    def release(self, numbers: Sequence[int]) -> None:
+        """The macro has ended; the name is free again."""
+        for number in numbers:
+            del self._variables[number]
 
     def _taken(self, variables: dict[int, str]) -> set[str]:
         return {*RESERVED, *self._steps.values(), *variables.values()}
@@ -60,6 +63,7 @@ def _lower(name: str) -> str:
 
 
 def _free(name: str, suffix: str, taken: set[str]) -> str:
-    while name in taken:
-        name += suffix
-    return name
+    """`name`; `len_item` for what Python or the runtime calls `len`; `x2` inside of another `x`."""
+    wish = f"{name}{suffix}" if name in RESERVED else name
+    numbered = (f"{wish}{n}" for n in count(2))
+    return next(candidate for candidate in chain([wish], numbered) if candidate not in taken)

@@ -65,8 +65,7 @@ def known_names(environment: Environment, kind: type[NamedType]) -> Iterator[str
     """How the types of a kind are written where the expression stands; google's own are left out."""
     for full_name, named_type in environment.types.items():
         if isinstance(named_type, kind) and not full_name.startswith(("google.", "buf.")):
-            inside = f"{environment.package}." if environment.package else ""
-            yield full_name.removeprefix(inside)
+            yield environment.spelled(full_name)
 
 
 def _hint(name: str, known: Iterator[str], environment: Environment) -> str:

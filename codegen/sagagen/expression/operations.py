@@ -35,6 +35,11 @@ class Operands(Protocol):
     def helper(self, name: str, *arguments: str) -> Code: ...
 
 
+def is_range_checked(expr: Operation) -> bool:
+    """All that can fail is that the result does not fit its type, which is checked around it."""
+    return expr.operator in _ARITHMETIC or expr.operator is Operator.NEGATE
+
+
 def write_operation(expr: Operation, writer: Operands) -> Code:
     """`expr`, which is no NOT."""
     match expr.operator:
@@ -48,7 +53,7 @@ def write_operation(expr: Operation, writer: Operands) -> Code:
             spelling, precedence = _ARITHMETIC[operator]
             return _in_range(infix(left, spelling, right, precedence), expr, writer)
         case Operator.NEGATE:
-            operand = writer.value(expr.operands[0]).at_least(Precedence.SIGN)
+            operand = writer.value(expr.operands[0]).at_least(Precedence.PRIMARY)
             return _in_range(Code(f"-{operand}", Precedence.SIGN), expr, writer)
         case Operator.DIVIDE | Operator.REMAINDER:
             return _division(expr, writer)

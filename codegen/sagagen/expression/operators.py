@@ -108,7 +108,11 @@ def negate(operand: Expr) -> Expr | Problem:
         case Double() as type_:
             return Operation(Operator.NEGATE, (operand,), type_)
         case type_:
-            return Problem(Code.WRONG_OPERANDS, f'"-" takes an int or a double, not {type_}')
+            return Problem(
+                Code.WRONG_OPERANDS,
+                f'"-" takes an int or a double, not {type_}',
+                "convert it first: int(...)",
+            )
 
 
 def _arithmetic(operator: str, left: Expr, right: Expr) -> Expr | Problem:
@@ -248,9 +252,15 @@ def _membership(left: Expr, right: Expr) -> Expr | Problem:
         case MapType(key, _):
             wanted = key
         case type_:
-            return Problem(Code.WRONG_OPERANDS, f'"in" looks into a list or a map, not {type_}')
+            return Problem(
+                Code.WRONG_OPERANDS,
+                f'"in" looks into a list or a map, not {type_}',
+                "texts have .contains(...)",
+            )
     if wanted is not None and joined(plain(left.type), wanted) is None:
-        return Problem(Code.WRONG_OPERANDS, f"{plain(left.type)} is never in {right.type}")
+        return Problem(
+            Code.WRONG_OPERANDS, f"{plain(left.type)} is never in {right.type}", f"look for {wanted}"
+        )
     if isinstance(wanted, Double) or not is_comparable(wanted):
         return Problem(
             Code.NOT_COMPARABLE,

@@ -92,7 +92,7 @@ class _Compiler:
                 return self._fields(node, type_)
             case Scalar():
                 value = self._scalar(node, type_)
-                return value and self._kept(node.span, into_message(value, type_))
+                return value and self._kept(_start(node), into_message(value, type_, self._environment))
             case Sequence():
                 problem = Problem(
                     Code.WRONG_SHAPE, f"this has to be {type_}, not a list", "write field: value"
@@ -117,8 +117,7 @@ class _Compiler:
         match node:
             case Scalar():
                 value = self._scalar(node, field_type(field))
-                is_total = self._environment.total
-                return value and self._kept(_start(node), into_field(value, field, is_total=is_total))
+                return value and self._kept(_start(node), into_field(value, field, self._environment))
             case Mapping() if is_map(field):
                 return self._map(node, field)
             case Mapping() if not field.is_repeated:
@@ -143,8 +142,7 @@ class _Compiler:
         match node:
             case Scalar():
                 value = self._scalar(node, type_)
-                is_total = self._environment.total
-                return value and self._kept(_start(node), into_element(value, field, is_total=is_total))
+                return value and self._kept(_start(node), into_element(value, field, self._environment))
             case Mapping() if isinstance(type_, MessageType):
                 return self._fields(node, type_)
             case _:

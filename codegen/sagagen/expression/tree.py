@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from google.protobuf.descriptor import EnumValueDescriptor, FieldDescriptor
 
@@ -214,6 +214,16 @@ def can_fail(expr: Expr) -> bool:
     """Computing it may raise ExpressionError."""
     return any(
         isinstance(node, Narrow) or (isinstance(node, Operation) and node.can_fail) for node in walk(expr)
+    )
+
+
+def is_filter(expr: Expr) -> TypeGuard[Comprehension]:
+    """`xs.filter(x, ...)`: a map that keeps the elements as they are."""
+    return (
+        isinstance(expr, Comprehension)
+        and expr.macro is Macro.MAP
+        and expr.condition is not None
+        and expr.result == expr.variable
     )
 
 

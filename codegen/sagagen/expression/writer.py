@@ -1,15 +1,25 @@
 """Writes checked expressions as Python expressions over the generated message classes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from sagagen.expression import tree
 from sagagen.expression.assignment import fits
 from sagagen.expression.locals import Locals
-from sagagen.expression.operations import write_negation, write_operation
+from sagagen.expression.operations import is_range_checked, write_negation, write_operation
 from sagagen.expression.python_code import Code, Precedence, call, constant, infix
-from sagagen.expression.tree import Connective, Expr, Macro, Operator, can_fail, may_be_absent
+from sagagen.expression.tree import (
+    Connective,
+    Expr,
+    Macro,
+    Operator,
+    can_fail,
+    is_filter,
+    may_be_absent,
+    walk,
+)
 from sagagen.expression.types import (
     Double,
     EnumType,
@@ -26,6 +36,9 @@ from sagagen.python_names import Import, PyClass, PythonNames
 
 _RUNTIME = "sagagen.runtime.expression"
 _DEFAULTS = {Simple.STRING: '""', Simple.BYTES: 'b""', Simple.BOOL: "False"}
+_PREDICATES = {Macro.EXISTS: ("any", "some"), Macro.ALL: ("all", "every")}
+"""What a macro is where its predicate can't fail, and where it can."""
+_TIGHT = tuple(precedence for precedence in Precedence if precedence > Precedence.AND)
 
 
 class Writer:
@@ -163,9 +176,11 @@ class Writer:
     def _conditional(self, expr: tree.Conditional, *, is_optional: bool) -> Code:
         branch = self.optional if is_optional else self.value
         condition = self.value(expr.condition).at_least(Precedence.OR)
-        then, otherwise = branch(expr.then).at_least(Precedence.OR), branch(expr.otherwise)
-        text = f"{then} if {condition} else {otherwise.at_least(Precedence.CONDITIONAL)}"
-        return Code(text, Precedence.CONDITIONAL)
+        # `a or b if c else d` needs no parentheses, but readers do.
+        then, otherwise = branch(expr.then).at_least(Precedence.NOT), branch(expr.otherwise)
+        is_chain = isinstance(expr.otherwise, tree.Conditional)
+        last = otherwise.text if is_chain else otherwise.at_least(Precedence.NOT)
+        return Code(f"{then} if {condition} else {last}", Precedence.CONDITIONAL)
 
     def _logic(self, expr: tree.Logic) -> Code:
         """Python's `and` and `or` are CEL's, unless the first operand fails: then the second may still decide."""
@@ -175,27 +190,33 @@ class Writer:
             thunks = (f"lambda: {operand.at_least(Precedence.CONDITIONAL)}" for operand in (left, right))
             return self.helper("both" if is_and else "either", *thunks)
         precedence = Precedence.AND if is_and else Precedence.OR
-        text = f"{left.at_least(precedence)} {expr.connective.value} {right.at_least(precedence)}"
-        return Code(text, precedence)
+        # `and` inside `or` needs no parentheses, but readers do.
+        sides = (
+            side.text if side.precedence in (precedence, *_TIGHT) else f"({side.text})"
+            for side in (left, right)
+        )
+        return Code(f" {expr.connective.value} ".join(sides), precedence)
 
     def _comprehension(self, expr: tree.Comprehension) -> Code:
-        source = self.value(expr.source).at_least(Precedence.OR)
-        variable = self.locals.bind(expr.variable.number, expr.variable.name)
+        source, variables, condition = expr.source, [expr.variable], expr.condition
+        if expr.macro is Macro.MAP and condition is None and is_filter(source):
+            # xs.filter(x, ...).map(y, ...) is one comprehension, and x and y are one variable.
+            source, variables, condition = source.source, [expr.variable, source.variable], source.condition
+        loop_source = self.value(source).at_least(Precedence.OR)
+        parts = [expr.result] if expr.macro is Macro.MAP else []
+        used = [node for part in (*parts, condition) if part for node in walk(part)]
+        name = (
+            expr.variable.name
+            if any(variable in used for variable in variables)
+            else f"_{expr.variable.name}"
+        )
+        variable = self.locals.bind([variable.number for variable in variables], name)
         result = self.value(expr.result).text
-        condition = self.value(expr.condition).at_least(Precedence.OR) if expr.condition else ""
-        fails = expr.condition is not None and can_fail(expr.condition)
-        self.locals.release(expr.variable.number)
-        each = f"for {variable} in {source}"
-        match expr.macro:
-            case Macro.MAP:
-                return Code(f"[{result} {each} if {condition}]" if condition else f"[{result} {each}]")
-            case Macro.EXISTS_ONE:
-                return Code(f"sum(1 {each} if {condition}) == 1", Precedence.COMPARISON)
-            case Macro.EXISTS | Macro.ALL if fails:
-                name = "some" if expr.macro is Macro.EXISTS else "every"
-                return self.helper(name, source, f"lambda {variable}: {condition}")
-            case Macro.EXISTS | Macro.ALL:
-                return Code(f"{'any' if expr.macro is Macro.EXISTS else 'all'}({condition} {each})")
+        test = self.value(condition).at_least(Precedence.OR) if condition else ""
+        self.locals.release([variable.number for variable in variables])
+        if expr.macro in _PREDICATES and condition and can_fail(condition):
+            return self.helper(_PREDICATES[expr.macro][1], loop_source, f"lambda {variable}: {test}")
+        return _loop(expr.macro, result, f"for {variable} in {loop_source}", test)
 
     # Numbers
 
@@ -204,7 +225,10 @@ class Writer:
         if is_optional and may_be_absent(expr.operand):
             check = self.helper(_range_check(target)).text
             return self.helper("unless_unset", self.optional(expr.operand).text, check)
-        return self._narrowed(self.value(expr.operand), plain(expr.operand.type), target)
+        operand = expr.operand
+        if isinstance(operand, tree.Operation) and is_range_checked(operand) and isinstance(target, Integer):
+            operand = replace(operand, can_fail=False)  # the narrower check covers the wider one
+        return self._narrowed(self.value(operand), plain(operand.type), target)
 
     def _narrowed(self, value: Code, source: Type | None, target: Type | None) -> Code:
         """`value` with a check of every number in it that may not fit."""
@@ -221,6 +245,16 @@ class Writer:
                 return Code(f"{{{name.text}: {item.text} for key, value in {items}}}")
             case _:
                 return self.helper(_range_check(target), value.text)
+
+
+def _loop(macro: Macro, result: str, each: str, test: str) -> Code:
+    match macro:
+        case Macro.MAP:
+            return Code(f"[{result} {each} if {test}]" if test else f"[{result} {each}]")
+        case Macro.EXISTS_ONE:
+            return Code(f"sum(1 {each} if {test}) == 1", Precedence.COMPARISON)
+        case Macro.EXISTS | Macro.ALL:
+            return Code(f"{_PREDICATES[macro][0]}({test} {each})")
 
 
 def _range_check(target: Type | None) -> str:

@@ -1,0 +1,261 @@
+"""A contract with every kind of field, and expressions over it: compiled, rendered, and run on real messages."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import betterproto2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+
+from sagagen.contract.document import read_document
+from sagagen.diagnostics import Diagnostic
+from sagagen.emit.mesh_view import message_pool_view
+from sagagen.emit.messages import compile_messages
+from sagagen.emit.templates import render_template
+from sagagen.expression import Environment, MessageExpr, TypeIndex, compile_message, render_function
+from sagagen.python_names import PB_PACKAGE, PyClass, PythonNames, assign_names
+from sagagen.runtime.scope import CompensationScope, Failure, Scope
+from sagagen.source import Span
+
+LAB = """
+syntax = "proto3";
+package lab.v1;
+import "google/protobuf/any.proto";
+import "google/protobuf/duration.proto";
+import "google/protobuf/struct.proto";
+import "google/protobuf/timestamp.proto";
+import "google/protobuf/wrappers.proto";
+import "lab/other/v1/other.proto";
+
+message Everything {
+  enum Kind { KIND_UNSPECIFIED = 0; SMALL = 1; LARGE = 2; }
+  string text = 1;
+  optional string nick = 2;
+  int32 small = 3;
+  optional int32 maybe_small = 4;
+  int64 big = 5;
+  optional int64 maybe_big = 6;
+  uint32 small_count = 7;
+  uint64 count = 8;
+  float single = 9;
+  double real = 10;
+  bool flag = 11;
+  bytes raw = 12;
+  Kind kind = 13;
+  optional Kind maybe_kind = 14;
+  repeated string words = 20;
+  repeated int64 numbers = 21;
+  repeated int32 small_numbers = 22;
+  repeated double reals = 23;
+  repeated Item items = 24;
+  repeated Kind kinds = 25;
+  map<string, int64> totals = 30;
+  map<string, int32> small_totals = 31;
+  map<int32, Item> numbered = 32;
+  map<bool, string> answers = 33;
+  Item item = 40;
+  Everything inner = 41;
+  oneof choice { string left = 42; Item right = 43; }
+  google.protobuf.Timestamp when = 50;
+  google.protobuf.Duration lasts = 51;
+  repeated google.protobuf.Timestamp times = 52;
+  google.protobuf.StringValue wrapped_text = 60;
+  google.protobuf.Int64Value wrapped_big = 61;
+  google.protobuf.BoolValue wrapped_flag = 62;
+  google.protobuf.Int32Value wrapped_small = 63;
+  repeated google.protobuf.StringValue wrapped_words = 64;
+  google.protobuf.Any any = 70;
+  google.protobuf.Struct struct = 71;
+  repeated google.protobuf.Value values = 72;
+  string from = 80;
+  string class = 81;
+  string import = 82;
+  string in = 83;
+  string true = 84;
+  string for = 85;
+  string parse = 86;
+  lab.other.v1.Parcel parcel = 90;
+  bool done = 91;
+}
+message Item {
+  message Tag { string name = 1; }
+  string name = 1;
+  int32 quantity = 2;
+  double price = 3;
+  repeated Tag tags = 4;
+  optional string note = 5;
+}
+message Nothing {}
+"""
+OTHER = """
+syntax = "proto3";
+package lab.other.v1;
+message Parcel {
+  enum Size { SIZE_UNSPECIFIED = 0; BULKY = 1; }
+  string code = 1;
+  Size size = 2;
+}
+message Item { string code = 1; }
+"""
+PACKAGE = "expression_lab_messages"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The compiled contract."""
+
+    files: tuple[FileDescriptor, ...]
+    names: PythonNames
+    folder: Path
+    environment: Environment
+    """Of a step that may read one earlier step, `earlier`."""
+
+    def __repr__(self) -> str:
+        return "the lab"  # hypothesis prints it with every failure
+
+    def descriptor(self, name: str) -> Descriptor:
+        return next(
+            file.message_types_by_name[name] for file in self.files if name in file.message_types_by_name
+        )
+
+    def compile(
+        self, yaml: str, target: str = "Everything", **changes: Any
+    ) -> tuple[MessageExpr | None, list[Diagnostic]]:
+        """The YAML of a request, and what was reported."""
+        found: list[Diagnostic] = []
+        document = read_document("saga.yaml", f"request:\n{_indented(yaml)}", found.append)
+        assert document is not None, found
+        node = document.get("request")
+        environment = replace(self.environment, **changes)
+        return compile_message(node, self.descriptor(target), environment, found.append), found
+
+    def compiled(self, yaml: str, target: str = "Everything", **changes: Any) -> MessageExpr:
+        expr, found = self.compile(yaml, target, **changes)
+        assert expr is not None, found
+        return expr
+
+    def source(
+        self,
+        expr: MessageExpr | None,
+        target: str = "Everything",
+        *,
+        in_compensation: bool = False,
+        doc: str = "",
+    ) -> "Source":
+        classes: dict[str, PyClass] = {}
+
+        def refer(py_class: PyClass) -> str:
+            alias = py_class.name if ".other." not in py_class.module else f"Other{py_class.name}"
+            classes[alias] = py_class
+            return alias
+
+        rendered = render_function(
+            "build",
+            expr,
+            target=self.descriptor(target),
+            input=self.environment.input,
+            in_compensation=in_compensation,
+            names=self.names,
+            doc=doc,
+            refer=refer,
+        )
+        imports = [f"from {wanted.module} import {wanted.name}" for wanted in sorted(rendered.imports)]
+        imports += [
+            f"from {located(py_class)} import {py_class.name} as {alias}"
+            for alias, py_class in sorted(classes.items())
+        ]
+        return Source("\n".join(imports), "\n".join(rendered.lines))
+
+    def returned(self, yaml: str, target: str = "Everything", **changes: Any) -> str:
+        """What the emitted function returns, as text."""
+        lines = self.source(self.compiled(yaml, target, **changes), target).function.splitlines()
+        return lines[-1].strip().removeprefix("return ")
+
+    def python_class(self, name: str) -> Any:
+        py_class = self.names.message(self.descriptor(name))
+        return getattr(importlib.import_module(located(py_class)), py_class.name)
+
+    def builder(self, yaml: str, **changes: Any) -> Callable[..., Any]:
+        """The emitted function, taking the input, and the response of `earlier`."""
+        source = self.source(self.compiled(yaml, **changes), in_compensation=bool(changes.get("failure")))
+        namespace: dict[str, Any] = {}
+        exec(f"{source.imports}\n{source.function}", namespace)
+        everything = self.python_class("Everything")
+
+        def build(
+            input: betterproto2.Message | None = None, earlier: betterproto2.Message | None = None
+        ) -> Any:
+            given = bytes(input if input is not None else everything())
+            responses = {"earlier": bytes(earlier if earlier is not None else everything())}
+            failure = Failure("FAILED_PRECONDITION", "OUT_OF_STOCK", "none left", "later")
+            if changes.get("failure"):
+                scope = CompensationScope("saga-1", everything, given, responses, failure)
+            else:
+                scope = Scope("saga-1", everything, given, responses)
+            return everything.parse(bytes(namespace["build"](scope)))
+
+        return build
+
+
+@dataclass(frozen=True)
+class Source:
+    imports: str
+    function: str
+
+
+def located(py_class: PyClass) -> str:
+    return py_class.module.replace(PB_PACKAGE, PACKAGE, 1)
+
+
+def build_lab(folder: Path) -> Lab:
+    files = linked(folder, {"lab/v1/lab.proto": LAB, "lab/other/v1/other.proto": OTHER})
+    found: list[Diagnostic] = []
+    names = assign_names(files, found.append, lambda full_name: Span(full_name))
+    assert not found
+    write_messages(folder / PACKAGE, names)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    types = TypeIndex(files)
+    everything = types.find("lab.v1.Everything")
+    assert isinstance(everything, Descriptor)
+    environment = Environment(
+        types=types,
+        package="lab.v1",
+        input=everything,
+        steps={"earlier": everything},
+        unreadable={"later": "it runs later"},
+        failure=False,
+        total=False,
+    )
+    return Lab(tuple(files), names, folder, environment)
+
+
+def linked(folder: Path, protos: Mapping[str, str]) -> list[FileDescriptor]:
+    contracts = folder / "contracts"
+    for path, text in protos.items():
+        contracts.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
+        contracts.joinpath(path).write_text(text, encoding="utf-8")
+    command = ["buf", "build", str(contracts), "-o", "-", "--as-file-descriptor-set"]
+    image = subprocess.run(command, capture_output=True, check=True).stdout
+    pool = descriptor_pool.DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(image).file:
+        pool.Add(file)  # pyright: ignore[reportUnknownMemberType] - stub takes Any
+    return [pool.FindFileByName(path) for path in protos]
+
+
+def write_messages(root: Path, names: PythonNames) -> None:
+    for dotted, source in compile_messages(names, {}).items():
+        path = root.joinpath(*filter(None, dotted.split(".")), "__init__.py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    pool = render_template("message_pool.py.j2", message_pool_view(names))
+    root.joinpath("message_pool.py").write_text(pool, encoding="utf-8")
+
+
+def _indented(yaml: str) -> str:
+    return "\n".join(f"  {line}" for line in yaml.strip("\n").splitlines())
