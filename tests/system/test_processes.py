@@ -46,6 +46,14 @@ def test_a_signal_stops_it_cleanly_and_quickly(stack: Stack, topology: str, numb
     assert "Traceback" not in stack.log_path.read_text()
 
 
+def test_a_second_sigterm_changes_nothing(stack: Stack) -> None:
+    stack.start("up")
+    stack.processes["up"].terminate()
+    exit_code, _ = stack.terminate("up")
+    assert exit_code == 0
+    assert "stopping" in stack.log_path.read_text()
+
+
 @pytest.mark.parametrize("topology", ["up", "mesh"])
 def test_a_port_that_is_taken_is_named(stack: Stack, tmp_path: Path, topology: str) -> None:
     stack.start("up")

@@ -132,12 +132,15 @@ def _service_environment(project: Project, settings: Settings, position: int) ->
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """An event that the first SIGINT or SIGTERM sets; a second one ends the process at once."""
+    """An event that SIGINT or SIGTERM sets; a second SIGINT ends the process at once.
+
+    A second SIGTERM does not: make and timeout both send one to a process that runs under the two.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def on_signal(number: int) -> None:
-        if stop.is_set():
+        if stop.is_set() and number == signal.SIGINT:
             os._exit(128 + number)
         stop.set()
 
