@@ -30,6 +30,7 @@ import "google/protobuf/duration.proto";
 import "google/protobuf/struct.proto";
 import "google/protobuf/timestamp.proto";
 import "google/protobuf/wrappers.proto";
+import "lab/old/v1/old.proto";
 import "lab/other/v1/other.proto";
 
 message Everything {
@@ -81,6 +82,7 @@ message Everything {
   string parse = 86;
   lab.other.v1.Parcel parcel = 90;
   bool done = 91;
+  lab.old.v1.Old old = 92;
 }
 message Item {
   message Tag { string name = 1; }
@@ -101,6 +103,19 @@ message Parcel {
   Size size = 2;
 }
 message Item { string code = 1; }
+"""
+OLD = """
+syntax = "proto2";
+package lab.old.v1;
+message Old {
+  enum Level { LOW = 1; HIGH = 2; }
+  optional int32 attempts = 1 [default = 3];
+  optional string note = 2 [default = "none"];
+  optional Level level = 3;
+  optional Level preset = 4 [default = HIGH];
+  required bool active = 5;
+  optional double rate = 6;
+}
 """
 PACKAGE = "expression_lab_messages"
 
@@ -213,7 +228,9 @@ def located(py_class: PyClass) -> str:
 
 
 def build_lab(folder: Path) -> Lab:
-    files = linked(folder, {"lab/v1/lab.proto": LAB, "lab/other/v1/other.proto": OTHER})
+    files = linked(
+        folder, {"lab/v1/lab.proto": LAB, "lab/other/v1/other.proto": OTHER, "lab/old/v1/old.proto": OLD}
+    )
     found: list[Diagnostic] = []
     names = assign_names(files, found.append, lambda full_name: Span(full_name))
     assert not found

@@ -30,6 +30,10 @@ FORMS = [
     ("text: input.from + input.class", "text=scope.input.from_ + scope.input.class_"),
     ("from: input.import", "from_=scope.input.import_"),
     ("text: saga.id", "text=scope.saga_id"),
+    # proto2: a field's own default, and an enum that begins above 0
+    ("small: input.old.attempts", "small=or_if_unset((scope.input.old or Old()).attempts, 3)"),
+    ("old: 'lab.old.v1.Old{note: input.old.note}'", "old=Old(note=(scope.input.old or Old()).note)"),
+    ("flag: input.old.active", "flag=(scope.input.old or Old()).active or False"),
     # has
     ("flag: has(input.nick)", "flag=scope.input.nick is not None"),
     ("flag: '!has(input.item)'", "flag=scope.input.item is None"),

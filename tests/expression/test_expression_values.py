@@ -58,6 +58,18 @@ def test_what_is_unset_reads_as_its_default_elsewhere(lab: Lab) -> None:
     assert built.right == item(lab)
 
 
+def test_fields_of_proto2_read_as_their_own_defaults(lab: Lab) -> None:
+    yaml = (
+        "small: input.old.attempts\ntext: input.old.note\nreal: input.old.rate\n"
+        "big: int(input.old.level)\nmaybe_big: int(input.old.preset)"
+    )
+    built = run(lab, yaml)
+    assert (built.small, built.text, built.real, built.big, built.maybe_big) == (3, "none", 0.0, 1, 2)
+    old = lab.python_class("Old")(attempts=0, note="", active=True)
+    built = run(lab, yaml, old=old)
+    assert (built.small, built.text) == (0, "")
+
+
 def test_presence_is_asked_as_proto_defines_it(lab: Lab) -> None:
     yaml = "flag: has(input.nick) && has(input.item) && !has(input.text) && !has(input.words) && !has(input.kind)"
     assert run(lab, yaml, nick="", item=item(lab)).flag

@@ -15,8 +15,19 @@ HELPERS = frozenset(
         "double_to_string",
         "double_to_uint",
         "either",
+        "every",
     }
-    | {"every", "float32", "int32", "int64", "item_at", "quotient", "remainder", "some", "string_to_double"}
+    | {
+        "float32",
+        "int32",
+        "int64",
+        "item_at",
+        "or_if_unset",
+        "quotient",
+        "remainder",
+        "some",
+        "string_to_double",
+    }
     | {"string_to_int", "string_to_uint", "uint32", "uint64", "unless_unset", "value_at"}
 )
 """What emitted functions import of sagagen.runtime.expression."""

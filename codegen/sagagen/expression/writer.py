@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import EnumValueDescriptor, FieldDescriptor
 
 from sagagen.expression import tree
 from sagagen.expression.assignment import fits
@@ -53,8 +53,7 @@ class Writer:
     def value(self, expr: Expr) -> Code:
         """The expression's value: what is unset reads as its default."""
         if isinstance(expr, tree.Field) and has_presence(expr.field):
-            default = self._default(plain(expr.type))
-            return infix(self._selected(expr), "or", Code(default), Precedence.OR)
+            return self._or_default(expr)
         return self._written(expr, is_optional=False)
 
     def optional(self, expr: Expr) -> Code:
@@ -78,7 +77,7 @@ class Writer:
             case tree.Constant(value):
                 return constant(value)
             case tree.EnumConstant(value):
-                return Code(f"{self._refer(self._names.enum(value.type))}.{self._names.enum_value(value)}")
+                return self._member(value)
             case tree.Conditional():
                 return self._conditional(expr, is_optional=is_optional)
             case tree.Narrow():
@@ -133,13 +132,26 @@ class Writer:
         operand = self.value(expr.operand).at_least(Precedence.PRIMARY)
         return Code(f"{operand}.{self._names.field(expr.field)}")
 
+    def _or_default(self, expr: tree.Field) -> Code:
+        selected, number = self._selected(expr), expr.field.default_value
+        if not number or isinstance(plain(expr.type), MessageType):
+            return infix(selected, "or", Code(self._default(plain(expr.type))), Precedence.OR)
+        # proto2 and editions: a default of the field's own, or an enum that begins above 0. What is set may be falsy.
+        if isinstance(expr.type, EnumType):
+            default = self._member(expr.type.descriptor.values_by_number[number])
+        else:
+            default = constant(number)
+        return self.helper("or_if_unset", selected.text, default.text)
+
+    def _member(self, value: EnumValueDescriptor) -> Code:
+        return Code(f"{self._refer(self._names.enum(value.type))}.{self._names.enum_value(value)}")
+
     def _default(self, type_: Type) -> str:
         match type_:
             case MessageType(_, descriptor):
                 return f"{self._refer(self._names.message(descriptor))}()"
             case EnumType(_, descriptor):
-                zero = self._names.enum_value(descriptor.values_by_number[0])
-                return f"{self._refer(self._names.enum(descriptor))}.{zero}"
+                return self._member(descriptor.values_by_number[0]).text
             case Simple.TIMESTAMP:
                 return self.helper("EPOCH").text
             case Simple.DURATION:

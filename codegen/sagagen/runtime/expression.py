@@ -175,6 +175,11 @@ def unless_unset(value: T | None, check: Callable[[T], T]) -> T | None:
     return None if value is None else check(value)
 
 
+def or_if_unset(value: T | None, default: T) -> T:
+    """`value`, or `default` where the field that it comes from is unset; 0 and empty are set."""
+    return default if value is None else value
+
+
 def _within(value: int, low: int, high: int, name: str) -> int:
     if low <= value <= high:
         return value
