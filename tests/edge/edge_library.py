@@ -112,9 +112,11 @@ async def caller(request: Request) -> str:
 
 
 @asynccontextmanager
-async def served(data_dir: Path, routes: Sequence[BaseRoute] = ()) -> AsyncGenerator[Served]:
+async def served(
+    data_dir: Path, routes: Sequence[BaseRoute] = (), mesh: Mesh | None = None
+) -> AsyncGenerator[Served]:
     """The real thing: gateway, engine, log, and the service over the in-memory transport."""
-    mesh, shelf = library().mesh, library().handlers.ShelfService()
+    mesh, shelf = mesh or library().mesh, library().handlers.ShelfService()
     gateway = Gateway(mesh, caller=caller, routes=routes)
     service = mesh.services[0]
     async with (

@@ -67,6 +67,7 @@ class CrashingLog:
             digest=accepted.digest,
             caller=accepted.caller,
             fingerprint=accepted.fingerprint,
+            started_ms=accepted.at_ms,
             status=history.status,
             answer=history.answer,
         )

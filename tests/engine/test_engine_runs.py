@@ -12,7 +12,6 @@ from engine_world import (
     RETRY,
     SAGA_ID,
     TRACE,
-    PlainResponder,
     TestClock,
     Text,
     World,
@@ -171,14 +170,18 @@ async def test_a_failure_before_the_answering_step_is_answered_before_it_is_undo
     assert world.done(COMPENSATION) == ["one"]
 
 
-async def test_acceptance_can_be_the_answer(path: Path, world: World, clock: TestClock) -> None:
+async def test_a_saga_that_nobody_waits_for_has_its_answer_at_its_end(
+    path: Path, world: World, clock: TestClock
+) -> None:
     definition = usual_saga(respond_after="acceptance")
     async with process(path, definition, world, clock) as (running, _):
         started = await running.accept(acceptance(definition))
-        assert started.answer is not None
+        assert started.answer is None
         assert started.is_new
-        await running.wait_until_idle()
-        assert (await running.accept(acceptance(definition))).answer == started.answer
+        answer = await running.wait_for_answer(SAGA_ID, 5)
+        assert answer is not None
+        assert (await status_of(running)) is SagaStatus.COMPLETED
+        assert (await running.accept(acceptance(definition))).answer == answer
 
 
 async def test_twenty_duplicates_at_once_are_one_saga(path: Path, world: World, clock: TestClock) -> None:
@@ -553,7 +556,7 @@ async def test_an_acceptance_that_the_disk_kept_although_it_failed_is_taken_up_b
     async with SagaLog.open(path) as log:
         running = engine(definition, log, world, clock)
         async with running:
-            row = accepted_row(acceptance(definition), PlainResponder(), clock.wall, "0123456789abcdef")
+            row = accepted_row(acceptance(definition), clock.wall, "0123456789abcdef")
             await log.accept(row)
             started = await running.accept(acceptance(definition))
             assert not started.is_new

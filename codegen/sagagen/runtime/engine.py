@@ -231,7 +231,7 @@ class Engine:
         """Put a saga into the log, or take up what the log has of it."""
         around = self._around
         try:
-            row = accepted_row(acceptance, around.responder, around.time.now_ms(), run_id(around.random))
+            row = accepted_row(acceptance, around.time.now_ms(), run_id(around.random))
             ref = await self._log.accept(row)
             if ref is None:
                 return await self._accepted_before(entry, acceptance.saga_id)

@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from typing import Self
 
-from sagagen.runtime.answer import Answer, Responder
+from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Saga
-from sagagen.runtime.engine_requests import answer_body, built
+from sagagen.runtime.engine_requests import built
 from sagagen.runtime.history import History
 from sagagen.runtime.history_rows import Accepted, SagaStatus
 from sagagen.runtime.log import SagaHead
 from sagagen.runtime.scope import Scope
 from sagagen.runtime.trace import TraceContext
-
-ACCEPTANCE = "acceptance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +41,8 @@ class Started:
     answer: Answer | None
     """The final answer, if there is one already."""
     trace_id: str
+    started_ms: int
+    """When it was first accepted."""
     status: SagaStatus
 
     @classmethod
@@ -55,6 +55,7 @@ class Started:
             fingerprint=accepted.fingerprint,
             answer=history.answer,
             trace_id=accepted.trace.trace_id,
+            started_ms=accepted.at_ms,
             status=history.status,
         )
 
@@ -67,17 +68,15 @@ class Started:
             fingerprint=head.fingerprint,
             answer=head.answer,
             trace_id=head.ref.trace_id,
+            started_ms=head.started_ms,
             status=head.status,
         )
 
 
-def accepted_row(acceptance: Acceptance, responder: Responder, at_ms: int, run: str) -> Accepted:
+def accepted_row(acceptance: Acceptance, at_ms: int, run: str) -> Accepted:
     """The saga's first row: all that its later ones build on, with what its first step is sent."""
     saga, trace = acceptance.saga, acceptance.trace
     scope = Scope(acceptance.saga_id, saga.trigger.request, acceptance.input, {})
-    answer = None
-    if saga.respond.after == ACCEPTANCE:
-        answer = responder.success(saga, acceptance.saga_id, answer_body(saga, scope), trace.trace_id)
     return Accepted(
         at_ms=at_ms,
         span_id=trace.span_id,
@@ -92,5 +91,4 @@ def accepted_row(acceptance: Acceptance, responder: Responder, at_ms: int, run: 
         input=acceptance.input,
         trace=trace,
         next=built(saga.first_step, scope),
-        answer=answer,
     )

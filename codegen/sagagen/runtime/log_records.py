@@ -69,6 +69,7 @@ class SagaHead:
     digest: str
     caller: str
     fingerprint: bytes
+    started_ms: int
     status: SagaStatus
     answer: Answer | None
 
@@ -177,6 +178,7 @@ def head_of(record: sqlite3.Row) -> SagaHead:
         digest=record["digest"],
         caller=record["caller"],
         fingerprint=record["fingerprint"],
+        started_ms=record["started_ms"],
         status=SagaStatus(record["status"]),
         answer=_answer_of(record),
     )

@@ -9,7 +9,7 @@ from sagagen.runtime.definition import Saga
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of, traceparent
 from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
-from sagagen.runtime.edge.responder import accepted, key_reused, location
+from sagagen.runtime.edge.responder import AT_ACCEPTANCE, accepted, key_reused, location
 from sagagen.runtime.edge.transcode import RequestReader
 from sagagen.runtime.engine import Acceptance, Engine, Overloaded, Started
 from sagagen.runtime.identity import random_saga_id, saga_id
@@ -65,10 +65,17 @@ class StartEndpoint:
             return await self._first_answer(exchange, started)
         if started.fingerprint != fingerprint:
             raise ProblemError(key_reused().of_saga(started.saga_id, started.trace_id))
+        if not started.status.is_under_way and self._is_expired(started):
+            raise ProblemError(_expired(started))
         return _replayed(await self._repeated_answer(exchange, started))
 
+    def _is_expired(self, started: Started) -> bool:
+        return time.time_ns() // 1_000_000 - started.started_ms > self._saga.retention_s * 1000
+
     async def _first_answer(self, exchange: Exchange, started: Started) -> Answer:
-        answer = started.answer or await self._wait(exchange, started)
+        """The final answer; 202 if the contract does not wait for it, or if it takes too long. That is never stored."""
+        is_waited_for = self._saga.respond.after != AT_ACCEPTANCE
+        answer = started.answer or (await self._wait(exchange, started) if is_waited_for else None)
         return answer or accepted(self._saga, started.saga_id, started.trace_id)
 
     async def _repeated_answer(self, exchange: Exchange, started: Started) -> Answer:
@@ -106,6 +113,16 @@ def _under_way(started: Started) -> Problem:
         "IDEMPOTENCY_CONFLICT",
         "the first request with this idempotency key is under way; send this one again a little later",
         headers=(retry_after(), location(started.saga_id)),
+    ).of_saga(started.saga_id, started.trace_id)
+
+
+def _expired(started: Started) -> Problem:
+    """As long as the log has the saga, a service may know its steps too: a new one of this id might find them done."""
+    return Problem(
+        409,
+        "ABORTED",
+        "KEY_EXPIRED",
+        "this idempotency key was used so long ago that its answer is kept no longer; use a new one",
     ).of_saga(started.saga_id, started.trace_id)
 
 
