@@ -19,7 +19,7 @@ from protovalidate._gen.buf.validate import validate_pb
 
 from sagagen.runtime.call import Call
 from sagagen.runtime.clock import Clock
-from sagagen.runtime.definition import Direction, Method, Service, StepKind
+from sagagen.runtime.definition import Direction, Method, Service, StepKind, Transaction
 from sagagen.runtime.metadata import SagaCall
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.service import ServiceHost
@@ -44,7 +44,13 @@ class Nothing(betterproto2.Message):
     pass
 
 
-def _method(name: str, request: type[betterproto2.Message], *, is_read: bool = False) -> Method:
+def _method(
+    name: str,
+    request: type[betterproto2.Message],
+    *,
+    is_read: bool = False,
+    transaction: Transaction = Transaction.LOCAL,
+) -> Method:
     return Method(
         path=f"/lab.v1.LedgerService/{name}",
         request=request,
@@ -53,13 +59,18 @@ def _method(name: str, request: type[betterproto2.Message], *, is_read: bool = F
         request_name=f"lab.v1.{request.__name__}",
         response_name="lab.v1.PutResponse",
         is_read=is_read,
+        transaction=transaction,
     )
 
 
 PUT = _method("Put", PutRequest)
 UNDO = _method("Undo", PutRequest)
 GET = _method("Get", Nothing, is_read=True)
-SERVICE = Service("ledger", 50051, "handlers.ledger:Ledger", "handlers/ledger.sql", (PUT, UNDO, GET))
+CHARGE = _method("Charge", PutRequest, transaction=Transaction.MANUAL)
+REFUND = _method("Refund", PutRequest, transaction=Transaction.MANUAL)
+SERVICE = Service(
+    "ledger", 50051, "handlers.ledger:Ledger", "handlers/ledger.sql", (PUT, UNDO, GET, CHARGE, REFUND)
+)
 SQL = (
     "CREATE TABLE IF NOT EXISTS entries (name TEXT NOT NULL, amount INTEGER NOT NULL, UNIQUE (name, amount))"
 )
@@ -77,6 +88,16 @@ async def delete(request: PutRequest, call: Call) -> PutResponse:
     return PutResponse(total=await total(call))
 
 
+async def charge(request: PutRequest, call: Call) -> PutResponse:
+    await call.begin()
+    return await insert(request, call)
+
+
+async def refund(request: PutRequest, call: Call) -> PutResponse:
+    await call.begin()
+    return await delete(request, call)
+
+
 async def total(call: Call) -> int:
     rows = await call.db.fetch("SELECT coalesce(sum(amount), 0) AS total FROM entries")
     return rows[0]["total"]
@@ -89,6 +110,8 @@ class Ledger:
         self.puts = 0
         self.on_put: Body = insert
         self.on_undo: Body = delete
+        self.on_charge: Body = charge
+        self.on_refund: Body = refund
         self.on_get: Callable[[Call], Awaitable[PutResponse]] | None = None
 
     async def put(self, request: PutRequest, call: Call) -> PutResponse:
@@ -97,6 +120,12 @@ class Ledger:
 
     async def undo(self, request: PutRequest, call: Call) -> PutResponse:
         return await self.on_undo(request, call)
+
+    async def charge(self, request: PutRequest, call: Call) -> PutResponse:
+        return await self.on_charge(request, call)
+
+    async def refund(self, request: PutRequest, call: Call) -> PutResponse:
+        return await self.on_refund(request, call)
 
     async def get(self, request: Nothing, call: Call) -> PutResponse:
         return await self.on_get(call) if self.on_get else PutResponse(total=await total(call))

@@ -8,6 +8,7 @@ from service_lab import saga_call
 
 from sagagen.runtime.barrier import (
     OTHER_PAYLOAD,
+    ActionState,
     RecordEmpty,
     Replay,
     Row,
@@ -90,7 +91,7 @@ def test_a_call_is_turned_down(call, found, reason, code):
         pytest.param(UNDO, rows(), RecordEmpty(), id="6 nothing to undo"),
         pytest.param(UNDO, rows(row(State.REFUSED)), RecordEmpty(), id="6 nothing had happened"),
         pytest.param(UNDO, rows(other=row()), RecordEmpty(), id="6 other steps' rows"),
-        pytest.param(UNDO, rows(row()), RunHandler(), id="7 compensation"),
+        pytest.param(UNDO, rows(row()), RunHandler(action=ActionState.DONE), id="7 compensation"),
         pytest.param(ACT, rows(other=row()), RunHandler(), id="7 action"),
         pytest.param(replace(ACT, not_after_ms=5_000), rows(), RunHandler(), id="7 in the last moment"),
     ],
@@ -99,13 +100,41 @@ def test_a_call_is_let_through_or_answered(call, found, ruling):
     assert rule(call, b"same", found, purged_through_ms=700, now_ms=5_000) == ruling
 
 
+def pending(not_after_ms: int = 4_000) -> Row:
+    return replace(row(State.PENDING), not_after_ms=not_after_ms)
+
+
 @pytest.mark.parametrize(
-    ("call", "found"), [(ACT, rows(row(State.PENDING))), (UNDO, rows(row(State.PENDING)))]
+    ("call", "found", "ruling"),
+    [
+        pytest.param(ACT, rows(pending()), RunHandler(is_repeat=True), id="an attempt that ended"),
+        pytest.param(
+            UNDO, rows(pending()), RunHandler(action=ActionState.UNKNOWN), id="an action that ended unsettled"
+        ),
+        pytest.param(UNDO, rows(row(), pending()), RunHandler(True, ActionState.DONE), id="its undo too"),
+        pytest.param(
+            UNDO, rows(pending(), pending()), RunHandler(True, ActionState.UNKNOWN), id="neither is settled"
+        ),
+    ],
 )
-def test_what_is_not_settled_is_in_doubt(call, found):
-    ruling = rule(call, b"same", found, 0, 5_000)
+def test_what_ended_unsettled_is_run_again_or_undone(call, found, ruling):
+    assert rule(call, b"same", found, 0, 5_000) == ruling
+
+
+def test_a_compensation_waits_for_the_end_that_its_action_must_have():
+    ruling = rule(UNDO, b"same", rows(pending(6_500)), 0, 5_000)
     assert isinstance(ruling, TurnDown)
-    assert (ruling.error.code, ruling.error.domain) == (Code.UNAVAILABLE, "")
+    assert (ruling.error.code, ruling.error.domain, ruling.error.retry_after_s) == (
+        Code.UNAVAILABLE,
+        "",
+        1.501,
+    )
+
+
+def test_another_request_than_the_unsettled_one_is_a_mismatch():
+    ruling = rule(ACT, b"other", rows(pending()), 0, 5_000)
+    assert isinstance(ruling, TurnDown)
+    assert ruling.error.reason == "PAYLOAD_MISMATCH"
 
 
 def test_another_run_is_told_whether_its_request_differs():

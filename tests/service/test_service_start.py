@@ -1,7 +1,6 @@
 """Starting a service: its handlers, its SQL files, its lock; and what it says when it can't."""
 
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ from grpclib.const import Status as Code
 from service_lab import GET, PUT, SERVICE, SQL, Ledger, lab_schema, put, running
 
 from sagagen.runtime.database import CannotOpen, Database, DatabaseTooNew
-from sagagen.runtime.definition import Transaction
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.lock import LogLocked
 from sagagen.runtime.memory_transport import MemoryTransport
@@ -22,12 +20,6 @@ def test_validation_runs_only_where_there_are_rules():
     assert has_rules(schema.descriptor("lab.v1.PutRequest"))
     assert not has_rules(schema.descriptor("lab.v1.PutResponse"))
     assert has_rules(schema.descriptor("google.protobuf.FieldOptions")) is False
-
-
-def test_a_manual_method_is_refused_at_the_start():
-    manual = replace(SERVICE, methods=(replace(PUT, transaction=Transaction.MANUAL),))
-    with pytest.raises(ServiceIncomplete, match="manual"):
-        bind(manual, Ledger(), lab_schema())
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from sagagen.runtime.service_schema import Scripts, prepare
 from sagagen.runtime.transaction import Writer
 from sagagen.runtime.transaction_guard import StatementNotAllowed, TransactionLost
 from sagagen.runtime.transaction_hops import Handled, Outcome, Write
+from sagagen.runtime.transaction_members import Turn
 
 TABLES = """
 CREATE TABLE entries (name TEXT PRIMARY KEY, amount INTEGER);
@@ -41,9 +42,9 @@ class Desk:
         """One saga's action; without a body it inserts a row of its name."""
         write = Write(saga_call(saga=name), b"digest", "", name)
 
-        async def run(db: Db) -> Handled:
+        async def run(turn: Turn) -> Handled:
             try:
-                await (body(db) if body else insert(db, name))
+                await (body(turn.db) if body else insert(turn.db, name))
             except Exception as error:  # noqa: BLE001 - as a service does
                 return Handled(Outcome(error=RpcError(Code.INTERNAL, repr(error))))
             return Handled(

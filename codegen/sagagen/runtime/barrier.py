@@ -31,7 +31,7 @@ class State(StrEnum):
     EMPTY = "EMPTY"
     """A compensation that found nothing to undo. The outcome is empty: the default response."""
     PENDING = "PENDING"
-    """A manual method is under way, or was when its process died."""
+    """A manual method is under way, or ended without an outcome: its third party may have acted."""
 
 
 class Reason(StrEnum):
@@ -52,6 +52,16 @@ class Row:
     digest: bytes
     state: State
     outcome: bytes
+    not_after_ms: int = 0
+    """Of the attempt that wrote it; a PENDING one does not go on beyond it."""
+
+
+class ActionState(StrEnum):
+    """What a compensation knows of its action."""
+
+    DONE = "DONE"
+    UNKNOWN = "UNKNOWN"
+    """A manual method that died on its way: the third party may have acted, the local effects never happened."""
 
 
 Rows = Mapping[tuple[str, Direction], Row]
@@ -61,6 +71,11 @@ Rows = Mapping[tuple[str, Direction], Row]
 @dataclass(frozen=True, slots=True)
 class RunHandler:
     """Nothing stands against the call."""
+
+    is_repeat: bool = False
+    """An earlier attempt left PENDING, so it may have reached its third party."""
+    action: ActionState | None = None
+    """For a compensation: what is known of that which it undoes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +126,15 @@ def rule(call: SagaCall, digest: bytes, rows: Rows, purged_through_ms: int, now_
         return _turn_down(
             Code.FAILED_PRECONDITION, Reason.STEP_COMPENSATED, f"step {call.step} is compensated already"
         )
-    if own is not None:
-        return _repeat(own, digest)
-    if call.direction is Direction.COMPENSATION:
-        return _compensate(rows.get((call.step, Direction.ACTION)))
-    return RunHandler()
+    if own is not None and own.digest != digest:
+        return _turn_down(
+            Code.ABORTED, Reason.PAYLOAD_MISMATCH, "the same step was called with another request before"
+        )
+    if own is not None and own.state is not State.PENDING:
+        return Replay(own)
+    if call.direction is Direction.ACTION:
+        return RunHandler(is_repeat=own is not None)
+    return _compensate(rows.get((call.step, Direction.ACTION)), is_repeat=own is not None, now_ms=now_ms)
 
 
 def records_refusal(call: SagaCall) -> bool:
@@ -126,22 +145,21 @@ def records_refusal(call: SagaCall) -> bool:
     return call.direction is Direction.ACTION and call.kind is not StepKind.RETRIABLE
 
 
-def _repeat(own: Row, digest: bytes) -> Ruling:
-    if own.digest != digest:
-        return _turn_down(
-            Code.ABORTED, Reason.PAYLOAD_MISMATCH, "the same step was called with another request before"
-        )
-    if own.state is State.PENDING:
-        return TurnDown(RpcError(Code.UNAVAILABLE, "an earlier attempt of this call is not settled"))
-    return Replay(own)
-
-
-def _compensate(action: Row | None) -> Ruling:
+def _compensate(action: Row | None, *, is_repeat: bool, now_ms: int) -> Ruling:
     if action is None or action.state is State.REFUSED:
         return RecordEmpty()
-    if action.state is State.PENDING:
-        return TurnDown(RpcError(Code.UNAVAILABLE, "the action of this step is not settled"))
-    return RunHandler()
+    if action.state is not State.PENDING:
+        return RunHandler(is_repeat, ActionState.DONE)
+    if now_ms <= action.not_after_ms:
+        return TurnDown(unsettled((action.not_after_ms + 1 - now_ms) / 1000))
+    return RunHandler(is_repeat, ActionState.UNKNOWN)
+
+
+def unsettled(retry_after_s: float) -> RpcError:
+    """For a compensation whose action is PENDING: it is not known yet what there is to undo."""
+    return RpcError(
+        Code.UNAVAILABLE, "the action of this step is not settled", retry_after_s=max(0.0, retry_after_s)
+    )
 
 
 def _turn_down(
@@ -179,10 +197,10 @@ INSERT OR IGNORE INTO sagagen_meta (name, value) VALUES ('barrier_version', 1), 
 def read_rows(connection: sqlite3.Connection, call: SagaCall) -> Rows:
     """The saga's rows. Only that of the call itself has its outcome: responses may be large."""
     return {
-        (step, Direction(direction)): Row(run, digest, State(state), outcome)
-        for step, direction, run, digest, state, outcome in connection.execute(
-            "SELECT step, direction, run, digest, state, iif(step = ?2 AND direction = ?3, outcome, x'') "
-            "FROM sagagen_barrier WHERE saga = ?1",
+        (step, Direction(direction)): Row(run, digest, State(state), outcome, not_after_ms)
+        for step, direction, run, digest, state, outcome, not_after_ms in connection.execute(
+            "SELECT step, direction, run, digest, state, iif(step = ?2 AND direction = ?3, outcome, x''), "
+            "not_after_ms FROM sagagen_barrier WHERE saga = ?1",
             (call.saga_id, call.step, call.direction.value),
         )
     }
@@ -197,12 +215,18 @@ class Record:
     trace_id: str
     state: State
     outcome: bytes = b""
+    incarnation: str = ""
+    """Of the process that runs a PENDING call."""
 
     def insert(self, connection: sqlite3.Connection) -> None:
-        connection.execute(
-            "INSERT INTO sagagen_barrier"
-            " (saga, step, direction, run, started_ms, not_after_ms, digest, state, outcome, trace_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        """An outcome takes the place of the PENDING that came before it, and of nothing else."""
+        written = connection.execute(
+            "INSERT INTO sagagen_barrier (saga, step, direction, run, started_ms, not_after_ms,"
+            " digest, state, outcome, incarnation, trace_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET not_after_ms = excluded.not_after_ms, state = excluded.state,"
+            " outcome = excluded.outcome, incarnation = excluded.incarnation, trace_id = excluded.trace_id"
+            " WHERE state = 'PENDING'",
             (
                 self.call.saga_id,
                 self.call.step,
@@ -213,9 +237,12 @@ class Record:
                 self.digest,
                 self.state.value,
                 self.outcome,
+                self.incarnation,
                 self.trace_id,
             ),
-        )
+        ).rowcount
+        if written != 1:
+            raise sqlite3.IntegrityError(f"{self.call.saga_id} has another outcome of this step already")
 
 
 def read_meta(connection: sqlite3.Connection, name: str) -> int:

@@ -2,13 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import structlog
 
+from sagagen.runtime.barrier import ActionState
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.database import Database
 from sagagen.runtime.metadata import SagaCall
@@ -20,6 +21,10 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 class TransactionEnded(Exception):
     """`call.db` was used after its handler had returned, for example by a task that it left behind."""
+
+
+class NoTransaction(Exception):
+    """A handler asked for a transaction that it does not have, or has already."""
 
 
 class Db:
@@ -98,9 +103,19 @@ class Call:
     """One delivery of a request to a handler."""
 
     def __init__(
-        self, *, db: Db, deadline: Deadline, saga: SagaCall | None, idempotency_key: str, rpc: str
+        self,
+        *,
+        db: Db | None,
+        begin: Callable[[], Awaitable[Db]] | None = None,
+        deadline: Deadline,
+        saga: SagaCall | None,
+        idempotency_key: str,
+        rpc: str,
+        is_repeat: bool = False,
+        action: ActionState | None = None,
     ) -> None:
-        self.db = db
+        self._db = db
+        self._begin = begin
         self.deadline = deadline
         self.saga_id = saga.saga_id if saga else ""
         """Empty if no saga makes this call."""
@@ -111,12 +126,29 @@ class Call:
         Empty for a direct call without one."""
         self.attempt = saga.attempt if saga else 1
         """Starts at 1."""
+        self.is_repeat = is_repeat or self.attempt > 1
+        """An earlier attempt may have got as far as this one will, in a manual method to the third party."""
+        self.action = action
+        """In a compensation: UNKNOWN if the action died on its way to a third party; DONE otherwise."""
         self._rpc = rpc
 
     @property
-    def is_repeat(self) -> bool:
-        """An earlier attempt may have got as far as this one will."""
-        return self.attempt > 1
+    def db(self) -> Db:
+        """The local transaction. In a `transaction: manual` method there is none before `begin`."""
+        if self._db is None:
+            raise NoTransaction("a manual method has no transaction before `db = await call.begin()`")
+        return self._db
+
+    async def begin(self) -> Db:
+        """Open the local transaction of a `transaction: manual` method: once, near the handler's end.
+
+        It commits after the handler has returned, together with the outcome. Raises RpcError if the call may not have
+        effects any more, for example because it was compensated meanwhile: let that through.
+        """
+        if self._begin is None or self._db is not None:
+            raise NoTransaction("`call.begin()` is for `transaction: manual` methods, and for one time")
+        self._db = await self._begin()
+        return self._db
 
     @cached_property
     def logger(self) -> structlog.stdlib.BoundLogger:

@@ -20,6 +20,7 @@ from sagagen.runtime.lock import OwnerLock
 from sagagen.runtime.metadata import REPLAYED
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.service_delivery import Delivery
+from sagagen.runtime.service_manual import Attempts
 from sagagen.runtime.service_methods import BoundMethod, bind
 from sagagen.runtime.service_schema import Scripts, prepare
 from sagagen.runtime.transaction import Writer
@@ -62,6 +63,7 @@ class ServiceHost:
         self._writer = writer
         self._readers = readers
         self._tasks = tasks
+        self._attempts = Attempts(writer, self._run_apart)
         self._spawned: set[asyncio.Task[Any]] = set()
         self._under_way = 0
         self._is_idle = asyncio.Event()
@@ -193,8 +195,14 @@ class ServiceHost:
             schema=self._schema,
             domain=self._domain,
         )
-        is_read = bound.method.is_read
-        return _reply(await (delivery.read(self._readers) if is_read else delivery.write(self._writer)))
+        if bound.method.is_read:
+            return _reply(await delivery.read(self._readers))
+        return _reply(await delivery.write(self._writer, self._attempts))
+
+    def _run_apart(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what outlives the rpc that began it; draining waits for it all the same."""
+        self._enter()
+        self.spawn(work).add_done_callback(lambda _: self._leave())
 
     def _enter(self) -> None:
         self._under_way += 1

@@ -2,23 +2,24 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from betterproto2 import Message
 from grpclib.const import Status as Code
 
-from sagagen.runtime.barrier import State, records_refusal
+from sagagen.runtime.barrier import ActionState, RunHandler, State, records_refusal, unsettled
 from sagagen.runtime.call import Call, Db, Deadline
-from sagagen.runtime.definition import Direction, StepKind
+from sagagen.runtime.definition import Direction, StepKind, Transaction
 from sagagen.runtime.errors import OUTCOME_KEY, Declined, RpcError, refused
 from sagagen.runtime.identity import direct_id
 from sagagen.runtime.metadata import IDEMPOTENCY_KEY, SagaCall
 from sagagen.runtime.schema import Schema
+from sagagen.runtime.service_manual import ANSWER_S, Attempts
 from sagagen.runtime.service_methods import BoundMethod
 from sagagen.runtime.transaction import Writer
 from sagagen.runtime.transaction_hops import Handled, Outcome, Write
+from sagagen.runtime.transaction_members import Turn
 from sagagen.runtime.transaction_readers import Readers
 
 
@@ -62,12 +63,14 @@ class Delivery:
         """Run the handler on a view of what is committed; reads pass the barrier by."""
         message = self.bound.decode(self.request, self.schema)
         async with readers.read() as db:
-            return (await self._handle(db, write=None, message=message)).outcome
+            return (await self._handle(self._call(db), write=None, message=message)).outcome
 
-    async def write(self, writer: Writer) -> Outcome:
+    async def write(self, writer: Writer, attempts: Attempts) -> Outcome:
         """Pass the barrier, run the handler in the service's transaction, and wait for the commit."""
         barred = self.saga or self._direct_call(writer.purged_through_ms)
         write = Write(barred, self._digest(), self.trace_id, self.bound.method.path)
+        if barred and (error := await attempts.await_action(barred, self.deadline)):
+            return Outcome(error=error)
         try:
             message: Message | RpcError = self.bound.decode(self.request, self.schema)
         except RpcError as error:
@@ -75,18 +78,44 @@ class Delivery:
                 raise
             # The barrier comes first: what was done under yesterday's rules is still answered as done.
             message = error
-        return await writer.write(write, partial(self._handle, write=write, message=message))
+        if self.bound.method.transaction is Transaction.MANUAL:
+            return await self._write_manually(write, message, attempts)
 
-    async def _handle(self, db: Db, *, write: Write | None, message: Message | RpcError) -> Handled:
-        if isinstance(message, RpcError):
-            return Handled(Outcome(error=message))
-        call = Call(
+        async def run(turn: Turn) -> Handled:
+            if barred and turn.ruling.action is ActionState.UNKNOWN and attempts.of_action(barred):
+                return Handled(Outcome(error=unsettled(ANSWER_S)))
+            return await self._handle(self._call(turn.db, ruling=turn.ruling), write=write, message=message)
+
+        return await writer.write(write, run)
+
+    async def _write_manually(self, write: Write, message: Message | RpcError, attempts: Attempts) -> Outcome:
+        async def run(begin: Callable[[], Awaitable[Db]], ruling: RunHandler) -> Handled:
+            return await self._handle(self._call(begin=begin, ruling=ruling), write=write, message=message)
+
+        refusal = message if isinstance(message, RpcError) else None
+        return await attempts.write(write, refusal, self.deadline, run)
+
+    def _call(
+        self,
+        db: Db | None = None,
+        *,
+        begin: Callable[[], Awaitable[Db]] | None = None,
+        ruling: RunHandler | None = None,
+    ) -> Call:
+        return Call(
             db=db,
+            begin=begin,
             deadline=self.deadline,
             saga=self.saga,
             idempotency_key=self.saga.idempotency_key if self.saga else self.key,
             rpc=self.bound.method.path,
+            is_repeat=ruling is not None and ruling.is_repeat,
+            action=ruling.action if ruling else None,
         )
+
+    async def _handle(self, call: Call, *, write: Write | None, message: Message | RpcError) -> Handled:
+        if isinstance(message, RpcError):
+            return Handled(Outcome(error=message))
         try:
             response = await self.bound.run(message, call)
         except Declined as declined:

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor
 from grpclib.const import Status as Code
 
 from sagagen.runtime.call import Call
-from sagagen.runtime.definition import Method, Service, Transaction
+from sagagen.runtime.definition import Method, Service
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.transport import MAX_MESSAGE_BYTES
@@ -65,11 +65,6 @@ def bind(service: Service, handlers: object, schema: Schema) -> Mapping[str, Bou
 
 
 def _bind(service: Service, method: Method[Any, Any], handlers: object, schema: Schema) -> BoundMethod:
-    if method.transaction is Transaction.MANUAL:
-        raise ServiceIncomplete(
-            f"{service.name}: {method.path} is `transaction: manual`, which this version of sagagen does not run yet: "
-            f"remove it from saga.yaml"
-        )
     handler = getattr(handlers, method.handler, None)
     if not inspect.iscoroutinefunction(handler):
         raise ServiceIncomplete(f"{service.handlers} needs `async def {method.handler}(self, request, call)`")

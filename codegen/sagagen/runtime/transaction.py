@@ -20,14 +20,13 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import structlog
 from grpclib.const import Status as Code
 
-from sagagen.runtime.barrier import RunHandler, read_meta
+from sagagen.runtime.barrier import Record, RecordEmpty, RunHandler, State, read_meta
 from sagagen.runtime.call import Db
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.database import Database
@@ -43,6 +42,7 @@ from sagagen.runtime.transaction_hops import (
     nothing,
     outcome_of,
 )
+from sagagen.runtime.transaction_members import Group, Member, Turn, unavailable
 
 HOLD_LIMIT_S = 1.0
 """Seconds that one handler may hold the writer."""
@@ -55,67 +55,24 @@ MAX_WAITING = 1024
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-def _unavailable(message: str) -> Outcome:
-    return Outcome(error=RpcError(Code.UNAVAILABLE, message))
-
-
 _LOST = "the service could not commit"
 _STOPPED = "the service has stopped"
 
 
-@dataclass(eq=False, slots=True)
-class _Member:
-    """One call on its way: waits for its `turn`, is `handled`, is told its `outcome`."""
-
-    write: Write
-    turn: asyncio.Future[Db | None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    """The transaction for the handler to work in; None if no handler is to run."""
-    handled: asyncio.Future[Handled] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    outcome: asyncio.Future[Outcome] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    settled: Outcome | None = None
-    """What is told once the group is committed."""
-
-    def finish(self, handled: Handled) -> None:
-        if not self.handled.done():
-            self.handled.set_result(handled)
-
-    def abandon(self) -> None:
-        """Its rpc was cancelled, or its handler does not end: nothing is kept."""
-        self.finish(Handled(_unavailable("the call was abandoned")))
-
-    def tell(self, outcome: Outcome) -> None:
-        if not self.turn.done():
-            self.turn.set_result(None)
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-
-@dataclass(slots=True)
-class _Group:
-    """The calls of one transaction."""
-
-    begun_s: float
-    limit: int
-    members: list[_Member] = field(default_factory=list[_Member])
-    is_committed: bool = False
+Committed = Callable[[Record], None]
 
 
 class Writer:
     """Writes of one service, one after the other."""
 
-    def __init__(self, path: Path, clock: Clock, *, hold_limit_s: float = HOLD_LIMIT_S) -> None:
+    def __init__(self, path: Path, clock: Clock, *, hold_limit_s: float, committed: Committed) -> None:
         self._path = path
         self._clock = clock
-        self._hold_limit_s = hold_limit_s
+        self.hold_limit_s = hold_limit_s
+        self._committed = committed
         self._database: Database | None = None
         self._guard = Guard(is_read_only=False)
-        self._waiting: dict[_Member, None] = {}
+        self._waiting: dict[Member, None] = {}
         self._work = asyncio.Event()
         self._is_stopping = False
         self._singly = 0
@@ -125,10 +82,18 @@ class Writer:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, path: Path, clock: Clock, *, hold_limit_s: float = HOLD_LIMIT_S
+        cls,
+        path: Path,
+        clock: Clock,
+        *,
+        hold_limit_s: float = HOLD_LIMIT_S,
+        committed: Committed = lambda _: None,
     ) -> AsyncGenerator["Writer"]:
-        """Run the owner task. The barrier's tables must exist. Leaving ends what waits, and the connection."""
-        writer = cls(path, clock, hold_limit_s=hold_limit_s)
+        """Run the owner task. The barrier's tables must exist. Leaving ends what waits, and the connection.
+
+        `committed` is told of each row of the barrier, before anybody learns the outcome.
+        """
+        writer = cls(path, clock, hold_limit_s=hold_limit_s, committed=committed)
         await writer._open()
         async with asyncio.TaskGroup() as group:
             owner = group.create_task(writer._own(), name=f"writer of {path.name}")
@@ -144,41 +109,58 @@ class Writer:
         """The latest `started` of the sagas that the barrier has forgotten."""
         return self._purged_through_ms
 
-    async def write(self, write: Write, run: Callable[[Db], Awaitable[Handled]]) -> Outcome:
+    async def write(self, write: Write, run: Callable[[Turn], Awaitable[Handled]]) -> Outcome:
         """Pass the barrier, run the handler in its turn if it is to run, and wait until that is committed.
 
         Cancelling ends the handler, and its effects with it; but not what is decided already.
         """
-        if self._is_stopping:
-            return _unavailable(_STOPPED)
-        if len(self._waiting) >= MAX_WAITING:
-            return Outcome(error=RpcError(Code.RESOURCE_EXHAUSTED, "too many writes wait", retry_after_s=1.0))
-        member = _Member(write)
-        self._waiting[member] = None
-        self._work.set()
         try:
-            if db := await member.turn:
-                member.finish(await self._run_handler(write, run, db))
+            member = self.queue(write)
+        except RpcError as error:
+            return Outcome(error=error)
+        try:
+            if turn := await member.turn:
+                member.finish(await self._run_handler(write, run, turn))
             return await member.outcome
         finally:
-            self._waiting.pop(member, None)
-            member.abandon()
+            self.withdraw(member)
 
-    async def _run_handler(self, write: Write, run: Callable[[Db], Awaitable[Handled]], db: Db) -> Handled:
-        limit = asyncio.timeout(self._hold_limit_s)
+    def queue(self, write: Write) -> Member:
+        """Wait in line for a turn; `withdraw` must follow in any case. Raises RpcError if no more may wait."""
+        if self._is_stopping:
+            raise RpcError(Code.UNAVAILABLE, _STOPPED)
+        if len(self._waiting) >= MAX_WAITING:
+            raise RpcError(Code.RESOURCE_EXHAUSTED, "too many writes wait", retry_after_s=1.0)
+        member = Member(write)
+        self._waiting[member] = None
+        self._work.set()
+        return member
+
+    def withdraw(self, member: Member) -> None:
+        """Nobody asks for this call any more: what is not decided by now is undone."""
+        self._waiting.pop(member, None)
+        member.abandon()
+
+    async def _run_handler(
+        self, write: Write, run: Callable[[Turn], Awaitable[Handled]], turn: Turn
+    ) -> Handled:
+        limit = asyncio.timeout(self.hold_limit_s)
         try:
             async with limit:
-                return await run(db)
+                return await run(turn)
         except TimeoutError:
-            _logger.warning(
-                "a handler held the writer for too long and was rolled back: slow work belongs in a manual method",
-                rpc=write.name,
-                limit_s=self._hold_limit_s,
-            )
-            slow = RpcError(Code.UNAVAILABLE, f"the handler took longer than {self._hold_limit_s:g} s")
-            return Handled(Outcome(error=slow))
+            return self.held_too_long(write)
         finally:
-            db.close()
+            turn.db.close()
+
+    def held_too_long(self, write: Write) -> Handled:
+        _logger.warning(
+            "a handler held the writer for too long and was rolled back: slow work belongs in a manual method",
+            rpc=write.name,
+            limit_s=self.hold_limit_s,
+        )
+        slow = RpcError(Code.UNAVAILABLE, f"the handler took longer than {self.hold_limit_s:g} s")
+        return Handled(Outcome(error=slow))
 
     async def _own(self) -> None:
         try:
@@ -190,11 +172,11 @@ class Writer:
                     await self._work.wait()
         finally:
             for member in tuple(self._waiting):
-                member.tell(_unavailable(_STOPPED))
+                member.tell(unavailable(_STOPPED))
             await self._close()
 
     async def _commit_group(self) -> None:
-        group = _Group(self._clock.monotonic_s(), limit=1 if self._singly else GROUP_CALLS)
+        group = Group(self._clock.monotonic_s(), limit=1 if self._singly else GROUP_CALLS)
         self._singly = max(0, self._singly - 1)
         try:
             database = self._database or await self._open()
@@ -209,14 +191,16 @@ class Writer:
             _tell_lost(group)
             raise
         for member in group.members:
-            member.tell(member.settled or _unavailable(_LOST))
+            if member.record:
+                self._committed(member.record)
+            member.tell(member.settled or unavailable(_LOST))
 
-    def _next(self) -> _Member:
+    def _next(self) -> Member:
         member = next(iter(self._waiting))
         del self._waiting[member]
         return member
 
-    async def _serve(self, member: _Member, group: _Group, database: Database) -> None:
+    async def _serve(self, member: Member, group: Group, database: Database) -> None:
         begins = not group.members
         group.members.append(member)
         commits = self._is_last(group)
@@ -230,30 +214,34 @@ class Writer:
         )
         ruling = await database.in_thread(hop)
         if isinstance(ruling, RunHandler):
-            await self._run_and_leave(member, group, database)
+            await self._run_and_leave(member, ruling, group, database)
         else:
             member.settled = outcome_of(ruling)
+            if isinstance(ruling, RecordEmpty):
+                member.record = member.write.record(State.EMPTY)
             group.is_committed = commits
 
-    async def _run_and_leave(self, member: _Member, group: _Group, database: Database) -> None:
-        handled = await self._hand_over(member, database)
-        member.settled = handled.outcome
+    async def _run_and_leave(
+        self, member: Member, ruling: RunHandler, group: Group, database: Database
+    ) -> None:
+        handled = await self._hand_over(member, ruling, database)
+        member.settled, member.record = handled.outcome, handled.record
         commits = self._is_last(group)
         await database.in_thread(partial(leave, handled=handled, commits=commits))
         group.is_committed = commits
 
-    def _is_last(self, group: _Group) -> bool:
+    def _is_last(self, group: Group) -> bool:
         is_full = len(group.members) >= group.limit
         return is_full or not self._waiting or self._clock.monotonic_s() - group.begun_s >= GROUP_S
 
-    async def _hand_over(self, member: _Member, database: Database) -> Handled:
+    async def _hand_over(self, member: Member, ruling: RunHandler, database: Database) -> Handled:
         """Let the rpc's task run its handler, and wait for it; but not for ever."""
         if member.turn.done():
             return await member.handled
         db = Db(database, self._guard)
-        member.turn.set_result(db)
+        member.turn.set_result(Turn(db, ruling))
         # The rpc's task keeps the limit itself. This is for a handler that goes on though it was cancelled.
-        timer = asyncio.get_running_loop().call_later(2 * self._hold_limit_s, self._give_up, member, db)
+        timer = asyncio.get_running_loop().call_later(2 * self.hold_limit_s, self._give_up, member, db)
         try:
             handled = await member.handled
         finally:
@@ -262,7 +250,7 @@ class Writer:
             await self._end_statements(database)
         return handled
 
-    def _give_up(self, member: _Member, db: Db) -> None:
+    def _give_up(self, member: Member, db: Db) -> None:
         db.close()
         _logger.error(
             "a handler goes on though it was cancelled; it has lost its turn", rpc=member.write.name
@@ -271,13 +259,13 @@ class Writer:
 
     async def _end_statements(self, database: Database) -> None:
         """Wait for the statements that a cancelled handler left in the thread; interrupt one that takes too long."""
-        timer = asyncio.get_running_loop().call_later(self._hold_limit_s, database.interrupt_statement)
+        timer = asyncio.get_running_loop().call_later(self.hold_limit_s, database.interrupt_statement)
         try:
             await database.in_thread(nothing)
         finally:
             timer.cancel()
 
-    async def _void(self, group: _Group, error: Exception) -> None:
+    async def _void(self, group: Group, error: Exception) -> None:
         _logger.error(
             "a group of writes was lost; its calls will be repeated",
             calls=[member.write.name for member in group.members],
@@ -308,6 +296,6 @@ class Writer:
                 _logger.error("a connection could not be closed", path=str(self._path), exc_info=error)
 
 
-def _tell_lost(group: _Group) -> None:
+def _tell_lost(group: Group) -> None:
     for member in group.members:
-        member.tell(_unavailable(_LOST))
+        member.tell(unavailable(_LOST))

@@ -59,8 +59,10 @@ class Write:
     name: str
     """The rpc, for log lines."""
 
-    def record(self, state: State, outcome: bytes = b"") -> Record | None:
-        return Record(self.saga, self.digest, self.trace_id, state, outcome) if self.saga else None
+    def record(self, state: State, outcome: bytes = b"", incarnation: str = "") -> Record | None:
+        if self.saga is None:
+            return None
+        return Record(self.saga, self.digest, self.trace_id, state, outcome, incarnation)
 
 
 class GroupVoid(Exception):

@@ -1,0 +1,356 @@
+"""Methods of `transaction: manual`: a third party is called with no transaction open; and what its attempts leave."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from grpclib.const import Status as Code
+from service_lab import (
+    CHARGE,
+    LATER_MS,
+    PUT,
+    REFUND,
+    SERVICE,
+    UNDO,
+    Ledger,
+    PutRequest,
+    PutResponse,
+    StoppedClock,
+    Turnstile,
+    charge,
+    delete,
+    insert,
+    put,
+    refund,
+    running,
+    saga_call,
+)
+
+from sagagen.runtime.call import Call, NoTransaction
+from sagagen.runtime.definition import Direction
+from sagagen.runtime.errors import Declined, RpcError
+from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.transport import Reply
+
+ACT = saga_call()
+UNDO_CALL = saga_call(direction=Direction.COMPENSATION)
+
+
+@dataclass
+class ThirdParty:
+    """Somebody's payment service: it acts at once, and answers when the test lets it."""
+
+    keys: list[str] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def charge(self, request: PutRequest, call: Call) -> PutResponse:
+        self.keys.append(call.idempotency_key)
+        self.asked.set()
+        await self.answers.wait()
+        return await charge(request, call)
+
+    async def fail(self, request: PutRequest, call: Call) -> PutResponse:
+        self.keys.append(call.idempotency_key)
+        raise RpcError(Code.UNAVAILABLE, "no line to the bank")
+
+
+@dataclass
+class Bank:
+    host: ServiceHost
+    ledger: Ledger
+    third: ThirdParty
+    database: Path
+
+    async def charge(self, call: SagaCall = ACT, request: bytes = b"", timeout_s: float = 10.0) -> Reply:
+        return await self.host.handle(CHARGE.path, request or put(), call.to_metadata(), timeout_s)
+
+    async def undo(self, call: SagaCall = UNDO_CALL, path: str = UNDO.path, timeout_s: float = 10.0) -> Reply:
+        return await self.host.handle(path, put(), call.to_metadata(), timeout_s)
+
+    def states(self) -> dict[str, str]:
+        return dict(self.query("SELECT direction, state FROM sagagen_barrier"))
+
+    def total(self) -> int:
+        return self.query("SELECT coalesce(sum(amount), 0) FROM entries")[0][0]
+
+    def query(self, sql: str) -> list[tuple]:
+        connection = sqlite3.connect(self.database)
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, *, clock: StoppedClock | None = None, drain_s: float = 5.0
+) -> AsyncGenerator[Bank]:
+    ledger, third = Ledger(), ThirdParty()
+    ledger.on_charge = third.charge
+    async with running(folder, ledger, clock=clock, drain_s=drain_s) as host:
+        yield Bank(host, ledger, third, folder / "var" / f"{SERVICE.name}.db")
+
+
+@pytest.fixture
+async def bank(tmp_path: Path) -> AsyncGenerator[Bank]:
+    async with opened(tmp_path) as bank:
+        yield bank
+
+
+async def die_in_attempt(folder: Path, call: SagaCall = ACT, clock: StoppedClock | None = None) -> None:
+    """Leave what a process leaves that ends while its third party is asked."""
+    async with opened(folder, clock=clock, drain_s=0.0) as bank:
+        calling = asyncio.create_task(bank.charge(call))
+        await bank.third.asked.wait()
+    with pytest.raises(RpcError):
+        await calling
+
+
+async def test_pending_is_committed_before_and_done_with_the_local_effects(bank: Bank):
+    calling = asyncio.create_task(bank.charge())
+    await bank.third.asked.wait()
+    assert bank.states() == {"action": "PENDING"}
+    bank.third.answers.set()
+    assert PutResponse.parse((await calling).response).total == 1
+    assert (bank.states(), bank.total()) == ({"action": "DONE"}, 1)
+
+
+async def test_other_calls_pass_while_the_third_party_is_asked(bank: Bank):
+    calling = asyncio.create_task(bank.charge())
+    await bank.third.asked.wait()
+    await bank.host.handle(PUT.path, put("b"), saga_call(saga="saga-2").to_metadata(), 10.0)
+    bank.third.answers.set()
+    await calling
+    assert bank.total() == 2
+
+
+async def test_repeats_join_the_attempt_that_is_under_way(bank: Bank):
+    calling = [asyncio.create_task(bank.charge(saga_call(attempt=attempt))) for attempt in (1, 2, 3)]
+    await bank.third.asked.wait()
+    calling.append(asyncio.create_task(bank.charge(saga_call(attempt=4))))
+    await asyncio.sleep(0)
+    bank.third.answers.set()
+    assert len({reply.response for reply in await asyncio.gather(*calling)}) == 1
+    assert (bank.third.keys, bank.total()) == ([ACT.idempotency_key], 1)
+
+
+async def test_an_attempt_outlives_the_client_that_began_it(bank: Bank):
+    calling = asyncio.create_task(bank.charge())
+    await bank.third.asked.wait()
+    calling.cancel()
+    repeat = asyncio.create_task(bank.charge(saga_call(attempt=2)))
+    bank.third.answers.set()
+    assert PutResponse.parse((await repeat).response).total == 1
+    assert len(bank.third.keys) == 1
+
+
+async def test_an_attempt_does_not_outlive_its_not_after(tmp_path: Path):
+    clock = StoppedClock()
+    async with opened(tmp_path, clock=clock) as bank:
+        with pytest.raises(RpcError) as caught:
+            await bank.charge(saga_call(not_after_ms=clock.ms + 50))
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        assert (bank.states(), bank.total()) == ({"action": "PENDING"}, 0)
+
+
+async def test_a_failed_attempt_leaves_pending_and_the_next_one_says_so(bank: Bank):
+    seen: list[tuple[bool, str]] = []
+
+    async def note(request: PutRequest, call: Call) -> PutResponse:
+        seen.append((call.is_repeat, call.idempotency_key))
+        return await charge(request, call)
+
+    bank.ledger.on_charge = bank.third.fail
+    with pytest.raises(RpcError, match="no line"):
+        await bank.charge()
+    assert bank.states() == {"action": "PENDING"}
+    bank.ledger.on_charge = note
+    await bank.charge()
+    assert seen == [(True, bank.third.keys[0])]
+    assert (bank.states(), bank.total()) == ({"action": "DONE"}, 1)
+
+
+async def test_an_attempt_of_a_dead_process_is_run_again_with_the_same_key(tmp_path: Path):
+    await die_in_attempt(tmp_path)
+    async with opened(tmp_path) as bank:
+        assert bank.states() == {"action": "PENDING"}
+        bank.third.answers.set()
+        await bank.charge(saga_call(attempt=2))
+        assert (bank.third.keys, bank.total()) == ([ACT.idempotency_key], 1)
+
+
+async def test_a_refusal_takes_the_local_effects_back_and_is_final(bank: Bank):
+    async def decline(request: PutRequest, call: Call) -> PutResponse:
+        await charge(request, call)
+        raise Declined("CARD_DECLINED")
+
+    bank.ledger.on_charge = decline
+    for _ in range(2):
+        with pytest.raises(RpcError) as caught:
+            await bank.charge()
+        assert caught.value.is_refusal
+    assert (bank.states(), bank.total()) == ({"action": "REFUSED"}, 0)
+
+
+async def test_a_method_without_local_effects_need_not_begin(bank: Bank):
+    async def only_ask(request: PutRequest, call: Call) -> PutResponse:
+        return PutResponse(note="asked")
+
+    bank.ledger.on_charge = only_ask
+    first, second = await bank.charge(), await bank.charge()
+    assert (first.response, bank.states()) == (second.response, {"action": "DONE"})
+
+
+async def test_a_compensation_waits_for_an_action_that_is_under_way(bank: Bank):
+    calling = asyncio.create_task(bank.charge())
+    await bank.third.asked.wait()
+    undoing = asyncio.create_task(bank.undo())
+    await asyncio.sleep(0.01)
+    assert not undoing.done()
+    bank.third.answers.set()
+    await asyncio.gather(calling, undoing)
+    assert (bank.states(), bank.total()) == ({"action": "DONE", "compensation": "DONE"}, 0)
+
+
+async def test_a_compensation_that_waits_too_long_is_told_to_come_again(bank: Bank):
+    calling = asyncio.create_task(bank.charge())
+    await bank.third.asked.wait()
+    with pytest.raises(RpcError) as caught:
+        await bank.undo(timeout_s=0.15)
+    assert caught.value.code is Code.UNAVAILABLE
+    assert caught.value.retry_after_s is not None
+    assert "compensation" not in bank.states()
+    bank.third.answers.set()
+    await calling
+
+
+@pytest.mark.parametrize("path", [UNDO.path, REFUND.path])
+async def test_a_dead_action_is_undone_after_its_not_after_and_then_shut_out(tmp_path: Path, path: str):
+    clock = StoppedClock()
+    action = saga_call(not_after_ms=clock.ms + 60_000)
+    await die_in_attempt(tmp_path, action, clock)
+    seen: list[str | None] = []
+
+    def noting(body: Callable) -> Callable:
+        async def note(request: PutRequest, call: Call) -> PutResponse:
+            seen.append(call.action)
+            return await body(request, call)
+
+        return note
+
+    async with opened(tmp_path, clock=clock) as bank:
+        bank.third.answers.set()
+        bank.ledger.on_undo, bank.ledger.on_refund = noting(delete), noting(refund)
+        with pytest.raises(RpcError) as caught:
+            await bank.undo(path=path)
+        assert (caught.value.code, caught.value.retry_after_s) == (Code.UNAVAILABLE, 60.001)
+        clock.ms += 60_001
+        await bank.undo(path=path)
+        with pytest.raises(RpcError) as blocked:
+            await bank.charge(replace(action, attempt=2, not_after_ms=LATER_MS))
+        assert (seen, blocked.value.reason) == (["UNKNOWN"], "STEP_COMPENSATED")
+        assert (bank.third.keys, bank.total()) == ([], 0)
+
+
+async def test_begin_refuses_an_action_that_was_compensated_meanwhile(bank: Bank):
+    """The row is planted: only a handler that ignores its cancellation could meet it."""
+    calling = asyncio.create_task(bank.charge())
+    await bank.third.asked.wait()
+    connection = sqlite3.connect(bank.database)
+    with connection:
+        connection.execute(
+            "INSERT INTO sagagen_barrier SELECT saga, step, 'compensation', run, started_ms, not_after_ms, digest,"
+            " 'DONE', x'', '', trace_id FROM sagagen_barrier"
+        )
+    connection.close()
+    bank.third.answers.set()
+    with pytest.raises(RpcError) as caught:
+        await calling
+    assert (caught.value.reason, bank.total()) == ("STEP_COMPENSATED", 0)
+
+
+async def test_a_handler_that_dawdles_after_begin_is_rolled_back(bank: Bank, log_lines):
+    gate = Turnstile(charge)
+    bank.ledger.on_charge = gate
+    with pytest.raises(RpcError) as caught:
+        await bank.charge()
+    assert caught.value.code is Code.UNAVAILABLE
+    assert (bank.states(), bank.total(), gate.was_cancelled.is_set()) == ({"action": "PENDING"}, 0, True)
+    assert any("held the writer" in line["event"] for line in log_lines)
+
+
+async def test_a_transaction_is_begun_once_and_only_there(bank: Bank):
+    errors: list[Exception] = []
+
+    async def wrong(request: PutRequest, call: Call) -> PutResponse:
+        for misuse in (insert(request, call), call.begin(), call.begin()):
+            try:
+                await misuse
+            except NoTransaction as error:
+                errors.append(error)
+        return PutResponse()
+
+    bank.ledger.on_charge = wrong
+    await bank.charge()
+    assert len(errors) == 2
+    bank.ledger.on_put = charge
+    with pytest.raises(RpcError, match="INTERNAL"):
+        await bank.host.handle(PUT.path, put(), saga_call(saga="s2").to_metadata(), 10.0)
+
+
+async def test_a_request_that_is_no_message_leaves_nothing_pending(bank: Bank):
+    with pytest.raises(RpcError) as caught:
+        await bank.charge(request=b"\xff")
+    assert (caught.value.code, bank.states()) == (Code.INVALID_ARGUMENT, {})
+
+
+async def test_direct_calls_are_joined_by_key_and_free_without(bank: Bank):
+    bank.third.answers.set()
+    for metadata in ({"idempotency-key": "k"}, {"idempotency-key": "k"}, {}):
+        try:
+            await bank.host.handle(CHARGE.path, put(f"n{len(metadata)}"), metadata, 10.0)
+        except RpcError as error:
+            pytest.fail(str(error))
+    assert (bank.third.keys, bank.total()) == (["k", ""], 2)
+
+
+async def test_draining_waits_for_an_attempt_whose_client_has_gone(tmp_path: Path):
+    async with opened(tmp_path) as bank:
+        calling = asyncio.create_task(bank.charge())
+        await bank.third.asked.wait()
+        calling.cancel()
+        asyncio.get_running_loop().call_later(0.05, bank.third.answers.set)
+    assert (bank.states(), bank.total()) == ({"action": "DONE"}, 1)
+
+
+KILLED = """
+import asyncio, os, pathlib, signal, sys
+from service_lab import CHARGE, Ledger, put, running, saga_call
+async def die(request, call):
+    pathlib.Path(sys.argv[1], "asked").write_text(call.idempotency_key)
+    os.kill(os.getpid(), signal.SIGKILL)
+async def main():
+    ledger = Ledger()
+    ledger.on_charge = die
+    async with running(pathlib.Path(sys.argv[1]), ledger) as host:
+        await host.handle(CHARGE.path, put(), saga_call().to_metadata(), 10.0)
+asyncio.run(main())
+"""
+
+
+async def test_a_process_killed_while_it_asks_is_taken_over(tmp_path: Path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=Path(__file__).parent, check=False)
+    assert killed.returncode == -9
+    async with opened(tmp_path) as bank:
+        assert bank.states() == {"action": "PENDING"}
+        bank.third.answers.set()
+        await bank.charge(saga_call(attempt=2))
+        assert (bank.third.keys, bank.total()) == ([(tmp_path / "asked").read_text()], 1)
