@@ -3,40 +3,13 @@
 import asyncio
 import random
 
-import httpx
 import pytest
-from shop_invariants import assert_shop_is_consistent, await_terminal
-from stack import Stack, keyed, order_body
+from placing_orders import assert_all_ended_well, place
+from shop_invariants import await_terminal
+from stack import Stack
 
 pytestmark = pytest.mark.slow
 COUNT = 200
-DECLINED_PRICE = 600.0
-
-
-async def place(stack: Stack, count: int, prefix: str) -> list[str]:
-    """Start sagas, one in five to be declined. Returns the ids of those whose acceptance was answered."""
-    limits = httpx.Limits(max_connections=50)
-    async with httpx.AsyncClient(base_url=stack.url, limits=limits, timeout=60) as client:
-
-        async def one(number: int) -> str | None:
-            price = DECLINED_PRICE if number % 5 == 0 else 0.5 + number / 100
-            try:
-                answer = await client.post(
-                    "/orders", json=order_body(price), headers=keyed(f"{prefix}-{number}")
-                )
-            except httpx.TransportError:
-                return None  # killed before it could answer
-            assert answer.status_code in (201, 202, 502, 503), answer.text
-            return answer.json().get("order_id") if answer.status_code == 201 else None
-
-        answers = await asyncio.gather(*(one(number) for number in range(count)))
-    return [saga_id for saga_id in answers if saga_id]
-
-
-def assert_all_ended_well(stack: Stack, saga_ids: list[str]) -> None:
-    ended = await_terminal(stack, saga_ids, within_s=60)
-    assert len(ended) == len(saga_ids)
-    assert_shop_is_consistent(stack)
 
 
 async def test_the_single_process_is_killed_with_200_sagas_under_way(stack: Stack) -> None:

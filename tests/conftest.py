@@ -1,3 +1,5 @@
+"""What several folders of tests share: real stacks, and what must hold in the shop."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -24,7 +24,7 @@ def await_terminal(stack: Stack, saga_ids: Iterable[str], within_s: float = 30.0
                     ended[saga_id] = status
                     waiting.discard(saga_id)
             if waiting:
-                time.sleep(0.05)
+                time.sleep(0.2)
     assert not waiting, f"{len(waiting)} sagas have not ended, among them {sorted(waiting)[:3]}"
     return ended
 

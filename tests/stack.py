@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 START_WITHIN_S = 30.0
 
 
@@ -53,8 +53,14 @@ class Stack:
         # As a local mesh counts them: the admin ports of the services follow the gateway's.
         self._service_admin = dict(zip(services, rest[: len(services)], strict=True))
         self._grpc = dict(zip(services, rest[len(services) :], strict=True))
+        self.reached = dict(self._grpc)
+        """Where the gateway looks for a service: a test may put something of its own in between."""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.log_path = data_dir / "processes.log"
+
+    def listens(self, service: str) -> int:
+        """The port of a service's own gRPC server."""
+        return self._grpc[service]
 
     # -- starting and stopping ------------------------------------------------------------------------------------
 
@@ -94,7 +100,7 @@ class Stack:
                 process.wait()
 
     def environment(self, name: str) -> dict[str, str]:
-        addresses = {f"SAGAGEN_{s.upper()}_ADDR": f"127.0.0.1:{port}" for s, port in self._grpc.items()}
+        addresses = {f"SAGAGEN_{s.upper()}_ADDR": f"127.0.0.1:{port}" for s, port in self.reached.items()}
         own = {"SAGAGEN_GRPC_ADDR": f"127.0.0.1:{self._grpc[name]}"} if name in self._grpc else {}
         return {
             **os.environ,

@@ -1,0 +1,36 @@
+"""kill -9 at random moments, round after round. SAGAGEN_FAULT_ROUNDS=20 runs as many as a release should see."""
+
+import asyncio
+import os
+import random
+
+import pytest
+from placing_orders import assert_all_ended_well, place
+from stack import Stack
+
+pytestmark = pytest.mark.slow
+ROUNDS = int(os.environ.get("SAGAGEN_FAULT_ROUNDS", "1"))
+COUNT = 100 if ROUNDS > 1 else 40
+
+
+@pytest.mark.parametrize("victims", [("gateway",), ("order",), ("inventory",), ("payment",)], ids="+".join)
+async def test_kill_at_random_moments(stack: Stack, victims: tuple[str, ...]) -> None:
+    stack.start_each()
+    for number in range(ROUNDS):
+        prefix = f"round-{number}"
+        placing = asyncio.create_task(place(stack, COUNT, prefix))
+        await asyncio.sleep(random.uniform(0.1, 1.5))
+        stack.kill(*victims)
+        stack.start(*victims)
+        await placing
+        # The same keys again: whatever was accepted is one and the same saga.
+        saga_ids = await _all_accepted(stack, prefix)
+        assert_all_ended_well(stack, saga_ids)
+
+
+async def _all_accepted(stack: Stack, prefix: str) -> list[str]:
+    async with asyncio.timeout(60):
+        saga_ids: list[str] = []
+        while len(saga_ids) < COUNT:
+            saga_ids = await place(stack, COUNT, prefix)
+    return saga_ids

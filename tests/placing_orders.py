@@ -1,0 +1,36 @@
+"""A load of orders, some of them to be declined."""
+
+import asyncio
+
+import httpx
+from shop_invariants import assert_shop_is_consistent, await_terminal
+from stack import Stack, keyed, order_body
+
+DECLINED_PRICE = 600.0
+
+
+async def place(stack: Stack, count: int, prefix: str, *, url: str = "") -> list[str]:
+    """Start sagas, one in five to be declined. Returns the ids of those whose acceptance was answered."""
+    limits = httpx.Limits(max_connections=50)
+    async with httpx.AsyncClient(base_url=url or stack.url, limits=limits, timeout=60) as client:
+
+        async def one(number: int) -> str | None:
+            price = DECLINED_PRICE if number % 5 == 0 else 0.5 + number / 100
+            try:
+                answer = await client.post(
+                    "/orders", json=order_body(price), headers=keyed(f"{prefix}-{number}")
+                )
+            except httpx.TransportError:
+                return None  # killed before it could answer
+            assert answer.status_code in (201, 202, 409, 502, 503), answer.text
+            body = answer.json()
+            return body.get("order_id") or body.get("id") or body.get("saga_id")
+
+        answers = await asyncio.gather(*(one(number) for number in range(count)))
+    return [saga_id for saga_id in answers if saga_id]
+
+
+def assert_all_ended_well(stack: Stack, saga_ids: list[str], within_s: float = 60.0) -> None:
+    ended = await_terminal(stack, saga_ids, within_s=within_s)
+    assert len(ended) == len(saga_ids)
+    assert_shop_is_consistent(stack)
