@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from sagagen.runtime.history_rows import (
 )
 from sagagen.runtime.lock import LogLocked
 from sagagen.runtime.log import LogCorrupted, LogUnavailable, SagaLog
+from sagagen.runtime.log_schema import MIGRATIONS
 from sagagen.runtime.log_writer import GroupWriter
 from sagagen.runtime.scope import Failure
 
@@ -83,9 +84,9 @@ EVERY_KIND: Sequence[Row] = [
     Compensated(at_ms=11, span_id="d", step="two", attempt=5),
     PassedOver(at_ms=12, step="one", reason="READ", message="a read"),
     Stuck(at_ms=13, direction=Direction.COMPENSATION, failure=FAILURE),
-    Retried(at_ms=14, step="two", direction=Direction.COMPENSATION),
-    Resolved(at_ms=15, step="two"),
-    Cancelled(at_ms=16),
+    Retried(at_ms=14, by="ann", step="two", direction=Direction.COMPENSATION),
+    Resolved(at_ms=15, by="ann", note="paid back in cash", step="two"),
+    Cancelled(at_ms=16, by="bob"),
     Resumed(at_ms=17, span_id="e"),
     Ended(at_ms=18, status=SagaStatus.COMPENSATED, answer=None),
 ]
@@ -192,6 +193,42 @@ async def test_a_log_of_a_later_version_is_refused(path: Path) -> None:
     with pytest.raises(DatabaseTooNew):
         async with SagaLog.open(path):
             pass
+
+
+async def test_a_log_of_the_first_version_is_brought_up_to_date_with_its_sagas(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(f"{MIGRATIONS[1]}; PRAGMA user_version = 1")
+        values = (
+            1,
+            SAGA_ID,
+            "place",
+            3,
+            "d1",
+            "r",
+            "alice",
+            "k",
+            b"",
+            TRACE.trace_id,
+            0,
+            "",
+            5,
+            6,
+            "RUNNING",
+            None,
+        )
+        connection.execute(f"INSERT INTO saga VALUES ({', '.join('?' * len(values))})", values)
+        for kind, payload in (("ACCEPTED", text("x")), ("CANCELLED", None)):
+            connection.execute(
+                "INSERT INTO event (saga, at_ms, kind, trace_id, span_id, payload) VALUES (1, 5, ?, 't', 's', ?)",
+                (kind, payload),
+            )
+    async with SagaLog.open(path) as log:
+        (page,) = [page async for page in log.unfinished()]
+        first, cancelled = page[0].rows
+        assert (first.at_ms, cancelled) == (5, Cancelled(at_ms=5, span_id="s"))
+        await log.append(page[0].ref, [EVERY_KIND[9]], SagaStatus.RUNNING)
+        assert (await rows(log))[-1] == EVERY_KIND[9], "and takes what only the later version writes"
 
 
 async def test_a_row_that_cannot_be_written_fails_alone(path: Path) -> None:

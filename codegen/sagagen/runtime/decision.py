@@ -42,6 +42,7 @@ Forward, for the first step that is not DONE:
     OTHER_RUN, later                       back: NOT_CALLED   -                      back: NOT_CALLED   stuck
     STEP_COMPENSATED                       back: DOUBT        -                      stuck              stuck
     PAYLOAD_MISMATCH, FORGOTTEN            stuck              -                      stuck              stuck
+    the same, then cancelled               back: DOUBT        -                      -                  -
 
 Backward, the step in doubt first and then the DONE steps, last one first: a step without compensation is passed over; a
 compensation is repeated until it is done, or its budget is spent (stuck). Any ruling makes the saga stuck, except that
@@ -149,7 +150,7 @@ def _forward(saga: Saga, history: History, step: Step) -> Decision:
         return _until_budget(step, Direction.ACTION, progress, history.next.body)
     if progress.last and progress.last.outcome is Outcome.REFUSED:
         return TurnBack(failure_of(progress.last), Outcome.REFUSED)
-    if step.kind is StepKind.PIVOT and _is_attempted(history, progress):
+    if step.kind is StepKind.PIVOT and is_attempted(history, progress):
         return _until_known(step, progress, history.next.body)
     return _until_deadline(saga, history, step, progress)
 
@@ -158,7 +159,7 @@ def _until_deadline(saga: Saga, history: History, step: Step, progress: Progress
     """Before the point of no return: any of several reasons turns the saga back."""
     failure = _reason_to_turn_back(history, step, progress)
     if failure:
-        outcome = Outcome.DOUBT if _is_attempted(history, progress) else Outcome.NOT_CALLED
+        outcome = Outcome.DOUBT if is_attempted(history, progress) else Outcome.NOT_CALLED
         return TurnBack(failure, outcome)
     deadline_ms = history.accepted.at_ms + round(saga.deadline_s * 1000)
     is_cut_short = step.kind is not StepKind.PIVOT
@@ -168,7 +169,7 @@ def _until_deadline(saga: Saga, history: History, step: Step, progress: Progress
 def _reason_to_turn_back(history: History, step: Step, progress: Progress) -> Failure | None:
     last = progress.last
     if history.is_cancelled:
-        return Failure(Code.CANCELLED.name, CANCELLED, "an operator cancelled the saga", step.name)
+        return _cancelled(step)
     if last and not _may_repeat(step.action, last):
         return failure_of(last)
     if last and step.action.retry.max_attempts and progress.charged >= step.action.retry.max_attempts:
@@ -206,9 +207,16 @@ def _forward_ruled(saga: Saga, history: History, step: Step, last: Failed, rulin
             if _has_written(saga, history)
             else End(SagaStatus.SUPERSEDED)
         )
-    if step.kind is StepKind.COMPENSATABLE and ruling is Ruling.STEP_COMPENSATED:
-        return TurnBack(failure, Outcome.DOUBT)
+    if step.kind is StepKind.COMPENSATABLE:
+        if history.is_cancelled:
+            return TurnBack(_cancelled(step), Outcome.DOUBT)
+        if ruling is Ruling.STEP_COMPENSATED:
+            return TurnBack(failure, Outcome.DOUBT)
     return GetStuck(Direction.ACTION, failure)
+
+
+def _cancelled(step: Step) -> Failure:
+    return Failure(Code.CANCELLED.name, CANCELLED, "an operator cancelled the saga", step.name)
 
 
 def _not_built(step: Step, problem: str) -> Decision:
@@ -291,7 +299,8 @@ def _may_repeat(action: Action, last: Failed) -> bool:
     return last.code in (OURS_RETRIED if last.is_ours else action.retry.codes)
 
 
-def _is_attempted(history: History, progress: Progress) -> bool:
+def is_attempted(history: History, progress: Progress) -> bool:
+    """The step after the last DONE row may have been called, and nothing has settled yet whether it happened."""
     return history.is_resumed or progress.is_in_doubt
 
 

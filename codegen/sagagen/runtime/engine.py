@@ -20,10 +20,11 @@ from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.definition import Saga
 from sagagen.runtime.engine_acceptance import Acceptance, Started, accepted_row
 from sagagen.runtime.engine_driver import SagaDriver, Signals, Surroundings
+from sagagen.runtime.engine_operator import Order, OrderRefused, UnknownSaga
 from sagagen.runtime.engine_time import SagaTime, Sleep, sleep_unless_woken
 from sagagen.runtime.engine_view import SagaView, view_of
 from sagagen.runtime.history import History, fold
-from sagagen.runtime.history_rows import Accepted, Resumed
+from sagagen.runtime.history_rows import Accepted, Resumed, SagaStatus
 from sagagen.runtime.identity import run_id
 from sagagen.runtime.log import LoggedSaga, LogUnavailable, SagaHead, SagaLog
 from sagagen.runtime.transport import Transport
@@ -197,6 +198,56 @@ class Engine:
             self._waiting_for(history.accepted) if history.status.is_under_way else "",
         )
 
+    async def order(self, saga_id: str, order: Order) -> None:
+        """Carry out what an operator wants, between two calls of the saga; it is durable when this returns.
+
+        Raises UnknownSaga, or OrderRefused if the saga does not allow it now. If the caller is cancelled the order may
+        be carried out all the same.
+        """
+        entry = self._under_way.get(saga_id)
+        if entry is None:
+            if await self._log.head(saga_id) is None:
+                raise UnknownSaga(saga_id)
+            if self._is_draining:
+                raise OrderRefused("the engine is stopping: repeat it after the restart")
+            entry = self._under_way.get(saga_id) or self._take_up(saga_id)
+        await entry.signals.order(order)
+
+    def _take_up(self, saga_id: str) -> _UnderWay:
+        """Go on with a saga that has no task: it is stuck, over, or waits for a deployment."""
+        entry = self._under_way[saga_id] = _UnderWay()
+        entry.task = self._group.create_task(self._find_and_drive(entry, saga_id), name=saga_id)
+        return entry
+
+    async def _find_and_drive(self, entry: _UnderWay, saga_id: str) -> None:
+        try:
+            entry.accepted.set_result(await self._found(entry, saga_id))
+            if entry.driver:
+                await entry.driver.drive()
+        finally:
+            self._forget(saga_id, entry)
+
+    async def _found(self, entry: _UnderWay, saga_id: str) -> History | SagaHead | Exception:
+        """Read a saga that the log has, and its driver if it can go on."""
+        try:
+            logged, head = await self._log.find(saga_id), await self._log.head(saga_id)
+        except Exception as error:  # noqa: BLE001 - the caller's to hear; other sagas go on
+            entry.signals.refuse_orders(str(error))
+            return error
+        if logged is None or head is None:
+            return LogUnavailable(f"saga {saga_id} was purged just now")
+        if head.status.is_under_way or head.status is SagaStatus.STUCK:
+            entry.driver = self._driver(logged, entry)
+        if entry.driver is None:
+            missing = self._waiting_for(logged.accepted)
+            entry.signals.refuse_orders(
+                f"the saga waits for a deployment: {missing}"
+                if missing
+                else f"the saga is over ({head.status})"
+            )
+            return head
+        return entry.driver.history
+
     def _refusal(self) -> Overloaded | None:
         if self._is_draining:
             return Overloaded("the engine is stopping")
@@ -256,6 +307,7 @@ class Engine:
     def _forget(self, saga_id: str, entry: _UnderWay) -> None:
         del self._under_way[saga_id]
         entry.signals.answer(None)
+        entry.signals.refuse_orders("the saga stopped before it heard of the order: look, and repeat it")
         if not entry.accepted.done():
             entry.accepted.set_result(LogUnavailable("the engine stopped before the saga was accepted"))
 
@@ -292,8 +344,9 @@ class Engine:
         if saga is None:
             return None
         driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
-        span = history.accepted.trace.child(self._random)
-        driver.take(Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id))
+        if history.status.is_under_way:
+            span = history.accepted.trace.child(self._random)
+            driver.take(Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id))
         if history.answer:
             entry.signals.answer(history.answer)
         return driver

@@ -7,6 +7,7 @@ one fsync.
 """
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 from random import Random
 
@@ -17,6 +18,7 @@ from sagagen.runtime.answer import Answer, Responder
 from sagagen.runtime.calls import Calls, failed_row
 from sagagen.runtime.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
 from sagagen.runtime.definition import Direction, Saga
+from sagagen.runtime.engine_operator import Order, OrderRefused, row_for
 from sagagen.runtime.engine_requests import Requests
 from sagagen.runtime.engine_time import SagaTime, Sleep
 from sagagen.runtime.errors import RpcError
@@ -67,6 +69,8 @@ class Signals:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     """The final answer, once it is durable; None if the saga stopped without one."""
+    orders: "deque[tuple[Order, asyncio.Future[None]]]" = field(default_factory=deque)
+    """What operators want, each with the future that is done once it is durable."""
     is_stopping: bool = False
     """No new call is begun; the saga is left as it is, resumable."""
 
@@ -77,6 +81,17 @@ class Signals:
     def answer(self, answer: Answer | None) -> None:
         if not self.answered.done():
             self.answered.set_result(answer)
+
+    async def order(self, order: Order) -> None:
+        """Have the saga carry an order out; it is durable when this returns. Raises OrderRefused."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.orders.append((order, done))
+        self.wake.set()
+        await done
+
+    def refuse_orders(self, why: str) -> None:
+        while self.orders:
+            _refuse(self.orders.popleft()[1], OrderRefused(why))
 
 
 class SagaDriver:
@@ -90,6 +105,8 @@ class SagaDriver:
         self._ref = ref
         self._latest = history
         self._pending: list[Row] = []
+        self._obeyed: list[asyncio.Future[None]] = []
+        """Of orders whose rows are in `_pending`."""
         self._requests = Requests(saga, history)
         self._around = surroundings
         self._signals = signals
@@ -103,6 +120,11 @@ class SagaDriver:
             await self._get_stuck(error)
         finally:
             self._signals.answer(self.history.answer)
+            for done in self._obeyed:
+                _refuse(
+                    done,
+                    OrderRefused("the engine stopped before the order was in its log: look, and repeat it"),
+                )
 
     def take(self, *rows: Row) -> None:
         """Add rows that are not waited for by themselves; they are written with what follows."""
@@ -110,7 +132,16 @@ class SagaDriver:
         self._pending.extend(rows)
 
     async def _run(self) -> None:
+        await self._advance()
+        await self._write()
+        while self._signals.orders and not self._signals.is_stopping:  # they came with the last write
+            await self._advance()
+            await self._write()
+
+    async def _advance(self) -> None:
+        """Go on until there is nothing to do, or the saga is stopped."""
         while not self._signals.is_stopping:
+            self._obey()
             decision = decide(self.saga, self._latest)
             if decision is None:
                 break
@@ -120,7 +151,16 @@ class SagaDriver:
                     self.take(*await self._attempt(call))
             else:
                 self.take(self._row(decision))
-        await self._write()
+
+    def _obey(self) -> None:
+        while self._signals.orders:
+            order, done = self._signals.orders.popleft()
+            try:
+                self.take(row_for(order, self.saga, self._latest, self._now()))
+            except OrderRefused as refusal:
+                _refuse(done, refusal)
+            else:
+                self._obeyed.append(done)
 
     async def _write(self) -> None:
         """Bring the log up to `_latest`, waiting for the disk if one of the rows must be durable."""
@@ -145,13 +185,17 @@ class SagaDriver:
         self.history = self._latest
         if self.history.answer:
             self._signals.answer(self.history.answer)
+        obeyed, self._obeyed = self._obeyed, []
+        for done in obeyed:
+            if not done.done():  # who ordered it may have gone
+                done.set_result(None)
 
     async def _attempt(self, call: StepCall) -> tuple[Row, ...]:
         """Wait until it is time, and make the call. No row if something else has happened meanwhile: decide again."""
         if await self._pause(self._delay_s(call)):
             return ()
         async with self._around.calls.slot(call.action.service):
-            if self._signals.is_stopping:
+            if self._signals.is_stopping or self._signals.orders:
                 return ()
             left_s = self._left_s(call)
             if left_s is not None and left_s <= 0:
@@ -286,3 +330,8 @@ class SagaDriver:
 
     def _now(self) -> int:
         return self._around.time.now_ms()
+
+
+def _refuse(done: "asyncio.Future[None]", refusal: OrderRefused) -> None:
+    if not done.done():  # who ordered it may have gone
+        done.set_exception(refusal)

@@ -202,7 +202,9 @@ def _with_operator(history: History, row: Retried | Resolved | Cancelled) -> His
         case Resolved():
             return _changed(history, row, settled={**history.settled, row.step: row}, stuck=None)
         case Cancelled():
-            return _changed(history, row, is_cancelled=True)
+            # What was stuck may have been called: the row of that call is lost where a mistake of ours stopped it.
+            is_in_doubt = history.is_resumed or (history.stuck is not None and history.turned_back is None)
+            return _changed(history, row, is_cancelled=True, stuck=None, is_resumed=is_in_doubt)
 
 
 def _with(history: History, row: Failed | TimeUp | Retried, progress: Progress) -> Mapping[CallKey, Progress]:

@@ -206,26 +206,32 @@ class Resumed(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retried(Row):
-    """An operator had the stuck call tried again, with a new budget."""
+class OperatorRow(Row):
+    """What a person did to the saga."""
 
     is_durable: ClassVar[bool] = True
+
+    by: str = ""
+    """Who, as they named themselves."""
+    note: str = ""
+    """Why, in their words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried(OperatorRow):
+    """An operator had a failing call tried again, with a new budget."""
 
     step: str
     direction: Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved(Row):
+class Resolved(OperatorRow):
     """An operator did this step's compensation by hand."""
-
-    is_durable: ClassVar[bool] = True
 
     step: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled(Row):
+class Cancelled(OperatorRow):
     """An operator wants the saga to turn back; it does unless its pivot was attempted."""
-
-    is_durable: ClassVar[bool] = True

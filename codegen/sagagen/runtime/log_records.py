@@ -18,6 +18,7 @@ from sagagen.runtime.history_rows import (
     Ended,
     Failed,
     NextRequest,
+    OperatorRow,
     Outcome,
     PassedOver,
     Resolved,
@@ -106,10 +107,14 @@ def _details(row: Row) -> dict[str, object]:
             return {"step": row.step, "reason": row.reason, "message": row.message}
         case Compensated():
             return {"step": row.step, "attempt": row.attempt}
-        case TimeUp() | Retried():
+        case TimeUp():
             return {"step": row.step, "direction": row.direction.value}
+        case Retried():
+            return {"step": row.step, "direction": row.direction.value, **_operator(row)}
         case Resolved():
-            return {"step": row.step}
+            return {"step": row.step, **_operator(row)}
+        case Cancelled():
+            return _operator(row)
         case _:
             return {}
 
@@ -127,6 +132,10 @@ def _failed(row: Failed) -> dict[str, object]:
         "retry_after_s": row.retry_after_s,
         "is_other_payload": row.is_other_payload,
     }
+
+
+def _operator(row: OperatorRow) -> dict[str, object]:
+    return {"operator": row.by or None, "note": row.note or None}
 
 
 def _failure(failure: Failure) -> dict[str, object]:
@@ -250,6 +259,10 @@ def _failure_of(event: sqlite3.Row) -> Failure:
     return Failure(event["code"], event["reason"], event["message"], event["step"])
 
 
+def _operator_of(event: sqlite3.Row) -> dict[str, Any]:
+    return {"by": event["operator"] or "", "note": event["note"] or ""}
+
+
 def _next_of(event: sqlite3.Row) -> NextRequest:
     return NextRequest(event["next_request"], event["next_problem"] or "")
 
@@ -271,7 +284,9 @@ _READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], Row]] = {
     KINDS[Ended]: lambda e, c: Ended(**c, status=SagaStatus(e["outcome"]), answer=_answer_of(e)),
     KINDS[Stuck]: lambda e, c: Stuck(**c, direction=Direction(e["direction"]), failure=_failure_of(e)),
     KINDS[Resumed]: lambda e, c: Resumed(**c),
-    KINDS[Retried]: lambda e, c: Retried(**c, step=e["step"], direction=Direction(e["direction"])),
-    KINDS[Resolved]: lambda e, c: Resolved(**c, step=e["step"]),
-    KINDS[Cancelled]: lambda e, c: Cancelled(**c),
+    KINDS[Retried]: lambda e, c: Retried(
+        **c, **_operator_of(e), step=e["step"], direction=Direction(e["direction"])
+    ),
+    KINDS[Resolved]: lambda e, c: Resolved(**c, **_operator_of(e), step=e["step"]),
+    KINDS[Cancelled]: lambda e, c: Cancelled(**c, **_operator_of(e)),
 }

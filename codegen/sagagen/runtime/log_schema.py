@@ -51,11 +51,19 @@ CREATE TABLE event (
 );
 CREATE INDEX event_of_saga ON event (saga);
 """,
+    2: """
+-- What an operator did: who, and why.
+ALTER TABLE event ADD COLUMN operator TEXT;
+ALTER TABLE event ADD COLUMN note TEXT;
+-- What may be purged, the longest ended first.
+CREATE INDEX saga_ended ON saga (name, updated_ms) WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED');
+""",
 }
 
 _COLUMNS = (
     "saga, at_ms, kind, trace_id, span_id, step, direction, attempt, outcome, code, domain, reason, message, "
-    "retry_after_s, is_other_payload, payload, next_request, next_problem, answer_status, answer_headers, answer_body"
+    "retry_after_s, is_other_payload, payload, next_request, next_problem, answer_status, answer_headers, answer_body, "
+    "operator, note"
 )
 EVENT_COLUMNS = tuple(_COLUMNS.split(", "))
 

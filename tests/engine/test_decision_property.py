@@ -1,0 +1,180 @@
+"""Any interleaving of done, refused, doubt, crash, passing time and an operator's orders ends in a legal state."""
+
+from dataclasses import dataclass, field, replace
+
+from engine_world import RETRY, SAGA_ID, TRACE, saga, text
+from grpclib.const import Status as Code
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_engine_crash import legal_steps
+
+from sagagen.runtime.decision import CallNow, Decision, End, GetStuck, PassOver, StepCall, TurnBack, decide
+from sagagen.runtime.definition import Direction, Saga, StepKind
+from sagagen.runtime.engine_operator import Act, Order, OrderRefused, row_for
+from sagagen.runtime.history import fold
+from sagagen.runtime.history_rows import (
+    Accepted,
+    Compensated,
+    Done,
+    Ended,
+    Failed,
+    NextRequest,
+    Outcome,
+    PassedOver,
+    Resolved,
+    Resumed,
+    Row,
+    SagaStatus,
+    Stuck,
+    TimeUp,
+    TurnedBack,
+)
+
+TROUBLES = 25
+"""So many things may go wrong; after them every call succeeds and an operator retries what is stuck."""
+
+
+@dataclass
+class Walk:
+    """One saga's way: its log, and what its services truly did."""
+
+    definition: Saga
+    data: st.DataObject
+    rows: list[Row] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+
+    def draw(self, *choices: str) -> str:
+        return self.data.draw(st.sampled_from(choices))
+
+    def order(self, act: Act) -> None:
+        try:
+            row = row_for(Order(act, "ann", "by hand"), self.definition, fold(self.rows), 1)
+        except OrderRefused:
+            return
+        self.rows.append(row)
+        if isinstance(row, Resolved):
+            self.effect(row.step, is_action=False)
+
+    def crash(self) -> None:
+        last = max(n for n, row in enumerate(self.rows) if row.is_durable)
+        lazy = [row for row in self.rows[last + 1 :] if self.data.draw(st.booleans())]
+        self.rows[last + 1 :] = lazy
+        if not fold(self.rows).stuck:
+            self.rows.append(Resumed(at_ms=1))
+
+    def carry_out(self, decision: Decision, *, is_troubled: bool) -> None:
+        match decision:
+            case CallNow(calls):
+                self.rows.append(self.call(calls[0], is_troubled=is_troubled))
+            case PassOver(name, reason, message):
+                self.rows.append(PassedOver(at_ms=1, step=name, reason=reason, message=message))
+            case TurnBack(failure, outcome):
+                self.rows.append(TurnedBack(at_ms=1, failure=failure, outcome=outcome))
+            case End(status):
+                self.rows.append(Ended(at_ms=1, status=status))
+            case GetStuck(direction, failure):
+                self.rows.append(Stuck(at_ms=1, direction=direction, failure=failure))
+
+    def call(self, call: StepCall, *, is_troubled: bool) -> Row:
+        name, is_action = call.step.name, call.direction is Direction.ACTION
+        fates = ["done"]
+        if is_troubled:
+            fates += ["lost", "down"] + ["time up"] * (call.give_up_at_ms is not None)
+        if name in self.refused and is_action:
+            fates = ["refused"]
+        elif is_action and call.step.kind is not StepKind.RETRIABLE and name not in self.done:
+            fates += ["refused"] * is_troubled
+        fate = self.draw(*fates)
+        if fate == "time up":
+            return TimeUp(at_ms=1, step=name, direction=call.direction)
+        if fate == "refused":
+            self.refused.add(name)
+            return self.failed(call, Outcome.REFUSED, Code.FAILED_PRECONDITION)
+        if fate != "down":
+            self.effect(name, is_action=is_action)
+        if fate != "done":
+            return self.failed(call, Outcome.DOUBT, Code.UNAVAILABLE)
+        if is_action:
+            following = NextRequest(b"")
+            return Done(at_ms=1, step=name, attempt=call.attempt, response=text(name), next=following)
+        return Compensated(at_ms=1, step=name, attempt=call.attempt)
+
+    def effect(self, name: str, *, is_action: bool) -> None:
+        """What the barrier lets through: each once, and no compensation of what never happened."""
+        if is_action and name not in self.done:
+            assert name not in self.undone
+            self.done.append(name)
+        if not is_action and name in self.done and name not in self.undone:
+            self.undone.append(name)
+
+    def failed(self, call: StepCall, outcome: Outcome, code: Code) -> Failed:
+        return Failed(
+            at_ms=1,
+            step=call.step.name,
+            direction=call.direction,
+            attempt=call.attempt,
+            outcome=outcome,
+            code=code,
+        )
+
+
+def walk_to_the_end(walk: Walk) -> SagaStatus:
+    for turn in range(TROUBLES + 60):
+        is_troubled = turn < TROUBLES
+        if is_troubled:
+            match walk.draw("go on", "go on", "go on", "crash", "cancel", "retry", "resolve"):
+                case "crash":
+                    walk.crash()
+                case "cancel" | "retry" | "resolve" as act:
+                    walk.order(Act(act))
+                case _:
+                    pass
+        decision = decide(walk.definition, fold(walk.rows))
+        if decision is None and (ended := fold(walk.rows).ended):
+            return ended.status
+        if decision is None:
+            walk.order(Act.RETRY)
+        else:
+            walk.carry_out(decision, is_troubled=is_troubled)
+    raise AssertionError(f"the saga does not end: {walk.rows}")
+
+
+@settings(max_examples=250, deadline=None)
+@given(legal_steps(), st.booleans(), st.data())
+def test_any_interleaving_ends_in_a_legal_state(
+    steps: tuple[object, ...], is_hasty: bool, data: st.DataObject
+) -> None:
+    definition = saga(*steps)  # pyright: ignore[reportArgumentType]
+    if is_hasty:
+        hasty = replace(RETRY, max_attempts=1)
+        definition = replace(
+            definition,
+            steps=tuple(replace(s, action=replace(s.action, retry=hasty)) for s in definition.steps),
+        )
+    accepted = Accepted(
+        at_ms=0,
+        saga_id=SAGA_ID,
+        saga="place",
+        version=1,
+        digest="d1",
+        run="r",
+        caller="a",
+        key="k",
+        fingerprint=b"",
+        input=b"",
+        trace=TRACE,
+        next=NextRequest(b""),
+    )
+    walk = Walk(definition, data, [accepted])
+    status = walk_to_the_end(walk)
+    kinds = {each.name: each for each in definition.steps}
+    if status is SagaStatus.COMPLETED:
+        assert walk.done == list(kinds)
+        assert walk.undone == []
+        return
+    assert status is SagaStatus.COMPENSATED
+    undoable = [name for name in walk.done if kinds[name].compensation]
+    assert walk.undone == undoable[::-1], "everything undone, last one first"
+    assert all(kinds[name].kind is StepKind.COMPENSATABLE for name in walk.done)

@@ -1,0 +1,156 @@
+"""What an operator orders: durable, between two calls, and never against what the saga has promised."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from engine_world import SAGA_ID, TestClock, World, acceptance, engine, saga, step, usual_saga
+from grpclib.const import Status as Code
+
+from sagagen.runtime.definition import Direction, Saga, StepKind
+from sagagen.runtime.engine import Engine
+from sagagen.runtime.engine_operator import Act, Order, OrderRefused, UnknownSaga
+from sagagen.runtime.errors import DOMAIN, RpcError
+from sagagen.runtime.history import fold
+from sagagen.runtime.history_rows import Cancelled, Resolved, Row, SagaStatus
+from sagagen.runtime.log import SagaLog
+
+ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
+FORGOTTEN = RpcError(Code.FAILED_PRECONDITION, "forgotten", reason="FORGOTTEN", domain=DOMAIN)
+RETRY = Order(Act.RETRY, "ann")
+CANCEL = Order(Act.CANCEL, "ann", "wrong order")
+RESOLVE = Order(Act.RESOLVE, "ann", "refunded by hand")
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    return TestClock()
+
+
+@asynccontextmanager
+async def process(
+    path: Path, definition: Saga, world: World, clock: TestClock
+) -> AsyncGenerator[tuple[Engine, SagaLog]]:
+    async with SagaLog.open(path) as log, engine(definition, log, world, clock) as running:
+        yield running, log
+
+
+async def rows(log: SagaLog) -> Sequence[Row]:
+    logged = await log.find(SAGA_ID)
+    assert logged
+    return logged.rows
+
+
+async def run(running: Engine, definition: Saga) -> None:
+    await running.accept(acceptance(definition))
+    await running.wait_until_idle()
+
+
+async def test_a_stuck_compensation_is_retried_resolved_and_remembered(
+    tmp_path: Path, clock: TestClock
+) -> None:
+    definition = usual_saga()
+    world = World(
+        clock,
+        faults={("two", COMPENSATION): [FORGOTTEN, FORGOTTEN]},
+        declines=frozenset({"pivot"}),
+    )
+    async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
+        await run(running, definition)
+        assert fold(await rows(log)).status is SagaStatus.STUCK
+        await running.order(SAGA_ID, RETRY)
+        await running.wait_until_idle()
+        assert fold(await rows(log)).status is SagaStatus.STUCK, "the service still does not know"
+        with pytest.raises(OrderRefused, match="note"):
+            await running.order(SAGA_ID, Order(Act.RESOLVE, "ann", " "))
+        await running.order(SAGA_ID, RESOLVE)
+        await running.wait_until_idle()
+        logged = await rows(log)
+        assert fold(logged).status is SagaStatus.COMPENSATED
+        resolved = next(row for row in logged if isinstance(row, Resolved))
+        assert (resolved.step, resolved.by, resolved.note) == ("two", "ann", "refunded by hand")
+        assert resolved.at_ms > 0
+    assert world.done(COMPENSATION) == ["one"], "what lies before the resolved one is undone by its service"
+
+
+class PatientClock(TestClock):
+    """Its sleeps end only when the saga is woken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = asyncio.Event()
+
+    async def sleep(self, seconds: float, wake: asyncio.Event) -> None:
+        self.waits.set()
+        await wake.wait()
+
+
+async def test_a_saga_that_waits_between_two_attempts_is_cancelled_at_once(tmp_path: Path) -> None:
+    definition, clock = usual_saga(), PatientClock()
+    world = World(clock, faults={("two", ACTION): ["lost", "down"]})
+    async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
+        await running.accept(acceptance(definition))
+        await clock.waits.wait()
+        await running.order(SAGA_ID, CANCEL)
+        assert any(isinstance(row, Cancelled) and row.by == "ann" for row in await rows(log)), "durable now"
+        await running.wait_until_idle()
+        assert fold(await rows(log)).status is SagaStatus.COMPENSATED
+    assert world.done(COMPENSATION) == ["two", "one"]
+
+
+async def test_a_saga_stuck_on_its_way_forward_is_cancelled(tmp_path: Path, clock: TestClock) -> None:
+    definition = usual_saga()
+    world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
+    async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
+        await run(running, definition)
+        assert fold(await rows(log)).status is SagaStatus.STUCK
+        await running.order(SAGA_ID, CANCEL)
+        await running.wait_until_idle()
+        assert fold(await rows(log)).status is SagaStatus.COMPENSATED
+    assert world.done(COMPENSATION) == ["one"]
+
+
+async def test_what_the_pivot_may_have_decided_is_not_cancelled(tmp_path: Path, clock: TestClock) -> None:
+    definition = saga(step("one"), step("pivot", StepKind.PIVOT), step("after", StepKind.RETRIABLE))
+    for name, stuck_at in (("pivot", "pivot"), ("after", "after")):
+        world = World(clock, faults={(stuck_at, ACTION): [FORGOTTEN]})
+        async with process(tmp_path / f"{name}.db", definition, world, clock) as (running, log):
+            await run(running, definition)
+            with pytest.raises(OrderRefused, match="only goes forward"):
+                await running.order(SAGA_ID, CANCEL)
+            with pytest.raises(OrderRefused, match="only a compensation"):
+                await running.order(SAGA_ID, RESOLVE)
+            await running.order(SAGA_ID, RETRY)
+            await running.wait_until_idle()
+            assert fold(await rows(log)).status is SagaStatus.COMPLETED
+            with pytest.raises(OrderRefused, match="over"):
+                await running.order(SAGA_ID, CANCEL)
+
+
+async def test_two_operators_at_once_are_one_retry(tmp_path: Path, clock: TestClock) -> None:
+    definition = usual_saga()
+    world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
+    async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
+        await run(running, definition)
+        results = await asyncio.gather(
+            running.order(SAGA_ID, RETRY), running.order(SAGA_ID, RETRY), return_exceptions=True
+        )
+        await running.wait_until_idle()
+        assert fold(await rows(log)).status is SagaStatus.COMPLETED
+    assert sorted(type(result).__name__ for result in results) == ["NoneType", "OrderRefused"]
+
+
+async def test_orders_for_unknown_sagas_and_missing_definitions_say_so(
+    tmp_path: Path, clock: TestClock
+) -> None:
+    definition = usual_saga()
+    world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
+    async with process(tmp_path / "log.db", definition, world, clock) as (running, _):
+        await run(running, definition)
+        with pytest.raises(UnknownSaga, match="nobody"):
+            await running.order("nobody", RETRY)
+    async with process(tmp_path / "log.db", usual_saga(version=2), world, clock) as (running, _):
+        with pytest.raises(OrderRefused, match="place version 1"):
+            await running.order(SAGA_ID, RETRY)
