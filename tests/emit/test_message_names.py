@@ -1,11 +1,13 @@
 """Names that Python or betterproto2 cannot carry get another one, and the wire does not notice."""
 
 import keyword
+from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
 
 import betterproto2
 import pytest
+from google.protobuf import message_factory
 from proto_texts import Compiled, all_messages, assert_round_trips, compile_protos, descriptors
 
 from sagagen.diagnostics import Diagnostic
@@ -333,6 +335,18 @@ def test_well_known_types_are_plain_values_where_betterproto2_unwraps_them(tmp_p
     assert "google/protobuf/descriptor.proto" not in [file.name for file in compiled.names.files]
     assert "datetime.datetime | None" in compiled.sources["shop"]
     assert_round_trips(compiled)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.5, -1.5, -0.000001, -1.0, 86400.25])
+def test_durations_keep_their_sign_and_their_fraction(tmp_path: Path, seconds: float) -> None:
+    compiled = compiled_from(
+        tmp_path,
+        'import "google/protobuf/duration.proto"; message Wait { google.protobuf.Duration wait = 1; }',
+    )
+    descriptor = next(iter(all_messages(compiled.files)))
+    wait = compiled.python_class(compiled.names.message(descriptor))(wait=timedelta(seconds=seconds))
+    google = message_factory.GetMessageClass(descriptor).FromString(bytes(wait))
+    assert google.wait.ToTimedelta() == timedelta(seconds=seconds)
 
 
 def test_presence_survives_in_proto2_and_editions(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from google.protobuf.compiler.plugin_pb2 import CodeGeneratorResponse
 
 from sagagen.contract.model import Mesh
+from sagagen.emit import message_compiler
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.layout import environment, write_settings
 from sagagen.emit.renaming import Docs, code_generator_request
@@ -65,7 +66,7 @@ def _compile(request: bytes) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         write_settings(Path(folder))
         done = subprocess.run(
-            [sys.executable, "-m", "betterproto2_compiler.plugin"],
+            [sys.executable, "-P", message_compiler.__file__],
             input=request,
             cwd=folder,
             env=environment(),
