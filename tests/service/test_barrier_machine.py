@@ -1,0 +1,218 @@
+"""Random deliveries in random orders, against the rules written down a second time, much simpler.
+
+SAGAGEN_TEST_DELIVERIES is how many there are, about; 1,000 by default.
+"""
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grpclib.const import Status as Code
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from service_lab import StoppedClock, saga_call
+
+from sagagen.runtime.barrier import State
+from sagagen.runtime.definition import Direction
+from sagagen.runtime.errors import RpcError, refused
+from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.service_schema import Scripts, prepare
+from sagagen.runtime.transaction import Writer
+from sagagen.runtime.transaction_hops import Handled, Outcome, Write
+from sagagen.runtime.transaction_members import Turn
+
+DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
+STEPS = 40
+TABLE = "CREATE TABLE effects (saga TEXT, run TEXT, step TEXT, direction TEXT)"
+BEHAVIOURS = ("succeed", "succeed", "succeed", "decline", "fail", "break off", "ask a third party")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A delivery, and what its handler does should it run."""
+
+    saga: str
+    run: str
+    step: str
+    direction: Direction
+    payload: bytes
+    patience_ms: int
+    behaviour: str
+
+    def call(self, now_ms: int) -> SagaCall:
+        return saga_call(
+            self.step, self.direction, saga=self.saga, run=self.run, not_after_ms=now_ms + self.patience_ms
+        )
+
+
+SENT = st.builds(
+    Sent,
+    saga=st.sampled_from(["s1", "s2", "s3"]),
+    run=st.sampled_from(["first", "first", "first", "second"]),
+    step=st.sampled_from(["one", "two"]),
+    direction=st.sampled_from(Direction),
+    payload=st.sampled_from([b"same", b"same", b"same", b"other"]),
+    patience_ms=st.sampled_from([-1, 0, 100, 100]),
+    behaviour=st.sampled_from(BEHAVIOURS),
+)
+
+
+@dataclass
+class Model:
+    """What should be: the rules once more, for one delivery after the other."""
+
+    runs: dict[str, str] = field(default_factory=dict)
+    rows: dict[tuple[str, str, Direction], tuple[bytes, str, int]] = field(default_factory=dict)
+    effects: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def deliver(self, sent: Sent, now_ms: int) -> str:
+        key = (sent.saga, sent.step, sent.direction)
+        action = self.rows.get((sent.saga, sent.step, Direction.ACTION), (b"", "", 0))
+        is_action = sent.direction is Direction.ACTION
+        if sent.patience_ms < 0:
+            return "EXPIRED"
+        if self.runs.get(sent.saga, sent.run) != sent.run:
+            return "OTHER_RUN"
+        if is_action and (sent.saga, sent.step, Direction.COMPENSATION) in self.rows:
+            return "STEP_COMPENSATED"
+        payload, state, _ = self.rows.get(key, (sent.payload, "", 0))
+        if payload != sent.payload:
+            return "PAYLOAD_MISMATCH"
+        if state not in ("", "PENDING"):
+            return state
+        if not is_action and action[1] in ("", "REFUSED"):
+            return self._record(sent, "EMPTY", now_ms)
+        if not is_action and action[1] == "PENDING" and now_ms <= action[2]:
+            return "UNAVAILABLE"
+        return self._handle(sent, now_ms)
+
+    def _handle(self, sent: Sent, now_ms: int) -> str:
+        if sent.behaviour == "ask a third party":
+            self._record(sent, "PENDING", now_ms)
+            return "UNAVAILABLE"
+        if sent.behaviour == "succeed":
+            self.effects.append((sent.saga, sent.run, sent.step, sent.direction.value))
+            return self._record(sent, "DONE", now_ms)
+        if sent.behaviour == "decline" and sent.direction is Direction.ACTION:
+            return self._record(sent, "REFUSED", now_ms)
+        return "CANCELLED" if sent.behaviour == "break off" else "INTERNAL"
+
+    def _record(self, sent: Sent, state: str, now_ms: int) -> str:
+        self.runs[sent.saga] = sent.run
+        self.rows[sent.saga, sent.step, sent.direction] = (sent.payload, state, now_ms + sent.patience_ms)
+        return state
+
+
+class Deliveries(RuleBasedStateMachine):
+    """A service's writer on a real file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name, "machine.db")
+        self.clock, self.model = StoppedClock(), Model()
+        self.loop = asyncio.Runner()
+        self.loop.run(prepare(self.path, Scripts(self.path, TABLE, {}, {})))
+        self.loop.run(self._open())
+
+    async def _open(self) -> None:
+        self.stop, self.ready = asyncio.Event(), asyncio.Event()
+        self.keeping = asyncio.create_task(self._keep_open())
+        await self.ready.wait()
+
+    async def _keep_open(self) -> None:
+        async with Writer.open(self.path, self.clock) as self.writer:
+            self.ready.set()
+            await self.stop.wait()
+
+    async def _close(self) -> None:
+        self.stop.set()
+        await self.keeping
+
+    def teardown(self) -> None:
+        self.loop.run(self._close())
+        self.loop.close()
+        self.folder.cleanup()
+
+    @rule(sent=SENT)
+    def deliver(self, sent: Sent) -> None:
+        self._deliver_all([sent])
+
+    @rule(sent=st.lists(SENT, min_size=2, max_size=6))
+    def deliver_at_once(self, sent: list[Sent]) -> None:
+        self._deliver_all(sent)
+
+    @rule(sent=SENT, copies=st.integers(2, 4))
+    def deliver_copies(self, sent: Sent, copies: int) -> None:
+        self._deliver_all([sent] * copies)
+
+    @rule()
+    def restart(self) -> None:
+        self.loop.run(self._close())
+        self.loop.run(self._open())
+
+    @rule()
+    def let_time_pass(self) -> None:
+        self.clock.ms += 101
+
+    @invariant()
+    def what_is_there_is_what_should_be(self) -> None:
+        connection = sqlite3.connect(self.path)
+        effects = connection.execute("SELECT * FROM effects ORDER BY rowid").fetchall()
+        connection.close()
+        assert effects == self.model.effects
+        assert len(set(effects)) == len(effects), "an effect happened twice"
+        unknown = {(saga, step) for (saga, step, _), row in self.model.rows.items() if row[1] == "PENDING"}
+        undone = [effect for effect in effects if (effect[0], effect[2]) not in unknown]
+        assert all((saga, run, step, "action") in effects for saga, run, step, _ in undone)
+        assert len({(saga, run) for saga, run, *_ in effects}) == len({saga for saga, *_ in effects})
+
+    def _deliver_all(self, sent: list[Sent]) -> None:
+        expected = [self.model.deliver(each, self.clock.ms) for each in sent]
+        assert self.loop.run(self._answers(sent)) == expected
+
+    async def _answers(self, sent: list[Sent]) -> list[str]:
+        return [*await asyncio.gather(*(self._answer(each) for each in sent))]
+
+    async def _answer(self, sent: Sent) -> str:
+        write = Write(sent.call(self.clock.ms), sent.payload, "", sent.step)
+        try:
+            outcome = await self.writer.write(write, lambda turn: handle(turn, sent, write))
+        except asyncio.CancelledError:
+            return "CANCELLED"
+        if outcome.error is None:
+            return outcome.response.decode() or "EMPTY"
+        return "REFUSED" if outcome.error.is_refusal else outcome.error.reason or outcome.error.code.name
+
+
+async def handle(turn: Turn, sent: Sent, write: Write) -> Handled:
+    if sent.behaviour == "ask a third party":
+        pending = write.record(State.PENDING)
+        return Handled(Outcome(error=RpcError(Code.UNAVAILABLE)), pending, keeps_effects=True)
+    effect = (sent.saga, sent.run, sent.step, sent.direction.value)
+    await turn.db.execute("INSERT INTO effects VALUES (?, ?, ?, ?)", effect)
+    if sent.behaviour == "succeed":
+        return Handled(Outcome(b"DONE"), write.record(State.DONE, b"DONE"), keeps_effects=True)
+    if sent.behaviour == "break off":
+        raise asyncio.CancelledError
+    if sent.behaviour == "decline" and sent.direction is Direction.ACTION:
+        error = refused("NO", "", domain="lab")
+        return Handled(
+            Outcome(error=error), write.record(State.REFUSED, error.to_status().SerializeToString())
+        )
+    return Handled(Outcome(error=RpcError(Code.INTERNAL)))
+
+
+TestDeliveries = Deliveries.TestCase
+TestDeliveries.settings = settings(
+    max_examples=max(1, DELIVERIES // STEPS),
+    stateful_step_count=STEPS,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    phases=[Phase.generate],
+)
