@@ -15,23 +15,31 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
+import structlog
+
 from sagagen.runtime import log_schema as sql
 from sagagen.runtime.database import Database
 from sagagen.runtime.history_rows import Accepted, Done, Ended, Row, SagaStatus, TurnedBack
 from sagagen.runtime.lock import OwnerLock
+from sagagen.runtime.log_damage import damage_of, how_to_mend
 from sagagen.runtime.log_records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
+from sagagen.runtime.log_reserve import Reserve
 from sagagen.runtime.log_writer import GroupWriter, LogError, LogUnavailable
 
 __all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
 
 PAGE = 500
 """Sagas that recovery reads with one query."""
+PURGED_AT_ONCE = 100
+"""Sagas in one write: it holds up the transitions of others for some milliseconds."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _ANSWERING = (Accepted, Done, TurnedBack, Ended)
 
 
 class LogCorrupted(LogError):
-    """A saga's rows can't be read; the message names the file and the saga."""
+    """The file is damaged, or a saga's rows can't be read; the message names the file or the saga."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +59,34 @@ class LoggedSaga:
 class SagaLog:
     """Open one with `async with SagaLog.open(path) as log`."""
 
-    def __init__(self, path: Path, writer: GroupWriter, reader: Database) -> None:
+    def __init__(self, path: Path, writer: GroupWriter, reader: Database, reserve: Reserve) -> None:
         self.path = path
         self._writer = writer
         self._reader = reader
+        self._reserve = reserve
 
     @classmethod
     @asynccontextmanager
     async def open(cls, path: Path) -> AsyncGenerator[Self]:
         """Own the log at `path`, made if it is not there. On leaving, what is queued is written.
 
-        Raises LogLocked if another process owns it, DatabaseTooNew if a later version wrote it.
+        Raises LogLocked if another process owns it, DatabaseTooNew if a later version wrote it, LogCorrupted if the
+        file is damaged: then it is left as it is.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         with OwnerLock(path):
+            if damage := await asyncio.to_thread(damage_of, path):
+                raise LogCorrupted(how_to_mend(path, damage))
+            reserve = Reserve(path)
+            if not reserve.make():
+                _logger.error("the disk has no room for the saga log's reserve: new sagas are turned away")
             async with Database(path) as database:
                 await database.migrate(sql.MIGRATIONS)
-                async with Database(path, is_read_only=True) as reader, _running(database) as writer:
-                    yield cls(path, writer, reader)
+                async with (
+                    Database(path, is_read_only=True) as reader,
+                    _running(database, reserve) as writer,
+                ):
+                    yield cls(path, writer, reader, reserve)
 
     @property
     def commits(self) -> int:
@@ -80,11 +98,22 @@ class SagaLog:
         """So many rows wait for the disk that new sagas should be turned away."""
         return self._writer.is_full
 
+    @property
+    def is_disk_full(self) -> bool:
+        """There was no room for a commit, and there is not much yet: sagas go on, new ones are turned away."""
+        return self._reserve.is_spent
+
+    async def restore_reserve(self) -> None:
+        """Make the reserve anew, if the disk has room again."""
+        await asyncio.to_thread(self._reserve.make)
+
     async def accept(self, row: Accepted) -> SagaRef | None:
         """Begin a saga, durably. None, and nothing written, if its id is already in the log.
 
-        Raises LogUnavailable if nothing can be written.
+        Raises LogUnavailable if nothing can be written, or too little room is left to finish what is under way.
         """
+        if self.is_disk_full and await self.head(row.saga_id) is None:
+            raise LogUnavailable("the disk is full: no new sagas until there is room again")
         number = await self._writer.write(lambda connection: _insert_saga(connection, row))
         return None if number is None else SagaRef(number, row.trace.trace_id)
 
@@ -115,6 +144,17 @@ class SagaLog:
             yield page
             after = page[-1].ref.number
 
+    async def ended_names(self) -> list[str]:
+        """Names of the sagas of which some have ended."""
+        return await self._reader.in_thread(_ended_names)
+
+    async def purge(self, name: str, before_ms: int, at_most: int = PURGED_AT_ONCE) -> int:
+        """Forget sagas of this name that ended before a time (ms since the epoch), the longest ended first.
+
+        Returns how many. Stuck and unfinished ones stay. Raises LogUnavailable if nothing can be written.
+        """
+        return await self._writer.write(lambda connection: _purge(connection, name, before_ms, at_most)) or 0
+
     async def last_ms(self) -> int:
         """Time of the last row, ms since the epoch; 0 if there is none."""
         records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_LAST_MS).fetchall())
@@ -122,8 +162,8 @@ class SagaLog:
 
 
 @asynccontextmanager
-async def _running(database: Database) -> AsyncGenerator[GroupWriter]:
-    writer = GroupWriter(database)
+async def _running(database: Database, reserve: Reserve) -> AsyncGenerator[GroupWriter]:
+    writer = GroupWriter(database, reserve.release)
     task = asyncio.create_task(writer.run(), name="saga log")
     try:
         yield writer
@@ -153,6 +193,24 @@ def _insert_events(
     if status is not None:
         connection.execute(sql.UPDATE_SAGA, (status.value, rows[-1].at_ms, answer_seq, ref.number))
     return None
+
+
+def _ended_names(connection: sqlite3.Connection) -> list[str]:
+    # One look into the index for each name: DISTINCT would walk through all sagas.
+    names = [""]
+    while (
+        found := connection.execute(sql.SELECT_NEXT_ENDED_NAME, (names[-1],)).fetchone()["name"]
+    ) is not None:
+        names.append(found)
+    return names[1:]
+
+
+def _purge(connection: sqlite3.Connection, name: str, before_ms: int, at_most: int) -> int:
+    found = connection.execute(sql.SELECT_PURGEABLE, (name, before_ms, at_most)).fetchall()
+    numbers = [(record["number"],) for record in found]
+    connection.executemany(sql.DELETE_EVENTS, numbers)
+    connection.executemany(sql.DELETE_SAGA, numbers)
+    return len(numbers)
 
 
 def _find(connection: sqlite3.Connection, saga_id: str) -> LoggedSaga | None:

@@ -99,4 +99,15 @@ WHERE saga.status IN ('RUNNING', 'COMPENSATING') AND saga.number > ? AND saga.nu
 ORDER BY saga.number, event.seq
 """
 
+SELECT_NEXT_ENDED_NAME = """
+SELECT min(name) AS name FROM saga WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') AND name > ?
+"""
+
+SELECT_PURGEABLE = """
+SELECT number FROM saga
+WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') AND name = ? AND updated_ms < ? ORDER BY updated_ms LIMIT ?
+"""
+DELETE_EVENTS = "DELETE FROM event WHERE saga = ?"
+DELETE_SAGA = "DELETE FROM saga WHERE number = ?"
+
 SELECT_LAST_MS = "SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1"

@@ -55,8 +55,10 @@ class Write:
 class GroupWriter:
     """The queue, and the task (`run`) that empties it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, release_room: Callable[[], bool] = lambda: False) -> None:
+        """`release_room` is called when the disk is full; true if there is room now that was not there before."""
         self._database = database
+        self._release_room = release_room
         self._queue: deque[Write] = deque()
         self._room = asyncio.Semaphore(MAX_WAITING)
         self._wake = asyncio.Event()
@@ -117,7 +119,7 @@ class GroupWriter:
     async def _commit_group(self) -> bool:
         group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
         try:
-            results = await self._database.in_thread(lambda connection: _commit(connection, group))
+            results = await self._commit_making_room(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._fail([*group, *self._queue], error)
             return False
@@ -126,6 +128,14 @@ class GroupWriter:
             self._room.release()
             _settle(write, result)
         return True
+
+    async def _commit_making_room(self, group: Sequence[Write]) -> list[int | Exception | None]:
+        try:
+            return await self._database.in_thread(lambda connection: _commit(connection, group))
+        except sqlite3.OperationalError as error:
+            if not (_is_out_of_room(error) and self._release_room()):
+                raise
+        return await self._database.in_thread(lambda connection: _commit(connection, group))
 
     def _fail(self, waiting: Sequence[Write], error: Exception) -> None:
         """Nothing of the group is in the log. Who waits is told; the rest keeps its place before what comes later."""
@@ -140,6 +150,11 @@ class GroupWriter:
                 write.done.set_exception(LogUnavailable(f"the saga log can't be written: {error}"))
         if self._queue:
             self._wake_in(LogUnavailable.retry_after_s)
+
+
+def _is_out_of_room(error: sqlite3.Error) -> bool:
+    # Where the WAL's index can't grow, SQLite calls a full disk an I/O error; its extended codes keep the kind below.
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _settle(write: Write, result: int | Exception | None) -> None:

@@ -14,6 +14,7 @@ from sagagen.runtime.engine import Engine
 from sagagen.runtime.grpc_client import GrpcTransport
 from sagagen.runtime.grpc_server import serve_grpc
 from sagagen.runtime.log import SagaLog
+from sagagen.runtime.log_upkeep import upkeep
 from sagagen.runtime.memory_transport import MemoryTransport
 from sagagen.runtime.project import Project
 from sagagen.runtime.schema import Schema
@@ -92,6 +93,7 @@ async def _gateway(
     admin = settings.gateway_admin
     async with (
         SagaLog.open(settings.data_dir / LOG_FILE) as log,
+        upkeep(log, project.mesh.sagas),
         Engine(
             sagas=project.mesh.sagas,
             log=log,

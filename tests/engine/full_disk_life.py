@@ -1,0 +1,65 @@
+"""A log on a disk of its own, which is filled and freed again. Run as root of a mount namespace; prints `fine`."""
+
+import asyncio
+import errno
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from engine_world import usual_saga
+from test_saga_log_file import EVERY_KIND, accepted, rows
+
+from sagagen.runtime.clock import SystemClock
+from sagagen.runtime.history_rows import Ended, SagaStatus
+from sagagen.runtime.log import LogUnavailable, SagaLog
+from sagagen.runtime.log_upkeep import one_round
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 65536)
+    with path.open("ab", buffering=0) as file:
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            while True:
+                file.write(b"x")
+
+
+async def write_until_the_reserve_is_needed(log: SagaLog) -> int:
+    ref = await log.accept(accepted("under way"))
+    assert ref
+    written = 0
+    while not log.is_disk_full:
+        await log.append(ref, [EVERY_KIND[0]] * 50, SagaStatus.RUNNING)
+        written += 50
+    await log.append(ref, [Ended(at_ms=9, status=SagaStatus.COMPLETED)], SagaStatus.COMPLETED)
+    return written
+
+
+async def live(folder: Path) -> None:
+    path, filler = folder / "saga-log.db", folder / "filler"
+    async with SagaLog.open(path) as log:
+        assert await log.accept(accepted("old"))
+        fill(filler)
+        written = await write_until_the_reserve_is_needed(log)
+        assert len(await rows(log, "under way")) == written + 2, (
+            "what was under way went on, and lost nothing"
+        )
+        assert await log.accept(accepted("old")) is None, "a repeat is found"
+        with pytest.raises(LogUnavailable, match="full"):
+            await log.accept(accepted("new"))
+        assert await one_round(log, [usual_saga()], SystemClock()) == 1, "purging works on the reserve"
+        assert log.is_disk_full
+        filler.unlink()
+        await one_round(log, [usual_saga()], SystemClock())
+        assert not log.is_disk_full
+        assert await log.accept(accepted("new"))
+
+
+if __name__ == "__main__":
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", sys.argv[1]], check=True)
+    asyncio.run(live(Path(sys.argv[1])))
+    print("fine")

@@ -1,0 +1,95 @@
+"""The log in bad days: sagas that expire, a file that is damaged, a disk that is full."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_world import TestClock, usual_saga
+from test_saga_log_file import EVERY_KIND, FAILURE, accepted
+
+from sagagen.runtime.definition import Direction
+from sagagen.runtime.history_rows import Ended, SagaStatus, Stuck
+from sagagen.runtime.log import LogCorrupted, SagaLog
+from sagagen.runtime.log_upkeep import SLACK_S, UNKNOWN_RETENTION_S, one_round, upkeep
+
+FOLDER = Path(__file__).parent
+
+
+async def end(log: SagaLog, saga_id: str, status: SagaStatus, at_ms: int, name: str = "place") -> None:
+    ref = await log.accept(replace(accepted(saga_id), saga=name))
+    assert ref
+    row = (
+        Stuck(at_ms=at_ms, direction=Direction.ACTION, failure=FAILURE)
+        if status is SagaStatus.STUCK
+        else Ended(at_ms=at_ms, status=status)
+    )
+    await log.append(ref, [EVERY_KIND[0], row], status)
+
+
+async def test_sagas_are_purged_after_their_retention_and_only_if_they_ended(tmp_path: Path) -> None:
+    clock, definition = TestClock(), usual_saga()
+    expired_ms = clock.wall - round((definition.retention_s + SLACK_S) * 1000) - 1
+    async with SagaLog.open(tmp_path / "log.db") as log:
+        for n in range(250):
+            await end(log, f"old {n}", SagaStatus.COMPLETED, expired_ms)
+        await end(log, "undone", SagaStatus.COMPENSATED, expired_ms)
+        await end(log, "young", SagaStatus.COMPLETED, expired_ms + 1000)
+        await end(log, "stuck", SagaStatus.STUCK, expired_ms)
+        await end(log, "unknown", SagaStatus.COMPLETED, expired_ms, name="no longer in the code")
+        await log.accept(accepted("running"))
+        assert await one_round(log, [definition], clock) == 251
+        kept = ["young", "stuck", "unknown", "running"]
+        assert [await log.head(name) is not None for name in kept] == [True] * 4
+        assert await log.find("old 0") is None
+        clock.advance(UNKNOWN_RETENTION_S)
+        assert await one_round(log, [definition], clock) == 2
+        assert await log.accept(accepted("old 0")), "the key is new again"
+
+
+async def test_upkeep_runs_beside_the_engine_and_ends_with_it(tmp_path: Path) -> None:
+    clock = TestClock()
+    async with SagaLog.open(tmp_path / "log.db") as log:
+        await end(log, "old", SagaStatus.COMPLETED, 5)
+        async with upkeep(log, [usual_saga()], clock=clock):
+            commits = log.commits
+            while log.commits == commits:
+                await log.head("old")
+        assert await log.head("old") is None
+
+
+def damaged(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "no database":
+        content = bytearray(b"It was a log once. " * 500)
+    elif how == "cut short":
+        del content[len(content) // 2 :]
+    else:
+        middle = len(content) // 2
+        content[middle : middle + 8192] = os.urandom(8192)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["no database", "cut short", "overwritten"])
+async def test_a_damaged_log_is_named_and_kept_as_it_is(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "log.db"
+    async with SagaLog.open(path) as log:
+        for n in range(100):
+            await log.accept(accepted(f"saga {n}"))
+    damaged(path, how)
+    before = path.read_bytes()
+    with pytest.raises(LogCorrupted, match=r"log\.db is damaged .* is kept"):
+        async with SagaLog.open(path):
+            pass
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_stops_new_sagas_and_no_others(tmp_path: Path) -> None:
+    namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system lets nobody mount a small disk")
+    command = [*namespace, sys.executable, str(FOLDER / "full_disk_life.py"), str(tmp_path)]
+    life = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert life.stdout.endswith("fine\n"), life.stdout + life.stderr
