@@ -11,6 +11,7 @@ from sagagen.emit.deploy_view import compose_view, image_view
 from sagagen.emit.files import FilePlan, Ownership, PathTaken
 from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
 from sagagen.emit.messages import message_module_view
+from sagagen.emit.openapi import openapi
 from sagagen.emit.project_view import app_view, sql_view
 from sagagen.emit.saga_view import saga_module, saga_view
 from sagagen.emit.service_names import ServiceNames, name_services
@@ -119,6 +120,7 @@ def _mesh(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
     yield _printed(f"{GENERATED}/mesh.py", "mesh.py.j2", lambda: mesh_view(mesh, services))
     yield FilePlan(f"{GENERATED}/descriptors.binpb", lambda: mesh.descriptors)
     yield FilePlan(f"{GENERATED}/saga.schema.json", lambda: as_json(saga_schema()))
+    yield FilePlan(f"{GENERATED}/openapi.json", lambda: as_json(openapi(mesh)))
 
 
 def _deployment(mesh: Mesh) -> Iterator[FilePlan]:

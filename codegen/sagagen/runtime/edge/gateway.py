@@ -30,7 +30,7 @@ from sagagen.runtime.edge.router import Found, Missing, Router
 from sagagen.runtime.edge.start import StartEndpoint
 from sagagen.runtime.edge.template import PathError, Template, parse_template
 from sagagen.runtime.edge.transcode import RequestReader
-from sagagen.runtime.edge.watch import HealthEndpoint, ReadyEndpoint, WatchEndpoint
+from sagagen.runtime.edge.watch import DocumentEndpoint, HealthEndpoint, ReadyEndpoint, WatchEndpoint
 from sagagen.runtime.engine import Engine
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.trace import TraceContext
@@ -86,6 +86,7 @@ class Gateway:
         yield "GET", parse_template("/healthz"), HealthEndpoint()
         yield "GET", parse_template("/readyz"), ReadyEndpoint(engine)
         yield "GET", parse_template("/sagas/{id}"), WatchEndpoint(self._caller, engine)
+        yield "GET", parse_template("/openapi.json"), DocumentEndpoint(self._mesh.descriptors)
 
     def _contract(
         self, engine: Engine, transports: Mapping[str, Transport]

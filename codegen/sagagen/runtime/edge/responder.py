@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from sagagen.runtime.answer import Answer
-from sagagen.runtime.definition import Mesh, Respond, Saga
+from sagagen.runtime.definition import Mesh, Saga
 from sagagen.runtime.edge.problem import HTTP_STATUS, Problem
 from sagagen.runtime.edge.protojson import JsonWriter
 from sagagen.runtime.edge.transcode import RouteError
@@ -36,7 +36,7 @@ class HttpResponder:
     def success(self, saga: Saga, saga_id: str, body: bytes, trace_id: str) -> Answer:
         """The trigger's response as JSON, with the contract's status."""
         writer = self._writers[saga.trigger.path, saga.trigger.response_name]
-        return Answer(final_status(saga.respond), (*JSON, _monitor(saga_id)), writer.write(body))
+        return Answer(final_status(saga.respond.status), (*JSON, _monitor(saga_id)), writer.write(body))
 
     def failure(self, saga: Saga, saga_id: str, failure: Failure, trace_id: str, *, refused: bool) -> Answer:
         """A service's refusal by its own code, as a 4xx; anything else as 502 SAGA_COMPENSATED."""
@@ -49,9 +49,9 @@ class HttpResponder:
         return _answer(problem, saga_id, trace_id, "")
 
 
-def final_status(respond: Respond) -> int:
+def final_status(status: int) -> int:
     """HTTP status of the answer that is kept. 202 promises another one to come, so a final answer never has it."""
-    return 200 if respond.status == 202 else respond.status
+    return 200 if status == 202 else status
 
 
 def accepted(saga: Saga, saga_id: str, trace_id: str) -> Answer:

@@ -1,7 +1,8 @@
-"""The gateway's own routes: `GET /sagas/{id}`, `/healthz` and `/readyz`."""
+"""The gateway's own routes: `GET /sagas/{id}`, `/openapi.json`, `/healthz` and `/readyz`."""
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
@@ -26,6 +27,20 @@ class WatchEndpoint:
         if view is None or view.caller != caller:
             raise ProblemError(Problem(404, "NOT_FOUND", "SAGA_NOT_FOUND", "there is no such saga"))
         return Answer(200, JSON, json.dumps(_members(view), ensure_ascii=False).encode())
+
+
+class DocumentEndpoint:
+    """`/openapi.json`: the document that was generated beside the descriptors, whoever asks."""
+
+    def __init__(self, descriptors: Path) -> None:
+        file = descriptors.with_name("openapi.json")
+        self._document = file.read_bytes() if file.exists() else b""
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        if not self._document:
+            detail = "there is no OpenAPI document: run `sagagen generate`"
+            raise ProblemError(Problem(404, "NOT_FOUND", "NO_DOCUMENT", detail))
+        return Answer(200, JSON, self._document)
 
 
 class HealthEndpoint:

@@ -1,0 +1,142 @@
+"""The mesh's HTTP edge as an OpenAPI 3.1 document: a pure function of the contract."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from sagagen.contract.model import Mesh, Route, Saga
+from sagagen.emit import openapi_answers as answers
+from sagagen.emit.openapi_parameters import (
+    KEY_PARAMETER,
+    WHOLE_BODY,
+    Paths,
+    is_key_required,
+    key_parameter,
+    path_parameters,
+    query_parameters,
+)
+from sagagen.emit.openapi_rules import JsonSchema
+from sagagen.emit.openapi_schemas import INPUT, SCHEMAS, Form, Schemas
+
+OPENAPI = "3.1.0"
+
+
+def openapi(mesh: Mesh) -> JsonSchema:
+    """The whole document, ready to be written as JSON."""
+    schemas = Schemas(mesh.docs)
+    paths = _paths(mesh, schemas)
+    own, headers, responses = answers.components()
+    document = {
+        "openapi": OPENAPI,
+        "info": {"title": mesh.project, "version": "v1", "description": _description(mesh)},
+        "tags": [*_tags(mesh), {"name": "sagas", "description": "What was accepted, and how it goes on."}],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted({**own, **dict(schemas.components())}.items())),
+            "headers": headers,
+            "parameters": {name: key_parameter(is_required=needed) for needed, name in KEY_PARAMETER.items()},
+            "responses": responses,
+        },
+    }
+    return _renamed(document, _single_forms(schemas))
+
+
+def _description(mesh: Mesh) -> str:
+    return (
+        f"The HTTP edge of {mesh.project}. JSON is canonical ProtoJSON with the proto's field names; names in "
+        "lowerCamelCase are read too. Errors are problem documents (RFC 9457)."
+    )
+
+
+def _tags(mesh: Mesh) -> Iterator[JsonSchema]:
+    for name in dict.fromkeys(_tag(route) for route in mesh.routes):
+        doc = mesh.docs.get(name)
+        yield {"name": name, **({"description": doc} if doc else {})}
+
+
+def _tag(route: Route) -> str:
+    return route.method.containing_service.full_name
+
+
+def _paths(mesh: Mesh, schemas: Schemas) -> JsonSchema:
+    paths: dict[str, dict[str, Any]] = {}
+    written, bindings = Paths(), Counter[str]()
+    for route in mesh.routes:
+        path, names = written.path(route)
+        bindings[route.method.full_name] += 1
+        operation = _operation(route, names, bindings[route.method.full_name], schemas)
+        paths.setdefault(path, {}).setdefault(route.verb.lower(), operation)
+    paths["/sagas/{id}"] = {"get": answers.watch_operation()}
+    return dict(sorted(paths.items()))
+
+
+def _operation(route: Route, names: tuple[str, ...], binding: int, schemas: Schemas) -> JsonSchema:
+    method = route.method
+    doc = schemas.docs.get(method.full_name, "")
+    body = _body(route, schemas)
+    return {
+        "operationId": f"{method.containing_service.name}_{method.name}"
+        + (f"_{binding}" if binding > 1 else ""),
+        "tags": [_tag(route)],
+        **({"description": doc} if doc else {}),
+        "parameters": [
+            *path_parameters(route, names, schemas),
+            *query_parameters(route, schemas),
+            *_key(route),
+        ],
+        **({"requestBody": body} if body else {}),
+        "responses": _answers(route, schemas),
+        **({"deprecated": True} if method.GetOptions().deprecated else {}),
+    }
+
+
+def _key(route: Route) -> Iterator[JsonSchema]:
+    if not _is_read(route):
+        yield {"$ref": f"#/components/parameters/{KEY_PARAMETER[is_key_required(route)]}"}
+
+
+def _is_read(route: Route) -> bool:
+    return not isinstance(route.target, Saga) and route.target.method(route.method).is_read
+
+
+def _body(route: Route, schemas: Schemas) -> JsonSchema:
+    if not route.body:
+        return {}
+    request = route.method.input_type
+    if route.body == WHOLE_BODY:
+        schema = schemas.reference(request, Form.SENT)
+    else:
+        schema = schemas.field(request.fields_by_name[route.body], Form.SENT)
+    is_required = route.body != WHOLE_BODY or bool(schemas.message(request, Form.SENT).get("required"))
+    return {"required": is_required, "content": {answers.JSON: {"schema": schema}}}
+
+
+def _answers(route: Route, schemas: Schemas) -> JsonSchema:
+    if isinstance(route.target, Saga):
+        return answers.start_answers(route, route.target, schemas)
+    return answers.call_answers(route, schemas, is_read=_is_read(route))
+
+
+def _single_forms(schemas: Schemas) -> Mapping[str, str]:
+    """What is only ever sent needs no second name."""
+    sent = {name for name, form in schemas.used if form is Form.SENT}
+    answered = {name for name, form in schemas.used if form is Form.ANSWERED}
+    return {name + INPUT: name for name in sent - answered}
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """The document with other names for components, and for what refers to them."""
+    if isinstance(value, dict):
+        members = cast(dict[str, Any], value)
+        return {
+            names.get(key, key): _reference(key, _renamed(item, names), names)
+            for key, item in members.items()
+        }
+    return [_renamed(item, names) for item in cast(list[Any], value)] if isinstance(value, list) else value
+
+
+def _reference(key: str, value: Any, names: Mapping[str, str]) -> Any:
+    if key != "$ref":
+        return value
+    component = value.removeprefix(SCHEMAS)
+    return SCHEMAS + names[component] if component in names else value

@@ -1,0 +1,205 @@
+"""What the gateway answers: the contract's messages, problem documents, and the saga behind an answer."""
+
+from collections.abc import Mapping
+
+from sagagen.contract.model import Route, Saga
+from sagagen.emit.openapi_rules import JsonSchema
+from sagagen.emit.openapi_schemas import SCHEMAS, Form, Schemas
+from sagagen.runtime.edge.problem import MAX_VIOLATIONS, PROBLEM_JSON, phrase
+from sagagen.runtime.edge.responder import AT_ACCEPTANCE, final_status
+
+JSON = "application/json"
+WATCH = "getSaga"
+"""operationId of GET /sagas/{id}."""
+
+_HEADERS: Mapping[str, JsonSchema] = {
+    "Idempotency-Replayed": {
+        "description": "`true` where this is the answer to an earlier request with the same key.",
+        "schema": {"enum": ["true"]},
+    },
+    "Link": {
+        "description": 'Where the saga can be watched: `</sagas/{id}>; rel="monitor"`.',
+        "schema": {"type": "string"},
+    },
+    "Location": {
+        "description": "Where the saga can be watched: `/sagas/{id}`.",
+        "schema": {"type": "string", "pattern": "^/sagas/"},
+    },
+    "Retry-After": {
+        "description": "Send the same request again after so many seconds.",
+        "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+    },
+    "Traceparent": {
+        "description": "The trace that tells how this answer came about (W3C Trace Context).",
+        "schema": {"type": "string"},
+    },
+}
+_WHY: Mapping[int, str] = {
+    400: "The request is malformed, breaks a rule, or was refused (`reason` says which).",
+    404: "What was asked for does not exist.",
+    408: "The request took too long to arrive.",
+    409: "The first request with this key is under way (send this one again after Retry-After), or another gateway has "
+    "it, or the key has expired.",
+    413: "The request is too large.",
+    415: "The body is compressed.",
+    422: "The key was used before, with another request.",
+    429: "The service has too much to do.",
+    502: "A service failed, so everything is undone. This answer is final: to try again, use a new key.",
+    503: "Nothing was accepted: send the same request with the same key again.",
+    504: "The service did not answer in time.",
+}
+_TEMPORARY = frozenset({409, 503})
+
+
+def start_answers(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
+    """Of a route that starts a saga."""
+    at_once = saga.respond.after == AT_ACCEPTANCE
+    return {
+        str(final_status(saga.respond.status)): {
+            "description": "The saga's final answer." if at_once else "The saga's answer.",
+            "headers": _headers("Idempotency-Replayed", "Link", "Traceparent"),
+            "content": _content(_result(route, schemas)),
+        },
+        "202": {
+            "description": "Accepted: the saga goes on. The same request and key get the final answer later.",
+            "headers": _headers("Location", "Traceparent"),
+            "content": _content({"$ref": SCHEMAS + _named("AcceptedSaga")}),
+            "links": {
+                "saga": {
+                    "operationId": WATCH,
+                    "parameters": {"id": "$response.body#/id"},
+                    "description": "How the saga goes on.",
+                }
+            },
+        },
+        **_problems(400, 408, 409, 413, 415, 422, 502, 503),
+    }
+
+
+def call_answers(route: Route, schemas: Schemas, *, is_read: bool) -> JsonSchema:
+    """Of a route that a service answers."""
+    replayed = () if is_read else ("Idempotency-Replayed",)
+    return {
+        "200": {
+            "description": "What the service answers.",
+            "headers": _headers(*replayed, "Traceparent"),
+            "content": _content(_result(route, schemas)),
+        },
+        **_problems(400, 404, 408, *(() if is_read else (409, 413, 415)), 429, 503, 504),
+    }
+
+
+def watch_operation() -> JsonSchema:
+    return {
+        "operationId": WATCH,
+        "summary": "How a saga stands",
+        "description": "Shows a saga to whoever started it, without payloads.",
+        "tags": ["sagas"],
+        "parameters": [
+            {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        ],
+        "responses": {
+            "200": {
+                "description": "The saga.",
+                "headers": _headers("Traceparent"),
+                "content": _content({"$ref": SCHEMAS + _named("Saga")}),
+            },
+            **_problems(400, 404, 408, 503),
+        },
+    }
+
+
+def components() -> tuple[JsonSchema, JsonSchema, JsonSchema]:
+    """Schemas, headers and responses that are the same for every mesh."""
+    schemas: JsonSchema = {
+        _named("AcceptedSaga"): _ACCEPTED,
+        _named("Problem"): _PROBLEM,
+        _named("Saga"): _SAGA,
+    }
+    return schemas, dict(_HEADERS), {"Problem": _problem("Anything else that goes wrong.")}
+
+
+def _named(name: str) -> str:
+    """Names of ours keep clear of a contract's own messages."""
+    return f"sagagen.{name}"
+
+
+def _result(route: Route, schemas: Schemas) -> JsonSchema:
+    response = route.method.output_type
+    if not route.response_body:
+        return schemas.reference(response, Form.ANSWERED)
+    return schemas.field(response.fields_by_name[route.response_body], Form.ANSWERED)
+
+
+def _problems(*statuses: int) -> JsonSchema:
+    return {
+        **{
+            str(status): _problem(_WHY[status], *(("Retry-After",) if status in _TEMPORARY else ()))
+            for status in statuses
+        },
+        "default": {"$ref": "#/components/responses/Problem"},
+    }
+
+
+def _problem(description: str, *headers: str) -> JsonSchema:
+    return {
+        "description": description,
+        "headers": _headers(*headers, "Traceparent"),
+        "content": {PROBLEM_JSON: {"schema": {"$ref": SCHEMAS + _named("Problem")}}},
+    }
+
+
+def _content(schema: JsonSchema) -> JsonSchema:
+    return {JSON: {"schema": schema}}
+
+
+def _headers(*names: str) -> JsonSchema:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _object(required: str, **properties: JsonSchema) -> JsonSchema:
+    return {"type": "object", "properties": properties, "required": required.split()}
+
+
+_TEXT: JsonSchema = {"type": "string"}
+_NULLABLE: JsonSchema = {"type": ["string", "null"]}
+_TIME: JsonSchema = {"type": "string", "format": "date-time"}
+_ACCEPTED = _object(
+    "id saga version trace_id", id=_TEXT, saga=_TEXT, version={"type": "integer"}, trace_id=_TEXT
+)
+_STEP = _object(
+    "name status attempts error",
+    name=_TEXT,
+    status=_TEXT,
+    attempts={"type": "integer", "minimum": 0},
+    error={**_NULLABLE, "description": "The last one."},
+)
+_SAGA = _object(
+    "id saga version status trace_id created_at updated_at waiting_for steps",
+    id=_TEXT,
+    saga=_TEXT,
+    version={"type": "integer"},
+    status={"enum": ["RUNNING", "COMPENSATING", "COMPLETED", "COMPENSATED", "SUPERSEDED", "STUCK"]},
+    trace_id=_TEXT,
+    created_at=_TIME,
+    updated_at=_TIME,
+    waiting_for={**_NULLABLE, "description": "What must be deployed for the saga to go on."},
+    steps={"type": "array", "items": _STEP},
+)
+_VIOLATION = _object("field description", field=_TEXT, description=_TEXT, rule=_TEXT)
+_PROBLEM: JsonSchema = {
+    **_object(
+        "type title status",
+        type={"type": "string", "format": "uri-reference"},
+        title={"type": "string", "examples": [phrase(404)]},
+        status={"type": "integer", "minimum": 400, "maximum": 599},
+        detail=_TEXT,
+        code={"type": "string", "description": "gRPC's name of the code.", "examples": ["NOT_FOUND"]},
+        reason={"type": "string", "description": "What programs branch on.", "pattern": "^[A-Z][A-Z0-9_]*$"},
+        step={"type": "string", "description": "The saga's step that failed."},
+        saga_id=_TEXT,
+        trace_id=_TEXT,
+        violations={"type": "array", "maxItems": MAX_VIOLATIONS, "items": _VIOLATION},
+    ),
+    "description": "A problem document (RFC 9457).",
+}

@@ -1,0 +1,216 @@
+"""buf.validate's rules as JSON schema keywords, where both say exactly the same. What has no equal is left out:
+a document that asks for less is true, one that asks for something else is not."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
+
+JsonSchema: TypeAlias = dict[str, Any]
+
+NON_FINITE = ("NaN", "Infinity", "-Infinity")
+"""Numbers that ProtoJSON writes as strings."""
+_LENGTHS = {
+    "string": (
+        ("min_len", "minLength"),
+        ("max_len", "maxLength"),
+        ("len", "minLength"),
+        ("len", "maxLength"),
+    ),
+    "repeated": (("min_items", "minItems"), ("max_items", "maxItems")),
+    "map": (("min_pairs", "minProperties"), ("max_pairs", "maxProperties")),
+}
+_BOUNDS = {"gt": "exclusiveMinimum", "gte": "minimum", "lt": "exclusiveMaximum", "lte": "maximum"}
+_NUMBERS = frozenset({"float", "double", "int32", "uint32", "sint32", "fixed32", "sfixed32"})
+"""64-bit integers are strings in JSON, which no bound reaches."""
+_FORMATS = {
+    "email": "email",
+    "hostname": "hostname",
+    "ipv4": "ipv4",
+    "ipv6": "ipv6",
+    "uri": "uri",
+    "uuid": "uuid",
+}
+_RE2_ALONE = re.compile(r"\(\?(?!:)|\[\[|\\[pPAzZCQExa]|\*\+|\+\+")
+"""Syntax that RE2 has and ECMA-262, which JSON schema wants, has not."""
+
+
+class Rules:
+    """The rules of one field."""
+
+    def __init__(self, message: Any) -> None:
+        self._message = message
+
+    @classmethod
+    def of(cls, field: FieldDescriptor) -> "Rules":
+        return cls(_extension(field, "google.protobuf.FieldOptions", "buf.validate.field"))
+
+    @property
+    def is_required(self) -> bool:
+        return self._applies and bool(self._message.required)
+
+    @property
+    def items(self) -> "Rules":
+        return self._nested("repeated", "items")
+
+    @property
+    def keys(self) -> "Rules":
+        return self._nested("map", "keys")
+
+    @property
+    def values(self) -> "Rules":
+        return self._nested("map", "values")
+
+    def constrain(self, schema: JsonSchema) -> JsonSchema:
+        """The schema of a value, with what its rules add."""
+        kind = self._message.WhichOneof("type") if self._applies else None
+        if kind is None:
+            return schema
+        rules = getattr(self._message, kind)
+        return {
+            **_narrowed(schema, kind, rules),
+            **_lengths(kind, rules),
+            **_values(kind, rules),
+            **_text(kind, rules),
+        }
+
+    def examples(self) -> list[Any]:
+        """The contract's own, as they stand in JSON."""
+        kind = self._message.WhichOneof("type") if self._message is not None else None
+        rules = getattr(self._message, kind) if kind else None
+        if rules is None or "example" not in rules.DESCRIPTOR.fields_by_name:
+            return []
+        if kind in _NUMBERS or kind in ("string", "bool"):
+            return [*rules.example]
+        is_wide = kind in ("int64", "uint64", "sint64", "fixed64", "sfixed64")
+        return [str(example) for example in rules.example] if is_wide else []
+
+    @property
+    def _applies(self) -> bool:
+        """`ignore` makes rules conditional, which keywords beside each other can't say."""
+        return self._message is not None and not self._message.ignore
+
+    def _nested(self, kind: str, name: str) -> "Rules":
+        has_rules = self._applies and self._message.WhichOneof("type") == kind
+        rules = getattr(self._message, kind) if has_rules else None
+        return Rules(getattr(rules, name) if rules is not None and rules.HasField(name) else None)
+
+
+def is_required_oneof(oneof: OneofDescriptor) -> bool:
+    rules = _extension(oneof, "google.protobuf.OneofOptions", "buf.validate.oneof")
+    return rules is not None and bool(rules.required)
+
+
+def refuses_zero(schema: Mapping[str, Any], zero: object) -> bool:
+    """Whether a field that is left out breaks its own rules, since it is read as its zero value."""
+    match zero:
+        case str():
+            is_refused = len(zero) < schema.get("minLength", 0) or zero not in schema.get("enum", (zero,))
+            return is_refused or not re.search(schema.get("pattern", ""), zero)
+        case list():
+            return schema.get("minItems", 0) > 0
+        case dict():
+            return schema.get("minProperties", 0) > 0
+        case _:
+            return _refuses_number(schema.get("anyOf", [schema])[0])
+
+
+def _refuses_number(schema: Mapping[str, Any]) -> bool:
+    return (
+        schema.get("minimum", 0) > 0
+        or schema.get("exclusiveMinimum", -1) >= 0
+        or schema.get("maximum", 0) < 0
+        or schema.get("exclusiveMaximum", 1) <= 0
+        or 0 not in schema.get("enum", (0,))
+    )
+
+
+def _extension(declared: FieldDescriptor | OneofDescriptor, options_name: str, name: str) -> Any:
+    """The option, read with the contract's own copy of buf/validate; None where it is not set."""
+    pool = cast(Descriptor, declared.containing_type).file.pool
+    try:
+        extension = cast(Any, pool).FindExtensionByName(name)
+        options_type = message_factory.GetMessageClass(pool.FindMessageTypeByName(options_name))
+    except KeyError:  # a contract that never imports it
+        return None
+    options = cast(Any, options_type.FromString(declared.GetOptions().SerializeToString()))
+    return options.Extensions[extension] if options.HasExtension(extension) else None
+
+
+def _narrowed(schema: JsonSchema, kind: str, rules: Any) -> JsonSchema:
+    """A number with its bounds. Where one of them or `finite` keeps a word like NaN out, it is no choice any more."""
+    if kind not in _NUMBERS:
+        return schema
+    bounds = {_BOUNDS[name]: getattr(rules, name) for name in _BOUNDS if rules.HasField(name)}
+    if _is_outside(bounds):
+        return schema
+    if "anyOf" not in schema:
+        return _tightest(schema, bounds)
+    number, _ = schema["anyOf"]
+    words = _words(bounds, is_finite=rules.finite)
+    narrowed = {**number, **bounds}
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**rest, "anyOf": [narrowed, {"enum": words}]} if words else {**rest, **narrowed}
+
+
+def _is_outside(bounds: Mapping[str, float]) -> bool:
+    """protovalidate reads bounds that exclude each other as 'not between them'."""
+    low = bounds.get("minimum", bounds.get("exclusiveMinimum"))
+    high = bounds.get("maximum", bounds.get("exclusiveMaximum"))
+    return low is not None and high is not None and low > high
+
+
+def _tightest(schema: JsonSchema, bounds: Mapping[str, float]) -> JsonSchema:
+    """A rule's bound makes the type's own at that end superfluous."""
+    superfluous = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
+    dropped = {superfluous[name] for name in bounds if name in superfluous}
+    return {name: value for name, value in schema.items() if name not in dropped} | dict(bounds)
+
+
+def _words(bounds: Mapping[str, float], *, is_finite: bool) -> list[str]:
+    has_low = "minimum" in bounds or "exclusiveMinimum" in bounds
+    has_high = "maximum" in bounds or "exclusiveMaximum" in bounds
+    refused = {"NaN": has_low or has_high, "Infinity": has_high, "-Infinity": has_low}
+    return [] if is_finite else [word for word in NON_FINITE if not refused[word]]
+
+
+def _lengths(kind: str, rules: Any) -> JsonSchema:
+    return {
+        keyword: int(getattr(rules, name)) for name, keyword in _LENGTHS.get(kind, ()) if rules.HasField(name)
+    } | ({"uniqueItems": True} if kind == "repeated" and rules.unique else {})
+
+
+def _values(kind: str, rules: Any) -> JsonSchema:
+    """`const`, `in` and `not_in` of values that stand in JSON as they are."""
+    if kind not in ("string", "bool", "int32", "uint32", "sint32", "fixed32", "sfixed32"):
+        return {}
+    if rules.HasField("const"):
+        return {"enum": [rules.const]}
+    if kind == "bool":
+        return {}
+    allowed, refused = list(getattr(rules, "in")), list(rules.not_in)
+    return ({"enum": allowed} if allowed else {}) | ({"not": {"enum": refused}} if refused else {})
+
+
+def _text(kind: str, rules: Any) -> JsonSchema:
+    if kind != "string":
+        return {}
+    known = rules.WhichOneof("well_known")
+    format_of = {"format": _FORMATS[known]} if known in _FORMATS and getattr(rules, known) else {}
+    patterns = list(_patterns(rules))
+    if len(patterns) == 1:
+        return {**format_of, "pattern": patterns[0]}
+    return {**format_of, "allOf": [{"pattern": each} for each in patterns]} if patterns else format_of
+
+
+def _patterns(rules: Any) -> Sequence[str]:
+    found = [rules.pattern] if rules.HasField("pattern") and not _RE2_ALONE.search(rules.pattern) else []
+    prefix = [f"^{_literal(rules.prefix)}"] if rules.HasField("prefix") else []
+    suffix = [f"{_literal(rules.suffix)}$"] if rules.HasField("suffix") else []
+    return [*found, *prefix, *suffix, *([_literal(rules.contains)] if rules.HasField("contains") else [])]
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"([\\^$.|?*+()\[\]{}/])", r"\\\1", text)

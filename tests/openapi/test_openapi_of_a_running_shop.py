@@ -1,0 +1,84 @@
+"""Requests made up from the served document, against the shop as a process: it answers as the document says.
+
+OPENAPI_EXAMPLES says how many requests there are in all: few by default, 1000 for the whole measure.
+"""
+
+import os
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from openapi_lab import document_of
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from stack import Stack
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "60"))
+OPERATIONS = ["CheckoutService_PlaceOrder", "InventoryService_GetStock", "OrderService_GetOrder", "getSaga"]
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = Stack(Path(tmp_path_factory.mktemp("shop")) / "var")
+    try:
+        stack.start("up")
+        yield stack
+    finally:
+        stack.close()
+
+
+def test_the_document_is_served(shop: Stack) -> None:
+    answer = httpx.get(f"{shop.url}/openapi.json")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == document_of("shop")
+
+
+@pytest.mark.parametrize("operation_id", OPERATIONS)
+def test_the_gateway_answers_as_the_document_says(shop: Stack, operation_id: str) -> None:
+    document = schemathesis.openapi.from_url(f"{shop.url}/openapi.json")
+    operation: Any = document.find_operation_by_id(operation_id)
+    statuses: set[int] = set()
+
+    @settings(
+        max_examples=EXAMPLES // len(OPERATIONS),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+        derandomize=True,
+    )
+    @given(case=operation.as_strategy())
+    def made_up(case: Any) -> None:
+        response = case.call(base_url=shop.url, timeout=20)
+        statuses.add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
+
+    made_up()
+    assert statuses
+    assert HTTPStatus.SERVICE_UNAVAILABLE not in statuses, "nothing here is overload"
+
+
+def test_every_operation_is_tried(shop: Stack) -> None:
+    paths: dict[str, dict[str, Any]] = document_of("shop")["paths"]
+    assert sorted(each["operationId"] for path in paths.values() for each in path.values()) == sorted(
+        OPERATIONS
+    )
