@@ -2,8 +2,12 @@
 
 import importlib
 import sys
+import traceback
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 from sagagen.runtime.definition import Mesh, Service
@@ -25,7 +29,10 @@ class Project:
         sys.path.insert(0, str(root))
         if not (root / "generated" / "mesh.py").exists():
             raise ProjectError(f"{root / 'generated'} has no mesh: run `sagagen generate` first")
-        return cls(root, cast(Mesh, importlib.import_module("generated.mesh").MESH))
+        project = cls(root, cast(Mesh, _imported("generated.mesh", root).MESH))
+        if not project.mesh.descriptors.exists():
+            raise ProjectError(f"{project.mesh.descriptors} is missing: run `sagagen generate`")
+        return project
 
     def service(self, name: str) -> Service:
         """Raises ProjectError naming those that exist."""
@@ -41,19 +48,51 @@ class Project:
         path = Path(*module_name.split(".")).with_suffix(".py")
         if not (self.root / path).exists():
             raise ProjectError(f"{path} is missing: `sagagen generate` creates it")
-        handler_class = getattr(importlib.import_module(module_name), class_name, None)
+        handler_class = getattr(_imported(module_name, self.root), class_name, None)
         if handler_class is None:
             raise ProjectError(f"{path} has no class {class_name}: service {service.name} needs it")
-        try:
+        missing = cast(Iterable[str], getattr(handler_class, "__abstractmethods__", ()))
+        if missing:
+            lacks = ", ".join(sorted(missing))
+            raise ProjectError(f"{path}: {class_name} lacks {lacks}, which the contract asks for")
+        with _named_errors(self.root, path.as_posix()):
             return handler_class()
-        except TypeError as error:  # abc names the abstract methods that are not implemented
-            raise ProjectError(f"{path}: {error}") from error
 
     def gateway(self) -> Gateway:
         """The composition root's gateway. Raises ProjectError if gateway/app.py does not define one."""
         if not (self.root / "gateway" / "app.py").exists():
             raise ProjectError("gateway/app.py is missing: `sagagen generate` creates it")
-        gateway = getattr(importlib.import_module("gateway.app"), "gateway", None)
+        gateway = getattr(_imported("gateway.app", self.root), "gateway", None)
         if not isinstance(gateway, Gateway):
             raise ProjectError("gateway/app.py must define `gateway = Gateway(MESH, ...)`")
         return gateway
+
+
+def _imported(module: str, root: Path) -> ModuleType:
+    """Raises ProjectError where the project's own code, or what it imports, raises at import."""
+    with _named_errors(root, f"{module.replace('.', '/')}.py"):
+        return importlib.import_module(module)
+
+
+@contextmanager
+def _named_errors(root: Path, path: str) -> Generator[None]:
+    """What the project's code raises, as a ProjectError with the place in that code; else in `path`."""
+    try:
+        yield
+    except Exception as error:
+        place = _place(error, root.resolve()) or path
+        raise ProjectError(f"{place}: {type(error).__name__}: {_message(error)}") from error
+
+
+def _place(error: Exception, root: Path) -> str:
+    """`handlers/order.py:12`: the innermost line of the project that the error passed through."""
+    if isinstance(error, SyntaxError) and error.filename:
+        frames = [(error.filename, error.lineno)]
+    else:
+        frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    inside = [(Path(name), line) for name, line in frames if Path(name).is_relative_to(root)]
+    return f"{inside[-1][0].relative_to(root).as_posix()}:{inside[-1][1]}" if inside else ""
+
+
+def _message(error: Exception) -> str:
+    return error.msg if isinstance(error, SyntaxError) else str(error)

@@ -1,0 +1,69 @@
+"""What a person can mend is said in one message that names the place, without a traceback."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sagagen.runtime.project import Project, ProjectError
+
+SHOP = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the shop under a path with a space; what was imported from elsewhere is put back afterwards."""
+    root = tmp_path / "a shop"
+    for folder in ("contracts", "generated", "handlers", "gateway"):
+        shutil.copytree(SHOP / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    own = ("generated", "handlers", "gateway")
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in own}
+    path = list(sys.path)
+    yield root
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name.split(".")[0] in own]:
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("x = 1\ndef (:\n", "handlers/order.py:2: SyntaxError: invalid syntax"),
+        (
+            "\nimport a_library_that_lacks\n",
+            "handlers/order.py:2: ModuleNotFoundError: No module named 'a_library_that_lacks'",
+        ),
+        ("raise RuntimeError('no config')\n", "handlers/order.py:1: RuntimeError: no config"),
+        ("x = 1\n", "handlers/order.py has no class OrderService: service order needs it"),
+        (
+            "class OrderService:\n  def __init__(self):\n    open('')\n",
+            "handlers/order.py:3: FileNotFoundError",
+        ),
+        (
+            "from generated.services.order import OrderHandlers\nclass OrderService(OrderHandlers): ...\n",
+            "handlers/order.py: OrderService lacks cancel_order, confirm_order, create_order, get_order",
+        ),
+    ],
+)
+def test_handlers_that_cannot_be_used_are_named_with_the_line(shop: Path, source: str, said: str) -> None:
+    (shop / "handlers" / "order.py").write_text(source)
+    project = Project.load(shop)
+    with pytest.raises(ProjectError) as caught:
+        project.handlers(project.service("order"))
+    assert str(caught.value).startswith(said)
+
+
+def test_a_composition_root_with_an_error_is_named_with_the_line(shop: Path) -> None:
+    (shop / "gateway" / "app.py").write_text("from generated.mesh import MESH\ngateway = Gateway(MESH)\n")
+    with pytest.raises(ProjectError, match=r"^gateway/app\.py:2: NameError: name 'Gateway' is not defined"):
+        Project.load(shop).gateway()
+
+
+@pytest.mark.parametrize("lost", ["descriptors.binpb", "sagas/place_order_v1.py", "mesh.py"])
+def test_a_mesh_that_is_not_whole_is_refused(shop: Path, lost: str) -> None:
+    (shop / "generated" / lost).unlink()
+    with pytest.raises(ProjectError, match="generated"):
+        Project.load(shop)
