@@ -2,6 +2,6 @@
 # Sources: contracts/saga.yaml
 """All message classes by their names in the contract, for `google.protobuf.Any`."""
 
-import betterproto2
+from sagagen.runtime.codec import MessagePool
 
-default_message_pool = betterproto2.MessagePool()
+default_message_pool = MessagePool()
