@@ -12,6 +12,7 @@ _COMMANDS = {
     "check": "Report every mistake in the contract.",
     "generate": "Emit the mesh from the contract.",
     "up": "Run the mesh on this machine.",
+    "sagas": "See where sagas are, and help those that are stuck.",
 }
 _NEEDS_CODEGEN = {"check", "generate"}
 

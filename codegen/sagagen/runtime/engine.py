@@ -19,14 +19,16 @@ from sagagen.runtime.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.definition import Saga
 from sagagen.runtime.engine_acceptance import Acceptance, Started, accepted_row
+from sagagen.runtime.engine_definitions import Definitions
 from sagagen.runtime.engine_driver import SagaDriver, Signals, Surroundings
 from sagagen.runtime.engine_operator import Order, OrderRefused, UnknownSaga
 from sagagen.runtime.engine_time import SagaTime, Sleep, sleep_unless_woken
 from sagagen.runtime.engine_view import SagaView, view_of
 from sagagen.runtime.history import History, fold
-from sagagen.runtime.history_rows import Accepted, Resumed, SagaStatus
+from sagagen.runtime.history_rows import Resumed, SagaStatus
 from sagagen.runtime.identity import run_id
 from sagagen.runtime.log import LoggedSaga, LogUnavailable, SagaHead, SagaLog
+from sagagen.runtime.metrics import count_rows
 from sagagen.runtime.transport import Transport
 
 __all__ = ["Acceptance", "Engine", "Overloaded", "SagaView", "Started"]
@@ -88,7 +90,7 @@ class Engine:
         max_running: int = MAX_RUNNING,
         calls_per_service: int = DEFAULT_LIMIT,
     ) -> None:
-        self._sagas = {(saga.name, saga.version): saga for saga in sagas}
+        self._definitions = Definitions(sagas)
         self._log = log
         self._calls = Calls(transports, limit=calls_per_service)
         self._responder = responder
@@ -131,6 +133,10 @@ class Engine:
                     entry.task.cancel()
             # No sagas' task fails, so the group only waits here; the body's own error goes on as it is.
             await self._group.__aexit__(None, None, None)
+
+    @property
+    def definitions(self) -> Definitions:
+        return self._definitions
 
     @property
     def is_draining(self) -> bool:
@@ -194,8 +200,8 @@ class Engine:
         history = fold(logged.rows)
         return view_of(
             history,
-            self._definition(history.accepted),
-            self._waiting_for(history.accepted) if history.status.is_under_way else "",
+            self._definitions.of(history.accepted),
+            self._definitions.missing(history.accepted) if history.status.is_under_way else "",
         )
 
     async def order(self, saga_id: str, order: Order) -> None:
@@ -239,7 +245,7 @@ class Engine:
         if head.status.is_under_way or head.status is SagaStatus.STUCK:
             entry.driver = self._driver(logged, entry)
         if entry.driver is None:
-            missing = self._waiting_for(logged.accepted)
+            missing = self._definitions.missing(logged.accepted)
             entry.signals.refuse_orders(
                 f"the saga waits for a deployment: {missing}"
                 if missing
@@ -289,6 +295,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - the caller's to hear; other sagas go on
             return error
         history = History.begin(row)
+        count_rows(row.saga, [row])
         entry.is_new = True
         entry.driver = SagaDriver(acceptance.saga, ref, history, around, entry.signals)
         return history
@@ -328,7 +335,7 @@ class Engine:
         driver = self._driver(logged, entry)
         accepted = logged.accepted
         if driver is None:
-            return self._waiting_for(accepted)
+            return self._definitions.missing(accepted)
         entry.driver = driver
         entry.accepted.set_result(driver.history)
         self._under_way[accepted.saga_id] = entry
@@ -340,7 +347,7 @@ class Engine:
     def _driver(self, logged: LoggedSaga, entry: _UnderWay) -> SagaDriver | None:
         """To go on with a saga from the log; None if its definition is missing."""
         history = fold(logged.rows)
-        saga = self._definition(history.accepted)
+        saga = self._definitions.of(history.accepted)
         if saga is None:
             return None
         driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
@@ -363,23 +370,6 @@ class Engine:
                 await self.wait_until_idle()
         except TimeoutError:
             _logger.warning("calls under way are given up; their sagas resume", count=len(self._under_way))
-
-    def _definition(self, accepted: Accepted) -> Saga | None:
-        saga = self._sagas.get((accepted.saga, accepted.version))
-        return saga if saga and saga.digest == accepted.digest else None
-
-    def _waiting_for(self, accepted: Accepted) -> str:
-        """What must be deployed for the saga to go on; empty if nothing."""
-        if self._definition(accepted):
-            return ""
-        saga = self._sagas.get((accepted.saga, accepted.version))
-        wanted = f"saga {accepted.saga} version {accepted.version}"
-        if saga is None:
-            return f"{wanted}: this code has no such version; deploy code that keeps it"
-        return (
-            f"{wanted} as it was when it started (digest {accepted.digest[:12]}): this code has another "
-            f"definition of that version (digest {saga.digest[:12]}); restore it, and raise the version of the new one"
-        )
 
 
 def _check_services(sagas: Sequence[Saga], transports: Mapping[str, Transport]) -> None:

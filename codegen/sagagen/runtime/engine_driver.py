@@ -38,6 +38,7 @@ from sagagen.runtime.history_rows import (
 )
 from sagagen.runtime.log import LogUnavailable, SagaLog, SagaRef
 from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.metrics import count_rows
 from sagagen.runtime.retry import backoff_s
 from sagagen.runtime.scope import Failure
 
@@ -175,6 +176,7 @@ class SagaDriver:
                     return
                 await self._pause(error.retry_after_s)
             else:
+                count_rows(self.saga.name, self._pending)
                 self._pending = []
                 self._show()
 

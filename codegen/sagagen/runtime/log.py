@@ -24,6 +24,7 @@ from sagagen.runtime.lock import OwnerLock
 from sagagen.runtime.log_damage import damage_of, how_to_mend
 from sagagen.runtime.log_records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log_reserve import Reserve
+from sagagen.runtime.log_search import SagaQuery, Standing, ended_counts, find_sagas, standing
 from sagagen.runtime.log_writer import GroupWriter, LogError, LogUnavailable
 
 __all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
@@ -144,6 +145,24 @@ class SagaLog:
             yield page
             after = page[-1].ref.number
 
+    async def search(self, query: SagaQuery) -> list[LoggedSaga]:
+        """A page of the sagas that match, newest first. Raises LogCorrupted."""
+        return await self._reader.in_thread(lambda connection: _search(connection, query))
+
+    async def standing(self) -> list[Standing]:
+        """How many sagas are not over, by name and status."""
+        return await self._reader.in_thread(standing)
+
+    async def ended_counts(self) -> dict[tuple[str, SagaStatus], int]:
+        """How many sagas that are kept have ended, by name and status. Reads them all."""
+        return await self._reader.in_thread(ended_counts)
+
+    @property
+    def size_bytes(self) -> int:
+        """On disk, with the WAL."""
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
     async def ended_names(self) -> list[str]:
         """Names of the sagas of which some have ended."""
         return await self._reader.in_thread(_ended_names)
@@ -218,6 +237,13 @@ def _find(connection: sqlite3.Connection, saga_id: str) -> LoggedSaga | None:
     if saga is None:
         return None
     return _logged(saga, connection.execute(sql.SELECT_EVENTS, (saga["number"],)).fetchall())
+
+
+def _search(connection: sqlite3.Connection, query: SagaQuery) -> list[LoggedSaga]:
+    found = find_sagas(connection, query)
+    return [
+        _logged(saga, connection.execute(sql.SELECT_EVENTS, (saga["number"],)).fetchall()) for saga in found
+    ]
 
 
 def _page(connection: sqlite3.Connection, after: int) -> list[LoggedSaga]:

@@ -6,6 +6,7 @@ rides along waits in the same queue for the next commit, so nothing that follows
 
 import asyncio
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from sagagen.runtime.database import Database
+from sagagen.runtime.metrics import COMMIT_SECONDS, COMMIT_WRITES
 
 MAX_GROUP = 256
 """Writes in one transaction: above it a commit's time grows with its size and no longer with its fsync."""
@@ -117,6 +119,7 @@ class GroupWriter:
                 pass
 
     async def _commit_group(self) -> bool:
+        begun_s = time.monotonic()
         group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
         try:
             results = await self._commit_making_room(group)
@@ -124,6 +127,8 @@ class GroupWriter:
             self._fail([*group, *self._queue], error)
             return False
         self.commits += 1
+        COMMIT_WRITES.observe(len(group))
+        COMMIT_SECONDS.observe(time.monotonic() - begun_s)
         for write, result in zip(group, results, strict=True):
             self._room.release()
             _settle(write, result)

@@ -7,7 +7,8 @@ first no new requests, then the sagas under way, then the services.
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from sagagen.runtime.admin import admin_app
+from sagagen.runtime.admin import TOKEN, SagaAdmin, admin_app
+from sagagen.runtime.admin_sagas import SagaDesk
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.server import serve_http
 from sagagen.runtime.engine import Engine
@@ -85,6 +86,11 @@ async def _host(
         yield host
 
 
+def _sagas(settings: Settings, log: SagaLog, engine: Engine) -> SagaAdmin:
+    desk = SagaDesk(log, engine.definitions, engine.order)
+    return SagaAdmin(desk, log, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
+
+
 @asynccontextmanager
 async def _gateway(
     project: Project, settings: Settings, transports: Mapping[str, Transport]
@@ -101,7 +107,9 @@ async def _gateway(
             responder=gateway.responder,
             grace_s=settings.grace_s,
         ) as engine,
-        serve_http(admin_app(lambda: not engine.is_draining), admin.host, admin.port),
+        serve_http(
+            admin_app(lambda: not engine.is_draining, _sagas(settings, log, engine)), admin.host, admin.port
+        ),
         serve_http(gateway.application(engine, transports), settings.http.host, settings.http.port),
     ):
         try:

@@ -1,0 +1,196 @@
+"""`sagagen sagas`: see where sagas are, and help those that are stuck; in a running gateway, or in a log at rest."""
+
+import asyncio
+import getpass
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
+from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
+from sagagen.runtime.admin import TOKEN, BadQuery
+from sagagen.runtime.database import CannotOpen
+from sagagen.runtime.engine_operator import Act, OrderRefused, UnknownSaga
+from sagagen.runtime.history_rows import SagaStatus
+from sagagen.runtime.log import LogError
+from sagagen.runtime.settings import Address, SettingsError
+
+DEFAULT_ADMIN = "127.0.0.1:8081"
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_ERRORS = (AdminError, BadQuery, CannotOpen, LogError, OrderRefused, SettingsError, UnknownSaga)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Age(click.ParamType[float]):
+    """`90s`, `15m`, `2h`, `3d`; in seconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number, unit = (value[:-1], value[-1:]) if str(value)[-1:] in _UNITS_S else (value, "s")
+        try:
+            return float(number) * _UNITS_S[unit]
+        except ValueError:
+            self.fail(f'"{value}" is no age; write 90s, 15m, 2h or 3d', param, ctx)
+
+
+def _where(command: F) -> F:
+    """The options of every command: which sagas it is about, and how it prints."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="For programs."),
+        click.option(
+            "--log",
+            "log_path",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="A log at rest (var/saga-log.db), instead of a running gateway.",
+        ),
+        click.option(
+            "--admin",
+            envvar="SAGAGEN_ADMIN_ADDR",
+            default=DEFAULT_ADMIN,
+            show_default=True,
+            help=f"The gateway's admin listener [env: SAGAGEN_ADMIN_ADDR]; its token is in {TOKEN}.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def sagas() -> None:
+    """See where sagas are, and help those that are stuck. Payloads are never shown."""
+
+
+@sagas.command(name="list")
+@click.option("--saga", default="", metavar="NAME", help="Only sagas of this name.")
+@click.option(
+    "--status",
+    multiple=True,
+    type=click.Choice([*SagaStatus, "ALL"], case_sensitive=False),
+    help="May be repeated; else all that are not over.",
+)
+@click.option(
+    "--older-than", type=Age(), default=0.0, metavar="AGE", help="Accepted longer ago: 90s, 15m, 2h, 3d."
+)
+@click.option("--step", default="", metavar="NAME", help="Only sagas that are at this step, or undo it.")
+@click.option("--service", default="", metavar="NAME", help="Only sagas that call this service.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@_where
+def list_(
+    saga: str,
+    status: tuple[str, ...],
+    older_than: float,
+    step: str,
+    service: str,
+    limit: int,
+    admin: str,
+    log_path: Path | None,
+    as_json: bool,
+) -> None:
+    """List sagas, newest first."""
+    asked = {
+        "saga": saga,
+        "status": "ALL" if "ALL" in status else ",".join(status),
+        "older_than_s": str(older_than),
+        "step": step,
+        "service": service,
+        "limit": str(limit),
+    }
+    found = _ask(admin, log_path, lambda source: source.list(asked))
+    _print(found, as_json, print_sagas)
+
+
+@sagas.command()
+@click.argument("saga_id")
+@_where
+def show(saga_id: str, admin: str, log_path: Path | None, as_json: bool) -> None:
+    """Explain one saga: where it is, what it waits for and until when, the last error."""
+    _print(_ask(admin, log_path, lambda source: source.show(saga_id)), as_json, print_saga)
+
+
+@sagas.command()
+@_where
+def stats(admin: str, log_path: Path | None, as_json: bool) -> None:
+    """Count sagas by where they stand."""
+    _print(_ask(admin, log_path, lambda source: source.stats()), as_json, print_stats)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
+
+
+def _by(command: F) -> F:
+    return click.option(
+        "--by",
+        default=_user,
+        show_default="who runs this",
+        help="Who you are; it is kept in the log.",
+    )(command)
+
+
+@sagas.command()
+@click.argument("saga_id")
+@click.option("--note", default="", help="Why; it is kept in the log.")
+@_by
+@_where
+def retry(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, as_json: bool) -> None:
+    """Try a stuck or failing call again now, with a new budget."""
+    _order(Act.RETRY, saga_id, by, note, admin, log_path, as_json)
+
+
+@sagas.command()
+@click.argument("saga_id")
+@click.option("--note", required=True, help="What was done by hand; it is kept in the log.")
+@_by
+@_where
+def resolve(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, as_json: bool) -> None:
+    """Say that the stuck compensation was done by hand; the saga goes on with those before it."""
+    _order(Act.RESOLVE, saga_id, by, note, admin, log_path, as_json)
+
+
+@sagas.command()
+@click.argument("saga_id")
+@click.option("--note", default="", help="Why; it is kept in the log.")
+@_by
+@_where
+def cancel(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, as_json: bool) -> None:
+    """Turn a saga back: what it did is compensated. Refused once its pivot was attempted."""
+    _order(Act.CANCEL, saga_id, by, note, admin, log_path, as_json)
+
+
+def _order(
+    act: Act, saga_id: str, by: str, note: str, admin: str, log_path: Path | None, as_json: bool
+) -> None:
+    shown = _ask(admin, log_path, lambda source: source.order(saga_id, act, by, note))
+    _print(shown, as_json, print_saga)
+    if log_path and not as_json:
+        click.echo("It goes on when a gateway opens this log.")
+
+
+def _ask(admin: str, log_path: Path | None, question: Callable[[Source], Any]) -> Any:
+    async def asked() -> Any:
+        if log_path is None:
+            address = Address.parse(admin, "--admin")
+            return await question(AdminListener(address, os.environ.get(TOKEN, "")))
+        async with at_rest(log_path) as desk:
+            return await question(LogAtRest(desk))
+
+    try:
+        return asyncio.run(asked())
+    except _ERRORS as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _print(shown: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str, Any]], None]) -> None:
+    if as_json:
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        table(shown)

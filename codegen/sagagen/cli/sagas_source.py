@@ -1,0 +1,115 @@
+"""Where `sagagen sagas` gets its answers: a gateway's admin listener, or a log at rest."""
+
+import asyncio
+import http.client
+import json
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+from sagagen.runtime.admin import query_of
+from sagagen.runtime.admin_sagas import SagaDesk, orders_at_rest
+from sagagen.runtime.definition import Saga
+from sagagen.runtime.engine_definitions import Definitions
+from sagagen.runtime.engine_operator import Act, Order
+from sagagen.runtime.log import SagaLog
+from sagagen.runtime.project import Project, ProjectError
+from sagagen.runtime.settings import Address
+from sagagen.workspace.project import ProjectNotFound, find_root
+
+TIMEOUT_S = 30.0
+"""An order waits for the call that is under way, and that for its own timeout."""
+
+
+class AdminError(Exception):
+    """The admin listener can't be reached, or says no; the message is for the person who asked."""
+
+
+class Source(Protocol):
+    async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]: ...
+    async def show(self, saga_id: str) -> Mapping[str, Any]: ...
+    async def order(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]: ...
+    async def stats(self) -> Mapping[str, Any]: ...
+
+
+class AdminListener:
+    """A running gateway, over its admin listener."""
+
+    def __init__(self, address: Address, token: str) -> None:
+        # As a listener writes it, 0.0.0.0 means every address of this machine; one of them is loopback.
+        self._host = "127.0.0.1" if address.host == "0.0.0.0" else address.host
+        self._address = address
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+
+    async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        given = {name: value for name, value in asked.items() if value}
+        return await self._call("GET", f"/sagas?{urlencode(given)}")
+
+    async def show(self, saga_id: str) -> Mapping[str, Any]:
+        return await self._call("GET", f"/sagas/{quote(saga_id, safe='')}")
+
+    async def order(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
+        body = json.dumps({"by": by, "note": note}).encode()
+        return await self._call("POST", f"/sagas/{quote(saga_id, safe='')}/{act}", body)
+
+    async def stats(self) -> Mapping[str, Any]:
+        return await self._call("GET", "/stats")
+
+    async def _call(self, verb: str, path: str, body: bytes | None = None) -> Mapping[str, Any]:
+        return await asyncio.to_thread(self._send, verb, path, body)
+
+    def _send(self, verb: str, path: str, body: bytes | None) -> Mapping[str, Any]:
+        connection = http.client.HTTPConnection(self._host, self._address.port, timeout=TIMEOUT_S)
+        headers = self._headers | ({"content-type": "application/json"} if body is not None else {})
+        try:
+            connection.request(verb, path, body, headers)
+            response = connection.getresponse()
+            answered = json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise AdminError(
+                f"no gateway's admin listener answers on {self._address} ({error}): is it running? name "
+                f"another one with --admin host:port, or a log at rest with --log var/saga-log.db"
+            ) from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise AdminError(str(answered.get("error", response.reason)))
+        return answered
+
+
+class LogAtRest:
+    """A log that no gateway runs on."""
+
+    def __init__(self, desk: SagaDesk) -> None:
+        self._desk = desk
+
+    async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        found = await self._desk.list(query_of(asked), step=asked["step"], service=asked["service"])
+        return {"sagas": found}
+
+    async def show(self, saga_id: str) -> Mapping[str, Any]:
+        return await self._desk.show(saga_id)
+
+    async def order(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
+        return await self._desk.order(saga_id, Order(act, by, note))
+
+    async def stats(self) -> Mapping[str, Any]:
+        return await self._desk.stats()
+
+
+@asynccontextmanager
+async def at_rest(path: Path) -> AsyncGenerator[SagaDesk]:
+    """The log at `path`, owned meanwhile. Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged."""
+    definitions = Definitions(_sagas_of_project())
+    async with SagaLog.open(path) as log:
+        yield SagaDesk(log, definitions, orders_at_rest(log, definitions))
+
+
+def _sagas_of_project() -> tuple[Saga, ...]:
+    """Of the project that the command is called in; none elsewhere: then steps are known by name only."""
+    try:
+        return Project.load(find_root(None)).mesh.sagas
+    except (ProjectNotFound, ProjectError):
+        return ()

@@ -1,0 +1,208 @@
+"""The gateway's admin listener: who gets in, what is shown, what is done."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+from grpclib.const import Status as Code
+
+from generated.mesh import MESH
+from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
+from sagagen.runtime.admin import SagaAdmin, admin_app
+from sagagen.runtime.admin_sagas import SagaDesk
+from sagagen.runtime.answer import Answer
+from sagagen.runtime.engine import Acceptance, Engine
+from sagagen.runtime.errors import DOMAIN, RpcError
+from sagagen.runtime.log import SagaLog
+from sagagen.runtime.trace import TraceContext
+from sagagen.runtime.transport import Reply
+
+(SAGA,) = MESH.sagas
+SECRET_CUSTOMER = "cust_secret_payload"
+
+
+class Responder:
+    def success(self, *_: object) -> Answer:
+        return Answer(201, (), b"")
+
+    def failure(self, *_: object, **__: object) -> Answer:
+        return Answer(502, (), b"")
+
+    def superseded(self, *_: object, **__: object) -> Answer:
+        return Answer(409, (), b"")
+
+
+class Forgetful:
+    """Services that answer everything with the default response, but have forgotten the payment they may have made."""
+
+    def __init__(self) -> None:
+        self.is_mended = False
+
+    async def call(self, path: str, request: bytes, **_: object) -> Reply:
+        if path.endswith("ChargePayment") and not self.is_mended:
+            raise RpcError(Code.FAILED_PRECONDITION, "unknown here", reason="FORGOTTEN", domain=DOMAIN)
+        return Reply(b"")
+
+
+@asynccontextmanager
+async def gateway(
+    folder: Path, *, host: str = "127.0.0.1", token: str = "", sagas: int = 1
+) -> AsyncGenerator[tuple[httpx.AsyncClient, Engine, Forgetful]]:
+    """A gateway whose sagas are stuck at their payment, and a client of its admin listener."""
+    services = Forgetful()
+    async with (
+        SagaLog.open(folder / "saga-log.db") as log,
+        Engine(
+            sagas=MESH.sagas,
+            log=log,
+            transports={service.name: services for service in MESH.services},
+            responder=Responder(),
+            random=Random(1),
+        ) as engine,
+    ):
+        for number in range(sagas):
+            await engine.accept(order(f"saga-{number}"))
+        await engine.wait_until_idle()
+        desk = SagaDesk(log, engine.definitions, engine.order)
+        app = admin_app(lambda: True, SagaAdmin(desk, log, host, token))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8081") as client:
+            yield client, engine, services
+
+
+def order(saga_id: str) -> Acceptance:
+    cart = [CartItem(product_id="prod_1", quantity=2, price=5.0)]
+    return Acceptance(
+        saga=SAGA,
+        saga_id=saga_id,
+        caller="anonymous",
+        key="key-1",
+        fingerprint=b"f",
+        input=bytes(PlaceOrderRequest(customer_id=SECRET_CUSTOMER, items=cart)),
+        trace=TraceContext.new(),
+    )
+
+
+async def test_a_stuck_saga_is_listed_explained_retried_and_over(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (client, engine, services):
+        (listed,) = (await client.get("/sagas")).json()["sagas"]
+        assert (listed["id"], listed["status"]) == ("saga-0", "STUCK")
+        assert (listed["step"], listed["service"]) == ("charge_payment", "payment")
+        assert "waits for an operator" in listed["explanation"]
+        shown = await client.get("/sagas/saga-0")
+        assert "FORGOTTEN" in shown.json()["error"]
+        assert SECRET_CUSTOMER not in shown.text
+        assert [step["status"] for step in shown.json()["steps"]] == ["DONE", "DONE", "STUCK", "PENDING"]
+        services.is_mended = True
+        done = await client.post("/sagas/saga-0/retry", json={"by": "ann", "note": "restored"})
+        assert done.status_code == 200
+        assert done.json()["operators"][0] | {"at": ""} == {
+            "at": "",
+            "act": "retried",
+            "step": "charge_payment",
+            "by": "ann",
+            "note": "restored",
+        }
+        await engine.wait_until_idle()
+        assert (await client.get("/sagas")).json()["sagas"] == []
+        (over,) = (await client.get("/sagas?status=completed")).json()["sagas"]
+        assert over["id"] == "saga-0"
+        refused = await client.post("/sagas/saga-0/cancel", json={"by": "ann"})
+        assert (refused.status_code, "over" in refused.json()["error"]) == (409, True)
+
+
+async def test_a_stuck_saga_is_cancelled_and_undone(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (client, engine, _):
+        assert (await client.post("/sagas/saga-0/cancel", json={"by": "ann"})).status_code == 200
+        await engine.wait_until_idle()
+        assert (await client.get("/sagas/saga-0")).json()["status"] == "COMPENSATED"
+
+
+async def test_lists_are_narrowed_by_every_filter(tmp_path: Path) -> None:
+    async with gateway(tmp_path, sagas=450) as (client, _, _):
+
+        async def count(query: str) -> int:
+            return len((await client.get(f"/sagas?{query}")).json()["sagas"])
+
+        assert await count("") == 100
+        assert await count("limit=1000") == 450, "over several pages"
+        assert await count("service=payment&step=charge_payment&saga=place_order&limit=7") == 7
+        for nothing in (
+            "service=order",
+            "step=create_order",
+            "saga=other",
+            "older_than_s=3600",
+            "status=RUNNING",
+        ):
+            assert await count(nothing) == 0
+        assert await count("status=stuck,running&limit=1000") == 450
+        stats = (await client.get("/stats")).json()
+        assert stats["sagas"]["place_order"]["stuck"] == 450
+
+
+@pytest.mark.parametrize(
+    ("ask", "status", "says"),
+    [
+        (lambda c: c.get("/sagas?status=LOST"), 400, "SUPERSEDED"),
+        (lambda c: c.get("/sagas?older_than_s=nan"), 400, "older_than_s"),
+        (lambda c: c.get("/sagas?limit=0"), 400, "limit"),
+        (lambda c: c.get("/sagas/nobody"), 404, "nobody"),
+        (lambda c: c.post("/sagas/nobody/retry", json={"by": "ann"}), 404, "nobody"),
+        (lambda c: c.post("/sagas/saga-0/delete", json={"by": "ann"}), 400, "delete"),
+        (lambda c: c.post("/sagas/saga-0/retry", json={}), 400, "who"),
+        (lambda c: c.post("/sagas/saga-0/retry", json=[]), 400, "object"),
+        (lambda c: c.post("/sagas/saga-0/retry", content=b'{"by": "a page"}'), 400, "application/json"),
+        (lambda c: c.post("/sagas/saga-0/resolve", json={"by": "ann"}), 409, "note"),
+        (lambda c: c.post("/sagas/saga-0/resolve", json={"by": "ann", "note": "n"}), 409, "compensation"),
+        (lambda c: c.get("/sagas", headers={"host": "evil.example:8081"}), 403, "localhost"),
+    ],
+)
+async def test_what_can_t_be_done_is_said(
+    tmp_path: Path, ask: Callable[[httpx.AsyncClient], Awaitable[httpx.Response]], status: int, says: str
+) -> None:
+    async with gateway(tmp_path) as (client, _, _):
+        response = await ask(client)
+        assert response.status_code == status
+        assert says in response.json()["error"]
+        assert (await client.get("/sagas/saga-0")).json()["status"] == "STUCK"
+
+
+async def test_beyond_loopback_the_sagas_need_a_token_and_the_rest_does_not(tmp_path: Path) -> None:
+    async def statuses(client: httpx.AsyncClient, **headers: str) -> list[int]:
+        asked: list[Any] = [
+            await client.get(path, headers=headers)
+            for path in ("/sagas", "/sagas/saga-0", "/stats", "/readyz", "/healthz", "/metrics")
+        ]
+        asked.append(
+            await client.post("/sagas/saga-0/resolve", headers=headers, json={"by": "a", "note": "n"})
+        )
+        return [response.status_code for response in asked]
+
+    async with gateway(tmp_path / "1", host="0.0.0.0") as (client, _, _):
+        assert await statuses(client) == [403, 403, 403, 200, 200, 200, 403]
+        assert "SAGAGEN_ADMIN_TOKEN" in (await client.get("/sagas")).json()["error"]
+    async with gateway(tmp_path / "2", host="0.0.0.0", token="s3cret") as (client, _, _):
+        assert await statuses(client) == [401, 401, 401, 200, 200, 200, 401]
+        assert (await statuses(client, authorization="Bearer wrong"))[0] == 401
+        assert await statuses(client, authorization="bearer s3cret") == [200, 200, 200, 200, 200, 200, 409]
+
+
+async def test_metrics_tell_what_is_stuck_and_name_no_saga(tmp_path: Path) -> None:
+    async with gateway(tmp_path, sagas=3) as (client, _, _):
+        text = (await client.get("/metrics")).text
+        assert 'sagagen_sagas_stuck{saga="place_order"} 3.0' in text
+        assert 'sagagen_sagas_in_flight{saga="place_order"} 0.0' in text
+        for metric in (
+            'sagagen_sagas_started_total{saga="place_order"}',
+            'sagagen_oldest_unfinished_saga_age_seconds{saga="place_order"}',
+            'direction="action",outcome="DONE",saga="place_order",step="reserve_stock"}',
+            'direction="action",outcome="DOUBT",saga="place_order",step="charge_payment"}',
+            "sagagen_log_commit_writes_count",
+            "sagagen_log_size_bytes",
+        ):
+            assert metric in text
+        assert "saga-0" not in text
