@@ -180,7 +180,13 @@ def _below_a_million(imports: descriptor_pb2.FileDescriptorSet) -> bytes:
 
 @asynccontextmanager
 async def running(
-    folder: Path, ledger: Ledger, *, clock: Clock | None = None, drain_s: float = 5.0
+    folder: Path,
+    ledger: Ledger,
+    *,
+    project: str = "lab",
+    clock: Clock | None = None,
+    drain_s: float = 5.0,
+    redis_url: str = "",
 ) -> AsyncGenerator[ServiceHost]:
     """The service, with its data in `folder`."""
     (folder / "handlers").mkdir(exist_ok=True)
@@ -188,12 +194,13 @@ async def running(
     async with ServiceHost.open(
         SERVICE,
         ledger,
-        project="lab",
+        project=project,
         schema=lab_schema(),
         data_dir=folder / "var",
         root=folder,
         clock=clock,
         drain_s=drain_s,
+        redis_url=redis_url,
     ) as host:
         yield host
 

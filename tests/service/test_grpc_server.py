@@ -140,7 +140,13 @@ async def test_reflection_lists_and_describes_the_contract(tmp_path: Path):
     names = [service.name for service in listed.list_services_response.service]
     assert names == ["lab.v1.LedgerService", "grpc.health.v1.Health"]
     assert _file(by_symbol).name == "lab/v1/ledger.proto"
-    assert [method.name for method in _file(by_symbol).service[0].method] == ["Put", "Undo", "Get", "Charge", "Refund"]
+    assert [method.name for method in _file(by_symbol).service[0].method] == [
+        "Put",
+        "Undo",
+        "Get",
+        "Charge",
+        "Refund",
+    ]
     assert _file(imported).package == "buf.validate"
     assert _file(health).package == "grpc.health.v1"
     assert missing.error_response.error_code == Code.NOT_FOUND.value

@@ -190,7 +190,10 @@ CREATE TABLE IF NOT EXISTS sagagen_meta (
   value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-INSERT OR IGNORE INTO sagagen_meta (name, value) VALUES ('barrier_version', 1), ('purged_through_ms', 0);
+INSERT OR IGNORE INTO sagagen_meta (name, value) VALUES
+  ('barrier_version', 1), ('purged_through_ms', 0),
+  ('database_id', random() & 0x7fffffffffffffff),
+  ('epoch', 0);                             -- how often the database was opened
 """
 
 

@@ -82,6 +82,7 @@ async def _host(
         schema=schema,
         data_dir=settings.data_dir,
         root=project.root,
+        redis_url=settings.redis_url,
     ) as host:
         yield host
 

@@ -16,6 +16,7 @@ from sagagen.runtime.call import Deadline
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.definition import Service
 from sagagen.runtime.errors import RpcError
+from sagagen.runtime.fast_path import FastPath
 from sagagen.runtime.lock import OwnerLock
 from sagagen.runtime.metadata import REPLAYED
 from sagagen.runtime.schema import Schema
@@ -53,6 +54,7 @@ class ServiceHost:
         clock: Clock,
         writer: Writer,
         readers: Readers,
+        fast_path: FastPath,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self.service = service
@@ -62,6 +64,7 @@ class ServiceHost:
         self._clock = clock
         self._writer = writer
         self._readers = readers
+        self._fast_path = fast_path
         self._tasks = tasks
         self._attempts = Attempts(writer, self._run_apart)
         self._spawned: set[asyncio.Task[Any]] = set()
@@ -84,6 +87,7 @@ class ServiceHost:
         root: Path,
         clock: Clock | None = None,
         drain_s: float = DRAIN_S,
+        redis_url: str = "",
     ) -> AsyncGenerator["ServiceHost"]:
         """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
 
@@ -94,9 +98,10 @@ class ServiceHost:
         path = data_dir / f"{service.name}.db"
         scripts = Scripts.read(root / service.schema)
         with OwnerLock(path):
-            await prepare(path, scripts)
+            identity = await prepare(path, scripts)
             async with (
-                Writer.open(path, clock) as writer,
+                FastPath.open(project, service.name, identity, redis_url) as fast_path,
+                Writer.open(path, clock, committed=fast_path.note) as writer,
                 Readers.open(path) as readers,
                 asyncio.TaskGroup() as tasks,
             ):
@@ -108,6 +113,7 @@ class ServiceHost:
                     clock=clock,
                     writer=writer,
                     readers=readers,
+                    fast_path=fast_path,
                     tasks=tasks,
                 )
                 try:
@@ -197,7 +203,7 @@ class ServiceHost:
         )
         if bound.method.is_read:
             return _reply(await delivery.read(self._readers))
-        return _reply(await delivery.write(self._writer, self._attempts))
+        return _reply(await delivery.write(self._writer, self._attempts, self._fast_path))
 
     def _run_apart(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what outlives the rpc that began it; draining waits for it all the same."""

@@ -12,6 +12,7 @@ from sagagen.runtime.barrier import ActionState, RunHandler, State, records_refu
 from sagagen.runtime.call import Call, Db, Deadline
 from sagagen.runtime.definition import Direction, StepKind, Transaction
 from sagagen.runtime.errors import OUTCOME_KEY, Declined, RpcError, refused
+from sagagen.runtime.fast_path import FastPath
 from sagagen.runtime.identity import direct_id
 from sagagen.runtime.metadata import IDEMPOTENCY_KEY, SagaCall
 from sagagen.runtime.schema import Schema
@@ -65,10 +66,12 @@ class Delivery:
         async with readers.read() as db:
             return (await self._handle(self._call(db), write=None, message=message)).outcome
 
-    async def write(self, writer: Writer, attempts: Attempts) -> Outcome:
+    async def write(self, writer: Writer, attempts: Attempts, fast_path: FastPath) -> Outcome:
         """Pass the barrier, run the handler in the service's transaction, and wait for the commit."""
         barred = self.saga or self._direct_call(writer.purged_through_ms)
         write = Write(barred, self._digest(), self.trace_id, self.bound.method.path)
+        if barred and (settled := await self._find_settled(barred, write.digest, fast_path)):
+            return settled
         if barred and (error := await attempts.await_action(barred, self.deadline)):
             return Outcome(error=error)
         try:
@@ -87,6 +90,12 @@ class Delivery:
             return await self._handle(self._call(turn.db, ruling=turn.ruling), write=write, message=message)
 
         return await writer.write(write, run)
+
+    async def _find_settled(self, barred: SagaCall, digest: bytes, fast_path: FastPath) -> Outcome | None:
+        """A first attempt has most likely not been settled; so it does not ask. Direct calls count no attempts."""
+        if self.saga and self.saga.attempt == 1:
+            return None
+        return await fast_path.find(barred, digest, self.deadline.clock.wall_ms())
 
     async def _write_manually(self, write: Write, message: Message | RpcError, attempts: Attempts) -> Outcome:
         async def run(begin: Callable[[], Awaitable[Db]], ruling: RunHandler) -> Handled:

@@ -40,7 +40,16 @@ class Scripts:
         return cls(base_file, base, files, {number: file.read_text() for number, file in files.items()})
 
 
-async def prepare(path: Path, scripts: Scripts) -> None:
+@dataclass(frozen=True, slots=True)
+class DatabaseIdentity:
+    """What tells one database, at one start, from others."""
+
+    database_id: int
+    epoch: int
+    """Counts the starts of a service on this database."""
+
+
+async def prepare(path: Path, scripts: Scripts) -> DatabaseIdentity:
     """Create or change the service's database at `path`. Raises a CannotOpen that says what is wrong."""
     async with Database(path) as database:
         if not await database.in_thread(user_version):
@@ -50,6 +59,12 @@ async def prepare(path: Path, scripts: Scripts) -> None:
         if found > BARRIER_VERSION:
             raise DatabaseTooNew(path, found, BARRIER_VERSION)
         await _run_changes(database, scripts)
+        return await database.in_thread(_begin_epoch)
+
+
+def _begin_epoch(connection: sqlite3.Connection) -> DatabaseIdentity:
+    connection.execute("UPDATE sagagen_meta SET value = value + 1 WHERE name = 'epoch'")
+    return DatabaseIdentity(read_meta(connection, "database_id"), read_meta(connection, "epoch"))
 
 
 async def _run_base(database: Database, scripts: Scripts) -> None:

@@ -48,6 +48,8 @@ class Settings:
     grace_s: float
     """Time in seconds between SIGTERM and the end of the process, at most."""
     environment: Mapping[str, str]
+    redis_url: str = ""
+    """`redis://host:6379/0`; empty: services answer repeats from memory and barrier alone."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str], root: Path) -> "Settings":
@@ -61,6 +63,7 @@ class Settings:
             log_format=log_format,
             grace_s=10.0,
             environment=environment,
+            redis_url=_redis_url(environment),
         )
 
     @property
@@ -79,6 +82,15 @@ class Settings:
         """Where the gateway finds it."""
         variable = f"SAGAGEN_{service.name.upper()}_ADDR"
         return _address(self.environment, variable, Address(LOOPBACK, service.port))
+
+
+def _redis_url(environment: Mapping[str, str]) -> str:
+    url = environment.get("SAGAGEN_REDIS_URL", "")
+    if url and not url.startswith(("redis://", "rediss://", "unix://")):
+        raise SettingsError(
+            "SAGAGEN_REDIS_URL is no URL of Redis; write redis://host:6379/0, or rediss:// for TLS"
+        )
+    return url
 
 
 def _address(environment: Mapping[str, str], variable: str, default: Address) -> Address:

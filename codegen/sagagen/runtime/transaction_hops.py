@@ -10,6 +10,7 @@ from sagagen.runtime.barrier import (
     Record,
     RecordEmpty,
     Replay,
+    Row,
     Ruling,
     RunHandler,
     State,
@@ -128,10 +129,15 @@ def outcome_of(ruling: Replay | RecordEmpty | TurnDown) -> Outcome:
             return Outcome()
         case TurnDown(error):
             return Outcome(error=error)
-        case Replay(row) if row.state is State.REFUSED:
-            return Outcome(error=refusal(row.outcome), is_replay=True)
         case Replay(row):
-            return Outcome(row.outcome, is_replay=True)
+            return outcome_of_row(row)
+
+
+def outcome_of_row(row: Row) -> Outcome:
+    """What a settled call is told when it comes again."""
+    if row.state is State.REFUSED:
+        return Outcome(error=refusal(row.outcome), is_replay=True)
+    return Outcome(row.outcome, is_replay=True)
 
 
 def refusal(outcome: bytes) -> RpcError:

@@ -1,0 +1,365 @@
+"""The way around the barrier for repeats: memory and a real Redis, which may fail in any way without an effect."""
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from grpclib.const import Status as Code
+from redis_server import RedisServer
+from service_lab import (
+    PUT,
+    SERVICE,
+    UNDO,
+    Ledger,
+    PutResponse,
+    StoppedClock,
+    put,
+    running,
+    saga_call,
+)
+
+from sagagen.runtime import fast_path, fast_path_redis
+from sagagen.runtime.definition import Direction
+from sagagen.runtime.errors import Declined, RpcError
+from sagagen.runtime.fast_path_redis import LIMIT_S, RedisLine
+from sagagen.runtime.metadata import REPLAYED, SagaCall
+from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.transport import Reply
+
+FIRST, REPEAT = saga_call(), saga_call(attempt=2)
+UNDO_CALL = saga_call(direction=Direction.COMPENSATION)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110 - the line tells nobody
+            await asyncio.sleep(0.005)
+
+
+@dataclass
+class Bench:
+    host: ServiceHost
+    ledger: Ledger
+    database: Path
+
+    async def act(self, call: SagaCall = FIRST, request: bytes = b"") -> Reply:
+        return await self.host.handle(PUT.path, request or put(), call.to_metadata(), 10.0)
+
+    async def undo(self) -> Reply:
+        return await self.host.handle(UNDO.path, put(), UNDO_CALL.to_metadata(), 10.0)
+
+    def forget(self) -> None:
+        """Empty the barrier behind the service's back: what is still known comes from elsewhere."""
+        connection = sqlite3.connect(self.database)
+        with connection:
+            connection.execute("DELETE FROM sagagen_barrier")
+            connection.execute("DELETE FROM entries")
+        connection.close()
+
+    @property
+    def line(self) -> RedisLine:
+        line = self.host._fast_path.redis
+        assert line is not None
+        return line
+
+    async def up(self) -> None:
+        await until(lambda: self.line.is_up)
+
+    async def down(self) -> None:
+        async with asyncio.timeout(10):
+            while self.line.is_up:
+                await self.act(REPEAT)
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, redis: RedisServer | None = None, *, project: str = "lab", clock: StoppedClock | None = None
+) -> AsyncGenerator[Bench]:
+    ledger = Ledger()
+    async with running(
+        folder, ledger, project=project, clock=clock, redis_url=redis.url if redis else ""
+    ) as host:
+        bench = Bench(host, ledger, folder / "var" / f"{SERVICE.name}.db")
+        if redis:
+            await bench.up()
+        yield bench
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With what is remembered in the process alone, or in Redis alone."""
+    if request.param == "memory":
+        async with opened(tmp_path) as bench:
+            yield bench
+        return
+    monkeypatch.setattr(fast_path, "CACHE_BYTES", 0)
+    # These are about what is found; on a machine that is busy enough, 20 ms are over before Redis has its turn.
+    monkeypatch.setattr(fast_path_redis, "LIMIT_S", 5.0)
+    with RedisServer(tmp_path) as server:
+        async with opened(tmp_path, server) as bench:
+            yield bench
+
+
+@pytest.fixture
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_path, "CACHE_BYTES", 0)
+
+
+async def test_a_repeat_is_answered_without_the_barrier(bench: Bench):
+    first = await bench.act()
+    bench.forget()
+    repeat = await bench.act(REPEAT)
+    assert (repeat.response, repeat.trailers, bench.ledger.puts) == (first.response, {REPLAYED: "true"}, 1)
+
+
+async def test_a_refusal_is_told_again_without_the_barrier(bench: Bench):
+    async def decline(request, call):
+        raise Declined("NO", "never")
+
+    bench.ledger.on_put = decline
+    with pytest.raises(RpcError):
+        await bench.act()
+    bench.forget()
+    with pytest.raises(RpcError) as caught:
+        await bench.act(REPEAT)
+    assert (caught.value.is_refusal, caught.value.reason, bench.ledger.puts) == (True, "NO", 1)
+
+
+async def test_a_direct_write_with_a_key_asks_since_it_counts_no_attempts(bench: Bench):
+    for _ in range(2):
+        await bench.host.handle(PUT.path, put(), {"idempotency-key": "k"}, 10.0)
+        bench.forget()
+    assert bench.ledger.puts == 1
+
+
+async def test_a_first_attempt_goes_straight_to_the_barrier(bench: Bench):
+    await bench.act()
+    bench.forget()
+    await bench.act()
+    assert bench.ledger.puts == 2
+
+
+async def test_a_compensation_hides_the_answer_of_its_action(bench: Bench):
+    await bench.act()
+    await bench.undo()
+    with pytest.raises(RpcError) as caught:
+        await bench.act(REPEAT)
+    assert caught.value.reason == "STEP_COMPENSATED"
+
+
+@pytest.mark.parametrize(
+    ("call", "request_", "reason"),
+    [
+        (REPEAT, put("other"), "PAYLOAD_MISMATCH"),
+        (saga_call(run="run-2", attempt=2), put(), "OTHER_RUN"),
+        (saga_call(attempt=2, not_after_ms=1), put(), "EXPIRED"),
+    ],
+)
+async def test_what_does_not_match_in_all_is_left_to_the_barrier(bench: Bench, call, request_, reason):
+    await bench.act()
+    with pytest.raises(RpcError) as caught:
+        await bench.act(call, request_)
+    assert caught.value.reason == reason
+
+
+async def test_an_outcome_too_large_to_keep_is_answered_by_the_barrier(bench: Bench):
+    async def large(request, call):
+        return PutResponse(padding=b"x" * fast_path.LARGEST_OUTCOME)
+
+    bench.ledger.on_put = large
+    first = await bench.act()
+    assert (await bench.act(REPEAT)).response == first.response
+    bench.forget()
+    await bench.act(REPEAT)
+    assert bench.ledger.puts == 2
+
+
+async def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fast_path, "CACHE_BYTES", 2_000)
+    async with opened(tmp_path) as bench:
+        for number in range(10):
+            await bench.act(saga_call(saga=f"s{number}"), put(f"n{number}"))
+        bench.forget()
+        await bench.act(saga_call(saga="s9", attempt=2), put("n9"))
+        assert bench.ledger.puts == 10
+        await bench.act(saga_call(saga="s0", attempt=2), put("n0"))
+        assert bench.ledger.puts == 11
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_a_killed_redis_costs_nothing_and_is_used_again_when_it_is_back(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    async with opened(tmp_path, redis) as bench:
+        await bench.act()
+        redis.kill()
+        assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
+        await bench.down()
+        began = time.perf_counter()
+        for _ in range(1000):
+            assert await bench.line.find("name", ["action"]) is None
+        assert (time.perf_counter() - began) / 1000 < 0.0005
+        redis.start()
+        await bench.up()
+        monkeypatch.setattr(fast_path_redis, "LIMIT_S", 5.0)
+        await bench.act(saga_call(saga="s2"), put("b"))
+        bench.forget()
+        await bench.act(saga_call(saga="s2", attempt=2), put("b"))
+        assert bench.ledger.puts == 2
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_what_was_stored_before_a_failure_is_not_believed_after_it(tmp_path: Path, redis: RedisServer):
+    """Redis may have lost that the action was compensated."""
+    async with opened(tmp_path, redis) as bench:
+        await bench.act()
+        assert await bench.line.find("anything", ["action"]) == [None]
+        redis.freeze()
+        await bench.undo()
+        await asyncio.sleep(2 * LIMIT_S)
+        redis.thaw()
+        await bench.up()
+        with pytest.raises(RpcError) as caught:
+            await bench.act(REPEAT)
+        assert caught.value.reason == "STEP_COMPENSATED"
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_a_frozen_redis_is_waited_for_once_and_briefly(tmp_path: Path, redis: RedisServer):
+    async with opened(tmp_path, redis) as bench:
+        await bench.act()
+        await bench.act(REPEAT)
+        redis.freeze()
+        took = []
+        for _ in range(20):
+            began = time.perf_counter()
+            assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
+            took.append(time.perf_counter() - began)
+        redis.thaw()
+        assert max(took) < LIMIT_S + 0.2, "20 ms, and what a busy machine adds"
+        assert sorted(took)[10] < LIMIT_S
+        assert bench.ledger.puts == 1
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_a_flushed_redis_is_a_detour(tmp_path: Path, redis: RedisServer):
+    async with opened(tmp_path, redis) as bench:
+        await bench.act()
+        redis.ask("FLUSHALL")
+        assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
+        assert bench.ledger.puts == 1
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_a_full_redis_is_given_up(tmp_path: Path, redis: RedisServer):
+    async with opened(tmp_path, redis) as bench:
+        redis.ask("CONFIG", "SET", "maxmemory", "1")
+        await bench.act()
+        await bench.down()
+        assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
+        assert bench.ledger.puts == 1
+
+
+async def test_a_server_that_speaks_no_redis_is_given_up(tmp_path: Path):
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, running(tmp_path, Ledger(), redis_url=f"redis://127.0.0.1:{port}/0") as host:
+        for call in (FIRST, REPEAT):
+            await host.handle(PUT.path, put(), call.to_metadata(), 10.0)
+        await until(lambda: host._fast_path.redis.failures > 0)
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_what_others_wrote_is_left_to_the_barrier(tmp_path: Path, redis: RedisServer):
+    async with opened(tmp_path, redis) as bench:
+        await bench.act()
+        await bench.act(REPEAT)
+        key = next(
+            word for word in redis.ask("KEYS", "sagagen:lab:ledger:*").split() if b".0:" in word
+        ).decode()
+        for value in ("nonsense", "[1,2,3]", '["saga-1","run-1","put","action","00","DONE",""]', "null"):
+            redis.ask("HSET", key, "action", value)
+            assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
+        redis.ask("SET", key, "no-hash")
+        assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
+        assert bench.ledger.puts == 1
+
+
+@pytest.mark.usefixtures("no_memory")
+@pytest.mark.parametrize("project", ["lab", "staging"])
+async def test_environments_that_share_a_redis_know_nothing_of_each_other(
+    tmp_path: Path, redis: RedisServer, project: str
+):
+    """Even if one's database is a copy of the other's."""
+    (tmp_path / "a").mkdir()
+    async with opened(tmp_path / "a", redis):
+        pass
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    async with (
+        opened(tmp_path / "a", redis) as ours,
+        opened(tmp_path / "b", redis, project=project) as theirs,
+    ):
+        await ours.act()
+        await theirs.act(REPEAT)
+        assert (ours.ledger.puts, theirs.ledger.puts) == (1, 1)
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_a_restored_database_is_not_told_what_it_has_lost(tmp_path: Path, redis: RedisServer):
+    async with opened(tmp_path, redis):
+        pass
+    shutil.copytree(tmp_path / "var", tmp_path / "backup")
+    async with opened(tmp_path, redis) as bench:
+        await bench.act()
+        await bench.act(REPEAT)
+    shutil.rmtree(tmp_path / "var")
+    shutil.copytree(tmp_path / "backup", tmp_path / "var")
+    async with opened(tmp_path, redis) as bench:
+        assert (await bench.act(REPEAT)).trailers == {}
+        assert bench.ledger.puts == 1
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_effects_happen_once_whatever_befalls_redis(tmp_path: Path, redis: RedisServer):
+    troubles = [redis.freeze, redis.thaw, lambda: redis.ask("FLUSHALL"), redis.kill, redis.start]
+
+    async def deliver(bench: Bench, number: int) -> None:
+        saga, request = f"s{number}", put(f"n{number}", number)
+        replies = [
+            await bench.act(saga_call(saga=saga, attempt=attempt), request) for attempt in (1, 2, 2, 3)
+        ]
+        assert len({reply.response for reply in replies}) == 1
+
+    async with opened(tmp_path, redis) as bench:
+        for part, trouble in enumerate(troubles):
+            trouble()
+            await asyncio.gather(*(deliver(bench, 20 * part + number) for number in range(20)))
+        assert bench.ledger.puts == 20 * len(troubles)
+
+
+async def test_a_call_that_was_not_committed_is_not_remembered(bench: Bench):
+    async def fail(request, call):
+        raise RpcError(Code.INTERNAL, "no")
+
+    body, bench.ledger.on_put = bench.ledger.on_put, fail
+    with pytest.raises(RpcError):
+        await bench.act()
+    bench.ledger.on_put = body
+    assert (await bench.act(REPEAT)).trailers == {}
