@@ -117,7 +117,7 @@ class PythonNames:
 
     def method(self, descriptor: MethodDescriptor) -> str:
         """The handler's method: `reserve_stock`."""
-        return identifier(snake_case(descriptor.name))
+        return _without_leading_underscores(snake_case(descriptor.name), "rpc")
 
     def is_unwrapped(self, descriptor: Descriptor) -> bool:
         """A field of this type is a plain Python value (or None) instead of a message."""

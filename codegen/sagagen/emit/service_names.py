@@ -8,7 +8,8 @@ from google.protobuf.descriptor import MethodDescriptor
 from sagagen.contract.model import Mesh, Service
 from sagagen.python_names import PythonNames, allot, class_name, identifier, with_underscore
 
-_TAKEN_METHODS = frozenset({"_transport"})
+_TAKEN_METHODS = frozenset({"abstractmethod", "float", "str"})
+"""What the classes' own bodies say after a method's definition, which would mean the method from there on."""
 _TAKEN_CONSTANTS = frozenset({"SERVICE", "ABC"})
 
 
