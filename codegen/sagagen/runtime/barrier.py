@@ -185,6 +185,8 @@ CREATE TABLE IF NOT EXISTS sagagen_barrier (
   PRIMARY KEY (saga, step, direction)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX IF NOT EXISTS sagagen_barrier_started ON sagagen_barrier (started_ms);
+
 CREATE TABLE IF NOT EXISTS sagagen_meta (
   name  TEXT PRIMARY KEY,
   value INTEGER NOT NULL

@@ -65,6 +65,10 @@ class Method(Generic[RequestT, ResponseT]):
     transaction: Transaction = Transaction.LOCAL
 
 
+BARRIER_RETENTION_S = 30 * 24 * 3600.0
+"""How long a service remembers calls, if the contract does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A participant: one process, one database, one handler class."""
@@ -76,6 +80,8 @@ class Service:
     schema: str
     """The service's DDL, relative to the project root: `handlers/order.sql`."""
     methods: tuple[Method[Any, Any], ...]
+    barrier_retention_s: float = BARRIER_RETENTION_S
+    """A call of a saga that is older may be forgotten, and is then turned down as FORGOTTEN."""
 
 
 @dataclass(frozen=True, slots=True)

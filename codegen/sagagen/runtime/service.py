@@ -101,7 +101,9 @@ class ServiceHost:
             identity = await prepare(path, scripts)
             async with (
                 FastPath.open(project, service.name, identity, redis_url) as fast_path,
-                Writer.open(path, clock, committed=fast_path.note) as writer,
+                Writer.open(
+                    path, clock, retention_s=service.barrier_retention_s, committed=fast_path.note
+                ) as writer,
                 Readers.open(path) as readers,
                 asyncio.TaskGroup() as tasks,
             ):

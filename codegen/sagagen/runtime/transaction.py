@@ -30,6 +30,7 @@ from sagagen.runtime.barrier import Record, RecordEmpty, RunHandler, State, read
 from sagagen.runtime.call import Db
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.database import Database
+from sagagen.runtime.definition import BARRIER_RETENTION_S
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.transaction_guard import Guard
 from sagagen.runtime.transaction_hops import (
@@ -43,6 +44,7 @@ from sagagen.runtime.transaction_hops import (
     outcome_of,
 )
 from sagagen.runtime.transaction_members import Group, Member, Turn, unavailable
+from sagagen.runtime.transaction_purge import PURGE_EVERY_S, purge
 
 HOLD_LIMIT_S = 1.0
 """Seconds that one handler may hold the writer."""
@@ -65,7 +67,9 @@ Committed = Callable[[Record], None]
 class Writer:
     """Writes of one service, one after the other."""
 
-    def __init__(self, path: Path, clock: Clock, *, hold_limit_s: float, committed: Committed) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, *, retention_s: float, hold_limit_s: float, committed: Committed
+    ) -> None:
         self._path = path
         self._clock = clock
         self.hold_limit_s = hold_limit_s
@@ -78,6 +82,10 @@ class Writer:
         self._singly = 0
         """Calls that still get a group of their own, so that one that spoils groups spoils no others' again."""
         self._purged_through_ms = 0
+        self._retention_ms = round(retention_s * 1000)
+        self._purge_at_s = 0.0
+        """On the loop's clock."""
+        self._purge_timer: asyncio.TimerHandle | None = None
 
     @classmethod
     @asynccontextmanager
@@ -86,6 +94,7 @@ class Writer:
         path: Path,
         clock: Clock,
         *,
+        retention_s: float = BARRIER_RETENTION_S,
         hold_limit_s: float = HOLD_LIMIT_S,
         committed: Committed = lambda _: None,
     ) -> AsyncGenerator["Writer"]:
@@ -93,7 +102,7 @@ class Writer:
 
         `committed` is told of each row of the barrier, before anybody learns the outcome.
         """
-        writer = cls(path, clock, hold_limit_s=hold_limit_s, committed=committed)
+        writer = cls(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s, committed=committed)
         await writer._open()
         async with asyncio.TaskGroup() as group:
             owner = group.create_task(writer._own(), name=f"writer of {path.name}")
@@ -165,15 +174,39 @@ class Writer:
     async def _own(self) -> None:
         try:
             while self._waiting or not self._is_stopping:
+                has_more = await self._purge_if_due()
                 if self._waiting:
                     await self._commit_group()
-                else:
+                elif not has_more:
                     self._work.clear()
                     await self._work.wait()
         finally:
+            if self._purge_timer:
+                self._purge_timer.cancel()
             for member in tuple(self._waiting):
                 member.tell(unavailable(_STOPPED))
             await self._close()
+
+    async def _purge_if_due(self) -> bool:
+        """Forget a batch of what is old. True: there is more, to be forgotten after those that wait now."""
+        loop = asyncio.get_running_loop()
+        if self._is_stopping or loop.time() < self._purge_at_s:
+            return False
+        hop = partial(purge, retention_ms=self._retention_ms, now_ms=self._clock.wall_ms())
+        try:
+            database = self._database or await self._open()
+            purged = await database.in_thread(hop)
+        except sqlite3.Error as error:
+            _logger.error("the barrier could not be purged", path=str(self._path), exc_info=error)
+            await self._close()
+            purged = None
+        if purged:
+            self._purged_through_ms = max(self._purged_through_ms, purged.through_ms)
+        if purged and purged.has_more:
+            return True
+        self._purge_at_s = loop.time() + PURGE_EVERY_S
+        self._purge_timer = loop.call_at(self._purge_at_s, self._work.set)
+        return False
 
     async def _commit_group(self) -> None:
         group = Group(self._clock.monotonic_s(), limit=1 if self._singly else GROUP_CALLS)
