@@ -1,0 +1,137 @@
+"""`sagagen sagas` as a command, against real processes and the log that they leave."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from stack import Stack, keyed, order_body
+
+from sagagen.cli.sagas_table import print_stats
+
+pytestmark = pytest.mark.slow
+
+
+def sagas(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sagagen", "sagas", *arguments],
+        env=stack.environment("gateway"),
+        cwd=stack.root,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def asked(stack: Stack, *arguments: str) -> Any:
+    answer = sagas(stack, *arguments, "--json")
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
+
+
+def seen(stack: Stack, path: str) -> Any:
+    """What the admin listener itself says: for asking often."""
+    response = httpx.get(f"http://{stack.environment('gateway')['SAGAGEN_ADMIN_ADDR']}{path}")
+    return response.json() if "json" in response.headers["content-type"] else response.text
+
+
+def place_order(stack: Stack, key: str) -> str:
+    response = httpx.post(f"{stack.url}/orders", json=order_body(), headers=keyed(key), timeout=20)
+    assert response.status_code == 201, response.text
+    return str(response.json()["order_id"])
+
+
+def eventually(question: Callable[[], bool], within_s: float = 15.0) -> None:
+    ends_s = time.monotonic() + within_s
+    while not question():
+        assert time.monotonic() < ends_s, "it did not come true in time"
+        time.sleep(0.05)
+
+
+def log_of(stack: Stack) -> Path:
+    return stack.data_dir / "saga-log.db"
+
+
+def set_digest(stack: Stack, digest: str) -> str:
+    with closing(sqlite3.connect(log_of(stack), isolation_level=None)) as connection:
+        (before,) = connection.execute("SELECT digest FROM saga WHERE status = 'RUNNING'").fetchone()
+        connection.execute("UPDATE saga SET digest = ? WHERE status = 'RUNNING'", (digest,))
+    return before
+
+
+def test_an_operator_finds_and_cancels_an_order_and_the_log_at_rest_remembers_it(stack: Stack) -> None:
+    stack.start("up")
+    with stack.holding_writes("payment"):
+        order_id = place_order(stack, "cancelled")
+        eventually(lambda: len(seen(stack, "/sagas?step=charge_payment")["sagas"]) == 1)
+        listed = sagas(stack, "list", "--service", "payment")
+        assert [order_id in line for line in listed.stdout.splitlines()] == [False, True]
+        assert asked(stack, "list", "--service", "order") == {"sagas": []}
+        locked = sagas(stack, "list", "--log", str(log_of(stack)))
+        assert (locked.returncode, "is in use by process" in locked.stderr) == (1, True)
+        cancelled = asked(stack, "cancel", order_id, "--by", "ann", "--note", "wrong address")
+        assert cancelled["operators"][0]["note"] == "wrong address"
+    eventually(lambda: seen(stack, f"/sagas/{order_id}")["status"] == "COMPENSATED")
+    assert 'sagagen_sagas_ended_total{saga="place_order",status="COMPENSATED"} 1.0' in seen(stack, "/metrics")
+    stack.terminate("up")
+    at_rest = sagas(stack, "show", order_id, "--log", str(log_of(stack)))
+    assert "ann cancelled: wrong address" in at_rest.stdout
+    assert "cust_123" not in at_rest.stdout
+    assert "COMPENSATED" in sagas(stack, "stats", "--log", str(log_of(stack))).stdout
+    unreached = sagas(stack, "stats")
+    assert (unreached.returncode, "--log var/saga-log.db" in unreached.stderr) == (1, True)
+
+
+def test_a_version_that_the_code_lacks_is_named_and_its_saga_goes_on_after_the_deployment(
+    stack: Stack,
+) -> None:
+    stack.start("up")
+    with stack.holding_writes("payment"):
+        order_id = place_order(stack, "waits")
+        eventually(lambda: len(seen(stack, "/sagas?step=charge_payment")["sagas"]) == 1)
+        stack.kill("up")
+    digest = set_digest(stack, "0" * 64)
+    stack.start("up")
+    shown = asked(stack, "show", order_id)
+    assert (shown["status"], "place_order version 1" in shown["waiting_for"]) == ("RUNNING", True)
+    refused = sagas(stack, "cancel", order_id)
+    assert (refused.returncode, "deployment" in refused.stderr) == (1, True)
+    stack.terminate("up")
+    set_digest(stack, digest)
+    stack.start("up")
+    eventually(lambda: seen(stack, f"/sagas/{order_id}")["status"] == "COMPLETED")
+
+
+def test_a_damaged_log_stops_the_start_with_a_message(stack: Stack) -> None:
+    stack.data_dir.mkdir()
+    log_of(stack).write_bytes(b"no log " * 1000)
+    started = subprocess.run(
+        stack.command("up"),
+        env=stack.environment("up"),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert started.returncode == 1
+    assert "saga-log.db is damaged" in started.stderr
+    assert "Traceback" not in started.stderr
+    assert log_of(stack).read_bytes() == b"no log " * 1000
+
+
+def test_columns_are_plain_where_rich_is_not_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    stats = {"in_flight": 2, "stuck": 1, "oldest_unfinished_age_s": 3700.5, "ended": {"COMPLETED": 7}}
+    print_stats({"sagas": {"place_order": stats}, "log": {"size_bytes": 2_000_000, "is_disk_full": False}})
+    assert capsys.readouterr().out.splitlines() == [
+        "SAGA         IN FLIGHT  STUCK  OLDEST  COMPLETED  COMPENSATED  SUPERSEDED",
+        "place_order  2          1      1h1m    7          0            0",
+        "the log has 2.0 MB",
+    ]
