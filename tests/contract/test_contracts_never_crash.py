@@ -1,5 +1,6 @@
 """Whatever saga.yaml holds, the answer is a mesh or at least one error, never an exception."""
 
+import pytest
 from contract_bench import resolve_yaml, shop_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -71,3 +72,12 @@ def test_lines_left_out(dropped: set[int]) -> None:
 @given(st.lists(st.integers(0, len(LINES) - 1), min_size=1, max_size=3), st.integers(0, len(LINES) - 1))
 def test_lines_repeated_elsewhere(copied: list[int], where: int) -> None:
     check([*LINES[:where], *(LINES[index] for index in copied), *LINES[where:]])
+
+
+@pytest.mark.parametrize(("depth", "code"), [(70, "SG018"), (200, "SG018"), (5000, "SG010")])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_any_depth_is_a_finding(depth: int, code: str, brackets: str) -> None:
+    opening, closing = brackets
+    key = "a: " if brackets == "{}" else ""
+    _, found = resolve_yaml(f"version: v1\nproject: {(opening + key) * depth}x{closing * depth}\n")
+    assert code in [str(diagnostic.code) for diagnostic in found]

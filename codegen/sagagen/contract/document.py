@@ -29,6 +29,8 @@ TAGS: dict[str, Tag] = {
 }
 """YAML 1.2's core schema; a date is plain text here."""
 PROPERTY = re.compile(r"\S+\s*")
+DEEPEST = 60
+"""Levels; what is read later in calls of calls must not exhaust Python's stack."""
 COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}
 
 
@@ -36,10 +38,14 @@ def read_document(path: str, text: str, report: Report) -> Mapping | None:
     """The file as a mapping, or None if it is none: then that was reported."""
     try:
         root = _compose(text)
+        node = _Reader(path, text, report).node(root) if root is not None else None
     except YAMLError as problem:
         report(_syntax_error(problem, path, text))
         return None
-    node = _Reader(path, text, report).node(root) if root is not None else None
+    except RecursionError:
+        hint = "a saga needs a handful of levels; look for brackets that are not closed"
+        report(error(Span(path), Code.NOT_YAML, "not YAML that can be read: nested too deeply", hint))
+        return None
     if isinstance(node, Mapping):
         return node
     at = node.span if node is not None else Span(path)
@@ -99,6 +105,9 @@ class _Reader:
         """`after` is where an empty value belongs, since YAML places it at the next token."""
         if id(yaml) in self.open:
             self._refuse(self._start(yaml), "an alias inside its own anchor", "write the value out")
+            return Sequence(self._start(yaml), ())
+        if len(self.open) == DEEPEST:
+            self._refuse(self._start(yaml), f"a value below {DEEPEST} others", "close the brackets before it")
             return Sequence(self._start(yaml), ())
         if id(yaml) not in self.read:
             self.open.append(id(yaml))
