@@ -14,6 +14,7 @@ import httpx
 import pytest
 from stack import Stack, keyed, order_body
 
+from sagagen.cli.sagas_place import line_of_step
 from sagagen.cli.sagas_table import print_stats
 
 pytestmark = pytest.mark.slow
@@ -77,6 +78,9 @@ def test_an_operator_finds_and_cancels_an_order_and_the_log_at_rest_remembers_it
         assert asked(stack, "list", "--service", "order") == {"sagas": []}
         locked = sagas(stack, "list", "--log", str(log_of(stack)))
         assert (locked.returncode, "is in use by process" in locked.stderr) == (1, True)
+        text = (stack.root / "contracts" / "saga.yaml").read_text().splitlines()
+        line = next(n for n, each in enumerate(text, 1) if "name: charge_payment" in each)
+        assert f"contracts/saga.yaml:{line}\n" in sagas(stack, "show", order_id).stdout
         cancelled = asked(stack, "cancel", order_id, "--by", "ann", "--note", "wrong address")
         assert cancelled["operators"][0]["note"] == "wrong address"
     eventually(lambda: seen(stack, f"/sagas/{order_id}")["status"] == "COMPENSATED")
@@ -125,6 +129,27 @@ def test_a_damaged_log_stops_the_start_with_a_message(stack: Stack) -> None:
     assert "saga-log.db is damaged" in started.stderr
     assert "Traceback" not in started.stderr
     assert log_of(stack).read_bytes() == b"no log " * 1000
+
+
+def test_the_step_of_the_right_saga_is_found_in_the_contract() -> None:
+    lines = """sagas:
+  refund:
+    steps:
+      - name: charge
+  # place: not this one
+  "place":
+    trigger: charge
+    steps:
+      - call: payment/Charge
+        name: 'charge'  # here
+
+  other:
+    steps:
+      - name: late""".splitlines()
+    assert line_of_step(lines, "place", "charge") == 10
+    assert line_of_step(lines, "refund", "charge") == 4
+    assert line_of_step(lines, "place", "late") == 0
+    assert line_of_step(lines, "place", "") == 0
 
 
 def test_columns_are_plain_where_rich_is_not_installed(capsys: pytest.CaptureFixture[str]) -> None:

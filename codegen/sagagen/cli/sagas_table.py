@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from sagagen.cli.sagas_place import place_in_contract
+
 
 def print_sagas(shown: Mapping[str, Any]) -> None:
     found: Sequence[Mapping[str, Any]] = shown["sagas"]
@@ -35,6 +37,8 @@ def print_saga(saga: Mapping[str, Any]) -> None:
     click.echo(f"  {saga['explanation']}")
     if saga["until"]:
         click.echo(f"  Until {saga['until']}; then {saga['then']}.")
+    if place := place_in_contract(saga["saga"], saga["step"] or ""):
+        click.echo(f"  The contract: {place}")
     if saga["error"]:
         click.echo(f"  Last error: {saga['error']}")
     click.echo(
