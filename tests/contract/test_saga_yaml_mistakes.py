@@ -37,7 +37,7 @@ SHAPE = (
         (("project: shop", "project: shop\n«colour: blue"),),
         "SG012",
         'no key "colour"',
-        "remove it; the keys here are version, project, services, defaults, sagas",
+        "remove it; the keys here are version, project, services, defaults, limits, sagas",
     ),
     Mistake(
         "a step without a call",
@@ -90,6 +90,20 @@ SHAPE = (
         "SG015",
         '"ABORT"',
         'did you mean "ABORTED"?',
+    ),
+    Mistake(
+        "a limit that lets nothing through",
+        (("project: shop", "project: shop\nlimits: { max_running: «0 }"),),
+        "SG019",
+        "0 is out of range",
+        "from 1 to 1000000",
+    ),
+    Mistake(
+        "a limit that is misspelt, which is then taken as meant",
+        (("project: shop", "project: shop\nlimits: { «max_wating: 5 }"),),
+        "SG012",
+        'no key "max_wating"',
+        'did you mean "max_waiting"?',
     ),
     Mistake("another version of the language", (("version: v1", "version: «v2"),), "SG015", '"v2"', "v1"),
     Mistake(

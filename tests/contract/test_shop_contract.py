@@ -6,7 +6,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from sagagen.contract import Mesh, resolve, saga_schema
 from sagagen.contract.model import Saga, Service
-from sagagen.runtime.definition import StepKind, Transaction
+from sagagen.runtime.definition import Limits, StepKind, Transaction
 from sagagen.runtime.schema import Schema
 
 
@@ -178,3 +178,14 @@ def test_the_schema_of_saga_yaml_describes_every_key_and_allows_no_other() -> No
         "retriable",
     ]
     assert "null" not in str(schema)
+
+
+def test_limits_are_ours_unless_the_contract_has_others(mesh: Mesh) -> None:
+    assert mesh.limits == Limits()
+    written = edited(
+        shop_yaml(), (("project: shop", "project: shop\nlimits: { max_running: 7, max_waiting: 8 }"),)
+    )
+    limited, found = resolve_yaml(written)
+    assert limited is not None, found
+    assert limited.limits == Limits(max_running=7, max_waiting=8)
+    assert limited.sagas[0].digest == mesh.sagas[0].digest

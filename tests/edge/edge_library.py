@@ -129,6 +129,8 @@ async def served(
             log=log,
             transports=(transports := {service.name: MemoryTransport(host)}),
             responder=gateway.responder,
+            max_running=mesh.limits.max_running,
+            calls_per_service=mesh.limits.calls_per_service,
         ) as engine,
         serve_http(gateway.application(engine, transports), "127.0.0.1", 0) as listening,
         httpx.AsyncClient(base_url=listening.url, timeout=10) as client,

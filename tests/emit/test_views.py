@@ -14,11 +14,12 @@ from sagagen.emit.files import FilePlan, PathTaken
 from sagagen.emit.header import header
 from sagagen.emit.imports import Imports
 from sagagen.emit.layout import LayoutError, lay_out
+from sagagen.emit.mesh_view import limits_source
 from sagagen.emit.plan import refuse_collisions
 from sagagen.emit.saga_view import retry_source
 from sagagen.emit.templates import render_template
 from sagagen.python_names import Import, PyClass
-from sagagen.runtime.definition import Retry
+from sagagen.runtime.definition import Limits, Retry
 
 
 @given(st.text())
@@ -47,6 +48,11 @@ def test_only_what_differs_from_the_default_is_said_of_a_retry() -> None:
         "max_attempts=3, give_up_after_s=60.0, codes=frozenset({Code.ABORTED, Code.UNAVAILABLE}))"
     )
     assert "frozenset[Code]()" in retry_source(Retry(1, 1, 1, codes=frozenset()))
+
+
+def test_only_limits_that_differ_from_the_runtime_s_are_said() -> None:
+    assert limits_source(Limits()) == ""
+    assert limits_source(Limits(max_running=7)) == "Limits(max_running=7)"
 
 
 def test_names_that_collide_are_imported_under_another() -> None:

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, Service
 
 from sagagen.expression import MessageExpr
 from sagagen.python_names import PythonNames
-from sagagen.runtime.definition import Retry, StepKind, Transaction
+from sagagen.runtime.definition import Limits, Retry, StepKind, Transaction
 from sagagen.source import Span
 
 
@@ -125,3 +125,4 @@ class Mesh:
     services: tuple[Service, ...]
     sagas: tuple[Saga, ...]
     routes: tuple[Route, ...]
+    limits: Limits

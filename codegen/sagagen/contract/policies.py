@@ -9,9 +9,9 @@ from grpclib.const import Status
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error
 from sagagen.contract.located import Located
-from sagagen.contract.shape import DefaultsShape, PolicyShape, RetryShape
+from sagagen.contract.shape import DefaultsShape, LimitsShape, PolicyShape, RetryShape
 from sagagen.diagnostics import Diagnostic, Report
-from sagagen.runtime.definition import RETRIED_BY_DEFAULT, Retry, StepKind
+from sagagen.runtime.definition import RETRIED_BY_DEFAULT, Limits, Retry, StepKind
 from sagagen.source import Span
 
 T = TypeVar("T")
@@ -50,6 +50,12 @@ class Policies:
 
     def of_compensation(self, own: PolicyShape) -> Policy:
         return merge(own, self.compensation)
+
+
+def resolve_limits(shape: LimitsShape | None) -> Limits:
+    """What the file says; ours for the rest."""
+    written = {name: getattr(shape, name) for name in LimitsShape.model_fields if shape is not None}
+    return Limits(**{name: limit.value for name, limit in written.items() if limit is not None})
 
 
 def resolve_policies(defaults: DefaultsShape | None, report: Report) -> Policies:

@@ -12,7 +12,7 @@ from sagagen.contract.findings import warning
 from sagagen.contract.loading import SAGA_YAML, Sources, load
 from sagagen.contract.model import Mesh, Route, Saga, Service
 from sagagen.contract.outline import SagaOutline
-from sagagen.contract.policies import resolve_policies
+from sagagen.contract.policies import resolve_limits, resolve_policies
 from sagagen.contract.protos import Protos, link
 from sagagen.contract.reading import Reading, read_shapes
 from sagagen.contract.routes import Binding, check_answered, check_bindings, read_bindings
@@ -67,6 +67,7 @@ def _resolve(sources: Sources, found: list[Diagnostic]) -> Mesh | None:
         services=tuple(services.by_name.values()),
         sagas=tuple(sagas.values()),
         routes=tuple(answers.routes(bindings)),
+        limits=resolve_limits(reading.file.limits),
     )
 
 

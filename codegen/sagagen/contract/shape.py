@@ -183,6 +183,20 @@ class SagaShape(Shape):
     steps: list[StepShape]
 
 
+class LimitsShape(Shape):
+    """What one gateway takes on at once; more is refused early with 503 and Retry-After."""
+
+    max_running: Annotated[Whole, whole(1, 1_000_000)] | None = Field(
+        default=None, description="Sagas under way. Default: 10000."
+    )
+    max_waiting: Annotated[Whole, whole(1, 1_000_000)] | None = Field(
+        default=None, description="Requests outside of sagas that wait for a service. Default: 1000."
+    )
+    calls_per_service: Annotated[Whole, whole(1, 1024)] | None = Field(
+        default=None, description="Calls of sagas under way to one service; more wait. Default: 64."
+    )
+
+
 class SagaFile(Shape):
     """A project's sagas, and the services that take part in them."""
 
@@ -192,6 +206,7 @@ class SagaFile(Shape):
         description="The services of the mesh, in this order on ports 50051, 50052, ..."
     )
     defaults: DefaultsShape | None = None
+    limits: LimitsShape | None = None
     sagas: dict[NameKey, SagaShape]
 
 

@@ -1,7 +1,7 @@
 """What generated/mesh.py, generated/gateway/routes.py and the package files print. Nothing is decided after this."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sagagen.contract.model import Mesh, Route, Saga, Service
 from sagagen.emit.docstrings import docstring
@@ -12,6 +12,7 @@ from sagagen.emit.saga_view import saga_constant, saga_module
 from sagagen.emit.service_names import ServiceNames
 from sagagen.python_names import PythonNames
 from sagagen.runtime.compatibility import API
+from sagagen.runtime.definition import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class MeshView:
     project: str
     services: tuple[str, ...]
     sagas: tuple[str, ...]
+    limits: str
     imports: tuple[str, ...]
 
 
@@ -95,7 +97,7 @@ def _method_source(route: Route, services: Mapping[str, ServiceNames], imports: 
 
 
 def mesh_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> MeshView:
-    imports = Imports({"MESH", "Mesh", "Path", "ROUTES"})
+    imports = Imports({"Limits", "MESH", "Mesh", "Path", "ROUTES"})
     return MeshView(
         header=header([SAGA_YAML]),
         doc=docstring(f"The mesh of project `{mesh.project}`: its services, sagas and routes."),
@@ -104,8 +106,16 @@ def mesh_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> MeshView:
         sagas=tuple(
             imports.name(f"generated.sagas.{saga_module(saga)}", saga_constant(saga)) for saga in mesh.sagas
         ),
+        limits=limits_source(mesh.limits),
         imports=imports.statements,
     )
+
+
+def limits_source(limits: Limits) -> str:
+    """What differs from the runtime's own; empty if nothing does."""
+    ours = asdict(Limits())
+    said = [f"{name}={value}" for name, value in asdict(limits).items() if value != ours[name]]
+    return f"Limits({', '.join(said)})" if said else ""
 
 
 def _service_source(service: Service, services: Mapping[str, ServiceNames], imports: Imports) -> str:

@@ -4,6 +4,7 @@ from sagagen.runtime.call import Call, Db
 from sagagen.runtime.compatibility import API, require_api
 from sagagen.runtime.definition import (
     Action,
+    Limits,
     Mesh,
     Method,
     Respond,
@@ -29,6 +30,7 @@ __all__ = [
     "Declined",
     "Gateway",
     "HttpRequest",
+    "Limits",
     "Mesh",
     "Method",
     "Reply",

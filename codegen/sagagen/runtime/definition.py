@@ -167,6 +167,19 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one gateway takes on at once; what is beyond is refused early, and what was accepted still finishes."""
+
+    max_running: int = 10_000
+    """Sagas under way. Replays of their requests, and waits for them, are no new ones."""
+    max_waiting: int = 1_000
+    """Requests that wait for a service to answer, outside of any saga."""
+    calls_per_service: int = 64
+    """Calls of sagas under way to one service: twice a group of its writer, so that one group is filled while another
+    commits, and well below where a service begins to turn calls away. More wait for their turn."""
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """Everything that was generated for a project."""
 
@@ -179,3 +192,4 @@ class Mesh:
     """Serialized FileDescriptorSet of the contract and its imports."""
     root: Path
     """The project's root folder."""
+    limits: Limits = Limits()

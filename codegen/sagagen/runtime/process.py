@@ -97,6 +97,7 @@ async def _gateway(
     project: Project, settings: Settings, transports: Mapping[str, Transport]
 ) -> AsyncGenerator[Gateway]:
     gateway = project.gateway()
+    limits = settings.limits(project.mesh)
     admin = settings.gateway_admin
     async with (
         SagaLog.open(settings.data_dir / LOG_FILE) as log,
@@ -107,11 +108,13 @@ async def _gateway(
             transports=transports,
             responder=gateway.responder,
             grace_s=settings.grace_s,
+            max_running=limits.max_running,
+            calls_per_service=limits.calls_per_service,
         ) as engine,
         serve_http(
             admin_app(lambda: not engine.is_draining, _sagas(settings, log, engine)), admin.host, admin.port
         ),
-        serve_http(gateway.application(engine, transports), settings.http.host, settings.http.port),
+        serve_http(gateway.application(engine, transports, limits), settings.http.host, settings.http.port),
     ):
         try:
             yield gateway

@@ -1,11 +1,11 @@
 """What the environment decides: where data lies and where each process listens. Names are the ones that stay."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from sagagen.runtime.definition import Mesh, Service
+from sagagen.runtime.definition import Limits, Mesh, Service
 
 HTTP_PORT = 8080
 ADMIN_PORT = 8081
@@ -66,6 +66,13 @@ class Settings:
             redis_url=_redis_url(environment),
         )
 
+    def limits(self, mesh: Mesh) -> Limits:
+        """The contract's, unless the environment says otherwise. Raises SettingsError."""
+        written = {
+            field.name: _count(self.environment, f"SAGAGEN_{field.name.upper()}") for field in fields(Limits)
+        }
+        return replace(mesh.limits, **{name: count for name, count in written.items() if count is not None})
+
     @property
     def gateway_admin(self) -> Address:
         return _address(self.environment, "SAGAGEN_ADMIN_ADDR", Address(LOOPBACK, ADMIN_PORT))
@@ -91,6 +98,15 @@ def _redis_url(environment: Mapping[str, str]) -> str:
             "SAGAGEN_REDIS_URL is no URL of Redis; write redis://host:6379/0, or rediss:// for TLS"
         )
     return url
+
+
+def _count(environment: Mapping[str, str], variable: str) -> int | None:
+    text = environment.get(variable, "")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:8]) <= 1_000_000:
+        raise SettingsError(f'{variable}="{text}" is no limit; write a number from 1 to 1000000')
+    return int(text)
 
 
 def _address(environment: Mapping[str, str], variable: str, default: Address) -> Address:

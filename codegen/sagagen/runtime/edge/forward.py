@@ -8,7 +8,7 @@ from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Route
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
 from sagagen.runtime.edge.key import idempotency_key
-from sagagen.runtime.edge.problem import ProblemError, from_rpc_error, invalid
+from sagagen.runtime.edge.problem import Problem, ProblemError, from_rpc_error, invalid, retry_after
 from sagagen.runtime.edge.protojson import JsonWriter
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.edge.start import REPLAYED
@@ -28,17 +28,43 @@ _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 """gRPC's wire format of a timeout, which grpc-gateway reads from the header Grpc-Timeout."""
 
 
+class Waiting:
+    """Counts the requests that wait for a service, of all routes together, and refuses one too many."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._count = 0
+
+    def __enter__(self) -> None:
+        if self._count >= self._limit:
+            detail = f"{self._limit} requests wait for an answer already; send this one again a little later"
+            raise ProblemError(
+                Problem(503, "RESOURCE_EXHAUSTED", "OVERLOADED", detail, headers=(retry_after(),))
+            )
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+
+
 class ForwardEndpoint:
     """Calls one rpc of a service."""
 
     def __init__(
-        self, route: Route, reader: RequestReader, writer: JsonWriter, caller: Caller, transport: Transport
+        self,
+        route: Route,
+        reader: RequestReader,
+        writer: JsonWriter,
+        caller: Caller,
+        transport: Transport,
+        waiting: Waiting,
     ) -> None:
         self._method = route.method
         self._reader = reader
         self._writer = writer
         self._caller = caller
         self._transport = transport
+        self._waiting = waiting
 
     async def __call__(self, exchange: Exchange) -> Answer:
         caller = await caller_of(self._caller, exchange.request)
@@ -46,7 +72,8 @@ class ForwardEndpoint:
         metadata = exchange.trace.to_metadata() | self._key_metadata(exchange, caller)
         body = await exchange.body() if self._reader.takes_body else b""
         message = self._reader.read(exchange.values, exchange.query, body)
-        reply = await self._call(message.SerializeToString(deterministic=True), metadata, timeout_s)
+        with self._waiting:
+            reply = await self._call(message.SerializeToString(deterministic=True), metadata, timeout_s)
         replayed = (REPLAYED,) if reply.trailers.get(REPLAYED_TRAILER) == "true" else ()
         return Answer(200, (*JSON, *replayed), self._writer.write(reply.response))
 

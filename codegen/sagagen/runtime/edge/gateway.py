@@ -19,10 +19,10 @@ from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagagen.runtime.answer import Answer
-from sagagen.runtime.definition import Mesh, Route, Saga
+from sagagen.runtime.definition import Limits, Mesh, Route, Saga
 from sagagen.runtime.edge.exchange import Caller, Endpoint, Exchange, to_response, trace_of, traceparent
 from sagagen.runtime.edge.fields import shown
-from sagagen.runtime.edge.forward import ForwardEndpoint
+from sagagen.runtime.edge.forward import ForwardEndpoint, Waiting
 from sagagen.runtime.edge.problem import Problem, ProblemError, invalid, phrase
 from sagagen.runtime.edge.protojson import JsonWriter
 from sagagen.runtime.edge.responder import HttpResponder
@@ -71,9 +71,15 @@ class Gateway:
         self.responder = HttpResponder(mesh, self.schema)
         self._bindings = tuple(_Binding(route, self.schema) for route in mesh.routes)
 
-    def application(self, engine: Engine, transports: Mapping[str, Transport]) -> ASGIApp:
-        """The ASGI application, on a running engine and ways to every service of the mesh."""
-        router: Router[Endpoint] = Router([*self._own(engine), *self._contract(engine, transports)])
+    def application(
+        self, engine: Engine, transports: Mapping[str, Transport], limits: Limits | None = None
+    ) -> ASGIApp:
+        """The ASGI application, on a running engine and ways to every service of the mesh.
+
+        `limits` are the contract's unless the environment has others.
+        """
+        waiting = Waiting((limits or self._mesh.limits).max_waiting)
+        router: Router[Endpoint] = Router([*self._own(engine), *self._contract(engine, transports, waiting)])
         app = Starlette(
             middleware=self._middleware,
             exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
@@ -89,7 +95,7 @@ class Gateway:
         yield "GET", parse_template("/openapi.json"), DocumentEndpoint(self._mesh.descriptors)
 
     def _contract(
-        self, engine: Engine, transports: Mapping[str, Transport]
+        self, engine: Engine, transports: Mapping[str, Transport], waiting: Waiting
     ) -> Iterable[tuple[str, Template, Endpoint]]:
         for binding in self._bindings:
             route = binding.route
@@ -97,7 +103,7 @@ class Gateway:
                 StartEndpoint(self._mesh.project, self._newest(route), binding.reader, self._caller, engine)
                 if route.starts_saga
                 else ForwardEndpoint(
-                    route, binding.reader, binding.writer, self._caller, transports[route.target]
+                    route, binding.reader, binding.writer, self._caller, transports[route.target], waiting
                 )
             )
             yield route.verb, binding.template, endpoint
