@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from sagagen.cli.up import up
 from sagagen.runtime.project import Project, ProjectError
 
 SHOP = Path(__file__).parents[2]
@@ -67,3 +69,22 @@ def test_a_mesh_that_is_not_whole_is_refused(shop: Path, lost: str) -> None:
     (shop / "generated" / lost).unlink()
     with pytest.raises(ProjectError, match="generated"):
         Project.load(shop)
+
+
+@pytest.mark.parametrize("data_dir", ["contracts/saga.yaml", "contracts/saga.yaml/below", "/proc/data"])
+def test_a_data_folder_that_cannot_be_made_is_named(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, data_dir: str
+) -> None:
+    monkeypatch.setenv("SAGAGEN_DATA_DIR", data_dir)
+    result = CliRunner().invoke(up, ["--project", str(shop)])
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: data can't be kept in {shop / data_dir}: ")
+    assert "SAGAGEN_DATA_DIR" in result.output
+
+
+def test_an_empty_setting_is_not_set(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SAGAGEN_DATA_DIR", "SAGAGEN_LOG_FORMAT", "SAGAGEN_HTTP_ADDR"):
+        monkeypatch.setenv(name, "")
+    (shop / "var").write_text("in the way of the default folder")
+    result = CliRunner().invoke(up, ["--project", str(shop)])
+    assert f"data can't be kept in {shop / 'var'}" in result.output

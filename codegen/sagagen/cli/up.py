@@ -1,6 +1,7 @@
 """`sagagen up`: run the mesh on this machine, in one process or in one for each service."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -59,15 +60,31 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
     lifeline = Lifeline.from_environment()
     try:
         project = Project.load(find_root(directory))
-        settings = Settings.read(os.environ, project.root)
+        settings = Settings.read(_environment(), project.root)
         configure_logs(settings.log_format, only or "sagagen")
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        _make_folder(settings.data_dir)
         if as_mesh:
             _run(_mesh(project, settings))
         else:
             _run(_one_process(project, settings, only, lifeline))
     except* _CANNOT_START as group:
         raise click.ClickException("\n".join(_messages(group))) from None
+
+
+def _environment() -> dict[str, str]:
+    """A setting that is empty is not set: that is how compose files and CI hand on a variable that is not there."""
+    return {name: value for name, value in os.environ.items() if value or not name.startswith("SAGAGEN_")}
+
+
+def _make_folder(data_dir: Path) -> None:
+    """Raises SettingsError where data can't be kept."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if not os.access(data_dir, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        hint = "name a folder that can be written in SAGAGEN_DATA_DIR"
+        raise SettingsError(f"data can't be kept in {data_dir}: {error.strerror}; {hint}") from error
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
