@@ -23,6 +23,7 @@ from engine_world import (
     usual_saga,
 )
 from grpclib.const import Status as Code
+from structlog.testing import capture_logs
 
 from sagagen.runtime.definition import Direction, Saga, StepKind
 from sagagen.runtime.engine import Engine, Overloaded
@@ -606,3 +607,16 @@ async def test_an_engine_needs_a_way_to_each_service(path: Path, world: World, c
     async with SagaLog.open(path) as log:
         with pytest.raises(ValueError, match="elsewhere"):
             engine(definition, log, world, clock)
+
+
+async def test_a_clock_behind_the_log_is_reported(path: Path, world: World, clock: TestClock) -> None:
+    definition = usual_saga()
+    await run(path, definition, world, clock)
+    last_ms = clock.wall
+    clock.wall -= 3_600_000
+    with capture_logs() as said:
+        async with process(path, definition, world, clock):
+            pass
+    (warning,) = [line for line in said if line["log_level"] == "warning"]
+    assert warning["event"] == "the clock is behind the saga log"
+    assert (warning["clock_ms"], warning["log_ms"]) == (clock.wall, last_ms)

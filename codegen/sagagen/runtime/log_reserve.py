@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import structlog
@@ -63,7 +64,10 @@ class Reserve:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             with self._file.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, self._size_bytes)
+                if sys.platform == "linux":
+                    os.posix_fallocate(file.fileno(), 0, self._size_bytes)
+                else:
+                    file.write(bytes(self._size_bytes))
         except OSError:
             with contextlib.suppress(FileNotFoundError):
                 self._file.unlink()
