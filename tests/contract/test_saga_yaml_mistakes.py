@@ -411,6 +411,25 @@ RULES = (
         "(5s) is longer than the longest (2s)",
         "make initial the smaller",
     ),
+    Mistake(
+        "a service that forgets before the saga can be over",
+        (("PaymentService] }", "PaymentService], retention: «3d1m }"),),
+        "SG077",
+        'service "payment" forgets calls after 3d1m, but saga "place_order" may need them for 3d1m',
+        "set retention of the service to more than 3d1m",
+    ),
+    Mistake(
+        "a budget longer than a service remembers",
+        (
+            ("give_up_after: 24h", "give_up_after: 12d"),
+            ("  order: {", "  order: { retention: 99d,"),
+            ("  payment: {", "  payment: { retention: 40d,"),
+            ("  inventory: {", "  «inventory: {"),
+        ),
+        "SG077",
+        'service "inventory" forgets calls after 30d, but saga "place_order" may need them for 36d1m',
+        "or shorten give_up_after",
+    ),
 )
 
 EXPRESSIONS = (

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error, suggest
 from sagagen.contract.outline import SagaOutline, StepOutline, Target, Undo
-from sagagen.contract.policies import check_compensation_policy, check_step_policy
+from sagagen.contract.policies import Policy, check_compensation_policy, check_step_policy
 from sagagen.contract.services import Services
 from sagagen.diagnostics import Diagnostic
 from sagagen.runtime.definition import StepKind
@@ -29,6 +29,7 @@ def check_saga(saga: SagaOutline, services: Services) -> Iterator[Diagnostic]:
         yield from _check_timeout(step, saga)
     if not saga.broken_steps:
         yield from _check_order(saga.steps)
+    yield from _check_memory(saga)
 
 
 def check_triggers(sagas: Iterable[SagaOutline]) -> Iterator[Diagnostic]:
@@ -129,6 +130,37 @@ def _check_timeout(step: StepOutline, saga: SagaOutline) -> Iterator[Diagnostic]
         message = f'one attempt of step "{step.name}" may take {over}'
         at = step.action_policy.timeout_span or saga.deadline_span
         yield error(at, Code.TIMEOUT_OVER_DEADLINE, message, "shorten the timeout, or extend the deadline")
+
+
+def _check_memory(saga: SagaOutline) -> Iterator[Diagnostic]:
+    """A service that forgets a call while its saga may still repeat or undo it would leave the saga STUCK."""
+    undoing_s = sum(_budget_s(step.compensation_policy) for step in saga.steps if step.compensation)
+    going_on_s = sum(_budget_s(step.action_policy) for step in saga.steps if step.kind is StepKind.RETRIABLE)
+    needed_s = saga.deadline_s + max(undoing_s, going_on_s)
+    targets = (target for step in saga.steps for target in (step.action, step.compensation) if target)
+    called = {target.service.name: target.service for target in targets if not target.method.is_read}
+    for service in called.values():
+        if service.retention_s <= needed_s:
+            remembers = f'service "{service.name}" forgets calls after {_in_words(service.retention_s)}'
+            needs = f'saga "{saga.name}" may need them for {_in_words(needed_s)}'
+            message = f"{remembers}, but {needs}: its deadline and every give_up_after on the way"
+            hint = (
+                f"set retention of the service to more than {_in_words(needed_s)}, or shorten give_up_after"
+            )
+            yield error(service.retention_span, Code.MEMORY_TOO_SHORT, message, hint)
+
+
+def _budget_s(policy: Policy) -> float:
+    return policy.retry.give_up_after_s or 0.0
+
+
+def _in_words(seconds: float) -> str:
+    """As the file writes durations: `3d1m`."""
+    words, left = "", round(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        words += f"{count}{unit}" if count else ""
+    return words or "0s"
 
 
 def _check_order(steps: Sequence[StepOutline]) -> Iterator[Diagnostic]:

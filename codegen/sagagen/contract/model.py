@@ -36,6 +36,10 @@ class Service:
     implements: tuple[ServiceDescriptor, ...]
     methods: tuple[Method, ...]
     """In the order of `implements`, then of the proto."""
+    retention_s: float
+    """How long its barrier remembers calls."""
+    retention_span: Span
+    """Where that is written; of the service's name where it is not."""
     span: Span
 
     def method(self, descriptor: MethodDescriptor) -> Method:

@@ -14,7 +14,7 @@ from sagagen.contract.reading import Reading
 from sagagen.contract.shape import ServiceShape
 from sagagen.diagnostics import Report
 from sagagen.python_names import PythonNames
-from sagagen.runtime.definition import Transaction
+from sagagen.runtime.definition import BARRIER_RETENTION_S, Transaction
 from sagagen.source import Span
 
 FIRST_PORT = 50051
@@ -80,7 +80,15 @@ class _Resolver:
         self._check_settings(name, shape, implements)
         self._check_handler_names(name, shape, implements)
         methods = tuple(self._methods(shape, implements))
-        return Service(name=str(name), port=port, implements=implements, methods=methods, span=span)
+        return Service(
+            name=str(name),
+            port=port,
+            implements=implements,
+            methods=methods,
+            retention_s=BARRIER_RETENTION_S if shape.retention is None else shape.retention.value,
+            retention_span=span if shape.retention is None else shape.retention.span,
+            span=span,
+        )
 
     def _implements(self, name: str, shape: ServiceShape) -> Iterator[ServiceDescriptor]:
         for wanted in shape.implements:

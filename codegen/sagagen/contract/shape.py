@@ -72,6 +72,10 @@ class ServiceShape(Shape):
     methods: dict[AnyKey, MethodShape] = Field(
         default_factory=dict, description="Settings of single rpcs, by rpc name."
     )
+    retention: Duration | None = Field(
+        default=None,
+        description="How long it remembers calls, so that a repeat is answered and not done again. Default: 30d.",
+    )
 
 
 class RetryShape(Shape):

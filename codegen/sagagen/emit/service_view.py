@@ -7,7 +7,7 @@ from sagagen.emit.docstrings import docstring, first_paragraph
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
 from sagagen.emit.service_names import ServiceNames
-from sagagen.runtime.definition import Transaction
+from sagagen.runtime.definition import BARRIER_RETENTION_S, Transaction
 
 CLIENT_TIMEOUT_S = 5.0
 """Default of a direct call through the generated client, in seconds."""
@@ -50,6 +50,8 @@ class ServiceView:
     port: int
     handlers: str
     schema: str
+    retention_s: str
+    """Empty: the runtime's own."""
     methods: tuple[MethodView, ...]
     imports: tuple[str, ...]
 
@@ -84,6 +86,7 @@ def service_view(service: Service, names: ServiceNames, mesh: Mesh) -> ServiceVi
         port=service.port,
         handlers=repr(f"handlers.{names.module}:{names.implementation}"),
         schema=repr(f"handlers/{names.module}.sql"),
+        retention_s="" if service.retention_s == BARRIER_RETENTION_S else repr(service.retention_s),
         methods=methods,
         imports=imports.statements,
     )
