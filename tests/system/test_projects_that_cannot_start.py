@@ -88,3 +88,17 @@ def test_an_empty_setting_is_not_set(shop: Path, monkeypatch: pytest.MonkeyPatch
     (shop / "var").write_text("in the way of the default folder")
     result = CliRunner().invoke(up, ["--project", str(shop)])
     assert f"data can't be kept in {shop / 'var'}" in result.output
+
+
+@pytest.mark.parametrize("variable", ["SAGAGEN_HTTP_ADDR", "SAGAGEN_ADMIN_ADDR"])
+@pytest.mark.parametrize("address", ["203.0.113.7:8080", "no-such-host.invalid:8080"])
+def test_an_address_of_another_machine_is_named(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, variable: str, address: str
+) -> None:
+    monkeypatch.setenv("SAGAGEN_HTTP_ADDR", "127.0.0.1:0")
+    monkeypatch.setenv("SAGAGEN_ADMIN_ADDR", "127.0.0.1:0")
+    monkeypatch.setenv(variable, address)
+    result = CliRunner().invoke(up, ["--project", str(shop)])
+    assert result.exit_code == 1
+    assert f"Error: cannot listen on {address}: " in result.output
+    assert f"set {variable} to an address of this machine" in result.output

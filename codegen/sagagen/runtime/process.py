@@ -5,12 +5,12 @@ first no new requests, then the sagas under way, then the services.
 """
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from sagagen.runtime.admin import TOKEN, SagaAdmin, admin_app
 from sagagen.runtime.admin_sagas import SagaDesk
 from sagagen.runtime.edge.gateway import Gateway
-from sagagen.runtime.edge.server import serve_http
+from sagagen.runtime.edge.server import PortTaken, serve_http
 from sagagen.runtime.engine import Engine
 from sagagen.runtime.grpc_client import GrpcTransport
 from sagagen.runtime.grpc_server import serve_grpc
@@ -20,7 +20,7 @@ from sagagen.runtime.memory_transport import MemoryTransport
 from sagagen.runtime.project import Project
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.service import ServiceHost
-from sagagen.runtime.settings import Settings
+from sagagen.runtime.settings import Address, Settings, SettingsError
 from sagagen.runtime.transport import Transport
 
 LOG_FILE = "saga-log.db"
@@ -64,8 +64,12 @@ async def service_alone(project: Project, settings: Settings, name: str) -> Asyn
     admin = settings.service_admin(project.mesh, service)
     async with (
         _host(project, settings, name, schema) as host,
-        serve_grpc(host, listens.host, listens.port, schema),
-        serve_http(admin_app(lambda: True), admin.host, admin.port),
+        _listening(
+            serve_grpc(host, listens.host, listens.port, schema),
+            listens,
+            f"SAGAGEN_GRPC_ADDR (with --mesh SAGAGEN_{name.upper()}_ADDR)",
+        ),
+        _listening(serve_http(admin_app(lambda: True), admin.host, admin.port), admin, "SAGAGEN_ADMIN_ADDR"),
     ):
         yield
 
@@ -111,13 +115,43 @@ async def _gateway(
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
         ) as engine,
-        serve_http(
-            admin_app(lambda: not engine.is_draining, _sagas(settings, log, engine)), admin.host, admin.port
+        _listening(
+            serve_http(
+                admin_app(lambda: not engine.is_draining, _sagas(settings, log, engine)),
+                admin.host,
+                admin.port,
+            ),
+            admin,
+            "SAGAGEN_ADMIN_ADDR",
         ),
-        serve_http(gateway.application(engine, transports, limits), settings.http.host, settings.http.port),
+        _listening(
+            serve_http(
+                gateway.application(engine, transports, limits), settings.http.host, settings.http.port
+            ),
+            settings.http,
+            "SAGAGEN_HTTP_ADDR",
+        ),
     ):
         try:
             yield gateway
         finally:
             # Before the server stops: whoever waits for an answer gets its 202 now.
             engine.stop_accepting()
+
+
+@asynccontextmanager
+async def _listening(
+    server: AbstractAsyncContextManager[object], address: Address, variable: str
+) -> AsyncGenerator[None]:
+    """Run `server`. Raises SettingsError, naming the variable that decides, where it cannot listen on `address`."""
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(server)
+        except PortTaken as taken:
+            raise SettingsError(f"{taken}; set {variable} to listen elsewhere") from taken
+        except OSError as error:
+            message = (
+                f"cannot listen on {address}: {error.strerror}; set {variable} to an address of this machine"
+            )
+            raise SettingsError(message) from error
+        yield
