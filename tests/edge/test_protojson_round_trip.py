@@ -3,12 +3,13 @@
 import math
 from typing import Any
 
+import pytest
 from edge_library import library
 from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sagagen.runtime.edge.protojson import JsonReader, JsonWriter
+from sagagen.runtime.edge.protojson import JsonError, JsonReader, JsonWriter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 JSON = st.recursive(
@@ -66,3 +67,14 @@ def test_what_is_written_is_read_again(
     once_more = book_type()
     reader.read(JsonWriter(book_type).write(book.SerializeToString()), once_more)
     assert once_more.SerializeToString(deterministic=True) == book.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("spelled", ["3.4028235e+38", '"-3.4028235e+38"', "3.4028235677973362e+38"])
+def test_what_rounds_to_the_largest_float_is_that(spelled: str) -> None:
+    schema = library().schema
+    book: Any = schema.message_type("library.v1.Book")()
+    reader = JsonReader(schema.descriptor("library.v1.Book"), schema.pool)
+    reader.read(f'{{"weight": {spelled}, "sequels": [{{"weight": {spelled}}}]}}'.encode(), book)
+    assert abs(book.weight) == abs(book.sequels[0].weight) == 3.4028234663852886e38
+    with pytest.raises(JsonError, match="larger than the field can hold"):
+        reader.read(b'{"weight": 3.4028235677973366e+38}', book)

@@ -18,6 +18,7 @@ from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from sagagen.runtime.edge.json_number import MAX_NUMBER_LENGTH, NUMBER, ROUNDED_TO_LARGEST, number_of, rounded
 from sagagen.runtime.errors import FieldViolation
 
 Findings: TypeAlias = list[FieldViolation]
@@ -27,11 +28,7 @@ Check: TypeAlias = Callable[[object, str, Findings], None]
 RULE = "json"
 """Rule id of every violation found here."""
 
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_MAX_NUMBER_LENGTH = 400
-"""Longer than any number that a double or a 64-bit integer can need in practice; guards int()."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_FLOAT_MAX = 3.4028234663852886e38
 _NON_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
 
 INTEGER_RANGES: Mapping[int, tuple[int, int]] = {
@@ -116,6 +113,7 @@ class _Member:
     check: Check
     takes_null: bool
     """Null is a value of it; anywhere else it means that the field is absent."""
+    is_float: bool
     oneof: str
     """Name of the oneof that it belongs to, or empty."""
 
@@ -129,7 +127,14 @@ class _MessageShape:
 
     def add(self, field: FieldDescriptor, check: Check) -> None:
         oneof = field.containing_oneof
-        member = _Member(field.name, field.json_name, check, _takes_null(field), oneof.name if oneof else "")
+        member = _Member(
+            field.name,
+            field.json_name,
+            check,
+            _takes_null(field),
+            _is_float(field),
+            oneof.name if oneof else "",
+        )
         self._members[field.name] = self._members[field.json_name] = member
 
     def __call__(self, value: object, path: str, findings: Findings) -> None:
@@ -140,6 +145,8 @@ class _MessageShape:
                 _check_once(member, item is None, where, seen, findings)
                 if item is not None or member.takes_null:
                     member.check(item, where, findings)
+                if member.is_float:
+                    cast(dict[str, object], value)[name] = rounded(item)
             else:
                 _report(findings, _join(path, _name(name)), f"{self._name} has no such field")
 
@@ -172,6 +179,13 @@ def _takes_null(field: FieldDescriptor) -> bool:
     if field.message_type:
         return field.message_type.full_name == _VALUE
     return bool(field.enum_type) and field.enum_type.full_name == "google.protobuf.NullValue"
+
+
+def _is_float(field: FieldDescriptor) -> bool:
+    """Whether it holds 32-bit floats: one, a list, or the values of a map."""
+    target = entry_fields(field)[1] if is_map(field) else field
+    is_wrapper = bool(target.message_type) and target.message_type.full_name == "google.protobuf.FloatValue"
+    return is_wrapper or target.cpp_type == FieldDescriptor.CPPTYPE_FLOAT
 
 
 def _list(check: Check) -> Check:
@@ -239,7 +253,7 @@ def _integer(low: int, high: int) -> Check:
 def _whole(value: object) -> int | None:
     """A JSON number, or one in a string, that is an integer. `5.0` and `5e2` are; `true`, `5.5` and `"5_0"` are not."""
     if isinstance(value, str):
-        if len(value) > _MAX_NUMBER_LENGTH or not _NUMBER.fullmatch(value):
+        if len(value) > MAX_NUMBER_LENGTH or not NUMBER.fullmatch(value):
             return None
         value = int(value) if value.lstrip("-").isdigit() else float(value)
     if isinstance(value, float):
@@ -252,27 +266,19 @@ def _float64(value: object, path: str, findings: Findings) -> None:
 
 
 def _float32(value: object, path: str, findings: Findings) -> None:
-    _check_float(value, path, findings, _FLOAT_MAX)
+    _check_float(value, path, findings, ROUNDED_TO_LARGEST)
 
 
 def _check_float(value: object, path: str, findings: Findings, limit: float) -> None:
     if isinstance(value, str) and value in _NON_FINITE:
         return
-    number = _number(value)
+    number = number_of(value)
     if number is None:
         _report(findings, path, f"must be a number, not {_shown(value)}")
     elif number != number:  # NaN; math.isnan() fails on integers beyond a double
         _report(findings, path, "NaN is no JSON number")
     elif abs(number) > limit:
         _report(findings, path, "is larger than the field can hold")
-
-
-def _number(value: object) -> int | float | None:
-    """A JSON number, or one in a string."""
-    if isinstance(value, str):
-        is_one = len(value) <= _MAX_NUMBER_LENGTH and _NUMBER.fullmatch(value)
-        return float(value) if is_one else None
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _bool(value: object, path: str, findings: Findings) -> None:
