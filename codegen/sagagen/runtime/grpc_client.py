@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from grpclib.client import Channel, Stream
+from grpclib.client import Stream
 from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
 
 from sagagen.runtime.errors import RpcError
+from sagagen.runtime.grpc_headers import SparingChannel
 from sagagen.runtime.grpc_wire import PassThrough, RawDetails, check_metadata, check_size, text_entries
 from sagagen.runtime.transport import Reply
 
@@ -30,7 +31,7 @@ class GrpcTransport:
     def __init__(self, host: str, port: int) -> None:
         self._address = f"{host}:{port}"
         self._is_closed = False
-        self._channel = Channel(
+        self._channel = SparingChannel(
             host, port, codec=PassThrough(), status_details_codec=RawDetails(), config=_KEEPALIVE
         )
 
