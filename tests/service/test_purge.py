@@ -120,3 +120,10 @@ async def test_a_clock_that_runs_ahead_makes_nobody_forget(tmp_path: Path, clock
     async with opened(tmp_path, StoppedClock(clock_ms)) as shelf:
         await shelf.write("another", NOW_MS - 50_000)
         assert shelf.sagas() == {"running", "newest", "another"}
+
+
+async def test_stopping_during_a_purge_is_not_missed(tmp_path: Path):
+    async with asyncio.timeout(10):
+        for _ in range(20):
+            async with opened(tmp_path, StoppedClock(NOW_MS)):
+                await asyncio.sleep(0)

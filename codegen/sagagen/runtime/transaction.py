@@ -177,7 +177,7 @@ class Writer:
                 has_more = await self._purge_if_due()
                 if self._waiting:
                     await self._commit_group()
-                elif not has_more:
+                elif not has_more and not self._is_stopping:
                     self._work.clear()
                     await self._work.wait()
         finally:
