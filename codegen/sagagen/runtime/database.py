@@ -32,6 +32,20 @@ class DatabaseTooNew(CannotOpen):
         self.path = path
 
 
+class DatabaseDamaged(CannotOpen):
+    """The file is no SQLite database, or no whole one. It is left as it is."""
+
+    def __init__(self, path: Path, error: BaseException) -> None:
+        super().__init__(
+            f"{path} can't be read as a database ({error}); it is left as it is: put a backup in its place, "
+            f"or move it away to begin with an empty one"
+        )
+        self.path = path
+
+
+_DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
+
+
 class Database(aiosqlite.Connection):
     """One connection, used by `async with`; transactions are begun and ended by explicit statements only.
 
@@ -91,8 +105,10 @@ def _connect(path: Path, is_read_only: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             # NORMAL would lose the last commits when the machine (not the process) dies.
             connection.execute("PRAGMA synchronous = FULL")
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if getattr(error, "sqlite_errorcode", None) in _DAMAGED:
+            raise DatabaseDamaged(path, error) from error
         raise
     return connection
 

@@ -36,8 +36,15 @@ class Scripts:
     def read(cls, base_file: Path) -> "Scripts":
         """`base_file` is `handlers/order.sql`; the changes lie beside it."""
         files = _numbered(base_file)
-        base = base_file.read_text() if base_file.exists() else ""
-        return cls(base_file, base, files, {number: file.read_text() for number, file in files.items()})
+        base = _text(base_file) if base_file.exists() else ""
+        return cls(base_file, base, files, {number: _text(file) for number, file in files.items()})
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CannotOpen(f"{file} is not UTF-8: byte {error.start} can't be read") from error
 
 
 @dataclass(frozen=True, slots=True)
