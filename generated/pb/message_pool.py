@@ -2,6 +2,6 @@
 # Sources: contracts/saga.yaml
 """All message classes by their names in the contract, for `google.protobuf.Any`."""
 
-from sagagen.runtime.codec import MessagePool
+import betterproto2
 
-default_message_pool = MessagePool()
+default_message_pool = betterproto2.MessagePool()

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
-from grpclib.client import Stream
+from grpclib.client import Channel, Stream
 from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
 
 from sagagen.runtime.errors import RpcError
-from sagagen.runtime.grpc_headers import SparingChannel
 from sagagen.runtime.grpc_wire import PassThrough, RawDetails, check_metadata, check_size, text_entries
 from sagagen.runtime.transport import Reply
 
@@ -31,7 +30,7 @@ class GrpcTransport:
     def __init__(self, host: str, port: int) -> None:
         self._address = f"{host}:{port}"
         self._is_closed = False
-        self._channel = SparingChannel(
+        self._channel = Channel(
             host, port, codec=PassThrough(), status_details_codec=RawDetails(), config=_KEEPALIVE
         )
 
