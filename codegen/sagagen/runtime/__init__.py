@@ -1,5 +1,6 @@
 """What generated code, handlers and the composition root import. Nothing in here knows the generator."""
 
+from sagagen.runtime.barrier import ActionState
 from sagagen.runtime.call import Call, Db
 from sagagen.runtime.compatibility import API, require_api
 from sagagen.runtime.definition import (
@@ -24,6 +25,7 @@ from sagagen.runtime.transport import Reply, Transport
 __all__ = [
     "API",
     "Action",
+    "ActionState",
     "Call",
     "CompensationScope",
     "Db",
