@@ -28,7 +28,7 @@ FIGURES = {
 @pytest.mark.parametrize("command", [["floor.py"], ["sagas.py"], ["sagas.py", "--closed"]], ids=" ".join)
 def test_a_measurement_tells_every_figure(command: list[str], tmp_path: Path) -> None:
     script, *options = command
-    small = "--sagas 20 --concurrency 4 --declined 0.25 --warm-up 4 --data".split()
+    small = ["--sagas", "20", "--concurrency", "4", "--declined", "0.25", "--warm-up", "4", "--data"]
     run = subprocess.run(
         [sys.executable, REPOSITORY / "bench" / script, *options, *small, tmp_path],
         capture_output=True,
