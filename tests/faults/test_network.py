@@ -24,8 +24,11 @@ async def _on_a_bad_line(proxy: Proxy, placing: Coroutine[Any, Any, list[str]]) 
     return await orders
 
 
-@pytest.mark.parametrize("replies", [Replies.DROP, Replies.DELAY])
-@pytest.mark.parametrize("service", ["order", "payment"])
+@pytest.mark.parametrize(
+    ("service", "replies"),
+    [("order", Replies.DROP), ("payment", Replies.DELAY)],
+    ids=["lost by the first step", "too late for a later one"],
+)
 async def test_answers_that_never_come_cost_time_and_no_effect(
     stack: Stack, service: str, replies: Replies
 ) -> None:
