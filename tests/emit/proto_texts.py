@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.message import Message
 
+from sagagen.contract.buf import buf_command
 from sagagen.diagnostics import Diagnostic
 from sagagen.emit.mesh_view import message_pool_view
 from sagagen.emit.messages import compile_messages
@@ -31,7 +32,7 @@ def descriptors(folder: Path, protos: Mapping[str, str]) -> list[FileDescriptor]
         contracts.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
         contracts.joinpath(path).write_text(text, encoding="utf-8")
     image = subprocess.run(
-        ["buf", "build", str(contracts), "-o", "-", "--as-file-descriptor-set"],
+        [buf_command(), "build", str(contracts), "-o", "-", "--as-file-descriptor-set"],
         capture_output=True,
         check=False,
     )

@@ -12,6 +12,7 @@ import betterproto2
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, FileDescriptor
 
+from sagagen.contract.buf import buf_command
 from sagagen.contract.document import read_document
 from sagagen.diagnostics import Diagnostic
 from sagagen.emit.mesh_view import message_pool_view
@@ -257,7 +258,7 @@ def linked(folder: Path, protos: Mapping[str, str]) -> list[FileDescriptor]:
     for path, text in protos.items():
         contracts.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
         contracts.joinpath(path).write_text(text, encoding="utf-8")
-    command = ["buf", "build", str(contracts), "-o", "-", "--as-file-descriptor-set"]
+    command = [buf_command(), "build", str(contracts), "-o", "-", "--as-file-descriptor-set"]
     image = subprocess.run(command, capture_output=True, check=True).stdout
     pool = descriptor_pool.DescriptorPool()
     for file in descriptor_pb2.FileDescriptorSet.FromString(image).file:
