@@ -1,5 +1,7 @@
 """A service of the floor, plain grpclib with its state in memory: `floor_service.py order|inventory|payment PORT`."""
 
+import plain_messages  # noqa: F401, I001 - it must come before the messages
+
 import asyncio
 import signal
 import sys

@@ -37,12 +37,19 @@ def message_module_view(package: str, mesh: Mesh) -> MessageModuleView:
     names = mesh.names
     files = [file for file in names.files if names.packages[file.package] == package]
     source = compile_messages(names, mesh.docs)[package]
-    body = dropwhile(lambda line: line.startswith("#"), source.splitlines())
+    body = dropwhile(lambda line: line.startswith("#"), _on_our_base(source).splitlines())
     sources = sources_of(mesh, files, with_sagas=False)
     return MessageModuleView(
         header=header(sources, by=" with betterproto2"),
         has_untyped_methods=package == "google.protobuf",
         lines=tuple(body),
+    )
+
+
+def _on_our_base(source: str) -> str:
+    """Its classes on the runtime's base, which brings google.protobuf to the wire."""
+    return source.replace("(betterproto2.Message):", "(wire.Message):").replace(
+        "\nimport betterproto2\n", "\nimport betterproto2\n\nfrom sagagen.runtime import wire\n", 1
     )
 
 

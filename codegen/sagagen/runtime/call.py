@@ -2,9 +2,10 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeVar
 
 import structlog
@@ -13,6 +14,7 @@ from sagagen.runtime.barrier import ActionState
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.database import Database
 from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.statement_pace import StatementPace
 from sagagen.runtime.transaction_guard import Guard
 
 T = TypeVar("T")
@@ -34,39 +36,55 @@ class Db:
     and PRAGMA raise StatementNotAllowed. SQL errors are sqlite3's own, for example sqlite3.IntegrityError.
     """
 
-    def __init__(self, database: Database, guard: Guard) -> None:
+    def __init__(self, database: Database, guard: Guard, pace: StatementPace) -> None:
         self._database = database
         self._guard = guard
+        self._pace = pace
         self._is_closed = False
         self.has_left_statements = False
         """A cancelled handler stopped waiting for a statement that may still run in the thread."""
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement and return the number of rows that it inserted, changed or deleted."""
-        return await self._run(lambda connection: _row_count(connection.execute(sql, parameters)))
+        return await self._run(sql, lambda connection: _row_count(connection.execute(sql, parameters)))
 
     async def executemany(self, sql: str, parameters: Iterable[Parameters]) -> int:
         """Run one statement once for each set of parameters and return the number of rows changed in all."""
-        return await self._run(lambda connection: _row_count(connection.executemany(sql, parameters)))
+        return await self._run(sql, lambda connection: _row_count(connection.executemany(sql, parameters)))
 
     async def fetch(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
         """All rows of a query, or of a statement with RETURNING. A row is read by name or position."""
-        return await self._run(lambda connection: connection.execute(sql, parameters).fetchall())
+        return await self._run(sql, lambda connection: connection.execute(sql, parameters).fetchall())
 
     def close(self) -> None:
         """From now on every use raises TransactionEnded."""
         self._is_closed = True
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _run(self, sql: str, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._is_closed:
             raise TransactionEnded(
                 "the transaction of this call has ended: a handler awaits all that it starts"
             )
+        if self._pace.is_quick(sql) and self._database.is_idle:
+            return self._run_in_place(sql, work)
         try:
-            return await self._database.in_thread(partial(self._guard.run, work=work))
+            return await self._database.in_thread(lambda connection: self._timed(connection, sql, work))
         except asyncio.CancelledError:
             self.has_left_statements = True
             raise
+
+    def _run_in_place(self, sql: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        begun_s = self._pace.begin_in_place()
+        try:
+            return self._database.in_place(lambda connection: self._guard.run(connection, work))
+        finally:
+            self._pace.end_in_place(sql, begun_s)
+
+    def _timed(self, connection: sqlite3.Connection, sql: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        begun_s = time.monotonic()
+        result = self._guard.run(connection, work)
+        self._pace.note_in_thread(sql, time.monotonic() - begun_s)
+        return result
 
 
 def _row_count(cursor: sqlite3.Cursor) -> int:

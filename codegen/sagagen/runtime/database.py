@@ -56,6 +56,9 @@ class Database(aiosqlite.Connection):
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         super().__init__(lambda: _connect(path, is_read_only), iter_chunk_size=64)
         self.path = path
+        # Each is counted by one thread only.
+        self._handed_over = 0
+        self._finished = 0
 
     async def __aenter__(self) -> Self:
         await self
@@ -63,7 +66,23 @@ class Database(aiosqlite.Connection):
 
     async def in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` with the connection in its thread, in the order of calls, and return or raise what it does."""
-        return await self._execute(work, self._conn)  # pyright: ignore[reportUnknownMemberType] - untyped there
+        self._handed_over += 1
+        return await self._execute(self._finish, work, self._conn)  # pyright: ignore[reportUnknownMemberType] - untyped there
+
+    def _finish(self, work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+        try:
+            return work(connection)
+        finally:
+            self._finished += 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is left in the thread, not even what nobody waits for any more."""
+        return self._handed_over == self._finished
+
+    def in_place(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` now, in the calling thread: only what takes some microseconds, and only while `is_idle`."""
+        return work(self._conn)
 
     def interrupt_statement(self) -> None:
         """End the statement that runs in the thread now; it raises sqlite3.OperationalError there.
@@ -97,7 +116,9 @@ def user_version(connection: sqlite3.Connection) -> int:
 
 def _connect(path: Path, is_read_only: bool) -> sqlite3.Connection:
     uri = path.absolute().as_uri() + ("?mode=ro" if is_read_only else "?mode=rwc")
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+    )
     try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")

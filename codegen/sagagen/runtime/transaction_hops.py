@@ -1,6 +1,7 @@
-"""What the writer does in its connection's thread: each function is one hop, and part of a transaction that is open."""
+"""What the writer does with its connection: each function is a part of one transaction."""
 
 import sqlite3
+import time
 from dataclasses import dataclass
 
 from google.rpc import status_pb2
@@ -18,6 +19,7 @@ from sagagen.runtime.barrier import (
     read_rows,
     rule,
 )
+from sagagen.runtime.database import BUSY_TIMEOUT_S
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.metadata import SagaCall
 from sagagen.runtime.transaction_guard import own
@@ -27,6 +29,8 @@ _SAVEPOINT = own("SAVEPOINT sagagen_call")
 _UNDO = own("ROLLBACK TO sagagen_call")
 _RELEASE = own("RELEASE sagagen_call")
 _COMMIT = own("COMMIT")
+
+_BUSY_PAUSE_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +74,34 @@ class GroupVoid(Exception):
     """The transaction is not as its owner left it."""
 
 
-def enter(
-    connection: sqlite3.Connection,
-    *,
-    write: Write,
-    begins: bool,
-    commits: bool,
-    purged_through_ms: int,
-    now_ms: int,
-) -> Ruling:
-    """Make the ruling and prepare for it. `commits`: at once, if no handler is to run."""
-    if begins:
+def begin(connection: sqlite3.Connection) -> None:
+    """Raises sqlite3.OperationalError (SQLITE_BUSY) if another program goes on writing to the file."""
+    give_up_at_s = time.monotonic() + BUSY_TIMEOUT_S
+    while not begin_at_once(connection):
+        if time.monotonic() > give_up_at_s:
+            connection.execute(_BEGIN)
+            return
+        time.sleep(_BUSY_PAUSE_S)
+
+
+def begin_at_once(connection: sqlite3.Connection) -> bool:
+    """False if another program writes to the file right now."""
+    try:
         connection.execute(_BEGIN)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
+
+
+def never_wait(connection: sqlite3.Connection) -> None:
+    """From now on a lock that another program holds is an error at once: `begin` does the waiting, in the thread."""
+    connection.execute(own("PRAGMA busy_timeout = 0"))
+
+
+def enter(connection: sqlite3.Connection, *, write: Write, purged_through_ms: int, now_ms: int) -> Ruling:
+    """Make the ruling and prepare for it."""
     if write.saga is None:
         ruling: Ruling = RunHandler()
     else:
@@ -92,20 +112,17 @@ def enter(
         return ruling
     if isinstance(ruling, RecordEmpty):
         _insert(connection, write.record(State.EMPTY))
-    if commits:
-        commit(connection)
     return ruling
 
 
-def leave(connection: sqlite3.Connection, *, handled: Handled, commits: bool) -> None:
+def leave(connection: sqlite3.Connection, *, handled: Handled) -> None:
+    """Keep a handler's effects, or undo them."""
     if not connection.in_transaction:
         raise GroupVoid("a statement of the handler rolled the whole transaction back")
     if not handled.keeps_effects:
         connection.execute(_UNDO)
     _insert(connection, handled.record)
     connection.execute(_RELEASE)
-    if commits:
-        commit(connection)
 
 
 def _insert(connection: sqlite3.Connection, record: Record | None) -> None:

@@ -66,4 +66,3 @@ class Group:
     begun_s: float
     limit: int
     members: list[Member] = field(default_factory=list[Member])
-    is_committed: bool = False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sagagen.runtime.call import Db
 from sagagen.runtime.database import Database
+from sagagen.runtime.statement_pace import StatementPace
 from sagagen.runtime.transaction_guard import Guard, own
 
 CONNECTIONS = 4
@@ -18,7 +19,7 @@ class Readers:
     """A pool: each read has a connection for itself, and one view of the database from its first query to its last."""
 
     def __init__(self) -> None:
-        self._idle: asyncio.LifoQueue[tuple[Database, Guard]] = asyncio.LifoQueue()
+        self._idle: asyncio.LifoQueue[tuple[Database, Guard, StatementPace]] = asyncio.LifoQueue()
 
     @classmethod
     @asynccontextmanager
@@ -29,8 +30,10 @@ class Readers:
             for _ in range(CONNECTIONS):
                 database = await stack.enter_async_context(Database(path, is_read_only=True))
                 guard = Guard(is_read_only=True)
+                pace = StatementPace()
                 await database.in_thread(guard.install)
-                readers._idle.put_nowait((database, guard))
+                await database.in_thread(pace.watch)
+                readers._idle.put_nowait((database, guard, pace))
             yield readers
 
     @asynccontextmanager
@@ -39,8 +42,8 @@ class Readers:
 
         Cancelling is safe at any time: the thread does the clean-up before whatever comes after it.
         """
-        database, guard = await self._idle.get()
-        db = Db(database, guard)
+        database, guard, pace = await self._idle.get()
+        db = Db(database, guard, pace)
         try:
             yield db
         finally:
@@ -48,9 +51,12 @@ class Readers:
             if db.has_left_statements:
                 database.interrupt_statement()
             try:
-                await database.in_thread(_end)
+                if database.is_idle:
+                    database.in_place(_end)
+                else:
+                    await database.in_thread(_end)
             finally:
-                self._idle.put_nowait((database, guard))
+                self._idle.put_nowait((database, guard, pace))
 
 
 def _end(connection: sqlite3.Connection) -> None:

@@ -12,6 +12,8 @@ import betterproto2
 import dateutil.parser
 from typing_extensions import Self
 
+from sagagen.runtime import wire
+
 from ...message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -19,7 +21,7 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
 @dataclass(eq=False, repr=False)
-class Timestamp(betterproto2.Message):
+class Timestamp(wire.Message):
     seconds: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
 
     nanos: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)

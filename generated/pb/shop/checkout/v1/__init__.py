@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import betterproto2
 
+from sagagen.runtime import wire
+
 from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -18,7 +20,7 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
 @dataclass(eq=False, repr=False)
-class CartItem(betterproto2.Message):
+class CartItem(wire.Message):
     """
     One line of the cart.
     """
@@ -37,7 +39,7 @@ default_message_pool.register_message("shop.checkout.v1", "CartItem", CartItem)
 
 
 @dataclass(eq=False, repr=False)
-class PlaceOrderRequest(betterproto2.Message):
+class PlaceOrderRequest(wire.Message):
     customer_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     items: "list[CartItem]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -47,7 +49,7 @@ default_message_pool.register_message("shop.checkout.v1", "PlaceOrderRequest", P
 
 
 @dataclass(eq=False, repr=False)
-class PlaceOrderResponse(betterproto2.Message):
+class PlaceOrderResponse(wire.Message):
     order: "__order__v1__.Order | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
     """
     The order as it was stored, usually PENDING: read it again to see how it ended.

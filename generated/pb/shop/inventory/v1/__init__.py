@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import betterproto2
 
+from sagagen.runtime import wire
+
 from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -22,7 +24,7 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
 @dataclass(eq=False, repr=False)
-class GetStockRequest(betterproto2.Message):
+class GetStockRequest(wire.Message):
     product_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
@@ -30,7 +32,7 @@ default_message_pool.register_message("shop.inventory.v1", "GetStockRequest", Ge
 
 
 @dataclass(eq=False, repr=False)
-class GetStockResponse(betterproto2.Message):
+class GetStockResponse(wire.Message):
     product_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     available: "int" = betterproto2.field(2, betterproto2.TYPE_INT64)
@@ -48,7 +50,7 @@ default_message_pool.register_message("shop.inventory.v1", "GetStockResponse", G
 
 
 @dataclass(eq=False, repr=False)
-class ReleaseStockRequest(betterproto2.Message):
+class ReleaseStockRequest(wire.Message):
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
@@ -56,7 +58,7 @@ default_message_pool.register_message("shop.inventory.v1", "ReleaseStockRequest"
 
 
 @dataclass(eq=False, repr=False)
-class ReleaseStockResponse(betterproto2.Message):
+class ReleaseStockResponse(wire.Message):
     pass
 
 
@@ -64,7 +66,7 @@ default_message_pool.register_message("shop.inventory.v1", "ReleaseStockResponse
 
 
 @dataclass(eq=False, repr=False)
-class ReserveStockRequest(betterproto2.Message):
+class ReserveStockRequest(wire.Message):
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     lines: "list[StockLine]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -77,7 +79,7 @@ default_message_pool.register_message("shop.inventory.v1", "ReserveStockRequest"
 
 
 @dataclass(eq=False, repr=False)
-class ReserveStockResponse(betterproto2.Message):
+class ReserveStockResponse(wire.Message):
     pass
 
 
@@ -85,7 +87,7 @@ default_message_pool.register_message("shop.inventory.v1", "ReserveStockResponse
 
 
 @dataclass(eq=False, repr=False)
-class StockLine(betterproto2.Message):
+class StockLine(wire.Message):
     """
     So many of one product.
     """

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 import betterproto2
 
+from sagagen.runtime import wire
+
 from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -50,7 +52,7 @@ class OrderStatus(betterproto2.Enum):
 
 
 @dataclass(eq=False, repr=False)
-class CancelOrderRequest(betterproto2.Message):
+class CancelOrderRequest(wire.Message):
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     reason: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -63,7 +65,7 @@ default_message_pool.register_message("shop.order.v1", "CancelOrderRequest", Can
 
 
 @dataclass(eq=False, repr=False)
-class CancelOrderResponse(betterproto2.Message):
+class CancelOrderResponse(wire.Message):
     order: "Order | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
@@ -71,7 +73,7 @@ default_message_pool.register_message("shop.order.v1", "CancelOrderResponse", Ca
 
 
 @dataclass(eq=False, repr=False)
-class ConfirmOrderRequest(betterproto2.Message):
+class ConfirmOrderRequest(wire.Message):
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
@@ -79,7 +81,7 @@ default_message_pool.register_message("shop.order.v1", "ConfirmOrderRequest", Co
 
 
 @dataclass(eq=False, repr=False)
-class ConfirmOrderResponse(betterproto2.Message):
+class ConfirmOrderResponse(wire.Message):
     order: "Order | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
@@ -87,7 +89,7 @@ default_message_pool.register_message("shop.order.v1", "ConfirmOrderResponse", C
 
 
 @dataclass(eq=False, repr=False)
-class CreateOrderRequest(betterproto2.Message):
+class CreateOrderRequest(wire.Message):
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     customer_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -99,7 +101,7 @@ default_message_pool.register_message("shop.order.v1", "CreateOrderRequest", Cre
 
 
 @dataclass(eq=False, repr=False)
-class CreateOrderResponse(betterproto2.Message):
+class CreateOrderResponse(wire.Message):
     order: "Order | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
@@ -107,7 +109,7 @@ default_message_pool.register_message("shop.order.v1", "CreateOrderResponse", Cr
 
 
 @dataclass(eq=False, repr=False)
-class GetOrderRequest(betterproto2.Message):
+class GetOrderRequest(wire.Message):
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
@@ -115,7 +117,7 @@ default_message_pool.register_message("shop.order.v1", "GetOrderRequest", GetOrd
 
 
 @dataclass(eq=False, repr=False)
-class GetOrderResponse(betterproto2.Message):
+class GetOrderResponse(wire.Message):
     order: "Order | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
@@ -123,7 +125,7 @@ default_message_pool.register_message("shop.order.v1", "GetOrderResponse", GetOr
 
 
 @dataclass(eq=False, repr=False)
-class Order(betterproto2.Message):
+class Order(wire.Message):
     """
     An order as the customer sees it.
     """
@@ -161,7 +163,7 @@ default_message_pool.register_message("shop.order.v1", "Order", Order)
 
 
 @dataclass(eq=False, repr=False)
-class OrderItem(betterproto2.Message):
+class OrderItem(wire.Message):
     """
     One line of an order.
     """

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import betterproto2
 
+from sagagen.runtime import wire
+
 from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -19,7 +21,7 @@ betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
 @dataclass(eq=False, repr=False)
-class ChargePaymentRequest(betterproto2.Message):
+class ChargePaymentRequest(wire.Message):
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     customer_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -34,7 +36,7 @@ default_message_pool.register_message("shop.payment.v1", "ChargePaymentRequest",
 
 
 @dataclass(eq=False, repr=False)
-class ChargePaymentResponse(betterproto2.Message):
+class ChargePaymentResponse(wire.Message):
     payment_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
@@ -42,7 +44,7 @@ default_message_pool.register_message("shop.payment.v1", "ChargePaymentResponse"
 
 
 @dataclass(eq=False, repr=False)
-class RefundPaymentRequest(betterproto2.Message):
+class RefundPaymentRequest(wire.Message):
     order_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
@@ -50,7 +52,7 @@ default_message_pool.register_message("shop.payment.v1", "RefundPaymentRequest",
 
 
 @dataclass(eq=False, repr=False)
-class RefundPaymentResponse(betterproto2.Message):
+class RefundPaymentResponse(wire.Message):
     pass
 
 
