@@ -85,6 +85,9 @@ class CrashingLog:
         if open_ones:
             yield open_ones
 
+    def gather_for(self, at_work: Callable[[float], int]) -> None:
+        """Every commit is its own here."""
+
     async def last_ms(self) -> int:
         return max((row.at_ms for stored in self.sagas.values() for row in stored.rows), default=0)
 

@@ -12,6 +12,7 @@ import pytest
 from engine_world import SAGA_ID, TRACE, text
 from grpclib.const import Status as Code
 
+from sagagen.runtime import log_writer
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.database import Database, DatabaseTooNew
 from sagagen.runtime.definition import Direction
@@ -351,3 +352,40 @@ async def test_who_stops_waiting_disturbs_nobody(tmp_path: Path) -> None:
         impatient.cancel()
         await patient
         assert len(await database.in_thread(lambda c: c.execute("SELECT x FROM t").fetchall())) == 2
+
+
+async def test_a_commit_waits_for_half_of_those_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "GATHER_S", 3600)
+    async with small_disk(tmp_path / "log.db") as (writer, _):
+        at_work = 16
+        writer.gather_for(lambda _: at_work)
+
+        async def write_rows() -> None:
+            nonlocal at_work
+            for value in range(5):
+                await asyncio.sleep(0)
+                await writer.write(insert(value))
+            at_work -= 1
+
+        await asyncio.gather(*(write_rows() for _ in range(16)))
+        assert writer.commits <= 16 * 5 / 8
+
+
+async def test_a_writer_who_is_alone_never_waits_for_company(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "GATHER_S", 3600)
+    async with small_disk(tmp_path / "log.db") as (writer, _):
+        writer.gather_for(lambda _: 1)
+        for value in range(3):
+            await writer.write(insert(value))
+        assert writer.commits == 3
+
+
+async def test_company_that_does_not_come_is_not_waited_for_long(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "log.db") as (writer, _):
+        writer.gather_for(lambda _: 100)
+        await writer.write(insert(1))
+        assert writer.commits == 1

@@ -20,7 +20,7 @@ NATIVE = SCHEMA.message_type("shop.order.v1.Order")
 int32 = st.integers(-(2**31), 2**31 - 1)
 int64 = st.integers(-(2**63), 2**63 - 1)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-moments = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=st.just(dt.UTC))
+moments = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=st.just(dt.UTC))  # noqa: DTZ001 - hypothesis adds the zone
 items = st.builds(OrderItem, product_id=text, quantity=int32, unit_price_minor=int64)
 orders = st.builds(
     Order,

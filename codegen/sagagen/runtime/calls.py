@@ -1,6 +1,8 @@
 """Calls of the engine to services: at most so many at once to each, and every way to fail told as one kind of error."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import Mapping
 
 import structlog
@@ -26,6 +28,9 @@ class Calls:
     def __init__(self, transports: Mapping[str, Transport], *, limit: int = DEFAULT_LIMIT) -> None:
         self._transports = transports
         self._slots = {service: asyncio.Semaphore(limit) for service in transports}
+        self._numbers = itertools.count()
+        self._begun_s: dict[int, float] = {}
+        """Calls under way, in the order in which they began, with the time of that."""
 
     def slot(self, service: str) -> asyncio.Semaphore:
         """Held while a call to the service is under way. What is queued here meets no limit of the service."""
@@ -35,6 +40,8 @@ class Calls:
         self, service: str, path: str, request: bytes, metadata: Mapping[str, str], timeout_s: float
     ) -> bytes:
         """The encoded response. Raises RpcError, and nothing else, for whatever went wrong."""
+        number = next(self._numbers)
+        self._begun_s[number] = time.monotonic()
         try:
             reply = await self._transports[service].call(
                 path, request, metadata=metadata, timeout_s=timeout_s
@@ -44,7 +51,15 @@ class Calls:
         except Exception as error:  # whatever a transport raises, the call may have happened
             _logger.exception("a transport failed in a way it should not", service=service, path=path)
             raise RpcError(Code.UNKNOWN, f"{type(error).__name__}: {error}") from error
+        finally:
+            del self._begun_s[number]
         return reply.response
+
+    def begun_before(self, monotonic_s: float) -> int:
+        """How many of the calls under way began before that time: they may take long still."""
+        return sum(
+            1 for _ in itertools.takewhile(lambda begun_s: begun_s < monotonic_s, self._begun_s.values())
+        )
 
 
 def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Failed:

@@ -97,6 +97,8 @@ class Engine:
         self._clock = clock or SystemClock()
         self._random = random or Random(SystemRandom().getrandbits(256))
         self._sleep = sleep
+        self._resting = 0
+        """Sagas that wait before they repeat a call."""
         self._grace_s = grace_s
         self._max_running = max_running
         self._under_way: dict[str, _UnderWay] = {}
@@ -111,8 +113,9 @@ class Engine:
             responder=self._responder,
             time=SagaTime(self._clock, await self._log.last_ms()),
             random=self._random,
-            sleep=self._sleep,
+            sleep=self._rest,
         )
+        self._log.gather_for(self._at_work)
         await self._group.__aenter__()
         try:
             await self._resume_all()
@@ -133,6 +136,17 @@ class Engine:
                     entry.task.cancel()
             # No sagas' task fails, so the group only waits here; the body's own error goes on as it is.
             await self._group.__aexit__(None, None, None)
+
+    async def _rest(self, seconds: float, wake: asyncio.Event) -> None:
+        self._resting += 1
+        try:
+            await self._sleep(seconds, wake)
+        finally:
+            self._resting -= 1
+
+    def _at_work(self, since_s: float) -> int:
+        """Sagas that wait for the log or will write to it soon: they neither rest nor wait for a slow call."""
+        return len(self._under_way) - self._resting - self._calls.begun_before(since_s)
 
     @property
     def definitions(self) -> Definitions:

@@ -7,7 +7,7 @@ SQL.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -103,6 +103,10 @@ class SagaLog:
     def is_disk_full(self) -> bool:
         """There was no room for a commit, and there is not much yet: sagas go on, new ones are turned away."""
         return self._reserve.is_spent
+
+    def gather_for(self, at_work: Callable[[float], int]) -> None:
+        """Let commits wait a little for the rows of writers at work; as `GroupWriter` says."""
+        self._writer.gather_for(at_work)
 
     async def restore_reserve(self) -> None:
         """Make the reserve anew, if the disk has room again."""

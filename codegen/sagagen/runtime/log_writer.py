@@ -20,6 +20,8 @@ MAX_GROUP = 256
 """Writes in one transaction: above it a commit's time grows with its size and no longer with its fsync."""
 MAX_WAITING = 4096
 """Writes in the queue; whoever brings more waits for room."""
+GATHER_S = 0.02
+"""How long a commit waits at most for the rows of writers who are at work on some."""
 LINGER_S = 0.5
 """How long rows that ride along wait for company before they get a commit of their own."""
 
@@ -65,6 +67,11 @@ class GroupWriter:
         self._room = asyncio.Semaphore(MAX_WAITING)
         self._wake = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
+        self._waiters = 0
+        """Writes in the queue that somebody waits for."""
+        self._at_work: Callable[[float], int] = lambda _: 0
+        self._enough: asyncio.Future[None] | None = None
+        """While a commit waits for more rows."""
         self._is_closing = False
         self.commits = 0
         """Transactions so far: each is one fsync."""
@@ -72,6 +79,14 @@ class GroupWriter:
     @property
     def is_full(self) -> bool:
         return self._room.locked()
+
+    def gather_for(self, at_work: Callable[[float], int]) -> None:
+        """Let commits wait a little for company.
+
+        `at_work` says how many writers there are that wait for the log, or will bring it something soon; those who have
+        waited for something else since before a time (in seconds of the monotonic clock) are not among them.
+        """
+        self._at_work = at_work
 
     async def write(self, work: Callable[[sqlite3.Connection], int | None]) -> int | None:
         """Do `work` in the next commit, and return what it returned once that is on disk.
@@ -81,7 +96,10 @@ class GroupWriter:
         """
         future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         await self._enqueue(Write(work, future))
+        self._waiters += 1
         self._wake.set()
+        if self._enough and self._is_enough():
+            self._end_gathering()
         return await future
 
     async def write_later(self, work: Callable[[sqlite3.Connection], int | None]) -> None:
@@ -106,6 +124,7 @@ class GroupWriter:
         """Let `run` write what is queued, and end. Nothing more is taken."""
         self._is_closing = True
         self._wake.set()
+        self._end_gathering()
 
     async def run(self) -> None:
         """Commit group after group until closed."""
@@ -115,12 +134,38 @@ class GroupWriter:
             if self._linger:
                 self._linger.cancel()
                 self._linger = None
+            await self._gather()
             while self._queue and await self._commit_group():
                 pass
+
+    async def _gather(self) -> None:
+        """Wait until half of those who are at work have brought their rows, but not for long.
+
+        Under load nearly every row would get an fsync of its own otherwise, since one writer is always ready first. A
+        saga that is alone never waits here.
+        """
+        if self._is_enough() or self._is_closing:
+            return
+        loop = asyncio.get_running_loop()
+        self._enough = loop.create_future()
+        timer = loop.call_later(GATHER_S, self._end_gathering)
+        try:
+            await self._enough
+        finally:
+            timer.cancel()
+            self._enough = None
+
+    def _is_enough(self) -> bool:
+        return self._waiters * 2 >= min(self._at_work(time.monotonic() - GATHER_S), MAX_GROUP)
+
+    def _end_gathering(self) -> None:
+        if self._enough and not self._enough.done():
+            self._enough.set_result(None)
 
     async def _commit_group(self) -> bool:
         begun_s = time.monotonic()
         group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
+        self._waiters -= sum(1 for write in group if write.done)
         try:
             results = await self._commit_making_room(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
@@ -146,6 +191,7 @@ class GroupWriter:
         """Nothing of the group is in the log. Who waits is told; the rest keeps its place before what comes later."""
         _logger.error("the saga log can't be written", error=str(error), writes=len(waiting))
         self._queue.clear()
+        self._waiters = 0
         for write in waiting:
             if write.done is None and not self._is_closing:
                 self._queue.append(write)
