@@ -5,6 +5,7 @@ hop costs more than the statements it carries (43 us for a barrier row in one ho
 """
 
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
@@ -15,6 +16,9 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for a lock that another program, for example the sqlite3 shell, holds on the file."""
+_BUSY_PAUSE_S = 0.005
+
+BEGIN = "BEGIN IMMEDIATE"
 
 
 class CannotOpen(Exception):
@@ -106,6 +110,35 @@ class Database(aiosqlite.Connection):
             raise DatabaseTooNew(self.path, found, known)
         for number in sorted(number for number in scripts if number > found):
             await self.run_script(f"{scripts[number]}\n;PRAGMA user_version = {number}")
+
+
+def never_wait(connection: sqlite3.Connection, *, pragma: str = "PRAGMA busy_timeout = 0") -> None:
+    """From now on a lock that another program holds is an error at once; `begin` does the waiting."""
+    connection.execute(pragma)
+
+
+def begin_at_once(connection: sqlite3.Connection, *, sql: str = BEGIN) -> bool:
+    """Begin to write; false if another program writes to the file right now. Fit for `in_place` after `never_wait`."""
+    try:
+        connection.execute(sql)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
+
+
+def begin(connection: sqlite3.Connection, *, sql: str = BEGIN) -> None:
+    """Begin to write as soon as nobody else does.
+
+    Raises sqlite3.OperationalError (SQLITE_BUSY) if that takes longer than BUSY_TIMEOUT_S.
+    """
+    give_up_at_s = time.monotonic() + BUSY_TIMEOUT_S
+    while not begin_at_once(connection, sql=sql):
+        if time.monotonic() > give_up_at_s:
+            connection.execute(sql)
+            return
+        time.sleep(_BUSY_PAUSE_S)
 
 
 def user_version(connection: sqlite3.Connection) -> int:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Self
 import structlog
 
 from sagagen.runtime import log_schema as sql
-from sagagen.runtime.database import Database
+from sagagen.runtime.database import Database, never_wait
 from sagagen.runtime.history_rows import Accepted, Done, Ended, Row, SagaStatus, TurnedBack
 from sagagen.runtime.lock import OwnerLock
 from sagagen.runtime.log_damage import damage_of, how_to_mend
@@ -83,6 +84,7 @@ class SagaLog:
                 _logger.error("the disk has no room for the saga log's reserve: new sagas are turned away")
             async with Database(path) as database:
                 await database.migrate(sql.MIGRATIONS)
+                await database.in_thread(never_wait)
                 async with (
                     Database(path, is_read_only=True) as reader,
                     _running(database, reserve) as writer,
@@ -176,7 +178,8 @@ class SagaLog:
 
         Returns how many. Stuck and unfinished ones stay. Raises LogUnavailable if nothing can be written.
         """
-        return await self._writer.write(lambda connection: _purge(connection, name, before_ms, at_most)) or 0
+        purge = partial(_purge, name=name, before_ms=before_ms, at_most=at_most)
+        return await self._writer.write(purge, is_long=True) or 0
 
     async def last_ms(self) -> int:
         """Time of the last row, ms since the epoch; 0 if there is none."""

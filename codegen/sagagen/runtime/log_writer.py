@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from sagagen.runtime.database import Database
+from sagagen.runtime.database import Database, begin, begin_at_once
 from sagagen.runtime.metrics import COMMIT_SECONDS, COMMIT_WRITES
 
 MAX_GROUP = 256
@@ -54,6 +54,8 @@ class Write:
     work: Callable[[sqlite3.Connection], int | None]
     done: asyncio.Future[int | None] | None = None
     """None: it rides along, and nobody waits."""
+    is_long: bool = False
+    """It may take milliseconds: too long for the event loop's own thread."""
 
 
 class GroupWriter:
@@ -88,14 +90,16 @@ class GroupWriter:
         """
         self._at_work = at_work
 
-    async def write(self, work: Callable[[sqlite3.Connection], int | None]) -> int | None:
+    async def write(
+        self, work: Callable[[sqlite3.Connection], int | None], *, is_long: bool = False
+    ) -> int | None:
         """Do `work` in the next commit, and return what it returned once that is on disk.
 
         Raises what `work` raised if it is its own fault, or LogUnavailable. If the caller is cancelled the work is done
         all the same, or not: read the log to know.
         """
         future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        await self._enqueue(Write(work, future))
+        await self._enqueue(Write(work, future, is_long))
         self._waiters += 1
         self._wake.set()
         if self._enough and self._is_enough():
@@ -135,8 +139,15 @@ class GroupWriter:
                 self._linger.cancel()
                 self._linger = None
             await self._gather()
-            while self._queue and await self._commit_group():
-                pass
+            if self._queue and await self._commit_group():
+                self._look_again()
+
+    def _look_again(self) -> None:
+        """See to what came during a commit."""
+        if self._waiters or self._is_closing or self._room.locked():
+            self._wake.set()
+        elif self._queue:
+            self._wake_in(LINGER_S)
 
     async def _gather(self) -> None:
         """Wait until half of those who are at work have brought their rows, but not for long.
@@ -156,7 +167,9 @@ class GroupWriter:
             self._enough = None
 
     def _is_enough(self) -> bool:
-        return self._waiters * 2 >= min(self._at_work(time.monotonic() - GATHER_S), MAX_GROUP)
+        return not self._waiters or self._waiters * 2 >= min(
+            self._at_work(time.monotonic() - GATHER_S), MAX_GROUP
+        )
 
     def _end_gathering(self) -> None:
         if self._enough and not self._enough.done():
@@ -181,11 +194,27 @@ class GroupWriter:
 
     async def _commit_making_room(self, group: Sequence[Write]) -> list[int | Exception | None]:
         try:
-            return await self._database.in_thread(lambda connection: _commit(connection, group))
+            return await self._transact(group)
         except sqlite3.OperationalError as error:
             if not (_is_out_of_room(error) and self._release_room()):
                 raise
-        return await self._database.in_thread(lambda connection: _commit(connection, group))
+        return await self._transact(group)
+
+    async def _transact(self, group: Sequence[Write]) -> list[int | Exception | None]:
+        """Rows are written in place, since that takes less than to hand them over; the thread waits for the disk."""
+        database = self._database
+        try:
+            if not database.in_place(begin_at_once):
+                await database.in_thread(begin)
+            if any(write.is_long for write in group):
+                results = await database.in_thread(lambda connection: _write_all(connection, group))
+            else:
+                results = database.in_place(lambda connection: _write_all(connection, group))
+            await database.in_thread(_commit)
+        except BaseException:
+            await database.in_thread(_roll_back)
+            raise
+        return results
 
     def _fail(self, waiting: Sequence[Write], error: Exception) -> None:
         """Nothing of the group is in the log. Who waits is told; the rest keeps its place before what comes later."""
@@ -219,25 +248,39 @@ def _settle(write: Write, result: int | Exception | None) -> None:
             write.done.set_result(result)
 
 
-def _commit(connection: sqlite3.Connection, group: Sequence[Write]) -> list[int | Exception | None]:
-    connection.execute("BEGIN IMMEDIATE")
+def _write_all(connection: sqlite3.Connection, group: Sequence[Write]) -> list[int | Exception | None]:
     try:
-        results = [_write_one(connection, write) for write in group]
-        connection.execute("COMMIT")
-    except BaseException:
-        # SQLite itself has ended the transaction where the disk is full or fails.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return results
+        return [write.work(connection) for write in group]
+    except Exception as error:
+        if _is_of_file(error):
+            raise
+        # One of them is at fault: find out which, and write the others.
+        connection.execute("ROLLBACK")
+        begin(connection)
+        return [_write_one(connection, write) for write in group]
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    connection.execute("COMMIT")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    # SQLite itself has ended the transaction where the disk is full or fails.
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _is_of_file(error: Exception) -> bool:
+    """The file is at fault and not one write: that voids the group."""
+    return isinstance(error, sqlite3.Error) and not isinstance(error, _ROW_ERRORS)
 
 
 def _write_one(connection: sqlite3.Connection, write: Write) -> int | Exception | None:
     connection.execute("SAVEPOINT one")
     try:
         result = write.work(connection)
-    except Exception as error:  # only what the file itself is at fault for voids the group
-        if isinstance(error, sqlite3.Error) and not isinstance(error, _ROW_ERRORS):
+    except Exception as error:
+        if _is_of_file(error):
             raise
         connection.execute("ROLLBACK TO one")
         connection.execute("RELEASE one")

@@ -1,12 +1,13 @@
 """What the writer does with its connection: each function is a part of one transaction."""
 
 import sqlite3
-import time
 from dataclasses import dataclass
+from functools import partial
 
 from google.rpc import status_pb2
 from grpclib.const import Status as Code
 
+from sagagen.runtime import database
 from sagagen.runtime.barrier import (
     Record,
     RecordEmpty,
@@ -19,18 +20,18 @@ from sagagen.runtime.barrier import (
     read_rows,
     rule,
 )
-from sagagen.runtime.database import BUSY_TIMEOUT_S
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.metadata import SagaCall
 from sagagen.runtime.transaction_guard import own
 
-_BEGIN = own("BEGIN IMMEDIATE")
+begin = partial(database.begin, sql=own(database.BEGIN))
+begin_at_once = partial(database.begin_at_once, sql=own(database.BEGIN))
+never_wait = partial(database.never_wait, pragma=own("PRAGMA busy_timeout = 0"))
+
 _SAVEPOINT = own("SAVEPOINT sagagen_call")
 _UNDO = own("ROLLBACK TO sagagen_call")
 _RELEASE = own("RELEASE sagagen_call")
 _COMMIT = own("COMMIT")
-
-_BUSY_PAUSE_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +73,6 @@ class Write:
 
 class GroupVoid(Exception):
     """The transaction is not as its owner left it."""
-
-
-def begin(connection: sqlite3.Connection) -> None:
-    """Raises sqlite3.OperationalError (SQLITE_BUSY) if another program goes on writing to the file."""
-    give_up_at_s = time.monotonic() + BUSY_TIMEOUT_S
-    while not begin_at_once(connection):
-        if time.monotonic() > give_up_at_s:
-            connection.execute(_BEGIN)
-            return
-        time.sleep(_BUSY_PAUSE_S)
-
-
-def begin_at_once(connection: sqlite3.Connection) -> bool:
-    """False if another program writes to the file right now."""
-    try:
-        connection.execute(_BEGIN)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-            raise
-        return False
-    return True
-
-
-def never_wait(connection: sqlite3.Connection) -> None:
-    """From now on a lock that another program holds is an error at once: `begin` does the waiting, in the thread."""
-    connection.execute(own("PRAGMA busy_timeout = 0"))
 
 
 def enter(connection: sqlite3.Connection, *, write: Write, purged_through_ms: int, now_ms: int) -> Ruling:
