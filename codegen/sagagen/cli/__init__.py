@@ -10,11 +10,12 @@ import sagagen
 
 _COMMANDS = {
     "check": "Report every mistake in the contract.",
+    "diff": "Say what a change of the contract breaks.",
     "generate": "Emit the mesh from the contract.",
     "up": "Run the mesh on this machine.",
     "sagas": "See where sagas are, and help those that are stuck.",
 }
-_NEEDS_CODEGEN = {"check", "generate"}
+_NEEDS_CODEGEN = {"check", "diff", "generate"}
 
 
 class _Commands(click.Group):

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sagagen.diagnostics import Diagnostic, Severity
+from sagagen.source import Span
 
 Format: TypeAlias = Literal["text", "json", "github"]
 FORMATS: tuple[Format, ...] = ("text", "json", "github")
@@ -52,10 +53,15 @@ def as_json(diagnostics: Iterable[Diagnostic]) -> str:
 def as_github(diagnostics: Iterable[Diagnostic]) -> str:
     """Workflow commands, which GitHub shows beside the lines of a pull request."""
     return "".join(
-        f"::{diagnostic.severity.value} file={_property(diagnostic.at.path)},line={diagnostic.at.line},"
-        f"col={diagnostic.at.column},title={_property(diagnostic.code)}::{_data(_sentence(diagnostic))}\n"
+        workflow_command(diagnostic.severity.value, diagnostic.at, diagnostic.code, _sentence(diagnostic))
         for diagnostic in diagnostics
     )
+
+
+def workflow_command(command: str, at: Span, title: str, text: str) -> str:
+    """One line for GitHub; `command` is error, warning or notice."""
+    place = f"file={_property(at.path)},line={at.line},col={at.column},title={_property(title)}"
+    return f"::{command} {place}::{_data(text)}\n"
 
 
 def _sentence(diagnostic: Diagnostic) -> str:

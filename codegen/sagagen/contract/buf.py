@@ -28,6 +28,9 @@ CONFIG_FILES = frozenset({"buf.yaml", "buf.lock", "buf.gen.yaml", "buf.work.yaml
 OUR_LINT = {"use": ["STANDARD"], "except": ["ENUM_VALUE_PREFIX"]}
 """Enums nest in their message, as AIP-126 writes them, so their values need no prefix."""
 
+OUR_BREAKING = {"use": ["FILE"]}
+"""The strictest category: it keeps generated code, file by file."""
+
 
 class BufMissing(Exception):
     """buf is not installed. The message says how to install it."""
@@ -125,7 +128,9 @@ def _write_workspace(folder: Path, contracts: Path, config: Mapping[str, Any]) -
             path.write_text(text, "utf-8")
     modules = [{"path": name} for name in (CONTRACTS, "deps") if (folder / name).exists()]
     rules = {key: value for key, value in config.items() if key in {"lint", "breaking"}}
-    (folder / "buf.yaml").write_text(json.dumps({"version": "v2", "modules": modules, **rules}), "utf-8")
+    (folder / "buf.yaml").write_text(
+        json.dumps({"version": "v2", "modules": modules, "breaking": OUR_BREAKING, **rules}), "utf-8"
+    )
 
 
 def build_and_lint(workspace: Workspace, image: Path) -> list[Finding]:
@@ -139,6 +144,11 @@ def build_and_lint(workspace: Workspace, image: Path) -> list[Finding]:
         if not errors:
             raise
     return errors or findings or []
+
+
+def breaking(workspace: Workspace, against: Path) -> list[Finding]:
+    """What breaks whoever was built from the image `against`. Raises BufFailed."""
+    return _findings(workspace.run("breaking", CONTRACTS, "--against", str(against), "--exclude-imports"))
 
 
 def build_without(workspace: Workspace, image: Path, broken: Sequence[str]) -> None:

@@ -70,3 +70,4 @@ class Code(StrEnum):
     IDLE_RETRY_SETTING = "SG075"
     BACKOFF_SHRINKS = "SG076"
     MEMORY_TOO_SHORT = "SG077"
+    NOT_A_DATE = "SG078"

@@ -4,6 +4,7 @@ Messages, fields, enums and rpcs are protobuf descriptors (immutable and fully l
 stands beside them in the dataclasses below. Durations are seconds, as `_s` says.
 """
 
+import datetime
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from typing import Literal
@@ -113,6 +114,20 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """A finding of the contract diff that somebody has accepted, until a day."""
+
+    rule: str
+    """`SD201`, or a rule of buf's."""
+    at: str
+    """What it is about, as the diff names it: `place_order/charge_payment`. Empty: whatever it is about."""
+    reason: str
+    until: datetime.date
+    """The last day on which it holds."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Mesh:
     """The whole contract of a project."""
 
@@ -130,3 +145,6 @@ class Mesh:
     sagas: tuple[Saga, ...]
     routes: tuple[Route, ...]
     limits: Limits
+    waivers: tuple[Waiver, ...]
+    spans: MappingOf[str, Span]
+    """Full name of a proto element -> its place, in the contract's own files."""

@@ -18,6 +18,7 @@ from sagagen.contract.reading import Reading, read_shapes
 from sagagen.contract.routes import Binding, check_answered, check_bindings, read_bindings
 from sagagen.contract.sagas import compile_saga, outline_saga
 from sagagen.contract.services import Services, resolve_services
+from sagagen.contract.waivers import resolve_waivers
 from sagagen.diagnostics import Diagnostic, Report, has_errors, in_order
 from sagagen.expression import TypeIndex
 from sagagen.python_names import assign_names
@@ -68,6 +69,8 @@ def _resolve(sources: Sources, found: list[Diagnostic]) -> Mesh | None:
         sagas=tuple(sagas.values()),
         routes=tuple(answers.routes(bindings)),
         limits=resolve_limits(reading.file.limits),
+        waivers=tuple(resolve_waivers(reading.file.waivers, report)),
+        spans=protos.spans,
     )
 
 

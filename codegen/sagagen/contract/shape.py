@@ -201,6 +201,17 @@ class LimitsShape(Shape):
     )
 
 
+class WaiverShape(Shape):
+    """A finding of `sagagen diff` that is accepted for a while."""
+
+    rule: Text = Field(description="Code of the rule, SD201 for example, or the name of a rule of buf.")
+    at: Text | None = Field(
+        default=None, description="What it is about, as the diff names it; by default whatever it is about."
+    )
+    reason: Text = Field(description="Why it is accepted: for who reads the diff.")
+    until: Text = Field(description="The last day on which it holds: 2026-12-31.")
+
+
 class SagaFile(Shape):
     """A project's sagas, and the services that take part in them."""
 
@@ -212,6 +223,10 @@ class SagaFile(Shape):
     defaults: DefaultsShape | None = None
     limits: LimitsShape | None = None
     sagas: dict[NameKey, SagaShape]
+    waivers: list[WaiverShape] | None = Field(
+        default=None,
+        description="Findings of `sagagen diff` that are accepted, each with a reason and a last day.",
+    )
 
 
 class _EditorSchema(GenerateJsonSchema):

@@ -9,7 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -251,6 +251,15 @@ def _search(connection: sqlite3.Connection, query: SagaQuery) -> list[LoggedSaga
     return [
         _logged(saga, connection.execute(sql.SELECT_EVENTS, (saga["number"],)).fetchall()) for saga in found
     ]
+
+
+def in_flight_in(connection: sqlite3.Connection) -> list[LoggedSaga]:
+    """All sagas of a log that are not over, newest first. Raises LogCorrupted."""
+    query, found = SagaQuery(limit=PAGE), list[LoggedSaga]()
+    while page := _search(connection, query):
+        found += page
+        query = replace(query, before=page[-1].ref.number)
+    return found
 
 
 def _page(connection: sqlite3.Connection, after: int) -> list[LoggedSaga]:

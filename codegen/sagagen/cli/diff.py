@@ -1,0 +1,93 @@
+"""`sagagen diff`: what a change of the contract breaks."""
+
+import asyncio
+import datetime
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from sagagen.cli.diff_report import DIFF_FORMATS, DiffFormat, Report, print_report
+from sagagen.cli.diff_running import in_flight
+from sagagen.cli.report import print_diagnostics
+from sagagen.cli.sagas_source import AdminError
+from sagagen.compatibility.baseline import NoBaseline, baseline
+from sagagen.compatibility.change import Grade
+from sagagen.compatibility.compare import compare, waived, weighed
+from sagagen.compatibility.running import Standing
+from sagagen.contract import BufMissing, Mesh, Sources, load, resolve
+from sagagen.contract.buf import BufFailed
+from sagagen.diagnostics import Diagnostic, has_errors, in_order
+from sagagen.runtime.database import CannotOpen
+from sagagen.runtime.log import LogError
+from sagagen.workspace.project import ProjectNotFound, find_root
+
+
+@click.command()
+@click.option(
+    "--against", required=True, metavar="REF|DIR", help="A commit that git knows, or a project's folder."
+)
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(DIFF_FORMATS),
+    default="text",
+    show_default=True,
+    help="For people, for programs, for a pull request.",
+)
+@click.option(
+    "--running",
+    metavar="FILE|URL",
+    help="Count the sagas in flight that each change hits: a saga log, or a gateway's admin listener.",
+)
+@click.option(
+    "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Of the admin listener, if it wants one."
+)
+@click.option(
+    "--project",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+)
+def diff(
+    against: str, output_format: DiffFormat, running: str | None, token: str, directory: Path | None
+) -> None:
+    """Say what breaks between an older contract and this one.
+
+    On the wire and in JSON (buf), at the HTTP edge, and for sagas under way. Exits 0 if nothing breaks, 1 if something
+    does, 2 if there is nothing to compare.
+    """
+    try:
+        report = _report(find_root(directory), against, running, token)
+    except (ProjectNotFound, BufMissing, BufFailed, NoBaseline, AdminError, CannotOpen, LogError) as error:
+        raise click.UsageError(str(error)) from error
+    print_report(report, sys.stdout, output_format)
+    if any(change.grade is Grade.BREAKING for change in report.changes):
+        raise SystemExit(1)
+
+
+def _report(root: Path, against: str, running: str | None, token: str) -> Report:
+    with baseline(root, against) as old_root:
+        old_sources, old = _contract(old_root, f"the contract of {against}")
+    _, new = _contract(root, "this contract")
+    changes = compare(root, old_sources, old, new)
+    standing = Standing(asyncio.run(in_flight(running, token, old)), old) if running else None
+    if standing:
+        changes = weighed(changes, standing)
+    today = datetime.datetime.now(datetime.UTC).date()
+    return Report(against, old, new, waived(changes, new.waivers, today), standing)
+
+
+def _contract(root: Path, whose: str) -> tuple[Sources, Mesh]:
+    sources, found = load(root)
+    mesh, found_resolving = resolve(sources)
+    diagnostics = in_order([*found, *found_resolving])
+    if mesh is None or has_errors(diagnostics):
+        _fail(whose, diagnostics)
+    return sources, mesh
+
+
+def _fail(whose: str, diagnostics: tuple[Diagnostic, ...]) -> NoReturn:
+    print_diagnostics([d for d in diagnostics if has_errors([d])], sys.stderr)
+    raise click.UsageError(f"{whose} has errors (`sagagen check` shows them): there is nothing to compare")

@@ -1,0 +1,152 @@
+"""How the contract diff is shown: for people, for programs, and for a pull request."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TextIO, TypeAlias
+
+from rich.console import Console
+from rich.text import Text
+
+from sagagen.cli.diff_markdown import as_markdown
+from sagagen.cli.report import workflow_command
+from sagagen.compatibility.change import Change, Grade
+from sagagen.compatibility.running import Standing
+from sagagen.contract.model import Mesh
+
+DiffFormat: TypeAlias = Literal["text", "json", "github", "junit", "markdown"]
+DIFF_FORMATS: tuple[DiffFormat, ...] = ("text", "json", "github", "junit", "markdown")
+
+_COLOURS = {Grade.BREAKING: "red", Grade.WARNING: "yellow", Grade.SAFE: "green"}
+_COMMANDS = {Grade.BREAKING: "error", Grade.WARNING: "warning", Grade.SAFE: "notice"}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A finished comparison."""
+
+    against: str
+    """As the user named it."""
+    old: Mesh
+    new: Mesh
+    changes: Sequence[Change]
+    standing: Standing | None
+    """None if nobody asked for the sagas in flight."""
+
+
+def print_report(report: Report, stream: TextIO, output_format: DiffFormat) -> None:
+    """Write it to `stream`. Coloured only in the text form and on a terminal."""
+    if output_format == "text":
+        _print_text(report, stream)
+    else:
+        stream.write(_WRITERS[output_format](report))
+
+
+def summary(report: Report) -> str:
+    """`2 breaking, 1 warning, 3 safe changes against main`."""
+    counts = [(sum(change.grade is grade for change in report.changes), grade) for grade in Grade]
+    found = ", ".join(f"{count} {grade.value}" for count, grade in counts if count)
+    return f"{found or 'no'} {'change' if len(report.changes) == 1 else 'changes'} against {report.against}"
+
+
+def _print_text(report: Report, stream: TextIO) -> None:
+    console = Console(file=stream, soft_wrap=True, highlight=False)
+    for change in report.changes:
+        colour = _COLOURS[change.grade]
+        console.print(
+            Text.assemble(
+                (f"{change.at}: ", "bold"),
+                (f"{change.grade.value}[{change.rule.code}]", f"bold {colour}"),
+                f": {change.subject}: {change.message}",
+            )
+        )
+        for label, text in _details(change):
+            console.print(Text.assemble("  ", (label, "cyan"), f": {text}"))
+    console.print(Text(summary(report), style="bold"))
+    if report.standing:
+        console.print(f"{report.standing.count} sagas in flight were looked at")
+
+
+def _details(change: Change) -> Iterator[tuple[str, str]]:
+    """A safe change needs no reasons, unless it is only safe this time."""
+    if change.grade is not Grade.SAFE and change.rule.reason:
+        yield "why", change.rule.reason
+    if change.hit:
+        yield "hits", str(change.hit)
+    if change.grade is Grade.BREAKING and change.rule.recipe:
+        yield "instead", change.rule.recipe
+    for note in change.notes:
+        yield "note", note
+
+
+def _as_json(report: Report) -> str:
+    rows = [_row(change) for change in report.changes]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+
+
+def _row(change: Change) -> dict[str, object]:
+    hit = change.hit
+    return {
+        "path": change.at.path,
+        "line": change.at.line,
+        "column": change.at.column,
+        "severity": change.grade.value,
+        "code": change.rule.code,
+        "subject": change.subject,
+        "message": change.message,
+        "reason": change.rule.reason,
+        "instead": change.rule.recipe,
+        "notes": list(change.notes),
+        "running": hit
+        and {"count": hit.count, "by_step": dict(hit.where), "oldest_age_s": round(hit.oldest_age_s, 3)},
+    }
+
+
+def _as_github(report: Report) -> str:
+    return "".join(
+        workflow_command(_COMMANDS[change.grade], change.at, change.rule.code, _paragraph(change))
+        for change in report.changes
+        if change.grade is not Grade.SAFE
+    )
+
+
+def _paragraph(change: Change) -> str:
+    lines = [f"{change.subject}: {change.message}", *(f"{label}: {text}" for label, text in _details(change))]
+    return "\n".join(lines)
+
+
+def _as_junit(report: Report) -> str:
+    """As Jenkins and GitLab read it: what breaks is a failure, everything else a test that passed."""
+    failures = sum(change.grade is Grade.BREAKING for change in report.changes)
+    suites = ET.Element("testsuites")
+    suite = ET.SubElement(
+        suites,
+        "testsuite",
+        name=f"sagagen diff against {report.against}",
+        tests=str(len(report.changes)),
+        failures=str(failures),
+        errors="0",
+    )
+    for change in report.changes:
+        name = f"{change.rule.code} {change.subject}"
+        case = ET.SubElement(suite, "testcase", classname=change.at.path, name=name, line=str(change.at.line))
+        if change.grade is Grade.BREAKING:
+            failure = ET.SubElement(case, "failure", message=change.message, type=change.rule.code)
+            failure.text = f"{change.at}\n{_paragraph(change)}"
+        else:
+            ET.SubElement(case, "system-out").text = _paragraph(change)
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _as_markdown(report: Report) -> str:
+    return as_markdown(summary(report), report.old, report.new, report.changes, report.standing)
+
+
+_WRITERS: dict[str, Callable[[Report], str]] = {
+    "json": _as_json,
+    "github": _as_github,
+    "junit": _as_junit,
+    "markdown": _as_markdown,
+}

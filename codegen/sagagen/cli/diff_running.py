@@ -1,0 +1,83 @@
+"""Reads which sagas are in flight: from a gateway's admin listener, or straight from a log."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sagagen.cli.sagas_source import AdminError, AdminListener
+from sagagen.compatibility.running import InFlight
+from sagagen.contract.model import Mesh
+from sagagen.runtime.admin import MAX_LISTED
+from sagagen.runtime.clock import SystemClock
+from sagagen.runtime.database import Database
+from sagagen.runtime.definition import Direction
+from sagagen.runtime.history import History, fold
+from sagagen.runtime.log import LoggedSaga, in_flight_in
+from sagagen.runtime.settings import Address, SettingsError
+
+
+async def in_flight(source: str, token: str, old: Mesh) -> Sequence[InFlight]:
+    """`source`: a file, `host:port` or a URL. Raises AdminError, or CannotOpen for a file that is no log."""
+    if (path := Path(source)).exists():
+        return list(await _of_log(path, old))
+    return list(await _of_gateway(source, token))
+
+
+async def _of_gateway(source: str, token: str) -> Iterator[InFlight]:
+    text = source.removeprefix("http://").rstrip("/")
+    try:
+        address = Address.parse(text, "--running")
+    except SettingsError as error:
+        raise AdminError(
+            f"{source} is neither a file nor an address of an admin listener: {error}"
+        ) from error
+    listed = await AdminListener(address, token).list({"limit": str(MAX_LISTED)})
+    return (_shown(saga) for saga in listed["sagas"])
+
+
+def _shown(saga: Mapping[str, Any]) -> InFlight:
+    return InFlight(
+        saga=saga["saga"],
+        version=saga["version"],
+        status=saga["status"],
+        step=saga["step"] or "",
+        age_s=saga["age_s"],
+    )
+
+
+async def _of_log(path: Path, old: Mesh) -> Iterator[InFlight]:
+    """Without the log's lock: reading disturbs no gateway."""
+    steps = {saga.name: [step.name for step in saga.steps] for saga in old.sagas}
+    try:
+        async with Database(path, is_read_only=True) as database:
+            logged = await database.in_thread(in_flight_in)
+    except sqlite3.Error as error:
+        raise AdminError(f"{path} can't be read as a saga log: {error}") from error
+    now_ms = SystemClock().wall_ms()
+    return (_of(saga, steps.get(saga.accepted.saga, ()), now_ms) for saga in logged)
+
+
+def _of(logged: LoggedSaga, steps: Sequence[str], now_ms: int) -> InFlight:
+    history = fold(logged.rows)
+    accepted = history.accepted
+    return InFlight(
+        saga=accepted.saga,
+        version=accepted.version,
+        status=str(history.status),
+        step=_step(history, steps),
+        age_s=max(0.0, (now_ms - accepted.at_ms) / 1000),
+    )
+
+
+def _step(history: History, steps: Sequence[str]) -> str:
+    if history.stuck and history.stuck.failure.step in steps:
+        return history.stuck.failure.step
+    if not history.turned_back:
+        return next((step for step in steps if step not in history.responses), "")
+    owing = [step for step in steps if _may_have_happened(history, step) and step not in history.settled]
+    return owing[-1] if owing else ""
+
+
+def _may_have_happened(history: History, step: str) -> bool:
+    return step in history.responses or history.of(step, Direction.ACTION).is_in_doubt

@@ -1,0 +1,96 @@
+"""One difference between two contracts, and the rule that says what it means."""
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from sagagen.source import Span
+
+
+class Grade(StrEnum):
+    BREAKING = "breaking"
+    """Somebody's request, retry, compensation or saga under way fails or does another thing than before."""
+    WARNING = "warning"
+    """It works, but not as before; somebody should know."""
+    SAFE = "safe"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a kind of difference means."""
+
+    code: str
+    """Stable, for example `SD201`; a rule of buf has buf's name."""
+    grade: Grade
+    title: str
+    """The difference in a few words."""
+    reason: str
+    """What goes wrong, in a sentence."""
+    recipe: str
+    """How to make the change without that; empty if there is nothing to do."""
+    is_about_running: bool = False
+    """It breaks sagas under way only: without one that it would hit, it is safe."""
+
+
+class Reach(StrEnum):
+    """Which of a saga's instances a change hits."""
+
+    ALL = "all that are not over"
+    BEFORE_END_OF_STEP = "those that have not finished the step"
+    OWES_STEP = "those that have begun the step"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The instances that a change may hit."""
+
+    saga: str
+    version: int
+    reach: Reach = Reach.ALL
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Instances that a change does hit."""
+
+    count: int
+    where: tuple[tuple[str, int], ...]
+    """Step that they are at, and how many, in the order of the steps."""
+    oldest_age_s: float
+
+    def __str__(self) -> str:
+        places = ", ".join(f"{count} at {step}" for step, count in self.where)
+        return f"{self.count} in flight ({places}), the oldest for {_age(self.oldest_age_s)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A finding of the diff."""
+
+    rule: Rule
+    at: Span
+    """In the new contract where it is still there, else in the old one."""
+    subject: str
+    """What has changed, by its path in the contract: `place_order/charge_payment`."""
+    message: str
+    """What was and what is, in one line."""
+    grade: Grade
+    target: Target | None = None
+    hit: Hit | None = None
+    """None if nobody looked, or if there is nothing to look for."""
+    notes: tuple[str, ...] = field(default=())
+    """Why the grade is not the rule's own."""
+
+    @classmethod
+    def of(cls, rule: Rule, at: Span, subject: str, message: str, target: Target | None = None) -> "Change":
+        return cls(rule, at, subject, message, rule.grade, target)
+
+    def graded(self, grade: Grade, note: str) -> "Change":
+        return replace(self, grade=grade, notes=(*self.notes, note))
+
+
+def _age(seconds: float) -> str:
+    for unit_s, unit in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s"

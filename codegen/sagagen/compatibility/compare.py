@@ -1,0 +1,76 @@
+"""Everything that changed between two contracts, in one list."""
+
+import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sagagen.compatibility import rules
+from sagagen.compatibility.change import Change, Grade
+from sagagen.compatibility.edge import compare_limits, compare_routes
+from sagagen.compatibility.options import compare_options
+from sagagen.compatibility.protos import compare_protos
+from sagagen.compatibility.running import Standing
+from sagagen.compatibility.sagas import compare_sagas
+from sagagen.compatibility.services import compare_services
+from sagagen.contract import Sources
+from sagagen.contract.model import Mesh, Waiver
+
+_RANK = {Grade.BREAKING: 0, Grade.WARNING: 1, Grade.SAFE: 2}
+
+
+def compare(root: Path, old_sources: Sources, old: Mesh, new: Mesh) -> tuple[Change, ...]:
+    """All changes, what breaks first. Runs buf on the contracts at `root`; the rest is pure."""
+    return in_order([*compare_protos(root, old_sources, old, new), *compare_contracts(old, new)])
+
+
+def compare_contracts(old: Mesh, new: Mesh) -> Iterator[Change]:
+    """What buf does not see."""
+    yield from compare_sagas(old, new)
+    yield from compare_services(old, new)
+    yield from compare_routes(old, new)
+    yield from compare_limits(old, new)
+    yield from compare_options(old, new)
+
+
+def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
+    unique = dict.fromkeys(changes)
+    return tuple(sorted(unique, key=lambda change: (_RANK[change.grade], change.at, change.rule.code)))
+
+
+def weighed(changes: Sequence[Change], standing: Standing) -> tuple[Change, ...]:
+    """With the sagas in flight that each change hits; what hits none and is about them alone is safe."""
+    return in_order(_weighed(change, standing) for change in changes)
+
+
+def _weighed(change: Change, standing: Standing) -> Change:
+    if change.target is None:
+        return change
+    hit = standing.hit(change.target)
+    if hit.count:
+        return replace(change, hit=hit)
+    if change.rule.is_about_running:
+        return change.graded(Grade.SAFE, "no saga in flight is hit")
+    return change
+
+
+def waived(changes: Sequence[Change], waivers: Sequence[Waiver], today: datetime.date) -> tuple[Change, ...]:
+    """What somebody accepted becomes a warning; a waiver that has expired says so where it would have helped."""
+    return in_order(_waived(change, waivers, today) for change in changes)
+
+
+def _waived(change: Change, waivers: Sequence[Waiver], today: datetime.date) -> Change:
+    if change.grade is not Grade.BREAKING:
+        return change
+    for waiver in waivers:
+        if waiver.rule == change.rule.code and waiver.at in {"", change.subject}:
+            if today <= waiver.until:
+                return change.graded(Grade.WARNING, f"waived until {waiver.until}: {waiver.reason}")
+            change = replace(
+                change, notes=(*change.notes, f"the waiver at {waiver.span} expired on {waiver.until}")
+            )
+    return change
+
+
+def rule_codes() -> frozenset[str]:
+    return frozenset(rule.code for rule in rules.OWN_RULES)

@@ -1,0 +1,59 @@
+"""What changed for clients: routes and limits."""
+
+from collections.abc import Iterator
+
+from sagagen.compatibility import rules
+from sagagen.compatibility.change import Change
+from sagagen.contract.loading import SAGA_YAML
+from sagagen.contract.model import Mesh, Route
+from sagagen.runtime.edge.template import parse_template
+from sagagen.source import Span
+
+SAGA_FILE = Span(SAGA_YAML)
+
+Key = tuple[str, tuple[str, ...]]
+
+
+def compare_routes(old: Mesh, new: Mesh) -> Iterator[Change]:
+    before, after = _by_key(old), _by_key(new)
+    for key, route in before.items():
+        if key in after:
+            yield from _compare(route, after[key])
+        else:
+            subject = f"{route.verb} {route.template}"
+            yield Change.of(rules.ROUTE_REMOVED, route.span, subject, f"{subject} is gone")
+    for key, route in after.items():
+        if key not in before:
+            subject = f"{route.verb} {route.template}"
+            yield Change.of(rules.ROUTE_ADDED, route.span, subject, f"{subject} is new")
+
+
+def compare_limits(old: Mesh, new: Mesh) -> Iterator[Change]:
+    for name in ("max_running", "max_waiting", "calls_per_service"):
+        was, now = getattr(old.limits, name), getattr(new.limits, name)
+        if now < was:
+            subject = f"limits.{name}"
+            yield Change.of(rules.LIMITS_LOWERED, SAGA_FILE, subject, f"{subject} {was} -> {now}")
+
+
+def _by_key(mesh: Mesh) -> dict[Key, Route]:
+    return {(route.verb, _shape(route)): route for route in mesh.routes}
+
+
+def _shape(route: Route) -> tuple[str, ...]:
+    """The template without its variables' names: which URLs it takes."""
+    return parse_template(route.template).shape
+
+
+def _compare(old: Route, new: Route) -> Iterator[Change]:
+    subject = f"{new.verb} {new.template}"
+    if old.method.full_name != new.method.full_name:
+        message = f"{old.method.full_name} -> {new.method.full_name}"
+        yield Change.of(rules.ROUTE_TARGET, new.span, subject, message)
+    elif old.template != new.template:
+        yield Change.of(rules.ROUTE_VARIABLE, new.span, subject, f"{old.template} -> {new.template}")
+    for name in ("body", "response_body"):
+        was, now = getattr(old, name), getattr(new, name)
+        if was != now:
+            message = f"{name} {was or 'none'} -> {now or 'none'}"
+            yield Change.of(rules.ROUTE_BODY, new.span, subject, message)

@@ -1,0 +1,147 @@
+"""What changed about whole sagas: identity, version, trigger, pace, idempotency and answers."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from google.protobuf.descriptor import Descriptor
+
+from sagagen.compatibility import rules
+from sagagen.compatibility.change import Change, Target
+from sagagen.compatibility.fields_read import fields_read
+from sagagen.compatibility.steps import compare_steps
+from sagagen.contract.model import Mesh, Saga
+from sagagen.expression.tree import Input, StepResponse
+
+
+def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
+    before, after = _by_name(old), _by_name(new)
+    renamed = dict(_renamed(before, after))
+    known = field_names(old)
+    for name, saga in before.items():
+        if name in after:
+            yield from _compare(saga, after[name], known)
+        elif name in renamed:
+            yield Change.of(
+                rules.SAGA_RENAMED,
+                renamed[name].span,
+                name,
+                f"saga {name} is called {renamed[name].name} now",
+            )
+        else:
+            message = f"saga {name} is gone"
+            yield Change.of(rules.SAGA_REMOVED, saga.span, name, message, Target(name, saga.version))
+    for name, saga in after.items():
+        if name not in before and saga not in renamed.values():
+            yield Change.of(rules.SAGA_ADDED, saga.span, name, f"saga {name} is new")
+
+
+def _by_name(mesh: Mesh) -> Mapping[str, Saga]:
+    return {saga.name: saga for saga in mesh.sagas}
+
+
+def _renamed(before: Mapping[str, Saga], after: Mapping[str, Saga]) -> Iterator[tuple[str, Saga]]:
+    """A saga that is gone, and a new one for the same trigger: one rpc starts one saga."""
+    for name, saga in before.items():
+        for candidate in after.values():
+            is_new = candidate.name not in before
+            if name not in after and is_new and candidate.trigger.full_name == saga.trigger.full_name:
+                yield name, candidate
+
+
+def _compare(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
+    yield from _compare_versions(old, new)
+    yield from _compare_trigger(old, new)
+    yield from _compare_deadline(old, new)
+    yield from _compare_idempotency(old, new)
+    yield from _compare_answer(old, new)
+    if new.version == old.version:
+        yield from compare_steps(old, new)
+        yield from _new_fields_read(old, new, known)
+
+
+def _compare_versions(old: Saga, new: Saga) -> Iterator[Change]:
+    target = Target(old.name, old.version)
+    versions = f"version {old.version} -> {new.version}"
+    if new.version < old.version:
+        yield Change.of(rules.VERSION_LOWERED, new.span, new.name, versions)
+    elif new.version > old.version:
+        yield Change.of(rules.VERSION_GONE, new.span, new.name, versions, target)
+    elif new.digest != old.digest:
+        message = f"version {new.version} means another thing than it did"
+        yield Change.of(rules.VERSION_NOT_RAISED, new.span, new.name, message, target)
+
+
+def _compare_trigger(old: Saga, new: Saga) -> Iterator[Change]:
+    if old.trigger.full_name != new.trigger.full_name:
+        message = f"{old.trigger.full_name} -> {new.trigger.full_name}"
+        yield Change.of(rules.TRIGGER_CHANGED, new.span, new.name, message)
+    elif old.trigger.input_type.full_name != new.trigger.input_type.full_name:
+        message = f"{old.trigger.input_type.full_name} -> {new.trigger.input_type.full_name}"
+        yield Change.of(rules.INPUT_CHANGED, new.span, new.name, message)
+
+
+def _compare_deadline(old: Saga, new: Saga) -> Iterator[Change]:
+    message = f"deadline {old.deadline_s:g} s -> {new.deadline_s:g} s"
+    if new.deadline_s < old.deadline_s:
+        target = Target(old.name, old.version)
+        yield Change.of(rules.DEADLINE_LOWERED, new.span, new.name, message, target)
+    elif new.deadline_s > old.deadline_s:
+        yield Change.of(rules.PACE_RELAXED, new.span, new.name, message)
+
+
+def _compare_idempotency(old: Saga, new: Saga) -> Iterator[Change]:
+    if old.key != new.key:
+        rule = rules.KEY_REQUIRED if new.key == "required" else rules.KEY_OPTIONAL
+        yield Change.of(rule, new.span, new.name, f"idempotency key {old.key} -> {new.key}")
+    if old.on_concurrent != new.on_concurrent:
+        message = f"on_concurrent {old.on_concurrent} -> {new.on_concurrent}"
+        yield Change.of(rules.CONCURRENT_CHANGED, new.span, new.name, message)
+    if old.retention_s != new.retention_s:
+        rule = rules.REPLAY_SHORTENED if new.retention_s < old.retention_s else rules.REPLAY_LENGTHENED
+        message = f"retention {old.retention_s:g} s -> {new.retention_s:g} s"
+        yield Change.of(rule, new.span, new.name, message)
+
+
+def _compare_answer(old: Saga, new: Saga) -> Iterator[Change]:
+    was, now = old.respond, new.respond
+    if was.status != now.status:
+        yield Change.of(rules.STATUS_CHANGED, new.span, new.name, f"status {was.status} -> {now.status}")
+    if was.after != now.after:
+        message = f"answered after {was.after} -> after {now.after}"
+        yield Change.of(rules.ANSWER_MOVED, new.span, new.name, message)
+    if (was.body and was.body.canonical()) != (now.body and now.body.canonical()):
+        yield Change.of(rules.ANSWER_BODY, new.span, new.name, "respond.body builds another message")
+    if now.wait_s < was.wait_s:
+        message = f"respond.wait {was.wait_s:g} s -> {now.wait_s:g} s"
+        yield Change.of(rules.WAIT_LOWERED, new.span, new.name, message)
+
+
+def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
+    """`known`: full names of the fields that the old contract has."""
+    target = Target(old.name, old.version)
+    for step in new.steps:
+        for call in filter(None, (step.action, step.compensation)):
+            for source, field in dict.fromkeys(fields_read(call.request)):
+                if field.full_name not in known:
+                    rule, root = _NEW_READ[type(source)]
+                    name = f"{root}.{source.step}" if isinstance(source, StepResponse) else root
+                    message = f"{field.full_name}, which is new, is read from {name}"
+                    yield Change.of(rule, call.span, f"{new.name}/{step.name}", message, target)
+
+
+_NEW_READ = {Input: (rules.NEW_INPUT_READ, "input"), StepResponse: (rules.NEW_OUTPUT_READ, "steps")}
+
+
+def field_names(mesh: Mesh) -> frozenset[str]:
+    """Full names of all fields of the contract's own messages."""
+    return frozenset(
+        field.full_name
+        for file in mesh.files
+        for message in _messages(file.message_types_by_name.values())
+        for field in message.fields
+    )
+
+
+def _messages(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
+    for message in messages:
+        yield message
+        yield from _messages(message.nested_types)

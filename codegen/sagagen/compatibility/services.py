@@ -1,0 +1,87 @@
+"""What changed about the services of the mesh: which there are, what they implement, and what they remember."""
+
+from collections.abc import Iterator, Mapping
+
+from sagagen.compatibility import rules
+from sagagen.compatibility.change import Change, Target
+from sagagen.contract.loading import SAGA_YAML
+from sagagen.contract.model import Mesh, Method, Saga, Service
+from sagagen.source import Span
+
+
+def compare_services(old: Mesh, new: Mesh) -> Iterator[Change]:
+    if old.project != new.project:
+        message = f"project {old.project} -> {new.project}"
+        yield Change.of(rules.PROJECT_RENAMED, Span(SAGA_YAML), new.project, message)
+    before = {service.name: service for service in old.services}
+    after = {service.name: service for service in new.services}
+    for name, service in before.items():
+        if name in after:
+            yield from _compare(service, after[name])
+        else:
+            yield from _removed(old, service)
+    for name, service in after.items():
+        if name not in before:
+            yield Change.of(rules.SERVICE_ADDED, service.span, name, f"service {name} is new")
+    yield from _moved(old, new)
+
+
+def _removed(old: Mesh, service: Service) -> Iterator[Change]:
+    callers = [saga for saga in old.sagas if _calls(saga, service)]
+    message = f"service {service.name} is gone"
+    for saga in callers:
+        target = Target(saga.name, saga.version)
+        yield Change.of(rules.SERVICE_REMOVED, service.span, service.name, message, target)
+    if not callers:
+        yield Change.of(rules.SERVICE_REMOVED, service.span, service.name, message)
+
+
+def _calls(saga: Saga, service: Service) -> bool:
+    calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
+    return any(call.service.name == service.name for call in calls)
+
+
+def _compare(old: Service, new: Service) -> Iterator[Change]:
+    if old.port != new.port:
+        message = f"port {old.port} -> {new.port}"
+        yield Change.of(rules.PORT_CHANGED, new.span, new.name, message)
+    if new.retention_s < old.retention_s:
+        message = f"retention {old.retention_s:g} s -> {new.retention_s:g} s"
+        yield Change.of(rules.MEMORY_SHORTENED, new.retention_span, new.name, message)
+    before, after = _methods(old), _methods(new)
+    for name in before.keys() & after.keys():
+        yield from _compare_methods(new, before[name], after[name])
+
+
+def _compare_methods(service: Service, old: Method, new: Method) -> Iterator[Change]:
+    subject = f"{service.name}/{new.descriptor.name}"
+    if old.is_read != new.is_read:
+        message = "NO_SIDE_EFFECTS was added" if new.is_read else "NO_SIDE_EFFECTS was taken away"
+        yield Change.of(rules.READ_CHANGED, service.span, subject, message)
+    if old.transaction != new.transaction:
+        message = f"transaction {old.transaction.value} -> {new.transaction.value}"
+        yield Change.of(rules.TRANSACTION_CHANGED, service.span, subject, message)
+
+
+def _methods(service: Service) -> Mapping[str, Method]:
+    return {method.descriptor.full_name: method for method in service.methods}
+
+
+def _moved(old: Mesh, new: Mesh) -> Iterator[Change]:
+    owners = {name: service for service in old.services for name in _methods(service)}
+    names_after = {service.name for service in new.services}
+    for service in new.services:
+        for proto_service in service.implements:
+            owner = next((owners[m.full_name] for m in proto_service.methods if m.full_name in owners), None)
+            if owner and owner.name != service.name and owner.name in names_after:
+                message = f"{proto_service.full_name}: service {owner.name} -> {service.name}"
+                yield from _moved_for(old, service, owner, message)
+
+
+def _moved_for(old: Mesh, service: Service, owner: Service, message: str) -> Iterator[Change]:
+    callers = [saga for saga in old.sagas if _calls(saga, owner)]
+    for saga in callers:
+        target = Target(saga.name, saga.version)
+        yield Change.of(rules.IMPLEMENTATION_MOVED, service.span, service.name, message, target)
+    if not callers:
+        yield Change.of(rules.IMPLEMENTATION_MOVED, service.span, service.name, message)
