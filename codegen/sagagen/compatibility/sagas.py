@@ -15,7 +15,7 @@ from sagagen.expression.tree import Input, StepResponse
 def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
     before, after = _by_name(old), _by_name(new)
     renamed = dict(_renamed(before, after))
-    known = field_names(old)
+    known = _names(old)
     for name, saga in before.items():
         if name in after:
             yield from _compare(saga, after[name], known)
@@ -116,12 +116,13 @@ def _compare_answer(old: Saga, new: Saga) -> Iterator[Change]:
 
 
 def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
-    """`known`: full names of the fields that the old contract has."""
+    """`known`: full names of the messages and fields that the old contract has."""
     target = Target(old.name, old.version)
     for step in new.steps:
         for call in filter(None, (step.action, step.compensation)):
             for source, field in dict.fromkeys(fields_read(call.request)):
-                if field.full_name not in known:
+                # A message that is new as a whole has a rule of its own.
+                if field.full_name not in known and field.full_name.rpartition(".")[0] in known:
                     rule, root = _NEW_READ[type(source)]
                     name = f"{root}.{source.step}" if isinstance(source, StepResponse) else root
                     message = f"{field.full_name}, which is new, is read from {name}"
@@ -131,14 +132,11 @@ def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Ch
 _NEW_READ = {Input: (rules.NEW_INPUT_READ, "input"), StepResponse: (rules.NEW_OUTPUT_READ, "steps")}
 
 
-def field_names(mesh: Mesh) -> frozenset[str]:
-    """Full names of all fields of the contract's own messages."""
-    return frozenset(
-        field.full_name
-        for file in mesh.files
-        for message in _messages(file.message_types_by_name.values())
-        for field in message.fields
-    )
+def _names(mesh: Mesh) -> frozenset[str]:
+    """Full names of the contract's own messages and of their fields."""
+    messages = [m for file in mesh.files for m in _messages(file.message_types_by_name.values())]
+    fields = {field.full_name for message in messages for field in message.fields}
+    return frozenset(fields | {message.full_name for message in messages})
 
 
 def _messages(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
