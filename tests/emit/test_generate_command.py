@@ -58,7 +58,7 @@ def test_check_names_every_file_that_differs_and_writes_nothing(tiny: Path) -> N
         "missing  gateway/app.py",
         "extra    generated/extra.py",
         "missing  generated/mesh.py",
-        "changed  generated/services/counter.py",
+        "edited   generated/services/counter.py",
     ]
     assert tree(tiny) == before
 

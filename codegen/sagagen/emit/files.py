@@ -22,6 +22,8 @@ class FilePlan:
     """With forward slashes."""
     render: Callable[[], str | bytes]
     ownership: Ownership = Ownership.GENERATED
+    inputs: str = ""
+    """Digest of all that decides the content, where rendering is costly and should be spared; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

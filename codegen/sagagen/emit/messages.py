@@ -4,17 +4,22 @@ import functools
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import dropwhile
 from pathlib import Path
 
-from google.protobuf.compiler.plugin_pb2 import CodeGeneratorResponse
+from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest, CodeGeneratorResponse
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from sagagen.contract.model import Mesh
 from sagagen.emit import message_compiler
 from sagagen.emit.header import header, sources_of
-from sagagen.emit.layout import environment, write_settings
+from sagagen.emit.layout import SETTINGS, environment, write_settings
 from sagagen.emit.renaming import Docs, code_generator_request
+from sagagen.emit.reuse import made_from
 from sagagen.python_names import PythonNames
 
 
@@ -32,18 +37,111 @@ class MessageModuleView:
     lines: tuple[str, ...]
 
 
-def message_module_view(package: str, mesh: Mesh) -> MessageModuleView:
-    """`package`: dotted Python package below `generated.pb`."""
-    names = mesh.names
-    files = [file for file in names.files if names.packages[file.package] == package]
-    source = compile_messages(names, mesh.docs)[package]
-    body = dropwhile(lambda line: line.startswith("#"), _on_our_base(source).splitlines())
-    sources = sources_of(mesh, files, with_sagas=False)
-    return MessageModuleView(
-        header=header(sources, by=" with betterproto2"),
-        has_untyped_methods=package == "google.protobuf",
-        lines=tuple(body),
-    )
+@dataclass(frozen=True)
+class MessageModules:
+    """The modules of one mesh, by dotted Python package below `generated.pb`."""
+
+    mesh: Mesh
+
+    @cached_property
+    def packages(self) -> tuple[str, ...]:
+        return tuple(sorted(set(self.mesh.names.packages.values())))
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Package -> digest of all that decides its module.
+
+        That is its own files with their comments, and the types of those that it uses, directly or through others.
+        """
+        types = {name: _digest_of_types(file) for name, file in self._compilation.renamed.items()}
+        return {package: self._digest(package, types) for package in self.packages}
+
+    def view(self, package: str, together: tuple[str, ...]) -> MessageModuleView:
+        """`together`: the packages to compile in one run, `package` among them."""
+        source = _on_our_base(self._compiled(together)[package])
+        return MessageModuleView(
+            header=self._header(package),
+            has_untyped_methods=package == "google.protobuf",
+            lines=tuple(dropwhile(lambda line: line.startswith("#"), source.splitlines())),
+        )
+
+    @cached_property
+    def _compilation(self) -> "Compilation":
+        return Compilation(self.mesh.names, self.mesh.docs)
+
+    def _compiled(self, packages: tuple[str, ...]) -> dict[str, str]:
+        if packages not in self._runs:
+            self._runs[packages] = self._compilation.run(packages)
+        return self._runs[packages]
+
+    @cached_property
+    def _runs(self) -> dict[tuple[str, ...], dict[str, str]]:
+        return {}
+
+    def _digest(self, package: str, types: dict[str, str]) -> str:
+        compilation = self._compilation
+        files = compilation.files(package)
+        own = [compilation.renamed[file.name].SerializeToString(deterministic=True) for file in files]
+        used = [types[name] for name in compilation.used(files)]
+        return made_from(_compiler_source(), SETTINGS, self._header(package), *own, *used)
+
+    def _header(self, package: str) -> str:
+        sources = sources_of(self.mesh, self._compilation.files(package), with_sagas=False)
+        return header(sources, by=" with betterproto2")
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """What the compiler is told of a contract, or of some of its packages."""
+
+    names: PythonNames
+    docs: Docs
+
+    @cached_property
+    def renamed(self) -> dict[str, FileDescriptorProto]:
+        """File name -> the file with Python's names."""
+        return {file.name: file for file in code_generator_request(self.names, self.docs).proto_file}
+
+    def files(self, package: str) -> tuple[FileDescriptor, ...]:
+        return self._by_package[package]
+
+    @cached_property
+    def _by_package(self) -> dict[str, tuple[FileDescriptor, ...]]:
+        found: dict[str, list[FileDescriptor]] = {}
+        for file in self.names.files:
+            found.setdefault(self.names.packages[file.package], []).append(file)
+        return {package: tuple(files) for package, files in found.items()}
+
+    def used(self, files: Iterable[FileDescriptor]) -> list[str]:
+        """What `files` import, directly and through others, as far as its messages are generated; sorted."""
+        found: set[str] = set()
+        waiting = [imported for file in files for imported in file.dependencies]
+        while waiting:
+            file = waiting.pop()
+            if file.name not in found:
+                found.add(file.name)
+                waiting += file.dependencies
+        return sorted(found & self.renamed.keys())
+
+    def run(self, packages: Collection[str]) -> dict[str, str]:
+        """Package -> source of its module."""
+        files = [file for package in sorted(packages) for file in self.files(package)]
+        own = {file.name for file in files}
+        request = CodeGeneratorRequest(
+            file_to_generate=sorted(own),
+            proto_file=[self.renamed[name] for name in sorted(own.union(self.used(files)))],
+            parameter="client_generation=none,server_generation=none",
+        )
+        sources = _compile(request.SerializeToString(deterministic=True))
+        return {
+            package: sources[f"{package.replace('.', '/')}/__init__.py".lstrip("/")]
+            for package in sorted(packages)
+        }
+
+
+def compile_messages(names: PythonNames, docs: Docs) -> dict[str, str]:
+    """Dotted Python package below `generated.pb` -> source of its module, for all of them."""
+    return Compilation(names, docs).run(set(names.packages.values()))
 
 
 def _on_our_base(source: str) -> str:
@@ -53,14 +151,20 @@ def _on_our_base(source: str) -> str:
     )
 
 
-def compile_messages(names: PythonNames, docs: Docs) -> dict[str, str]:
-    """Dotted Python package below `generated.pb` -> source of its module."""
-    request = code_generator_request(names, docs)
-    sources = _compile(request.SerializeToString(deterministic=True))
-    return {
-        package: sources[f"{package.replace('.', '/')}/__init__.py".lstrip("/")]
-        for package in sorted(names.packages.values())
-    }
+@functools.cache
+def _compiler_source() -> bytes:
+    """What makes modules out of requests: a change of it changes what comes out of the same contract."""
+    own = Path(__file__)
+    paths = (own, Path(message_compiler.__file__), own.parent / "templates" / "pb_module.py.j2")
+    return b"".join(path.read_bytes() for path in paths)
+
+
+def _digest_of_types(file: FileDescriptorProto) -> str:
+    """Without its comments: they are nobody else's."""
+    bare = FileDescriptorProto()
+    bare.CopyFrom(file)
+    bare.ClearField("source_code_info")
+    return made_from(bare.SerializeToString(deterministic=True))
 
 
 @functools.lru_cache(maxsize=8)

@@ -10,9 +10,11 @@ from sagagen.contract.model import Mesh
 from sagagen.emit.deploy_view import compose_view, image_view
 from sagagen.emit.files import FilePlan, Ownership, PathTaken
 from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
-from sagagen.emit.messages import message_module_view
+from sagagen.emit.messages import MessageModules
 from sagagen.emit.openapi import openapi
+from sagagen.emit.paths import GENERATED
 from sagagen.emit.project_view import app_view, sql_view
+from sagagen.emit.reuse import NOTHING, Earlier
 from sagagen.emit.saga_view import saga_module, saga_view
 from sagagen.emit.service_names import ServiceNames, name_services
 from sagagen.emit.service_view import handler_view, service_view
@@ -21,7 +23,6 @@ from sagagen.emit.templates import render_template
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-GENERATED = "generated"
 _PACKAGES = {
     "pb": "The contract's messages and enums, by their proto packages.",
     "services": "The services of the mesh: what they implement, and clients that call them.",
@@ -32,13 +33,16 @@ _PACKAGES = {
 Services = Mapping[str, ServiceNames]
 
 
-def plan(mesh: Mesh) -> tuple[FilePlan, ...]:
-    """All files but the manifest, sorted by path. Raises PathTaken rather than planning one name twice."""
+def plan(mesh: Mesh, earlier: Earlier = NOTHING) -> tuple[FilePlan, ...]:
+    """All files but the manifest, sorted by path. Raises PathTaken rather than planning one name twice.
+
+    `earlier`: what the last run made; messages that it has will not be compiled again.
+    """
     services = name_services(mesh)
     files = sorted(
         (
             *_packages(),
-            *_messages(mesh),
+            *_messages(mesh, earlier),
             *_services(mesh, services),
             *_sagas(mesh, services),
             *_mesh(mesh, services),
@@ -66,11 +70,17 @@ def _package(folder: str, doc: str) -> FilePlan:
     return _printed(f"{folder}/__init__.py", "package_init.py.j2", lambda: package_view(doc))
 
 
-def _messages(mesh: Mesh) -> Iterator[FilePlan]:
-    packages = sorted(set(mesh.names.packages.values()))
+def _messages(mesh: Mesh, earlier: Earlier) -> Iterator[FilePlan]:
+    messages = MessageModules(mesh)
+    packages, inputs = messages.packages, messages.inputs
+    # Known before one is rendered, since the compiler makes them all in one run.
+    changed = tuple(name for name in packages if earlier.content(_module(name), inputs[name]) is None)
     for package in packages:
         yield _printed(
-            _module(package), "pb_module.py.j2", lambda package=package: message_module_view(package, mesh)
+            _module(package),
+            "pb_module.py.j2",
+            lambda package=package: messages.view(package, changed),
+            inputs=inputs[package],
         )
     between = {parent for package in packages for parent in _parents(package)}
     for package in sorted(between.difference(packages)):
@@ -152,8 +162,9 @@ def _printed(
     template: str,
     view: "Callable[[], DataclassInstance]",
     ownership: Ownership = Ownership.GENERATED,
+    inputs: str = "",
 ) -> FilePlan:
-    return FilePlan(path, lambda: render_template(template, view()), ownership)
+    return FilePlan(path, lambda: render_template(template, view()), ownership, inputs)
 
 
 def refuse_collisions(files: Iterable[FilePlan]) -> None:

@@ -1,49 +1,83 @@
 """How the disk differs from what the contract emits. Writes nothing."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from sagagen.emit.files import File, Ownership
-from sagagen.workspace.tree import generated_files, recorded
+from sagagen.emit.paths import INPUTS, MANIFEST
+from sagagen.workspace.handler_sync import Synced
+from sagagen.workspace.tree import digest, generated_files, parse_manifest, recorded
 
 
 class Kind(StrEnum):
     MISSING = "missing"
     CHANGED = "changed"
-    """Edited by hand, or emitted from another contract or by another version."""
+    """Emitted from another contract, or by another version."""
+    EDITED = "edited"
+    """Under generated/, and not what the generator wrote there: a hand edit, which a run would lose."""
     STALE = "stale"
     """Emitted earlier, and by this contract no longer."""
     EXTRA = "extra"
-    """Under generated/, but the generator never wrote it."""
+    """Under generated/, but the generator never wrote it, or somebody edited it since."""
+    BEHIND = "behind"
+    """A handler file that lacks a method of the contract, or names a type that is called otherwise now."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
     path: str
     kind: Kind
+    before: bytes | None = field(default=None, compare=False, repr=False)
+    """What is on disk; None if there is no such file."""
+    after: bytes | None = field(default=None, compare=False, repr=False)
+    """What a run would leave there; None if it would remove the file."""
 
 
-def compare(root: Path, files: Sequence[File]) -> tuple[Difference, ...]:
+def compare(root: Path, files: Sequence[File], handlers: Sequence[Synced] = ()) -> tuple[Difference, ...]:
     """Every file that `write` would touch, or would leave although it does not belong there; sorted by path."""
     before = recorded(root)
     emitted = {file.path for file in files}
     others = [path for path in generated_files(root) if path not in emitted]
-    return tuple(
-        sorted(
-            [
-                *(Difference(file.path, kind) for file in files if (kind := _difference(root, file))),
-                *(Difference(path, Kind.STALE if path in before else Kind.EXTRA) for path in others),
-            ]
-        )
-    )
+    found = [
+        *(_difference(root, file, before) for file in files),
+        *(_other(root, path, before) for path in others),
+        *_behind(root, handlers),
+    ]
+    return tuple(sorted(difference for difference in found if difference is not None))
 
 
-def _difference(root: Path, file: File) -> Kind | None:
+def _difference(root: Path, file: File, before: Mapping[str, frozenset[str]]) -> Difference | None:
     path = root / file.path
     if not path.is_file():
-        return Kind.MISSING
-    if file.ownership is Ownership.GENERATED and path.read_bytes() != file.content:
-        return Kind.CHANGED
-    return None
+        return Difference(file.path, Kind.MISSING, None, file.content)
+    if file.ownership is Ownership.YOURS:
+        return None
+    content = path.read_bytes()
+    if file.path == MANIFEST:
+        is_same = _claims(content) == _claims(file.content)
+        return None if is_same else Difference(file.path, Kind.CHANGED, content, file.content)
+    if content == file.content:
+        return None
+    kind = Kind.CHANGED if digest(content) in before.get(file.path, frozenset()) else Kind.EDITED
+    return Difference(file.path, kind, content, file.content)
+
+
+def _claims(manifest: bytes) -> Mapping[str, object]:
+    """What a manifest says of the files; what they were made from only saves time, and proves nothing."""
+    return {key: value for key, value in parse_manifest(manifest).items() if key != INPUTS}
+
+
+def _other(root: Path, path: str, before: Mapping[str, frozenset[str]]) -> Difference:
+    content = (root / path).read_bytes()
+    if digest(content) in before.get(path, frozenset()):
+        return Difference(path, Kind.STALE, content, None)
+    return Difference(path, Kind.EXTRA, content, content)
+
+
+def _behind(root: Path, handlers: Sequence[Synced]) -> Iterator[Difference]:
+    for handler in handlers:
+        content = (root / handler.path).read_bytes()
+        if content != handler.content:
+            yield Difference(handler.path, Kind.BEHIND, content, handler.content)

@@ -1,16 +1,19 @@
 """What is on disk under a project's generated/, and what the manifest says about it."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from sagagen.emit.plan import GENERATED
-from sagagen.emit.render import MANIFEST, digest
+from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS, MANIFEST
 
 TEMPORARY = ".sagagen-tmp"
 """Ending of files that a run writes before it renames them; an interrupted run may leave some."""
+
+NEXT_MANIFEST = f"{GENERATED}/.manifest.json{TEMPORARY}"
+"""The manifest of a run that is under way, or was interrupted: it becomes the manifest when all else is written."""
 
 
 def generated_files(root: Path) -> Iterator[str]:
@@ -23,25 +26,52 @@ def generated_files(root: Path) -> Iterator[str]:
 
 
 def temporary_files(root: Path) -> Iterator[Path]:
-    """What an interrupted run left behind."""
-    return (root / GENERATED).rglob(f".*{TEMPORARY}")
+    """What an interrupted run left behind, the manifest that it was about to write apart."""
+    for folder in (GENERATED, HANDLERS, GATEWAY):
+        for path in (root / folder).rglob(f".*{TEMPORARY}"):
+            if path != root / NEXT_MANIFEST:
+                yield path
 
 
-def recorded(root: Path) -> Mapping[str, str]:
-    """Path -> SHA-256 of what the last run wrote. Empty without a manifest, or with one that can't be read."""
+def recorded(root: Path) -> Mapping[str, frozenset[str]]:
+    """Path -> SHA-256 of what we wrote there: by the last run, and by one since then that was interrupted.
+
+    Empty without a manifest, or with one that can't be read.
+    """
+    digests: dict[str, frozenset[str]] = {}
+    for manifest in (MANIFEST, NEXT_MANIFEST):
+        for path, sha256 in entries(read_manifest(root / manifest), "files").items():
+            if _is_inside(PurePosixPath(path)):
+                name = f"{GENERATED}/{path}"
+                digests[name] = digests.get(name, frozenset()) | {sha256}
+    return digests
+
+
+def read_manifest(path: Path) -> Mapping[str, object]:
+    """Empty if there is none, or none that can be read."""
+    return parse_manifest(path.read_bytes()) if path.is_file() else {}
+
+
+def parse_manifest(content: bytes) -> Mapping[str, object]:
+    """Empty if it says nothing that a manifest would."""
     try:
-        manifest: object = json.loads((root / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        manifest: object = json.loads(content)
+    except ValueError:
         return {}
-    files = cast(dict[str, object], manifest).get("files") if isinstance(manifest, dict) else None
-    if not isinstance(files, dict):
+    return cast(dict[str, object], manifest) if isinstance(manifest, dict) else {}
+
+
+def entries(manifest: Mapping[str, object], name: str) -> Mapping[str, str]:
+    """A mapping of the manifest; empty if it has no such one."""
+    found = manifest.get(name)
+    if not isinstance(found, dict):
         return {}
-    entries = cast(dict[str, object], files)
-    return {
-        f"{GENERATED}/{path}": str(sha256)
-        for path, sha256 in entries.items()
-        if _is_inside(PurePosixPath(path))
-    }
+    return {key: str(value) for key, value in cast(dict[str, object], found).items()}
+
+
+def digest(content: bytes) -> str:
+    """Hex SHA-256."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def digest_on_disk(path: Path) -> str | None:

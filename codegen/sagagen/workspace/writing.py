@@ -5,15 +5,23 @@ wrote and the contract no longer emits is removed, unless someone has edited it 
 """
 
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sagagen.emit.files import File, Ownership
-from sagagen.emit.plan import GENERATED
-from sagagen.emit.render import MANIFEST
-from sagagen.workspace.tree import TEMPORARY, digest_on_disk, generated_files, recorded, temporary_files
+from sagagen.emit.paths import GENERATED, MANIFEST
+from sagagen.workspace.handler_sync import Synced
+from sagagen.workspace.tree import (
+    NEXT_MANIFEST,
+    TEMPORARY,
+    digest_on_disk,
+    generated_files,
+    recorded,
+    temporary_files,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +33,44 @@ class Changes:
     removed: tuple[str, ...]
     left: tuple[str, ...]
     """Under generated/, but not emitted and not ours to remove."""
+    synced: tuple[Synced, ...] = ()
+    """Handler files that were brought in line."""
+    busy: tuple[str, ...] = ()
+    """Handler files that someone saved while we were at work: they are for the next run."""
 
 
-def write(root: Path, files: Sequence[File]) -> Changes:
-    """Write `files` below `root`. Raises OSError where the disk does not let it; then run it again."""
+def write(
+    root: Path,
+    files: Sequence[File],
+    handlers: Sequence[Synced] = (),
+    before: Mapping[str, bytes] | None = None,
+) -> Changes:
+    """Write `files` below `root`. Raises OSError where the disk does not let it; then run it again.
+
+    `before`: what `handlers` were made of. A handler file that says something else by now is left alone.
+    """
     for leftover in temporary_files(root):
         leftover.unlink()
-    before = recorded(root)
+    known = recorded(root)
+    manifests = [file for file in files if file.path == MANIFEST]
+    # First, so that what an interrupted run wrote is still known to be ours; it counts when all is written.
+    for manifest in manifests:
+        (root / NEXT_MANIFEST).parent.mkdir(parents=True, exist_ok=True)
+        (root / NEXT_MANIFEST).write_bytes(manifest.content)
     created, updated = _write_all(root, [file for file in files if file.path != MANIFEST])
-    removed = _remove_stale(root, before, {file.path for file in files})
-    # Last, so that a run that was interrupted is known by files that differ from it.
-    manifest_created, manifest_updated = _write_all(root, [file for file in files if file.path == MANIFEST])
+    removed = _remove_stale(root, known, {file.path for file in files})
+    synced = [handler for handler in handlers if _sync(root, handler, before or {})]
+    manifest_created, manifest_updated = _write_all(
+        root, manifests
+    )  # through NEXT_MANIFEST, which is renamed
+    (root / NEXT_MANIFEST).unlink(missing_ok=True)
     return Changes(
         created=tuple(sorted(created + manifest_created)),
         updated=tuple(sorted(updated + manifest_updated)),
         removed=tuple(removed),
         left=tuple(sorted(set(generated_files(root)).difference(file.path for file in files))),
+        synced=tuple(synced),
+        busy=tuple(handler.path for handler in handlers if handler not in synced),
     )
 
 
@@ -58,20 +88,31 @@ def _write_all(root: Path, files: Iterable[File]) -> tuple[list[str], list[str]]
     return created, updated
 
 
+def _sync(root: Path, handler: Synced, before: Mapping[str, bytes]) -> bool:
+    """Whether the handler file was written. It keeps its mode, and stays a symbolic link if it is one."""
+    path = (root / handler.path).resolve()
+    if path.read_bytes() != before.get(handler.path):
+        return False
+    _write(path, handler.content)
+    return True
+
+
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:
         temporary.write_bytes(content)
+        if path.exists():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _remove_stale(root: Path, before: Mapping[str, str], emitted: set[str]) -> list[str]:
+def _remove_stale(root: Path, before: Mapping[str, frozenset[str]], emitted: set[str]) -> list[str]:
     removed: list[str] = []
-    for path, sha256 in sorted(before.items()):
-        if path not in emitted and digest_on_disk(root / path) == sha256:
+    for path, digests in sorted(before.items()):
+        if path not in emitted and digest_on_disk(root / path) in digests:
             (root / path).unlink()
             _remove_empty_folders(root / path, root / GENERATED)
             removed.append(path)

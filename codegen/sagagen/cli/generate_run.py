@@ -1,0 +1,153 @@
+"""What `sagagen generate` does when there may be something to do. Each function returns the exit code."""
+
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from sagagen.cli.report import print_diagnostics, summary
+from sagagen.contract import BufMissing
+from sagagen.diagnostics import has_errors
+from sagagen.workspace import no_change
+from sagagen.workspace.comparison import Difference, Kind
+from sagagen.workspace.generation import Generation, generation
+from sagagen.workspace.preview import preview
+from sagagen.workspace.writing import Changes
+
+
+def run(root: Path, *, force: bool) -> int:
+    """Bring the disk in line. 1 if the contract is in error, a hand edit is in the way, or a handler cannot be read."""
+    before = no_change.snapshot(root)
+    with _progress() as progress:
+        made = _make(root, progress, reuse=not force)
+    if made.mesh is None:
+        return _refuse(made)
+    if not force and (edited := made.edited()):
+        return _refuse_edits(edited)
+    try:
+        changes = made.write()
+    except OSError as error:
+        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
+    _report_changes(changes)
+    print_diagnostics(made.findings, sys.stderr)
+    if has_errors(made.findings):
+        return 1
+    if not (changes.left or changes.busy) and no_change.is_self_contained(root):
+        no_change.remember(root, _left_behind(before, made, changes), (*made.diagnostics, *made.findings))
+    return 0
+
+
+def check(root: Path) -> int:
+    """Name what differs. Trusts nothing that an earlier run wrote: everything is made again, and compared."""
+    with _progress() as progress:
+        made = _make(root, progress, reuse=False)
+    if made.mesh is None:
+        return _refuse(made)
+    differences = made.differences()
+    for difference in differences:
+        click.echo(f"{difference.kind.value:8} {difference.path}")
+    print_diagnostics(made.findings, sys.stderr)
+    if differences:
+        count = "1 file differs" if len(differences) == 1 else f"{len(differences)} files differ"
+        click.echo(f"Error: {count} from what the contract emits; {_cure(differences)}", err=True)
+    elif not has_errors(made.findings):
+        click.echo("the mesh on disk is what the contract emits")
+    return 1 if differences or has_errors(made.findings) else 0
+
+
+def show(root: Path) -> int:
+    """Preview what a run would change, as a unified diff."""
+    with _progress() as progress:
+        made = _make(root, progress, reuse=True)
+    if made.mesh is None:
+        return _refuse(made)
+    print_diff(preview(made.differences()))
+    print_diagnostics(made.findings, sys.stderr)
+    if edited := made.edited():
+        click.echo(f"edited by hand, so that only --force would write them: {', '.join(edited)}", err=True)
+    return 1 if has_errors(made.findings) else 0
+
+
+def print_diff(lines: Iterator[str]) -> None:
+    """Coloured on a terminal (click leaves the colours out elsewhere)."""
+    for line in lines:
+        if line.startswith(("--- ", "+++ ")):
+            click.secho(line, bold=True, nl=False)
+        elif colour := {"+": "green", "-": "red", "@": "cyan"}.get(line[:1]):
+            click.secho(line, fg=colour, nl=False)
+        else:
+            click.echo(line, nl=False)
+
+
+def _make(root: Path, progress: Callable[[str], None], *, reuse: bool) -> Generation:
+    try:
+        made = generation(root, reuse=reuse, progress=progress)
+    except BufMissing as error:
+        raise click.UsageError(str(error)) from None
+    print_diagnostics(made.diagnostics, sys.stderr)
+    return made
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[str], None]]:
+    """Says on a terminal what is being done; elsewhere nothing."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("") as status:
+        yield lambda what: status.update(f"{what} ...")
+
+
+def _refuse(made: Generation) -> int:
+    click.echo(f"Error: nothing generated: {summary(made.diagnostics)}", err=True)
+    return 1
+
+
+def _refuse_edits(edited: Sequence[str]) -> int:
+    for path in edited:
+        click.echo(f"{Kind.EDITED.value:8} {path}", err=True)
+    what = "1 file was" if len(edited) == 1 else f"{len(edited)} files were"
+    click.echo(
+        f"Error: nothing generated: {what} edited by hand, and would be overwritten. Move the edits to the contract, "
+        "handlers/ or gateway/; `sagagen generate --diff` shows them, `--force` overwrites them",
+        err=True,
+    )
+    return 1
+
+
+def _cure(differences: Sequence[Difference]) -> str:
+    edited = any(difference.kind is Kind.EDITED for difference in differences)
+    force = " (with --force, which overwrites what was edited by hand)" if edited else ""
+    return f"run `sagagen generate`{force}"
+
+
+def _left_behind(before: no_change.Snapshot, made: Generation, changes: Changes) -> no_change.Snapshot:
+    contents = {file.path: file.content for file in made.files}
+    written = {path: contents[path] for path in (*changes.created, *changes.updated)}
+    synced = {handler.path: handler.content for handler in changes.synced}
+    return no_change.after(before, {**written, **synced}, changes.removed)
+
+
+def _report_changes(changes: Changes) -> None:
+    for what, paths in (
+        ("created", changes.created),
+        ("updated", changes.updated),
+        ("removed", changes.removed),
+    ):
+        for path in paths:
+            click.echo(f"{what:8} {path}")
+    for handler in changes.synced:
+        for method in handler.added:
+            click.echo(f"added    {handler.path}: {method}")
+        for method in handler.followed:
+            click.echo(f"followed {handler.path}: the types of {method}")
+    for path in changes.left:
+        click.echo(f"left     {path}: the generator did not write it, or it was edited since", err=True)
+    for path in changes.busy:
+        click.echo(f"left     {path}: it was saved meanwhile; run `sagagen generate` again", err=True)
+    if not (changes.created or changes.updated or changes.removed or changes.synced):
+        click.echo("nothing to do: the mesh on disk is what the contract emits")

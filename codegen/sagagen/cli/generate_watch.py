@@ -1,0 +1,78 @@
+"""`sagagen generate --watch`: run again whenever the contract or a handler changes, until Ctrl-C."""
+
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import click
+from watchfiles import Change, watch
+
+from sagagen.cli.generate_run import run
+from sagagen.contract.buf import CONTRACTS
+from sagagen.emit.paths import HANDLERS
+from sagagen.workspace.no_change import Snapshot, snapshot, unchanged
+from sagagen.workspace.tree import TEMPORARY
+
+_SETTLED_MS = 50
+"""A change counts when as long has passed without another: editors and git write several files at once."""
+_LOOK_MS = 1000
+"""How often to look whether a folder came, or went and came back: its old watch hears nothing then."""
+
+
+def watch_project(root: Path, *, force: bool) -> None:
+    """Returns on Ctrl-C. A contract in error, or a hand edit, is reported, and the next change tried again."""
+    try:
+        seen = _watched(root)
+        _run(root, force=force)
+        for paths in _changes(root):
+            # Else it was our own writing, or a file that was saved as it was.
+            if (now := _watched(root)) != seen and unchanged(root) is None:
+                click.echo(f"\n{', '.join(paths)} changed")
+                _run(root, force=force)
+            seen = now
+    except KeyboardInterrupt:
+        click.echo("\nstopped watching")
+
+
+def _watched(root: Path) -> Snapshot:
+    """What each file that is watched says."""
+    return {name: digest for name, digest in snapshot(root).items() if name.startswith((CONTRACTS, HANDLERS))}
+
+
+def _run(root: Path, *, force: bool) -> None:
+    started = time.monotonic()
+    try:
+        run(root, force=force)
+    except click.UsageError:
+        raise
+    except click.ClickException as error:
+        error.show()
+    click.echo(f"{time.monotonic() - started:.2f} s; watching {CONTRACTS}/ and {HANDLERS}/, Ctrl-C ends")
+
+
+def _changes(root: Path) -> Iterator[list[str]]:
+    """The paths that changed together, relative to the root; endless."""
+    while True:
+        folders = _folders(root)
+        if not folders:
+            time.sleep(_LOOK_MS / 1000)
+            continue
+        events = watch(
+            *folders, debounce=_SETTLED_MS, step=_SETTLED_MS, rust_timeout=_LOOK_MS, yield_on_timeout=True
+        )
+        for n, changes in enumerate(events):
+            if n == 0 or changes:  # at first also without: what changed before the watch began has no event
+                yield _named(root, changes) or [f"{CONTRACTS}/"]
+            if _folders(root) != folders:
+                break
+
+
+def _folders(root: Path) -> dict[Path, int]:
+    """What there is to watch, and which inode it is."""
+    folders = (root / CONTRACTS, root / HANDLERS)
+    return {folder: folder.stat().st_ino for folder in folders if folder.is_dir()}
+
+
+def _named(root: Path, changes: Iterable[tuple[Change, str]]) -> list[str]:
+    paths = {Path(path) for _, path in changes}
+    return sorted(path.relative_to(root).as_posix() for path in paths if not path.name.endswith(TEMPORARY))

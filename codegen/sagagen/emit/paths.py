@@ -1,0 +1,9 @@
+"""Where the generator writes, relative to the project's root. Imports nothing: who only looks should pay nothing."""
+
+GENERATED = "generated"
+MANIFEST = f"{GENERATED}/manifest.json"
+HANDLERS = "handlers"
+GATEWAY = "gateway"
+
+INPUTS = "made_from"
+"""The manifest's key for what each file was made from."""

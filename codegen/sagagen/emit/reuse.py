@@ -1,0 +1,41 @@
+"""What the last run made, so that this one makes only what would come out differently."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+TOOLS = ("betterproto2_compiler", "ruff")
+"""Whose version decides what comes out of the same input."""
+
+
+def tools() -> dict[str, str]:
+    return {name: version(name) for name in TOOLS}
+
+
+def made_from(*parts: str | bytes) -> str:
+    """Hex SHA-256 of what decides a file's content; the parts cannot run into one another."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        hashed.update(len(content).to_bytes(8))
+        hashed.update(content)
+    return hashed.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Files of the last run that are on disk as it wrote them, made by the tools that are installed now."""
+
+    files: Mapping[str, tuple[str, bytes]] = field(default_factory=dict[str, tuple[str, bytes]])
+    """Path -> what it was made from, and its content."""
+    yours: frozenset[str] = frozenset()
+    """The user's files that exist: nobody needs to know what they would have been created with."""
+
+    def content(self, path: str, inputs: str) -> bytes | None:
+        """What the file said, if it was made from the same."""
+        known, content = self.files.get(path, ("", b""))
+        return content if known == inputs else None
+
+
+NOTHING = Earlier()

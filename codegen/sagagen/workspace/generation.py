@@ -1,0 +1,98 @@
+"""From a project's folder to all that a run would change in it. Reads the disk, writes nothing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from sagagen.contract import read_contract
+from sagagen.contract.model import Mesh
+from sagagen.diagnostics import Diagnostic, has_errors
+from sagagen.emit.files import File
+from sagagen.emit.handler_contract import handler_contracts
+from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS, INPUTS, MANIFEST
+from sagagen.emit.render import emit
+from sagagen.emit.reuse import NOTHING, Earlier, tools
+from sagagen.workspace.comparison import Difference, Kind, compare
+from sagagen.workspace.handler_sync import Synced, sync_handler
+from sagagen.workspace.tree import digest, entries, read_manifest
+from sagagen.workspace.writing import Changes, write
+
+Progress = Callable[[str], None]
+"""Told what is being done, before it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What the contract emits, and what it asks of the handlers that are there."""
+
+    root: Path
+    diagnostics: tuple[Diagnostic, ...]
+    """Of the contract."""
+    mesh: Mesh | None = None
+    """None if the contract is in error; then there are no files either."""
+    files: tuple[File, ...] = ()
+    handlers: tuple[Synced, ...] = ()
+    before: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """What the handler files say."""
+
+    @property
+    def findings(self) -> tuple[Diagnostic, ...]:
+        """Of the handlers."""
+        return tuple(finding for handler in self.handlers for finding in handler.findings)
+
+    @property
+    def behind(self) -> tuple[Synced, ...]:
+        """The handlers that a run would edit."""
+        return tuple(one for one in self.handlers if one.content != self.before[one.path])
+
+    def differences(self) -> tuple[Difference, ...]:
+        return compare(self.root, self.files, self.handlers)
+
+    def edited(self) -> tuple[str, ...]:
+        """Files that a run would overwrite although somebody edited them."""
+        return tuple(one.path for one in self.differences() if one.kind is Kind.EDITED)
+
+    def write(self) -> Changes:
+        """Raises OSError where the disk does not let it."""
+        return write(self.root, self.files, self.behind, self.before)
+
+
+def generation(root: Path, *, reuse: bool, progress: Progress) -> Generation:
+    """Read the contract of the project at `root`, and make its files.
+
+    With `reuse`, what the last run made of the same input is taken from the disk, if it is there untouched. Raises
+    BufMissing where buf is not installed.
+    """
+    progress("reading the contract")
+    mesh, diagnostics = read_contract(root)
+    if mesh is None or has_errors(diagnostics):
+        return Generation(root, diagnostics)
+    progress(f"making the files of {len(mesh.services)} services and {len(mesh.sagas)} sagas")
+    files = emit(mesh, _earlier(root) if reuse else NOTHING)
+    progress("reading the handlers")
+    contracts = {contract.path: contract for contract in handler_contracts(mesh)}
+    before = {path: (root / path).read_bytes() for path in contracts if (root / path).is_file()}
+    handlers = tuple(sync_handler(content, contracts[path]) for path, content in before.items())
+    return Generation(root, diagnostics, mesh, files, handlers, before)
+
+
+def _earlier(root: Path) -> Earlier:
+    """What is on disk as the last run left it. Nothing, if other tools would make something else of it today."""
+    folders = (root / HANDLERS, root / GATEWAY)
+    paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    yours = frozenset(path.relative_to(root).as_posix() for path in paths)
+    manifest = read_manifest(root / MANIFEST)
+    made_from, digests = manifest.get(INPUTS), entries(manifest, "files")
+    if not isinstance(made_from, dict):
+        return Earlier(yours=yours)
+    made_from = cast(dict[str, object], made_from)
+    if entries(made_from, "tools") != tools():
+        return Earlier(yours=yours)
+    files: dict[str, tuple[str, bytes]] = {}
+    for name, inputs in entries(made_from, "files").items():
+        path = root / GENERATED / name
+        # By this manifest alone: what an interrupted run wrote since is ours, but made from something else.
+        if path.is_file() and digest(content := path.read_bytes()) == digests.get(name):
+            files[f"{GENERATED}/{name}"] = (inputs, content)
+    return Earlier(files, yours)

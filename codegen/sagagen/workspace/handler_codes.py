@@ -1,0 +1,14 @@
+"""The codes of what is found in handlers/. Stable, like the contract's (docs/diagnostics.md)."""
+
+from enum import StrEnum
+
+
+class HandlerCode(StrEnum):
+    """SG160 to SG169."""
+
+    NOT_PYTHON = "SG160"
+    NO_CLASS = "SG161"
+    FOREIGN_BASE = "SG162"
+    NO_RPC = "SG163"
+    LOST_MESSAGE = "SG164"
+    UNSAFE = "SG165"

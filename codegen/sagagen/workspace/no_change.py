@@ -1,0 +1,143 @@
+"""Whether anything at all has changed since the last run that left nothing to do.
+
+The whole answer is one digest: over the contract, everything under generated/, handlers/ and gateway/, the generator's
+own source, and the distributions that are installed. Contents are hashed, not dates: a file that was changed and kept
+its size and time is changed. It is kept in `.sagagen_cache/`, which is nobody's but this machine's: it is ignored by
+git, and deleting it costs one full run. `--check` does not ask it.
+
+Nothing is imported here that takes long to import, so that `sagagen generate` can answer at once.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import sagagen
+from sagagen.diagnostics import Diagnostic, Severity
+from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS
+from sagagen.source import Span
+
+CACHE = ".sagagen_cache"
+_RECORD = "last_run.json"
+_FOLDERS = ("contracts", GENERATED, HANDLERS, GATEWAY)
+_FILES = ("buf.yaml", "buf.lock", "buf.work.yaml")
+_NEVER_READ = frozenset({"__pycache__", ".git", ".ruff_cache", ".mypy_cache", ".pytest_cache"})
+
+
+Snapshot = dict[str, str]
+"""Name -> digest, of all that decides what a run would do. Names of the project's files are relative to its root."""
+
+
+def snapshot(root: Path) -> Snapshot:
+    digests = {name: _digest(path) for name, path in _inputs(root)}
+    digests["surroundings"] = json.dumps(_surroundings())
+    return digests
+
+
+def state(digests: Snapshot) -> str:
+    """Hex SHA-256 of a snapshot."""
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def after(digests: Snapshot, written: Mapping[str, bytes], removed: Iterable[str]) -> Snapshot:
+    """The snapshot as a run leaves it that has written and removed these files.
+
+    What somebody else changes during the run is not in it, and so counts as changed when it is compared.
+    """
+    gone = frozenset(removed)
+    kept = {name: digest for name, digest in digests.items() if name not in gone}
+    return kept | {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+
+
+def remember(root: Path, digests: Snapshot, diagnostics: Iterable[Diagnostic]) -> None:
+    """To be called where a run has left nothing to do; `diagnostics` are the warnings that it printed."""
+    folder = root / CACHE
+    folder.mkdir(exist_ok=True)
+    (folder / ".gitignore").write_text("*\n", "utf-8")
+    record = {"state": state(digests), "diagnostics": [_as_json(one) for one in diagnostics]}
+    temporary = folder / f"{_RECORD}.{os.getpid()}"
+    temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    os.replace(temporary, folder / _RECORD)
+
+
+def forget(root: Path) -> None:
+    (root / CACHE / _RECORD).unlink(missing_ok=True)
+
+
+def unchanged(root: Path) -> tuple[Diagnostic, ...] | None:
+    """The warnings of the last run, if it left nothing to do and nothing has changed since; else None."""
+    try:
+        record = cast(dict[str, object], json.loads((root / CACHE / _RECORD).read_bytes()))
+        if record["state"] != state(snapshot(root)):
+            return None
+        return tuple(_from_json(one) for one in cast(list[dict[str, object]], record["diagnostics"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_self_contained(root: Path) -> bool:
+    """Whether all that decides what comes out is where `state` looks.
+
+    A buf configuration of the user's own may name modules elsewhere on the disk, or in a registry.
+    """
+    return not any((folder / "buf.yaml").exists() for folder in (root, root / "contracts"))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
+
+
+def _inputs(root: Path) -> Iterator[tuple[str, Path]]:
+    for name in _FILES:
+        yield name, root / name
+    for folder in _FOLDERS:
+        yield from _files(root / folder, folder)
+    yield from _files(Path(sagagen.__file__).parent, "<sagagen>")
+
+
+def _files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+    """Every file below `folder`, sorted, under names that begin with `name`. Symbolic links are followed."""
+    seen: set[str] = set()
+    for at, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(at)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(one for one in folders if one not in _NEVER_READ)
+        below = os.path.relpath(at, folder)
+        for file in sorted(files):
+            if not file.endswith(".pyc"):
+                yield "/".join(part for part in (name, below, file) if part != "."), Path(at, file)
+
+
+def _surroundings() -> list[object]:
+    """Which Python, which buf, and every distribution that is installed, with its version."""
+    installed = sorted(
+        entry
+        for folder in dict.fromkeys(sys.path)
+        if os.path.isdir(folder)
+        for entry in os.listdir(folder)
+        if entry.endswith((".dist-info", ".egg-info"))
+    )
+    buf = shutil.which("buf", path=os.path.dirname(sys.executable)) or shutil.which("buf") or ""
+    status = os.stat(buf) if buf else None
+    return [sys.version, installed, buf, status and [status.st_size, status.st_mtime_ns]]
+
+
+def _as_json(one: Diagnostic) -> dict[str, object]:
+    at = [one.at.path, one.at.line, one.at.column]
+    return {"at": at, "severity": one.severity, "code": one.code, "message": one.message, "hint": one.hint}
+
+
+def _from_json(record: dict[str, object]) -> Diagnostic:
+    path, line, column = cast(tuple[str, int, int], record["at"])
+    severity = Severity(str(record["severity"]))
+    return Diagnostic(
+        Span(path, line, column), severity, str(record["code"]), str(record["message"]), str(record["hint"])
+    )
