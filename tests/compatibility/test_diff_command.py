@@ -12,6 +12,7 @@ from contract_pair import ROOT, SAGA_YAML, edited, write_project
 from test_diff_tells_the_truth import OLD, begin, go_on, services
 
 from sagagen.runtime.history_rows import SagaStatus
+from sagagen.workspace.versions import bump
 
 REFUND = "        compensate: { call: payment/RefundPayment, request: { order_id: saga.id } }\n"
 NO_REFUND = (SAGA_YAML, REFUND, "        compensate: none\n")
@@ -170,3 +171,21 @@ def test_a_gateway_that_does_not_answer_is_named(repository: Path):
     done = diff(repository, "--against", "HEAD", "--running", "http://127.0.0.1:9")
     assert done.returncode == 2
     assert "127.0.0.1:9" in done.stderr
+
+
+def check(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "sagagen", "check", "--project", str(project), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
+
+
+async def test_a_kept_version_is_needed_until_its_last_saga_is_over(repository: Path, tmp_path: Path):
+    bump(repository, "place_order")
+    log = str(tmp_path / "saga-log.db")
+    async with services(tmp_path) as transports:
+        await begin(tmp_path, transports, price=50.0)
+        done = await asyncio.to_thread(check, repository, "--running", log)
+        assert (done.returncode, done.stdout) == (0, "")
+        await go_on(tmp_path, transports, [OLD])
+    done = await asyncio.to_thread(check, repository, "--running", log)
+    assert done.returncode == 0
+    assert "warning[SG093]: version 1 of place_order is kept" in done.stdout

@@ -1,12 +1,16 @@
 """Every rule of the contract diff, planted in the shop's contract one at a time."""
 
 import re
+import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract_pair import ROOT, SAGA_YAML, Edit, changes, grades
+from contract_pair import ROOT, SAGA_YAML, Edit, changes, edited, grades, resolved, shop
 
+from sagagen.compatibility.compare import compare_contracts
 from sagagen.compatibility.rules import OWN_RULES
+from sagagen.contract import Mesh
 
 ORDER = "contracts/shop/order/v1/order.proto"
 CHECKOUT = "contracts/shop/checkout/v1/checkout.proto"
@@ -391,9 +395,41 @@ def test_a_change_the_other_way_has_its_rule_and_grade(name: str, tmp_path: Path
     assert grades(changes(tmp_path / "shop", edits, backwards=True)) == expected
 
 
+V1 = "contracts/sagas/place_order.v1.yaml"
+
+
+def with_kept(kept: str, *edits: tuple[str, str]) -> Mesh:
+    """The shop at version 2, with version 1 beside it."""
+    sources, _ = shop()
+    text = edited(sources.saga_yaml or "", "    version: 1\n", "    version: 2\n")
+    for was, now in edits:
+        text = edited(text, was, now)
+    return resolved(replace(sources, saga_yaml=text, kept={V1: kept} if kept else {}))
+
+
+def kept_text() -> str:
+    text = shop()[0].saga_yaml or ""
+    return textwrap.dedent(text.partition("  place_order:\n")[2])
+
+
+def test_a_raised_version_whose_old_one_is_kept_is_safe_whatever_changes_in_it():
+    new = with_kept(kept_text(), (REFUND, "        compensate: none\n"), (RESERVE, ""))
+    assert grades(list(compare_contracts(shop()[1], new))) == {"SD012": S}
+
+
+def test_a_kept_version_must_not_change():
+    changed = kept_text().replace("amount_minor: steps.create_order.order.total_minor", "amount_minor: 1")
+    old, new = with_kept(kept_text()), with_kept(changed)
+    assert grades(list(compare_contracts(old, new))) == {"SD004": B, "SD110": B}
+
+
+def test_a_kept_version_that_goes_leaves_its_sagas_alone():
+    assert grades(list(compare_contracts(with_kept(kept_text()), with_kept("")))) == {"SD003": B}
+
+
 def test_every_rule_is_planted():
     planted = {code for _, expected in [*CASES.values(), *BACKWARDS.values()] for code in expected}
-    assert {rule.code for rule in OWN_RULES} <= planted
+    assert {rule.code for rule in OWN_RULES} <= planted | {"SD012"}
 
 
 def test_every_rule_has_a_row_in_the_docs():

@@ -7,6 +7,7 @@ the real ones. Only payment is away at first, so that the orders wait at their t
 import asyncio
 import importlib.util
 import sqlite3
+import textwrap
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from contract_pair import SAGA_YAML, Edit, changes, edited, grades, resolved, shop
-from test_diff_rules import CASES, CONFIRM, LOOK, LOOK_AT_THE_END, RESERVE
+from test_diff_rules import CASES, CHARGE, CONFIRM, LOOK, LOOK_AT_THE_END, RESERVE
 
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
@@ -84,10 +85,9 @@ async def services(folder: Path) -> AsyncGenerator[dict[str, Transport]]:
         yield transports
 
 
-async def begin(folder: Path, transports: dict[str, Transport], price: float) -> None:
-    """One order of the old contract, at its payment."""
+def acceptance(price: float) -> Acceptance:
     cart = [CartItem(product_id="prod_1", quantity=2, price=price)]
-    acceptance = Acceptance(
+    return Acceptance(
         saga=OLD,
         saga_id=ID,
         caller="anonymous",
@@ -96,6 +96,10 @@ async def begin(folder: Path, transports: dict[str, Transport], price: float) ->
         input=bytes(PlaceOrderRequest(customer_id="cust_1", items=cart)),
         trace=TraceContext.new(),
     )
+
+
+async def begin(folder: Path, transports: dict[str, Transport], price: float) -> None:
+    """One order of the old contract, at its payment."""
     async with (
         SagaLog.open(folder / "saga-log.db") as log,
         Engine(
@@ -106,7 +110,7 @@ async def begin(folder: Path, transports: dict[str, Transport], price: float) ->
             grace_s=0.0,
         ) as engine,
     ):
-        await engine.accept(acceptance)
+        await engine.accept(acceptance(price))
         while (await described(engine)).steps[2].attempts == 0:  # noqa: ASYNC110 - the log is what is watched
             await asyncio.sleep(0.01)
 
@@ -246,3 +250,29 @@ async def test_an_appended_step_is_run_by_orders_under_way(tmp_path: Path):
     view = await forced(tmp_path, [(SAGA_YAML, CONFIRM, CONFIRM + LOOK_AT_THE_END)], price=50.0)
     assert view.status is SagaStatus.COMPLETED
     assert [step.name for step in view.steps if step.status == "DONE"][-1] == "look"
+
+
+async def test_two_versions_side_by_side_each_end_on_their_own(tmp_path: Path):
+    """P8: the order under way still charges and refunds as version 1 says; the new one has no payment at all."""
+    sources, _ = shop()
+    text = edited(sources.saga_yaml or "", "    version: 1\n", "    version: 2\n")
+    v1 = textwrap.dedent((sources.saga_yaml or "").partition("  place_order:\n")[2])
+    kept = {"contracts/sagas/place_order.v1.yaml": v1}
+    mesh = resolved(replace(sources, saga_yaml=edited(text, CHARGE, ""), kept=kept))
+    both = [_loaded(tmp_path, name, content) for name, content in _emitted(plan(mesh))]
+    newest = next(saga for saga in both if saga.version == 2)
+    async with services(tmp_path) as transports:
+        await begin(tmp_path, transports, price=50.0)
+        async with (
+            SagaLog.open(tmp_path / "saga-log.db") as log,
+            Engine(
+                sagas=both, log=log, transports=transports, responder=HttpResponder(MESH, SCHEMA)
+            ) as engine,
+        ):
+            await engine.accept(replace(acceptance(50.0), saga=newest, saga_id="another"))
+            await engine.wait_until_idle()
+            old, new = await described(engine), await engine.describe("another")
+    assert new
+    assert (old.version, old.status) == (1, SagaStatus.COMPLETED)
+    assert (new.version, new.status) == (2, SagaStatus.COMPLETED)
+    assert rows(tmp_path / "payment.db", "SELECT order_id FROM payments") == [(ID,)]

@@ -229,7 +229,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 
 def with_yaml(lab: Sources, text: str) -> list[Diagnostic]:
     """What saga.yaml is wrong in; the rpcs' own mistakes left out."""
-    sources = Sources(text.replace("«", ""), lab.image, lab.paths, lab.is_partial)
+    sources = Sources(text.replace("«", ""), {}, lab.image, lab.paths, lab.is_partial)
     return [finding for finding in resolve(sources)[1] if finding.at.path == SAGA_YAML]
 
 

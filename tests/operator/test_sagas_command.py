@@ -153,10 +153,17 @@ def test_the_step_of_the_right_saga_is_found_in_the_contract() -> None:
 
 
 def test_columns_are_plain_where_rich_is_not_installed(capsys: pytest.CaptureFixture[str]) -> None:
-    stats = {"in_flight": 2, "stuck": 1, "oldest_unfinished_age_s": 3700.5, "ended": {"COMPLETED": 7}}
+    stats = {
+        "versions": {"1": {"unfinished": 0, "can_go": True}, "2": {"unfinished": 3, "can_go": False}},
+        "in_flight": 2,
+        "stuck": 1,
+        "oldest_unfinished_age_s": 3700.5,
+        "ended": {"COMPLETED": 7},
+    }
     print_stats({"sagas": {"place_order": stats}, "log": {"size_bytes": 2_000_000, "is_disk_full": False}})
     assert capsys.readouterr().out.splitlines() == [
         "SAGA         IN FLIGHT  STUCK  OLDEST  COMPLETED  COMPENSATED  SUPERSEDED",
         "place_order  2          1      1h1m    7          0            0",
+        "place_order version 1 can go: nothing that runs on it is left",
         "the log has 2.0 MB",
     ]

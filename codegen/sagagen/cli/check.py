@@ -1,14 +1,22 @@
 """`sagagen check`: report every mistake in the contract."""
 
+import asyncio
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
+from sagagen.cli.diff_running import in_flight
 from sagagen.cli.report import FORMATS, Format, print_diagnostics, summary
+from sagagen.cli.sagas_source import AdminError
+from sagagen.compatibility.running import InFlight
 from sagagen.contract import BufMissing, read_contract
+from sagagen.contract.codes import Code
 from sagagen.contract.model import Mesh
-from sagagen.diagnostics import has_errors
+from sagagen.diagnostics import Diagnostic, Severity, has_errors, in_order
+from sagagen.runtime.database import CannotOpen
+from sagagen.runtime.log import LogError
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 
@@ -27,14 +35,26 @@ from sagagen.workspace.project import ProjectNotFound, find_root
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
 )
-def check(output_format: Format, directory: Path | None) -> None:
+@click.option(
+    "--running",
+    metavar="FILE|URL",
+    help="Also name older versions that nothing under way needs: a saga log, or a gateway's admin listener.",
+)
+@click.option(
+    "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Of the admin listener, if it wants one."
+)
+def check(output_format: Format, directory: Path | None, running: str | None, token: str) -> None:
     """Report every mistake in the contract: the protos and saga.yaml.
 
     Exits 0 if the mesh can be generated (warnings do not prevent that), 1 if there are errors.
     """
     try:
         mesh, diagnostics = read_contract(find_root(directory))
-    except (ProjectNotFound, BufMissing) as error:
+        if running and mesh is not None:
+            diagnostics = in_order(
+                [*diagnostics, *_drained(mesh, asyncio.run(in_flight(running, token, mesh)))]
+            )
+    except (ProjectNotFound, BufMissing, AdminError, CannotOpen, LogError) as error:
         raise click.UsageError(str(error)) from error
     print_diagnostics(diagnostics, sys.stdout, output_format)
     if output_format == "text":
@@ -42,6 +62,17 @@ def check(output_format: Format, directory: Path | None) -> None:
         click.echo(f"{_size(mesh)}: {verdict}" if mesh is not None else verdict, err=True)
     if has_errors(diagnostics):
         raise SystemExit(1)
+
+
+def _drained(mesh: Mesh, found: Sequence[InFlight]) -> Iterator[Diagnostic]:
+    """Older versions that could go."""
+    needed = {(saga.saga, saga.version) for saga in found}
+    for saga in mesh.kept:
+        if (saga.name, saga.version) not in needed:
+            message = f"version {saga.version} of {saga.name} is kept, and nothing that runs on it is left"
+            yield Diagnostic(
+                saga.span, Severity.WARNING, Code.KEPT_DRAINED, message, f"delete {saga.span.path}"
+            )
 
 
 def _size(mesh: Mesh) -> str:

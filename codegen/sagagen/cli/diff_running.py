@@ -48,14 +48,14 @@ def _shown(saga: Mapping[str, Any]) -> InFlight:
 
 async def _of_log(path: Path, old: Mesh) -> Iterator[InFlight]:
     """Without the log's lock: reading disturbs no gateway."""
-    steps = {saga.name: [step.name for step in saga.steps] for saga in old.sagas}
+    steps = {(s.name, s.version): [step.name for step in s.steps] for s in (*old.sagas, *old.kept)}
     try:
         async with Database(path, is_read_only=True) as database:
             logged = await database.in_thread(in_flight_in)
     except sqlite3.Error as error:
         raise AdminError(f"{path} can't be read as a saga log: {error}") from error
     now_ms = SystemClock().wall_ms()
-    return (_of(saga, steps.get(saga.accepted.saga, ()), now_ms) for saga in logged)
+    return (_of(saga, steps.get((saga.accepted.saga, saga.accepted.version), ()), now_ms) for saga in logged)
 
 
 def _of(logged: LoggedSaga, steps: Sequence[str], now_ms: int) -> InFlight:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -68,8 +68,21 @@ def print_stats(shown: Mapping[str, Any]) -> None:
             for name, counts in shown["sagas"].items()
         ],
     )
+    for name, counts in shown["sagas"].items():
+        for line in _old_versions(name, counts["versions"]):
+            click.echo(line)
     full = "; the disk is full: new sagas are refused" if shown["log"]["is_disk_full"] else ""
     click.echo(f"the log has {shown['log']['size_bytes'] / 1e6:.1f} MB{full}")
+
+
+def _old_versions(name: str, versions: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What to know before an old version is taken out of the code."""
+    newest = max((int(version) for version in versions), default=0)
+    for version, counts in versions.items():
+        if counts["can_go"]:
+            yield f"{name} version {version} can go: nothing that runs on it is left"
+        elif int(version) < newest and counts["unfinished"]:
+            yield f"{name} version {version} must stay: {counts['unfinished']} are not over"
 
 
 def age(seconds: float | None) -> str:

@@ -11,7 +11,7 @@ from sagagen.compatibility.edge import compare_limits, compare_routes
 from sagagen.compatibility.options import compare_options
 from sagagen.compatibility.protos import compare_protos
 from sagagen.compatibility.running import Standing
-from sagagen.compatibility.sagas import compare_sagas
+from sagagen.compatibility.sagas import compare_kept, compare_sagas
 from sagagen.compatibility.services import compare_services
 from sagagen.contract import Sources
 from sagagen.contract.model import Mesh, Waiver
@@ -27,6 +27,7 @@ def compare(root: Path, old_sources: Sources, old: Mesh, new: Mesh) -> tuple[Cha
 def compare_contracts(old: Mesh, new: Mesh) -> Iterator[Change]:
     """What buf does not see."""
     yield from compare_sagas(old, new)
+    yield from compare_kept(old, new)
     yield from compare_services(old, new)
     yield from compare_routes(old, new)
     yield from compare_limits(old, new)

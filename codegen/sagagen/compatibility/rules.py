@@ -4,7 +4,7 @@ from sagagen.compatibility.change import Grade, Rule
 
 _B, _W, _S = Grade.BREAKING, Grade.WARNING, Grade.SAFE
 
-_KEEP = "raise the saga's version and let the old one drain first: `--running` says when none is left"
+_KEEP = "raise the saga's version and keep the old one beside it until it has drained (`sagagen bump`)"
 _DRAIN = "wait until none is under way (`sagagen sagas list`), or leave it in"
 
 SAGA_REMOVED = Rule(
@@ -27,7 +27,7 @@ VERSION_GONE = Rule(
     _B,
     "version raised, the old one is gone",
     "those under way end on the version that they began with, and wait for it",
-    "deploy it once the old version has drained: `--running` says when",
+    "keep it beside the new one (`sagagen bump`), or deploy once it has drained: `--running` says when",
     True,
 )
 VERSION_NOT_RAISED = Rule(
@@ -35,7 +35,7 @@ VERSION_NOT_RAISED = Rule(
     _B,
     "behaviour changed, version not raised",
     "one version has two meanings: those under way see another digest and wait",
-    "raise `version` of the saga",
+    "raise `version` of the saga and keep the old one: `sagagen bump`",
     True,
 )
 VERSION_LOWERED = Rule(
@@ -45,6 +45,7 @@ VERSION_LOWERED = Rule(
     "a number that was used gets a second meaning",
     "versions only grow: take a new one",
 )
+VERSION_KEPT = Rule("SD012", _S, "version raised, the old one is kept", "those under way end on it", "")
 SAGA_ADDED = Rule("SD006", _S, "saga added", "nobody has used it yet", "")
 TRIGGER_CHANGED = Rule(
     "SD007",
@@ -158,7 +159,7 @@ REQUEST_CHANGED = Rule(
     "SD110",
     _B,
     "request of a step changed",
-    "one saga would be sent requests of both kinds: what is logged goes out as it was built, the rest as it is built now",
+    "one saga would be sent requests of both kinds: what is logged goes out as it is, the rest as it is built now",
     _KEEP,
     True,
 )

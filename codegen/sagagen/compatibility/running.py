@@ -25,8 +25,8 @@ class Standing:
 
     def __init__(self, in_flight: Iterable[InFlight], old: Mesh) -> None:
         self._in_flight = tuple(in_flight)
-        self._steps: Mapping[str, Sequence[str]] = {
-            saga.name: [step.name for step in saga.steps] for saga in old.sagas
+        self._steps: Mapping[tuple[str, int], Sequence[str]] = {
+            (saga.name, saga.version): [step.name for step in saga.steps] for saga in (*old.sagas, *old.kept)
         }
 
     @property
@@ -34,7 +34,7 @@ class Standing:
         return len(self._in_flight)
 
     def hit(self, target: Target) -> Hit:
-        steps = self._steps.get(target.saga, ())
+        steps = self._steps.get((target.saga, target.version), ())
         own = [
             each
             for each in self._in_flight

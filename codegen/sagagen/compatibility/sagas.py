@@ -18,7 +18,7 @@ def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
     known = _names(old)
     for name, saga in before.items():
         if name in after:
-            yield from _compare(saga, after[name], known)
+            yield from _compare(saga, after[name], known, _kept(new, name, saga.version))
         elif name in renamed:
             yield Change.of(
                 rules.SAGA_RENAMED,
@@ -34,6 +34,23 @@ def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
             yield Change.of(rules.SAGA_ADDED, saga.span, name, f"saga {name} is new")
 
 
+def compare_kept(old: Mesh, new: Mesh) -> Iterator[Change]:
+    """Older versions: they only ever go, and never change."""
+    known = _names(old)
+    for saga in old.kept:
+        kept = _kept(new, saga.name, saga.version)
+        target = Target(saga.name, saga.version)
+        if kept is None:
+            message = f"version {saga.version} is no longer kept"
+            yield Change.of(rules.VERSION_GONE, saga.span, saga.name, message, target)
+        else:
+            yield from _same_version(saga, kept, known)
+
+
+def _kept(mesh: Mesh, name: str, version: int) -> Saga | None:
+    return next((saga for saga in mesh.kept if (saga.name, saga.version) == (name, version)), None)
+
+
 def _by_name(mesh: Mesh) -> Mapping[str, Saga]:
     return {saga.name: saga for saga in mesh.sagas}
 
@@ -47,27 +64,35 @@ def _renamed(before: Mapping[str, Saga], after: Mapping[str, Saga]) -> Iterator[
                 yield name, candidate
 
 
-def _compare(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
-    yield from _compare_versions(old, new)
+def _compare(old: Saga, new: Saga, known: frozenset[str], kept: Saga | None) -> Iterator[Change]:
+    """`kept`: the old version, if the new contract still has it."""
+    yield from _compare_versions(old, new, kept)
     yield from _compare_trigger(old, new)
     yield from _compare_deadline(old, new)
     yield from _compare_idempotency(old, new)
     yield from _compare_answer(old, new)
-    if new.version == old.version:
-        yield from compare_steps(old, new)
-        yield from _new_fields_read(old, new, known)
+    still = new if new.version == old.version else kept
+    if still:
+        yield from _same_version(old, still, known)
 
 
-def _compare_versions(old: Saga, new: Saga) -> Iterator[Change]:
+def _same_version(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
+    if new.digest != old.digest:
+        message = f"version {new.version} means another thing than it did"
+        target = Target(old.name, old.version)
+        yield Change.of(rules.VERSION_NOT_RAISED, new.span, new.name, message, target)
+    yield from compare_steps(old, new)
+    yield from _new_fields_read(old, new, known)
+
+
+def _compare_versions(old: Saga, new: Saga, kept: Saga | None) -> Iterator[Change]:
     target = Target(old.name, old.version)
     versions = f"version {old.version} -> {new.version}"
     if new.version < old.version:
         yield Change.of(rules.VERSION_LOWERED, new.span, new.name, versions)
     elif new.version > old.version:
-        yield Change.of(rules.VERSION_GONE, new.span, new.name, versions, target)
-    elif new.digest != old.digest:
-        message = f"version {new.version} means another thing than it did"
-        yield Change.of(rules.VERSION_NOT_RAISED, new.span, new.name, message, target)
+        rule = rules.VERSION_KEPT if kept else rules.VERSION_GONE
+        yield Change.of(rule, new.span, new.name, versions, None if kept else target)
 
 
 def _compare_trigger(old: Saga, new: Saga) -> Iterator[Change]:

@@ -16,6 +16,8 @@ from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Span
 
 SAGA_YAML = f"{buf.CONTRACTS}/saga.yaml"
+KEPT = f"{buf.CONTRACTS}/sagas"
+"""Where older versions of sagas are, while some of their instances are not over."""
 IMPORT = re.compile(r'^\s*import\s+(?:public\s+|weak\s+|option\s+)?"([^"]+)"', re.MULTILINE)
 NOT_OURS = ("google/protobuf/", *GOOGLE_API, VALIDATE)
 """Known everywhere, also where a project keeps copies of them in its contracts folder."""
@@ -27,6 +29,8 @@ class Sources:
 
     saga_yaml: str | None
     """None if it could not be read: that was reported."""
+    kept: Mapping[str, str]
+    """Older versions of sagas: path relative to the project root -> text."""
     image: bytes
     """Serialized FileDescriptorSet of all protos and their imports, in dependency order, with source info."""
     paths: Mapping[str, str]
@@ -40,7 +44,15 @@ def load(root: Path) -> tuple[Sources, tuple[Diagnostic, ...]]:
     found: list[Diagnostic] = []
     text = _read_text(root, SAGA_YAML, found.append)
     image, is_partial = _load_protos(root, found.append)
-    return Sources(text, image.SerializeToString(), _own_files(root, image), is_partial), tuple(found)
+    kept = _read_kept(root, found.append)
+    return Sources(text, kept, image.SerializeToString(), _own_files(root, image), is_partial), tuple(found)
+
+
+def _read_kept(root: Path, report: Report) -> dict[str, str]:
+    folder = root / KEPT
+    paths = sorted(f"{KEPT}/{path.name}" for path in folder.glob("*.y*ml")) if folder.is_dir() else []
+    texts = {path: _read_text(root, path, report) for path in paths}
+    return {path: text for path, text in texts.items() if text is not None}
 
 
 def _read_text(root: Path, path: str, report: Report) -> str | None:

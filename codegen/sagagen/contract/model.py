@@ -143,6 +143,9 @@ class Mesh:
     names: PythonNames
     services: tuple[Service, ...]
     sagas: tuple[Saga, ...]
+    """The version of each that new instances take."""
+    kept: tuple[Saga, ...]
+    """Older versions, by name and version, on which instances under way end."""
     routes: tuple[Route, ...]
     limits: Limits
     waivers: tuple[Waiver, ...]

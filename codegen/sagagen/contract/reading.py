@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error
 from sagagen.contract.located import Block, Items, Key, empty_block, text_scalar
-from sagagen.contract.shape import COMPENSATE_KINDS, SagaFile
+from sagagen.contract.shape import COMPENSATE_KINDS, SagaFile, SagaShape
 from sagagen.contract.words import kind_of
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Mapping, Scalar, Span
@@ -48,6 +48,21 @@ def read_shapes(root: Mapping, report: Report) -> Reading:
         frozenset(_removed(block, "sagas")),
         {name: _broken_steps(saga) for name, saga in _blocks(block, "sagas")},
     )
+
+
+def read_saga(name: Key, root: Mapping, report: Report) -> SagaShape | None:
+    """A saga that has a file for itself. None if anything of it is wrong: then it was reported."""
+    found: list[Diagnostic] = []
+    whole = empty_block(root.span)
+    sagas = empty_block(root.span)
+    sagas[name] = Block(root)
+    whole[Key(text_scalar("sagas", root.span))] = sagas
+    for key in REQUIRED_AT_THE_TOP - {"sagas"}:
+        stand_in(whole, key)
+    file = _Cutter(whole, found.append).read()
+    for finding in found:
+        report(finding)
+    return None if found else file.sagas[name]
 
 
 def _blocks(block: Block, key: str) -> list[tuple[str, Block]]:
@@ -150,13 +165,15 @@ class _Cutter:
         else:
             doomed.owner.remove(str(doomed.name))
         if doomed.owner is self.root and doomed.name in REQUIRED_AT_THE_TOP:
-            self._stand_in(str(doomed.name))
+            stand_in(self.root, str(doomed.name))
 
-    def _stand_in(self, name: str) -> None:
-        at = self.root.node.span
-        texts = {"version": "v1", "project": "project"}
-        value = text_scalar(texts[name], at) if name in texts else empty_block(at)
-        self.root[Key(text_scalar(name, at))] = value
+
+def stand_in(root: Block, name: str) -> None:
+    """Something that is right where a key at the top is missing, so that the rest can be read."""
+    at = root.node.span
+    texts = {"version": "v1", "project": "project"}
+    value = text_scalar(texts[name], at) if name in texts else empty_block(at)
+    root[Key(text_scalar(name, at))] = value
 
 
 @dataclass(frozen=True, slots=True)

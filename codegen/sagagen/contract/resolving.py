@@ -9,7 +9,9 @@ from sagagen.contract.checks import check_saga, check_triggers
 from sagagen.contract.codes import Code
 from sagagen.contract.document import read_document
 from sagagen.contract.findings import warning
+from sagagen.contract.kept import resolve_kept
 from sagagen.contract.loading import SAGA_YAML, Sources, load
+from sagagen.contract.located import Key
 from sagagen.contract.model import Mesh, Route, Saga, Service
 from sagagen.contract.outline import SagaOutline
 from sagagen.contract.policies import resolve_limits, resolve_policies
@@ -18,6 +20,7 @@ from sagagen.contract.reading import Reading, read_shapes
 from sagagen.contract.routes import Binding, check_answered, check_bindings, read_bindings
 from sagagen.contract.sagas import compile_saga, outline_saga
 from sagagen.contract.services import Services, resolve_services
+from sagagen.contract.shape import SagaShape
 from sagagen.contract.waivers import resolve_waivers
 from sagagen.diagnostics import Diagnostic, Report, has_errors, in_order
 from sagagen.expression import TypeIndex
@@ -55,18 +58,20 @@ def _resolve(sources: Sources, found: list[Diagnostic]) -> Mesh | None:
     services = resolve_services(reading, protos, names, report)
     outlines = _outline(reading, protos, services, report)
     sagas = _compile(outlines, protos, report)
+    kept = _kept(sources, reading, protos, services, sagas, report)
     answers = _Answers(services, outlines, sagas)
     if not (has_errors(found) or protos.is_partial):
         _report_loose_ends(bindings, outlines, answers, report)
     return Mesh(
         project=reading.file.project.value,
-        sources=(*sorted(sources.paths.values()), SAGA_YAML),
+        sources=(*sorted(sources.paths.values()), *sources.kept, SAGA_YAML),
         descriptors=protos.descriptors,
         files=protos.files,
         docs=protos.docs,
         names=names,
         services=tuple(services.by_name.values()),
         sagas=tuple(sagas.values()),
+        kept=kept,
         routes=tuple(answers.routes(bindings)),
         limits=resolve_limits(reading.file.limits),
         waivers=tuple(resolve_waivers(reading.file.waivers, report)),
@@ -98,6 +103,29 @@ def _compile(outlines: Iterable[SagaOutline], protos: Protos, report: Report) ->
     types = TypeIndex(protos.files)
     compiled = {outline.name: compile_saga(outline, types, report) for outline in outlines}
     return {name: saga for name, saga in compiled.items() if saga is not None}
+
+
+def _kept(
+    sources: Sources,
+    reading: Reading,
+    protos: Protos,
+    services: Services,
+    current: Mapping[str, Saga],
+    report: Report,
+) -> tuple[Saga, ...]:
+    types = TypeIndex(protos.files)
+    # What is wrong with the defaults was reported with the sagas of saga.yaml.
+    policies = resolve_policies(reading.file.defaults, lambda _: None)
+    calls = CallResolver(protos, services, report)
+
+    def compile_one(name: Key, shape: SagaShape) -> Saga | None:
+        outline = outline_saga(name, shape, frozenset(), policies, calls)
+        problems = list(check_saga(outline, services))
+        for problem in problems:
+            report(problem)
+        return compile_saga(outline, types, report)
+
+    return tuple(resolve_kept(sources.kept, current, compile_one, report))
 
 
 @dataclass(frozen=True, slots=True)

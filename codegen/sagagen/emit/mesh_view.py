@@ -104,7 +104,8 @@ def mesh_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> MeshView:
         project=repr(mesh.project),
         services=tuple(_service_source(service, services, imports) for service in mesh.services),
         sagas=tuple(
-            imports.name(f"generated.sagas.{saga_module(saga)}", saga_constant(saga)) for saga in mesh.sagas
+            imports.name(f"generated.sagas.{saga_module(saga)}", saga_constant(saga))
+            for saga in (*mesh.sagas, *mesh.kept)
         ),
         limits=limits_source(mesh.limits),
         imports=imports.statements,

@@ -117,7 +117,7 @@ def _services(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
 
 
 def _sagas(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
-    for saga in mesh.sagas:
+    for saga in (*mesh.sagas, *mesh.kept):
         yield _printed(
             f"{GENERATED}/sagas/{saga_module(saga)}.py",
             "saga.py.j2",

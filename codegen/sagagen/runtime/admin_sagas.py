@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from sagagen.runtime.engine_view import view_of
 from sagagen.runtime.history import History, fold
 from sagagen.runtime.history_rows import OperatorRow, Resolved, Resumed, Retried, SagaStatus
 from sagagen.runtime.log import LoggedSaga, SagaLog
-from sagagen.runtime.log_search import SagaQuery
+from sagagen.runtime.log_search import SagaQuery, Standing
 
 Shown = dict[str, Any]
 """JSON members."""
@@ -79,11 +80,23 @@ class SagaDesk:
                 "in_flight": sum(each.count for each in own if each.status.is_under_way),
                 "stuck": sum(each.count for each in own if each.status is SagaStatus.STUCK),
                 "oldest_unfinished_age_s": _age_s(min((each.oldest_ms for each in own), default=None)),
+                "versions": self._versions(name, own),
                 "ended": {str(status): count for (n, status), count in ended.items() if n == name},
             }
         return {
             "sagas": sagas,
             "log": {"size_bytes": self._log.size_bytes, "is_disk_full": self._log.is_disk_full},
+        }
+
+    def _versions(self, name: str, standing: Sequence[Standing]) -> Shown:
+        """Of each version that is kept or still runs: how many are not over, and whether the code can do without."""
+        counts = Counter(dict.fromkeys(self._definitions.versions(name), 0))
+        for each in standing:
+            counts[each.version] += each.count
+        newest = max(self._definitions.versions(name), default=0)
+        return {
+            str(version): {"unfinished": count, "can_go": count == 0 and version < newest}
+            for version, count in sorted(counts.items())
         }
 
     def _summary(self, logged: LoggedSaga) -> Shown:

@@ -16,6 +16,10 @@ class Definitions:
     def names(self) -> list[str]:
         return list(dict.fromkeys(name for name, _ in self._sagas))
 
+    def versions(self, name: str) -> list[int]:
+        """Those of a saga that this code keeps."""
+        return sorted(version for known, version in self._sagas if known == name)
+
     def of(self, accepted: Accepted) -> Saga | None:
         """The definition that a saga started with; None if this code lacks it, or has another of that version."""
         saga = self._sagas.get((accepted.saga, accepted.version))

@@ -1,0 +1,30 @@
+"""`sagagen bump`: raise a saga's version and keep the old one beside it."""
+
+from pathlib import Path
+
+import click
+
+from sagagen.workspace.project import ProjectNotFound, find_root
+from sagagen.workspace.versions import CannotBump
+from sagagen.workspace.versions import bump as bump_saga
+
+
+@click.command()
+@click.argument("saga")
+@click.option(
+    "--project",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+)
+def bump(saga: str, directory: Path | None) -> None:
+    """Raise the version of SAGA, and keep the old one for the instances that are under way.
+
+    Do this before a breaking change. New sagas take the new version, those under way end on theirs.
+    """
+    try:
+        bumped = bump_saga(find_root(directory), saga)
+    except (ProjectNotFound, CannotBump) as error:
+        raise click.UsageError(str(error)) from error
+    old = bumped.version - 1
+    click.echo(f"{bumped.kept}: version {old} for sagas under way; `sagagen sagas stats` says when it can go")
