@@ -12,11 +12,12 @@ _COMMANDS = {
     "bump": "Raise a saga's version, and keep the old one for sagas under way.",
     "check": "Report every mistake in the contract.",
     "diff": "Say what a change of the contract breaks.",
+    "init": "Make a new project that runs.",
     "generate": "Emit the mesh from the contract.",
     "up": "Run the mesh on this machine.",
     "sagas": "See where sagas are, and help those that are stuck.",
 }
-_NEEDS_CODEGEN = {"bump", "check", "diff", "generate"}
+_NEEDS_CODEGEN = {"bump", "check", "diff", "generate", "init"}
 
 
 class _Commands(click.Group):

@@ -1,0 +1,89 @@
+"""Makes a project's folder from a template: contract, handlers, tests, and what is around them."""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+import sagagen
+from sagagen.contract.words import PROJECT_NAME
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_REPOSITORY = Path(sagagen.__file__).parents[2]
+_PROJECT_LINE = re.compile(r"^project: .*$", re.MULTILINE)
+
+COMMON = {
+    "README.md": "README.md",
+    "requirements.txt": "requirements.txt",
+    "requirements-dev.txt": "requirements-dev.txt",
+    "docker-compose.yml": "docker-compose.yml",
+    "gitignore": ".gitignore",
+    "workflow.yml": ".github/workflows/ci.yml",
+    "conftest.py": "tests/conftest.py",
+}
+"""File of the template -> file of the project."""
+_FILLED_IN = frozenset({"README.md", "requirements.txt", "workflow.yml"})
+
+
+class Template(StrEnum):
+    SHOP = "shop"
+    """Orders, stock and payment: this repository's own example."""
+    MINIMAL = "minimal"
+    """One service and one saga."""
+
+
+class CannotInit(Exception):
+    """A project can't be made there; the message says why, and what to do."""
+
+
+def files_of(template: Template, name: str) -> dict[str, bytes]:
+    """All files that a person owns, by path; what is generated is not among them."""
+    found = dict(_of_template(template))
+    found["contracts/saga.yaml"] = _PROJECT_LINE.sub(
+        f"project: {name}", found["contracts/saga.yaml"].decode(), count=1
+    ).encode()
+    return found | dict(_common(name))
+
+
+def _of_template(template: Template) -> Iterator[tuple[str, bytes]]:
+    for root in (_TEMPLATES / template, *([_shop()] if template is Template.SHOP else [])):
+        for folder in ("contracts", "handlers", "tests"):
+            if folder == "tests" and root != _TEMPLATES / template:
+                continue
+            for path in sorted((root / folder).rglob("*")):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    yield path.relative_to(root).as_posix(), path.read_bytes()
+
+
+def _shop() -> Path:
+    """The shop's contract and handlers: packed into a release, beside the toolkit in its own repository."""
+    packed = _TEMPLATES / "shop"
+    return packed if (packed / "contracts").is_dir() else _REPOSITORY
+
+
+def _common(name: str) -> Iterator[tuple[str, bytes]]:
+    for source, target in COMMON.items():
+        text = (_TEMPLATES / "common" / source).read_text("utf-8")
+        if source in _FILLED_IN:
+            text = text.format(name=name, version=sagagen.__version__)
+        yield target, text.encode()
+
+
+def project_name(folder: Path) -> str:
+    """What a project in that folder is called: lower case letters, digits, - and _. Raises CannotInit."""
+    name = re.sub(r"[^a-z0-9_]+", "-", folder.name.lower()).strip("-_")
+    if not PROJECT_NAME.fullmatch(name):
+        raise CannotInit(f'"{folder.name}" gives no name for a project: name it with --name')
+    return name
+
+
+def make_project(folder: Path, template: Template, name: str) -> list[str]:
+    """Write the template's files. Returns their paths. Raises CannotInit where anything is there already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CannotInit(f"{folder} is not empty: nothing in it was touched; name a new folder")
+    files = files_of(template, name)
+    for path, content in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return sorted(files)
