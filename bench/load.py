@@ -112,6 +112,14 @@ async def drive(target: Target, plan: Plan) -> Times:
     return times
 
 
+async def post_all(target: Target, plan: Plan) -> None:
+    """Post every order and wait until each is accepted, not until its saga is over."""
+    times, orders = Times(), plan.orders()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(plan.concurrency):
+            group.create_task(_post_all(target, plan, orders, times, Watcher(target, times, WATCH_S)))
+
+
 async def _post_all(
     target: Target, plan: Plan, orders: Iterator[tuple[str, float]], times: Times, watcher: Watcher
 ) -> None:

@@ -56,6 +56,13 @@ class Processes:
                 process.kill()
                 process.wait()
 
+    def kill(self) -> None:
+        """SIGKILL to all of them and their children at once."""
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+        while self._running:
+            self._running.pop().wait()
+
     @property
     def pids(self) -> tuple[int, ...]:
         """Of all processes and their children."""

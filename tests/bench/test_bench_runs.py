@@ -41,3 +41,32 @@ def test_a_measurement_tells_every_figure(command: list[str], tmp_path: Path) ->
     assert figures["sagas"] == 20
     assert figures["accept_p50_ms"] <= figures["end_to_end_p50_ms"] <= figures["end_to_end_p99_ms"]
     assert not list(tmp_path.iterdir())
+
+
+def told(script: str, *options: object) -> str:
+    command = [sys.executable, REPOSITORY / "bench" / script, *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@pytest.mark.slow
+def test_recovery_is_timed_from_the_kill_to_the_last_saga(tmp_path: Path) -> None:
+    figures = json.loads(told("recovery.py", "--sagas", "10", "--data", tmp_path))
+    assert figures["under_way_at_the_kill"] == 10
+    assert 0 < figures["listening_after_s"] <= figures["all_over_after_s"]
+
+
+@pytest.mark.slow
+def test_a_growing_log_is_measured_by_windows(tmp_path: Path) -> None:
+    figures = json.loads(told("flat.py", "--sagas", "40", "--windows", "4", "--data", tmp_path))
+    assert len(figures["cpu_ms_per_saga_by_window"]) == 4
+    assert figures["last_to_first"] > 0
+
+
+@pytest.mark.slow
+def test_rounds_become_a_table_with_ratios_to_the_floor(tmp_path: Path) -> None:
+    small = ["--sagas", "10", "--concurrency", "2", "--warm-up", "4", "--data", tmp_path]
+    table = told("compare.py", "--rounds", "1", "--stack", "floor", "--stack", "embedded", *small)
+    heading, _, cpu, ratio = table.splitlines()[:4]
+    assert heading == "| | floor | embedded |"
+    assert cpu.startswith("| CPU, ms a saga |")
+    assert ratio.startswith("| relative to the first | 1.00 (1.00 to 1.00) |")
