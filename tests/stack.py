@@ -67,9 +67,14 @@ class Stack:
     def start(self, *names: str) -> None:
         """Start processes and wait until they are ready: `up` (embedded), `mesh`, `gateway`, or a service's name."""
         for name in names:
-            self.processes[name] = self._spawn(name)
+            self.begin(name)
         for name in names:
             self._await_ready(name)
+
+    def begin(self, name: str) -> subprocess.Popen[bytes]:
+        """Start a process, and do not wait for it."""
+        process = self.processes[name] = self._spawn(name)
+        return process
 
     def start_each(self) -> None:
         """Gateway and services, each as a process of its own, as a compose stack runs them."""

@@ -91,6 +91,31 @@ def test_children_end_when_their_parent_is_killed(stack: Stack) -> None:
     await_gone(pids)
 
 
+def test_children_that_may_not_open_yet_end_with_their_parent_too(stack: Stack) -> None:
+    parent = stack.begin("mesh")
+    while len(pids := children_of(parent.pid)) < 4:
+        time.sleep(0.02)
+    stack.kill("mesh")
+    await_gone(pids)
+
+
+def test_a_gateway_waits_for_services_that_do_not_start_and_ends_with_them(
+    stack: Stack, tmp_path: Path
+) -> None:
+    stack.start("up")  # holds the databases that the services want
+    other = Stack(tmp_path / "var")
+    environment = {
+        **other.environment("mesh"),
+        "SAGAGEN_DATA_DIR": stack.environment("up")["SAGAGEN_DATA_DIR"],
+    }
+    done = subprocess.run(
+        other.command("mesh"), env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "did not start" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_child_that_is_killed_is_started_again(stack: Stack) -> None:
     stack.start("mesh")
     for pid in children_of(stack.processes["mesh"].pid):

@@ -65,7 +65,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         _make_folder(settings.data_dir)
         if as_mesh:
             _run(_mesh(project, settings))
-        else:
+        elif lifeline.wait_until_told():
             _run(_one_process(project, settings, only, lifeline))
     except* _CANNOT_START as group:
         raise click.ClickException("\n".join(_messages(group))) from None

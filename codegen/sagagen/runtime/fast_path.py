@@ -15,16 +15,18 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
 
 from sagagen.runtime.barrier import Record, Row, State
 from sagagen.runtime.definition import Direction
-from sagagen.runtime.fast_path_redis import RedisLine
 from sagagen.runtime.metadata import SagaCall
 from sagagen.runtime.service_schema import DatabaseIdentity
 from sagagen.runtime.transaction_hops import Outcome, outcome_of_row
+
+if TYPE_CHECKING:
+    from sagagen.runtime.fast_path_redis import RedisLine
 
 CACHE_BYTES = 16 * 1024 * 1024
 """Of outcomes and what surrounds them."""
@@ -95,7 +97,7 @@ Entries = Mapping[Direction, Entry | None]
 class FastPath:
     """Of one service. Made by `open`."""
 
-    def __init__(self, service: str, redis: RedisLine | None = None) -> None:
+    def __init__(self, service: str, redis: "RedisLine | None" = None) -> None:
         self._labels: dict[str, dict[str, Any]] = {
             tier: {"service": service, "answered_by": tier} for tier in ("cache", "redis", "barrier")
         }
@@ -112,6 +114,8 @@ class FastPath:
         if not redis_url:
             yield cls(service)
             return
+        from sagagen.runtime.fast_path_redis import RedisLine  # only here: redis takes a sixth of a start
+
         # A database restored from a backup counts epochs up that have been before; so each start has a random part too.
         start = f"{identity.epoch}-{secrets.token_hex(8)}"
         prefix = f"sagagen:{project}:{service}:{identity.database_id:x}:{start}"

@@ -1,7 +1,9 @@
 """`sagagen up --mesh`: one child process for each service and one for the gateway.
 
-Parent and child share a socket pair. The child writes a byte when it is ready; either side reads the end of the stream
-when the other is gone, so that children end with their parent even when it is killed with -9.
+Parent and child share a socket pair. The child waits for a byte before it opens anything, and writes one when it is
+ready; either side reads the end of the stream when the other is gone, so that children end with their parent even when
+it is killed with -9. All are started at once, since importing takes most of a start; but the gateway opens when the
+services are ready, so that sagas that resume do not spend their attempts on services that are still starting.
 Children ignore SIGINT: Ctrl-C reaches the whole process group, but the order of stopping is the parent's.
 """
 
@@ -13,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -45,8 +48,8 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
 
-    async def start(self) -> None:
-        """Returns when the child is ready. Raises ChildFailed if it ends before."""
+    async def start(self, after: "asyncio.Future[Any] | None" = None) -> None:
+        """Returns when the child is ready, not before `after` is done. Raises ChildFailed if it ends before."""
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
@@ -57,6 +60,9 @@ class Child:
                 cwd=self._root,
             )
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        if after is not None:
+            await after
+        self._writer.write(b"G")
         if not await self._reader.read(1):
             raise ChildFailed(self._spec.name, await self._process.wait())
 
@@ -118,8 +124,8 @@ async def supervise(
     """
     everyone = [*services, gateway]
     try:
-        await asyncio.gather(*(service.start() for service in services))
-        await gateway.start()
+        services_ready = asyncio.gather(*(service.start() for service in services))
+        await asyncio.gather(services_ready, gateway.start(after=services_ready))
         ready.set()
         async with asyncio.TaskGroup() as group:
             for child in everyone:
@@ -150,6 +156,10 @@ class Lifeline:
     @property
     def is_attached(self) -> bool:
         return self._socket is not None
+
+    def wait_until_told(self) -> bool:
+        """Block until the parent lets this process open; false if the parent is gone."""
+        return self._socket is None or bool(self._socket.recv(1))
 
     def tell_ready(self) -> None:
         if self._socket is not None:
