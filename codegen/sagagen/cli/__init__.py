@@ -9,6 +9,7 @@ import click
 import sagagen
 
 _COMMANDS = {
+    "add": "Add a service, rpc, saga or step to the contract.",
     "bump": "Raise a saga's version, and keep the old one for sagas under way.",
     "check": "Report every mistake in the contract.",
     "diff": "Say what a change of the contract breaks.",
@@ -17,7 +18,7 @@ _COMMANDS = {
     "up": "Run the mesh on this machine.",
     "sagas": "See where sagas are, and help those that are stuck.",
 }
-_NEEDS_CODEGEN = {"bump", "check", "diff", "generate", "init"}
+_NEEDS_CODEGEN = {"add", "bump", "check", "diff", "generate", "init"}
 
 
 class _Commands(click.Group):

@@ -37,7 +37,7 @@ COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}
 def read_document(path: str, text: str, report: Report) -> Mapping | None:
     """The file as a mapping, or None if it is none: then that was reported."""
     try:
-        root = _compose(text)
+        root = compose(text)
         node = _Reader(path, text, report).node(root) if root is not None else None
     except YAMLError as problem:
         report(_syntax_error(problem, path, text))
@@ -54,7 +54,8 @@ def read_document(path: str, text: str, report: Report) -> Mapping | None:
     return None
 
 
-def _compose(text: str) -> YamlNode | None:
+def compose(text: str) -> YamlNode | None:
+    """ruamel's nodes, whose marks are indices into `text`. Raises YAMLError, or RecursionError for what is too deep."""
     # "safe" and pure: the round-trip reader hides fold marks in folded scalars, the C one lacks exact places.
     reader = cast(Any, YAML(typ="safe", pure=True))
     reader.composer.warn_double_anchors = False  # YAML 1.2, 3.2.2.2: an anchor may be used again

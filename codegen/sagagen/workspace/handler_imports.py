@@ -9,7 +9,7 @@ import libcst as cst
 
 from sagagen.python_names import PyClass, class_name
 from sagagen.workspace.handler_module import HandlerModule, Imported, absolute_module
-from sagagen.workspace.handler_text import Edit
+from sagagen.workspace.source_text import Edit
 
 WIDTH = 110
 """Longest line that we write; a longer import is put in parentheses."""

@@ -7,7 +7,7 @@ import libcst as cst
 
 from sagagen.emit.handler_contract import HandlerMethod
 from sagagen.workspace.handler_module import HandlerModule
-from sagagen.workspace.handler_text import Edit
+from sagagen.workspace.source_text import Edit
 
 WIDTH = 110
 

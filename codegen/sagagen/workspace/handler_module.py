@@ -14,7 +14,7 @@ from libcst.helpers import get_absolute_module_for_import, get_full_name_for_nod
 from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
 from sagagen.python_names import PyClass
-from sagagen.workspace.handler_text import SourceText
+from sagagen.workspace.source_text import SourceText
 
 BINDING_BLOCKS = (
     cst.If,

@@ -22,7 +22,7 @@ from sagagen.workspace.handler_imports import ImportNeeds, renamed
 from sagagen.workspace.handler_methods import MethodPlaces, method_text
 from sagagen.workspace.handler_module import HandlerModule, Imported, members, written_name
 from sagagen.workspace.handler_proof import proves
-from sagagen.workspace.handler_text import Edit, SourceText, Unreadable
+from sagagen.workspace.source_text import Edit, SourceText, Unreadable
 
 CALL = PyClass("sagagen.runtime", "Call")
 RPC_ERROR = PyClass("sagagen.runtime", "RpcError")

@@ -83,7 +83,7 @@ def _write_all(root: Path, files: Iterable[File]) -> tuple[list[str], list[str]]
         exists = path.exists()
         if exists and (file.ownership is Ownership.YOURS or path.read_bytes() == file.content):
             continue
-        _write(path, file.content)
+        replace_file(path, file.content)
         (updated if exists else created).append(file.path)
     return created, updated
 
@@ -93,11 +93,12 @@ def _sync(root: Path, handler: Synced, before: Mapping[str, bytes]) -> bool:
     path = (root / handler.path).resolve()
     if path.read_bytes() != before.get(handler.path):
         return False
-    _write(path, handler.content)
+    replace_file(path, handler.content)
     return True
 
 
-def _write(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """The file says all of this, or what it said before, whatever happens. It keeps its mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:

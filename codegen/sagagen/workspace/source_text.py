@@ -1,4 +1,4 @@
-"""A Python file as text that can be spliced and written back without changing one byte that was not meant.
+"""A file as text that can be spliced and written back without changing one byte that was not meant.
 
 Offsets count characters of `text`. Line ends stay what they are: CRLF, LF, CR, or a mixture.
 """
@@ -55,6 +55,16 @@ class SourceText:
         except SyntaxError as error:
             raise Unreadable(str(error.msg)) from None
         return SourceText(text, encoding, mark)
+
+    @staticmethod
+    def read_utf8(content: bytes) -> "SourceText":
+        """What is no Python and has no coding line. Raises Unreadable where the bytes are not UTF-8."""
+        mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+        try:
+            return SourceText(content[len(mark) :].decode("utf-8"), "utf-8", mark)
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start + len(mark)) + 1
+            raise Unreadable(f"is not UTF-8: {error.reason}", line) from None
 
     def write(self) -> bytes:
         """The bytes. What an inserted docstring says beyond the file's encoding is written as escapes."""
