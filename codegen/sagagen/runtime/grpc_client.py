@@ -10,8 +10,10 @@ from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
+from grpclib.protocol import H2Protocol
 
 from sagagen.runtime.errors import RpcError
+from sagagen.runtime.grpc_headers import CompiledHeaders
 from sagagen.runtime.grpc_wire import PassThrough, RawDetails, check_metadata, check_size, text_entries
 from sagagen.runtime.transport import Reply
 
@@ -30,7 +32,7 @@ class GrpcTransport:
     def __init__(self, host: str, port: int) -> None:
         self._address = f"{host}:{port}"
         self._is_closed = False
-        self._channel = Channel(
+        self._channel = _Channel(
             host, port, codec=PassThrough(), status_details_codec=RawDetails(), config=_KEEPALIVE
         )
 
@@ -84,6 +86,11 @@ class GrpcTransport:
             # Refused, reset, lost in the middle, broken off by the protocol: no answer came, that is all one can know.
             reason = str(error) or type(error).__name__
             raise RpcError(Code.UNAVAILABLE, f"no answer from {self._address}: {reason}") from error
+
+
+class _Channel(Channel):
+    def _protocol_factory(self) -> H2Protocol:
+        return CompiledHeaders.instead_of(super()._protocol_factory())
 
 
 def _cancellations() -> int:
