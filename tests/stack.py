@@ -64,6 +64,11 @@ class Stack:
 
     # -- starting and stopping ------------------------------------------------------------------------------------
 
+    @property
+    def admin_url(self) -> str:
+        """Of the gateway's admin listener, or of the single process."""
+        return f"http://127.0.0.1:{self._admin}"
+
     def start(self, *names: str) -> None:
         """Start processes and wait until they are ready: `up` (embedded), `mesh`, `gateway`, or a service's name."""
         for name in names:

@@ -44,7 +44,7 @@ def router() -> Router[str]:
 def test_the_most_specific_route_wins(
     router: Router[str], method: str, path: str, route: str, values: dict[str, str]
 ) -> None:
-    assert router.find(method, path) == Found(route, values)
+    assert router.find(method, path) == Found(route, route, values)
 
 
 @pytest.mark.parametrize(

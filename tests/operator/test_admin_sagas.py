@@ -197,12 +197,12 @@ async def test_beyond_loopback_the_sagas_need_a_token_and_the_rest_does_not(tmp_
 async def test_metrics_tell_what_is_stuck_and_name_no_saga(tmp_path: Path) -> None:
     async with gateway(tmp_path, sagas=3) as (client, _, _):
         text = (await client.get("/metrics")).text
-        assert 'sagagen_sagas_stuck{saga="place_order"} 3.0' in text
-        assert 'sagagen_sagas_in_flight{saga="place_order"} 0.0' in text
+        assert 'sagagen_sagas_stuck{saga="place_order",version="1"} 3.0' in text
+        assert 'sagagen_sagas_in_flight{saga="place_order",version="1"} 0.0' in text
         for metric in (
-            'sagagen_sagas_started_total{saga="place_order"}',
+            'sagagen_sagas_started_total{saga="place_order",version="1"}',
             'sagagen_oldest_unfinished_saga_age_seconds{saga="place_order"}',
-            'direction="action",outcome="DONE",saga="place_order",step="reserve_stock"}',
+            'code="OK",direction="action",outcome="DONE",saga="place_order",step="reserve_stock"}',
             'direction="action",outcome="DOUBT",saga="place_order",step="charge_payment"}',
             "sagagen_log_commit_writes_count",
             "sagagen_log_size_bytes",

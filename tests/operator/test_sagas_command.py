@@ -84,7 +84,9 @@ def test_an_operator_finds_and_cancels_an_order_and_the_log_at_rest_remembers_it
         cancelled = asked(stack, "cancel", order_id, "--by", "ann", "--note", "wrong address")
         assert cancelled["operators"][0]["note"] == "wrong address"
     eventually(lambda: seen(stack, f"/sagas/{order_id}")["status"] == "COMPENSATED")
-    assert 'sagagen_sagas_ended_total{saga="place_order",status="COMPENSATED"} 1.0' in seen(stack, "/metrics")
+    assert 'sagagen_sagas_ended_total{saga="place_order",status="COMPENSATED",version="1"} 1.0' in seen(
+        stack, "/metrics"
+    )
     stack.terminate("up")
     at_rest = sagas(stack, "show", order_id, "--log", str(log_of(stack)))
     assert "ann cancelled: wrong address" in at_rest.stdout

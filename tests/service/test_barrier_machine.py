@@ -179,7 +179,7 @@ class Deliveries(RuleBasedStateMachine):
         return [*await asyncio.gather(*(self._answer(each) for each in sent))]
 
     async def _answer(self, sent: Sent) -> str:
-        write = Write(sent.call(self.clock.ms), sent.payload, "", sent.step)
+        write = Write(sent.call(self.clock.ms), sent.payload, None, sent.step)
         try:
             outcome = await self.writer.write(write, lambda turn: handle(turn, sent, write))
         except asyncio.CancelledError:

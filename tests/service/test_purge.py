@@ -30,7 +30,7 @@ class Shelf:
     async def write(
         self, saga: str, started_ms: int, direction: Direction = Direction.ACTION, step: str = "put"
     ) -> Outcome:
-        write = Write(saga_call(step, direction, saga=saga, started_ms=started_ms), b"digest", "", "put")
+        write = Write(saga_call(step, direction, saga=saga, started_ms=started_ms), b"digest", None, "put")
 
         async def run(_: Turn) -> Handled:
             return Handled(Outcome(b"done"), write.record(State.DONE, b"done"), keeps_effects=True)

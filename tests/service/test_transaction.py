@@ -40,7 +40,7 @@ class Desk:
 
     async def write(self, name: str, body: Body | None = None) -> Outcome:
         """One saga's action; without a body it inserts a row of its name."""
-        write = Write(saga_call(saga=name), b"digest", "", name)
+        write = Write(saga_call(saga=name), b"digest", None, name)
 
         async def run(turn: Turn) -> Handled:
             try:

@@ -24,6 +24,8 @@ from sagagen.runtime.schema import Schema
 from sagagen.runtime.service_methods import ServiceIncomplete
 from sagagen.runtime.settings import Address, Settings, SettingsError
 from sagagen.runtime.supervisor import Child, ChildFailed, ChildSpec, Lifeline, supervise
+from sagagen.runtime.telemetry import exporting
+from sagagen.runtime.tracing import GATEWAY
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 try:
@@ -104,7 +106,11 @@ def _messages(group: BaseExceptionGroup[BaseException]) -> list[str]:
 
 async def _one_process(project: Project, settings: Settings, only: str | None, lifeline: Lifeline) -> None:
     stop = _stop_on_signals()
-    async with _process(project, settings, only):
+    services = [only] if only else [GATEWAY, *(service.name for service in project.mesh.services)]
+    async with (
+        exporting(project.mesh.project, services, settings.environment),
+        _process(project, settings, only),
+    ):
         lifeline.on_parent_gone(stop)
         lifeline.tell_ready()
         if only is None:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -55,10 +56,12 @@ def admin_app(is_ready: Callable[[], bool], sagas: SagaAdmin | None = None) -> S
         ready = is_ready()
         return PlainTextResponse("ready\n" if ready else "not ready\n", status_code=200 if ready else 503)
 
-    async def metrics(_request: Request) -> Response:
+    async def metrics(request: Request) -> Response:
         if sagas:
-            await set_gauges(sagas.log, sagas.desk.names)
-        return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+            await set_gauges(sagas.log, sagas.desk.definitions)
+        # OpenMetrics for those who ask for it, as Prometheus does: exemplars have no place in the older format.
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(REGISTRY), headers={"content-type": content_type})
 
     routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     return Starlette(routes=[*routes, *(_saga_routes(sagas) if sagas else ())])

@@ -31,9 +31,9 @@ class SagaDesk:
         self._order = order
 
     @property
-    def names(self) -> Sequence[str]:
-        """Of the sagas that the code has."""
-        return self._definitions.names
+    def definitions(self) -> Definitions:
+        """All versions of all sagas that the code keeps."""
+        return self._definitions
 
     async def list(self, query: SagaQuery, *, step: str = "", service: str = "") -> list[Shown]:
         """Sagas that match, newest first; `step` and `service` are those of the call under way, or stuck."""

@@ -6,6 +6,7 @@ forgets it, so that memory holds only what is unfinished; everything else is ans
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
@@ -14,6 +15,7 @@ from typing import Self
 
 import structlog
 
+from sagagen.runtime import tracing
 from sagagen.runtime.answer import Answer, Responder
 from sagagen.runtime.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.clock import Clock, SystemClock
@@ -22,6 +24,7 @@ from sagagen.runtime.engine_acceptance import Acceptance, Started, accepted_row
 from sagagen.runtime.engine_definitions import Definitions
 from sagagen.runtime.engine_driver import SagaDriver, Signals, Surroundings
 from sagagen.runtime.engine_operator import Order, OrderRefused, UnknownSaga
+from sagagen.runtime.engine_spans import resumed_span
 from sagagen.runtime.engine_time import SagaTime, Sleep, sleep_unless_woken
 from sagagen.runtime.engine_view import SagaView, view_of
 from sagagen.runtime.history import History, fold
@@ -309,7 +312,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - the caller's to hear; other sagas go on
             return error
         history = History.begin(row)
-        count_rows(row.saga, [row])
+        count_rows(row, [row])
         entry.is_new = True
         entry.driver = SagaDriver(acceptance.saga, ref, history, around, entry.signals)
         return history
@@ -367,7 +370,11 @@ class Engine:
         driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
         if history.status.is_under_way:
             span = history.accepted.trace.child(self._random)
-            driver.take(Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id))
+            row = Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id)
+            driver.take(row)
+            if (spans := tracing.active()) and span.is_sampled:
+                last = logged.rows[-1].span_id
+                spans.record(resumed_span(history.accepted, row, last, time.time_ns()))
         if history.answer:
             entry.signals.answer(history.answer)
         return driver

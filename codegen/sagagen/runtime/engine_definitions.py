@@ -20,6 +20,11 @@ class Definitions:
         """Those of a saga that this code keeps."""
         return sorted(version for known, version in self._sagas if known == name)
 
+    def keeps(self, name: str, version: int, digest: str) -> bool:
+        """Whether sagas that started on this definition can go on."""
+        saga = self._sagas.get((name, version))
+        return saga is not None and saga.digest == digest
+
     def of(self, accepted: Accepted) -> Saga | None:
         """The definition that a saga started with; None if this code lacks it, or has another of that version."""
         saga = self._sagas.get((accepted.saga, accepted.version))

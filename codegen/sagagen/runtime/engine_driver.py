@@ -7,6 +7,7 @@ one fsync.
 """
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from random import Random
@@ -14,12 +15,14 @@ from random import Random
 import structlog
 from grpclib.const import Status as Code
 
+from sagagen.runtime import tracing
 from sagagen.runtime.answer import Answer, Responder
 from sagagen.runtime.calls import Calls, failed_row
 from sagagen.runtime.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
 from sagagen.runtime.definition import Direction, Saga
 from sagagen.runtime.engine_operator import Order, OrderRefused, row_for
 from sagagen.runtime.engine_requests import Requests
+from sagagen.runtime.engine_spans import attempt_span
 from sagagen.runtime.engine_time import SagaTime, Sleep
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.history import History
@@ -27,6 +30,7 @@ from sagagen.runtime.history_rows import (
     Compensated,
     Done,
     Ended,
+    Failed,
     Outcome,
     PassedOver,
     Row,
@@ -37,8 +41,9 @@ from sagagen.runtime.history_rows import (
     TurnedBack,
 )
 from sagagen.runtime.log import LogUnavailable, SagaLog, SagaRef
+from sagagen.runtime.logs import log_within
 from sagagen.runtime.metadata import SagaCall
-from sagagen.runtime.metrics import count_rows
+from sagagen.runtime.metrics import count_rows, observe_attempt
 from sagagen.runtime.retry import backoff_s
 from sagagen.runtime.scope import Failure
 
@@ -114,6 +119,7 @@ class SagaDriver:
 
     async def drive(self) -> None:
         """Run until the saga is over, stuck or stopped. Raises nothing but CancelledError."""
+        log_within(self._log_scope)
         try:
             await self._run()
         except Exception as error:
@@ -126,6 +132,15 @@ class SagaDriver:
                     done,
                     OrderRefused("the engine stopped before the order was in its log: look, and repeat it"),
                 )
+
+    def _log_scope(self) -> dict[str, str]:
+        accepted = self._latest.accepted
+        return {
+            "service": tracing.GATEWAY,
+            "saga_id": accepted.saga_id,
+            "trace_id": accepted.trace.trace_id,
+            "span_id": accepted.trace.span_id,
+        }
 
     def take(self, *rows: Row) -> None:
         """Add rows that are not waited for by themselves; they are written with what follows."""
@@ -176,7 +191,7 @@ class SagaDriver:
                     return
                 await self._pause(error.retry_after_s)
             else:
-                count_rows(self.saga.name, self._pending)
+                count_rows(self._latest.accepted, self._pending)
                 self._pending = []
                 self._show()
 
@@ -221,8 +236,9 @@ class SagaDriver:
     def _left_s(self, call: StepCall) -> float | None:
         return None if call.give_up_at_ms is None else (call.give_up_at_ms - self._now()) / 1000
 
-    async def _send(self, call: StepCall, at_most_s: float | None) -> Row:
+    async def _send(self, call: StepCall, at_most_s: float | None) -> Done | Failed | Compensated:
         request = self._requests.request(call, self._latest)
+        begun_ns, begun_s = time.time_ns(), time.perf_counter()
         timeout_s = min(call.action.timeout_s, at_most_s if at_most_s is not None else call.action.timeout_s)
         span = self._latest.accepted.trace.child(self._around.random)
         metadata = self._saga_call(call, timeout_s).to_metadata() | span.to_metadata()
@@ -231,8 +247,14 @@ class SagaDriver:
                 call.action.service, call.action.method.path, request, metadata, timeout_s
             )
         except RpcError as error:
-            return failed_row(call, error, self._now(), span.span_id)
-        return self._done(call, response, span.span_id)
+            row = failed_row(call, error, self._now(), span.span_id)
+        else:
+            row = self._done(call, response, span.span_id)
+        took_s = time.perf_counter() - begun_s
+        observe_attempt(self._latest.accepted, row, took_s)
+        if (spans := tracing.active()) and span.is_sampled:
+            spans.record(attempt_span(self._latest.accepted, call, row, begun_ns, took_s))
+        return row
 
     def _saga_call(self, call: StepCall, timeout_s: float) -> SagaCall:
         accepted = self._latest.accepted
@@ -247,7 +269,7 @@ class SagaDriver:
             not_after_ms=self._around.time.wall_ms() + max(1, round(timeout_s * 1000)),
         )
 
-    def _done(self, call: StepCall, response: bytes, span_id: str) -> Row:
+    def _done(self, call: StepCall, response: bytes, span_id: str) -> Done | Compensated:
         step, now = call.step.name, self._now()
         if call.direction is Direction.COMPENSATION:
             return Compensated(at_ms=now, span_id=span_id, step=step, attempt=call.attempt)

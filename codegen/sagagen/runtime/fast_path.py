@@ -15,13 +15,12 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from opentelemetry import metrics
+from typing import TYPE_CHECKING
 
 from sagagen.runtime.barrier import Record, Row, State
 from sagagen.runtime.definition import Direction
 from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.metrics import HITS
 from sagagen.runtime.service_schema import DatabaseIdentity
 from sagagen.runtime.transaction_hops import Outcome, outcome_of_row
 
@@ -33,10 +32,8 @@ CACHE_BYTES = 16 * 1024 * 1024
 LARGEST_OUTCOME = 64 * 1024
 """Bytes; the barrier answers what is larger."""
 _ROW_BYTES = 500
-
-_lookups = metrics.get_meter("sagagen").create_counter(
-    "saga.fast_path.lookups", unit="{lookup}", description="Repeats, by what answered them."
-)
+MEMORY, REDIS, BARRIER = "memory", "redis", "barrier"
+"""What may answer a repeat; values of a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +95,7 @@ class FastPath:
     """Of one service. Made by `open`."""
 
     def __init__(self, service: str, redis: "RedisLine | None" = None) -> None:
-        self._labels: dict[str, dict[str, Any]] = {
-            tier: {"service": service, "answered_by": tier} for tier in ("cache", "redis", "barrier")
-        }
+        self._hits = {layer: HITS.labels(service, layer) for layer in (MEMORY, REDIS, BARRIER)}
         self.redis = redis
         self._cache: OrderedDict[tuple[str, str], dict[Direction, Entry]] = OrderedDict()
         self._free = CACHE_BYTES
@@ -144,11 +139,11 @@ class FastPath:
         """The recorded outcome, if the barrier would certainly answer with it too."""
         if now_ms > call.not_after_ms:
             return None
-        tier, rows = "cache", self._cache.get((call.saga_id, call.step))
+        layer, rows = MEMORY, self._cache.get((call.saga_id, call.step))
         if rows is None:
-            tier, rows = "redis", await self._ask_redis(call)
+            layer, rows = REDIS, await self._ask_redis(call)
         outcome = _settled(rows, call, digest)
-        _lookups.add(1, self._labels[tier if outcome else "barrier"])
+        self._hits[layer if outcome else BARRIER].inc()
         return outcome
 
     async def _ask_redis(self, call: SagaCall) -> Entries:

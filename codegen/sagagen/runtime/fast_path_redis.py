@@ -22,6 +22,8 @@ from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from sagagen.runtime.metrics import BREAKER_OPEN, REDIS_OPERATIONS
+
 LIMIT_S = 0.02
 """Of every operation, in seconds."""
 CONNECT_S = 1.0
@@ -52,6 +54,7 @@ class RedisLine:
     """Made by `open`. Nothing here raises because of Redis."""
 
     def __init__(self, url: str, prefix: str) -> None:
+        BREAKER_OPEN.set(1)
         self._pool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - its kwargs are
             url, socket_connect_timeout=CONNECT_S, socket_timeout=None, retry=Retry(NoBackoff(), 0)
         )
@@ -88,6 +91,7 @@ class RedisLine:
         self._send(_Operation((("HMGET", self._key(name), *fields),), reply))
         await asyncio.wait({reply}, timeout=LIMIT_S)
         if not reply.done():
+            REDIS_OPERATIONS.labels("late").inc()
             reply.cancel()
             return None
         return reply.result() if generation == self.generation else None
@@ -138,6 +142,7 @@ class RedisLine:
             await _disconnect(connection)
             return False
         self._connection = connection
+        BREAKER_OPEN.set(0)
         _logger.info("redis is used as a fast path")
         return True
 
@@ -161,12 +166,15 @@ class RedisLine:
                 )
             for operation in batch:
                 operation.tell([next(replies) for _ in operation.commands][-1])
+            REDIS_OPERATIONS.labels("ok").inc(len(batch))
         finally:
             for operation in batch:
                 operation.tell(None)
 
     def _note_failure(self, error: Exception) -> None:
         self.failures += 1
+        BREAKER_OPEN.set(1)
+        REDIS_OPERATIONS.labels("failed").inc()
         if self.failures == 1 or self.is_up:
             _logger.warning(
                 "redis is no help at present; calls go straight to the barrier", error=repr(error)

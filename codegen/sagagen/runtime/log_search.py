@@ -9,10 +9,11 @@ UNFINISHED = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.STUCK)
 PAGE = 200
 
 SELECT_STANDING = """
-SELECT name, version, status, count(*) AS count, min(started_ms) AS oldest_ms FROM saga
-WHERE status IN ('RUNNING', 'COMPENSATING') GROUP BY name, version, status
+SELECT name, version, digest, status, count(*) AS count, min(started_ms) AS oldest_ms FROM saga
+WHERE status IN ('RUNNING', 'COMPENSATING') GROUP BY name, version, digest, status
 UNION ALL
-SELECT name, version, status, count(*), min(started_ms) FROM saga WHERE status = 'STUCK' GROUP BY name, version
+SELECT name, version, digest, status, count(*), min(started_ms) FROM saga
+WHERE status = 'STUCK' GROUP BY name, version, digest
 """
 SELECT_ENDED_COUNTS = """
 SELECT name, status, count(*) AS count FROM saga
@@ -33,10 +34,11 @@ class SagaQuery:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Sagas of one version that have one status, and are not over."""
+    """Sagas of one definition that have one status, and are not over."""
 
     saga: str
     version: int
+    digest: str
     status: SagaStatus
     count: int
     oldest_ms: int
@@ -62,7 +64,14 @@ def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3
 def standing(connection: sqlite3.Connection) -> list[Standing]:
     """All that is not over, counted; from the indexes of the unfinished and the stuck."""
     return [
-        Standing(row["name"], row["version"], SagaStatus(row["status"]), row["count"], row["oldest_ms"])
+        Standing(
+            row["name"],
+            row["version"],
+            row["digest"],
+            SagaStatus(row["status"]),
+            row["count"],
+            row["oldest_ms"],
+        )
         for row in connection.execute(SELECT_STANDING)
     ]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from sagagen.runtime.database import Database, begin, begin_at_once
-from sagagen.runtime.metrics import COMMIT_SECONDS, COMMIT_WRITES
+from sagagen.runtime.metrics import COMMIT_SECONDS, COMMIT_WRITES, FSYNCS
 
 MAX_GROUP = 256
 """Writes in one transaction: above it a commit's time grows with its size and no longer with its fsync."""
@@ -185,6 +185,7 @@ class GroupWriter:
             self._fail([*group, *self._queue], error)
             return False
         self.commits += 1
+        FSYNCS.inc()
         COMMIT_WRITES.observe(len(group))
         COMMIT_SECONDS.observe(time.monotonic() - begun_s)
         for write, result in zip(group, results, strict=True):

@@ -22,6 +22,7 @@ from sagagen.runtime.schema import Schema
 from sagagen.runtime.service import ServiceHost
 from sagagen.runtime.settings import Address, Settings, SettingsError
 from sagagen.runtime.transport import Transport
+from sagagen.runtime.transport_observation import ObservedTransport
 
 LOG_FILE = "saga-log.db"
 
@@ -32,8 +33,11 @@ async def embedded(project: Project, settings: Settings) -> AsyncGenerator[None]
     schema = Schema(project.mesh.descriptors.read_bytes())
     async with AsyncExitStack() as stack:
         transports = {
-            service.name: MemoryTransport(
-                await stack.enter_async_context(_host(project, settings, service.name, schema))
+            service.name: ObservedTransport(
+                MemoryTransport(
+                    await stack.enter_async_context(_host(project, settings, service.name, schema))
+                ),
+                service.name,
             )
             for service in project.mesh.services
         }
@@ -48,9 +52,8 @@ async def gateway_alone(project: Project, settings: Settings) -> AsyncGenerator[
         transports: dict[str, Transport] = {}
         for service in project.mesh.services:
             address = settings.service_reached(service)
-            transports[service.name] = await stack.enter_async_context(
-                GrpcTransport(address.host, address.port)
-            )
+            reached = await stack.enter_async_context(GrpcTransport(address.host, address.port))
+            transports[service.name] = ObservedTransport(reached, service.name)
         await stack.enter_async_context(_gateway(project, settings, transports))
         yield
 

@@ -8,9 +8,6 @@ from typing import Any, TypeVar
 
 import structlog
 from grpclib.const import Status as Code
-from opentelemetry import context as otel_context
-from opentelemetry.trace import format_trace_id, get_current_span
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from sagagen.runtime.call import Deadline
 from sagagen.runtime.clock import Clock, SystemClock
@@ -23,7 +20,9 @@ from sagagen.runtime.schema import Schema
 from sagagen.runtime.service_delivery import Delivery
 from sagagen.runtime.service_manual import Attempts
 from sagagen.runtime.service_methods import BoundMethod, bind
+from sagagen.runtime.service_observation import ObservedCall
 from sagagen.runtime.service_schema import Scripts, prepare
+from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transaction import Writer
 from sagagen.runtime.transaction_hops import Outcome
 from sagagen.runtime.transaction_readers import Readers
@@ -37,8 +36,6 @@ DEFAULT_TIMEOUT_S = 60.0
 """For callers that set no deadline."""
 DRAIN_S = 8.0
 """How long a stopping service waits for the calls under way: the grace period less 2 s."""
-
-_PROPAGATOR = TraceContextTextMapPropagator()
 
 
 class ServiceHost:
@@ -168,13 +165,13 @@ class ServiceHost:
             raise RpcError(Code.UNIMPLEMENTED, f"service {self.service.name} has no rpc {path}")
         if self._is_draining:
             raise RpcError(Code.UNAVAILABLE, f"service {self.service.name} is stopping")
-        context = _PROPAGATOR.extract(metadata, otel_context.Context())
-        token = otel_context.attach(context)
+        observed = ObservedCall.begin(self.service.name, path, metadata)
         self._enter()
         try:
-            if timeout_s is not None:
-                return await self._answer(bound, request, metadata, timeout_s)
-            return await self._answer_in_time(bound, request, metadata)
+            with observed:
+                if timeout_s is not None:
+                    return await self._answer(bound, request, metadata, timeout_s, observed.trace)
+                return await self._answer_in_time(bound, request, metadata, observed.trace)
         except RpcError:
             raise
         except Exception as error:
@@ -182,24 +179,30 @@ class ServiceHost:
             raise RpcError(Code.INTERNAL, "the service failed; its log says why") from error
         finally:
             self._leave()
-            otel_context.detach(token)
 
-    async def _answer_in_time(self, bound: BoundMethod, request: bytes, metadata: Mapping[str, str]) -> Reply:
+    async def _answer_in_time(
+        self, bound: BoundMethod, request: bytes, metadata: Mapping[str, str], trace: TraceContext | None
+    ) -> Reply:
         try:
             async with asyncio.timeout(DEFAULT_TIMEOUT_S):
-                return await self._answer(bound, request, metadata, DEFAULT_TIMEOUT_S)
+                return await self._answer(bound, request, metadata, DEFAULT_TIMEOUT_S, trace)
         except TimeoutError as error:
             raise RpcError(Code.DEADLINE_EXCEEDED, f"took longer than {DEFAULT_TIMEOUT_S:g} s") from error
 
     async def _answer(
-        self, bound: BoundMethod, request: bytes, metadata: Mapping[str, str], timeout_s: float
+        self,
+        bound: BoundMethod,
+        request: bytes,
+        metadata: Mapping[str, str],
+        timeout_s: float,
+        trace: TraceContext | None,
     ) -> Reply:
         delivery = Delivery.received(
             bound,
             request,
             metadata,
             deadline=Deadline.after(self._clock, timeout_s),
-            trace_id=_trace_id(),
+            trace=trace,
             schema=self._schema,
             domain=self._domain,
         )
@@ -234,9 +237,3 @@ def _reply(outcome: Outcome) -> Reply:
         # Errors have no trailers of their own in the transport's terms; so it stands in their ErrorInfo.
         outcome.error.metadata[REPLAYED] = "true"
     raise outcome.error
-
-
-def _trace_id() -> str:
-    """Of the caller's trace; empty if it sent none."""
-    span = get_current_span().get_span_context()
-    return format_trace_id(span.trace_id) if span.is_valid else ""

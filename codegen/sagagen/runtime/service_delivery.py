@@ -18,6 +18,7 @@ from sagagen.runtime.metadata import IDEMPOTENCY_KEY, SagaCall
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.service_manual import ANSWER_S, Attempts
 from sagagen.runtime.service_methods import BoundMethod
+from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transaction import Writer
 from sagagen.runtime.transaction_hops import Handled, Outcome, Write
 from sagagen.runtime.transaction_members import Turn
@@ -35,7 +36,8 @@ class Delivery:
     saga: SagaCall | None
     """None for direct calls, which no saga makes."""
     deadline: Deadline
-    trace_id: str
+    trace: TraceContext | None
+    """The span of this call."""
     schema: Schema
     domain: str
     """ErrorInfo.domain of the service's own refusals."""
@@ -48,7 +50,7 @@ class Delivery:
         metadata: Mapping[str, str],
         *,
         deadline: Deadline,
-        trace_id: str,
+        trace: TraceContext | None,
         schema: Schema,
         domain: str,
     ) -> "Delivery":
@@ -58,7 +60,7 @@ class Delivery:
         except ValueError as error:
             raise RpcError(Code.INVALID_ARGUMENT, str(error)) from error
         key = metadata.get(IDEMPOTENCY_KEY, "")
-        return cls(bound, request, key, saga, deadline, trace_id, schema, domain)
+        return cls(bound, request, key, saga, deadline, trace, schema, domain)
 
     async def read(self, readers: Readers) -> Outcome:
         """Run the handler on a view of what is committed; reads pass the barrier by."""
@@ -69,7 +71,7 @@ class Delivery:
     async def write(self, writer: Writer, attempts: Attempts, fast_path: FastPath) -> Outcome:
         """Pass the barrier, run the handler in the service's transaction, and wait for the commit."""
         barred = self.saga or self._direct_call(writer.purged_through_ms)
-        write = Write(barred, self._digest(), self.trace_id, self.bound.method.path)
+        write = Write(barred, self._digest(), self.trace, self.bound.method.path)
         if barred and (settled := await self._find_settled(barred, write.digest, fast_path)):
             return settled
         if barred and (error := await attempts.await_action(barred, self.deadline)):

@@ -7,7 +7,7 @@ a few string operations and no more.
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from random import Random
+from random import Random, SystemRandom
 
 from opentelemetry.context import Context
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
@@ -17,6 +17,7 @@ from sagagen.runtime.metadata import TRACEPARENT, TRACESTATE
 
 SAMPLED = 1
 _PROPAGATOR = TraceContextTextMapPropagator()
+_SYSTEM_RANDOM = SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,14 @@ class TraceContext:
     state: str = ""
     """`tracestate`, as received."""
 
-    def child(self, random: Random) -> "TraceContext":
+    @property
+    def is_sampled(self) -> bool:
+        """Somebody keeps this trace."""
+        return bool(self.flags & SAMPLED)
+
+    def child(self, random: Random | None = None) -> "TraceContext":
         """The same trace, with a new span."""
-        return replace(self, span_id=f"{random.getrandbits(64) or 1:016x}")
+        return replace(self, span_id=_span_id(random or _SYSTEM_RANDOM))
 
     def to_metadata(self) -> dict[str, str]:
         """`traceparent`, and `tracestate` if there is one."""
@@ -45,15 +51,20 @@ class TraceContext:
     @classmethod
     def new(cls) -> "TraceContext":
         """A trace that starts here."""
-        return cls(format_trace_id(secrets.randbits(128) or 1), format_span_id(secrets.randbits(64) or 1))
+        return cls(format_trace_id(secrets.randbits(128) or 1), _span_id(_SYSTEM_RANDOM))
 
 
-def from_headers(headers: Mapping[str, str]) -> TraceContext:
-    """The sender's trace context; a new one if it sent none, or none that can be read. Names are lower case."""
-    carrier = {name: headers[name] for name in (TRACEPARENT, TRACESTATE) if name in headers}
-    span = get_current_span(_PROPAGATOR.extract(carrier, Context())).get_span_context()
+def _span_id(random: Random) -> str:
+    return f"{random.getrandbits(64) or 1:016x}"
+
+
+def received(headers: Mapping[str, str]) -> TraceContext | None:
+    """The sender's place in its trace; None if it sent none, or none that can be read. Names are lower case."""
+    if TRACEPARENT not in headers:
+        return None
+    span = get_current_span(_PROPAGATOR.extract(headers, Context())).get_span_context()
     if not span.is_valid:
-        return TraceContext.new()
+        return None
     return TraceContext(
         format_trace_id(span.trace_id),
         format_span_id(span.span_id),

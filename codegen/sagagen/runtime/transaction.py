@@ -51,6 +51,7 @@ from sagagen.runtime.transaction_hops import (
     outcome_of,
 )
 from sagagen.runtime.transaction_members import Group, Member, Turn, unavailable
+from sagagen.runtime.transaction_observation import WriterObservation
 from sagagen.runtime.transaction_purge import PURGE_EVERY_S, purge
 
 HOLD_LIMIT_S = 1.0
@@ -81,6 +82,7 @@ class Writer:
         self._clock = clock
         self.hold_limit_s = hold_limit_s
         self._committed = committed
+        self._observation = WriterObservation(path.stem)
         self._database: Database | None = None
         self._guard = Guard(is_read_only=False)
         self._pace = StatementPace()
@@ -232,6 +234,7 @@ class Writer:
         except BaseException:
             _tell_lost(group)
             raise
+        self._observation.committed(group, self._clock.monotonic_s() - group.begun_s)
         for member in group.members:
             if member.record:
                 self._committed(member.record)
@@ -252,6 +255,7 @@ class Writer:
                 now_ms=self._clock.wall_ms(),
             )
         )
+        self._observation.decided(member, ruling)
         if isinstance(ruling, RunHandler):
             handled = await self._hand_over(member, ruling, database)
             member.settled, member.record = handled.outcome, handled.record

@@ -22,6 +22,7 @@ from sagagen.runtime.barrier import (
 )
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transaction_guard import own
 
 begin = partial(database.begin, sql=own(database.BEGIN))
@@ -61,9 +62,15 @@ class Write:
     """None: passes the barrier by."""
     digest: bytes
     """Of method and request."""
-    trace_id: str
+    trace: TraceContext | None
+    """The span of the call; None if its caller sent none."""
     name: str
-    """The rpc, for log lines."""
+    """The rpc: `/shop.order.v1.OrderService/CreateOrder`."""
+
+    @property
+    def trace_id(self) -> str:
+        """Empty if the caller sent none."""
+        return self.trace.trace_id if self.trace else ""
 
     def record(self, state: State, outcome: bytes = b"", incarnation: str = "") -> Record | None:
         if self.saga is None:

@@ -43,6 +43,10 @@ class Member:
     """What is told once the group is committed."""
     record: Record | None = None
     """What the barrier knows of the call once the group is committed."""
+    decision: str = ""
+    """The barrier's, in a word."""
+    begun_ns: int = 0
+    """When its turn came, ns since the epoch."""
 
     def finish(self, handled: Handled) -> None:
         if not self.handled.done():

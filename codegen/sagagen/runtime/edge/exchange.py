@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from sagagen.runtime import tracing
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.edge.problem import Problem, ProblemError
-from sagagen.runtime.trace import TraceContext, from_headers
+from sagagen.runtime.trace import SAMPLED, TraceContext, received
 
 T = TypeVar("T")
 
@@ -21,6 +22,12 @@ CLOSING = "sagagen.closing"
 """Key of the ASGI state under which a server keeps the future that is done once it stops."""
 TRACE = "sagagen.trace"
 """Key of the ASGI scope that holds the request's TraceContext."""
+PARENT_SPAN = "sagagen.parent_span"
+"""Key of the ASGI scope that holds the id of the sender's span; empty if it sent none."""
+ROUTE = "sagagen.route"
+"""Key of the ASGI scope that holds the template of the route, once it is found."""
+SAGA = "sagagen.saga"
+"""Key of the ASGI scope that holds the attributes of the saga that the request started, or asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +92,19 @@ async def caller_of(hook: Caller, request: Request) -> str:
 
 
 def trace_of(scope: Scope) -> TraceContext:
-    """Where in a trace a request stands; decided when it is first asked."""
+    """The span of a request: a child of its sender's, or the first of a trace. Decided when it is first asked."""
     if TRACE not in scope:
-        scope[TRACE] = from_headers(
+        parent = received(
             {
                 name.decode("latin-1"): value.decode("latin-1")
                 for name, value in scope["headers"]
                 if name in _TRACE_HEADERS
             }
         )
+        trace = parent.child() if parent else TraceContext.new()
+        if spans := tracing.active():
+            trace = replace(trace, flags=SAMPLED if spans.samples(trace, parent) else 0)
+        scope[TRACE], scope[PARENT_SPAN] = trace, parent.span_id if parent else ""
     return scope[TRACE]
 
 

@@ -9,20 +9,28 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.routing import Router as StarletteRouter
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Limits, Mesh, Route, Saga
-from sagagen.runtime.edge.exchange import Caller, Endpoint, Exchange, to_response, trace_of, traceparent
+from sagagen.runtime.edge.exchange import (
+    ROUTE,
+    Caller,
+    Endpoint,
+    Exchange,
+    to_response,
+    trace_of,
+    traceparent,
+)
 from sagagen.runtime.edge.fields import shown
 from sagagen.runtime.edge.forward import ForwardEndpoint, Waiting
+from sagagen.runtime.edge.observation import Observed
 from sagagen.runtime.edge.problem import Problem, ProblemError, invalid, phrase
 from sagagen.runtime.edge.protojson import JsonWriter
 from sagagen.runtime.edge.responder import HttpResponder
@@ -86,7 +94,7 @@ class Gateway:
         )
         app.router.redirect_slashes = False
         app.router.default = _Dispatcher(router, self._routes)
-        return _Traced(app)
+        return Observed(app)
 
     def _own(self, engine: Engine) -> Iterable[tuple[str, Template, Endpoint]]:
         yield "GET", parse_template("/healthz"), HealthEndpoint()
@@ -134,6 +142,7 @@ class _Dispatcher:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._find(scope) if scope["type"] == "http" else None
         if isinstance(found, Found):
+            scope[ROUTE] = found.template
             response = to_response(await _answer(found, Request(scope, receive)))
             await response(scope, receive, send)
         else:
@@ -186,27 +195,6 @@ def _without_route(method: str, path: str, allowed: Sequence[str]) -> Answer | P
 def _raw_path(scope: Scope) -> str:
     """The path as sent: decoding it before it is split would take an encoded slash for a separator."""
     return (scope.get("raw_path") or quote(scope["path"]).encode()).decode("ascii", "replace")
-
-
-class _Traced:
-    """Gives every request a place in a trace, and every answer the header that names it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, _traced(scope, send) if scope["type"] == "http" else send)
-
-
-def _traced(scope: Scope, send: Send) -> Send:
-    trace = trace_of(scope)
-
-    async def send_traced(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).setdefault(*traceparent(trace))
-        await send(message)
-
-    return send_traced
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:

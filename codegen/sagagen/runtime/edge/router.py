@@ -14,6 +14,8 @@ class Found(Generic[EndpointT]):
     """The endpoint of a request, and the decoded values of its path's variables."""
 
     endpoint: EndpointT
+    template: str
+    """Of the route, as the contract writes it."""
     values: Mapping[str, str]
 
 
@@ -93,4 +95,4 @@ class Router(Generic[EndpointT]):
         if segments is None or not (end := tree.find(decode_all(segments), verb)):
             return None
         template, endpoint = end
-        return Found(endpoint, template.bind(segments))
+        return Found(endpoint, template.text, template.bind(segments))

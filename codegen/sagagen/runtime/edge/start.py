@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Saga
-from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of, traceparent
+from sagagen.runtime.edge.exchange import SAGA, Caller, Exchange, caller_of, traceparent
 from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import AT_ACCEPTANCE, accepted, key_reused, location
@@ -14,6 +14,7 @@ from sagagen.runtime.edge.transcode import RequestReader
 from sagagen.runtime.engine import Acceptance, Engine, Overloaded, Started
 from sagagen.runtime.identity import random_saga_id, saga_id
 from sagagen.runtime.log import LogUnavailable
+from sagagen.runtime.tracing import saga_attributes
 
 REPLAYED = ("idempotency-replayed", "true")
 
@@ -38,6 +39,9 @@ class StartEndpoint:
         body = await exchange.body() if self._reader.takes_body else b""
         message = self._reader.read(exchange.values, exchange.query, body)
         acceptance = self._acceptance(exchange, caller, key, message.SerializeToString(deterministic=True))
+        exchange.request.scope[SAGA] = saga_attributes(
+            acceptance.saga_id, self._saga.name, self._saga.version
+        )
         started = await self._accept(acceptance)
         answer = await self._answer(exchange, started, acceptance.fingerprint)
         return replace(answer, headers=(*answer.headers, traceparent(exchange.trace, started.trace_id)))

@@ -1,0 +1,85 @@
+"""What is told of every HTTP request: its place in a trace, how long it took, and its span."""
+
+import time
+from collections.abc import Mapping
+
+from opentelemetry.trace import SpanKind
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sagagen.runtime import tracing
+from sagagen.runtime.edge.exchange import PARENT_SPAN, ROUTE, SAGA, trace_of, traceparent
+from sagagen.runtime.metrics import HTTP_SECONDS, exemplar
+from sagagen.runtime.tracing import GATEWAY, FinishedSpan, Spans
+
+_PROBES = frozenset({"/healthz", "/readyz"})
+"""Asked every few seconds by whoever watches the process: a span of each would bury the others."""
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Observed:
+    """The outermost layer: it sees the answer as it leaves, whoever gave it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace, begun_ns, begun_s = trace_of(scope), time.time_ns(), time.perf_counter()
+        status = 0
+
+        async def send_traced(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).setdefault(*traceparent(trace))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_traced)
+        finally:
+            # Without an answer the client is told 500 by the server, or has gone.
+            _tell(scope, status or 500, begun_ns, time.perf_counter() - begun_s)
+
+
+def _tell(scope: Scope, status: int, begun_ns: int, took_s: float) -> None:
+    trace, route, method = trace_of(scope), scope.get(ROUTE, ""), _method(scope)
+    HTTP_SECONDS.labels(method, route, str(status)).observe(took_s, exemplar(trace))
+    spans = tracing.active()
+    if spans and trace.is_sampled and route not in _PROBES:
+        _record(spans, scope, method, route, status, begun_ns, begun_ns + round(took_s * 1e9))
+
+
+def _record(
+    spans: Spans, scope: Scope, method: str, route: str, status: int, begun_ns: int, ended_ns: int
+) -> None:
+    saga: Mapping[str, str | int] = scope.get(SAGA, {})
+    spans.record(
+        FinishedSpan(
+            service=GATEWAY,
+            name=f"{method} {route}" if route else method,
+            kind=SpanKind.SERVER,
+            trace=trace_of(scope),
+            parent_id=scope[PARENT_SPAN],
+            begun_ns=begun_ns,
+            ended_ns=ended_ns,
+            attributes={
+                "http.request.method": method,
+                "http.response.status_code": status,
+                "url.scheme": scope["scheme"],
+                # The template, since a path may carry what the contract redacts.
+                "url.path": route,
+                "http.route": route,
+                **saga,
+                **({"error.type": str(status)} if status >= 500 else {}),
+            },
+            error=str(status) if status >= 500 else "",
+        )
+    )
+
+
+def _method(scope: Scope) -> str:
+    """Any word may stand in a request; as a label only those that HTTP knows."""
+    return scope["method"] if scope["method"] in _METHODS else "_OTHER"

@@ -1,0 +1,147 @@
+"""Spans, told when they are over, with the ids that the saga log has.
+
+A saga outlives its process, and its log names the span of each attempt before anybody could export it. So ids are made
+here, by `TraceContext`, and a span is put together once it is over and handed to OpenTelemetry's batch processor as
+such: that takes a tenth of what a span costs that the SDK starts and ends. Where nothing is exported `active()` is
+None, and all that is left is that question.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opentelemetry.context import Context
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+from opentelemetry.trace.status import Status, StatusCode
+
+from sagagen.runtime.trace import TraceContext
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace.sampling import Sampler
+
+GATEWAY = "gateway"
+"""What the gateway is called among services."""
+
+Attributes = Mapping[str, str | int | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """Something that happened within a span."""
+
+    name: str
+    at_ns: int
+    """Ns since the epoch."""
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedSpan:
+    """A span that is over. Times are ns since the epoch."""
+
+    service: str
+    """Whose work it was: a service's name, or `gateway`."""
+    name: str
+    kind: SpanKind
+    trace: TraceContext
+    """Its own ids."""
+    parent_id: str
+    """16 hex digits; empty for the root of a trace."""
+    begun_ns: int
+    ended_ns: int
+    attributes: Attributes
+    events: Sequence[SpanEvent] = ()
+    links: Sequence[TraceContext] = ()
+    error: str = ""
+    """Why its status is ERROR; empty: it is unset. Never a message, which may hold what must not get out."""
+
+
+class Spans:
+    """Where spans go. Made by `telemetry`, one in a process."""
+
+    def __init__(
+        self, processor: "SpanProcessor", sampler: "Sampler", resources: Mapping[str, "Resource"]
+    ) -> None:
+        """`resources` has one for each service of the process; in one process there may be several."""
+        from opentelemetry.sdk.trace import Event, ReadableSpan
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+        self._processor = processor
+        self._sampler = sampler
+        self._resources = resources
+        self._readable, self._event = ReadableSpan, Event
+        self._scope = InstrumentationScope("sagagen")
+
+    def samples(self, trace: TraceContext, parent: TraceContext | None) -> bool:
+        """Whether a trace that comes in, or starts here, is kept; `OTEL_TRACES_SAMPLER` decides."""
+        around = in_context(parent, is_remote=True) if parent else Context()
+        return self._sampler.should_sample(around, int(trace.trace_id, 16), "").decision.is_sampled()
+
+    def record(self, span: FinishedSpan) -> None:
+        """Have it exported with others, later. Does not wait; beyond a full queue spans are dropped."""
+        context = span_context(span.trace)
+        parent = TraceContext(span.trace.trace_id, span.parent_id, span.trace.flags, span.trace.state)
+        self._processor.on_end(
+            self._readable(
+                span.name,
+                context,
+                parent=span_context(parent) if span.parent_id else None,
+                resource=self._resources.get(span.service),
+                attributes=span.attributes,
+                events=tuple(self._event(each.name, each.attributes, each.at_ns) for each in span.events),
+                links=tuple(Link(span_context(each)) for each in span.links),
+                kind=span.kind,
+                status=Status(StatusCode.ERROR, span.error) if span.error else Status(),
+                start_time=span.begun_ns,
+                end_time=max(span.begun_ns, span.ended_ns),
+                instrumentation_scope=self._scope,
+            )
+        )
+
+
+def span_context(trace: TraceContext, *, is_remote: bool = False) -> SpanContext:
+    """In OpenTelemetry's terms."""
+    state = TraceState.from_header([trace.state]) if trace.state else None
+    return SpanContext(
+        int(trace.trace_id, 16), int(trace.span_id, 16), is_remote, TraceFlags(trace.flags), state
+    )
+
+
+def saga_attributes(saga_id: str, name: str, version: int) -> dict[str, str | int]:
+    """What every span of a saga has."""
+    return {"saga.id": saga_id, "saga.name": name, "saga.version": version}
+
+
+def in_context(trace: TraceContext, *, is_remote: bool = False) -> Context:
+    """A context of OpenTelemetry's whose current span is this one, for code that makes spans of its own."""
+    return set_span_in_context(NonRecordingSpan(span_context(trace, is_remote=is_remote)), Context())
+
+
+_active: Spans | None = None
+
+
+def active() -> Spans | None:
+    """Where this process's spans go; None if they are not exported."""
+    return _active
+
+
+@contextmanager
+def recording(spans: Spans) -> Generator[None]:
+    """Have `active()` be `spans` within the block."""
+    global _active
+    _active = spans
+    try:
+        yield
+    finally:
+        _active = None

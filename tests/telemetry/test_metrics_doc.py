@@ -1,0 +1,46 @@
+"""docs/metrics.md and the code say the same; Prometheus' own linter has nothing to add."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+from sagagen.runtime import metrics
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, -]+) \| (.+) \|$", re.MULTILINE)
+NO_IDS = {"saga_id", "trace_id", "span_id", "run", "key", "caller"}
+
+
+def in_the_code() -> dict[str, tuple[str, str, str]]:
+    found = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    return {
+        metric._name + ("_total" if metric._type == "counter" else ""): (
+            metric._type,
+            ", ".join(metric._labelnames) or "-",
+            metric._documentation,
+        )
+        for metric in found
+    }
+
+
+def test_the_document_lists_what_the_code_has() -> None:
+    listed = {name: (kind, labels, text) for name, kind, labels, text in ROW.findall(DOCUMENT.read_text())}
+    assert listed == in_the_code()
+
+
+def test_no_label_takes_an_id() -> None:
+    assert not [name for name, (_, labels, _) in in_the_code().items() if NO_IDS & set(labels.split(", "))]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed here")
+def test_prometheus_linter_has_nothing_to_add() -> None:
+    ours = generate_latest().decode()
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"], input=ours, capture_output=True, text=True, check=False
+    )
+    assert not [line for line in checked.stderr.splitlines() if line.startswith(("sagagen", "http", "rpc"))]
