@@ -159,7 +159,7 @@ CASES: dict[str, tuple[list[Edit], dict[str, str]]] = {
     ),
     "request built otherwise": ([yaml("i.price * 100.0 + 0.5", "i.price * 100.0")], {"SD004": B, "SD110": B}),
     "a field of a request left out": (
-        [yaml("          customer_id: input.customer_id\n          amount_minor", "          amount_minor")],
+        [yaml("          amount_minor: steps.create_order.order.total_minor\n", "")],
         {"SD004": B, "SD110": B},
     ),
     "kind changed": ([yaml("        kind: pivot\n", "        compensate: none\n")], {"SD004": B, "SD111": B}),
@@ -189,7 +189,12 @@ CASES: dict[str, tuple[list[Edit], dict[str, str]]] = {
         {"SD004": B, "SD201": B},
     ),
     "compensation calls another rpc": (
-        [yaml("call: payment/RefundPayment", "call: inventory/ReleaseStock")],
+        [
+            yaml(
+                "compensate: { call: payment/RefundPayment, request: { order_id: saga.id } }",
+                "compensate: { call: payment/ChargePayment, request: { order_id: saga.id, customer_id: input.customer_id } }",
+            )
+        ],
         {"SD004": B, "SD203": B},
     ),
     "compensation built otherwise": (

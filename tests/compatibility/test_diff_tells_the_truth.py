@@ -194,6 +194,12 @@ def rows(database: Path, query: str) -> list[tuple[object, ...]]:
 
 
 RELEASE = "        compensate: { call: inventory/ReleaseStock, request: { order_id: saga.id } }\n"
+RESERVE_MORE = """        compensate:
+          call: inventory/ReserveStock
+          request:
+            order_id: failure.step
+            lines: "input.items.map(i, StockLine{product_id: i.product_id, quantity: 1})"
+"""
 
 
 @pytest.mark.parametrize(
@@ -201,14 +207,14 @@ RELEASE = "        compensate: { call: inventory/ReleaseStock, request: { order_
     [
         ("SD201", [(SAGA_YAML, RELEASE, "        compensate: none\n")]),
         ("SD101", [(SAGA_YAML, RESERVE, "")]),
-        ("SD203", [(SAGA_YAML, "call: inventory/ReleaseStock", "call: payment/RefundPayment")]),
+        ("SD203", [(SAGA_YAML, RELEASE, RESERVE_MORE)]),
     ],
 )
 async def test_a_step_that_nobody_undoes_keeps_its_stock(rule: str, edits: list[Edit], tmp_path: Path):
     assert rule in grades(changes(tmp_path / "shop", edits))
     view = await forced(tmp_path, edits)
     assert view.status in {SagaStatus.COMPENSATED, SagaStatus.STUCK}
-    assert rows(tmp_path / "inventory.db", "SELECT sum(reserved) FROM stock") == [(2,)]
+    assert rows(tmp_path / "inventory.db", "SELECT sum(reserved) >= 2 FROM stock") == [(1,)]
 
 
 async def test_without_a_change_the_stock_comes_back(tmp_path: Path):

@@ -218,10 +218,12 @@ NAMES = (
                 "trigger: «shop.order.v1.OrderService/CreateOrder",
             ),
             ("      body: { order: steps.create_order.order }\n", ""),
-            ("          customer_id: input.customer_id\n          items", "          items"),
-            ("          items: >-\n            input.items.map(i, OrderItem{\n", ""),
-            ("              product_id: i.product_id, quantity: i.quantity,\n", ""),
-            ("              unit_price_minor: int(i.price * 100.0 + 0.5)})\n", ""),
+            (
+                "input.items.map(i, OrderItem{\n"
+                "              product_id: i.product_id, quantity: i.quantity,\n"
+                "              unit_price_minor: int(i.price * 100.0 + 0.5)})",
+                "input.items",
+            ),
         ),
         "SG031",
         'service "order" implements it',
@@ -332,7 +334,7 @@ RULES = (
         (
             (
                 "{ call: inventory/ReleaseStock, request: { order_id: saga.id } }",
-                "{ call: «inventory/GetStock }",
+                "{ call: «inventory/GetStock, request: { product_id: saga.id } }",
             ),
         ),
         "SG069",
@@ -355,7 +357,8 @@ RULES = (
         (
             (
                 CONFIRM,
-                f"{CONFIRM}\n      - name: «thank\n        call: order/ConfirmOrder\n        compensate: none",
+                f"{CONFIRM}\n      - name: «thank\n        call: order/ConfirmOrder\n        compensate: none\n"
+                "        request: { order_id: saga.id }",
             ),
         ),
         "SG071",
@@ -424,6 +427,7 @@ RULES = (
             ("give_up_after: 24h", "give_up_after: 12d"),
             ("  order: {", "  order: { retention: 99d,"),
             ("  payment: {", "  payment: { retention: 40d,"),
+            ("conflict, retention: 30d", "conflict, retention: 99d"),
             ("  inventory: {", "  «inventory: {"),
         ),
         "SG077",

@@ -4,7 +4,6 @@ import pytest
 from expression_lab import Lab
 
 from sagagen.diagnostics import Diagnostic
-from sagagen.expression import CODES
 from sagagen.expression.codes import Code
 
 MARK = "‸"
@@ -222,7 +221,7 @@ def test_a_mistake_is_reported_once_at_its_token(lab: Lab, yaml: str, code: str,
 
 
 def test_the_table_plants_every_code() -> None:
-    assert {code for _, code, _ in MISTAKES} | {"SG113"} == {code.value for code in Code} == set(CODES)
+    assert {code for _, code, _ in MISTAKES} | {"SG113"} == {code.value for code in Code}
 
 
 @pytest.mark.parametrize(("yaml", "message"), PARTIAL, ids=[yaml for yaml, _ in PARTIAL])

@@ -1,21 +1,18 @@
 """`sagagen add`: services, rpcs, sagas and steps into the contract, all else in it left as it is."""
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from sagagen.cli.report import print_diagnostics
-from sagagen.contract import BufMissing
-from sagagen.editing.addition import Addition, carry_out
-from sagagen.editing.contract import Contract
-from sagagen.editing.rpcs import add_rpc
-from sagagen.editing.sagas import NewStep, add_saga, add_step
-from sagagen.editing.services import add_service
-from sagagen.editing.text import CannotAdd
-from sagagen.runtime.definition import StepKind
-from sagagen.workspace.project import ProjectNotFound, find_root
+from sagagen.cli.completion_words import (
+    complete_calls,
+    complete_rpcs,
+    complete_sagas,
+    complete_services,
+    complete_steps,
+)
+
+_KINDS = ("compensatable", "pivot", "retriable")
 
 project_option = click.option(
     "--project",
@@ -23,6 +20,8 @@ project_option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
 )
+
+# What the commands do is imported when they do it: the shell asks for their options at each press of the tab key.
 
 
 @click.group()
@@ -38,11 +37,13 @@ def add() -> None:
 @project_option
 def service(name: str, implements: str | None, directory: Path | None) -> None:
     """Add the service NAME to the mesh, with a proto service to put rpcs into."""
-    _carry_out(directory, f"the service {name}", lambda contract: add_service(contract, name, implements))
+    from sagagen.cli import add_run
+
+    add_run.service(directory, name, implements)
 
 
 @add.command()
-@click.argument("name", metavar="SERVICE/METHOD")
+@click.argument("name", metavar="SERVICE/METHOD", shell_complete=complete_services)
 @click.option(
     "--read", "is_read", is_flag=True, help="It changes nothing (idempotency_level = NO_SIDE_EFFECTS)."
 )
@@ -53,31 +54,44 @@ def rpc(name: str, is_read: bool, http: str | None, directory: Path | None) -> N
 
     SERVICE may also be the full name of a proto service that no service implements: its rpcs start sagas.
     """
-    _carry_out(
-        directory, f"the rpc {name}", lambda contract: add_rpc(contract, name, is_read=is_read, http=http)
-    )
+    from sagagen.cli import add_run
+
+    add_run.rpc(directory, name, is_read=is_read, http=http)
 
 
 @add.command()
 @click.argument("name")
-@click.option("--trigger", required=True, metavar="PACKAGE.SERVICE/METHOD", help="The rpc that starts it.")
+@click.option(
+    "--trigger",
+    required=True,
+    metavar="PACKAGE.SERVICE/METHOD",
+    help="The rpc that starts it.",
+    shell_complete=complete_rpcs,
+)
 @project_option
 def saga(name: str, trigger: str, directory: Path | None) -> None:
     """Add the saga NAME, which steps can be added to then."""
-    _carry_out(directory, f"the saga {name}", lambda contract: add_saga(contract, name, trigger))
+    from sagagen.cli import add_run
+
+    add_run.saga(directory, name, trigger)
 
 
 @add.command()
-@click.argument("saga")
+@click.argument("saga", shell_complete=complete_sagas)
 @click.argument("name")
-@click.option("--call", required=True, metavar="SERVICE/METHOD", help="What it does.")
-@click.option("--compensate", metavar="SERVICE/METHOD|none", help="What undoes that.")
 @click.option(
-    "--after", metavar="STEP", help="The step before it; else it goes to the end, or before the pivot."
+    "--call", required=True, metavar="SERVICE/METHOD", help="What it does.", shell_complete=complete_calls
 )
 @click.option(
-    "--kind", type=click.Choice([kind.value for kind in StepKind]), help="Else what fits the place."
+    "--compensate", metavar="SERVICE/METHOD|none", help="What undoes that.", shell_complete=complete_calls
 )
+@click.option(
+    "--after",
+    metavar="STEP",
+    help="The step before it; else it goes to the end, or before the pivot.",
+    shell_complete=complete_steps,
+)
+@click.option("--kind", type=click.Choice(_KINDS), help="Else what fits the place.")
 @project_option
 def step(
     saga: str,
@@ -92,23 +106,6 @@ def step(
 
     What can be undone goes before the pivot, what comes after it is retriable.
     """
-    new = NewStep(saga, name, call, compensate, after, StepKind(kind) if kind else None)
-    _carry_out(directory, f"the step {name}", lambda contract: add_step(contract, new))
+    from sagagen.cli import add_run
 
-
-def _carry_out(directory: Path | None, what: str, plan: Callable[[Contract], Addition | None]) -> None:
-    try:
-        contract = Contract.read(find_root(directory))
-        addition = plan(contract)
-        if addition is None:
-            click.echo(f"{what} is there already: nothing was changed")
-            return
-        added = carry_out(contract, addition)
-    except (ProjectNotFound, BufMissing, CannotAdd) as error:
-        raise click.UsageError(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
-    for change in added.changes:
-        click.echo(change)
-    print_diagnostics(added.findings, sys.stdout)
-    click.echo(f"Next: {', then '.join(added.next)}")
+    add_run.step(directory, saga, name, call=call, compensate=compensate, after=after, kind=kind)

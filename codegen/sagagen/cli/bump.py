@@ -4,13 +4,12 @@ from pathlib import Path
 
 import click
 
+from sagagen.cli.completion_words import complete_sagas
 from sagagen.workspace.project import ProjectNotFound, find_root
-from sagagen.workspace.versions import CannotBump
-from sagagen.workspace.versions import bump as bump_saga
 
 
 @click.command()
-@click.argument("saga")
+@click.argument("saga", shell_complete=complete_sagas)
 @click.option(
     "--project",
     "directory",
@@ -22,6 +21,9 @@ def bump(saga: str, directory: Path | None) -> None:
 
     Do this before a breaking change. New sagas take the new version, those under way end on theirs.
     """
+    from sagagen.workspace.versions import CannotBump
+    from sagagen.workspace.versions import bump as bump_saga
+
     try:
         bumped = bump_saga(find_root(directory), saga)
     except (ProjectNotFound, CannotBump) as error:

@@ -22,6 +22,8 @@ from sagagen.source import Span
 CONTRACTS = "contracts"
 FINDINGS = 100
 """buf's exit code for compile errors and lint findings."""
+VALIDATION = "PROTOVALIDATE"
+"""The lint rule about rules of buf.validate."""
 COMPILE = "COMPILE"
 """What buf calls a compile error where lint findings have their rule."""
 CONFIG_FILES = frozenset({"buf.yaml", "buf.lock", "buf.gen.yaml", "buf.work.yaml"})

@@ -6,7 +6,8 @@ Each rule looks at one thing and stays silent where that could not be resolved, 
 from collections.abc import Iterable, Iterator, Sequence
 
 from sagagen.contract.codes import Code
-from sagagen.contract.findings import error, suggest
+from sagagen.contract.findings import error, suggest, warning
+from sagagen.contract.model import Service
 from sagagen.contract.outline import SagaOutline, StepOutline, Target, Undo
 from sagagen.contract.policies import Policy, check_compensation_policy, check_step_policy
 from sagagen.contract.services import Services
@@ -16,20 +17,25 @@ from sagagen.source import Span
 
 COMPLETION = "completion"
 ACCEPTANCE = "acceptance"
+NO_CONTENT = frozenset({204, 205})
+"""RFC 9110, 15.3.5 and 15.3.6."""
 
 
 def check_saga(saga: SagaOutline, services: Services) -> Iterator[Diagnostic]:
     yield from _check_has_steps(saga)
     yield from _check_names(saga.steps)
     yield from _check_respond(saga)
+    yield from _check_status(saga)
     yield from _check_trigger(saga, services)
     for step in saga.steps:
         yield from _check_compensation(step)
         yield from _check_policies(step)
         yield from _check_timeout(step, saga)
+        yield from _check_first_wait(step, saga)
     if not saga.broken_steps:
         yield from _check_order(saga.steps)
     yield from _check_memory(saga)
+    yield from _check_answers_kept(saga)
 
 
 def check_triggers(sagas: Iterable[SagaOutline]) -> Iterator[Diagnostic]:
@@ -80,6 +86,15 @@ def _check_respond(saga: SagaOutline) -> Iterator[Diagnostic]:
     yield error(after.span, Code.UNKNOWN_RESPOND_STEP, message, hint)
 
 
+def _check_status(saga: SagaOutline) -> Iterator[Diagnostic]:
+    respond = saga.shape.respond
+    status = respond.status if respond is not None else None
+    if respond is not None and respond.body is not None and status is not None and status.value in NO_CONTENT:
+        message = f"an answer with status {status.value} has no body"
+        hint = "remove body, or answer with 200 or 201"
+        yield error(status.span, Code.BODY_WITHOUT_CONTENT, message, hint)
+
+
 def _check_trigger(saga: SagaOutline, services: Services) -> Iterator[Diagnostic]:
     if saga.trigger is None:
         return
@@ -104,6 +119,20 @@ def _check_compensation(step: StepOutline) -> Iterator[Diagnostic]:
         message = f'"{_rpc(step.compensation)}" is a read (NO_SIDE_EFFECTS): it cannot undo anything'
         hint = f'call a write of "{step.compensation.service.name}", or say compensate: none'
         yield error(step.compensation.span, Code.COMPENSATION_READS, message, hint)
+    else:
+        yield from _check_same_service(step)
+
+
+def _check_same_service(step: StepOutline) -> Iterator[Diagnostic]:
+    """Only the barrier that has recorded an action undoes it; to any other it is one that never ran."""
+    action, compensation = step.action, step.compensation
+    if action is not None and compensation is not None and action.service is not compensation.service:
+        message = (
+            f'step "{step.name}" acts at "{action.service.name}", but is undone at "{compensation.service.name}", '
+            "which does nothing for an action that it has not seen"
+        )
+        hint = f'call an rpc of "{action.service.name}", or make what is done elsewhere a step of its own'
+        yield error(compensation.span, Code.COMPENSATION_ELSEWHERE, message, hint)
 
 
 def _check_needless(step: StepOutline, why: str) -> Iterator[Diagnostic]:
@@ -132,14 +161,24 @@ def _check_timeout(step: StepOutline, saga: SagaOutline) -> Iterator[Diagnostic]
         yield error(at, Code.TIMEOUT_OVER_DEADLINE, message, "shorten the timeout, or extend the deadline")
 
 
+def _check_first_wait(step: StepOutline, saga: SagaOutline) -> Iterator[Diagnostic]:
+    wait_s = step.action_policy.retry.initial_s
+    if step.kind is StepKind.COMPENSATABLE and wait_s >= saga.deadline_s:
+        own = step.shape.retry.initial if step.shape.retry is not None else None
+        longer = f"up to {wait_s:g}s, no less than the saga's deadline of {saga.deadline_s:g}s"
+        message = f'step "{step.name}" may never be tried again: the wait before that is {longer}'
+        at = saga.deadline_span if own is None else own.span
+        yield error(
+            at, Code.FIRST_WAIT_OVER_DEADLINE, message, "shorten retry.initial, or extend the deadline"
+        )
+
+
 def _check_memory(saga: SagaOutline) -> Iterator[Diagnostic]:
     """A service that forgets a call while its saga may still repeat or undo it would leave the saga STUCK."""
     undoing_s = sum(_budget_s(step.compensation_policy) for step in saga.steps if step.compensation)
     going_on_s = sum(_budget_s(step.action_policy) for step in saga.steps if step.kind is StepKind.RETRIABLE)
     needed_s = saga.deadline_s + max(undoing_s, going_on_s)
-    targets = (target for step in saga.steps for target in (step.action, step.compensation) if target)
-    called = {target.service.name: target.service for target in targets if not target.method.is_read}
-    for service in called.values():
+    for service in _remembering(saga):
         if service.retention_s <= needed_s:
             remembers = f'service "{service.name}" forgets calls after {_in_words(service.retention_s)}'
             needs = f'saga "{saga.name}" may need them for {_in_words(needed_s)}'
@@ -148,6 +187,24 @@ def _check_memory(saga: SagaOutline) -> Iterator[Diagnostic]:
                 f"set retention of the service to more than {_in_words(needed_s)}, or shorten give_up_after"
             )
             yield error(service.retention_span, Code.MEMORY_TOO_SHORT, message, hint)
+
+
+def _remembering(saga: SagaOutline) -> Iterable[Service]:
+    """The services whose barriers know of the saga."""
+    targets = (target for step in saga.steps for target in (step.action, step.compensation) if target)
+    return {target.service.name: target.service for target in targets if not target.method.is_read}.values()
+
+
+def _check_answers_kept(saga: SagaOutline) -> Iterator[Diagnostic]:
+    """A key whose answer is gone would be a new saga at the gateway, and a known one at the services."""
+    idempotency = saga.shape.idempotency
+    retention = idempotency.retention if idempotency is not None else None
+    longest = max(_remembering(saga), key=lambda service: service.retention_s, default=None)
+    if retention is not None and longest is not None and retention.value < longest.retention_s:
+        kept, known = _in_words(retention.value), _in_words(longest.retention_s)
+        message = f'answers are kept for {kept}, but service "{longest.name}" remembers calls for {known}'
+        hint = f"keep them for {known} too: a retry between the two is refused with 409, and never answered"
+        yield warning(retention.span, Code.ANSWERS_FORGOTTEN_FIRST, message, hint)
 
 
 def _budget_s(policy: Policy) -> float:

@@ -19,6 +19,7 @@ SAGA_YAML = f"{buf.CONTRACTS}/saga.yaml"
 KEPT = f"{buf.CONTRACTS}/sagas"
 """Where older versions of sagas are, while some of their instances are not over."""
 IMPORT = re.compile(r'^\s*import\s+(?:public\s+|weak\s+|option\s+)?"([^"]+)"', re.MULTILINE)
+BROKEN_RULE = re.compile(r"fails to compile|but has \(buf\.validate\.field\)\.\w+ rules")
 NOT_OURS = ("google/protobuf/", *GOOGLE_API, VALIDATE)
 """Known everywhere, also where a project keeps copies of them in its contracts folder."""
 
@@ -148,9 +149,20 @@ def _compile_hint(message: str) -> str:
 
 def _report_lint(findings: Iterable[buf.Finding], report: Report) -> None:
     for finding in findings:
+        if _breaks_validation(finding):
+            message = f"no request with this message could be validated: {finding.message.rstrip('.')}"
+            report(
+                error(finding.at, Code.BROKEN_RULE, message, "mend the rule of buf.validate, or remove it")
+            )
+            continue
         message = f"{finding.message.rstrip('.')} (buf lint {finding.rule})"
         hint = f'mend it, or put the comment "// buf:lint:ignore {finding.rule}" above it'
         report(warning(finding.at, Code.PROTO_LINT, message, hint))
+
+
+def _breaks_validation(finding: buf.Finding) -> bool:
+    """The linter's words for rules that can't be compiled, among others that only seem odd."""
+    return finding.rule == buf.VALIDATION and BROKEN_RULE.search(finding.message) is not None
 
 
 def _with_importers(root: Path, broken: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ from sagagen.contract.outline import SagaOutline
 from sagagen.contract.policies import resolve_limits, resolve_policies
 from sagagen.contract.protos import Protos, link
 from sagagen.contract.reading import Reading, read_shapes
+from sagagen.contract.required import RequiredFields
 from sagagen.contract.routes import Binding, check_answered, check_bindings, read_bindings
 from sagagen.contract.sagas import compile_saga, outline_saga
 from sagagen.contract.services import Services, resolve_services
@@ -57,8 +58,9 @@ def _resolve(sources: Sources, found: list[Diagnostic]) -> Mesh | None:
     reading = read_shapes(document, report)
     services = resolve_services(reading, protos, names, report)
     outlines = _outline(reading, protos, services, report)
-    sagas = _compile(outlines, protos, report)
-    kept = _kept(sources, reading, protos, services, sagas, report)
+    required = RequiredFields()
+    sagas = _compile(outlines, protos, required, report)
+    kept = _kept(sources, reading, protos, services, sagas, required, report)
     answers = _Answers(services, outlines, sagas)
     if not (has_errors(found) or protos.is_partial):
         _report_loose_ends(bindings, outlines, answers, report)
@@ -99,9 +101,11 @@ def _outline(reading: Reading, protos: Protos, services: Services, report: Repor
     return outlines
 
 
-def _compile(outlines: Iterable[SagaOutline], protos: Protos, report: Report) -> dict[str, Saga]:
+def _compile(
+    outlines: Iterable[SagaOutline], protos: Protos, required: RequiredFields, report: Report
+) -> dict[str, Saga]:
     types = TypeIndex(protos.files)
-    compiled = {outline.name: compile_saga(outline, types, report) for outline in outlines}
+    compiled = {outline.name: compile_saga(outline, types, required, report) for outline in outlines}
     return {name: saga for name, saga in compiled.items() if saga is not None}
 
 
@@ -111,6 +115,7 @@ def _kept(
     protos: Protos,
     services: Services,
     current: Mapping[str, Saga],
+    required: RequiredFields,
     report: Report,
 ) -> tuple[Saga, ...]:
     types = TypeIndex(protos.files)
@@ -123,7 +128,7 @@ def _kept(
         problems = list(check_saga(outline, services))
         for problem in problems:
             report(problem)
-        return compile_saga(outline, types, report)
+        return compile_saga(outline, types, required, report)
 
     return tuple(resolve_kept(sources.kept, current, compile_one, report))
 

@@ -12,6 +12,7 @@ from sagagen.contract.located import Key
 from sagagen.contract.model import Call, Respond, Saga, Step
 from sagagen.contract.outline import SagaOutline, StepOutline, Target, Undo
 from sagagen.contract.policies import Policies, Policy
+from sagagen.contract.required import RequiredFields
 from sagagen.contract.shape import CompensateShape, RespondShape, SagaShape, StepShape
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.expression import Environment, MessageExpr, TypeIndex, compile_message
@@ -69,11 +70,13 @@ def _outline_step(shape: StepShape, policies: Policies, calls: CallResolver) -> 
     )
 
 
-def compile_saga(saga: SagaOutline, types: TypeIndex, report: Report) -> Saga | None:
+def compile_saga(
+    saga: SagaOutline, types: TypeIndex, required: RequiredFields, report: Report
+) -> Saga | None:
     """Compile all expressions of a saga. None if anything of it is missing: then that was reported."""
     if saga.trigger is None or not saga.steps:
         return None
-    compiler = _Compiler(saga, saga.trigger, types, report)
+    compiler = _Compiler(saga, saga.trigger, types, required, report)
     steps = [compiler.step(index, step) for index, step in enumerate(saga.steps)]
     respond = compiler.respond()
     whole = [step for step in steps if step is not None]
@@ -108,18 +111,27 @@ class _Compiler:
     saga: SagaOutline
     trigger: MethodDescriptor
     types: TypeIndex
+    required: RequiredFields
     report: Report
 
     def step(self, index: int, step: StepOutline) -> Step | None:
         action = self._call(
-            step.action, step.shape.request, step.action_policy, self._for_action(index, step.action)
+            f'step "{step.name}"',
+            step.action,
+            step.shape.request,
+            step.action_policy,
+            self._for_action(index, step.action),
         )
         compensation = None
         is_undone = step.undo is Undo.CALL and step.kind is StepKind.COMPENSATABLE
         if is_undone and step.compensate is not None:
             environment = self._for_compensation(index, step.compensation)
             compensation = self._call(
-                step.compensation, step.compensate.request, step.compensation_policy, environment
+                f'the compensation of "{step.name}"',
+                step.compensation,
+                step.compensate.request,
+                step.compensation_policy,
+                environment,
             )
         if action is None or (is_undone and compensation is None):
             return None
@@ -139,13 +151,16 @@ class _Compiler:
         return Respond(after, status, WAIT_S if shape.wait is None else shape.wait.value, body)
 
     def _call(
-        self, target: Target | None, request: Node | None, policy: Policy, environment: Environment
+        self, what: str, target: Target | None, request: Node | None, policy: Policy, environment: Environment
     ) -> Call | None:
         if target is None:
             return None
-        expression = self._compile(request, target.method.descriptor.input_type, environment)
+        message = target.method.descriptor.input_type
+        expression = self._compile(request, message, environment)
         if expression is None:
             return None
+        for problem in self.required.check(what, request, message, target.span):
+            self.report(problem)
         return Call(target.service, target.method, expression, policy.timeout_s, policy.retry, target.span)
 
     def _compile(self, node: Node | None, target: Descriptor, environment: Environment) -> MessageExpr | None:

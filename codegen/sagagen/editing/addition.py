@@ -17,7 +17,7 @@ from sagagen.editing.text import CannotAdd
 from sagagen.workspace.source_text import SourceText
 from sagagen.workspace.writing import replace_file
 
-LEFT_TO_FILL_IN = frozenset({Code.NO_STEPS})
+LEFT_TO_FILL_IN = frozenset({Code.NO_STEPS, Code.REQUIRED_FIELD_LEFT_OUT})
 """Errors that an addition may leave: what mends them is the user's next step."""
 
 

@@ -4,14 +4,12 @@
 the Python function that builds the message. Nothing interprets an expression at run time.
 """
 
-from sagagen.expression.codes import CODES
 from sagagen.expression.environment import Environment, TypeIndex
 from sagagen.expression.locals import RESERVED as RESERVED_NAMES
 from sagagen.expression.render import RenderedFunction, render_function
 from sagagen.expression.request import MessageExpr, compile_message
 
 __all__ = [
-    "CODES",
     "RESERVED_NAMES",
     "Environment",
     "MessageExpr",

@@ -1,0 +1,209 @@
+"""Codes about services, triggers and routes."""
+
+from collections.abc import Iterator
+
+from sagagen.catalogue.entry import PROTO, Entry, Section
+
+DESK = "implements: [shop.v1.DeskService]"
+RETURN = "trigger: shop.v1.CheckoutService/ReturnOrder"
+
+
+def _services() -> Iterator[Entry]:
+    yield Entry(
+        "SG020",
+        "`implements` names a service that no proto declares.",
+        "Correct the full name, or declare it.",
+        "implements: [shop.v1.PaymentServce]",
+        "implements: [shop.v1.PaymentService]",
+    )
+    yield Entry("SG021", "A service implements nothing.", "Name a proto service.", "implements: []", DESK)
+    yield Entry(
+        "SG022",
+        "Two services implement one proto service.",
+        "Leave it to one.",
+        "implements: [shop.v1.DeskService, shop.v1.OrderService]",
+        DESK,
+    )
+    yield Entry(
+        "SG023",
+        "`methods` has a setting for an rpc that the service lacks.",
+        "Correct or remove it.",
+        "methods: { ChargePayments: { transaction: manual } }",
+        "methods: { ChargePayment: { transaction: manual } }",
+    )
+    yield Entry(
+        "SG024",
+        "A service has a streaming rpc. The mesh serves unary ones, so it stays unimplemented.",
+        "Make it unary, or move it to a proto service that nothing implements.",
+        "rpc CountStock(Nothing) returns (stream Nothing);",
+        "rpc CountStock(Nothing) returns (Nothing);",
+        PROTO,
+        is_warning=True,
+    )
+    yield Entry(
+        "SG025",
+        "One handler class would have two methods of one name, for rpcs of two proto services.",
+        "Let two services implement them, or rename an rpc.",
+        "implements: [shop.v1.DeskService, shop.v1.AuditService]",
+        DESK,
+    )
+    yield Entry(
+        "SG026",
+        "`transaction: manual` on a read, which has no transaction.",
+        "Remove the setting.",
+        "order: { implements: [shop.v1.OrderService], methods: { GetOrder: { transaction: manual } } }",
+        "order: { implements: [shop.v1.OrderService] }",
+    )
+    yield Entry(
+        "SG027",
+        "A service has a name that is taken: `http`, `grpc`, `admin` (environment variables), `gateway` (a process).",
+        "Rename it.",
+        f"http: {{ {DESK} }}",
+        f"desk: {{ {DESK} }}",
+    )
+
+
+def _triggers() -> Iterator[Entry]:
+    yield Entry(
+        "SG030",
+        "The trigger is no rpc of the protos.",
+        "Write package.Service/Method of one that exists.",
+        "trigger: shop.v1.CheckoutService/ReturnOrdr",
+        RETURN,
+    )
+    yield Entry(
+        "SG031",
+        "A service implements the trigger: then two would answer it.",
+        "Trigger the saga by an rpc that no service implements.",
+        "trigger: shop.v1.OrderService/NotifyCustomer",
+        RETURN,
+    )
+    yield Entry(
+        "SG032",
+        "Two sagas have one trigger.",
+        "Give each its own rpc.",
+        "trigger: shop.v1.CheckoutService/PlaceOrder",
+        RETURN,
+    )
+    yield Entry(
+        "SG033",
+        "The trigger streams.",
+        "Name a unary rpc.",
+        "trigger: shop.v1.FeedService/WatchOrders",
+        RETURN,
+    )
+    yield Entry(
+        "SG034",
+        "The trigger is marked NO_SIDE_EFFECTS, but a saga has effects.",
+        "Remove the mark.",
+        "trigger: shop.v1.FeedService/TrackOrder",
+        RETURN,
+    )
+    yield Entry(
+        "SG035",
+        "The trigger has no HTTP route, so nothing can start the saga.",
+        "Add `option (google.api.http)`.",
+        "rpc ReturnOrder(OrderId) returns (Nothing);",
+        'rpc ReturnOrder(OrderId) returns (Nothing) {\n    option (google.api.http) = {post: "/returns"};\n  }',
+        PROTO,
+        is_warning=True,
+    )
+
+
+def _routes() -> Iterator[Entry]:
+    yield Entry(
+        "SG040",
+        "A path template that is not well formed (google/api/http.proto).",
+        "Write a path like `/orders/{order_id}`.",
+        'get: "/reports/{report_id"',
+        'get: "/reports/{report_id}"',
+        PROTO,
+    )
+    yield Entry(
+        "SG041",
+        "A path variable is no field of the request.",
+        "Name a field, `{order.id}` for one of a message inside.",
+        'get: "/shelves/{shelf}"',
+        'get: "/shelves/{shelf_id}"',
+        PROTO,
+    )
+    yield Entry(
+        "SG042",
+        "A path variable cannot be written as one text: it is repeated, a map or a message.",
+        "Name a scalar, an enum or a well-known type with a textual form.",
+        'get: "/crates/{tags}"',
+        'get: "/crates/{crate_id}"',
+        PROTO,
+    )
+    yield Entry(
+        "SG043",
+        "`body` names a field that the request lacks.",
+        "Name a field, or `*`.",
+        'body: "parcl"',
+        'body: "parcel"',
+        PROTO,
+    )
+    yield Entry(
+        "SG044",
+        "`response_body` names a field that the response lacks.",
+        "Name a field, or remove it.",
+        'response_body: "ordr"',
+        'response_body: "order"',
+        PROTO,
+    )
+    yield Entry(
+        "SG045",
+        "GET on a write.",
+        "Use another verb, or mark the rpc NO_SIDE_EFFECTS.",
+        'get: "/restocks"',
+        'post: "/restocks"',
+        PROTO,
+    )
+    yield Entry(
+        "SG046",
+        "A path of the gateway itself: /sagas, /healthz, /readyz, /metrics, /openapi.json.",
+        "Begin the path with another word.",
+        'get: "/sagas/overview"',
+        'get: "/overview"',
+        PROTO,
+    )
+    yield Entry(
+        "SG047",
+        "Two routes that no request can tell apart: same verb, same shape.",
+        "Change one of them.",
+        'post: "/lists/{name}/open"',
+        'post: "/lists/{name}/close"',
+        PROTO,
+    )
+    yield Entry(
+        "SG048",
+        "A body on GET or DELETE.",
+        "Remove it: the other fields come from the query.",
+        'get: "/search" body: "*"',
+        'get: "/search"',
+        PROTO,
+    )
+    yield Entry(
+        "SG049",
+        "A rule without verb and path, with a custom verb, on a streaming rpc, or nested twice.",
+        "Use get, put, post, delete or patch on a unary rpc.",
+        'custom: {kind: "HEAD" path: "/labels"}',
+        'put: "/labels"',
+        PROTO,
+    )
+    yield Entry(
+        "SG050",
+        "Nothing answers the route.",
+        "Implement its proto service, let it trigger a saga, or remove the route.",
+        'rpc PeekOrder(OrderId) returns (Order) {\n    option (google.api.http) = {post: "/peeks"};\n  }',
+        "rpc PeekOrder(OrderId) returns (Order);",
+        PROTO,
+        is_warning=True,
+    )
+
+
+SECTIONS = (
+    Section("Services: SG020 to SG029", tuple(_services())),
+    Section("Triggers: SG030 to SG039", tuple(_triggers())),
+    Section("HTTP routes: SG040 to SG059", tuple(_routes())),
+)

@@ -1,0 +1,62 @@
+"""Carries out `sagagen add`: plan, try out, write, say what was done."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from sagagen.cli.report import print_diagnostics
+from sagagen.contract import BufMissing
+from sagagen.editing.addition import Addition, carry_out
+from sagagen.editing.contract import Contract
+from sagagen.editing.rpcs import add_rpc
+from sagagen.editing.sagas import NewStep, add_saga, add_step
+from sagagen.editing.services import add_service
+from sagagen.editing.text import CannotAdd
+from sagagen.runtime.definition import StepKind
+from sagagen.workspace.project import ProjectNotFound, find_root
+
+
+def service(directory: Path | None, name: str, implements: str | None) -> None:
+    _run(directory, f"the service {name}", lambda contract: add_service(contract, name, implements))
+
+
+def rpc(directory: Path | None, name: str, *, is_read: bool, http: str | None) -> None:
+    _run(directory, f"the rpc {name}", lambda contract: add_rpc(contract, name, is_read=is_read, http=http))
+
+
+def saga(directory: Path | None, name: str, trigger: str) -> None:
+    _run(directory, f"the saga {name}", lambda contract: add_saga(contract, name, trigger))
+
+
+def step(
+    directory: Path | None,
+    saga: str,
+    name: str,
+    *,
+    call: str,
+    compensate: str | None,
+    after: str | None,
+    kind: str | None,
+) -> None:
+    new = NewStep(saga, name, call, compensate, after, StepKind(kind) if kind else None)
+    _run(directory, f"the step {name}", lambda contract: add_step(contract, new))
+
+
+def _run(directory: Path | None, what: str, plan: Callable[[Contract], Addition | None]) -> None:
+    try:
+        contract = Contract.read(find_root(directory))
+        addition = plan(contract)
+        if addition is None:
+            click.echo(f"{what} is there already: nothing was changed")
+            return
+        added = carry_out(contract, addition)
+    except (ProjectNotFound, BufMissing, CannotAdd) as error:
+        raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
+    for change in added.changes:
+        click.echo(change)
+    print_diagnostics(added.findings, sys.stdout)
+    click.echo(f"Next: {', then '.join(added.next)}")
