@@ -46,8 +46,23 @@ def test_a_folder_with_anything_in_it_is_left_alone(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
     done = sagagen("init", ".", cwd=tmp_path)
     assert done.returncode == 2
-    assert "is not empty: nothing in it was touched" in done.stderr
+    assert "is not empty (notes.txt): nothing in it was touched" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_is_no_place_for_a_project(tmp_path: Path):
+    (tmp_path / "shop").write_text("mine")
+    done = sagagen("init", "shop", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "shop is a file" in done.stderr
+
+
+def test_a_fresh_clone_is_empty_enough(tmp_path: Path):
+    (tmp_path / "shop" / ".git").mkdir(parents=True)
+    assert sagagen("init", "shop", cwd=tmp_path).returncode == 0
+    header = (tmp_path / "shop" / "contracts" / "saga.yaml").read_text().splitlines()[0]
+    assert header == "# yaml-language-server: $schema=../generated/saga.schema.json"
+    assert (tmp_path / "shop" / "generated" / "saga.schema.json").is_file()
 
 
 @pytest.mark.parametrize("arguments", [["--name", "Not A Name"], ["--template", "huge"]])

@@ -13,13 +13,17 @@ from sagagen.contract.located import Block, Key, Located, text_scalar
 from sagagen.contract.words import (
     GRPC_CODES,
     AnyKey,
+    CallName,
+    Date,
     Duration,
     Expressions,
     Factor,
     Name,
     NameKey,
     ProjectName,
+    ServiceName,
     Text,
+    TriggerName,
     whole,
     words,
 )
@@ -28,6 +32,18 @@ from sagagen.source import Scalar
 
 Word = Located[str]
 Whole = Located[int]
+REQUEST = "Fields of the request message, as expressions; or one expression for the whole message."
+
+
+def _field(description: str, default: Any = None, *, example: Any = None) -> Any:
+    """An optional key. `default` is what holds where it is left out: said to editors, put in by who reads the shape."""
+    extra: dict[str, Any] = {"default": default} if default is not None else {}
+    return Field(
+        default=None,
+        description=description,
+        json_schema_extra=extra,
+        examples=None if example is None else [example],
+    )
 
 
 class Shape(BaseModel):
@@ -59,6 +75,8 @@ def _settle_unknown_key(block: Block, key: str, known: Iterable[str], report: Re
 
 
 class MethodShape(Shape):
+    """Settings of one rpc."""
+
     transaction: Annotated[Word, words("local", "manual")] = Field(
         description="Who opens the local transaction: the runtime around the handler (local), "
         "or the handler near its end (manual), for methods that call a third party."
@@ -68,84 +86,87 @@ class MethodShape(Shape):
 class ServiceShape(Shape):
     """A service of the mesh: one process, one database, one handler file."""
 
-    implements: list[Text] = Field(description="Full names of the proto services that it implements.")
-    methods: dict[AnyKey, MethodShape] = Field(
-        default_factory=dict, description="Settings of single rpcs, by rpc name."
+    implements: Annotated[list[ServiceName], Field(json_schema_extra={"minItems": 1})] = Field(
+        description="Full names of the proto services that it implements.",
+        examples=[["shop.order.v1.OrderService"]],
     )
-    retention: Duration | None = Field(
-        default=None,
-        description="How long it remembers calls, so that a repeat is answered and not done again. Default: 30d.",
+    methods: dict[AnyKey, MethodShape] = Field(
+        default_factory=dict,
+        description="Settings of single rpcs, by rpc name.",
+        examples=[{"ChargePayment": {"transaction": "manual"}}],
+    )
+    retention: Duration | None = _field(
+        "How long it remembers calls, so that a repeat is answered and not done again.", "30d"
     )
 
 
 class RetryShape(Shape):
     """Capped exponential backoff with full jitter."""
 
-    initial: Duration | None = Field(
-        default=None, description="Upper bound of the wait before the second attempt."
+    initial: Duration | None = _field(
+        "Upper bound of the wait before the second attempt. Of steps 50ms, of compensations 100ms.",
+        example="50ms",
     )
-    multiplier: Factor | None = Field(
-        default=None, description="By how much the bound grows with each attempt."
+    multiplier: Factor | None = _field("By how much the bound grows with each attempt.", 2)
+    max: Duration | None = _field(
+        "The bound grows no further than this. Of steps 2s, of compensations 30s.", example="2s"
     )
-    max: Duration | None = Field(default=None, description="The bound grows no further than this.")
-    max_attempts: Annotated[Whole, whole(1, 1000)] | None = Field(
-        default=None,
-        description="Fail fast after so many attempts. By default a step is retried until the saga's deadline.",
+    max_attempts: Annotated[Whole, whole(1, 1000)] | None = _field(
+        "Fail fast after so many attempts. By default a step is retried until the saga's deadline.", example=5
     )
-    give_up_after: Duration | None = Field(
-        default=None,
-        description="Compensations and retriable steps: how long after the first failure the saga is STUCK.",
+    give_up_after: Duration | None = _field(
+        "Compensations and retriable steps: how long after the first failure the saga is STUCK. 24h if not said.",
+        example="24h",
     )
-    codes: list[Annotated[Word, words(*GRPC_CODES)]] | None = Field(
-        default=None, description="Retry only these gRPC codes."
+    codes: list[Annotated[Word, words(*GRPC_CODES)]] | None = _field(
+        "Retry only these gRPC codes.", example=["UNAVAILABLE", "DEADLINE_EXCEEDED"]
     )
 
 
 class PolicyShape(Shape):
     """How long a call may take, and how it is repeated."""
 
-    timeout: Duration | None = Field(default=None, description="Of one attempt.")
-    retry: RetryShape | None = None
+    timeout: Duration | None = _field("Of one attempt. Of steps 2s, of compensations 5s.", example="2s")
+    retry: RetryShape | None = _field("How it is repeated.")
 
 
 class DefaultsShape(Shape):
-    step: PolicyShape | None = Field(default=None, description="For steps before the pivot, and the pivot.")
-    compensation: PolicyShape | None = Field(
-        default=None, description="For compensations and retriable steps."
-    )
+    """What holds where a step or compensation says nothing else."""
+
+    step: PolicyShape | None = _field("For steps before the pivot, and the pivot.")
+    compensation: PolicyShape | None = _field("For compensations and retriable steps.")
 
 
 class IdempotencyShape(Shape):
-    key: Annotated[Word, words("required", "optional")] | None = Field(
-        default=None, description="Whether the caller must send an Idempotency-Key. Default: required."
+    """What a repeated request gets."""
+
+    key: Annotated[Word, words("required", "optional")] | None = _field(
+        "Whether the caller must send an Idempotency-Key.", "required"
     )
-    on_concurrent: Annotated[Word, words("conflict", "wait")] | None = Field(
-        default=None,
-        description="What a duplicate gets while the first is under way: 409, or it waits. Default: conflict.",
+    on_concurrent: Annotated[Word, words("conflict", "wait")] | None = _field(
+        "What a duplicate gets while the first is under way: 409, or it waits.", "conflict"
     )
-    retention: Duration | None = Field(
-        default=None, description="How long answers are kept for replay. Default: 30d."
-    )
+    retention: Duration | None = _field("How long answers are kept for replay.", "30d")
 
 
 class RespondShape(Shape):
     """When and with what the HTTP request that started the saga is answered."""
 
-    after: Text | None = Field(default=None, description="A step, `completion` (default) or `acceptance`.")
-    status: Annotated[Whole, whole(200, 299)] | None = Field(
-        default=None, description="HTTP status. Default: 200."
+    after: Text | None = _field("A step, `completion` or `acceptance`.", "completion")
+    status: Annotated[Whole, whole(200, 299)] | None = _field("HTTP status.", 200)
+    wait: Duration | None = _field("After this the answer is 202 and a Location.", "10s")
+    body: Expressions | None = _field(
+        "Fields of the trigger's response message.", example={"order": "steps.create_order.order"}
     )
-    wait: Duration | None = Field(
-        default=None, description="After this the answer is 202 and a Location. Default: 10s."
-    )
-    body: Expressions | None = Field(default=None, description="Fields of the trigger's response message.")
 
 
 class CompensateShape(PolicyShape):
     """The call that undoes what the step did."""
 
-    call: Text = Field(description="service/Method")
-    request: Expressions | None = Field(default=None, description="Fields of the request message.")
+    call: CallName = Field(
+        description="service/Method, of the service that the step calls.", examples=["order/CancelOrder"]
+    )
+    request: Expressions | None = _field(REQUEST, example={"order_id": "saga.id", "reason": "failure.reason"})
 
 
 def _compensate_kind(value: object) -> str:
@@ -156,76 +177,96 @@ COMPENSATE_KINDS = frozenset({"<word>", "<call>"})
 """Pydantic puts these into the path of an error; they are no keys."""
 
 
+def _only_compensatable_steps_are_undone(schema: dict[str, Any]) -> None:
+    schema["if"] = {"properties": {"kind": {"enum": ["pivot", "retriable"]}}, "required": ["kind"]}
+    schema["then"] = {"properties": {"compensate": {"enum": ["none"]}}}
+
+
 class StepShape(PolicyShape):
-    name: Name = Field(description="Unique in the saga; `steps.<name>` reads its response.")
-    call: Text = Field(description="service/Method")
-    kind: Annotated[Word, words("compensatable", "pivot", "retriable")] | None = Field(
-        default=None,
-        description="compensatable (default): undone if the saga turns back. pivot: the go/no-go step, at most one. "
-        "retriable: after the pivot, repeated until it is done.",
+    """One call of the saga."""
+
+    model_config = ConfigDict(json_schema_extra=_only_compensatable_steps_are_undone)
+
+    name: Name = Field(
+        description="Unique in the saga; `steps.<name>` reads its response.", examples=["create_order"]
     )
-    request: Expressions | None = Field(default=None, description="Fields of the request message.")
+    call: CallName = Field(description="service/Method", examples=["order/CreateOrder"])
+    kind: Annotated[Word, words("compensatable", "pivot", "retriable")] | None = _field(
+        "compensatable: undone if the saga turns back. pivot: the go/no-go step, at most one. "
+        "retriable: after the pivot, repeated until it is done.",
+        "compensatable",
+    )
+    request: Expressions | None = _field(
+        REQUEST, example={"order_id": "saga.id", "customer_id": "input.customer_id"}
+    )
     compensate: (
         Annotated[
             Annotated[Word, words("none"), Tag("<word>")] | Annotated[CompensateShape, Tag("<call>")],
             Discriminator(_compensate_kind),
         ]
         | None
-    ) = Field(
-        default=None, description="The call that undoes this step, or none if there is nothing to undo."
+    ) = _field(
+        "The call that undoes this step, or none if there is nothing to undo.",
+        example={"call": "order/CancelOrder", "request": {"order_id": "saga.id"}},
     )
 
 
 class SagaShape(Shape):
-    version: Annotated[Whole, whole(1, 1_000_000)] | None = Field(
-        default=None, description="Raised by each breaking change. Default: 1."
+    """Local transactions that all complete, or are compensated."""
+
+    version: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
+        "Raised by each breaking change (`sagagen bump`).", 1
     )
-    trigger: Text = Field(description="package.Service/Method: the rpc whose call starts the saga.")
-    idempotency: IdempotencyShape | None = None
-    deadline: Duration | None = Field(default=None, description="For forward work only. Default: 60s.")
-    respond: RespondShape | None = None
-    steps: list[StepShape]
+    trigger: TriggerName = Field(
+        description="package.Service/Method: the rpc whose call starts the saga. No service implements it.",
+        examples=["shop.checkout.v1.CheckoutService/PlaceOrder"],
+    )
+    idempotency: IdempotencyShape | None = _field("What a repeated request gets.")
+    deadline: Duration | None = _field("For forward work only.", "60s")
+    respond: RespondShape | None = _field("When and with what the request that started the saga is answered.")
+    steps: Annotated[list[StepShape], Field(json_schema_extra={"minItems": 1})] = Field(
+        description="Its calls, in their order."
+    )
 
 
 class LimitsShape(Shape):
     """What one gateway takes on at once; more is refused early with 503 and Retry-After."""
 
-    max_running: Annotated[Whole, whole(1, 1_000_000)] | None = Field(
-        default=None, description="Sagas under way. Default: 10000."
+    max_running: Annotated[Whole, whole(1, 1_000_000)] | None = _field("Sagas under way.", 10_000)
+    max_waiting: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
+        "Requests outside of sagas that wait for a service.", 1_000
     )
-    max_waiting: Annotated[Whole, whole(1, 1_000_000)] | None = Field(
-        default=None, description="Requests outside of sagas that wait for a service. Default: 1000."
-    )
-    calls_per_service: Annotated[Whole, whole(1, 1024)] | None = Field(
-        default=None, description="Calls of sagas under way to one service; more wait. Default: 64."
+    calls_per_service: Annotated[Whole, whole(1, 1024)] | None = _field(
+        "Calls of sagas under way to one service; more wait.", 64
     )
 
 
 class WaiverShape(Shape):
     """A finding of `sagagen diff` that is accepted for a while."""
 
-    rule: Text = Field(description="Code of the rule, SD201 for example, or the name of a rule of buf.")
-    at: Text | None = Field(
-        default=None, description="What it is about, as the diff names it; by default whatever it is about."
+    rule: Text = Field(
+        description="Code of the rule, or the name of a rule of buf.", examples=["SD506", "FIELD_NO_DELETE"]
+    )
+    at: Text | None = _field(
+        "What it is about, as the diff names it; by default whatever it is about.", example="place_order"
     )
     reason: Text = Field(description="Why it is accepted: for who reads the diff.")
-    until: Text = Field(description="The last day on which it holds: 2026-12-31.")
+    until: Date = Field(description="The last day on which it holds.", examples=["2026-12-31"])
 
 
 class SagaFile(Shape):
     """A project's sagas, and the services that take part in them."""
 
     version: Annotated[Word, words("v1")] = Field(description="Of this file's language.")
-    project: ProjectName = Field(description="Part of every saga id.")
+    project: ProjectName = Field(description="Part of every saga id.", examples=["shop"])
     services: dict[NameKey, ServiceShape] = Field(
         description="The services of the mesh, in this order on ports 50051, 50052, ..."
     )
-    defaults: DefaultsShape | None = None
-    limits: LimitsShape | None = None
-    sagas: dict[NameKey, SagaShape]
-    waivers: list[WaiverShape] | None = Field(
-        default=None,
-        description="Findings of `sagagen diff` that are accepted, each with a reason and a last day.",
+    defaults: DefaultsShape | None = _field("What holds where a step or compensation says nothing else.")
+    limits: LimitsShape | None = _field("What one gateway takes on at once; more is refused early with 503.")
+    sagas: dict[NameKey, SagaShape] = Field(description="By name.")
+    waivers: list[WaiverShape] | None = _field(
+        "Findings of `sagagen diff` that are accepted, each with a reason and a last day."
     )
 
 
@@ -238,8 +279,15 @@ class _EditorSchema(GenerateJsonSchema):
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        made = super().dict_schema(schema)
+        return {**made, "additionalProperties": False} if "patternProperties" in made else made
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
 
 def saga_schema() -> dict[str, Any]:
     """The JSON schema of saga.yaml, for editors (`# yaml-language-server: $schema=...`)."""
     schema = SagaFile.model_json_schema(schema_generator=_EditorSchema)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "saga.yaml"}

@@ -145,7 +145,7 @@ def one_of(known: tuple[str, ...], value: object) -> Located[str]:
 
 
 def words(*known: str) -> Reads:
-    return Reads(lambda value: one_of(known, value), {"enum": list(known)})
+    return Reads(lambda value: one_of(known, value), {"type": "string", "enum": list(known)})
 
 
 def whole(low: int, high: int) -> Reads:
@@ -156,6 +156,11 @@ def whole(low: int, high: int) -> Reads:
 GRPC_CODES = tuple(code.name for code in Code if code is not Code.OK)
 
 Text = Annotated[Located[str], Reads(_text, {"type": "string"})]
+ServiceName = Annotated[Located[str], Reads(_text, {"type": "string", "pattern": r"^\w+(\.\w+)*$"})]
+"""Full name of a proto service."""
+CallName = Annotated[Located[str], Reads(_text, {"type": "string", "pattern": r"^[a-z][a-z0-9_]*/\w+$"})]
+TriggerName = Annotated[Located[str], Reads(_text, {"type": "string", "pattern": r"^\w+(\.\w+)*/\w+$"})]
+Date = Annotated[Located[str], Reads(_text, {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"})]
 Name = Annotated[
     Located[str], Reads(lambda value: _named(NAME, value), {"type": "string", "pattern": f"^{NAME.pattern}$"})
 ]
@@ -169,5 +174,5 @@ NameKey = Annotated[Key, Reads(_name_key, {"type": "string", "pattern": f"^{NAME
 AnyKey = Annotated[Key, Reads(_key, {"type": "string"})]
 Duration = Annotated[Located[float], Reads(_duration, {"type": "string", "pattern": f"^{DURATION.pattern}$"})]
 Factor = Annotated[Located[float], Reads(_factor, {"type": "number", "minimum": 1, "maximum": 100})]
-Expressions = Annotated[Node, Reads(node_of, {"type": "object"})]
+Expressions = Annotated[Node, Reads(node_of, {"type": ["object", "string"]})]
 """Handed on unread: what may stand there depends on the message that it fills."""

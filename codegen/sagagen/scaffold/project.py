@@ -78,9 +78,15 @@ def project_name(folder: Path) -> str:
 
 
 def make_project(folder: Path, template: Template, name: str) -> list[str]:
-    """Write the template's files. Returns their paths. Raises CannotInit where anything is there already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CannotInit(f"{folder} is not empty: nothing in it was touched; name a new folder")
+    """Write the template's files. Returns their paths. Raises CannotInit where anything is there already but .git."""
+    if folder.exists() and not folder.is_dir():
+        raise CannotInit(f"{folder} is a file: name a new folder")
+    in_the_way = (
+        sorted(path.name for path in folder.iterdir() if path.name != ".git") if folder.exists() else []
+    )
+    if in_the_way:
+        some = ", ".join(in_the_way[:3]) + (", ..." if len(in_the_way) > 3 else "")
+        raise CannotInit(f"{folder} is not empty ({some}): nothing in it was touched; name a new folder")
     files = files_of(template, name)
     for path, content in files.items():
         target = folder / path

@@ -1,0 +1,166 @@
+"""The JSON schema of saga.yaml: takes every contract of this repository, refuses what is wrong, explains every key."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract_bench import ROOT, Mistake, edited, shop_yaml
+from jsonschema import Draft202012Validator
+from test_saga_yaml_mistakes import NAMES, RULES, SHAPE
+
+from sagagen.contract import saga_schema
+from sagagen.contract.document import read_document
+from sagagen.contract.policies import BUILT_IN_COMPENSATION, BUILT_IN_STEP
+from sagagen.contract.sagas import DEADLINE_S, RETENTION_S, STATUS, WAIT_S
+from sagagen.contract.words import DURATION_PART, UNIT_S
+from sagagen.runtime.definition import BARRIER_RETENTION_S, Limits
+from sagagen.source import Mapping, Node, Scalar
+
+SCHEMA = saga_schema()
+VALIDATOR = Draft202012Validator(SCHEMA)
+GOOD = sorted(
+    path for path in ROOT.rglob("saga.yaml") if ".venv" not in path.parts and "contracts" in path.parts
+)
+
+
+def plain(node: Node) -> Any:
+    """As an editor reads it: YAML 1.2's core schema."""
+    if isinstance(node, Mapping):
+        return {entry.key.text: plain(entry.value) for entry in node}
+    if isinstance(node, Scalar):
+        return _scalar(node)
+    return [plain(item) for item in node.items]
+
+
+def _scalar(node: Scalar) -> Any:
+    readers: dict[str, Any] = {
+        "int": int,
+        "float": float,
+        "bool": lambda text: text == "true",
+        "null": lambda _: None,
+    }
+    return readers.get(node.tag, str)(node.text)
+
+
+def problems(text: str) -> list[str]:
+    document = read_document("saga.yaml", text, lambda _: None)
+    assert document is not None
+    return [error.message for error in VALIDATOR.iter_errors(plain(document))]
+
+
+def test_it_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("path", GOOD, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_contract_here_fits(path: Path) -> None:
+    assert problems(path.read_text("utf-8")) == []
+
+
+def test_there_are_contracts_to_try_it_on() -> None:
+    assert len(GOOD) >= 6
+
+
+LANGUAGE = {"SG012", "SG013", "SG014", "SG015", "SG016", "SG017", "SG019"}
+"""What is wrong with a key, a word or a shape, an editor can say without knowing the protos."""
+MISTAKES = [mistake for mistake in (*SHAPE, *NAMES, *RULES) if mistake.code in LANGUAGE]
+BAD = [
+    ("no steps", ("    steps:\n", "    steps: []\n    steps_:\n")),
+    ("a service that implements nothing", ("[shop.payment.v1.PaymentService]", "[]")),
+    ("a call without a service", ("call: order/CreateOrder", "call: CreateOrder")),
+    ("a call of a proto service", ("call: order/CreateOrder", "call: shop.order.v1.OrderService/CreateOrder")),
+    ("a trigger without a method", ("CheckoutService/PlaceOrder", "CheckoutService")),
+    ("a compensated pivot", ("kind: pivot\n", "kind: pivot\n        compensate: { call: order/CancelOrder }\n")),
+    ("a service in capitals", ("  payment: {", "  Payment: {")),
+    ("a saga with a dash", ("  place_order:", "  place-order:")),
+    ("a duration of two numbers", ("deadline: 60s", "deadline: 60 s")),
+    ("a request that is a list", ("request: { order_id: saga.id, reason: failure.reason }", "request: []")),
+    ("a waiver without a reason", ("project: shop", "project: shop\nwaivers: [{ rule: SD506, until: 2026-12-31 }]")),
+    ("a waiver until some time", ("project: shop", "project: shop\nwaivers: [{ rule: a, reason: b, until: later }]")),
+    ("a multiplier below one", ("initial: 50ms, multiplier: 2", "initial: 50ms, multiplier: 0")),
+    ("too many attempts", ("initial: 50ms", "max_attempts: 5000, initial: 50ms")),
+    ("a method without settings", ("PaymentService] }", "PaymentService], methods: { ChargePayment: {} } }")),
+    ("a null", ("deadline: 60s", "deadline:")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=str)
+def test_what_the_checks_say_of_the_language_the_editor_says_too(mistake: Mistake) -> None:
+    assert problems(edited(shop_yaml(), mistake.edits).replace("«", ""))
+
+
+@pytest.mark.parametrize("edit", [case[1] for case in BAD], ids=[case[0] for case in BAD])
+def test_what_cannot_be_right_is_refused(edit: tuple[str, str]) -> None:
+    old, new = edit
+    assert shop_yaml().count(old) >= 1
+    assert problems(shop_yaml().replace(old, new, 1))
+
+
+def test_a_request_can_be_one_expression() -> None:
+    text = edited(
+        shop_yaml(),
+        (("        kind: pivot\n        request: { order_id: saga.id }", "        request: input.order"),),
+    )
+    assert problems(text) == []
+
+
+def properties() -> Iterator[tuple[str, Any]]:
+    for name, definition in [("saga.yaml", SCHEMA), *SCHEMA["$defs"].items()]:
+        for key, schema in definition["properties"].items():
+            yield f"{name}.{key}", schema
+
+
+def resolved(schema: Any) -> Any:
+    reference = schema.get("$ref")
+    return {**SCHEMA["$defs"][reference.removeprefix("#/$defs/")], **schema} if reference else schema
+
+
+def test_every_key_is_explained() -> None:
+    assert [name for name, schema in properties() if not resolved(schema).get("description")] == []
+
+
+def test_every_value_is_narrowed_or_shown_by_an_example() -> None:
+    telling = (
+        "enum",
+        "pattern",
+        "minimum",
+        "examples",
+        "default",
+        "properties",
+        "patternProperties",
+        "items",
+    )
+    vague = [name for name, schema in properties() if not any(word in resolved(schema) for word in telling)]
+    assert vague == ["WaiverShape.reason"]
+
+
+def test_examples_and_defaults_fit_their_own_key() -> None:
+    for name, schema in properties():
+        inner = Draft202012Validator({**schema, "$defs": SCHEMA["$defs"]})
+        for value in (*schema.get("examples", ()), *([schema["default"]] if "default" in schema else ())):
+            assert inner.is_valid(value), f"{name}: {value}"
+
+
+def default(shape: str, key: str) -> Any:
+    value = SCHEMA["$defs"][f"{shape}Shape"]["properties"][key]["default"]
+    parts = DURATION_PART.findall(value) if isinstance(value, str) else []
+    return sum(float(number) * UNIT_S[unit] for number, unit in parts) if parts else value
+
+
+def test_defaults_are_what_holds() -> None:
+    limits = Limits()
+    assert {key: default("Limits", key) for key in ("max_running", "max_waiting", "calls_per_service")} == {
+        "max_running": limits.max_running,
+        "max_waiting": limits.max_waiting,
+        "calls_per_service": limits.calls_per_service,
+    }
+    assert default("Saga", "deadline") == DEADLINE_S
+    assert default("Idempotency", "retention") == RETENTION_S
+    assert default("Service", "retention") == BARRIER_RETENTION_S
+    assert (default("Respond", "wait"), default("Respond", "status")) == (WAIT_S, STATUS)
+    assert (
+        default("Retry", "multiplier")
+        == BUILT_IN_STEP.retry.multiplier
+        == BUILT_IN_COMPENSATION.retry.multiplier
+    )
