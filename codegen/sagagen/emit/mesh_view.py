@@ -7,7 +7,7 @@ from sagagen.contract.model import Mesh, Route, Saga, Service
 from sagagen.emit.docstrings import docstring
 from sagagen.emit.header import SAGA_YAML, header, sources_of
 from sagagen.emit.imports import Imports
-from sagagen.emit.renaming import registered_names
+from sagagen.emit.renaming import redacted_attributes, registered_names
 from sagagen.emit.saga_view import saga_constant, saga_module
 from sagagen.emit.service_names import ServiceNames
 from sagagen.python_names import PythonNames
@@ -62,9 +62,17 @@ class RenameView:
 
 
 @dataclass(frozen=True, slots=True)
+class RedactedView:
+    message: str
+    attributes: str
+
+
+@dataclass(frozen=True, slots=True)
 class MessagePoolView:
     header: str
     renamed: tuple[RenameView, ...]
+    redacted: tuple[RedactedView, ...]
+    """Messages with fields that say `debug_redact`."""
 
 
 def routes_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> RoutesView:
@@ -133,4 +141,8 @@ def message_pool_view(names: PythonNames) -> MessagePoolView:
         RenameView(*map(repr, (*ours, *contract)))
         for ours, contract in sorted(registered_names(names).items())
     ]
-    return MessagePoolView(header([SAGA_YAML]), tuple(renamed))
+    redacted = [
+        RedactedView(repr(message), repr(attributes))
+        for message, attributes in sorted(redacted_attributes(names).items())
+    ]
+    return MessagePoolView(header([SAGA_YAML]), tuple(renamed), tuple(redacted))

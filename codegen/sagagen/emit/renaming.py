@@ -53,6 +53,17 @@ def registered_names(names: PythonNames) -> dict[tuple[str, str], tuple[str, str
     return renamed
 
 
+def redacted_attributes(names: PythonNames) -> dict[str, tuple[str, ...]]:
+    """Full name of each message with fields that say `debug_redact` -> what those are called in Python."""
+    found = {
+        message.full_name: tuple(
+            names.field(field) for field in message.fields if field.GetOptions().debug_redact
+        )
+        for message in _all_messages(names.files)
+    }
+    return {message: attributes for message, attributes in found.items() if attributes}
+
+
 @dataclass(frozen=True, slots=True)
 class _Renamer:
     """Builds one file; `target` grows."""

@@ -4,9 +4,10 @@ betterproto2 describes each field anew for every message that it writes or reads
 message type of google.protobuf (C code), and the values are moved between the two, field by field.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol, Self, cast
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol, Self, cast
 
 import betterproto2
 from betterproto2 import FieldMetadata
@@ -15,9 +16,23 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from sagagen.runtime.wire_types import ENUM, MAP, MESSAGE, classes, described, has_presence, native_type
 
+REDACTED = "[redacted]"
+
 
 class Message(betterproto2.Message):
     """A message of the contract. `bytes(message)` and `Class.parse(data)` are its way to the wire and back."""
+
+    __redacted__: ClassVar[frozenset[str]] = frozenset()
+    """Attributes whose values are not shown, since the contract says `debug_redact`."""
+
+    def __repr__(self) -> str:
+        """For people: what differs from the defaults, and nothing that the contract redacts."""
+        shown = [
+            f"{name}={REDACTED if name in self.__redacted__ else repr(value)}"
+            for name, value in vars(self).items()
+            if name != "_unknown_fields" and value != self._get_field_default(name)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __bytes__(self) -> bytes:
         """The encoded message, entries of maps sorted by key.
@@ -30,6 +45,32 @@ class Message(betterproto2.Message):
     def parse(cls, data: bytes) -> Self:
         """The message that `data` encodes; what it does not know is kept. Raises ValueError if `data` encodes none."""
         return codec(cls).read(data)
+
+
+class MessagePool(betterproto2.MessagePool):
+    """All message classes of a contract by their names in it."""
+
+    def __init__(
+        self,
+        *,
+        renamed: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType({}),
+        redacted: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
+        """`renamed`: (package, name) of classes that are called otherwise in Python, and what the contract calls them.
+
+        `redacted`: full names in the contract, and those of their attributes whose values are not shown.
+        """
+        super().__init__()
+        self._renamed = renamed
+        self._redacted = redacted
+
+    def register_message(
+        self, package_name: str, message_name: str, message_type: type[betterproto2.Message]
+    ) -> None:
+        package, name = self._renamed.get((package_name, message_name), (package_name, message_name))
+        super().register_message(package, name, message_type)
+        if issubclass(message_type, Message):
+            message_type.__redacted__ = frozenset(self._redacted.get(f"{package}.{name}".lstrip("."), ()))
 
 
 Native = Any

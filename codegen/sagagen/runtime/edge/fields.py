@@ -12,11 +12,13 @@ from google.protobuf.message import Message
 
 from sagagen.runtime.edge.json_shape import (
     INTEGER_RANGES,
+    NOT_SHOWN,
     TEXTUAL,
     WRAPPER,
     decode_base64,
     entry_fields,
     is_map,
+    is_redacted,
 )
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
@@ -87,6 +89,15 @@ def put(message: Message, path: FieldPath, texts: Sequence[str], *, is_final: bo
     `is_final`: the field may already be set, but only to the same value. Raises TextError.
     """
     target = cast(Any, _descend(message, path))
+    try:
+        _put(target, path, texts, is_final=is_final)
+    except TextError as error:
+        if any(is_redacted(field) for field in path.fields):
+            raise TextError(NOT_SHOWN) from None
+        raise error
+
+
+def _put(target: Any, path: FieldPath, texts: Sequence[str], *, is_final: bool) -> None:
     field = path.last
     if path.key is not None:
         _put_entry(target, field, path.key, texts)

@@ -25,6 +25,7 @@ Findings: TypeAlias = list[FieldViolation]
 Check: TypeAlias = Callable[[object, str, Findings], None]
 """Holds a JSON value against one shape; `path` says where the value stands."""
 
+NOT_SHOWN = "does not fit its type; the contract redacts this field, so nothing of it is shown"
 RULE = "json"
 """Rule id of every violation found here."""
 
@@ -87,7 +88,8 @@ class Shapes:
         shape = _MessageShape(descriptor.full_name)
         self._messages[descriptor.full_name] = shape
         for field in descriptor.fields:
-            shape.add(field, self._field(field))
+            check = self._field(field)
+            shape.add(field, _silent(check) if is_redacted(field) else check)
         return shape
 
     def _field(self, field: FieldDescriptor) -> Check:
@@ -160,6 +162,21 @@ def _check_once(member: _Member, is_null: bool, where: str, seen: dict[str, str]
         other = seen.setdefault(f"oneof {member.oneof}", member.name)
         if other != member.name:
             _report(findings, where, f"excludes {other}: at most one field of {member.oneof} can be set")
+
+
+def is_redacted(field: FieldDescriptor) -> bool:
+    """Its values are shown nowhere, not even to who sent them: a problem document may end in a log."""
+    return field.GetOptions().debug_redact
+
+
+def _silent(check: Check) -> Check:
+    def check_silently(value: object, path: str, findings: Findings) -> None:
+        found: Findings = []
+        check(value, path, found)
+        if found:
+            _report(findings, path, NOT_SHOWN)
+
+    return check_silently
 
 
 def is_map(field: FieldDescriptor) -> bool:
