@@ -69,6 +69,14 @@ class Stack:
         """Of the gateway's admin listener, or of the single process."""
         return f"http://127.0.0.1:{self._admin}"
 
+    def service_admin_url(self, service: str) -> str:
+        """Of a service's admin listener."""
+        return f"http://127.0.0.1:{self._service_admin[service]}"
+
+    def reached_at(self, service: str) -> str:
+        """Where a service's gRPC listens, as host:port."""
+        return f"127.0.0.1:{self._grpc[service]}"
+
     def start(self, *names: str) -> None:
         """Start processes and wait until they are ready: `up` (embedded), `mesh`, `gateway`, or a service's name."""
         for name in names:

@@ -21,6 +21,7 @@ from sagagen.runtime.engine_definitions import Definitions
 from sagagen.runtime.engine_operator import Act, Order, OrderRefused, UnknownSaga
 from sagagen.runtime.errors import DOMAIN, RpcError
 from sagagen.runtime.log import SagaLog
+from sagagen.runtime.readiness import Readiness
 from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transport import Reply
 
@@ -71,7 +72,7 @@ async def gateway(
             await engine.accept(order(f"saga-{number}"))
         await engine.wait_until_idle()
         desk = SagaDesk(log, engine.definitions, engine.order)
-        app = admin_app(lambda: True, SagaAdmin(desk, log, host, token))
+        app = admin_app(Readiness({}), SagaAdmin(desk, log, host, token))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8081") as client:
             yield client, engine, services

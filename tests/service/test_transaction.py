@@ -331,9 +331,10 @@ async def test_a_slow_handler_is_rolled_back_and_named(tmp_path: Path, log_lines
 
 
 async def test_a_handler_that_ignores_its_cancellation_loses_its_turn(tmp_path: Path):
-    released = asyncio.Event()
+    entered, released = asyncio.Event(), asyncio.Event()
 
     async def stubborn(db: Db) -> None:
+        entered.set()
         while not released.is_set():
             try:
                 await released.wait()
@@ -343,6 +344,7 @@ async def test_a_handler_that_ignores_its_cancellation_loses_its_turn(tmp_path: 
 
     async with desk_at(tmp_path, hold_limit_s=0.2) as desk:
         slow = asyncio.create_task(desk.write("stubborn", stubborn))
+        await entered.wait()
         assert (await desk.write("patient")).error is None
         released.set()
         assert (await slow).error is not None

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
@@ -44,6 +45,15 @@ def place(stack: Stack, key: str, price: float = 50.0, headers: dict[str, str] |
     answer = httpx.post(f"{stack.url}/orders", json=order_body(price), headers=sent, timeout=30)
     assert answer.status_code == 201, answer.text
     return answer.json()["order_id"]
+
+
+def eventually_alive(stack: Stack) -> None:
+    give_up_at = time.monotonic() + 20
+    while True:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"{stack.url}/healthz").raise_for_status() and None
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
 
 
 def log_rows(stack: Stack, saga_id: str) -> list[sqlite3.Row]:
@@ -177,7 +187,9 @@ async def test_a_saga_that_a_new_process_takes_up_stays_in_its_trace_with_a_link
 def test_a_call_in_doubt_is_an_error_and_its_repeat_tells_that_it_is_one(
     stack: Stack, over_http: Received
 ) -> None:
-    stack.start("inventory", "payment", "gateway")
+    stack.start("inventory", "payment")
+    stack.begin("gateway")
+    eventually_alive(stack)
     with httpx.Client(timeout=30) as client:
         # The order service is not there yet: the first attempts find nobody.
         headers = keyed("late")

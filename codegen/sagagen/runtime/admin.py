@@ -25,6 +25,7 @@ from sagagen.runtime.history_rows import SagaStatus
 from sagagen.runtime.log import LogCorrupted, LogUnavailable, SagaLog
 from sagagen.runtime.log_search import UNFINISHED, SagaQuery
 from sagagen.runtime.metrics_gauges import set_gauges
+from sagagen.runtime.readiness import Readiness
 
 TOKEN = "SAGAGEN_ADMIN_TOKEN"
 """Environment variable."""
@@ -46,15 +47,16 @@ class SagaAdmin:
     """What `Authorization: Bearer` must bring; empty: none is asked for on loopback, and elsewhere nobody is let in."""
 
 
-def admin_app(is_ready: Callable[[], bool], sagas: SagaAdmin | None = None) -> Starlette:
-    """`/healthz`: the process runs. `/readyz`: it takes new work (503 while it starts or drains). `/metrics`."""
+def admin_app(readiness: Readiness, sagas: SagaAdmin | None = None) -> Starlette:
+    """`/healthz`: the process runs. `/readyz`: it takes new work, or 503 and what is in the way. `/metrics`."""
 
     async def healthz(_request: Request) -> PlainTextResponse:
         return PlainTextResponse("ok\n")
 
     async def readyz(_request: Request) -> PlainTextResponse:
-        ready = is_ready()
-        return PlainTextResponse("ready\n" if ready else "not ready\n", status_code=200 if ready else 503)
+        problems = await readiness.problems()
+        text = "\n".join(["not ready", *problems] if problems else ["ready"])
+        return PlainTextResponse(f"{text}\n", status_code=503 if problems else 200)
 
     async def metrics(request: Request) -> Response:
         if sagas:

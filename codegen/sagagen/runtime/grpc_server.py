@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pool
 from grpclib._typing import IServable
 from grpclib.const import Cardinality, Handler
 from grpclib.const import Status as Code
-from grpclib.health.check import ServiceStatus
+from grpclib.health.check import ServiceCheck, ServiceStatus
 from grpclib.health.service import Health
 from grpclib.protocol import H2Protocol
 from grpclib.reflection.service import ServerReflection
@@ -27,6 +27,8 @@ from sagagen.runtime.metadata import REPLAYED
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.service import ServiceHost
 
+CHECKED_FOR_S = 2.0
+"""How long an answer of the health service may be old, in seconds, and how long finding it may take."""
 _PREFIX = struct.Struct(">BI")
 """Length-Prefixed-Message of gRPC over HTTP/2: compressed flag and length."""
 
@@ -148,8 +150,13 @@ def _servables(host: ServiceHost, status: ServiceStatus, schema: Schema) -> list
     for path in host.paths:
         rpcs.setdefault(path.split("/")[1], {})[path] = _Rpc(host, path)
     services = [_ProtoService(of_service) for of_service in rpcs.values()]
-    health = Health({service: [status] for service in services})
+    database = ServiceCheck(partial(_is_well, host), check_ttl=CHECKED_FOR_S, check_timeout=CHECKED_FOR_S)
+    health = Health({service: [status, database] for service in services})
     return ServerReflection.extend([*services, health], pool=_Pools(schema.pool))
+
+
+async def _is_well(host: ServiceHost) -> bool:
+    return not await host.check()
 
 
 class _Pools:

@@ -18,6 +18,7 @@ from sagagen.runtime.log import SagaLog
 from sagagen.runtime.log_upkeep import upkeep
 from sagagen.runtime.memory_transport import MemoryTransport
 from sagagen.runtime.project import Project
+from sagagen.runtime.readiness import Check, Readiness, engine_check, log_check, service_check
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.service import ServiceHost
 from sagagen.runtime.settings import Address, Settings, SettingsError
@@ -32,16 +33,13 @@ async def embedded(project: Project, settings: Settings) -> AsyncGenerator[None]
     """Gateway, engine and all services in this process, over the in-memory transport."""
     schema = Schema(project.mesh.descriptors.read_bytes())
     async with AsyncExitStack() as stack:
-        transports = {
-            service.name: ObservedTransport(
-                MemoryTransport(
-                    await stack.enter_async_context(_host(project, settings, service.name, schema))
-                ),
-                service.name,
-            )
+        hosts = {
+            service.name: await stack.enter_async_context(_host(project, settings, service.name, schema))
             for service in project.mesh.services
         }
-        await stack.enter_async_context(_gateway(project, settings, transports))
+        transports = {name: ObservedTransport(MemoryTransport(host), name) for name, host in hosts.items()}
+        checks = {name: host.check for name, host in hosts.items()}
+        await stack.enter_async_context(_gateway(project, settings, transports, checks))
         yield
 
 
@@ -54,7 +52,8 @@ async def gateway_alone(project: Project, settings: Settings) -> AsyncGenerator[
             address = settings.service_reached(service)
             reached = await stack.enter_async_context(GrpcTransport(address.host, address.port))
             transports[service.name] = ObservedTransport(reached, service.name)
-        await stack.enter_async_context(_gateway(project, settings, transports))
+        checks = {name: service_check(transport) for name, transport in transports.items()}
+        await stack.enter_async_context(_gateway(project, settings, transports, checks))
         yield
 
 
@@ -72,7 +71,11 @@ async def service_alone(project: Project, settings: Settings, name: str) -> Asyn
             listens,
             f"SAGAGEN_GRPC_ADDR (with --mesh SAGAGEN_{name.upper()}_ADDR)",
         ),
-        _listening(serve_http(admin_app(lambda: True), admin.host, admin.port), admin, "SAGAGEN_ADMIN_ADDR"),
+        _listening(
+            serve_http(admin_app(Readiness({name: host.check})), admin.host, admin.port),
+            admin,
+            "SAGAGEN_ADMIN_ADDR",
+        ),
     ):
         yield
 
@@ -101,7 +104,10 @@ def _sagas(settings: Settings, log: SagaLog, engine: Engine) -> SagaAdmin:
 
 @asynccontextmanager
 async def _gateway(
-    project: Project, settings: Settings, transports: Mapping[str, Transport]
+    project: Project,
+    settings: Settings,
+    transports: Mapping[str, Transport],
+    services: Mapping[str, Check],
 ) -> AsyncGenerator[Gateway]:
     gateway = project.gateway()
     limits = settings.limits(project.mesh)
@@ -118,23 +124,15 @@ async def _gateway(
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
         ) as engine,
-        _listening(
-            serve_http(
-                admin_app(lambda: not engine.is_draining, _sagas(settings, log, engine)),
-                admin.host,
-                admin.port,
-            ),
-            admin,
-            "SAGAGEN_ADMIN_ADDR",
-        ),
-        _listening(
-            serve_http(
-                gateway.application(engine, transports, limits), settings.http.host, settings.http.port
-            ),
-            settings.http,
-            "SAGAGEN_HTTP_ADDR",
-        ),
+        AsyncExitStack() as listeners,
     ):
+        readiness = Readiness({"gateway": engine_check(engine), "saga log": log_check(log)}, services)
+        for app, address, variable in (
+            (admin_app(readiness, _sagas(settings, log, engine)), admin, "SAGAGEN_ADMIN_ADDR"),
+            (gateway.application(engine, transports, limits, readiness), settings.http, "SAGAGEN_HTTP_ADDR"),
+        ):
+            server = serve_http(app, address.host, address.port)
+            await listeners.enter_async_context(_listening(server, address, variable))
         try:
             yield gateway
         finally:

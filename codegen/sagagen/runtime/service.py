@@ -145,6 +145,12 @@ class ServiceHost:
         except TimeoutError:
             return
 
+    async def check(self) -> str:
+        """What is wrong with the service, in a few words; empty if it takes calls and can write its database."""
+        if self._is_draining:
+            return "it is stopping"
+        return await self._writer.check()
+
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a call in a task of its own, which the host ends when it closes. `work` must not raise."""
         task = self._tasks.create_task(work)

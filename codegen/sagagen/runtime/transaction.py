@@ -65,6 +65,8 @@ MAX_WAITING = 1024
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+LOST_LATELY_S = 5.0
+"""For so many seconds after a commit that failed, the service does not say that it is well."""
 _LOST = "the service could not commit"
 _STOPPED = "the service has stopped"
 
@@ -89,6 +91,8 @@ class Writer:
         self._waiting: dict[Member, None] = {}
         self._work = asyncio.Event()
         self._is_stopping = False
+        self._lost_s = float("-inf")
+        """When a commit failed last, on the monotonic clock."""
         self._singly = 0
         """Calls that still get a group of their own, so that one that spoils groups spoils no others' again."""
         self._purged_through_ms = 0
@@ -143,6 +147,14 @@ class Writer:
             return await member.outcome
         finally:
             self.withdraw(member)
+
+    async def check(self) -> str:
+        """Take a turn that does nothing: the owner, its connection and the lock must all be there for it."""
+        if self._clock.monotonic_s() - self._lost_s < LOST_LATELY_S:
+            return _LOST
+        outcome = await self.write(_PROBE, _do_nothing)
+        is_busy = outcome.error is not None and outcome.error.code is Code.RESOURCE_EXHAUSTED
+        return "" if outcome.error is None or is_busy else outcome.error.message
 
     def queue(self, write: Write) -> Member:
         """Wait in line for a turn; `withdraw` must follow in any case. Raises RpcError if no more may wait."""
@@ -306,6 +318,7 @@ class Writer:
             exc_info=error,
         )
         self._singly = GROUP_CALLS
+        self._lost_s = self._clock.monotonic_s()
         await self._close()
         if not group.members and self._waiting:
             # The database could not even be opened: tell whoever waits, else the owner would try for ever.
@@ -330,6 +343,13 @@ class Writer:
                 await database.close()
             except sqlite3.Error as error:
                 _logger.error("a connection could not be closed", path=str(self._path), exc_info=error)
+
+
+_PROBE = Write(None, b"", None, "/health check")
+
+
+async def _do_nothing(_turn: Turn) -> Handled:
+    return Handled(Outcome())
 
 
 def _tell_lost(group: Group) -> None:

@@ -40,6 +40,7 @@ from sagagen.runtime.edge.template import PathError, Template, parse_template
 from sagagen.runtime.edge.transcode import RequestReader
 from sagagen.runtime.edge.watch import DocumentEndpoint, HealthEndpoint, ReadyEndpoint, WatchEndpoint
 from sagagen.runtime.engine import Engine
+from sagagen.runtime.readiness import Readiness, engine_check
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transport import Transport
@@ -80,14 +81,22 @@ class Gateway:
         self._bindings = tuple(_Binding(route, self.schema) for route in mesh.routes)
 
     def application(
-        self, engine: Engine, transports: Mapping[str, Transport], limits: Limits | None = None
+        self,
+        engine: Engine,
+        transports: Mapping[str, Transport],
+        limits: Limits | None = None,
+        readiness: Readiness | None = None,
     ) -> ASGIApp:
         """The ASGI application, on a running engine and ways to every service of the mesh.
 
-        `limits` are the contract's unless the environment has others.
+        `limits` are the contract's unless the environment has others. `readiness` is what /readyz tells; without it
+        the engine alone decides.
         """
+        readiness = readiness or Readiness({"gateway": engine_check(engine)})
         waiting = Waiting((limits or self._mesh.limits).max_waiting)
-        router: Router[Endpoint] = Router([*self._own(engine), *self._contract(engine, transports, waiting)])
+        router: Router[Endpoint] = Router(
+            [*self._own(engine, readiness), *self._contract(engine, transports, waiting)]
+        )
         app = Starlette(
             middleware=self._middleware,
             exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
@@ -96,9 +105,9 @@ class Gateway:
         app.router.default = _Dispatcher(router, self._routes)
         return Observed(app)
 
-    def _own(self, engine: Engine) -> Iterable[tuple[str, Template, Endpoint]]:
+    def _own(self, engine: Engine, readiness: Readiness) -> Iterable[tuple[str, Template, Endpoint]]:
         yield "GET", parse_template("/healthz"), HealthEndpoint()
-        yield "GET", parse_template("/readyz"), ReadyEndpoint(engine)
+        yield "GET", parse_template("/readyz"), ReadyEndpoint(readiness)
         yield "GET", parse_template("/sagas/{id}"), WatchEndpoint(self._caller, engine)
         yield "GET", parse_template("/openapi.json"), DocumentEndpoint(self._mesh.descriptors)
 

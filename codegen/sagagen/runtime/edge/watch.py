@@ -9,6 +9,7 @@ from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
 from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.engine import Engine, SagaView
+from sagagen.runtime.readiness import Readiness
 
 TEXT = (("content-type", "text/plain; charset=utf-8"),)
 
@@ -53,15 +54,15 @@ class HealthEndpoint:
 class ReadyEndpoint:
     """`/readyz`: new sagas are accepted."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
 
     async def __call__(self, exchange: Exchange) -> Answer:
         is_closing = exchange.closing is not None and exchange.closing.done()
-        if self._engine.is_draining or is_closing:
-            raise ProblemError(
-                Problem(503, "UNAVAILABLE", "NOT_READY", "the gateway is stopping", headers=(retry_after(),))
-            )
+        problems = ["gateway: it is stopping"] if is_closing else await self._readiness.problems()
+        if problems:
+            detail = "; ".join(problems)
+            raise ProblemError(Problem(503, "UNAVAILABLE", "NOT_READY", detail, headers=(retry_after(),)))
         return Answer(200, TEXT, b"ready\n")
 
 
