@@ -1,6 +1,9 @@
 """One mistake hides no other, and causes no other to be reported."""
 
-from contract_bench import brief, edited, resolve_yaml, shop_yaml
+import pytest
+from contract_bench import Mistake, brief, edited, place, resolve_yaml, shop_yaml
+from test_mistakes_everywhere import MISTAKES as EVERYWHERE
+from test_saga_yaml_mistakes import MISTAKES
 
 SECOND = """  restock:
     trigger: shop.checkout.v1.CheckoutService/PlaceOrder
@@ -19,6 +22,28 @@ def test_mistakes_in_one_saga_do_not_hide_those_of_another() -> None:
         + SECOND
     )
     assert codes(text) == ["SG016", "SG102", "SG032", "SG065"]
+
+
+UNKNOWABLE = {"services in a list"}
+"""Without services nobody can say which rpcs they have."""
+
+
+@pytest.mark.parametrize("mistake", [one for one in (*MISTAKES, *EVERYWHERE) if one.code != "SG010"], ids=str)
+def test_whatever_is_wrong_in_one_saga_the_other_is_still_checked(mistake: Mistake) -> None:
+    """Text that is not YAML apart: nothing after it can be trusted."""
+    text = edited(shop_yaml(), mistake.edits).rstrip() + "\n" + SECOND
+    found = brief(resolve_yaml(text)[1])
+    assert (place(text), mistake.code) in found
+    line = (
+        text.replace("«", "")
+        .splitlines()
+        .index("      - { name: one, call: inventory/ReleaseStok, compensate: none }")
+        + 1
+    )
+    assert [code for at, code in found if at.line == line] == (
+        [] if mistake.name in UNKNOWABLE else ["SG065"]
+    )
+    assert {code for _, code in found} <= {mistake.code, "SG065", "SG032"}
 
 
 def test_several_mistakes_in_one_step_are_all_reported() -> None:

@@ -176,6 +176,90 @@ RPCS = (
         '"R" streams; the mesh serves unary rpcs only',
         "make it unary",
     ),
+    Rpc(
+        "a path without its slash",
+        route("S", '«post: "s/open"'),
+        "SG040",
+        "is no path template",
+        "write a path like /orders/{order_id}",
+    ),
+    Rpc(
+        "a variable twice",
+        route("T", '«post: "/t/{thing_id}/{thing_id}"'),
+        "SG040",
+        "thing_id",
+        "write a path like",
+    ),
+    Rpc(
+        "a rest that is not the end",
+        route("U", '«post: "/u/**/x"'),
+        "SG040",
+        "is no path template",
+        "write a path like",
+    ),
+    Rpc(
+        "a map as a path variable",
+        route("V", '«post: "/v/{labels}"'),
+        "SG042",
+        '"labels" cannot be written as one text',
+        "single scalars",
+    ),
+    Rpc(
+        "a body of a DELETE",
+        route("W", 'delete: "/w"\n      «body: "*"'),
+        "SG048",
+        "a DELETE request has no body",
+        "fields that are not in the path come from the query",
+    ),
+    Rpc(
+        "the gateway's metrics",
+        route("X", '«post: "/metrics"'),
+        "SG046",
+        "/metrics is reserved",
+        "begin the path with another word",
+    ),
+    Rpc(
+        "the gateway's own document",
+        route("Y", '«get: "/openapi.json"', is_read=True),
+        "SG046",
+        "/openapi.json is reserved",
+        "begin the path with another word",
+    ),
+    Rpc(
+        "a GET on a write in an additional binding",
+        route("Z", 'post: "/z"\n      «additional_bindings {\n        get: "/z"\n      }'),
+        "SG045",
+        '"Z" is a write',
+        "idempotency_level = NO_SIDE_EFFECTS",
+    ),
+    Rpc(
+        "an unknown body in an additional binding",
+        route(
+            "Za",
+            'post: "/za"\n      «additional_bindings {\n        put: "/za"\n        body: "inne"\n      }',
+        ),
+        "SG043",
+        'body names "inne"',
+        'did you mean "inner"',
+    ),
+    Rpc(
+        "additional bindings of additional bindings",
+        route(
+            "Zb",
+            'post: "/zb"\n      «additional_bindings {\n        put: "/zb"\n'
+            '        additional_bindings {\n          patch: "/zb"\n        }\n      }',
+        ),
+        "SG049",
+        "has additional bindings of its own",
+        "put all of them into the outer rule",
+    ),
+    Rpc(
+        "an rpc that streams its answers",
+        "  rpc «Zc(Thing) returns (stream Thing);\n",
+        "SG024",
+        '"Zc" streams; the mesh serves unary rpcs only',
+        "make it unary",
+    ),
 )
 
 TRIGGERS = """}

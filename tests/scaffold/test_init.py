@@ -1,16 +1,19 @@
 """`sagagen init`: a project that is in sync, runs, and passes its own tests."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from sagagen.scaffold.project import Template, files_of
 
 ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
 
 
 def run(*command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -22,17 +25,57 @@ def sagagen(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return run(sys.executable, "-m", "sagagen", *arguments, cwd=cwd)
 
 
+def steps_of_the_workflow(project: Path) -> list[str]:
+    """What the project's own workflow runs, but for the installation: that of this repository is tested."""
+    workflow = YAML(typ="safe", pure=True).load((project / ".github" / "workflows" / "ci.yml").read_text())
+    commands = [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step]
+    return [
+        command.replace("origin/${{ github.base_ref }}", "main")
+        for command in commands
+        if not command.startswith("pip install")
+    ]
+
+
+def committed(project: Path) -> None:
+    who = ("-c", "user.name=n", "-c", "user.email=n@example.com")
+    for words in (("init", "-q", "-b", "main"), ("add", "-A"), (*who, "commit", "-q", "-m", "new")):
+        done = run("git", *words, cwd=project)
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("template", Template)
-def test_a_new_project_is_in_sync_and_passes_its_own_tests(template: Template, tmp_path: Path):
+def test_a_new_project_is_in_sync_and_its_workflow_passes(template: Template, tmp_path: Path):
     done = sagagen("init", "my project", "--template", template, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Next: cd 'my project' && sagagen up" in done.stdout
     project = tmp_path / "my project"
     assert "project: my-project\n" in (project / "contracts" / "saga.yaml").read_text()
-    checked = sagagen("generate", "--check", cwd=project)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    tested = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=project)
-    assert tested.returncode == 0, tested.stdout + tested.stderr
+    committed(project)
+    steps = steps_of_the_workflow(project)
+    assert [step.split()[:2] for step in steps] == [
+        ["sagagen", "check"],
+        ["sagagen", "generate"],
+        ["sagagen", "diff"],
+        ["python", "-m"],
+    ]
+    for step in steps:
+        done = run("bash", "-c", f'export PATH="{BIN}:$PATH"; {step}', cwd=project)
+        assert done.returncode == 0, step + done.stdout + done.stderr
+    assert run("git", "status", "--porcelain", cwd=project).stdout == ""
+
+
+@pytest.mark.skipif(
+    subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode != 0
+    if shutil.which("docker")
+    else True,
+    reason="no docker compose here",
+)
+@pytest.mark.parametrize("template", Template)
+def test_compose_understands_what_is_made(template: Template, tmp_path: Path):
+    assert sagagen("init", "new", "--template", template, cwd=tmp_path).returncode == 0
+    done = run("docker", "compose", "config", "--services", cwd=tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    assert "gateway" in done.stdout.split()
 
 
 def test_the_current_folder_will_do_if_it_is_empty(tmp_path: Path):

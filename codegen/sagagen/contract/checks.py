@@ -3,7 +3,7 @@
 Each rule looks at one thing and stays silent where that could not be resolved, so that nothing is reported twice.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error, suggest, warning
@@ -30,11 +30,10 @@ def check_saga(saga: SagaOutline, services: Services) -> Iterator[Diagnostic]:
     for step in saga.steps:
         yield from _check_compensation(step)
         yield from _check_policies(step)
-        yield from _check_timeout(step, saga)
-        yield from _check_first_wait(step, saga)
+    yield from _check_timeouts(saga)
+    yield from _check_first_waits(saga)
     if not saga.broken_steps:
         yield from _check_order(saga.steps)
-    yield from _check_memory(saga)
     yield from _check_answers_kept(saga)
 
 
@@ -151,42 +150,77 @@ def _check_policies(step: StepOutline) -> Iterator[Diagnostic]:
         yield from check_compensation_policy(step.compensate)
 
 
-def _check_timeout(step: StepOutline, saga: SagaOutline) -> Iterator[Diagnostic]:
+def _check_timeouts(saga: SagaOutline) -> Iterator[Diagnostic]:
     """A pivot's calls are not shortened by the deadline, and retriable steps have none."""
-    timeout_s = step.action_policy.timeout_s
-    if step.kind is StepKind.COMPENSATABLE and timeout_s > saga.deadline_s:
-        over = f"{timeout_s:g}s, longer than the saga's deadline of {saga.deadline_s:g}s"
-        message = f'one attempt of step "{step.name}" may take {over}'
-        at = step.action_policy.timeout_span or saga.deadline_span
-        yield error(at, Code.TIMEOUT_OVER_DEADLINE, message, "shorten the timeout, or extend the deadline")
+    for steps in _by_place(saga, lambda step: step.action_policy.timeout_span):
+        timeout_s = steps[0].action_policy.timeout_s
+        if timeout_s > saga.deadline_s:
+            over = f"{timeout_s:g}s, longer than the saga's deadline of {saga.deadline_s:g}s"
+            message = f"one attempt of {_named(steps)} may take {over}"
+            at = steps[0].action_policy.timeout_span or saga.deadline_span
+            yield error(
+                at, Code.TIMEOUT_OVER_DEADLINE, message, "shorten the timeout, or extend the deadline"
+            )
 
 
-def _check_first_wait(step: StepOutline, saga: SagaOutline) -> Iterator[Diagnostic]:
-    wait_s = step.action_policy.retry.initial_s
-    if step.kind is StepKind.COMPENSATABLE and wait_s >= saga.deadline_s:
-        own = step.shape.retry.initial if step.shape.retry is not None else None
-        longer = f"up to {wait_s:g}s, no less than the saga's deadline of {saga.deadline_s:g}s"
-        message = f'step "{step.name}" may never be tried again: the wait before that is {longer}'
-        at = saga.deadline_span if own is None else own.span
-        yield error(
-            at, Code.FIRST_WAIT_OVER_DEADLINE, message, "shorten retry.initial, or extend the deadline"
-        )
+def _check_first_waits(saga: SagaOutline) -> Iterator[Diagnostic]:
+    for steps in _by_place(saga, _first_wait_span):
+        wait_s = steps[0].action_policy.retry.initial_s
+        if wait_s >= saga.deadline_s:
+            longer = f"up to {wait_s:g}s, no less than the saga's deadline of {saga.deadline_s:g}s"
+            message = f"{_named(steps)} may never be tried again: the wait before that is {longer}"
+            at = _first_wait_span(steps[0]) or saga.deadline_span
+            hint = "shorten retry.initial, or extend the deadline"
+            yield error(at, Code.FIRST_WAIT_OVER_DEADLINE, message, hint)
 
 
-def _check_memory(saga: SagaOutline) -> Iterator[Diagnostic]:
-    """A service that forgets a call while its saga may still repeat or undo it would leave the saga STUCK."""
+def _first_wait_span(step: StepOutline) -> Span | None:
+    own = step.shape.retry.initial if step.shape.retry is not None else None
+    return own.span if own is not None else None
+
+
+def _by_place(saga: SagaOutline, place: Callable[[StepOutline], Span | None]) -> Iterable[list[StepOutline]]:
+    """Steps that the deadline bounds, together where one place says it for all of them: that is one mistake."""
+    groups: dict[Span | None, list[StepOutline]] = {}
+    for step in saga.steps:
+        if step.kind is StepKind.COMPENSATABLE:
+            groups.setdefault(place(step), []).append(step)
+    return groups.values()
+
+
+def _named(steps: Sequence[StepOutline]) -> str:
+    names = ", ".join(f'"{step.name}"' for step in steps)
+    return f"step {names}" if len(steps) == 1 else f"steps {names}"
+
+
+def check_memory(sagas: Iterable[SagaOutline]) -> Iterator[Diagnostic]:
+    """A service that forgets a call while its saga may still repeat or undo it would leave the saga STUCK.
+
+    Of several sagas the one is named that needs it longest.
+    """
+    longest: dict[str, tuple[float, SagaOutline, Service]] = {}
+    for saga in sagas:
+        needed_s = _needed_s(saga)
+        for service in _remembering(saga):
+            if service.name not in longest or needed_s > longest[service.name][0]:
+                longest[service.name] = needed_s, saga, service
+    for needed_s, saga, service in longest.values():
+        if service.retention_s <= needed_s:
+            yield _forgets(service, saga, _in_words(needed_s))
+
+
+def _needed_s(saga: SagaOutline) -> float:
     undoing_s = sum(_budget_s(step.compensation_policy) for step in saga.steps if step.compensation)
     going_on_s = sum(_budget_s(step.action_policy) for step in saga.steps if step.kind is StepKind.RETRIABLE)
-    needed_s = saga.deadline_s + max(undoing_s, going_on_s)
-    for service in _remembering(saga):
-        if service.retention_s <= needed_s:
-            remembers = f'service "{service.name}" forgets calls after {_in_words(service.retention_s)}'
-            needs = f'saga "{saga.name}" may need them for {_in_words(needed_s)}'
-            message = f"{remembers}, but {needs}: its deadline and every give_up_after on the way"
-            hint = (
-                f"set retention of the service to more than {_in_words(needed_s)}, or shorten give_up_after"
-            )
-            yield error(service.retention_span, Code.MEMORY_TOO_SHORT, message, hint)
+    return saga.deadline_s + max(undoing_s, going_on_s)
+
+
+def _forgets(service: Service, saga: SagaOutline, needed: str) -> Diagnostic:
+    remembers = f'service "{service.name}" forgets calls after {_in_words(service.retention_s)}'
+    needs = f'saga "{saga.name}" may need them for {needed}'
+    message = f"{remembers}, but {needs}: its deadline and every give_up_after on the way"
+    hint = f"set retention of the service to more than {needed}, or shorten give_up_after"
+    return error(service.retention_span, Code.MEMORY_TOO_SHORT, message, hint)
 
 
 def _remembering(saga: SagaOutline) -> Iterable[Service]:

@@ -102,14 +102,14 @@ class _Reader:
     def __post_init__(self) -> None:
         self.places = Places.of(self.path, self.text)
 
-    def node(self, yaml: YamlNode, after: Span | None = None) -> Node:
-        """`after` is where an empty value belongs, since YAML places it at the next token."""
+    def node(self, yaml: YamlNode, after: Span | None = None) -> Node | None:
+        """None: it was refused, and is left out. `after` is where an empty value belongs: YAML places it elsewhere."""
         if id(yaml) in self.open:
             self._refuse(self._start(yaml), "an alias inside its own anchor", "write the value out")
-            return Sequence(self._start(yaml), ())
+            return None
         if len(self.open) == DEEPEST:
             self._refuse(self._start(yaml), f"a value below {DEEPEST} others", "close the brackets before it")
-            return Sequence(self._start(yaml), ())
+            return None
         if id(yaml) not in self.read:
             self.open.append(id(yaml))
             self.read[id(yaml)] = self._new_node(yaml, after)
@@ -123,7 +123,8 @@ class _Reader:
             self._refuse(self._start(yaml), "a tag", "write the value without its tag")
         if isinstance(yaml, SequenceNode):
             items = cast(list[YamlNode], yaml.value)
-            return Sequence(self._start(yaml), tuple(self.node(item, self._start(yaml)) for item in items))
+            nodes = (self.node(item, self._start(yaml)) for item in items)
+            return Sequence(self._start(yaml), tuple(node for node in nodes if node is not None))
         assert isinstance(yaml, MappingNode)
         pairs = cast(list[tuple[YamlNode, YamlNode]], yaml.value)
         return Mapping(self._start(yaml), tuple(self._entries(pairs)))
@@ -139,7 +140,8 @@ class _Reader:
                 self._repeated(key, seen[key.text])
                 continue
             seen[key.text] = key.span
-            yield Entry(key, value)
+            if value is not None:
+                yield Entry(key, value)
 
     def _key(self, yaml: YamlNode) -> Scalar | None:
         if not isinstance(yaml, ScalarNode):

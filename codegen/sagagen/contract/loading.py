@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ KEPT = f"{buf.CONTRACTS}/sagas"
 """Where older versions of sagas are, while some of their instances are not over."""
 IMPORT = re.compile(r'^\s*import\s+(?:public\s+|weak\s+|option\s+)?"([^"]+)"', re.MULTILINE)
 BROKEN_RULE = re.compile(r"fails to compile|but has \(buf\.validate\.field\)\.\w+ rules")
+DECLARED_TWICE = "declared multiple times"
+JSON_TWICE = "have the same JSON name"
 NOT_OURS = ("google/protobuf/", *GOOGLE_API, VALIDATE)
 """Known everywhere, also where a project keeps copies of them in its contracts folder."""
 
@@ -129,10 +131,18 @@ def _report_compile_errors(root: Path, findings: Sequence[buf.Finding], report: 
     """Names that are missing only because an imported file is broken too are left out."""
     causes = {finding.at.path for finding in findings if not _is_unknown_name(finding)}
     suspects = set(_with_importers(root, causes))
-    for finding in findings:
+    for finding in _without_twins(findings):
         if not (_is_unknown_name(finding) and finding.at.path in suspects):
             message = f"does not compile: {finding.message}"
             report(error(finding.at, Code.PROTO_COMPILE, message, _compile_hint(finding.message)))
+
+
+def _without_twins(findings: Sequence[buf.Finding]) -> Iterator[buf.Finding]:
+    """A field that is declared twice has one JSON name twice as well; that goes without saying."""
+    twice = {finding.at.path for finding in findings if finding.message.endswith(DECLARED_TWICE)}
+    return (
+        found for found in findings if not (found.message.endswith(JSON_TWICE) and found.at.path in twice)
+    )
 
 
 def _is_unknown_name(finding: buf.Finding) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagagen.contract.calls import CallResolver
-from sagagen.contract.checks import check_saga, check_triggers
+from sagagen.contract.checks import check_memory, check_saga, check_triggers
 from sagagen.contract.codes import Code
 from sagagen.contract.document import read_document
 from sagagen.contract.findings import warning
@@ -95,7 +95,11 @@ def _outline(reading: Reading, protos: Protos, services: Services, report: Repor
         outline_saga(name, shape, reading.broken_steps.get(name, frozenset()), policies, calls)
         for name, shape in reading.file.sagas.items()
     )
-    checks = [check_triggers(outlines), *(check_saga(outline, services) for outline in outlines)]
+    checks = [
+        check_triggers(outlines),
+        check_memory(outlines),
+        *(check_saga(outline, services) for outline in outlines),
+    ]
     for problem in (problem for problems in checks for problem in problems):
         report(problem)
     return outlines
@@ -125,7 +129,7 @@ def _kept(
 
     def compile_one(name: Key, shape: SagaShape) -> Saga | None:
         outline = outline_saga(name, shape, frozenset(), policies, calls)
-        problems = list(check_saga(outline, services))
+        problems = [*check_saga(outline, services), *check_memory([outline])]
         for problem in problems:
             report(problem)
         return compile_saga(outline, types, required, report)
