@@ -1,5 +1,6 @@
 """`sagagen add`: the contract that it leaves is right, and what it refuses leaves everything as it was."""
 
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -220,6 +221,15 @@ def test_bytes_that_people_wrote_stay(shop: Path) -> None:
         assert all(line in left for line in lines), path  # in this order
         assert all(line.endswith(b"\r\n") for line in after)
         assert after[0].startswith(b"\xef\xbb\xbf")
+
+
+def test_the_lines_of_the_readme_do_what_it_says(shop: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    lines = [shlex.split(line) for line in readme.splitlines() if line.startswith("sagagen add ")]
+    assert [line[2] for line in lines] == ["service", "rpc", "step"]
+    for line in lines:
+        assert run(shop, *line[2:]).exit_code == 0
+    assert findings(shop) == []
 
 
 def test_no_project_is_said_so(tmp_path: Path) -> None:

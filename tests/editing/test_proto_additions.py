@@ -170,7 +170,13 @@ def test_messages_that_are_there_are_taken() -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("message A {\n\n", 1), ("\nservice A { rpc B(C returns (D); }", 2), ("a\n}\n", 2), ("x", 1)],
+    [
+        ("message A {\n\n", 1),
+        ("\nservice A { rpc B(C returns (D); }", 2),
+        ("a\n}\n", 2),
+        ("x", 1),
+        ("service A {\n  rpc B(C) returns (D)\n}", 2),
+    ],
 )
 def test_brackets_that_do_not_close_are_named_with_their_line(text: str, line: int) -> None:
     with pytest.raises(CannotAdd, match=f"a.proto:{line}: this is not closed"):

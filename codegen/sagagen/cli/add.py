@@ -104,7 +104,8 @@ def step(
 ) -> None:
     """Add the step NAME to SAGA.
 
-    What can be undone goes before the pivot, what comes after it is retriable.
+    What can be undone goes before the pivot, what comes after it is retriable. Where the saga is deployed already, run
+    `sagagen bump SAGA` first: those under way then end as they began.
     """
     from sagagen.cli import add_run
 

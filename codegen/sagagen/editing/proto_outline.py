@@ -82,7 +82,10 @@ class ProtoOutline:
     def read(source: SourceText, path: str) -> "ProtoOutline":
         """Raises CannotAdd where the brackets do not close."""
         try:
-            return ProtoOutline(source, path, tuple(_statements(tuple(_tokens(source.text)))))
+            outline = ProtoOutline(source, path, tuple(_statements(tuple(_tokens(source.text)))))
+            for service in outline.services:
+                service.body()
+            return outline
         except _NotClosed as problem:
             line = source.line(problem.at)
             raise CannotAdd(f"{path}:{line}: this is not closed; `sagagen check` says more") from None
@@ -97,7 +100,7 @@ class ProtoOutline:
 
     @property
     def services(self) -> tuple[Statement, ...]:
-        return tuple(self._all("service"))
+        return tuple(found for found in self._all("service") if found.open is not None)
 
     @property
     def declarations(self) -> tuple[Statement, ...]:
