@@ -1,8 +1,8 @@
-# make up, make mesh, make test, make check: each makes the environment it needs first.
+# make up, make mesh, make test, make test-compose, make check: each makes the environment it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up mesh test check format clean
+.PHONY: up mesh test test-compose check format clean
 
 up: .venv/run.stamp
 	@exec $(BIN)/sagagen up
@@ -12,6 +12,9 @@ mesh: .venv/run.stamp
 
 test: .venv/dev.stamp
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-compose: .venv/dev.stamp
+	@$(BIN)/python -m pytest tests/system/test_compose.py $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

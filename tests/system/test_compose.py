@@ -1,17 +1,25 @@
-"""The generated stack in a real container engine, as `docker compose up --build -d --wait` brings it up."""
+"""The generated stack in a real container engine, as `docker compose up --build -d --wait` brings it up.
 
+Whatever the images of Grafana, Tempo and Loki are on a machine, only the mesh, Redis and Prometheus are asked anything.
+"""
+
+import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 from curl_lines import await_status, readme_curls, type_in
-from stack import REPOSITORY
+from stack import REPOSITORY, keyed, order_body
 
 pytestmark = pytest.mark.slow
 
 URL = "http://localhost:8080"
+PROMETHEUS = "http://localhost:9090"
 PROJECT = "sagagen-compose-test"
 
 
@@ -45,6 +53,19 @@ def stack() -> Iterator[None]:
         compose("down", "-v", "--timeout", "5", check=False)
 
 
+def prometheus(path: str, **query: str) -> Any:
+    answer = httpx.get(f"{PROMETHEUS}/api/v1/{path}", params=query, timeout=10).json()
+    assert answer["status"] == "success", answer
+    return answer["data"]
+
+
+def eventually(is_so: Callable[[], object], within_s: float = 60.0) -> None:
+    give_up_at = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.5)
+
+
 def test_both_lines_of_the_readme_work_under_compose(stack: None) -> None:
     good, bad = readme_curls()
     status, order = type_in(good, URL)
@@ -64,3 +85,67 @@ def test_what_was_accepted_outlives_the_kill_of_every_container(stack: None) -> 
     compose("kill", "-s", "SIGKILL")
     compose("up", "-d", "--wait")
     await_status(URL, order["order_id"], "CONFIRMED")
+
+
+def test_prometheus_scrapes_every_process_and_has_sagas_with_exemplars(stack: None) -> None:
+    type_in(readme_curls()[0].replace("task-001", "task-003"), URL)
+
+    def is_up() -> bool:
+        targets = prometheus("targets")["activeTargets"]
+        return len(targets) == 4 and all(target["health"] == "up" for target in targets)
+
+    eventually(is_up)
+    ended = 'sagagen_sagas_ended_total{saga="place_order"}'
+    eventually(lambda: prometheus("query", query=ended)["result"])
+    now = time.time()
+    asked = {"query": "sagagen_saga_duration_seconds_bucket", "start": str(now - 600), "end": str(now + 60)}
+    eventually(lambda: prometheus("query_exemplars", **asked))
+    rules = [rule for group in prometheus("rules")["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+
+
+def test_a_service_container_killed_in_the_middle_of_a_load_costs_no_order(stack: None) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        posted = [pool.submit(place_order, f"load-{number}") for number in range(60)]
+        time.sleep(0.3)
+        compose("kill", "-s", "SIGKILL", "payment")
+        time.sleep(1)
+        compose("start", "payment")
+        order_ids = [order.result() for order in posted]
+    for order_id in order_ids:
+        await_status(URL, order_id, "CONFIRMED")
+
+
+def test_volumes_survive_down_and_up(stack: None) -> None:
+    order_id = place_order("kept")
+    await_status(URL, order_id, "CONFIRMED")
+    compose("down", "--timeout", "5")
+    compose("up", "-d", "--wait")
+    assert httpx.get(f"{URL}/orders/{order_id}", timeout=10).json()["status"] == "CONFIRMED"
+    repeated = httpx.post(f"{URL}/orders", json=order_body(), headers=keyed("kept"), timeout=30)
+    assert repeated.headers["idempotency-replayed"] == "true"
+
+
+def test_admin_listeners_are_not_published_and_nothing_runs_as_root_or_may_write_its_image(
+    stack: None,
+) -> None:
+    published = json.loads(compose("config", "--format", "json"))["services"]
+    assert {port["target"] for service in published.values() for port in service.get("ports", ())} == {
+        *(8080, 9090, 3000)
+    }
+    for service in ("gateway", "order", "inventory", "payment"):
+        assert compose("exec", "-T", service, "id", "-u").strip() == "65532"
+        refused = compose("exec", "-T", service, "sh", "-c", "touch /app/x || echo refused")
+        assert "refused" in refused
+
+
+def place_order(key: str) -> str:
+    """Posts until it is accepted: while the gateway says 503, the same key is sent again, as it asks."""
+    for _ in range(30):
+        answer = httpx.post(f"{URL}/orders", json=order_body(), headers=keyed(key), timeout=30)
+        if answer.status_code in (200, 201):
+            return answer.json()["order_id"]
+        if answer.status_code == 202:
+            return answer.json()["id"]
+        time.sleep(0.5)
+    raise AssertionError(answer.text)

@@ -28,8 +28,21 @@ class ProcessView:
 
 
 @dataclass(frozen=True, slots=True)
+class Images:
+    """Versions that were tried together."""
+
+    redis: str = "redis:8.2-alpine"
+    prometheus: str = "prom/prometheus:v3.5.0"
+    tempo: str = "grafana/tempo:2.8.2"
+    loki: str = "grafana/loki:3.5.3"
+    grafana: str = "grafana/grafana:12.1.1"
+
+
+@dataclass(frozen=True, slots=True)
 class ComposeView:
     header: str
+    project: str
+    images: Images
     source: str
     probe: str
     http_port: int
@@ -48,6 +61,8 @@ class ImageView:
 def compose_view(mesh: Mesh) -> ComposeView:
     return ComposeView(
         header=header([SAGA_YAML]),
+        project=json.dumps(mesh.project),
+        images=Images(),
         source=json.dumps(f"${{SAGAGEN_SOURCE:-{RELEASE}}}"),
         probe=json.dumps(_PROBE),
         http_port=HTTP_PORT,

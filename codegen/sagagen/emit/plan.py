@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sagagen.contract import saga_schema
 from sagagen.contract.model import Mesh
+from sagagen.emit import dashboards
 from sagagen.emit.deploy_view import compose_view, image_view
 from sagagen.emit.files import FilePlan, Ownership, PathTaken
 from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
@@ -15,6 +16,7 @@ from sagagen.emit.openapi import openapi
 from sagagen.emit.paths import GENERATED
 from sagagen.emit.project_view import app_view, sql_view
 from sagagen.emit.reuse import NOTHING, Earlier
+from sagagen.emit.rules_view import rules_view
 from sagagen.emit.saga_view import saga_module, saga_view
 from sagagen.emit.service_names import ServiceNames, name_services
 from sagagen.emit.service_view import handler_view, service_view
@@ -134,9 +136,31 @@ def _mesh(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
 
 
 def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
-    yield _printed(f"{GENERATED}/deploy/compose.yaml", "compose.yaml.j2", lambda: compose_view(mesh))
-    yield _printed(f"{GENERATED}/deploy/Dockerfile", "Dockerfile.j2", image_view)
-    yield _printed(f"{GENERATED}/deploy/Dockerfile.dockerignore", "dockerignore.j2", image_view)
+    deploy = f"{GENERATED}/deploy"
+    yield _printed(f"{deploy}/Dockerfile", "Dockerfile.j2", image_view)
+    yield _printed(f"{deploy}/Dockerfile.dockerignore", "dockerignore.j2", image_view)
+    for path, template in (
+        ("compose.yaml", "compose.yaml.j2"),
+        ("prometheus/prometheus.yaml", "prometheus.yaml.j2"),
+        ("tempo/tempo.yaml", "tempo.yaml.j2"),
+        ("loki/loki.yaml", "loki.yaml.j2"),
+        ("grafana/provisioning/datasources/sagagen.yaml", "grafana_datasources.yaml.j2"),
+        ("grafana/provisioning/dashboards/sagagen.yaml", "grafana_dashboards.yaml.j2"),
+    ):
+        yield _printed(f"{deploy}/{path}", template, lambda: compose_view(mesh))
+    yield _printed(f"{deploy}/prometheus/rules.yaml", "rules.yaml.j2", lambda: rules_view(mesh))
+    yield from _dashboards(mesh, f"{deploy}/grafana/dashboards")
+
+
+def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
+    yield FilePlan(f"{folder}/overview.json", lambda: dashboards.overview(mesh))
+    for saga in mesh.sagas:
+        yield FilePlan(f"{folder}/saga-{saga.name}.json", lambda saga=saga: dashboards.saga_board(mesh, saga))
+    for service in mesh.services:
+        yield FilePlan(
+            f"{folder}/service-{service.name}.json",
+            lambda service=service: dashboards.service_board(mesh, service),
+        )
 
 
 def _yours(mesh: Mesh, services: Services) -> Iterator[FilePlan]:

@@ -17,6 +17,7 @@ COMMON = {
     "requirements.txt": "requirements.txt",
     "requirements-dev.txt": "requirements-dev.txt",
     "docker-compose.yml": "docker-compose.yml",
+    "env": ".env",
     "gitignore": ".gitignore",
     "workflow.yml": ".github/workflows/ci.yml",
     "conftest.py": "tests/conftest.py",

@@ -1,0 +1,273 @@
+"""Grafana's dashboards of a mesh: an overview, one for each saga with a row for each step, one for each service.
+
+Built with Grafana's own foundation SDK, so that their shape is held by its types.
+"""
+
+import json
+from collections.abc import Iterator
+
+from grafana_foundation_sdk.builders import common, prometheus, stat, timeseries
+from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import common as shapes
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.dashboard import DataSourceRef
+
+from sagagen.contract.model import Mesh, Saga, Service, Step
+from sagagen.emit.promql import RATE, quantile, rate
+
+PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
+HEIGHT, WIDTH = 8, 12
+_PER_SECOND = "ops"
+
+Query = tuple[str, str]
+"""An expression, and the legend of its series."""
+
+
+def overview(mesh: Mesh) -> str:
+    """All sagas and services at a glance, as JSON."""
+    board = _board(mesh, "overview", "overview")
+    board.with_row(Row("Sagas"))
+    for title, metric, unit in (
+        ("In flight", "sum(sagagen_sagas_in_flight)", units.Short),
+        ("Being undone", "sum(sagagen_sagas_compensating)", units.Short),
+        ("Stuck", "sum(sagagen_sagas_stuck)", units.Short),
+        ("Oldest unfinished", "max(sagagen_oldest_unfinished_saga_age_seconds)", units.Seconds),
+    ):
+        board.with_panel(_number(title, metric, unit))
+    for panel in (
+        _graph("Sagas accepted", [(rate("sagagen_sagas_started_total", "saga"), "{{saga}}")]),
+        _graph("Sagas ended", [(rate("sagagen_sagas_ended_total", "saga, status"), "{{saga}} {{status}}")]),
+        _graph(
+            "From acceptance to end, p99",
+            [(quantile(0.99, "sagagen_saga_duration_seconds", "saga"), "{{saga}}")],
+            units.Seconds,
+        ),
+        _graph(
+            "Retries",
+            [(rate("sagagen_step_retries_total", "saga, step, direction"), "{{step}} {{direction}}")],
+        ),
+    ):
+        board.with_panel(panel)
+    board.with_row(Row("HTTP"))
+    board.with_panel(
+        _graph(
+            "Requests",
+            [
+                (
+                    rate(
+                        "http_server_request_duration_seconds_count", "http_route, http_response_status_code"
+                    ),
+                    "{{http_route}} {{http_response_status_code}}",
+                )
+            ],
+        )
+    )
+    board.with_panel(
+        _graph(
+            "Request duration, p99",
+            [(quantile(0.99, "http_server_request_duration_seconds", "http_route"), "{{http_route}}")],
+            units.Seconds,
+        )
+    )
+    board.with_row(Row("Saga log"))
+    for panel in (
+        _graph("Commits", [("sum(rate(sagagen_log_fsyncs_total[$__rate_interval]))", "fsyncs")]),
+        _graph(
+            "Commit duration, p99",
+            [(quantile(0.99, "sagagen_log_commit_duration_seconds"), "p99")],
+            units.Seconds,
+        ),
+        _graph(
+            "Writes in a commit, median",
+            [(quantile(0.5, "sagagen_log_commit_writes"), "writes")],
+            units.Short,
+        ),
+        _graph("Size", [("max(sagagen_log_size_bytes)", "bytes")], units.BytesIEC),
+    ):
+        board.with_panel(panel)
+    board.with_row(Row("Services"))
+    board.with_panel(
+        _graph(
+            "Calls answered",
+            [(rate("rpc_server_call_duration_seconds_count", "rpc_method"), "{{rpc_method}}")],
+        )
+    )
+    board.with_panel(
+        _graph(
+            "Redis is of no help",
+            [("max by (instance) (sagagen_redis_breaker_open)", "{{instance}}")],
+            units.Short,
+        )
+    )
+    return _json(board)
+
+
+def saga_board(mesh: Mesh, saga: Saga) -> str:
+    """One saga: how its runs end, and a row for each step with its compensation."""
+    board = _board(mesh, f"saga {saga.name}", f"saga-{saga.name}")
+    board.with_row(Row(f"{saga.name}: deadline {saga.deadline_s:g} s"))
+    of = {"saga": saga.name}
+    for panel in (
+        _graph(
+            "Ended", [(rate("sagagen_sagas_ended_total", "version, status", **of), "v{{version}} {{status}}")]
+        ),
+        _graph(
+            "From acceptance to end",
+            [
+                (quantile(share, "sagagen_saga_duration_seconds", **of), f"p{share * 100:g}")
+                for share in (0.5, 0.9, 0.99)
+            ],
+            units.Seconds,
+        ),
+        _graph(
+            "Unfinished",
+            [
+                (
+                    f'sum by (version) (sagagen_sagas_in_flight{{saga="{saga.name}"}})',
+                    "v{{version}} in flight",
+                ),
+                (f'sum by (version) (sagagen_sagas_stuck{{saga="{saga.name}"}})', "v{{version}} stuck"),
+            ],
+            units.Short,
+        ),
+        _graph(
+            "Age of the oldest unfinished",
+            [(f'max(sagagen_oldest_unfinished_saga_age_seconds{{saga="{saga.name}"}})', "oldest")],
+            units.Seconds,
+        ),
+    ):
+        board.with_panel(panel)
+    for step in saga.steps:
+        board.with_row(Row(_step_title(step)))
+        for panel in _step_panels(saga, step):
+            board.with_panel(panel)
+    return _json(board)
+
+
+def service_board(mesh: Mesh, service: Service) -> str:
+    """One service: its rpcs, what its barrier decides, and its commits."""
+    board = _board(mesh, f"service {service.name}", f"service-{service.name}")
+    protos = "|".join(descriptor.full_name.replace(".", "\\\\.") for descriptor in service.implements)
+    board.with_row(Row(f"{service.name}: {', '.join(d.full_name for d in service.implements)}"))
+    calls, methods = "rpc_server_call_duration_seconds", f'{{rpc_method=~"({protos})/.*"}}[{RATE}]'
+    answered = f"sum by (rpc_method, rpc_response_status_code) (rate({calls}_count{methods}))"
+    p99 = f"histogram_quantile(0.99, sum by (le, rpc_method) (rate({calls}_bucket{methods})))"
+    of = {"service": service.name}
+    for panel in (
+        _graph("Calls answered", [(answered, "{{rpc_method}} {{rpc_response_status_code}}")]),
+        _graph("Duration, p99", [(p99, "{{rpc_method}}")], units.Seconds),
+        _graph(
+            "The barrier's decisions",
+            [(rate("sagagen_barrier_decisions_total", "decision", **of), "{{decision}}")],
+        ),
+        _graph(
+            "Repeats, by what answered",
+            [(rate("sagagen_idempotency_hits_total", "layer", **of), "{{layer}}")],
+        ),
+        _graph(
+            "Commit duration, p99",
+            [(quantile(0.99, "sagagen_service_commit_duration_seconds", **of), "p99")],
+            units.Seconds,
+        ),
+        _graph(
+            "Calls in a commit, median",
+            [(quantile(0.5, "sagagen_service_commit_writes", **of), "calls")],
+            units.Short,
+        ),
+    ):
+        board.with_panel(panel)
+    return _json(board)
+
+
+def _step_title(step: Step) -> str:
+    undone = f", undone by {step.compensation.method.descriptor.name}" if step.compensation else ""
+    return f"{step.name}: {step.action.service.name}/{step.action.method.descriptor.name}{undone}"
+
+
+def _step_panels(saga: Saga, step: Step) -> Iterator[timeseries.Panel]:
+    of = {"saga": saga.name, "step": step.name}
+    directions = ["action", "compensation"] if step.compensation else ["action"]
+    for direction in directions:
+        own = {**of, "direction": direction}
+        word = "Attempts" if direction == "action" else "Compensations"
+        yield _graph(
+            f"{word}, by outcome",
+            [(rate("sagagen_step_attempts_total", "outcome, code", **own), "{{outcome}} {{code}}")],
+        )
+        yield _graph(
+            f"{word}, duration",
+            [
+                (quantile(share, "sagagen_step_attempt_duration_seconds", **own), f"p{share * 100:g}")
+                for share in (0.5, 0.99)
+            ],
+            units.Seconds,
+        )
+
+
+def _board(mesh: Mesh, title: str, uid: str) -> Dashboard:
+    return (
+        Dashboard(f"{mesh.project}: {title}")
+        .uid(f"{mesh.project}-{uid}"[:40])
+        .tags(["sagagen", mesh.project])
+        .refresh("10s")
+        .time("now-30m", "now")
+        .timezone("browser")
+        .readonly()
+    )
+
+
+def _graph(title: str, queries: list[Query], unit: str = _PER_SECOND) -> timeseries.Panel:
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .datasource(PROMETHEUS)
+        .unit(unit)
+        .min(0)
+        .height(HEIGHT)
+        .span(WIDTH)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(shapes.LegendDisplayMode.LIST)
+            .placement(shapes.LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+        .tooltip(
+            common.VizTooltipOptions().mode(shapes.TooltipDisplayMode.MULTI).sort(shapes.SortOrder.DESCENDING)
+        )
+    )
+    for letter, (expression, legend) in zip("ABCDEF", queries, strict=False):
+        panel.with_target(_query(letter, expression, legend))
+    return panel
+
+
+def _number(title: str, expression: str, unit: str) -> stat.Panel:
+    return (
+        stat.Panel()
+        .title(title)
+        .datasource(PROMETHEUS)
+        .unit(unit)
+        .height(4)
+        .span(6)
+        .with_target(_query("A", expression, title))
+    )
+
+
+def _query(letter: str, expression: str, legend: str) -> prometheus.Dataquery:
+    has_exemplars = "_bucket" in expression and "commit" not in expression
+    return (
+        prometheus.Dataquery()
+        .ref_id(letter)
+        .expr(expression)
+        .legend_format(legend)
+        .exemplar(has_exemplars)
+        .datasource(PROMETHEUS)
+    )
+
+
+def _json(board: Dashboard) -> str:
+    """Panels are numbered here, in their order, since the SDK leaves that to Grafana."""
+    made = json.loads(JSONEncoder(sort_keys=True).encode(board.build()))
+    for number, panel in enumerate(made["panels"], 1):
+        panel["id"] = number
+    return json.dumps(made, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,174 @@
+"""Every query of every panel and rule, asked of a real Prometheus that scrapes a real mesh after a mixed load."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis_server import RedisServer
+from ruamel.yaml import YAML
+from shop_invariants import await_terminal
+from stack import Stack, free_ports, keyed, order_body
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed here"),
+]
+DEPLOY = Path(__file__).parents[2] / "generated" / "deploy"
+DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
+WINDOW = "1m"
+EMPTY: dict[str, str] = {
+    'step="charge_payment",direction="compensation"': "a charge is refunded only where "
+    "confirming fails for good or an operator cancels an order just then",
+}
+"""Parts of queries that have no data after this load, and why."""
+
+
+class Prometheus:
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def ask(self, query: str) -> list[Any]:
+        """The series of an instant query. Raises AssertionError, with what Prometheus says, where it is wrong."""
+        answer = httpx.post(f"{self._url}/api/v1/query", data={"query": query}, timeout=10).json()
+        assert answer["status"] == "success", f"{query}: {answer}"
+        return answer["data"]["result"]
+
+    def exemplars(self, query: str) -> list[Any]:
+        asked = {"query": query, "start": time.time() - 600, "end": time.time()}
+        answer = httpx.get(f"{self._url}/api/v1/query_exemplars", params=asked, timeout=10).json()
+        return answer["data"]
+
+    def await_answer(self, within_s: float = 20.0) -> None:
+        give_up_at = time.monotonic() + within_s
+        while True:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self._url}/-/ready", timeout=2).status_code == 200:
+                    return
+            assert time.monotonic() < give_up_at
+            time.sleep(0.1)
+
+    def await_targets(self, count: int, within_s: float = 30.0) -> None:
+        give_up_at = time.monotonic() + within_s
+        while len(self.ask("up == 1")) < count:
+            assert time.monotonic() < give_up_at, self.ask("up")
+            time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    folder = tmp_path_factory.mktemp("scraped")
+    stack = Stack(folder / "var")
+    with RedisServer(folder) as redis, closing(stack), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAGAGEN_REDIS_URL", redis.url)
+        stack.start_each()
+        with _prometheus(folder, stack) as prometheus:
+            prometheus.await_targets(1 + len(stack.services))
+            _mixed_load(stack)
+            time.sleep(3)  # for two more scrapes
+            yield prometheus
+
+
+@contextmanager
+def _prometheus(folder: Path, stack: Stack) -> Iterator[Prometheus]:
+    """One of the machine's own, with the emitted rules, that scrapes every admin listener each second."""
+    admins = [stack.admin_url, *(stack.service_admin_url(service) for service in stack.services)]
+    targets = [url.removeprefix("http://") for url in admins]
+    (port,) = free_ports(1)
+    with (folder / "prometheus.yaml").open("w") as file:
+        YAML().dump(
+            {
+                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                "rule_files": [str(DEPLOY / "prometheus" / "rules.yaml")],
+                "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": targets}]}],
+            },
+            file,
+        )
+    command = [
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={folder / 'tsdb'}",
+    ]
+    listening = [f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage"]
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen([*command, *listening], stdout=log, stderr=log)
+    try:
+        prometheus = Prometheus(f"http://127.0.0.1:{port}")
+        prometheus.await_answer()
+        yield prometheus
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _mixed_load(stack: Stack) -> None:
+    """Orders that pass and that are declined, over a while, with a service that freezes in between."""
+    saga_ids: list[str] = []
+    for number in range(12):
+        price = 600.0 if number % 3 == 0 else 50.0
+        answer = httpx.post(
+            f"{stack.url}/orders", json=order_body(price), headers=keyed(f"load-{number}"), timeout=30
+        )
+        saga_ids.append(answer.json()["order_id"])
+        httpx.get(f"{stack.url}/orders/{saga_ids[-1]}")
+        if number in (3, 6, 9):
+            _freeze_for_a_while(stack, stack.services[number // 3 - 1])
+        time.sleep(0.3)
+    await_terminal(stack, saga_ids)
+
+
+def _freeze_for_a_while(stack: Stack, service: str) -> None:
+    """Longer than a step's time-out, so that its calls are repeated; what was done is then answered as recorded."""
+    process = stack.processes[service]
+    key = f"frozen-{service}"
+    with httpx.Client(timeout=30) as client, ThreadPoolExecutor(1) as pool:
+        process.send_signal(signal.SIGSTOP)
+        posted = pool.submit(client.post, f"{stack.url}/orders", json=order_body(), headers=keyed(key))
+        time.sleep(2.5)
+        process.send_signal(signal.SIGCONT)
+        assert posted.result().status_code == 201
+
+
+def queries() -> list[str]:
+    """Of all panels, each once, for an instant."""
+    found: dict[str, None] = {}
+    for file in DASHBOARDS:
+        for panel in json.loads(file.read_text())["panels"]:
+            found |= {target["expr"]: None for target in panel.get("targets", ())}
+    return list(found)
+
+
+def rules() -> list[str]:
+    groups = YAML(typ="safe").load((DEPLOY / "prometheus" / "rules.yaml").read_text())["groups"]
+    return [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+def test_every_panels_query_has_data_or_a_reason_not_to(scraped: Prometheus) -> None:
+    empty = [query for query in queries() if not scraped.ask(query.replace("$__rate_interval", WINDOW))]
+    unexplained = [query for query in empty if not any(part in query for part in EMPTY)]
+    assert unexplained == []
+
+
+def test_every_rules_expression_is_understood_and_what_is_recorded_has_data(scraped: Prometheus) -> None:
+    for expression in rules():
+        scraped.ask(expression)
+    for name in ("saga:sagagen_sagas_started:rate5m", "saga_status:sagagen_sagas_ended:rate5m"):
+        assert scraped.ask(name), name
+
+
+def test_buckets_have_exemplars_of_traces(scraped: Prometheus) -> None:
+    for name in ("sagagen_saga_duration_seconds_bucket", "sagagen_step_attempt_duration_seconds_bucket"):
+        assert scraped.exemplars(name), name
+
+
+def test_nothing_fires_that_should_not(scraped: Prometheus) -> None:
+    firing = {alert["metric"]["alertname"] for alert in scraped.ask('ALERTS{alertstate="firing"}')}
+    assert firing == set()
