@@ -9,6 +9,7 @@ from sagagen.contract import saga_schema
 from sagagen.contract.model import Mesh
 from sagagen.emit import dashboards
 from sagagen.emit.deploy_view import compose_view, image_view
+from sagagen.emit.docs_view import index_doc, saga_doc, saga_path
 from sagagen.emit.files import FilePlan, Ownership, PathTaken
 from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
 from sagagen.emit.messages import MessageModules
@@ -49,6 +50,7 @@ def plan(mesh: Mesh, earlier: Earlier = NOTHING) -> tuple[FilePlan, ...]:
             *_sagas(mesh, services),
             *_mesh(mesh, services),
             *_deployment(mesh),
+            *_docs(mesh),
             *_yours(mesh, services),
         ),
         key=lambda file: file.path,
@@ -160,6 +162,14 @@ def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
         yield FilePlan(
             f"{folder}/service-{service.name}.json",
             lambda service=service: dashboards.service_board(mesh, service),
+        )
+
+
+def _docs(mesh: Mesh) -> Iterator[FilePlan]:
+    yield _printed(f"{GENERATED}/docs/index.md", "index_doc.md.j2", lambda: index_doc(mesh))
+    for saga in (*mesh.sagas, *mesh.kept):
+        yield _printed(
+            f"{GENERATED}/docs/{saga_path(saga)}", "saga_doc.md.j2", lambda saga=saga: saga_doc(saga, mesh)
         )
 
 

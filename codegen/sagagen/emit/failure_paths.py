@@ -1,0 +1,211 @@
+"""What becomes of a saga when one of its steps fails: the engine's own decisions, played through on paper.
+
+The docs promise what is undone, in which order, and what the client gets. So nobody works that out a second time here:
+`decide` is asked, with rows as a running engine would write them, until it says that the saga is over or waits.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from betterproto2 import Message
+from grpclib.const import Status as Code
+
+from sagagen.contract import model
+from sagagen.runtime.decision import CallNow, Decision, End, GetStuck, PassOver, StepCall, TurnBack, decide
+from sagagen.runtime.definition import Action, Direction, Method, Respond, Saga, Step, StepKind
+from sagagen.runtime.history import History
+from sagagen.runtime.history_rows import (
+    Accepted,
+    Compensated,
+    Done,
+    Failed,
+    NextRequest,
+    Outcome,
+    PassedOver,
+    SagaStatus,
+    TimeUp,
+    TurnedBack,
+)
+from sagagen.runtime.trace import TraceContext
+
+
+class Fault(Enum):
+    """How a step's call goes wrong."""
+
+    DECLINED = "declined"
+    """The handler says no."""
+    NO_ANSWER = "no answer"
+    """It fails, or nothing comes back, until the time for it is over: perhaps it happened."""
+    NOT_BUILT = "not built"
+    """Its request can't be computed, so it is never sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """One step on the way back."""
+
+    step: str
+    is_left: bool
+    """Nothing is sent: a read, or `compensate: none`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailurePath:
+    """What follows when `step` fails in this way."""
+
+    step: str
+    fault: Fault
+    undone: tuple[Undoing, ...]
+    """In this order."""
+    outcome: Outcome | None
+    """What is known of the failed step when the saga turns back; None if it does not."""
+    status: SagaStatus
+    """How it ends; RUNNING where the step is repeated until there is an answer."""
+
+
+def failure_path(saga: model.Saga, step: str, fault: Fault) -> FailurePath:
+    """Play it through. Raises KeyError for a step that the saga lacks."""
+    names = [each.name for each in saga.steps]
+    if step not in names:
+        raise KeyError(step)
+    return _Play(_on_paper(saga), step, fault).run()
+
+
+class _Play:
+    """A saga whose services all do as they are told, but for one step."""
+
+    def __init__(self, saga: Saga, step: str, fault: Fault) -> None:
+        self._saga = saga
+        self._step = step
+        self._fault = fault
+        self._history = History.begin(_accepted(saga, self._next(saga.steps[0].name)))
+        self._undone: list[Undoing] = []
+        self._has_failed = False
+
+    def run(self) -> FailurePath:
+        while (decision := decide(self._saga, self._history)) is not None:
+            if (status := self._take(decision)) is not None:
+                return self._path(status)
+        raise AssertionError("only rows that are never written here end a saga's decisions")
+
+    def _path(self, status: SagaStatus) -> FailurePath:
+        turned_back = self._history.turned_back
+        outcome = turned_back.outcome if turned_back else None
+        return FailurePath(self._step, self._fault, tuple(self._undone), outcome, status)
+
+    def _take(self, decision: Decision) -> SagaStatus | None:
+        """Carry out one decision; what the saga has come to if that is the last."""
+        match decision:
+            case CallNow((call,)):
+                return self._call(call)
+            case PassOver(step, reason, message):
+                self._undone.append(Undoing(step, is_left=True))
+                self._add(PassedOver(at_ms=0, step=step, reason=reason, message=message))
+            case TurnBack(failure, outcome):
+                self._add(TurnedBack(at_ms=0, failure=failure, outcome=outcome))
+            case End(status):
+                return status
+            case GetStuck():
+                return SagaStatus.STUCK
+            case CallNow():
+                raise AssertionError("steps are sequential")
+        return None
+
+    def _call(self, call: StepCall) -> SagaStatus | None:
+        if call.direction is Direction.COMPENSATION:
+            self._undone.append(Undoing(call.step.name, is_left=False))
+            self._add(Compensated(at_ms=0, step=call.step.name, attempt=1))
+        elif call.step.name != self._step:
+            following = self._saga.steps[self._saga.steps.index(call.step) + 1].name
+            self._add(Done(at_ms=0, step=call.step.name, attempt=1, response=b"", next=self._next(following)))
+        elif self._has_failed and call.give_up_at_ms is None:
+            return SagaStatus.RUNNING  # nothing but an answer ends this
+        else:
+            self._fail(call)
+        return None
+
+    def _fail(self, call: StepCall) -> None:
+        if self._has_failed:
+            self._add(TimeUp(at_ms=0, step=call.step.name, direction=Direction.ACTION))
+            return
+        self._has_failed = True
+        is_declined = self._fault is Fault.DECLINED
+        # A refusal of a retriable step is not recorded: it is repeated like any other failure.
+        is_settled = is_declined and call.step.kind is not StepKind.RETRIABLE
+        self._add(
+            Failed(
+                at_ms=0,
+                step=call.step.name,
+                direction=Direction.ACTION,
+                attempt=1,
+                outcome=Outcome.REFUSED if is_settled else Outcome.DOUBT,
+                code=Code.FAILED_PRECONDITION if is_declined else Code.UNAVAILABLE,
+            )
+        )
+
+    def _next(self, step: str) -> NextRequest:
+        is_unbuilt = step == self._step and self._fault is Fault.NOT_BUILT
+        return NextRequest(problem="not built") if is_unbuilt else NextRequest(b"")
+
+    def _add(self, row: Done | Failed | TimeUp | PassedOver | Compensated | TurnedBack) -> None:
+        self._history = self._history.with_row(row)
+
+
+def _accepted(saga: Saga, following: NextRequest) -> Accepted:
+    return Accepted(
+        at_ms=0,
+        saga_id="",
+        saga=saga.name,
+        version=saga.version,
+        digest=saga.digest,
+        run="",
+        caller="",
+        key="",
+        fingerprint=b"",
+        input=b"",
+        trace=TraceContext("", ""),
+        next=following,
+    )
+
+
+def _on_paper(saga: model.Saga) -> Saga:
+    """The definition as decisions read it: nothing of it can be called."""
+    return Saga(
+        name=saga.name,
+        version=saga.version,
+        digest=saga.digest,
+        trigger=_method(saga.trigger.name),
+        key=saga.key,
+        on_concurrent=saga.on_concurrent,
+        retention_s=saga.retention_s,
+        deadline_s=saga.deadline_s,
+        respond=Respond(saga.respond.after, saga.respond.status, saga.respond.wait_s),
+        steps=tuple(
+            Step(step.name, step.kind, _action(step.action), step.compensation and _action(step.compensation))
+            for step in saga.steps
+        ),
+    )
+
+
+def _action(call: model.Call) -> Action:
+    method = call.method
+    return Action(
+        service=call.service.name,
+        method=_method(method.descriptor.name, is_read=method.is_read),
+        request=lambda scope: Message(),
+        timeout_s=call.timeout_s,
+        retry=call.retry,
+    )
+
+
+def _method(name: str, *, is_read: bool = False) -> Method[Any, Any]:
+    return Method(
+        path=name,
+        request=Message,
+        response=Message,
+        handler="",
+        request_name="",
+        response_name="",
+        is_read=is_read,
+    )

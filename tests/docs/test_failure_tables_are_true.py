@@ -1,0 +1,178 @@
+"""What generated/docs says of a failing step happens on a running engine: each step of the shop is made to fail."""
+
+import asyncio
+import functools
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from generated.mesh import MESH
+from sagagen.contract import read_contract
+from sagagen.contract.model import Saga
+from sagagen.emit.docs_view import client_gets
+from sagagen.emit.failure_paths import Fault, failure_path
+from sagagen.runtime import Gateway
+from sagagen.runtime.definition import Direction
+from sagagen.runtime.engine import Engine
+from sagagen.runtime.errors import Code, Declined, RpcError
+from sagagen.runtime.history_rows import SagaStatus
+from sagagen.runtime.log import SagaLog
+from sagagen.runtime.memory_transport import MemoryTransport
+from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.project import Project
+from sagagen.runtime.schema import Schema
+from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.transport import Reply, Transport
+
+STEPS = [step.name for step in MESH.sagas[0].steps]
+AFTER = ["create_order", "completion", "acceptance"]
+DEADLINE_S = 0.3
+ENDED = ("COMPLETED", "COMPENSATED", "SUPERSEDED", "STUCK")
+ORDER = {"customer_id": "cust_1", "items": [{"product_id": "prod_1", "quantity": 1, "price": 5.0}]}
+
+
+@functools.cache
+def the_saga() -> Saga:
+    mesh, _ = read_contract(MESH.root)
+    assert mesh is not None
+    return mesh.sagas[0]
+
+
+def contract(after: str) -> Saga:
+    """The shop's saga as the contract has it, answered elsewhere and with less patience."""
+    saga = the_saga()
+    return replace(saga, deadline_s=DEADLINE_S, respond=replace(saga.respond, after=after, body=None))
+
+
+@dataclass
+class Watched:
+    """The way to a service, on which one step's calls get lost; what is undone there is written down."""
+
+    to: Transport
+    lost: str
+    undone: list[str]
+
+    async def call(
+        self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+    ) -> Reply:
+        call = SagaCall.from_metadata(metadata)
+        if call and call.direction is Direction.ACTION and call.step == self.lost:
+            raise RpcError(Code.UNAVAILABLE, "no connection")
+        reply = await self.to.call(path, request, metadata=metadata, timeout_s=timeout_s)
+        if call and call.direction is Direction.COMPENSATION:
+            self.undone.append(call.step)
+        return reply
+
+
+@dataclass
+class Shop:
+    """The shop over real services, engine, log and HTTP edge."""
+
+    client: httpx.AsyncClient
+    undone: list[str] = field(default_factory=list)
+
+    async def place(self) -> httpx.Response:
+        return await self.client.post("/orders", json=ORDER, headers={"idempotency-key": "key-1"})
+
+    async def end(self, saga_id: str) -> str:
+        async with asyncio.timeout(10):
+            while True:
+                saga = (await self.client.get(f"/sagas/{saga_id}")).json()
+                if saga["status"] in ENDED:
+                    return saga["status"]
+                await asyncio.sleep(0.01)
+
+
+def declining(handlers: object, step: str) -> object:
+    """The handlers, of which the one of this step says no."""
+
+    async def no(request: object, call: object) -> object:
+        raise Declined("NOT_TODAY", "the test says no")
+
+    method = next(each for each in MESH.sagas[0].steps if each.name == step).action.method
+    if hasattr(handlers, method.handler):
+        setattr(handlers, method.handler, no)
+    return handlers
+
+
+@asynccontextmanager
+async def shop(data_dir: Path, after: str, step: str, fault: Fault) -> AsyncGenerator[Shop]:
+    saga = replace(
+        MESH.sagas[0],
+        deadline_s=DEADLINE_S,
+        respond=replace(MESH.sagas[0].respond, after=after, body=None, wait_s=5.0),
+    )
+    mesh = replace(MESH, sagas=(saga,))
+    project, schema, undone = Project(MESH.root, mesh), Schema(MESH.descriptors.read_bytes()), list[str]()
+    gateway = Gateway(mesh)
+    async with AsyncExitStack() as stack:
+        transports: dict[str, Transport] = {}
+        for service in MESH.services:
+            handlers = project.handlers(service)
+            host = ServiceHost.open(
+                service,
+                declining(handlers, step) if fault is Fault.DECLINED else handlers,
+                project=MESH.project,
+                schema=schema,
+                data_dir=data_dir,
+                root=MESH.root,
+            )
+            to = MemoryTransport(await stack.enter_async_context(host))
+            transports[service.name] = Watched(to, step if fault is Fault.NO_ANSWER else "", undone)
+        log = await stack.enter_async_context(SagaLog.open(data_dir / "saga-log.db"))
+        engine = await stack.enter_async_context(
+            Engine(sagas=mesh.sagas, log=log, transports=transports, responder=gateway.responder, grace_s=0.0)
+        )
+        asgi = httpx.ASGITransport(gateway.application(engine, transports))
+        client = await stack.enter_async_context(httpx.AsyncClient(transport=asgi, base_url="http://shop"))
+        yield Shop(client, undone)
+
+
+def saga_id_of(answer: httpx.Response) -> str:
+    body = answer.json()
+    link = answer.headers.get("link", "")
+    return body.get("saga_id") or body.get("id") or link.partition("/sagas/")[2].partition(">")[0]
+
+
+def in_the_docs_words(first: httpx.Response, again: httpx.Response | None) -> str:
+    """An answer, as the last column of the table tells it."""
+    if again is not None:
+        return f"`202` at once, then {in_the_docs_words(again, None)}"
+    if first.status_code == 400:
+        assert first.json()["reason"] == "NOT_TODAY"
+        return "`400` with the service's `reason`"
+    if first.status_code == 502:
+        return f"`502` `{first.json()['reason']}`"
+    return f"`{first.status_code}` already, after `create_order`"
+
+
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [(step, fault) for step in STEPS for fault in (Fault.DECLINED, Fault.NO_ANSWER)][:-1],
+)
+async def test_the_table_says_what_happens(tmp_path: Path, step: str, fault: Fault, after: str) -> None:
+    saga = contract(after)
+    path = failure_path(saga, step, fault)
+    async with shop(tmp_path, after, step, fault) as running:
+        first = await running.place()
+        assert await running.end(saga_id_of(first)) == path.status
+        again = await running.place() if after == "acceptance" else None
+    assert running.undone == [each.step for each in path.undone if not each.is_left]
+    assert in_the_docs_words(first, again) == client_gets(saga, path)
+
+
+async def test_a_pivot_without_an_answer_goes_on_past_the_deadline(tmp_path: Path) -> None:
+    path = failure_path(contract("completion"), "confirm_order", Fault.NO_ANSWER)
+    assert (path.status, path.undone) == (SagaStatus.RUNNING, ())
+    async with shop(tmp_path, "acceptance", "confirm_order", Fault.NO_ANSWER) as running:
+        saga_id = saga_id_of(await running.place())
+        await asyncio.sleep(3 * DEADLINE_S)
+        saga = (await running.client.get(f"/sagas/{saga_id}")).json()
+        assert (await running.place()).status_code == 409
+    assert (saga["status"], running.undone) == ("RUNNING", [])
+    assert saga["steps"][-1]["attempts"] > 1
