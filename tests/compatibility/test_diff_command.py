@@ -53,6 +53,19 @@ def test_the_work_tree_is_compared_with_a_commit_and_stays_as_it_is(repository: 
     assert (repository / SAGA_YAML).read_text() == before
 
 
+def test_a_contract_that_could_not_work_can_be_compared_with_its_cure(repository: Path):
+    """A newer release refuses it, and the way out of it must not be barred."""
+    right, wrong = "call: inventory/ReleaseStock", "call: order/ConfirmOrder"
+    edit(repository, SAGA_YAML, right, wrong)
+    git(repository, "commit", "-q", "-am", "undone elsewhere")
+    assert "SG080" in diff(repository, "--against", "HEAD").stderr
+    git(repository, "checkout", "-q", "HEAD~1", "--", SAGA_YAML)
+    cured = diff(repository, "--against", "HEAD")
+    assert cured.returncode == 1
+    assert "breaking[SD203]" in cured.stdout
+    assert diff(repository, "--against", "HEAD~1").returncode == 0
+
+
 def test_nothing_changed_exits_0(repository: Path):
     done = diff(repository, "--against", "HEAD")
     assert (done.returncode, done.stdout) == (0, "no changes against HEAD\n")

@@ -87,3 +87,14 @@ def shop_files(**edits: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 def brief(found: tuple[Diagnostic, ...]) -> list[tuple[Span, str]]:
     return [(diagnostic.at, str(diagnostic.code)) for diagnostic in found]
+
+
+def check_mistake(mistake: Mistake) -> None:
+    """It is reported at its place, with its hint, and nothing else is."""
+    text = edited(shop_yaml(), mistake.edits)
+    mesh, found = resolve_yaml(text)
+    assert brief(found) == [(place(text), mistake.code)]
+    assert mistake.message in found[0].message
+    assert mistake.hint in found[0].hint
+    assert found[0].hint
+    assert mesh is None

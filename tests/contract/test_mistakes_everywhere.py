@@ -1,7 +1,7 @@
 """Mistakes in every corner of saga.yaml: each is reported once, at its place, with a hint, and nothing else is."""
 
 import pytest
-from contract_bench import Mistake, brief, edited, place, resolve_yaml, shop_yaml
+from contract_bench import Mistake, brief, check_mistake, edited, place, resolve_yaml, shop_yaml
 
 from sagagen.diagnostics import Severity
 
@@ -434,13 +434,7 @@ MISTAKES = (*PROOFS, *KEYS, *SHAPES, *WORDS, *YAML, *NAMES, *STEPS, *EXPRESSIONS
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
 def test_a_mistake_is_reported_at_its_place_and_nothing_else_is(mistake: Mistake) -> None:
-    text = edited(shop_yaml(), mistake.edits)
-    mesh, found = resolve_yaml(text)
-    assert brief(found) == [(place(text), mistake.code)]
-    assert mistake.message in found[0].message
-    assert mistake.hint in found[0].hint
-    assert found[0].hint
-    assert mesh is None
+    check_mistake(mistake)
 
 
 def test_a_first_wait_of_the_defaults_is_named_where_the_deadline_is() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import sys
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from sagagen.compatibility.compare import compare, waived, weighed
 from sagagen.compatibility.running import Standing
 from sagagen.contract import BufMissing, Mesh, Sources, load, resolve
 from sagagen.contract.buf import BufFailed
+from sagagen.contract.codes import UNSOUND
 from sagagen.diagnostics import Diagnostic, has_errors, in_order
 from sagagen.runtime.database import CannotOpen
 from sagagen.runtime.log import LogError
@@ -69,7 +71,8 @@ def diff(
 
 def _report(root: Path, against: str, running: str | None, token: str) -> Report:
     with baseline(root, against) as old_root:
-        old_sources, old = _contract(old_root, f"the contract of {against}")
+        # An older release may have let it pass: then this contract is perhaps the cure.
+        old_sources, old = _contract(old_root, f"the contract of {against}", UNSOUND)
     _, new = _contract(root, "this contract")
     changes = compare(root, old_sources, old, new)
     standing = Standing(asyncio.run(in_flight(running, token, old)), old) if running else None
@@ -79,15 +82,15 @@ def _report(root: Path, against: str, running: str | None, token: str) -> Report
     return Report(against, old, new, waived(changes, new.waivers, today), standing)
 
 
-def _contract(root: Path, whose: str) -> tuple[Sources, Mesh]:
+def _contract(root: Path, whose: str, tolerated: Container[str] = ()) -> tuple[Sources, Mesh]:
     sources, found = load(root)
-    mesh, found_resolving = resolve(sources)
-    diagnostics = in_order([*found, *found_resolving])
+    mesh, found_resolving = resolve(sources, tolerated)
+    diagnostics = [each for each in in_order([*found, *found_resolving]) if each.code not in tolerated]
     if mesh is None or has_errors(diagnostics):
         _fail(whose, diagnostics)
     return sources, mesh
 
 
-def _fail(whose: str, diagnostics: tuple[Diagnostic, ...]) -> NoReturn:
+def _fail(whose: str, diagnostics: Sequence[Diagnostic]) -> NoReturn:
     print_diagnostics([d for d in diagnostics if has_errors([d])], sys.stderr)
     raise click.UsageError(f"{whose} has errors (`sagagen check` shows them): there is nothing to compare")

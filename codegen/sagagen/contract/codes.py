@@ -82,3 +82,17 @@ class Code(StrEnum):
     KEPT_VERSION = "SG091"
     KEPT_LATER = "SG092"
     KEPT_DRAINED = "SG093"
+
+
+UNSOUND = frozenset(
+    {
+        Code.BROKEN_RULE,
+        Code.TIMEOUT_OVER_DEADLINE,
+        Code.MEMORY_TOO_SHORT,
+        Code.FIRST_WAIT_OVER_DEADLINE,
+        Code.COMPENSATION_ELSEWHERE,
+        Code.REQUIRED_FIELD_LEFT_OUT,
+        Code.BODY_WITHOUT_CONTENT,
+    }
+)
+"""What a contract says is whole, but would not work. It can be compared with another: perhaps that is its cure."""

@@ -1,6 +1,6 @@
 """Sources -> the frozen mesh, or everything that is wrong with them. Pure: no disk, no clock, no environment."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,12 +39,16 @@ def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
     return (None if has_errors(found) else mesh), found
 
 
-def resolve(sources: Sources) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
-    """Bind every name, check every rule, compile every expression. None if anything is in error."""
+def resolve(sources: Sources, tolerated: Container[str] = ()) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
+    """Bind every name, check every rule, compile every expression.
+
+    None if anything is in error, but for errors of the codes in `tolerated`, which must be among UNSOUND.
+    """
     found: list[Diagnostic] = []
     mesh = _resolve(sources, found)
     diagnostics = in_order(found)
-    return (None if has_errors(diagnostics) else mesh), diagnostics
+    is_wrong = has_errors(each for each in diagnostics if each.code not in tolerated)
+    return (None if is_wrong else mesh), diagnostics
 
 
 def _resolve(sources: Sources, found: list[Diagnostic]) -> Mesh | None:
