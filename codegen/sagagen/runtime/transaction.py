@@ -57,8 +57,11 @@ from sagagen.runtime.transaction_purge import PURGE_EVERY_S, purge
 HOLD_LIMIT_S = 1.0
 """Seconds that one handler may hold the writer."""
 GROUP_CALLS = 32
-GROUP_S = 0.002
-"""Seconds after which a group takes no further call; nobody waits longer for the sake of others."""
+GROUP_S = 0.05
+"""Seconds after which a group takes no further call: nobody waits much longer for the sake of others.
+
+Well above what a commit takes: where the event loop is busy a call takes milliseconds, and with less time than that
+nearly every call would get a commit of its own."""
 MAX_WAITING = 1024
 """Writes that may wait for their turn; one more is turned away with RESOURCE_EXHAUSTED."""
 
