@@ -192,17 +192,19 @@ class Engine:
             raise found
         return entry.started(is_new=is_first and entry.is_new, found=found)
 
-    async def wait_for_answer(self, saga_id: str, timeout_s: float) -> Answer | None:
+    async def wait_for_answer(
+        self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
+    ) -> Answer | None:
         """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
 
-        Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains.
+        Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains; or when
+        `closing` is done.
         """
         if entry := self._under_way.get(saga_id):
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return await asyncio.shield(entry.signals.answered)
-            except TimeoutError:
-                return None
+            answered = entry.signals.answered
+            ends = {answered, closing} if closing else {answered}
+            await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            return answered.result() if answered.done() else None
         head = await self._log.head(saga_id)
         return head.answer if head else None
 

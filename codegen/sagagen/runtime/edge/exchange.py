@@ -1,9 +1,8 @@
 """One HTTP request on its way through the gateway: what every endpoint is given, and how its answer leaves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -13,8 +12,6 @@ from sagagen.runtime import tracing
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.edge.problem import Problem, ProblemError
 from sagagen.runtime.trace import SAMPLED, TraceContext, received
-
-T = TypeVar("T")
 
 _TRACE_HEADERS = frozenset({b"traceparent", b"tracestate"})
 
@@ -44,20 +41,6 @@ class Exchange:
         """Done once the server stops: then nobody should wait any longer. None under a server that is not ours."""
         state = self.request.scope.get("state")
         return state.get(CLOSING) if state else None
-
-    async def unless_closing(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """What `work` returns; None if the server stops first, and then `work` is cancelled."""
-        closing = self.closing
-        if closing is None:
-            return await work
-        task = asyncio.create_task(work)
-        try:
-            await asyncio.wait({task, closing}, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
 
     @property
     def query(self) -> bytes:

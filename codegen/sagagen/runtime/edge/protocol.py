@@ -7,7 +7,7 @@ client that is waited for: not while a request is answered, nor while reading is
 import asyncio
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -30,6 +30,36 @@ class Patience:
 DEFAULT_PATIENCE = Patience()
 MAX_HEAD_BYTES = 2 * (MAX_URL_BYTES + MAX_HEADER_BYTES)
 """An unfinished head beyond it ends the connection; a finished one is measured by `Limits`."""
+
+
+class OneWrite:
+    """A transport that sends an answer's head together with what follows it.
+
+    Uvicorn writes head and body one by one, and each write is a system call and a packet.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if not self._head and data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
+            self._head = data
+            asyncio.get_running_loop().call_soon(self._send)  # where no body follows at once
+        else:
+            self._send(data)
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self, data: bytes = b"") -> None:
+        data, self._head = self._head + data, b""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 class _Stage(Enum):
@@ -60,6 +90,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as in uvicorn
         super().connection_made(transport)
+        self.transport = cast(asyncio.Transport, OneWrite(transport))
         self._wait(self._patience.head_s)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -92,8 +92,8 @@ class StartEndpoint:
 
     async def _wait(self, exchange: Exchange, started: Started) -> Answer | None:
         """The final answer; None after `respond.wait`, or when the server stops."""
-        work = self._engine.wait_for_answer(started.saga_id, self._saga.respond.wait_s)
-        return await exchange.unless_closing(work)
+        wait_s = self._saga.respond.wait_s
+        return await self._engine.wait_for_answer(started.saga_id, wait_s, exchange.closing)
 
 
 def _random_id() -> str:
