@@ -40,9 +40,10 @@ class CrashingLog:
         await self._committed()
         return ref
 
-    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus) -> None:
+    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None) -> None:
         await self._alive()
         stored = self._of(ref)
+        status = status or fold(stored.rows).status
         stored.rows += [*stored.lazy, *rows]
         stored.lazy = []
         assert fold(stored.rows).status is status

@@ -585,7 +585,7 @@ class FlakyLog(CrashingLog):
 
     failures = 0
 
-    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus) -> None:
+    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None) -> None:
         self.failures += 1
         if self.failures % 3:
             raise LogUnavailable("disk full")

@@ -178,7 +178,7 @@ CREATE TABLE IF NOT EXISTS sagagen_barrier (
   started_ms   INTEGER NOT NULL,            -- the engine's stamp; rows are purged by it, whole sagas at a time
   not_after_ms INTEGER NOT NULL,
   digest       BLOB NOT NULL,               -- SHA-256 of method and request
-  state        TEXT NOT NULL CHECK (state IN ('DONE', 'REFUSED', 'EMPTY', 'PENDING')),
+  state        TEXT NOT NULL CHECK (state = 'DONE' OR state = 'REFUSED' OR state = 'EMPTY' OR state = 'PENDING'),
   outcome      BLOB NOT NULL,
   incarnation  TEXT NOT NULL DEFAULT '',    -- of the process that runs a PENDING call
   trace_id     TEXT NOT NULL,

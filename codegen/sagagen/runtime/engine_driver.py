@@ -183,7 +183,9 @@ class SagaDriver:
         while self._pending:
             try:
                 if any(row.is_durable for row in self._pending):
-                    await self._around.log.append(self._ref, self._pending, self._latest.status)
+                    status = self._latest.status
+                    has_changed = status is not self.history.status
+                    await self._around.log.append(self._ref, self._pending, status if has_changed else None)
                 else:
                     await self._around.log.append_later(self._ref, self._pending)
             except LogUnavailable as error:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from grpclib.const import Status as Code
@@ -12,7 +13,6 @@ from sagagen.runtime.errors import FieldViolation, RpcError
 from sagagen.runtime.transport import MAX_MESSAGE_BYTES
 
 _KEY = re.compile(r"[0-9a-z_.\-]+")
-_VALUE = re.compile(r"[ -~]+")
 _MESSAGE_CHARACTERS = 1024
 _DETAILS_BYTES = 8 * 1024
 """What gRPC's implementations accept as trailers by default."""
@@ -26,12 +26,18 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     error, since they may be secret.
     """
     for name, value in metadata.items():
-        if not _KEY.fullmatch(name) or name in _RESERVED or name.startswith("grpc-") or name.endswith("-bin"):
+        if not _is_name(name):
             raise RpcError(Code.INTERNAL, f"{name!r} is no name for a metadata entry")
-        if not _VALUE.fullmatch(value):
+        if not (value and value.isascii() and value.isprintable()):
             raise RpcError(
                 Code.INTERNAL, f"the value of metadata entry {name!r} is not printable ASCII, or empty"
             )
+
+
+@lru_cache(maxsize=256)
+def _is_name(name: str) -> bool:
+    is_ours = name not in _RESERVED and not name.startswith("grpc-") and not name.endswith("-bin")
+    return is_ours and _KEY.fullmatch(name) is not None
 
 
 def check_size(length: int) -> None:

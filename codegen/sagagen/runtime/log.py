@@ -124,8 +124,10 @@ class SagaLog:
         number = await self._writer.write(lambda connection: _insert_saga(connection, row))
         return None if number is None else SagaRef(number, row.trace.trace_id)
 
-    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus) -> None:
+    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None) -> None:
         """Add rows, all or none, and say where the saga stands then. They are on disk when this returns.
+
+        `status` None: it stands where it stood.
 
         Raises LogUnavailable if nothing can be written: none of them is in the log.
         """
@@ -216,8 +218,8 @@ def _insert_events(
         inserted = connection.execute(sql.INSERT_EVENT, event_values(ref, row))
         if isinstance(row, _ANSWERING) and row.answer is not None:
             answer_seq = inserted.lastrowid
-    if status is not None:
-        connection.execute(sql.UPDATE_SAGA, (status.value, rows[-1].at_ms, answer_seq, ref.number))
+    if status is not None or answer_seq is not None:
+        connection.execute(sql.UPDATE_SAGA, (status and status.value, rows[-1].at_ms, answer_seq, ref.number))
     return None
 
 

@@ -77,7 +77,7 @@ ON CONFLICT (saga_id) DO NOTHING
 """
 
 UPDATE_SAGA = """
-UPDATE saga SET status = ?, updated_ms = ?, answer_seq = coalesce(answer_seq, ?) WHERE number = ?
+UPDATE saga SET status = coalesce(?, status), updated_ms = ?, answer_seq = coalesce(answer_seq, ?) WHERE number = ?
 """
 
 SELECT_HEAD = """

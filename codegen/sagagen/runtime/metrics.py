@@ -5,6 +5,8 @@ leads from a bucket to a trace that fell into it; only a sampled trace is one, s
 """
 
 from collections.abc import Iterable
+from functools import cache
+from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
@@ -22,6 +24,8 @@ from sagagen.runtime.history_rows import (
     Stuck,
 )
 from sagagen.runtime.trace import TraceContext
+
+MetricT = TypeVar("MetricT", Counter, Histogram)
 
 CALL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -148,6 +152,12 @@ _ACTION, _COMPENSATION = Direction.ACTION.value, Direction.COMPENSATION.value
 _OK = "OK"
 
 
+@cache
+def child(metric: MetricT, *labels: str) -> MetricT:
+    """`metric.labels(*labels)`, looked up once: the contract bounds how many there are."""
+    return metric.labels(*labels)
+
+
 def exemplar(trace: TraceContext, span_id: str = "") -> dict[str, str] | None:
     """What leads from a bucket to a trace; None if nobody keeps that trace."""
     if not trace.is_sampled:
@@ -170,7 +180,7 @@ def observe_attempt(accepted: Accepted, row: Done | Failed | Compensated, durati
             direction, outcome = _COMPENSATION, Outcome.DONE
         case Failed():
             direction, outcome = row.direction.value, row.outcome
-    histogram = ATTEMPT_SECONDS.labels(accepted.saga, row.step, direction, outcome.value)
+    histogram = child(ATTEMPT_SECONDS, accepted.saga, row.step, direction, outcome.value)
     histogram.observe(duration_s, exemplar(accepted.trace, row.span_id))
 
 
@@ -178,7 +188,7 @@ def _count(accepted: Accepted, row: Row) -> None:
     saga, version = accepted.saga, str(accepted.version)
     match row:
         case Accepted():
-            STARTED.labels(saga, version).inc()
+            child(STARTED, saga, version).inc()
         case Done():
             _count_attempt(saga, row.step, _ACTION, Outcome.DONE, _OK, row.attempt)
         case Failed():
@@ -187,9 +197,9 @@ def _count(accepted: Accepted, row: Row) -> None:
             _count_attempt(saga, row.step, _COMPENSATION, Outcome.DONE, _OK, row.attempt)
             COMPENSATIONS.labels(saga, row.step).inc()
         case Ended():
-            ENDED.labels(saga, version, row.status.value).inc()
+            child(ENDED, saga, version, row.status.value).inc()
             duration_s = max(0, row.at_ms - accepted.at_ms) / 1000
-            SAGA_SECONDS.labels(saga, version, row.status.value).observe(duration_s, exemplar(accepted.trace))
+            child(SAGA_SECONDS, saga, version, row.status.value).observe(duration_s, exemplar(accepted.trace))
         case Stuck():
             GOT_STUCK.labels(saga, version).inc()
         case OperatorRow():
@@ -199,6 +209,6 @@ def _count(accepted: Accepted, row: Row) -> None:
 
 
 def _count_attempt(saga: str, step: str, direction: str, outcome: Outcome, code: str, attempt: int) -> None:
-    ATTEMPTS.labels(saga, step, direction, outcome.value, code).inc()
+    child(ATTEMPTS, saga, step, direction, outcome.value, code).inc()
     if attempt > 1:
         RETRIES.labels(saga, step, direction).inc()

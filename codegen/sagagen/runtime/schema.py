@@ -20,6 +20,7 @@ class Schema:
         for file in descriptor_pb2.FileDescriptorSet.FromString(descriptors).file:
             self._pool.Add(file)  # pyright: ignore[reportUnknownMemberType] - stub takes Any
             self.file_names.append(file.name)
+        self._types: dict[str, type[Message]] = {}
         self._validator = protovalidate.Validator()
 
     @property
@@ -28,7 +29,10 @@ class Schema:
 
     def message_type(self, full_name: str) -> type[Message]:
         """The class of a message. Raises KeyError for a name that the contract lacks."""
-        return message_factory.GetMessageClass(self._pool.FindMessageTypeByName(full_name))
+        if full_name not in self._types:
+            descriptor = self._pool.FindMessageTypeByName(full_name)
+            self._types[full_name] = message_factory.GetMessageClass(descriptor)
+        return self._types[full_name]
 
     def descriptor(self, full_name: str) -> Descriptor:
         return self._pool.FindMessageTypeByName(full_name)

@@ -16,7 +16,7 @@ from sagagen.runtime import tracing
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.logs import log_within
 from sagagen.runtime.metadata import ATTEMPT, DIRECTION, SAGA_ID, STEP
-from sagagen.runtime.metrics import RPC_SERVER_SECONDS, exemplar
+from sagagen.runtime.metrics import RPC_SERVER_SECONDS, child, exemplar
 from sagagen.runtime.trace import TraceContext, received
 from sagagen.runtime.tracing import FinishedSpan, Spans
 
@@ -74,7 +74,7 @@ class ObservedCall:
             otel_context.detach(self._token)
         took_s = time.perf_counter() - self._begun_s
         code = _code(error)
-        histogram = RPC_SERVER_SECONDS.labels("grpc", self.method, code.name)
+        histogram = child(RPC_SERVER_SECONDS, "grpc", self.method, code.name)
         histogram.observe(took_s, exemplar(self.trace) if self.trace else None)
         if self.trace and self.parent and self.trace is not self.parent and (spans := tracing.active()):
             self._record(spans, self.trace, self.parent, code, took_s)

@@ -6,7 +6,7 @@ a few string operations and no more.
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random, SystemRandom
 
 from opentelemetry.context import Context
@@ -39,7 +39,7 @@ class TraceContext:
 
     def child(self, random: Random | None = None) -> "TraceContext":
         """The same trace, with a new span."""
-        return replace(self, span_id=_span_id(random or _SYSTEM_RANDOM))
+        return TraceContext(self.trace_id, _span_id(random or _SYSTEM_RANDOM), self.flags, self.state)
 
     def to_metadata(self) -> dict[str, str]:
         """`traceparent`, and `tracestate` if there is one."""

@@ -54,7 +54,8 @@ class Member:
 
     def abandon(self) -> None:
         """Its rpc was cancelled, or its handler does not end: nothing is kept."""
-        self.finish(Handled(unavailable("the call was abandoned")))
+        if not self.handled.done():
+            self.finish(Handled(unavailable("the call was abandoned")))
 
     def tell(self, outcome: Outcome) -> None:
         if not self.turn.done():

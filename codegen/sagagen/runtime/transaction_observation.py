@@ -6,7 +6,7 @@ from opentelemetry.trace import SpanKind
 
 from sagagen.runtime import tracing
 from sagagen.runtime.barrier import RecordEmpty, Replay, Ruling, RunHandler
-from sagagen.runtime.metrics import DECISIONS, SERVICE_COMMIT_SECONDS, SERVICE_COMMIT_WRITES
+from sagagen.runtime.metrics import DECISIONS, SERVICE_COMMIT_SECONDS, SERVICE_COMMIT_WRITES, child
 from sagagen.runtime.tracing import FinishedSpan, Spans
 from sagagen.runtime.transaction_hops import Write
 from sagagen.runtime.transaction_members import Group, Member
@@ -28,7 +28,7 @@ class WriterObservation:
         member.decision = _name(ruling)
         member.begun_ns = time.time_ns()
         if member.write.saga is not None:
-            DECISIONS.labels(self._service, member.write.name[1:], member.decision).inc()
+            child(DECISIONS, self._service, member.write.name[1:], member.decision).inc()
 
     def committed(self, group: Group, took_s: float) -> None:
         """All of the group is on disk; nobody has been told yet."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from grpclib.const import Status as Code
 
 from sagagen.runtime.errors import RpcError
-from sagagen.runtime.metrics import RPC_CLIENT_SECONDS
+from sagagen.runtime.metrics import RPC_CLIENT_SECONDS, child
 from sagagen.runtime.transport import Reply, Transport
 
 
@@ -32,5 +32,5 @@ class ObservedTransport:
             code = Code.CANCELLED
             raise
         finally:
-            histogram = RPC_CLIENT_SECONDS.labels("grpc", path[1:], code.name, self._address)
+            histogram = child(RPC_CLIENT_SECONDS, "grpc", path[1:], code.name, self._address)
             histogram.observe(time.perf_counter() - begun_s)

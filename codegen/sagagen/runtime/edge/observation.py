@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagagen.runtime import tracing
 from sagagen.runtime.edge.exchange import PARENT_SPAN, ROUTE, SAGA, trace_of, traceparent
-from sagagen.runtime.metrics import HTTP_SECONDS, exemplar
+from sagagen.runtime.metrics import HTTP_SECONDS, child, exemplar
 from sagagen.runtime.tracing import GATEWAY, FinishedSpan, Spans
 
 _PROBES = frozenset({"/healthz", "/readyz"})
@@ -46,7 +46,7 @@ class Observed:
 
 def _tell(scope: Scope, status: int, begun_ns: int, took_s: float) -> None:
     trace, route, method = trace_of(scope), scope.get(ROUTE, ""), _method(scope)
-    HTTP_SECONDS.labels(method, route, str(status)).observe(took_s, exemplar(trace))
+    child(HTTP_SECONDS, method, route, str(status)).observe(took_s, exemplar(trace))
     spans = tracing.active()
     if spans and trace.is_sampled and route not in _PROBES:
         _record(spans, scope, method, route, status, begun_ns, begun_ns + round(took_s * 1e9))
