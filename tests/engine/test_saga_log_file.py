@@ -58,7 +58,7 @@ def accepted(saga_id: str = SAGA_ID) -> Accepted:
         key="key-1",
         fingerprint=b"\x00\xff",
         input=text("x"),
-        trace=replace(TRACE, flags=0, state="vendor=1"),
+        trace=TRACE._replace(flags=0, state="vendor=1"),
         next=NextRequest(b"first"),
     )
 

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -103,7 +103,7 @@ async def test_an_effect_and_its_row_are_one(bench: Bench):
 async def test_a_repeat_gets_the_same_answer_without_the_handler(bench: Bench):
     first = await bench.act()
     await bench.act(saga_call("other"), put("b", 5))
-    again = await bench.act(replace(ACT, attempt=2))
+    again = await bench.act(ACT._replace(attempt=2))
     assert again.response == first.response
     assert again.trailers == {REPLAYED: "true"}
     assert bench.ledger.puts == 2
@@ -191,7 +191,7 @@ async def test_a_second_run_of_a_saga_has_no_effect(bench: Bench):
     await bench.act()
     other = await refusal_of(bench.act(saga_call("other", run="run-2")))
     assert (other.code, other.reason) == (Code.ABORTED, "OTHER_RUN")
-    assert (await refusal_of(bench.undo(replace(UNDO_CALL, run="run-2")))).reason == "OTHER_RUN"
+    assert (await refusal_of(bench.undo(UNDO_CALL._replace(run="run-2")))).reason == "OTHER_RUN"
     assert await bench.total() == 1
 
 
@@ -205,9 +205,9 @@ async def test_what_was_purged_is_forgotten_and_never_empty(tmp_path: Path):
     async with opened(tmp_path) as bench:
         bench.query("UPDATE sagagen_meta SET value = 2000 WHERE name = 'purged_through_ms'")
     async with opened(tmp_path) as bench:
-        undo = await refusal_of(bench.undo(replace(UNDO_CALL, started_ms=2_000)))
+        undo = await refusal_of(bench.undo(UNDO_CALL._replace(started_ms=2_000)))
         assert (undo.code, undo.reason) == (Code.FAILED_PRECONDITION, "FORGOTTEN")
-        await bench.undo(replace(UNDO_CALL, started_ms=2_001))
+        await bench.undo(UNDO_CALL._replace(started_ms=2_001))
         assert bench.states() == {("put", "compensation"): "EMPTY"}
 
 
@@ -302,7 +302,7 @@ async def test_handlers_know_their_call(bench: Bench):
         return PutResponse()
 
     bench.ledger.on_put = note
-    await bench.act(replace(ACT, attempt=3))
+    await bench.act(ACT._replace(attempt=3))
     await bench.direct("key")
     assert seen == [("saga-1", "put", "saga-1/put/action", 3, True), ("", "", "key", 1, False)]
 

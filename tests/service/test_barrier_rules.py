@@ -1,7 +1,5 @@
 """The barrier's ruling: each of the seven rules, alone and against those after it."""
 
-from dataclasses import replace
-
 import pytest
 from grpclib.const import Status as Code
 from service_lab import saga_call
@@ -35,8 +33,8 @@ def rows(action: Row | None = None, compensation: Row | None = None, other: Row 
     return {key: value for key, value in found.items() if value is not None}
 
 
-LATE = replace(ACT, not_after_ms=4_999)
-OLD, OLD_UNDO = replace(ACT, started_ms=500), replace(UNDO, started_ms=500)
+LATE = ACT._replace(not_after_ms=4_999)
+OLD, OLD_UNDO = ACT._replace(started_ms=500), UNDO._replace(started_ms=500)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +51,7 @@ OLD, OLD_UNDO = replace(ACT, started_ms=500), replace(UNDO, started_ms=500)
         pytest.param(OLD_UNDO, rows(), "FORGOTTEN", Code.FAILED_PRECONDITION, id="3 never empty"),
         pytest.param(OLD, rows(other=row()), "FORGOTTEN", Code.FAILED_PRECONDITION, id="3 other steps' rows"),
         pytest.param(
-            replace(ACT, started_ms=700),
+            ACT._replace(started_ms=700),
             rows(),
             "FORGOTTEN",
             Code.FAILED_PRECONDITION,
@@ -93,7 +91,7 @@ def test_a_call_is_turned_down(call, found, reason, code):
         pytest.param(UNDO, rows(other=row()), RecordEmpty(), id="6 other steps' rows"),
         pytest.param(UNDO, rows(row()), RunHandler(action=ActionState.DONE), id="7 compensation"),
         pytest.param(ACT, rows(other=row()), RunHandler(), id="7 action"),
-        pytest.param(replace(ACT, not_after_ms=5_000), rows(), RunHandler(), id="7 in the last moment"),
+        pytest.param(ACT._replace(not_after_ms=5_000), rows(), RunHandler(), id="7 in the last moment"),
     ],
 )
 def test_a_call_is_let_through_or_answered(call, found, ruling):
@@ -101,7 +99,7 @@ def test_a_call_is_let_through_or_answered(call, found, ruling):
 
 
 def pending(not_after_ms: int = 4_000) -> Row:
-    return replace(row(State.PENDING), not_after_ms=not_after_ms)
+    return row(State.PENDING)._replace(not_after_ms=not_after_ms)
 
 
 @pytest.mark.parametrize(

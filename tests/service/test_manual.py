@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -255,7 +255,7 @@ async def test_a_dead_action_is_undone_after_its_not_after_and_then_shut_out(tmp
         clock.ms += 60_001
         await bank.undo(path=path)
         with pytest.raises(RpcError) as blocked:
-            await bank.charge(replace(action, attempt=2, not_after_ms=LATER_MS))
+            await bank.charge(action._replace(attempt=2, not_after_ms=LATER_MS))
         assert (seen, blocked.value.reason) == (["UNKNOWN"], "STEP_COMPENSATED")
         assert (bank.third.keys, bank.total()) == ([], 0)
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from grpclib.const import Status as Code
 
@@ -44,8 +45,7 @@ class Reason(StrEnum):
     PAYLOAD_MISMATCH = "PAYLOAD_MISMATCH"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What an earlier call left."""
 
     run: str
@@ -183,7 +183,7 @@ CREATE TABLE IF NOT EXISTS sagagen_barrier (
   incarnation  TEXT NOT NULL DEFAULT '',    -- of the process that runs a PENDING call
   trace_id     TEXT NOT NULL,
   PRIMARY KEY (saga, step, direction)
-) STRICT, WITHOUT ROWID;
+) STRICT;                                   -- with row ids: rows are large, and their keys come in no order
 
 CREATE INDEX IF NOT EXISTS sagagen_barrier_started ON sagagen_barrier (started_ms);
 
@@ -211,8 +211,7 @@ def read_rows(connection: sqlite3.Connection, call: SagaCall) -> Rows:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A row about to be written, in the transaction of the effect that it tells of."""
 
     call: SagaCall

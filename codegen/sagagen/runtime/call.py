@@ -4,9 +4,8 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -96,8 +95,7 @@ def _row_count(cursor: sqlite3.Cursor) -> int:
     return changed
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(NamedTuple):
     """Until when the caller waits; kept by the clock that never jumps."""
 
     clock: Clock

@@ -51,6 +51,7 @@ OTHER_RUN proves that a step in doubt never happened. What lies further back wai
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from grpclib.const import Status as Code
 
@@ -70,8 +71,7 @@ NOT_BUILT = "REQUEST_NOT_BUILT"
 CANCELLED = "CANCELLED_BY_OPERATOR"
 
 
-@dataclass(frozen=True, slots=True)
-class StepCall:
+class StepCall(NamedTuple):
     """One call that may run now."""
 
     step: Step

@@ -1,7 +1,5 @@
 """The spans of a saga: one for each attempt, as the log's row of it says, and one where a new process took over."""
 
-from dataclasses import replace
-
 from opentelemetry.trace import SpanKind
 
 from sagagen.runtime.decision import StepCall
@@ -58,7 +56,7 @@ def resumed_span(accepted: Accepted, row: Resumed, last_span_id: str, begun_ns: 
 
 
 def _at(accepted: Accepted, span_id: str) -> TraceContext:
-    return replace(accepted.trace, span_id=span_id)
+    return accepted.trace._replace(span_id=span_id)
 
 
 def _events(

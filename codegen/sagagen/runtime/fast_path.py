@@ -14,8 +14,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sagagen.runtime.barrier import Record, Row, State
 from sagagen.runtime.definition import Direction
@@ -36,8 +35,7 @@ MEMORY, REDIS, BARRIER = "memory", "redis", "barrier"
 """What may answer a repeat; values of a label."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A row of the barrier, as it was committed."""
 
     saga: str

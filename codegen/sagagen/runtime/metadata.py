@@ -1,7 +1,7 @@
 """The gRPC metadata of a saga's call: what the barrier of the called service decides from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sagagen.runtime.definition import Direction, StepKind
 
@@ -20,8 +20,7 @@ REPLAYED = "sagagen-replayed"
 """Trailing metadata: `true` when the answer is a recorded one."""
 
 
-@dataclass(frozen=True, slots=True)
-class SagaCall:
+class SagaCall(NamedTuple):
     """One attempt of a step's action or compensation."""
 
     saga_id: str

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from betterproto2 import Message
 from grpclib.const import Status as Code
@@ -25,8 +25,7 @@ from sagagen.runtime.transaction_members import Turn
 from sagagen.runtime.transaction_readers import Readers
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What arrived, and how errors of the service are signed."""
 
     bound: BoundMethod

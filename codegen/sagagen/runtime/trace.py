@@ -1,13 +1,14 @@
 """W3C trace context of a saga: taken from the request that started it, or new, and sent along with every call.
 
-The header is read by OpenTelemetry's own propagator; nothing here needs its SDK, so a mesh without a collector pays for
+What is not of the plainest form is read by OpenTelemetry's own propagator; nothing here needs its SDK, so a mesh without a collector pays for
 a few string operations and no more.
 """
 
+import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from random import Random, SystemRandom
+from typing import NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
@@ -17,11 +18,12 @@ from sagagen.runtime.metadata import TRACEPARENT, TRACESTATE
 
 SAMPLED = 1
 _PROPAGATOR = TraceContextTextMapPropagator()
+_PLAIN = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+"""A traceparent of today's version, as nearly every one is."""
 _SYSTEM_RANDOM = SystemRandom()
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(NamedTuple):
     """A place in a trace: the trace, and the span that is the parent of what comes next."""
 
     trace_id: str
@@ -39,7 +41,7 @@ class TraceContext:
 
     def child(self, random: Random | None = None) -> "TraceContext":
         """The same trace, with a new span."""
-        return TraceContext(self.trace_id, _span_id(random or _SYSTEM_RANDOM), self.flags, self.state)
+        return self._replace(span_id=_span_id(random or _SYSTEM_RANDOM))
 
     def to_metadata(self) -> dict[str, str]:
         """`traceparent`, and `tracestate` if there is one."""
@@ -62,6 +64,8 @@ def received(headers: Mapping[str, str]) -> TraceContext | None:
     """The sender's place in its trace; None if it sent none, or none that can be read. Names are lower case."""
     if TRACEPARENT not in headers:
         return None
+    if TRACESTATE not in headers and (plain := _PLAIN.fullmatch(headers[TRACEPARENT])):
+        return TraceContext(plain[1], plain[2], int(plain[3], 16))
     span = get_current_span(_PROPAGATOR.extract(headers, Context())).get_span_context()
     if not span.is_valid:
         return None

@@ -1,8 +1,8 @@
 """What the writer does with its connection: each function is a part of one transaction."""
 
 import sqlite3
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from google.rpc import status_pb2
 from grpclib.const import Status as Code
@@ -35,8 +35,7 @@ _RELEASE = own("RELEASE sagagen_call")
 _COMMIT = own("COMMIT")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What the caller is told: the encoded response, or the error."""
 
     response: bytes = b""
@@ -44,8 +43,7 @@ class Outcome:
     is_replay: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
+class Handled(NamedTuple):
     """What a handler's end asks of the transaction."""
 
     outcome: Outcome
@@ -54,8 +52,7 @@ class Handled:
     keeps_effects: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """A call as the barrier sees it."""
 
     saga: SagaCall | None

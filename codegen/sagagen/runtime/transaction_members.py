@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from grpclib.const import Status as Code
 
@@ -15,8 +16,7 @@ def unavailable(message: str) -> Outcome:
     return Outcome(error=RpcError(Code.UNAVAILABLE, message))
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """A call's time in the writer."""
 
     db: Db

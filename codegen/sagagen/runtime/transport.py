@@ -1,19 +1,18 @@
 """How an encoded request reaches a service: the same for gRPC and for the in-memory transport."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """gRPC's default limit, of a request and of a response."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A successful answer: the encoded response and the trailing metadata."""
 
     response: bytes
-    trailers: Mapping[str, str] = field(default_factory=dict[str, str])
+    trailers: Mapping[str, str] = MappingProxyType({})
 
 
 class Transport(Protocol):

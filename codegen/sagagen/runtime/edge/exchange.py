@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -86,7 +86,7 @@ def trace_of(scope: Scope) -> TraceContext:
         )
         trace = parent.child() if parent else TraceContext.new()
         if spans := tracing.active():
-            trace = replace(trace, flags=SAMPLED if spans.samples(trace, parent) else 0)
+            trace = trace._replace(flags=SAMPLED if spans.samples(trace, parent) else 0)
         scope[TRACE], scope[PARENT_SPAN] = trace, parent.span_id if parent else ""
     return scope[TRACE]
 
