@@ -1,7 +1,7 @@
 """W3C trace context of a saga: taken from the request that started it, or new, and sent along with every call.
 
-What is not of the plainest form is read by OpenTelemetry's own propagator; nothing here needs its SDK, so a mesh without a collector pays for
-a few string operations and no more.
+A header that is not of the plainest form is read by OpenTelemetry's own propagator; nothing here needs its SDK, so a
+mesh without a collector pays for a few string operations and no more.
 """
 
 import re
