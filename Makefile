@@ -11,7 +11,7 @@ mesh: .venv/run.stamp
 	@exec $(BIN)/sagagen up --mesh
 
 test: .venv/dev.stamp
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-compose: .venv/dev.stamp
 	@$(BIN)/python -m pytest tests/system/test_compose.py $(ARGS)
