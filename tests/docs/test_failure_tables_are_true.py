@@ -30,7 +30,7 @@ from sagagen.runtime.transport import Reply, Transport
 
 STEPS = [step.name for step in MESH.sagas[0].steps]
 AFTER = ["create_order", "completion", "acceptance"]
-DEADLINE_S = 0.3
+DEADLINE_S = 1.0
 ENDED = ("COMPLETED", "COMPENSATED", "SUPERSEDED", "STUCK")
 ORDER = {"customer_id": "cust_1", "items": [{"product_id": "prod_1", "quantity": 1, "price": 5.0}]}
 
