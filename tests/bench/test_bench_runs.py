@@ -49,6 +49,14 @@ def told(script: str, *options: object) -> str:
 
 
 @pytest.mark.slow
+def test_with_redis_the_services_use_it_and_its_process_counts(tmp_path: Path) -> None:
+    small = ["--sagas", "10", "--concurrency", "2", "--warm-up", "2", "--data", tmp_path]
+    figures = json.loads(told("sagas.py", "--mesh", "--redis", *small))
+    assert figures.keys() == FIGURES
+    assert figures["stack"] == "mesh with Redis"
+
+
+@pytest.mark.slow
 def test_recovery_is_timed_from_the_kill_to_the_last_saga(tmp_path: Path) -> None:
     figures = json.loads(told("recovery.py", "--sagas", "10", "--data", tmp_path))
     assert figures["under_way_at_the_kill"] == 10

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract_pair import ROOT, SAGA_YAML, Edit, changes, edited, grades, resolved, shop
+from contract_pair import ROOT, SAGA_YAML, Edit, changes, edited, grades, resolved, shop, write_project
 
 from sagagen.compatibility.compare import compare_contracts
 from sagagen.compatibility.rules import OWN_RULES
-from sagagen.contract import Mesh
+from sagagen.contract import Mesh, load
+from sagagen.workspace.versions import bump
 
 ORDER = "contracts/shop/order/v1/order.proto"
 CHECKOUT = "contracts/shop/checkout/v1/checkout.proto"
@@ -430,6 +431,24 @@ def test_a_kept_version_must_not_change():
 
 def test_a_kept_version_that_goes_leaves_its_sagas_alone():
     assert grades(list(compare_contracts(with_kept(kept_text()), with_kept("")))) == {"SD003": B}
+
+
+CANCEL = "compensate: { call: order/CancelOrder, request: { order_id: saga.id, reason: failure.reason } }"
+
+
+def kept_alone_undoes(folder: Path, edits: list[Edit]) -> Mesh:
+    """The shop at version 2, which does not cancel orders any more; version 1 still does."""
+    write_project(folder, edits)
+    bump(folder, "place_order")
+    path = folder / SAGA_YAML
+    path.write_text(edited(path.read_text(), CANCEL, "compensate: none"))
+    return resolved(load(folder)[0])
+
+
+def test_what_only_a_kept_version_undoes_by_must_not_get_stricter(tmp_path: Path):
+    stricter, _ = CASES["a compensation's request is validated more strictly"]
+    old, new = kept_alone_undoes(tmp_path / "old", []), kept_alone_undoes(tmp_path / "new", stricter)
+    assert grades(list(compare_contracts(old, new))) == {"SD206": B}
 
 
 def test_every_rule_is_planted():

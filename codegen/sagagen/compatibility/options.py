@@ -144,7 +144,8 @@ def _messages(mesh: Mesh) -> Iterator[Descriptor]:
 
 
 def _compensation_requests(mesh: Mesh) -> Iterator[Descriptor]:
-    for saga in mesh.sagas:
+    """Of older versions too: those under way on them are still to be undone."""
+    for saga in (*mesh.sagas, *mesh.kept):
         for step in saga.steps:
             if step.compensation:
                 yield step.compensation.method.descriptor.input_type
@@ -152,7 +153,7 @@ def _compensation_requests(mesh: Mesh) -> Iterator[Descriptor]:
 
 def _edge_requests(mesh: Mesh) -> Iterator[Descriptor]:
     yield from (route.method.input_type for route in mesh.routes)
-    for saga in mesh.sagas:
+    for saga in (*mesh.sagas, *mesh.kept):
         yield from (step.action.method.descriptor.input_type for step in saga.steps)
 
 

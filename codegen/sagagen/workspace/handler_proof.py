@@ -4,8 +4,8 @@ import ast
 from collections.abc import Collection, Iterator
 
 
-def proves(before: str, after: str, added: Collection[str]) -> bool:
-    """Whether `after` is `before` with the methods `added`, other annotations and other imports: nothing else.
+def proves(before: str, after: str, class_name: str, added: Collection[str]) -> bool:
+    """Whether `after` is `before` with the methods `added` to the class, other annotations and imports: nothing else.
 
     Annotations of the class's methods and the imports at the top are left out of the comparison; every other
     statement must be there, equal and in its order.
@@ -14,14 +14,14 @@ def proves(before: str, after: str, added: Collection[str]) -> bool:
         old, new = ast.parse(before), ast.parse(after)
     except (SyntaxError, ValueError):
         return False
-    return list(_statements(old, ())) == list(_statements(new, added))
+    return list(_statements(old, class_name, ())) == list(_statements(new, class_name, added))
 
 
-def _statements(module: ast.Module, added: Collection[str]) -> Iterator[str]:
+def _statements(module: ast.Module, class_name: str, added: Collection[str]) -> Iterator[str]:
     for node in module.body:
         if isinstance(node, ast.ImportFrom):
             continue
-        if isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.ClassDef) and node.name == class_name:
             node.body = [member for member in node.body if not _is_added(member, added)]
             for member in node.body:
                 _forget_annotations(member)

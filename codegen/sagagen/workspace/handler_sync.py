@@ -7,7 +7,6 @@ there, before anyone writes it. What cannot be done so is reported, with its lin
 """
 
 import ast
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -78,7 +77,11 @@ def _sync_once(content: bytes, contract: HandlerContract) -> Synced:
     sync.run()
     synced = sync.result(content)
     after = SourceText.read(synced.content).text
-    return synced if proves(source.text, after, synced.added) else _unsafe(content, contract, synced)
+    return (
+        synced
+        if proves(source.text, after, contract.implementation, synced.added)
+        else _unsafe(content, contract, synced)
+    )
 
 
 def _unsafe(content: bytes, contract: HandlerContract, synced: Synced) -> Synced:
@@ -278,7 +281,11 @@ class _Sync:
         are_messages = [
             target is not None and target.module.startswith(f"{PB_PACKAGE}.") for target in targets
         ]
-        is_called = re.search(rf"\.{re.escape(method.name.value)}\b", self.module.source.text) is not None
+        # Read as code: what is not written yet names itself in the message that it raises.
+        is_called = any(
+            isinstance(node, ast.Attribute) and node.attr == method.name.value
+            for node in ast.walk(ast.parse(self.module.source.text))
+        )
         return method.asynchronous is not None and are_messages == [True, True] and not is_called
 
     def _report_lost_imports(self) -> None:
