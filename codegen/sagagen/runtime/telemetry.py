@@ -58,14 +58,16 @@ async def exporting(
     stops: list[Any] = []
     if logs:
         stops.append(_export_logs(_exporter("LOGS", logs), main))
-    if not traces:
-        yield
-    else:
-        spans, provider = _span_export(_exporter("TRACES", traces), main, resources)
-        stops.append(provider)
-        with tracing.recording(spans):
+    try:
+        if not traces:
             yield
-    await _flush(stops)
+        else:
+            spans, provider = _span_export(_exporter("TRACES", traces), main, resources)
+            stops.append(provider)
+            with tracing.recording(spans):
+                yield
+    finally:
+        await _flush(stops)  # what a process says that fails is what one wants to read
 
 
 def protocol_of(signal: Signal, environment: Mapping[str, str]) -> Protocol | None:
