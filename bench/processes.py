@@ -18,6 +18,9 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _SYNC = re.compile(r"\b(?:fsync|fdatasync)\(\d+<([^>]*)>")
 
 
+_WRITES_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
+
 class DidNotStart(Exception):
     """A process ended, or did not listen in time; the message has the end of its output."""
 
@@ -32,7 +35,7 @@ class Processes:
     def start(self, command: Sequence[str], environment: Mapping[str, str], *, cwd: Path) -> None:
         with self._output.open("ab") as output:
             process = subprocess.Popen(
-                command, env={**os.environ, **environment}, stdout=output, stderr=output, cwd=cwd
+                command, env=_installed(environment), stdout=output, stderr=output, cwd=cwd
             )
         self._running.append(process)
 
@@ -104,6 +107,12 @@ def free_ports(count: int) -> list[int]:
         if not any(is_listening(port) for port in ports):
             return ports
     raise DidNotStart(f"no {count} free ports in a row")
+
+
+def _installed(environment: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment and more, without what would compile every module again at each start."""
+    ours = {name: value for name, value in os.environ.items() if name != _WRITES_NO_BYTECODE}
+    return {**ours, **environment}
 
 
 def is_listening(port: int) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +14,8 @@ from grpclib.const import Status as Code
 
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
-from sagagen.runtime.admin import SagaAdmin, admin_app
+from sagagen.runtime.admin import admin_app
+from sagagen.runtime.admin_routes import SagaAdmin, saga_routes
 from sagagen.runtime.admin_sagas import SagaDesk, orders_at_rest
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.engine import Acceptance, Engine
@@ -21,6 +23,7 @@ from sagagen.runtime.engine_definitions import Definitions
 from sagagen.runtime.engine_operator import Act, Order, OrderRefused, UnknownSaga
 from sagagen.runtime.errors import DOMAIN, RpcError
 from sagagen.runtime.log import SagaLog
+from sagagen.runtime.metrics_gauges import set_gauges
 from sagagen.runtime.readiness import Readiness
 from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transport import Reply
@@ -72,7 +75,11 @@ async def gateway(
             await engine.accept(order(f"saga-{number}"))
         await engine.wait_until_idle()
         desk = SagaDesk(log, engine.definitions, engine.order)
-        app = admin_app(Readiness({}), SagaAdmin(desk, log, host, token))
+        app = admin_app(
+            Readiness({}),
+            saga_routes(SagaAdmin(desk, host, token)),
+            before_metrics=partial(set_gauges, log, engine.definitions),
+        )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8081") as client:
             yield client, engine, services

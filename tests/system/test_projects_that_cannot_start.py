@@ -61,7 +61,7 @@ def test_handlers_that_cannot_be_used_are_named_with_the_line(shop: Path, source
 def test_a_composition_root_with_an_error_is_named_with_the_line(shop: Path) -> None:
     (shop / "gateway" / "app.py").write_text("from generated.mesh import MESH\ngateway = Gateway(MESH)\n")
     with pytest.raises(ProjectError, match=r"^gateway/app\.py:2: NameError: name 'Gateway' is not defined"):
-        Project.load(shop).gateway()
+        Project.load(shop).composition_root()
 
 
 @pytest.mark.parametrize("lost", ["descriptors.binpb", "sagas/place_order_v1.py", "mesh.py"])

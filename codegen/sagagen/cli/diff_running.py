@@ -8,7 +8,7 @@ from typing import Any
 from sagagen.cli.sagas_source import AdminError, AdminListener
 from sagagen.compatibility.running import InFlight
 from sagagen.contract.model import Mesh
-from sagagen.runtime.admin import MAX_LISTED
+from sagagen.runtime.admin_routes import MAX_LISTED
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.database import Database
 from sagagen.runtime.definition import Direction

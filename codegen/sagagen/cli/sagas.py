@@ -12,7 +12,7 @@ import click
 
 from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
-from sagagen.runtime.admin import TOKEN, BadQuery
+from sagagen.runtime.admin_routes import TOKEN, BadQuery
 from sagagen.runtime.database import CannotOpen
 from sagagen.runtime.engine_operator import Act, OrderRefused, UnknownSaga
 from sagagen.runtime.history_rows import SagaStatus

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from sagagen.runtime.admin import query_of
+from sagagen.runtime.admin_routes import query_of
 from sagagen.runtime.admin_sagas import SagaDesk, orders_at_rest
 from sagagen.runtime.definition import Saga
 from sagagen.runtime.engine_definitions import Definitions

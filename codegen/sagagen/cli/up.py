@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import gc
-import json
 import os
 import signal
 from collections.abc import Coroutine
@@ -14,20 +13,15 @@ from typing import Any, cast
 import click
 import structlog
 
-from sagagen.runtime.database import CannotOpen
-from sagagen.runtime.edge.server import PortTaken
-from sagagen.runtime.example import example
-from sagagen.runtime.log import LogCorrupted
+from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.logs import configure_logs
-from sagagen.runtime.process import embedded, gateway_alone, service_alone
-from sagagen.runtime.project import Project, ProjectError
-from sagagen.runtime.schema import Schema
-from sagagen.runtime.service_methods import ServiceIncomplete
+from sagagen.runtime.process import process
+from sagagen.runtime.project import Project
 from sagagen.runtime.settings import Address, Settings, SettingsError
-from sagagen.runtime.supervisor import Child, ChildFailed, ChildSpec, Lifeline, supervise
+from sagagen.runtime.supervisor import Child, ChildSpec, Lifeline, supervise
 from sagagen.runtime.telemetry import exporting
 from sagagen.runtime.tracing import GATEWAY
-from sagagen.workspace.project import ProjectNotFound, find_root
+from sagagen.workspace.project import find_root
 
 try:
     from uvloop import new_event_loop
@@ -39,12 +33,6 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """Python's own 700 are made within a saga or two, and hardly any of a saga's objects need a collector at all."""
-
-_CANNOT_START = (
-    *(ProjectNotFound, ProjectError, SettingsError, PortTaken),
-    *(CannotOpen, LogCorrupted, ServiceIncomplete, ChildFailed),
-)
-"""What a person can mend: its message is the whole answer. Anything else is a traceback."""
 
 
 @click.command()
@@ -63,6 +51,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
     """
     if as_mesh and only:
         raise click.UsageError("--mesh starts every process, --only one: choose")
+    gc.disable()  # until it runs
     lifeline = Lifeline.from_environment()
     try:
         project = Project.load(find_root(directory))
@@ -71,10 +60,14 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         _make_folder(settings.data_dir)
         if as_mesh:
             _run(_mesh(project, settings))
-        elif lifeline.wait_until_told():
-            _run(_one_process(project, settings, only, lifeline))
-    except* _CANNOT_START as group:
+            return
+        ours = process(project, settings, only)
+        if lifeline.wait_until_told():
+            _run(_one_process(ours, project, settings, only, lifeline))
+    except* CannotStart as group:
         raise click.ClickException("\n".join(_messages(group))) from None
+    finally:
+        gc.enable()
 
 
 def _environment() -> dict[str, str]:
@@ -108,12 +101,18 @@ def _messages(group: BaseExceptionGroup[BaseException]) -> list[str]:
     return lines
 
 
-async def _one_process(project: Project, settings: Settings, only: str | None, lifeline: Lifeline) -> None:
+async def _one_process(
+    ours: AbstractAsyncContextManager[None],
+    project: Project,
+    settings: Settings,
+    only: str | None,
+    lifeline: Lifeline,
+) -> None:
     stop = _stop_on_signals()
     services = [only] if only else [GATEWAY, *(service.name for service in project.mesh.services)]
     async with (
         exporting(project.mesh.project, services, settings.environment),
-        _process(project, settings, only),
+        ours,
     ):
         _spare_the_collector()
         lifeline.on_parent_gone(stop)
@@ -128,21 +127,14 @@ async def _one_process(project: Project, settings: Settings, only: str | None, l
 
 def _spare_the_collector() -> None:
     """What a start has made stays until the end: the garbage collector need not look through it again and again."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-
-
-def _process(project: Project, settings: Settings, only: str | None) -> AbstractAsyncContextManager[None]:
-    if only is None:
-        return embedded(project, settings)
-    if only == "gateway":
-        return gateway_alone(project, settings)
-    return service_alone(project, settings, only)
+    gc.enable()
 
 
 async def _mesh(project: Project, settings: Settings) -> None:
     stop, ready = _stop_on_signals(), asyncio.Event()
+    _spare_the_collector()
     gateway = Child(ChildSpec("gateway", settings.environment), project.root)
     services = [
         Child(ChildSpec(service.name, _service_environment(project, settings, position)), project.root)
@@ -191,32 +183,6 @@ async def _announce_when(ready: asyncio.Event, project: Project, settings: Setti
 
 
 def _announce(project: Project, settings: Settings) -> None:
-    """Say what runs and what to try next."""
-    url = f"http://{_shown(settings.http)}"
-    click.echo(
-        f"\n{project.mesh.project} runs on {url}   (Ctrl-C stops it, data stays in {settings.data_dir})\n"
-    )
-    for route in project.mesh.routes:
-        what = f"starts saga {route.target}" if route.starts_saga else f"asks {route.target}"
-        click.echo(f"  {route.verb:6} {route.template:36} {what}")
-    click.echo(f"  {'GET':6} {'/sagas/{id}':36} shows how a saga stands\n")
-    if command := _first_command(project, url):
-        click.echo(f"Try:\n\n{command}\n")
+    from sagagen.cli.up_announcement import announce  # what it needs takes longer to import than to wait for
 
-
-def _first_command(project: Project, url: str) -> str:
-    """A curl line that starts the first saga, with the contract's own example values."""
-    schema = Schema(project.mesh.descriptors.read_bytes())
-    for route in project.mesh.routes:
-        if route.starts_saga and route.body == "*" and "{" not in route.template:
-            body = json.dumps(example(schema, schema.descriptor(route.method.request_name)))
-            return (
-                f"  curl -X {route.verb} {url}{route.template} -H 'Content-Type: application/json' "
-                f"-H 'X-Idempotency-Key: first-try' \\\n    -d '{body}'"
-            )
-    return ""
-
-
-def _shown(address: Address) -> str:
-    loopback = address.host in ("127.0.0.1", "0.0.0.0", "::1")
-    return f"localhost:{address.port}" if loopback else str(address)
+    announce(project, settings)

@@ -12,6 +12,8 @@ from typing import Self, TypeVar
 
 import aiosqlite
 
+from sagagen.runtime.cannot_start import CannotStart
+
 T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
@@ -21,7 +23,7 @@ _BUSY_PAUSE_S = 0.005
 BEGIN = "BEGIN IMMEDIATE"
 
 
-class CannotOpen(Exception):
+class CannotOpen(CannotStart):
     """A database can't be used as it is; the message says which, why, and what to do."""
 
 

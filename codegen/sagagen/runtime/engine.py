@@ -155,9 +155,9 @@ class Engine:
     def definitions(self) -> Definitions:
         return self._definitions
 
-    @property
-    def is_draining(self) -> bool:
-        return self._is_draining
+    async def check(self) -> str:
+        """What is in the way of new sagas, in a few words; empty if nothing."""
+        return "it is stopping" if self._is_draining else ""
 
     @property
     def running(self) -> int:

@@ -19,6 +19,7 @@ from typing import Self
 import structlog
 
 from sagagen.runtime import log_schema as sql
+from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.database import Database, never_wait
 from sagagen.runtime.history_rows import Accepted, Done, Ended, Row, SagaStatus, TurnedBack
 from sagagen.runtime.lock import OwnerLock
@@ -40,7 +41,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _ANSWERING = (Accepted, Done, TurnedBack, Ended)
 
 
-class LogCorrupted(LogError):
+class LogCorrupted(LogError, CannotStart):
     """The file is damaged, or a saga's rows can't be read; the message names the file or the saga."""
 
 
@@ -105,6 +106,10 @@ class SagaLog:
     def is_disk_full(self) -> bool:
         """There was no room for a commit, and there is not much yet: sagas go on, new ones are turned away."""
         return self._reserve.is_spent
+
+    async def check(self) -> str:
+        """What is in the way of new sagas, in a few words; empty if nothing."""
+        return "the disk is full" if self.is_disk_full else ""
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """Let commits wait a little for the rows of writers at work; as `GroupWriter` says."""

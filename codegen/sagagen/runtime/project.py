@@ -10,11 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import cast
 
+from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.definition import Mesh, Service
-from sagagen.runtime.edge.gateway import Gateway
 
 
-class ProjectError(Exception):
+class ProjectError(CannotStart):
     """The project can't be started as it is on disk; the message says what to do."""
 
 
@@ -58,14 +58,11 @@ class Project:
         with _named_errors(self.root, path.as_posix()):
             return handler_class()
 
-    def gateway(self) -> Gateway:
-        """The composition root's gateway. Raises ProjectError if gateway/app.py does not define one."""
+    def composition_root(self) -> object:
+        """What gateway/app.py calls `gateway`; None if nothing. Raises ProjectError if there is no such file."""
         if not (self.root / "gateway" / "app.py").exists():
             raise ProjectError("gateway/app.py is missing: `sagagen generate` creates it")
-        gateway = getattr(_imported("gateway.app", self.root), "gateway", None)
-        if not isinstance(gateway, Gateway):
-            raise ProjectError("gateway/app.py must define `gateway = Gateway(MESH, ...)`")
-        return gateway
+        return getattr(_imported("gateway.app", self.root), "gateway", None)
 
 
 def _imported(module: str, root: Path) -> ModuleType:

@@ -10,9 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from grpclib.const import Status as Code
 
-from sagagen.runtime.engine import Engine
 from sagagen.runtime.errors import RpcError
-from sagagen.runtime.log import SagaLog
 from sagagen.runtime.transport import Transport
 
 Check = Callable[[], Awaitable[str]]
@@ -50,24 +48,6 @@ async def _within(check: Check) -> str:
             return await check()
     except TimeoutError:
         return f"no answer within {WITHIN_S:g} s"
-
-
-def engine_check(engine: Engine) -> Check:
-    """It takes new sagas."""
-
-    async def check() -> str:
-        return "it is stopping" if engine.is_draining else ""
-
-    return check
-
-
-def log_check(log: SagaLog) -> Check:
-    """It can be written."""
-
-    async def check() -> str:
-        return "the disk is full" if log.is_disk_full else ""
-
-    return check
 
 
 def service_check(transport: Transport) -> Check:

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import Descriptor
 from grpclib.const import Status as Code
 
 from sagagen.runtime.call import Call
+from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.definition import Method, Service
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.schema import Schema
@@ -20,7 +21,7 @@ _RULES = 1159
 """Number of buf.validate's extensions of message, oneof and field options."""
 
 
-class ServiceIncomplete(Exception):
+class ServiceIncomplete(CannotStart):
     """A handler class can't do what the contract asks of its service."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
+from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.definition import Limits, Mesh, Service
 
 HTTP_PORT = 8080
@@ -13,7 +14,7 @@ ADMIN_PORT = 8081
 LOOPBACK = "127.0.0.1"
 
 
-class SettingsError(Exception):
+class SettingsError(CannotStart):
     """An environment variable that can't be used; the message names it, its value and what would do."""
 
 

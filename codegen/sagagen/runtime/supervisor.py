@@ -19,6 +19,8 @@ from typing import Any
 
 import structlog
 
+from sagagen.runtime.cannot_start import CannotStart
+
 LIFELINE = "SAGAGEN_LIFELINE_FD"
 """Environment variable that tells a child the number of its end of the socket pair."""
 _RESTART_FIRST_S = 0.2
@@ -26,7 +28,7 @@ _RESTART_MAX_S = 5.0
 _logger = structlog.stdlib.get_logger("sagagen.supervisor")
 
 
-class ChildFailed(Exception):
+class ChildFailed(CannotStart):
     """A child ended before it was ready; it has said why on stderr."""
 
     def __init__(self, name: str, returncode: int) -> None:

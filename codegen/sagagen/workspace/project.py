@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from sagagen.runtime.cannot_start import CannotStart
+
 CONTRACT = Path("contracts", "saga.yaml")
 """What makes a folder a project, relative to its root."""
 
 
-class ProjectNotFound(Exception):
+class ProjectNotFound(CannotStart):
     """No project here; the message says what was looked for and where."""
 
 

@@ -40,7 +40,7 @@ from sagagen.runtime.edge.template import PathError, Template, parse_template
 from sagagen.runtime.edge.transcode import RequestReader
 from sagagen.runtime.edge.watch import DocumentEndpoint, HealthEndpoint, ReadyEndpoint, WatchEndpoint
 from sagagen.runtime.engine import Engine
-from sagagen.runtime.readiness import Readiness, engine_check
+from sagagen.runtime.readiness import Readiness
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transport import Transport
@@ -92,7 +92,7 @@ class Gateway:
         `limits` are the contract's unless the environment has others. `readiness` is what /readyz tells; without it
         the engine alone decides.
         """
-        readiness = readiness or Readiness({"gateway": engine_check(engine)})
+        readiness = readiness or Readiness({"gateway": engine.check})
         waiting = Waiting((limits or self._mesh.limits).max_waiting)
         router: Router[Endpoint] = Router(
             [*self._own(engine, readiness), *self._contract(engine, transports, waiting)]

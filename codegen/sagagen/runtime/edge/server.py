@@ -17,6 +17,7 @@ from typing import cast
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
+from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.edge.exchange import CLOSING
 from sagagen.runtime.edge.limits import MAX_BODY_BYTES, Limits
 from sagagen.runtime.edge.protocol import DEFAULT_PATIENCE, EdgeProtocol, Patience
@@ -28,7 +29,7 @@ STOP_S = 5
 """Time in seconds that requests under way have to end once the server stops; then they are cancelled."""
 
 
-class PortTaken(OSError):
+class PortTaken(OSError, CannotStart):
     """Another program listens where this one should."""
 
     def __init__(self, host: str, port: int) -> None:

@@ -1,0 +1,24 @@
+"""Importing is most of a start: a process has no modules that only others need."""
+
+import subprocess
+import sys
+
+import pytest
+
+GATEWAY_ONLY = ["sagagen.runtime.engine", "sagagen.runtime.edge.gateway", "sagagen.runtime.log", "aiosqlite"]
+SERVICE_ONLY = ["sagagen.runtime.service", "sagagen.runtime.grpc_server", "protovalidate"]
+
+
+@pytest.mark.parametrize(
+    ("imports", "spared"),
+    [
+        ("sagagen.runtime.process_service, generated.mesh, handlers.order", GATEWAY_ONLY),
+        ("sagagen.runtime.process_gateway, generated.mesh", ["sagagen.runtime.service", "grpclib.server"]),
+        ("sagagen.cli.up, generated.mesh", [*GATEWAY_ONLY, *SERVICE_ONLY, "starlette", "uvicorn"]),
+    ],
+    ids=["a service", "the gateway", "the parent of a mesh"],
+)
+def test_a_process_imports_only_what_it_runs(imports: str, spared: list[str]) -> None:
+    code = f"import sys, {imports}\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not set(spared) & set(loaded.split())
