@@ -1,7 +1,7 @@
 """Where things stand in the user's files: places, and YAML values that know theirs."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 
@@ -26,12 +26,12 @@ class Scalar:
     tag: Literal["str", "int", "float", "bool", "null"]
     is_quoted: bool
     """Quoted or a block scalar: then the tag is always `str`."""
-    offsets: tuple[Span, ...]
-    """Place of each character of `text`, plus one entry for its end."""
+    place: Callable[[int], Span] = field(compare=False, repr=False)
+    """Of the character at an offset of `text`, or of its end. Worked out when asked: few characters are pointed at."""
 
     def at(self, offset: int) -> Span:
         """The place in the file of the character at `offset` of `text` (the end, if beyond it)."""
-        return self.offsets[min(offset, len(self.offsets) - 1)]
+        return self.place(min(offset, len(self.text)))
 
 
 @dataclass(frozen=True, slots=True)

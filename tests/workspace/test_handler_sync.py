@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sagagen.emit.handler_contract import HandlerContract, HandlerMethod
 from sagagen.python_names import PyClass
-from sagagen.workspace.handler_sync import Synced, sync_handler
+from sagagen.workspace.handler_sync import sync_handler
+from sagagen.workspace.synced import Synced
 
 PB = "generated.pb.shop.order.v1"
 RPCS = ("Create", "Confirm", "Cancel", "Get")

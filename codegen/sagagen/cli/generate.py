@@ -3,6 +3,8 @@
 What takes long to import is imported where it is needed, so that a run with nothing to do costs next to nothing.
 """
 
+import gc
+import importlib
 import sys
 from pathlib import Path
 
@@ -42,31 +44,46 @@ def generate(
             from sagagen.cli.generate_watch import watch_project
 
             watch_project(root, force=force)
-        elif only_compare or only_preview:
-            from sagagen.cli.generate_run import check, show
-
-            sys.exit(show(root) if only_preview else check(root))
+        elif only_compare:
+            sys.exit(_with_contract(root, "check"))
+        elif only_preview:
+            sys.exit(_with_contract(root, "show"))
         else:
-            sys.exit(_generate(root, force=force))
+            sys.exit(generate_once(root, force=force))
     except ProjectNotFound as error:
         raise click.UsageError(str(error)) from None
 
 
-def _generate(root: Path, *, force: bool) -> int:
-    """The exit code."""
-    from sagagen.workspace.no_change import unchanged
+def generate_once(root: Path, *, force: bool) -> int:
+    """Bring the disk in line, unless nothing has changed since the last run. The exit code."""
+    from sagagen.workspace.no_change import snapshot, unchanged
 
-    warnings = unchanged(root)
+    before = snapshot(root)
+    warnings = unchanged(root, before)
     if warnings is None:
-        from sagagen.cli.generate_run import run
-
-        return run(root, force=force)
+        return _with_contract(root, "run", before, force=force)
     if warnings:
         from sagagen.cli.report import print_diagnostics
 
         print_diagnostics(warnings, sys.stderr)
     click.echo(NOTHING_TO_DO)
     return 0
+
+
+def _with_contract(root: Path, what: str, *arguments: object, **options: object) -> int:
+    """Call a function of `generate_run`; buf reads the protos while it is imported, which takes as long."""
+    from sagagen.contract.buf import BufMissing
+    from sagagen.contract.loading import loading
+
+    gc.disable()  # everything is needed until the end
+    try:
+        with loading(root) as started:
+            module = importlib.import_module("sagagen.cli.generate_run")
+            return getattr(module, what)(started, *arguments, **options)
+    except BufMissing as error:
+        raise click.UsageError(str(error)) from None
+    finally:
+        gc.enable()
 
 
 NOTHING_TO_DO = "nothing to do: the mesh on disk is what the contract emits"

@@ -3,13 +3,11 @@
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
-from rich.console import Console
 
 from sagagen.cli.report import print_diagnostics, summary
-from sagagen.contract import BufMissing
+from sagagen.contract import Loading
 from sagagen.diagnostics import has_errors
 from sagagen.workspace import no_change
 from sagagen.workspace.comparison import Difference, Kind
@@ -18,11 +16,14 @@ from sagagen.workspace.preview import preview
 from sagagen.workspace.writing import Changes
 
 
-def run(root: Path, *, force: bool) -> int:
-    """Bring the disk in line. 1 if the contract is in error, a hand edit is in the way, or a handler cannot be read."""
-    before = no_change.snapshot(root)
+def run(started: Loading, before: no_change.Snapshot, *, force: bool) -> int:
+    """Bring the disk in line. 1 if the contract is in error, a hand edit is in the way, or a handler cannot be read.
+
+    `before`: what there was when the contract began to be read.
+    """
+    root = started.root
     with _progress() as progress:
-        made = _make(root, progress, reuse=not force)
+        made = _make(started, progress, reuse=not force)
     if made.mesh is None:
         return _refuse(made)
     if not force and (edited := made.edited()):
@@ -40,10 +41,10 @@ def run(root: Path, *, force: bool) -> int:
     return 0
 
 
-def check(root: Path) -> int:
+def check(started: Loading) -> int:
     """Name what differs. Trusts nothing that an earlier run wrote: everything is made again, and compared."""
     with _progress() as progress:
-        made = _make(root, progress, reuse=False)
+        made = _make(started, progress, reuse=False)
     if made.mesh is None:
         return _refuse(made)
     differences = made.differences()
@@ -58,10 +59,10 @@ def check(root: Path) -> int:
     return 1 if differences or has_errors(made.findings) else 0
 
 
-def show(root: Path) -> int:
+def show(started: Loading) -> int:
     """Preview what a run would change, as a unified diff."""
     with _progress() as progress:
-        made = _make(root, progress, reuse=True)
+        made = _make(started, progress, reuse=True)
     if made.mesh is None:
         return _refuse(made)
     print_diff(preview(made.differences()))
@@ -82,11 +83,8 @@ def print_diff(lines: Iterator[str]) -> None:
             click.echo(line, nl=False)
 
 
-def _make(root: Path, progress: Callable[[str], None], *, reuse: bool) -> Generation:
-    try:
-        made = generation(root, reuse=reuse, progress=progress)
-    except BufMissing as error:
-        raise click.UsageError(str(error)) from None
+def _make(started: Loading, progress: Callable[[str], None], *, reuse: bool) -> Generation:
+    made = generation(started, reuse=reuse, progress=progress)
     print_diagnostics(made.diagnostics, sys.stderr)
     return made
 
@@ -94,11 +92,12 @@ def _make(root: Path, progress: Callable[[str], None], *, reuse: bool) -> Genera
 @contextmanager
 def _progress() -> Generator[Callable[[str], None]]:
     """Says on a terminal what is being done; elsewhere nothing."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield lambda _: None
         return
-    with console.status("") as status:
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
         yield lambda what: status.update(f"{what} ...")
 
 

@@ -8,7 +8,8 @@ import click
 from watchfiles import Change, watch
 
 from sagagen.cli.generate_run import run
-from sagagen.contract.buf import CONTRACTS
+from sagagen.contract.buf import CONTRACTS, BufMissing
+from sagagen.contract.loading import loading
 from sagagen.emit.paths import HANDLERS
 from sagagen.workspace.no_change import Snapshot, snapshot, unchanged
 from sagagen.workspace.tree import TEMPORARY
@@ -22,32 +23,35 @@ _LOOK_MS = 1000
 def watch_project(root: Path, *, force: bool) -> None:
     """Returns on Ctrl-C. A contract in error, or a hand edit, is reported, and the next change tried again."""
     try:
-        seen = _watched(root)
-        _run(root, force=force)
+        everything = snapshot(root)
+        seen = _watched(everything)
+        _run(root, everything, force=force)
         for paths in _changes(root):
             # Else it was our own writing, or a file that was saved as it was.
-            if (now := _watched(root)) != seen and unchanged(root) is None:
+            everything = snapshot(root)
+            if (now := _watched(everything)) != seen and unchanged(root, everything) is None:
                 click.echo(f"\n{', '.join(paths)} changed")
-                _run(root, force=force)
+                _run(root, everything, force=force)
             seen = now
     except KeyboardInterrupt:
         click.echo("\nstopped watching")
 
 
-def _watched(root: Path) -> Snapshot:
+def _watched(everything: Snapshot) -> Snapshot:
     """What each file that is watched says."""
-    return {name: digest for name, digest in snapshot(root).items() if name.startswith((CONTRACTS, HANDLERS))}
+    return {name: digest for name, digest in everything.items() if name.startswith((CONTRACTS, HANDLERS))}
 
 
-def _run(root: Path, *, force: bool) -> None:
-    started = time.monotonic()
+def _run(root: Path, before: Snapshot, *, force: bool) -> None:
+    began = time.monotonic()
     try:
-        run(root, force=force)
-    except click.UsageError:
-        raise
+        with loading(root) as started:
+            run(started, before, force=force)
+    except BufMissing as error:
+        raise click.UsageError(str(error)) from None
     except click.ClickException as error:
         error.show()
-    click.echo(f"{time.monotonic() - started:.2f} s; watching {CONTRACTS}/ and {HANDLERS}/, Ctrl-C ends")
+    click.echo(f"{time.monotonic() - began:.2f} s; watching {CONTRACTS}/ and {HANDLERS}/, Ctrl-C ends")
 
 
 def _changes(root: Path) -> Iterator[list[str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from sagagen.cli.generate_run import run
+from sagagen.cli.generate import generate_once
 from sagagen.contract.words import PROJECT_NAME
 from sagagen.scaffold.project import CannotInit, Template, make_project, project_name
 
@@ -34,7 +34,7 @@ def init(directory: Path, template: str, name: str | None) -> None:
         raise click.UsageError(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
-    status = run(directory.resolve(), force=False)
+    status = generate_once(directory.resolve(), force=False)
     if status == 0:
         where = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
         click.echo(f"{name} is made from the template {template}. Next: {where}sagagen up")

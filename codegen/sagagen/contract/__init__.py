@@ -5,12 +5,44 @@
 `load` runs buf and reads files. `resolve` links the descriptors (protos), reads the YAML with its places (document) and
 its shape (shape, reading), binds the names (services, calls, sagas), checks the rules (checks, routes) and compiles the
 expressions. Each stage reports what it finds and goes on with the rest, so that one run shows every mistake.
+
+A name's module is imported when the name is asked for, so that buf can be at work (`loading`) while the rest is.
 """
 
-from sagagen.contract.buf import BufMissing
-from sagagen.contract.loading import Sources, load
-from sagagen.contract.model import Mesh
-from sagagen.contract.resolving import read_contract, resolve
-from sagagen.contract.shape import saga_schema
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = ["BufMissing", "Mesh", "Sources", "load", "read_contract", "resolve", "saga_schema"]
+if TYPE_CHECKING:
+    from sagagen.contract.buf import BufMissing
+    from sagagen.contract.loading import Loading, Sources, load
+    from sagagen.contract.model import Mesh
+    from sagagen.contract.resolving import read_contract, read_loaded, resolve
+    from sagagen.contract.shape import saga_schema
+
+__all__ = [
+    "BufMissing",
+    "Loading",
+    "Mesh",
+    "Sources",
+    "load",
+    "read_contract",
+    "read_loaded",
+    "resolve",
+    "saga_schema",
+]
+
+_HOMES = {
+    "BufMissing": "buf",
+    **dict.fromkeys(("Loading", "Sources", "load"), "loading"),
+    "Mesh": "model",
+    **dict.fromkeys(("read_contract", "read_loaded", "resolve"), "resolving"),
+    "saga_schema": "shape",
+}
+"""The module of each name."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found

@@ -135,17 +135,34 @@ def _write_workspace(folder: Path, contracts: Path, config: Mapping[str, Any]) -
     )
 
 
-def build_and_lint(workspace: Workspace, image: Path) -> list[Finding]:
-    """Compile to `image`. Compile errors if there are any, else what the linter found. Raises BufFailed."""
-    build = _start_build(workspace, image, ())
-    lint = workspace.run("lint", CONTRACTS)
-    errors, findings = _findings(build), None
-    try:
-        findings = _findings(lint)
-    except BufFailed:
-        if not errors:
-            raise
-    return errors or findings or []
+@dataclass(frozen=True, slots=True)
+class BuildAndLint:
+    """buf at work on an image, and on what it says of the protos."""
+
+    build: "subprocess.Popen[str]"
+    lint: "subprocess.Popen[str]"
+
+    def findings(self) -> list[Finding]:
+        """Once both are done: compile errors if there are any, else what the linter found. Raises BufFailed."""
+        errors, findings = _findings(self.build), None
+        try:
+            findings = _findings(self.lint)
+        except BufFailed:
+            if not errors:
+                raise
+        return errors or findings or []
+
+    def stop(self) -> None:
+        """Leave nothing running, if nobody wanted to know."""
+        for process in (self.build, self.lint):
+            if process.returncode is None:
+                process.kill()
+                process.communicate()
+
+
+def start_build_and_lint(workspace: Workspace, image: Path) -> BuildAndLint:
+    """Compile to `image`, and lint, at the same time."""
+    return BuildAndLint(_start_build(workspace, image, ()), workspace.run("lint", CONTRACTS))
 
 
 def breaking(workspace: Workspace, against: Path) -> list[Finding]:

@@ -163,13 +163,14 @@ class _Reader:
         start, end = self._content_start(yaml), _end(yaml)
         value, style = cast(str, yaml.value), cast(str | None, yaml.style)
         span = after if after is not None and start == end else self.places.at(start)
-        if start == end:
-            offsets: tuple[Span, ...] = (span,)
-        else:
-            laid = indices(value, self.text[start:end], start, style)
-            offsets = tuple(self.places.at(index) for index in laid)
         tag: Tag = "str" if style is not None else TAGS.get(_tag(yaml), "str")
-        return Scalar(span, value, tag, style is not None, offsets)
+
+        def place(offset: int) -> Span:
+            if start == end:
+                return span
+            return self.places.at(indices(value, self.text[start:end], start, style)[offset])
+
+        return Scalar(span, value, tag, style is not None, place)
 
     def _content_start(self, yaml: ScalarNode) -> int:
         """Past the `&anchor` that may stand before the scalar proper; a `!tag` there is refused."""

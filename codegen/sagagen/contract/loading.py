@@ -2,7 +2,8 @@
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +45,73 @@ class Sources:
 
 def load(root: Path) -> tuple[Sources, tuple[Diagnostic, ...]]:
     """Read the contract of the project at `root`. Raises BufMissing where buf is not installed."""
-    found: list[Diagnostic] = []
-    text = _read_text(root, SAGA_YAML, found.append)
-    image, is_partial = _load_protos(root, found.append)
-    kept = _read_kept(root, found.append)
-    return Sources(text, kept, image.SerializeToString(), _own_files(root, image), is_partial), tuple(found)
+    with loading(root) as started:
+        return started.result()
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A contract that is being read: buf is at work on its protos, in processes of its own."""
+
+    root: Path
+    protos: "_Protos | None"
+    """None where there are none."""
+
+    def result(self) -> tuple[Sources, tuple[Diagnostic, ...]]:
+        """What was read, and what is wrong with it. Waits for buf."""
+        found: list[Diagnostic] = []
+        text = _read_text(self.root, SAGA_YAML, found.append)
+        image, is_partial = self.protos.result(found.append) if self.protos else self._no_protos(found.append)
+        kept = _read_kept(self.root, found.append)
+        own = _own_files(self.root, image)
+        return Sources(text, kept, image.SerializeToString(), own, is_partial), tuple(found)
+
+    def _no_protos(self, report: Report) -> tuple[FileDescriptorSet, bool]:
+        message = "the contracts folder holds no .proto files"
+        report(error(Span(SAGA_YAML), Code.NO_CONTRACT, message, "put the services' protos beside saga.yaml"))
+        return FileDescriptorSet(), True
+
+
+@dataclass(frozen=True, slots=True)
+class _Protos:
+    root: Path
+    workspace: buf.Workspace
+    image: Path
+    work: buf.BuildAndLint
+
+    def result(self, report: Report) -> tuple[FileDescriptorSet, bool]:
+        """The image, and whether something is missing from it."""
+        try:
+            findings = self.work.findings()
+        except buf.BufFailed as failure:
+            report(_buf_failed(self.root, str(failure)))
+            return FileDescriptorSet(), True
+        is_partial = any(finding.rule == buf.COMPILE for finding in findings)
+        if is_partial:
+            _report_compile_errors(self.root, findings, report)
+            broken = _with_importers(self.root, {finding.at.path for finding in findings})
+            _build_the_rest(self.workspace, self.image, broken)
+        else:
+            _report_lint(findings, report)
+        return _read_image(self.image), is_partial
+
+
+@contextmanager
+def loading(root: Path) -> Generator[Loading]:
+    """Begin to read the contract of the project at `root`. Raises BufMissing where buf is not installed."""
+    if not any((root / buf.CONTRACTS).rglob("*.proto")):
+        yield Loading(root, None)
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="sagagen-image-") as folder,
+        buf.open_workspace(root) as workspace,
+    ):
+        image = Path(folder) / "image.binpb"
+        work = buf.start_build_and_lint(workspace, image)
+        try:
+            yield Loading(root, _Protos(root, workspace, image, work))
+        finally:
+            work.stop()
 
 
 def _read_kept(root: Path, report: Report) -> dict[str, str]:
@@ -69,33 +132,6 @@ def _read_text(root: Path, path: str, report: Report) -> str | None:
         at = Span(path, before.count("\n") + 1, len(before) - before.rfind("\n"))
         report(error(at, Code.NOT_UTF8, f"the file is not UTF-8: {problem.reason}", "save it as UTF-8"))
     return None
-
-
-def _load_protos(root: Path, report: Report) -> tuple[FileDescriptorSet, bool]:
-    """The image, and whether something is missing from it."""
-    if not any((root / buf.CONTRACTS).rglob("*.proto")):
-        message = "the contracts folder holds no .proto files"
-        report(error(Span(SAGA_YAML), Code.NO_CONTRACT, message, "put the services' protos beside saga.yaml"))
-        return FileDescriptorSet(), True
-    with (
-        tempfile.TemporaryDirectory(prefix="sagagen-image-") as folder,
-        buf.open_workspace(root) as workspace,
-    ):
-        image = Path(folder) / "image.binpb"
-        try:
-            findings = buf.build_and_lint(workspace, image)
-        except buf.BufFailed as failure:
-            report(_buf_failed(root, str(failure)))
-            return FileDescriptorSet(), True
-        is_partial = any(finding.rule == buf.COMPILE for finding in findings)
-        if is_partial:
-            _report_compile_errors(root, findings, report)
-            _build_the_rest(
-                workspace, image, _with_importers(root, {finding.at.path for finding in findings})
-            )
-        else:
-            _report_lint(findings, report)
-        return _read_image(image), is_partial
 
 
 def _buf_failed(root: Path, problem: str) -> Diagnostic:

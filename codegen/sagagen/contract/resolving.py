@@ -10,7 +10,7 @@ from sagagen.contract.codes import Code
 from sagagen.contract.document import read_document
 from sagagen.contract.findings import warning
 from sagagen.contract.kept import resolve_kept
-from sagagen.contract.loading import SAGA_YAML, Sources, load
+from sagagen.contract.loading import SAGA_YAML, Loading, Sources, loading
 from sagagen.contract.located import Key
 from sagagen.contract.model import Mesh, Route, Saga, Service
 from sagagen.contract.outline import SagaOutline
@@ -33,7 +33,13 @@ def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
 
     The mesh is None if there are errors; warnings alone leave it usable. Raises BufMissing where buf is not installed.
     """
-    sources, found_loading = load(root)
+    with loading(root) as started:
+        return read_loaded(started)
+
+
+def read_loaded(started: Loading) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
+    """As `read_contract`, of what somebody has begun to load."""
+    sources, found_loading = started.result()
     mesh, found_resolving = resolve(sources)
     found = in_order([*found_loading, *found_resolving])
     return (None if has_errors(found) else mesh), found

@@ -6,6 +6,7 @@ scalar's value is laid along them: every character that is not white space stand
 white space differs.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -44,16 +45,8 @@ class Places:
         return cls(path, tuple(starts))
 
     def at(self, index: int) -> Span:
-        line = _last_not_after(self.line_starts, index)
+        line = bisect_right(self.line_starts, index) - 1
         return Span(self.path, line + 1, index - self.line_starts[line] + 1)
-
-
-def _last_not_after(starts: Sequence[int], index: int) -> int:
-    low, high = 0, len(starts)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if starts[middle] <= index else (low, middle)
-    return low
 
 
 def indices(value: str, raw: str, start: int, style: str | None) -> tuple[int, ...]:

@@ -14,6 +14,9 @@ class Ownership(Enum):
     """The user's: created where there is none, never touched again."""
 
 
+def nothing() -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FilePlan:
     """A file that will be emitted, before anything of it is rendered."""
@@ -24,6 +27,8 @@ class FilePlan:
     ownership: Ownership = Ownership.GENERATED
     inputs: str = ""
     """Digest of all that decides the content, where rendering is costly and should be spared; else empty."""
+    begin: Callable[[], None] = nothing
+    """Starts what goes on in other processes while files that need none are rendered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """The contract's messages and enums as betterproto2 classes, one module for each proto package."""
 
 import functools
+import math
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import dropwhile
@@ -15,12 +18,17 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from sagagen.contract.model import Mesh
-from sagagen.emit import message_compiler
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.layout import SETTINGS, environment, write_settings
 from sagagen.emit.renaming import Docs, code_generator_request
 from sagagen.emit.reuse import made_from
 from sagagen.python_names import PythonNames
+
+COMPILER = Path(__file__).with_name("message_compiler.py")
+"""A program: importing it would take long, and nothing here needs it."""
+_CORES = os.cpu_count() or 1
+_WORTH_A_PROCESS = 6
+"""Packages that take as long to compile as a compiler to start."""
 
 
 class CompilerError(Exception):
@@ -56,9 +64,17 @@ class MessageModules:
         types = {name: _digest_of_types(file) for name, file in self._compilation.renamed.items()}
         return {package: self._digest(package, types) for package in self.packages}
 
-    def view(self, package: str, together: tuple[str, ...]) -> MessageModuleView:
-        """`together`: the packages to compile in one run, `package` among them."""
-        source = _on_our_base(self._compiled(together)[package])
+    def begin(self, packages: Collection[str]) -> None:
+        """Start to compile these, all that will be asked for, if that has not begun: it goes on in other processes."""
+        if not self._running:
+            for shard in _shards(sorted(packages)):
+                self._running.update(
+                    dict.fromkeys(shard, self._compilers.submit(self._compilation.run, shard))
+                )
+
+    def view(self, package: str) -> MessageModuleView:
+        """Waits for its compiler, which `begin` has started."""
+        source = _on_our_base(self._running[package].result()[package])
         return MessageModuleView(
             header=self._header(package),
             has_untyped_methods=package == "google.protobuf",
@@ -69,14 +85,15 @@ class MessageModules:
     def _compilation(self) -> "Compilation":
         return Compilation(self.mesh.names, self.mesh.docs)
 
-    def _compiled(self, packages: tuple[str, ...]) -> dict[str, str]:
-        if packages not in self._runs:
-            self._runs[packages] = self._compilation.run(packages)
-        return self._runs[packages]
+    @cached_property
+    def _running(self) -> dict[str, "Future[dict[str, str]]"]:
+        """By package; those that are compiled together have the same."""
+        return {}
 
     @cached_property
-    def _runs(self) -> dict[tuple[str, ...], dict[str, str]]:
-        return {}
+    def _compilers(self) -> ThreadPoolExecutor:
+        """Threads that wait for processes."""
+        return ThreadPoolExecutor(_CORES)
 
     def _digest(self, package: str, types: dict[str, str]) -> str:
         compilation = self._compilation
@@ -144,6 +161,12 @@ def compile_messages(names: PythonNames, docs: Docs) -> dict[str, str]:
     return Compilation(names, docs).run(set(names.packages.values()))
 
 
+def _shards(packages: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many as there are cores, but for few packages fewer: each is a process that takes a while to start."""
+    count = min(_CORES, math.ceil(len(packages) / _WORTH_A_PROCESS))
+    return (packages[n::count] for n in range(count))
+
+
 def _on_our_base(source: str) -> str:
     """Its classes on the runtime's base, which brings google.protobuf to the wire."""
     return source.replace("(betterproto2.Message):", "(wire.Message):").replace(
@@ -155,7 +178,7 @@ def _on_our_base(source: str) -> str:
 def _compiler_source() -> bytes:
     """What makes modules out of requests: a change of it changes what comes out of the same contract."""
     own = Path(__file__)
-    paths = (own, Path(message_compiler.__file__), own.parent / "templates" / "pb_module.py.j2")
+    paths = (own, COMPILER, own.parent / "templates" / "pb_module.py.j2")
     return b"".join(path.read_bytes() for path in paths)
 
 
@@ -177,7 +200,7 @@ def _compile(request: bytes) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         write_settings(Path(folder))
         done = subprocess.run(
-            [sys.executable, "-P", message_compiler.__file__],
+            [sys.executable, "-P", str(COMPILER)],
             input=request,
             cwd=folder,
             env=environment(),

@@ -10,7 +10,7 @@ from sagagen.contract.model import Mesh
 from sagagen.emit import dashboards
 from sagagen.emit.deploy_view import compose_view, image_view
 from sagagen.emit.docs_view import index_doc, saga_doc, saga_path
-from sagagen.emit.files import FilePlan, Ownership, PathTaken
+from sagagen.emit.files import FilePlan, Ownership, PathTaken, nothing
 from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
 from sagagen.emit.messages import MessageModules
 from sagagen.emit.openapi import openapi
@@ -77,14 +77,14 @@ def _package(folder: str, doc: str) -> FilePlan:
 def _messages(mesh: Mesh, earlier: Earlier) -> Iterator[FilePlan]:
     messages = MessageModules(mesh)
     packages, inputs = messages.packages, messages.inputs
-    # Known before one is rendered, since the compiler makes them all in one run.
     changed = tuple(name for name in packages if earlier.content(_module(name), inputs[name]) is None)
     for package in packages:
         yield _printed(
             _module(package),
             "pb_module.py.j2",
-            lambda package=package: messages.view(package, changed),
+            lambda package=package: messages.view(package),
             inputs=inputs[package],
+            begin=lambda: messages.begin(changed),
         )
     between = {parent for package in packages for parent in _parents(package)}
     for package in sorted(between.difference(packages)):
@@ -197,8 +197,9 @@ def _printed(
     view: "Callable[[], DataclassInstance]",
     ownership: Ownership = Ownership.GENERATED,
     inputs: str = "",
+    begin: Callable[[], None] = nothing,
 ) -> FilePlan:
-    return FilePlan(path, lambda: render_template(template, view()), ownership, inputs)
+    return FilePlan(path, lambda: render_template(template, view()), ownership, inputs, begin)
 
 
 def refuse_collisions(files: Iterable[FilePlan]) -> None:

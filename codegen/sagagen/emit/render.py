@@ -40,7 +40,10 @@ def _render(plans: Sequence[FilePlan], earlier: Earlier) -> tuple[tuple[File, ..
     kept = {
         path: content for path, one in inputs.items() if (content := earlier.content(path, one)) is not None
     }
-    rendered = {file.path: file.render() for file in plans if file.path not in kept}
+    missing = [file for file in plans if file.path not in kept]
+    for file in missing:
+        file.begin()
+    rendered = {file.path: file.render() for file in sorted(missing, key=lambda file: file.inputs != "")}
     for path, text in rendered.items():
         if path.endswith(".py") and isinstance(text, str) and path not in inputs:
             inputs[path] = made_from(SETTINGS, text)

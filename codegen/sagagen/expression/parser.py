@@ -7,7 +7,7 @@ good names of fields: nothing else can stand after a dot, or before the colon of
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -69,8 +69,9 @@ _WORDS = {
 }
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Syntax:
-    """Raises Fault, with the offset of the offending token."""
+    """The same few expressions stand in many sagas. Raises Fault, with the offset of the offending token."""
     if not text.strip():
         raise Fault(0, "an expression is missing here", """for an empty text write "''\"""")
     try:

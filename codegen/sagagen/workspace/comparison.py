@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sagagen.emit.files import File, Ownership
 from sagagen.emit.paths import INPUTS, MANIFEST
-from sagagen.workspace.handler_sync import Synced
+from sagagen.workspace.synced import Synced
 from sagagen.workspace.tree import digest, generated_files, parse_manifest, recorded
 
 

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from sagagen.contract import read_contract
+from sagagen.contract import Loading, read_loaded
 from sagagen.contract.model import Mesh
 from sagagen.diagnostics import Diagnostic, has_errors
 from sagagen.emit.files import File
-from sagagen.emit.handler_contract import handler_contracts
+from sagagen.emit.handler_contract import HandlerContract, handler_contracts
 from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS, INPUTS, MANIFEST
 from sagagen.emit.render import emit
 from sagagen.emit.reuse import NOTHING, Earlier, tools
+from sagagen.workspace import handlers_in_sync
 from sagagen.workspace.comparison import Difference, Kind, compare
-from sagagen.workspace.handler_sync import Synced, sync_handler
+from sagagen.workspace.synced import Synced
 from sagagen.workspace.tree import digest, entries, read_manifest
 from sagagen.workspace.writing import Changes, write
 
@@ -35,6 +36,8 @@ class Generation:
     handlers: tuple[Synced, ...] = ()
     before: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     """What the handler files say."""
+    contracts: tuple[HandlerContract, ...] = ()
+    """What is asked of the handler files."""
 
     @property
     def findings(self) -> tuple[Diagnostic, ...]:
@@ -55,26 +58,49 @@ class Generation:
 
     def write(self) -> Changes:
         """Raises OSError where the disk does not let it."""
-        return write(self.root, self.files, self.behind, self.before)
+        changes = write(self.root, self.files, self.behind, self.before)
+        handlers_in_sync.remember(self.root, self._in_sync(changes), self.contracts)
+        return changes
+
+    def _in_sync(self, changes: Changes) -> dict[str, bytes]:
+        """The handler files that need nothing now: what was found so, and what this run created."""
+        found = [one for one in self.handlers if not one.findings and one.content == self.before[one.path]]
+        created = {file.path: file.content for file in self.files if file.path in changes.created}
+        return {one.path: one.content for one in found} | created
 
 
-def generation(root: Path, *, reuse: bool, progress: Progress) -> Generation:
-    """Read the contract of the project at `root`, and make its files.
+def generation(started: Loading, *, reuse: bool, progress: Progress) -> Generation:
+    """Make the files of a project whose contract is being read.
 
-    With `reuse`, what the last run made of the same input is taken from the disk, if it is there untouched. Raises
-    BufMissing where buf is not installed.
+    With `reuse`, what the last run made of the same input is taken from the disk, if it is there untouched.
     """
+    root = started.root
     progress("reading the contract")
-    mesh, diagnostics = read_contract(root)
+    mesh, diagnostics = read_loaded(started)
     if mesh is None or has_errors(diagnostics):
         return Generation(root, diagnostics)
     progress(f"making the files of {len(mesh.services)} services and {len(mesh.sagas)} sagas")
     files = emit(mesh, _earlier(root) if reuse else NOTHING)
     progress("reading the handlers")
-    contracts = {contract.path: contract for contract in handler_contracts(mesh)}
-    before = {path: (root / path).read_bytes() for path in contracts if (root / path).is_file()}
-    handlers = tuple(sync_handler(content, contracts[path]) for path, content in before.items())
-    return Generation(root, diagnostics, mesh, files, handlers, before)
+    contracts = handler_contracts(mesh)
+    paths = [contract.path for contract in contracts]
+    before = {path: (root / path).read_bytes() for path in paths if (root / path).is_file()}
+    asked = handlers_in_sync.digests(before, contracts)
+    known = handlers_in_sync.known(root) if reuse else frozenset[str]()
+    handlers = tuple(
+        Synced.untouched(contract.path, before[contract.path])
+        if asked[contract.path] in known
+        else _synced(before[contract.path], contract)
+        for contract in contracts
+        if contract.path in before
+    )
+    return Generation(root, diagnostics, mesh, files, handlers, before, contracts)
+
+
+def _synced(content: bytes, contract: HandlerContract) -> Synced:
+    from sagagen.workspace.handler_sync import sync_handler  # libcst takes long to import
+
+    return sync_handler(content, contract)
 
 
 def _earlier(root: Path) -> Earlier:

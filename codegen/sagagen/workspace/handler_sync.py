@@ -22,26 +22,13 @@ from sagagen.workspace.handler_methods import MethodPlaces, method_text
 from sagagen.workspace.handler_module import HandlerModule, Imported, members, written_name
 from sagagen.workspace.handler_proof import proves
 from sagagen.workspace.source_text import Edit, SourceText, Unreadable
+from sagagen.workspace.synced import Synced
 
 CALL = PyClass("sagagen.runtime", "Call")
 RPC_ERROR = PyClass("sagagen.runtime", "RpcError")
 STATUS = PyClass("grpclib.const", "Status")
 ROOTS = frozenset({"ABC", "Generic", "Protocol", "object"})
 """Bases that bring no handlers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """A handler file as the contract wants it."""
-
-    path: str
-    content: bytes
-    """What the file should say: the bytes that it has, if nothing is to be done or nothing can be."""
-    added: tuple[str, ...]
-    """Methods that are new in `content`."""
-    followed: tuple[str, ...]
-    """Methods whose types are called otherwise in `content`."""
-    findings: tuple[Diagnostic, ...]
 
 
 def sync_handler(content: bytes, contract: HandlerContract) -> Synced:

@@ -56,24 +56,31 @@ def after(digests: Snapshot, written: Mapping[str, bytes], removed: Iterable[str
 
 def remember(root: Path, digests: Snapshot, diagnostics: Iterable[Diagnostic]) -> None:
     """To be called where a run has left nothing to do; `diagnostics` are the warnings that it printed."""
-    folder = root / CACHE
-    folder.mkdir(exist_ok=True)
-    (folder / ".gitignore").write_text("*\n", "utf-8")
+    folder = cache_folder(root)
     record = {"state": state(digests), "diagnostics": [_as_json(one) for one in diagnostics]}
     temporary = folder / f"{_RECORD}.{os.getpid()}"
     temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     os.replace(temporary, folder / _RECORD)
 
 
+def cache_folder(root: Path) -> Path:
+    """Made if it is not there, and ignored by git."""
+    folder = root / CACHE
+    if not folder.exists():
+        folder.mkdir()
+        (folder / ".gitignore").write_text("*\n", "utf-8")
+    return folder
+
+
 def forget(root: Path) -> None:
     (root / CACHE / _RECORD).unlink(missing_ok=True)
 
 
-def unchanged(root: Path) -> tuple[Diagnostic, ...] | None:
+def unchanged(root: Path, now: Snapshot) -> tuple[Diagnostic, ...] | None:
     """The warnings of the last run, if it left nothing to do and nothing has changed since; else None."""
     try:
         record = cast(dict[str, object], json.loads((root / CACHE / _RECORD).read_bytes()))
-        if record["state"] != state(snapshot(root)):
+        if record["state"] != state(now):
             return None
         return tuple(_from_json(one) for one in cast(list[dict[str, object]], record["diagnostics"]))
     except (OSError, ValueError, KeyError, TypeError):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sagagen.emit.files import File, Ownership
 from sagagen.emit.paths import GENERATED, MANIFEST
-from sagagen.workspace.handler_sync import Synced
+from sagagen.workspace.synced import Synced
 from sagagen.workspace.tree import (
     NEXT_MANIFEST,
     TEMPORARY,

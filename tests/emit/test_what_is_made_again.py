@@ -1,0 +1,78 @@
+"""A run makes again only what would come out differently, and finds out what that is from content alone."""
+
+from pathlib import Path
+
+import pytest
+from generating import PROJECTS, run_generate
+
+from sagagen.contract import read_contract
+from sagagen.diagnostics import Diagnostic
+from sagagen.emit.messages import Compilation
+from sagagen.workspace import handler_sync, no_change
+from sagagen.workspace.synced import Synced
+
+PROTO = "contracts/tiny/v1/counter.proto"
+
+
+@pytest.fixture
+def understood(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The handler files that libcst was asked about."""
+    seen: list[str] = []
+    genuine = handler_sync.sync_handler
+
+    def watched(content: bytes, contract: handler_sync.HandlerContract) -> Synced:
+        seen.append(contract.path)
+        return genuine(content, contract)
+
+    monkeypatch.setattr(handler_sync, "sync_handler", watched)
+    return seen
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_handler_in_line_is_not_understood_again(tiny: Path, understood: list[str]) -> None:
+    edit(tiny / PROTO, "message ", "// A comment.\nmessage ")
+    assert "updated" in run_generate(tiny).output
+    assert understood == []
+
+
+def test_a_handler_that_somebody_edited_is(tiny: Path, understood: list[str]) -> None:
+    handler = tiny / "handlers/counter.py"
+    edit(handler, "class ", "SPARE = 1\n\n\nclass ")
+    assert run_generate(tiny).exit_code == 0
+    assert understood == ["handlers/counter.py"]
+    edit(tiny / PROTO, "message ", "// A comment.\nmessage ")
+    run_generate(tiny)
+    assert understood == ["handlers/counter.py"], "it was found in line by the run before"
+
+
+def test_a_handler_with_a_finding_is_reported_in_every_run(tiny: Path) -> None:
+    edit(tiny / "handlers/counter.py", "class ", "class :\n\n\nclass ")
+    for comment in ("One.", "Two."):
+        edit(tiny / PROTO, "message ", f"// {comment}\nmessage ")
+        assert "SG160" in run_generate(tiny).output
+
+
+def test_check_trusts_no_memory(tiny: Path, understood: list[str]) -> None:
+    assert run_generate(tiny, "--check").exit_code == 0
+    assert understood == ["handlers/counter.py"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1, null]", b"\xff"])
+def test_a_damaged_memory_counts_as_none(tiny: Path, understood: list[str], damage: bytes) -> None:
+    (tiny / no_change.CACHE / "handlers.json").write_bytes(damage)
+    edit(tiny / PROTO, "message ", "// A comment.\nmessage ")
+    assert run_generate(tiny).exit_code == 0
+    assert understood == ["handlers/counter.py"]
+
+
+def test_packages_come_out_the_same_whoever_is_compiled_with_them() -> None:
+    mesh, found = read_contract(PROJECTS / "nested")
+    assert mesh is not None, list[Diagnostic](found)
+    compilation = Compilation(mesh.names, mesh.docs)
+    together = compilation.run(set(mesh.names.packages.values()))
+    assert {package: compilation.run([package])[package] for package in together} == together
