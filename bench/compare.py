@@ -26,6 +26,11 @@ STACKS = {
     "embedded": ["sagas.py"],
     "mesh": ["sagas.py", "--mesh"],
     "mesh with Redis": ["sagas.py", "--mesh", "--redis"],
+    **{
+        f"{stack}, telemetry {kind}": ["sagas.py", *mode, "--telemetry", kind]
+        for stack, mode in (("embedded", []), ("mesh", ["--mesh"]))
+        for kind in ("lost", "received")
+    },
 }
 ROWS = {
     "cpu_ms_per_saga": "CPU, ms a saga",
@@ -69,7 +74,7 @@ def main() -> None:
     given, others = parser.parse_known_args()
     size = ["--sagas", str(given.sagas), "--concurrency", str(given.concurrency)]
     peers = given.peers and Peers(given.peers.resolve(), given.peers_python, tuple(given.peer or ["sqlite"]))
-    stacks = given.stack or list(STACKS)
+    stacks = given.stack or [name for name in STACKS if "telemetry" not in name]
     rounds: list[Round] = []
     for _ in range(given.rounds):
         figures = {name: _ours(STACKS[name], [*size, *others]) for name in stacks}

@@ -1,17 +1,20 @@
 #!/usr/bin/env python
-"""Measure the shop of this repository: `python bench/sagas.py [--mesh] [--redis] [--sagas N] [--concurrency C]`.
+"""Measure the shop of this repository: `python bench/sagas.py [--mesh] [--redis] [--telemetry KIND] [--sagas N] ...`.
 
 Starts the stack itself, on free ports and with data of its own; posts orders; waits until every saga is over; prints
 one line of JSON. CPU and memory are those of all of the stack's processes; the load's own are not in it.
-With `--redis` a Redis of its own is one of them, used by every service.
+With `--redis` a Redis of its own is one of them, used by every service. `--telemetry` exports spans and log lines.
 """
 
+import argparse
 import shutil
 import sqlite3
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from collector import KINDS, telemetry
 from load import Target
 from measuring import Start, measure, options, tell
 from processes import Processes, free_ports
@@ -30,19 +33,30 @@ def main() -> None:
     parser = options("Measure sagas of the shop.")
     parser.add_argument("--mesh", action="store_true", help="one process for each service, over gRPC")
     parser.add_argument("--redis", action="store_true", help="with a Redis, whose CPU and memory count too")
-    given = parser.parse_args()
-    stack = "mesh" if given.mesh else "embedded"
-    tell(
-        measure(
-            f"{stack} with Redis" if given.redis else stack,
-            starter(is_mesh=given.mesh, with_redis=given.redis),
-            given,
-        )
+    parser.add_argument(
+        "--telemetry",
+        choices=KINDS,
+        default="off",
+        help="lost: exported to where nobody listens; received: to a collector, which does not count",
     )
+    given = parser.parse_args()
+    with telemetry(given.telemetry) as told:
+        start = starter(is_mesh=given.mesh, with_redis=given.redis, environment=told.environment)
+        figures = measure(_name(given), start, given)
+    tell({**figures, **told.received})
 
 
-def starter(*, is_mesh: bool, with_redis: bool = False) -> Start:
-    """For `measure`: the shop in one process, or as a mesh."""
+def _name(given: argparse.Namespace) -> str:
+    stack = "mesh" if given.mesh else "embedded"
+    stack = f"{stack} with Redis" if given.redis else stack
+    return stack if given.telemetry == "off" else f"{stack}, telemetry {given.telemetry}"
+
+
+def starter(
+    *, is_mesh: bool, with_redis: bool = False, environment: Mapping[str, str] | None = None
+) -> Start:
+    """For `measure`: the shop in one process, or as a mesh. `environment`: what its processes are told besides."""
+    besides = environment or {}
     mode = ["--mesh"] if is_mesh else []
 
     def start(processes: Processes, data: Path) -> Target:
@@ -55,6 +69,7 @@ def starter(*, is_mesh: bool, with_redis: bool = False) -> Start:
             "SAGAGEN_LOG_FORMAT": "json",
             "SAGAGEN_REDIS_URL": _start_redis(processes, data, redis) if with_redis else "",
             **{f"SAGAGEN_{name.upper()}_ADDR": f"127.0.0.1:{port}" for name, port in grpc.items()},
+            **besides,
         }
         command = [sys.executable, "-m", "sagagen", "up", "--project", str(REPOSITORY), *mode]
         processes.start(command, environment, cwd=data)

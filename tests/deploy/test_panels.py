@@ -3,26 +3,26 @@
 import json
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from prometheus_server import Prometheus, prometheus_of
 from redis_server import RedisServer
 from ruamel.yaml import YAML
 from shop_invariants import await_terminal
-from stack import Stack, free_ports, keyed, order_body
+from stack import Stack, keyed, order_body
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed here"),
 ]
 DEPLOY = Path(__file__).parents[2] / "generated" / "deploy"
+RULES = DEPLOY / "prometheus" / "rules.yaml"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 WINDOW = "1m"
 EMPTY: dict[str, str] = {
@@ -32,37 +32,6 @@ EMPTY: dict[str, str] = {
 """Parts of queries that have no data after this load, and why."""
 
 
-class Prometheus:
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def ask(self, query: str) -> list[Any]:
-        """The series of an instant query. Raises AssertionError, with what Prometheus says, where it is wrong."""
-        answer = httpx.post(f"{self._url}/api/v1/query", data={"query": query}, timeout=10).json()
-        assert answer["status"] == "success", f"{query}: {answer}"
-        return answer["data"]["result"]
-
-    def exemplars(self, query: str) -> list[Any]:
-        asked = {"query": query, "start": time.time() - 600, "end": time.time()}
-        answer = httpx.get(f"{self._url}/api/v1/query_exemplars", params=asked, timeout=10).json()
-        return answer["data"]
-
-    def await_answer(self, within_s: float = 20.0) -> None:
-        give_up_at = time.monotonic() + within_s
-        while True:
-            with suppress(httpx.TransportError):
-                if httpx.get(f"{self._url}/-/ready", timeout=2).status_code == 200:
-                    return
-            assert time.monotonic() < give_up_at
-            time.sleep(0.1)
-
-    def await_targets(self, count: int, within_s: float = 30.0) -> None:
-        give_up_at = time.monotonic() + within_s
-        while len(self.ask("up == 1")) < count:
-            assert time.monotonic() < give_up_at, self.ask("up")
-            time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("scraped")
@@ -70,43 +39,11 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with RedisServer(folder) as redis, closing(stack), pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGAGEN_REDIS_URL", redis.url)
         stack.start_each()
-        with _prometheus(folder, stack) as prometheus:
+        with prometheus_of(stack, folder, RULES) as prometheus:
             prometheus.await_targets(1 + len(stack.services))
             _mixed_load(stack)
             time.sleep(3)  # for two more scrapes
             yield prometheus
-
-
-@contextmanager
-def _prometheus(folder: Path, stack: Stack) -> Iterator[Prometheus]:
-    """One of the machine's own, with the emitted rules, that scrapes every admin listener each second."""
-    admins = [stack.admin_url, *(stack.service_admin_url(service) for service in stack.services)]
-    targets = [url.removeprefix("http://") for url in admins]
-    (port,) = free_ports(1)
-    with (folder / "prometheus.yaml").open("w") as file:
-        YAML().dump(
-            {
-                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                "rule_files": [str(DEPLOY / "prometheus" / "rules.yaml")],
-                "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": targets}]}],
-            },
-            file,
-        )
-    command = [
-        "prometheus",
-        f"--config.file={folder / 'prometheus.yaml'}",
-        f"--storage.tsdb.path={folder / 'tsdb'}",
-    ]
-    listening = [f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage"]
-    with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen([*command, *listening], stdout=log, stderr=log)
-    try:
-        prometheus = Prometheus(f"http://127.0.0.1:{port}")
-        prometheus.await_answer()
-        yield prometheus
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def _mixed_load(stack: Stack) -> None:
@@ -147,7 +84,7 @@ def queries() -> list[str]:
 
 
 def rules() -> list[str]:
-    groups = YAML(typ="safe").load((DEPLOY / "prometheus" / "rules.yaml").read_text())["groups"]
+    groups = YAML(typ="safe").load(RULES.read_text())["groups"]
     return [rule["expr"] for group in groups for rule in group["rules"]]
 
 
@@ -170,5 +107,4 @@ def test_buckets_have_exemplars_of_traces(scraped: Prometheus) -> None:
 
 
 def test_nothing_fires_that_should_not(scraped: Prometheus) -> None:
-    firing = {alert["metric"]["alertname"] for alert in scraped.ask('ALERTS{alertstate="firing"}')}
-    assert firing == set()
+    assert scraped.firing() == set()

@@ -110,10 +110,13 @@ def test_a_version_that_the_code_lacks_is_named_and_its_saga_goes_on_after_the_d
     assert (shown["status"], "place_order version 1" in shown["waiting_for"]) == ("RUNNING", True)
     refused = sagas(stack, "cancel", order_id)
     assert (refused.returncode, "deployment" in refused.stderr) == (1, True)
+    waiting = 'sagagen_sagas_waiting_for_version{saga="place_order",version="1"}'
+    assert f"{waiting} 1.0\n" in seen(stack, "/metrics")
     stack.terminate("up")
     set_digest(stack, digest)
     stack.start("up")
     eventually(lambda: seen(stack, f"/sagas/{order_id}")["status"] == "COMPLETED")
+    assert f"{waiting} 0.0\n" in seen(stack, "/metrics")
 
 
 def test_a_damaged_log_stops_the_start_with_a_message(stack: Stack) -> None:

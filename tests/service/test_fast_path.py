@@ -11,6 +11,12 @@ from pathlib import Path
 
 import pytest
 from grpclib.const import Status as Code
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanKind, StatusCode
 from redis_server import RedisServer
 from service_lab import (
     PUT,
@@ -24,12 +30,14 @@ from service_lab import (
     saga_call,
 )
 
-from sagagen.runtime import fast_path, fast_path_redis
+from sagagen.runtime import fast_path, fast_path_redis, tracing
 from sagagen.runtime.definition import Direction
 from sagagen.runtime.errors import Declined, RpcError
 from sagagen.runtime.fast_path_redis import LIMIT_S, RedisLine
 from sagagen.runtime.metadata import REPLAYED, SagaCall
 from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.trace import TraceContext
+from sagagen.runtime.tracing import Spans
 from sagagen.runtime.transport import Reply
 
 FIRST, REPEAT = saga_call(), saga_call(attempt=2)
@@ -220,6 +228,19 @@ async def test_a_killed_redis_costs_nothing_and_is_used_again_when_it_is_back(
         assert bench.ledger.puts == 2
 
 
+async def test_a_redis_that_goes_is_missed_although_nobody_asks(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fast_path_redis, "IDLE_S", 0.05)
+    async with opened(tmp_path, redis) as bench:
+        await asyncio.sleep(0.5)
+        assert (bench.line.is_up, bench.line.failures) == (True, 0)
+        redis.kill()
+        await until(lambda: not bench.line.is_up)
+        redis.start()
+        await bench.up()
+
+
 @pytest.mark.usefixtures("no_memory")
 async def test_what_was_stored_before_a_failure_is_not_believed_after_it(tmp_path: Path, redis: RedisServer):
     """Redis may have lost that the action was compensated."""
@@ -251,6 +272,38 @@ async def test_a_frozen_redis_is_waited_for_once_and_briefly(tmp_path: Path, red
         assert max(took) < LIMIT_S + 0.2, "20 ms, and what a busy machine adds"
         assert sorted(took)[10] < LIMIT_S
         assert bench.ledger.puts == 1
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_a_question_to_redis_has_a_span_which_tells_whether_it_was_answered(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fast_path_redis, "LIMIT_S", 0.2)
+    exporter, trace = InMemorySpanExporter(), TraceContext.new()
+    spans = Spans(SimpleSpanProcessor(exporter), ALWAYS_ON, {SERVICE.name: Resource({})})
+
+    async def repeat() -> list[ReadableSpan]:
+        exporter.clear()
+        metadata = {**REPEAT.to_metadata(), **trace.to_metadata()}
+        await bench.host.handle(PUT.path, put(), metadata, 10.0)
+        return list(exporter.get_finished_spans())
+
+    async with opened(tmp_path, redis) as bench:
+        await bench.act()
+        with tracing.recording(spans):
+            asked, call = await repeat()
+            assert (asked.name, asked.kind) == ("HMGET", SpanKind.CLIENT)
+            assert dict(asked.attributes or {}) == {
+                "db.system.name": "redis",
+                "db.operation.name": "HMGET",
+            }
+            assert asked.parent is not None
+            assert asked.parent.span_id == call.context.span_id
+            redis.freeze()
+            asked, _, _ = await repeat()
+            redis.thaw()
+            assert asked.status.status_code is StatusCode.ERROR
+            assert dict(asked.attributes or {})["error.type"] == "timeout"
 
 
 @pytest.mark.usefixtures("no_memory")

@@ -31,7 +31,7 @@ from sagagen.runtime.history import History, fold
 from sagagen.runtime.history_rows import Resumed, SagaStatus
 from sagagen.runtime.identity import run_id
 from sagagen.runtime.log import LoggedSaga, LogUnavailable, SagaHead, SagaLog
-from sagagen.runtime.metrics import count_rows
+from sagagen.runtime.metrics import begin_at_zero, count_rows
 from sagagen.runtime.transport import Transport
 
 __all__ = ["Acceptance", "Engine", "Overloaded", "SagaView", "Started"]
@@ -108,6 +108,8 @@ class Engine:
         self._group = asyncio.TaskGroup()
         self._is_draining = False
         _check_services(sagas, transports)
+        for saga in sagas:
+            begin_at_zero(saga.name, saga.version)
 
     async def __aenter__(self) -> Self:
         self._around = Surroundings(

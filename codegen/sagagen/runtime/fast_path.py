@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sagagen.runtime.barrier import Record, Row, State
 from sagagen.runtime.definition import Direction
+from sagagen.runtime.fast_path_observation import asking
 from sagagen.runtime.metadata import SagaCall
 from sagagen.runtime.metrics import HITS
 from sagagen.runtime.service_schema import DatabaseIdentity
+from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transaction_hops import Outcome, outcome_of_row
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ class FastPath:
     """Of one service. Made by `open`."""
 
     def __init__(self, service: str, redis: "RedisLine | None" = None) -> None:
+        self._service = service
         self._hits = {layer: HITS.labels(service, layer) for layer in (MEMORY, REDIS, BARRIER)}
         self.redis = redis
         self._cache: OrderedDict[tuple[str, str], dict[Direction, Entry]] = OrderedDict()
@@ -133,21 +136,25 @@ class FastPath:
         if self.redis:
             self.redis.store(_name(*place), {each.value: rows[each].encode() for each in rows})
 
-    async def find(self, call: SagaCall, digest: bytes, now_ms: int) -> Outcome | None:
-        """The recorded outcome, if the barrier would certainly answer with it too."""
+    async def find(
+        self, call: SagaCall, digest: bytes, now_ms: int, trace: TraceContext | None = None
+    ) -> Outcome | None:
+        """The recorded outcome, if the barrier would certainly answer with it too. `trace`: the span that asks."""
         if now_ms > call.not_after_ms:
             return None
         layer, rows = MEMORY, self._cache.get((call.saga_id, call.step))
         if rows is None:
-            layer, rows = REDIS, await self._ask_redis(call)
+            layer, rows = REDIS, await self._ask_redis(call, trace)
         outcome = _settled(rows, call, digest)
         self._hits[layer if outcome else BARRIER].inc()
         return outcome
 
-    async def _ask_redis(self, call: SagaCall) -> Entries:
-        if self.redis is None:
+    async def _ask_redis(self, call: SagaCall, trace: TraceContext | None) -> Entries:
+        if self.redis is None or not self.redis.is_up:
             return {}
-        found = await self.redis.find(_name(call.saga_id, call.step), [*Direction])
+        with asking(self._service, trace) as question:
+            found = await self.redis.find(_name(call.saga_id, call.step), [*Direction])
+            question.is_answered = found is not None
         # The process may have committed something while Redis was asked; it knows better.
         if latest := self._cache.get((call.saga_id, call.step)):
             return latest

@@ -29,6 +29,8 @@ LIMIT_S = 0.02
 CONNECT_S = 1.0
 PAUSE_S, MAX_PAUSE_S = 0.25, 10.0
 """Between attempts to connect: doubled each time."""
+IDLE_S = 5.0
+"""Without work; then a question that tells whether the line is still good."""
 BATCH = 64
 MAX_WAITING = 1000
 """Operations; more than that means that Redis can't keep up."""
@@ -149,13 +151,22 @@ class RedisLine:
     async def _exchange_until_lost(self) -> None:
         try:
             while True:
-                await self._work.wait()
-                self._work.clear()
+                await self._await_work()
                 while self._waiting:
                     await self._exchange_batch()
         except Exception as error:  # noqa: BLE001 - as above
             self._note_failure(error)
             await self._take_down()
+
+    async def _await_work(self) -> None:
+        """Where there is none for a while, ask whether Redis is still there: nobody else would notice."""
+        while not self._work.is_set():
+            try:
+                await asyncio.wait_for(self._work.wait(), IDLE_S)
+            except TimeoutError:
+                async with asyncio.timeout(CONNECT_S):
+                    await _exchange(self._connection, [("PING",)])
+        self._work.clear()
 
     async def _exchange_batch(self) -> None:
         batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]

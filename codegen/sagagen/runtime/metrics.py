@@ -21,6 +21,7 @@ from sagagen.runtime.history_rows import (
     OperatorRow,
     Outcome,
     Row,
+    SagaStatus,
     Stuck,
 )
 from sagagen.runtime.trace import TraceContext
@@ -163,6 +164,19 @@ def exemplar(trace: TraceContext, span_id: str = "") -> dict[str, str] | None:
     if not trace.is_sampled:
         return None
     return {"trace_id": trace.trace_id, "span_id": span_id or trace.span_id}
+
+
+def begin_at_zero(saga: str, version: int) -> None:
+    """Show a saga's series before anything has happened to it.
+
+    Prometheus sees an increase only between two values: of a series that begins at 3 it would never know of the three.
+    """
+    own = (saga, str(version))
+    child(STARTED, *own)
+    child(GOT_STUCK, *own)
+    for status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
+        child(ENDED, *own, status.value)
+        child(SAGA_SECONDS, *own, status.value)
 
 
 def count_rows(accepted: Accepted, rows: Iterable[Row]) -> None:

@@ -96,7 +96,7 @@ class Delivery(NamedTuple):
         """A first attempt has most likely not been settled; so it does not ask. Direct calls count no attempts."""
         if self.saga and self.saga.attempt == 1:
             return None
-        return await fast_path.find(barred, digest, self.deadline.clock.wall_ms())
+        return await fast_path.find(barred, digest, self.deadline.clock.wall_ms(), self.trace)
 
     async def _write_manually(self, write: Write, message: Message | RpcError, attempts: Attempts) -> Outcome:
         async def run(begin: Callable[[], Awaitable[Db]], ruling: RunHandler) -> Handled:

@@ -1,0 +1,193 @@
+"""Each emitted alert is driven to firing by a fault: real processes, a real Prometheus, the emitted rules.
+
+Only time is shortened: the windows and waits of the rules, and the deadlines of a copy of the shop.
+"""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_server import Prometheus, prometheus_of
+from redis_server import RedisServer
+from ruamel.yaml import YAML
+from stack import REPOSITORY, Stack, keyed, order_body
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed here"),
+]
+QUICKER = {
+    "deadline: 60s": "deadline: 3s",
+    "give_up_after: 24h": "give_up_after: 8s",
+    "wait: 10s": "wait: 1s",
+}
+WINDOW = "15s"
+DECLINED = 600.0
+
+
+@pytest.fixture(scope="module")
+def quick_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop with deadlines that a test can wait for, generated anew."""
+    root = tmp_path_factory.mktemp("quick") / "shop"
+    for folder in ("contracts", "handlers", "gateway"):
+        shutil.copytree(REPOSITORY / folder, root / folder)
+    contract = root / "contracts" / "saga.yaml"
+    text = contract.read_text()
+    for usual, quick in QUICKER.items():
+        assert usual in text
+        text = text.replace(usual, quick)
+    contract.write_text(text)
+    command = [sys.executable, "-m", "sagagen", "generate", "--project", str(root)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return root
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own that is soon full."""
+    folder = tmp_path / "var"
+    folder.mkdir()
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(mounted, capture_output=True, check=False).returncode:
+        pytest.skip("this system lets nobody mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def shortened(rules: Path, to: Path) -> Path:
+    """The same rules, with waits of a second and windows of a few."""
+    document = YAML(typ="safe").load(rules.read_text())
+    for group in document["groups"]:
+        for rule in group["rules"]:
+            rule["expr"] = re.sub(r"\[\d+[mh]\]", f"[{WINDOW}]", rule["expr"])
+            # A saga is reported when it is five minutes late; here that is five seconds.
+            rule["expr"] = re.sub(r"(age_seconds\S*\)) > 303$", r"\1 > 8", rule["expr"])
+            if "for" in rule:
+                rule["for"] = "1s"
+    with to.open("w") as file:
+        YAML().dump(document, file)
+    return to
+
+
+def alerts(rules: Path) -> set[str]:
+    groups = YAML(typ="safe").load(rules.read_text())["groups"]
+    return {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+class Faults:
+    """What goes wrong, one thing after the other, and which alerts have fired so far."""
+
+    def __init__(self, stack: Stack, prometheus: Prometheus) -> None:
+        self.stack = stack
+        self.fired: set[str] = set()
+        self._prometheus = prometheus
+        self._keys = iter(range(1000))
+
+    def order(self, price: float = 50.0) -> httpx.Response:
+        headers = keyed(f"order-{next(self._keys)}")
+        return httpx.post(f"{self.stack.url}/orders", json=order_body(price), headers=headers, timeout=30)
+
+    def until_firing(self, *names: str, meanwhile: Callable[[], object] = lambda: time.sleep(0.3)) -> None:
+        give_up_at = time.monotonic() + 40
+        while not set(names) <= self.fired:
+            assert time.monotonic() < give_up_at, f"{set(names) - self.fired} do not fire"
+            self.fired |= self._prometheus.firing()
+            meanwhile()
+
+    def redis_goes(self, redis: RedisServer) -> None:
+        redis.kill()
+        self.until_firing("RedisAway")
+
+    def stock_cannot_be_given_back(self) -> None:
+        """The inventory is gone when a declined order is to be undone: repeated, late, and given up at last."""
+        with self.stack.holding_writes("payment"), ThreadPoolExecutor(2) as pool:
+            orders = [pool.submit(self.order, DECLINED) for _ in range(2)]
+            self._await_step("charge_payment", 2)
+            self.stack.kill("inventory")
+        assert {order.result().status_code for order in orders} == {201}
+        self.until_firing(
+            "SagaCompensationFails", "MeshProcessDown", "SagaUnfinished_place_order", "SagaStuck"
+        )
+        self.stack.start("inventory")
+
+    def orders_are_late(self) -> None:
+        """Each is over its deadline before its payment goes through again."""
+        with self.stack.holding_writes("payment"), ThreadPoolExecutor(3) as pool:
+            for order in [pool.submit(self.order) for _ in range(3)]:
+                order.result()
+            time.sleep(6.0)  # past the bucket of the objective
+        self.until_firing("SagaErrorBudgetBurn_place_order_fast", "SagaErrorBudgetBurn_place_order_slow")
+
+    def the_log_is_held_up(self) -> None:
+        """Something else holds the log's lock for a while, again and again."""
+
+        def held_for_a_while() -> None:
+            with ThreadPoolExecutor(1) as pool:
+                with self.stack.holding_writes("saga-log"):
+                    order = pool.submit(self.order)
+                    time.sleep(0.6)
+                order.result()
+
+        self.until_firing("SagaLogCommitsSlow", meanwhile=held_for_a_while)
+
+    def a_deployment_lacks_a_version(self) -> None:
+        with self.stack.holding_writes("payment"):
+            self.order()
+            self._await_step("charge_payment", 1)
+            self.stack.kill("gateway")
+        with closing(sqlite3.connect(self.stack.data_dir / "saga-log.db", isolation_level=None)) as log:
+            log.execute("UPDATE saga SET digest = ? WHERE status = 'RUNNING'", ("0" * 64,))
+        self.stack.start("gateway")
+        self.until_firing("SagaVersionMissing")
+
+    def the_disk_is_full(self) -> None:
+        with (self.stack.data_dir / "filler").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+
+        def try_one() -> None:
+            with suppress(httpx.TransportError):
+                self.order()
+
+        self.until_firing("SagaLogDiskFull", meanwhile=try_one)
+
+    def _await_step(self, step: str, count: int) -> None:
+        give_up_at = time.monotonic() + 10
+        while len(httpx.get(f"{self.stack.admin_url}/sagas?step={step}").json()["sagas"]) < count:
+            assert time.monotonic() < give_up_at, f"no {count} sagas come to {step}"
+            time.sleep(0.05)
+
+
+def test_each_alert_is_fired_by_the_fault_that_it_is_for(
+    quick_shop: Path, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emitted = quick_shop / "generated" / "deploy" / "prometheus" / "rules.yaml"
+    rules = shortened(emitted, tmp_path / "rules.yaml")
+    stack = Stack(small_disk, root=quick_shop)
+    with RedisServer(tmp_path) as redis, closing(stack):
+        monkeypatch.setenv("SAGAGEN_REDIS_URL", redis.url)
+        stack.start_each()
+        with prometheus_of(stack, tmp_path, rules) as prometheus:
+            prometheus.await_targets(1 + len(stack.services))
+            faults = Faults(stack, prometheus)
+            assert faults.order().status_code == 201
+            time.sleep(3)
+            assert prometheus.firing() == set()
+            faults.redis_goes(redis)
+            faults.stock_cannot_be_given_back()
+            faults.orders_are_late()
+            faults.the_log_is_held_up()
+            faults.a_deployment_lacks_a_version()
+            faults.the_disk_is_full()
+    assert faults.fired == alerts(emitted)
