@@ -226,6 +226,13 @@ RPCS = (
         "begin the path with another word",
     ),
     Rpc(
+        "the gateway's page of docs",
+        route("Y", '«get: "/docs/{x}"', is_read=True),
+        "SG046",
+        "/docs is reserved",
+        "begin the path with another word",
+    ),
+    Rpc(
         "a GET on a write in an additional binding",
         route("Z", 'post: "/z"\n      «additional_bindings {\n        get: "/z"\n      }'),
         "SG045",

@@ -161,7 +161,7 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG046",
-        "A path of the gateway itself: /sagas, /healthz, /readyz, /metrics, /openapi.json.",
+        "A path of the gateway itself: /sagas, /healthz, /readyz, /metrics, /openapi.json, /docs.",
         "Begin the path with another word.",
         'get: "/sagas/overview"',
         'get: "/overview"',

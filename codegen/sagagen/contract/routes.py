@@ -19,7 +19,7 @@ Verb = Literal["GET", "PUT", "POST", "DELETE", "PATCH"]
 PATTERNS: Mapping[str, int] = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 6}
 """HttpRule's fields and their numbers, which are parts of the paths to places in the file."""
 BODY, CUSTOM, ADDITIONAL, RESPONSE_BODY = 7, 8, 11, 12
-RESERVED = ("sagas", "healthz", "readyz", "metrics", "openapi.json")
+RESERVED = ("sagas", "healthz", "readyz", "metrics", "openapi.json", "docs")
 """First segments of the gateway's own paths."""
 
 

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Limits, Mesh, Route, Saga
+from sagagen.runtime.edge.docs_page import DocsEndpoint, DocsFileEndpoint
 from sagagen.runtime.edge.exchange import (
     ROUTE,
     Caller,
@@ -110,6 +111,8 @@ class Gateway:
         yield "GET", parse_template("/readyz"), ReadyEndpoint(readiness)
         yield "GET", parse_template("/sagas/{id}"), WatchEndpoint(self._caller, engine)
         yield "GET", parse_template("/openapi.json"), DocumentEndpoint(self._mesh.descriptors)
+        yield "GET", parse_template("/docs"), DocsEndpoint(self._mesh.project)
+        yield "GET", parse_template("/docs/{file}"), DocsFileEndpoint()
 
     def _contract(
         self, engine: Engine, transports: Mapping[str, Transport], waiting: Waiting
