@@ -227,7 +227,7 @@ RPCS = (
     ),
     Rpc(
         "the gateway's page of docs",
-        route("Y", '«get: "/docs/{x}"', is_read=True),
+        route("Pages", '«get: "/docs"', is_read=True),
         "SG046",
         "/docs is reserved",
         "begin the path with another word",
