@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
@@ -57,12 +58,12 @@ async def exporting(
     _hush()
     stops: list[Any] = []
     if logs:
-        stops.append(_export_logs(_exporter("LOGS", logs), main))
+        stops.append(_export_logs(_exporter("LOGS", logs)[0], main))
     try:
         if not traces:
             yield
         else:
-            spans, provider = _span_export(_exporter("TRACES", traces), main, resources)
+            spans, provider = _span_export(traces, main, resources)
             stops.append(provider)
             with tracing.recording(spans):
                 yield
@@ -89,15 +90,27 @@ def protocol_of(signal: Signal, environment: Mapping[str, str]) -> Protocol | No
     return protocol
 
 
-def _exporter(signal: Signal, protocol: Protocol) -> Any:
-    """It reads endpoint, headers, certificates and timeout from the environment itself."""
-    module, _, name = _EXPORTERS[signal, protocol].partition(":")
+def _exporter(signal: Signal, protocol: Protocol) -> tuple[Any, ModuleType]:
+    """The exporter, which reads endpoint, headers, certificates and timeout from the environment itself; its module."""
+    name, _, kind = _EXPORTERS[signal, protocol].partition(":")
     try:
-        return _Quiet(getattr(importlib.import_module(module), name)())
+        module = importlib.import_module(name)
+        return _Quiet(getattr(module, kind)()), module
     except ImportError as error:
         raise SettingsError(
             "OTEL_EXPORTER_OTLP_PROTOCOL=grpc needs its exporter: pip install 'sagagen[otlp-grpc]'"
         ) from error
+
+
+def _span_exporter(protocol: Protocol, resources: "Mapping[str, Resource]") -> Any:
+    """One that takes our spans."""
+    from sagagen.runtime.otlp_spans import Converted, SpanEncoder
+
+    exporter, module = _exporter("TRACES", protocol)
+    if not hasattr(module, "encode_spans"):  # another version of it
+        return Converted(exporter, resources)
+    setattr(module, "encode_spans", SpanEncoder(resources).encode)  # noqa: B010
+    return exporter
 
 
 def _resource(project: str, service: str) -> "Resource":
@@ -113,16 +126,18 @@ def _resource(project: str, service: str) -> "Resource":
     return Resource.create(own).merge(OTELResourceDetector().detect())
 
 
-def _span_export(exporter: Any, main: "Resource", resources: Mapping[str, "Resource"]) -> tuple[Spans, Any]:
+def _span_export(
+    protocol: Protocol, main: "Resource", resources: Mapping[str, "Resource"]
+) -> tuple[Spans, Any]:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=main, shutdown_on_exit=False)
-    processor = BatchSpanProcessor(exporter)
+    processor = BatchSpanProcessor(_span_exporter(protocol, resources))
     provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)  # for spans that handlers make of their own
-    return Spans(processor, provider.sampler, resources), provider
+    return Spans(processor, provider.sampler), provider
 
 
 def _export_logs(exporter: Any, main: "Resource") -> Any:

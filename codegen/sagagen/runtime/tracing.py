@@ -1,15 +1,15 @@
 """Spans, told when they are over, with the ids that the saga log has.
 
 A saga outlives its process, and its log names the span of each attempt before anybody could export it. So ids are made
-here, by `TraceContext`, and a span is put together once it is over and handed to OpenTelemetry's batch processor as
-such: that takes a tenth of what a span costs that the SDK starts and ends. Where nothing is exported `active()` is
-None, and all that is left is that question.
+here, by `TraceContext`, and a span is put together once it is over and handed to OpenTelemetry's batch processor as it
+is; `otlp_spans` encodes it. That takes a fraction of what a span costs that the SDK starts, ends and encodes. Where
+nothing is exported `active()` is None, and all that is left is that question.
 """
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -27,7 +27,7 @@ from sagagen.runtime.trace import TraceContext
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
     from opentelemetry.sdk.trace.sampling import Sampler
 
 GATEWAY = "gateway"
@@ -66,22 +66,37 @@ class FinishedSpan:
     error: str = ""
     """Why its status is ERROR; empty: it is unset. Never a message, which may hold what must not get out."""
 
+    @classmethod
+    def nothing(cls) -> "FinishedSpan":
+        """A span of no trace."""
+        nowhere = TraceContext("0" * 32, "0" * 16)
+        return cls(
+            service="",
+            name="",
+            kind=SpanKind.INTERNAL,
+            trace=nowhere,
+            parent_id="",
+            begun_ns=0,
+            ended_ns=0,
+            attributes={},
+        )
+
+    @property
+    def context(self) -> SpanContext:
+        """All that a batch processor asks of a span: that it is kept."""
+        return _KEPT
+
+
+_KEPT = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+
 
 class Spans:
     """Where spans go. Made by `telemetry`, one in a process."""
 
-    def __init__(
-        self, processor: "SpanProcessor", sampler: "Sampler", resources: Mapping[str, "Resource"]
-    ) -> None:
-        """`resources` has one for each service of the process; in one process there may be several."""
-        from opentelemetry.sdk.trace import Event, ReadableSpan
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
+    def __init__(self, processor: "SpanProcessor", sampler: "Sampler") -> None:
+        """`processor` must take spans as they are here to an exporter that can encode them."""
         self._processor = processor
         self._sampler = sampler
-        self._resources = resources
-        self._readable, self._event = ReadableSpan, Event
-        self._scope = InstrumentationScope("sagagen")
 
     def samples(self, trace: TraceContext, parent: TraceContext | None) -> bool:
         """Whether a trace that comes in, or starts here, is kept; `OTEL_TRACES_SAMPLER` decides."""
@@ -90,24 +105,34 @@ class Spans:
 
     def record(self, span: FinishedSpan) -> None:
         """Have it exported with others, later. Does not wait; beyond a full queue spans are dropped."""
-        context = span_context(span.trace)
-        parent = TraceContext(span.trace.trace_id, span.parent_id, span.trace.flags, span.trace.state)
-        self._processor.on_end(
-            self._readable(
-                span.name,
-                context,
-                parent=span_context(parent) if span.parent_id else None,
-                resource=self._resources.get(span.service),
-                attributes=span.attributes,
-                events=tuple(self._event(each.name, each.attributes, each.at_ns) for each in span.events),
-                links=tuple(Link(span_context(each)) for each in span.links),
-                kind=span.kind,
-                status=Status(StatusCode.ERROR, span.error) if span.error else Status(),
-                start_time=span.begun_ns,
-                end_time=max(span.begun_ns, span.ended_ns),
-                instrumentation_scope=self._scope,
-            )
-        )
+        self._processor.on_end(cast("ReadableSpan", span))
+
+
+def readable(span: FinishedSpan, resource: "Resource | None") -> "ReadableSpan":
+    """The same span in OpenTelemetry's terms."""
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    parent = TraceContext(span.trace.trace_id, span.parent_id, span.trace.flags, span.trace.state)
+    return ReadableSpan(
+        span.name,
+        span_context(span.trace),
+        parent=span_context(parent) if span.parent_id else None,
+        resource=resource,
+        attributes=span.attributes,
+        events=tuple(Event(each.name, each.attributes, each.at_ns) for each in span.events),
+        links=tuple(Link(span_context(each)) for each in span.links),
+        kind=span.kind,
+        status=Status(StatusCode.ERROR, span.error) if span.error else Status(),
+        start_time=span.begun_ns,
+        end_time=max(span.begun_ns, span.ended_ns),
+        instrumentation_scope=InstrumentationScope("sagagen"),
+    )
+
+
+def trace_state_header(trace: TraceContext) -> str:
+    """`tracestate` as OpenTelemetry would send it on: without what it cannot read."""
+    return ",".join(f"{key}={value}" for key, value in TraceState.from_header([trace.state]).items())
 
 
 def span_context(trace: TraceContext, *, is_remote: bool = False) -> SpanContext:
