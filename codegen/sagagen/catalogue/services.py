@@ -61,6 +61,14 @@ def _services() -> Iterator[Entry]:
         f"http: {{ {DESK} }}",
         f"desk: {{ {DESK} }}",
     )
+    yield Entry(
+        "SG028",
+        "A service is to have several replicas. Its handlers' data and its barrier are one SQLite file with one owner, "
+        "so that a second process would be turned away by its lock.",
+        "Remove the setting; to spread load, let two services implement what one does.",
+        f"desk: {{ {DESK}, replicas: 3 }}",
+        f"desk: {{ {DESK} }}",
+    )
 
 
 def _triggers() -> Iterator[Entry]:

@@ -76,6 +76,7 @@ class _Resolver:
                     "name a proto service: implements: [a.b.v1.CService]",
                 )
             )
+        self._check_replicas(name, shape)
         implements = tuple(self._implements(name, shape))
         self._check_settings(name, shape, implements)
         self._check_handler_names(name, shape, implements)
@@ -89,6 +90,14 @@ class _Resolver:
             retention_span=span if shape.retention is None else shape.retention.span,
             span=span,
         )
+
+    def _check_replicas(self, name: str, shape: ServiceShape) -> None:
+        if shape.replicas is not None and shape.replicas.value > 1:
+            message = (
+                f'service "{name}" cannot have {shape.replicas.value} replicas: one process owns its database'
+            )
+            hint = "remove it: barrier and data are one SQLite file; split the service to spread its load"
+            self.report(error(shape.replicas.span, Code.SERVICE_REPLICATED, message, hint))
 
     def _implements(self, name: str, shape: ServiceShape) -> Iterator[ServiceDescriptor]:
         for wanted in shape.implements:

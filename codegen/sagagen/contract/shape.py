@@ -98,6 +98,9 @@ class ServiceShape(Shape):
     retention: Duration | None = _field(
         "How long it remembers calls, so that a repeat is answered and not done again.", "30d"
     )
+    replicas: Annotated[Whole, whole(1, 1_000)] | None = _field(
+        "Processes that serve it: one, since its database is one SQLite file, which one process owns.", 1
+    )
 
 
 class RetryShape(Shape):
