@@ -1,0 +1,183 @@
+"""What the diff says, tried on real processes: an order is under way, kill -9, the changed contract is deployed.
+
+SAGAGEN_PROOFS=all tries every case; by default a few of each kind are.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from contract_pair import ROOT, changes, edited, grades
+from stack import Stack, keyed, order_body
+from test_diff_rules import CASES
+
+pytestmark = pytest.mark.slow
+IS_WHOLE = os.environ.get("SAGAGEN_PROOFS") == "all"
+KEY = "under-way"
+
+WAITS = [
+    *("step with a compensation removed", "saga renamed", "request built otherwise"),  # by default
+    *("version raised", "first step with a compensation removed", "step renamed", "pivot renamed"),
+    *("steps reordered", "step inserted in the middle", "step inserted before the pivot"),
+    *("another rpc of the same service", "a field of a request left out", "kind changed"),
+    *("pivot moved earlier", "compensation removed", "compensation calls another rpc"),
+    *("compensation built otherwise", "status changed", "answered at a later step", "answer without a body"),
+]
+GOES_ON = [
+    *("white space in an expression", "deadline raised", "field added"),  # by default
+    *("a comment", "another order of keys", "flow style becomes block style", "rpc added", "saga added"),
+    *(
+        "another name of a macro's variable",
+        "the same duration in another unit",
+        "a default that is written out",
+    ),
+    *("timeout raised", "answers kept longer", "limits raised", "a maximum raised", "a rule removed"),
+    *("route added", "enum value added", "an rpc is marked idempotent"),
+]
+FIRST = 3
+"""So many of each list are tried by default."""
+
+
+def chosen(names: list[str]) -> list[str]:
+    return names if IS_WHOLE else names[:FIRST]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An order at its payment, as a kill left it: the data, and the project that began it."""
+
+    data_dir: Path
+    project: Path
+    order_id: str
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    folder = tmp_path_factory.mktemp("begun")
+    project = folder / "shop"
+    for part in ("contracts", "handlers", "gateway", "generated"):
+        shutil.copytree(ROOT / part, project / part)
+    with closing(Stack(folder / "var", root=project)) as stack:
+        stack.start("up")
+        with stack.holding_writes("payment"), ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(order, stack)
+            eventually(lambda: len(admin(stack, "/sagas?step=charge_payment")["sagas"]) == 1)
+            stack.kill("up")
+            order_id = str(answer.result().json()["order_id"])
+    return Begun(folder / "var", project, order_id)
+
+
+@pytest.fixture
+def deploy(begun: Begun, tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
+    """Starts what a case makes of the shop, on the data of the order under way."""
+    stacks: list[Stack] = []
+    data_dir = Path(shutil.copytree(begun.data_dir, tmp_path / "var"))
+
+    def deployed(name: str) -> Stack:
+        for stack in stacks:
+            stack.close()
+        project = begun.project if not name else changed(begun, name, tmp_path / "changed")
+        stacks.append(Stack(data_dir, root=project))
+        stacks[-1].start("up")
+        return stacks[-1]
+
+    yield deployed
+    for stack in stacks:
+        stack.close()
+
+
+def changed(begun: Begun, name: str, project: Path) -> Path:
+    """The project after the change, generated as its developers would."""
+    shutil.copytree(begun.project, project)
+    edits, _ = CASES[name]
+    for path, was, now in edits:
+        (project / path).write_text(edited((project / path).read_text(), was, now))
+    command = [sys.executable, "-m", "sagagen", "generate", "--project", str(project)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+def order(stack: Stack, quantity: int = 1) -> httpx.Response:
+    body = order_body(quantity=quantity)
+    return httpx.post(f"{stack.url}/orders", json=body, headers=keyed(KEY), timeout=30)
+
+
+def admin(stack: Stack, path: str) -> Any:
+    return httpx.get(f"{stack.admin_url}{path}", timeout=10).json()
+
+
+def eventually(question: Callable[[], bool], within_s: float = 15.0) -> None:
+    give_up_at = time.monotonic() + within_s
+    while not question():
+        assert time.monotonic() < give_up_at, "it did not come true in time"
+        time.sleep(0.05)
+
+
+def charges(stack: Stack) -> int:
+    return int(stack.rows("payment", "SELECT count(*) FROM payments")[0][0])
+
+
+def is_over(stack: Stack, order_id: str) -> bool:
+    return admin(stack, f"/sagas/{order_id}")["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("name", chosen(WAITS))
+def test_what_is_called_breaking_stops_the_order_under_way_and_a_way_back_ends_it(
+    name: str, begun: Begun, deploy: Callable[[str], Stack], tmp_path: Path
+) -> None:
+    found = grades(changes(tmp_path / "compared", CASES[name][0]))
+    assert "breaking" in {found.get(code) for code in ("SD002", "SD003", "SD004")}
+    stack = deploy(name)
+    shown = admin(stack, f"/sagas/{begun.order_id}")
+    assert (shown["status"], "place_order version 1" in shown["waiting_for"]) == ("RUNNING", True)
+    time.sleep(0.5)
+    assert (charges(stack), is_over(stack, begun.order_id)) == (0, False)
+    stack = deploy("")
+    eventually(lambda: is_over(stack, begun.order_id))
+    assert charges(stack) == 1
+
+
+@pytest.mark.parametrize("name", chosen(GOES_ON))
+def test_what_is_not_breaking_lets_it_end_and_its_key_answers_as_before(
+    name: str, begun: Begun, deploy: Callable[[str], Stack], tmp_path: Path
+) -> None:
+    assert "breaking" not in grades(changes(tmp_path / "compared", CASES[name][0])).values()
+    stack = deploy(name)
+    eventually(lambda: is_over(stack, begun.order_id))
+    again = order(stack)
+    assert (again.status_code, again.json()["order_id"]) == (201, begun.order_id)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert charges(stack) == 1
+
+
+def test_another_project_does_not_know_the_keys_of_the_old_one(
+    begun: Begun, deploy: Callable[[str], Stack]
+) -> None:
+    """SD011: the order under way still ends, but its key makes another one, which is charged too."""
+    stack = deploy("project renamed")
+    eventually(lambda: is_over(stack, begun.order_id))
+    another = order(stack)
+    assert another.status_code == 201
+    assert another.json()["order_id"] != begun.order_id
+    eventually(lambda: charges(stack) == 2)
+
+
+@pytest.mark.skipif(not IS_WHOLE, reason="SAGAGEN_PROOFS=all tries it")
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("route with another verb", 405), ("a minimum raised", 400)],
+)
+def test_what_breaks_clients_is_refused(name: str, status: int, deploy: Callable[[str], Stack]) -> None:
+    stack = deploy(name)
+    assert order(stack).status_code == status
