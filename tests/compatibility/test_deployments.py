@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ from test_diff_rules import CASES
 pytestmark = pytest.mark.slow
 IS_WHOLE = os.environ.get("SAGAGEN_PROOFS") == "all"
 KEY = "under-way"
+FRESH_S = 20.0
+"""An order has 60 s, and a case may need a third of them."""
 
 WAITS = [
     *("step with a compensation removed", "saga renamed", "request built otherwise"),  # by default
@@ -61,9 +64,22 @@ class Begun:
     order_id: str
 
 
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
-    folder = tmp_path_factory.mktemp("begun")
+class Orders:
+    """Begins an order for whoever asks; again, when the last one gets too old: it has a deadline."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._last: Begun | None = None
+        self._begun_at = 0.0
+
+    def fresh(self) -> Begun:
+        if self._last is None or time.monotonic() - self._begun_at > FRESH_S:
+            self._begun_at = time.monotonic()
+            self._last = begin(Path(tempfile.mkdtemp(dir=self._folder)))
+        return self._last
+
+
+def begin(folder: Path) -> Begun:
     project = folder / "shop"
     for part in ("contracts", "handlers", "gateway", "generated"):
         shutil.copytree(ROOT / part, project / part)
@@ -75,6 +91,16 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Begun:
             stack.kill("up")
             order_id = str(answer.result().json()["order_id"])
     return Begun(folder / "var", project, order_id)
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Orders:
+    return Orders(tmp_path_factory.mktemp("begun"))
+
+
+@pytest.fixture
+def begun(orders: Orders) -> Begun:
+    return orders.fresh()
 
 
 @pytest.fixture
