@@ -52,6 +52,13 @@ def offered(line: str, cwd: Path) -> list[str]:
         ("sagagen bump ", ["place_order"]),
         ("sagagen explain SG01", [f"SG{number:03}" for number in range(10, 20)]),
         ("sagagen add st", ["step"]),
+        ("sagagen sagas list --saga ", ["place_order"]),
+        (
+            "sagagen sagas list --saga place_order --step c",
+            ["create_order", "charge_payment", "confirm_order"],
+        ),
+        ("sagagen sagas list --service p", ["payment"]),
+        ("sagagen up --only ", ["gateway", "order", "inventory", "payment"]),
         ("sagagen add rpc inv", ["inventory"]),
         ("sagagen add step place_order ship --after c", ["create_order", "charge_payment", "confirm_order"]),
         (

@@ -40,6 +40,10 @@ def complete_services(ctx: click.Context, _param: click.Parameter, incomplete: s
     return _starting_with(incomplete, _below("services", _lines(ctx)))
 
 
+def complete_processes(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return _starting_with(incomplete, iter(["gateway", *_below("services", _lines(ctx))]))
+
+
 def complete_steps(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Of the saga that the command line names before."""
     # An option without its value ends click's parsing before it comes to arguments: then they are still in `args`.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
 from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
 from sagagen.runtime.admin_routes import TOKEN, BadQuery
@@ -67,7 +68,9 @@ def sagas() -> None:
 
 
 @sagas.command(name="list")
-@click.option("--saga", default="", metavar="NAME", help="Only sagas of this name.")
+@click.option(
+    "--saga", default="", metavar="NAME", help="Only sagas of this name.", shell_complete=complete_sagas
+)
 @click.option(
     "--status",
     multiple=True,
@@ -77,8 +80,20 @@ def sagas() -> None:
 @click.option(
     "--older-than", type=Age(), default=0.0, metavar="AGE", help="Accepted longer ago: 90s, 15m, 2h, 3d."
 )
-@click.option("--step", default="", metavar="NAME", help="Only sagas that are at this step, or undo it.")
-@click.option("--service", default="", metavar="NAME", help="Only sagas that call this service.")
+@click.option(
+    "--step",
+    default="",
+    metavar="NAME",
+    help="Only sagas that are at this step, or undo it.",
+    shell_complete=complete_steps,
+)
+@click.option(
+    "--service",
+    default="",
+    metavar="NAME",
+    help="Only sagas that call this service.",
+    shell_complete=complete_services,
+)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @_where
 def list_(

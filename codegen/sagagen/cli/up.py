@@ -13,6 +13,7 @@ from typing import Any, cast
 import click
 import structlog
 
+from sagagen.cli.completion_words import complete_processes
 from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.logs import configure_logs
 from sagagen.runtime.process import process
@@ -37,7 +38,12 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 @click.command()
 @click.option("--mesh", "as_mesh", is_flag=True, help="One process for each service, over gRPC.")
-@click.option("--only", metavar="NAME", help="Only this process: `gateway`, or a service's name.")
+@click.option(
+    "--only",
+    metavar="NAME",
+    help="Only this process: `gateway`, or a service's name.",
+    shell_complete=complete_processes,
+)
 @click.option(
     "--project",
     "directory",
