@@ -89,6 +89,18 @@ def test_lines_repeated_elsewhere(copied: list[int], where: int) -> None:
     check([*LINES[:where], *(LINES[index] for index in copied), *LINES[where:]])
 
 
+@pytest.mark.parametrize("item", ["[{}]", "{{a: [{}]}}"])
+def test_aliases_that_multiply_are_one_finding_at_once(item: str) -> None:
+    """Thirty lines that stand for more values than there are atoms."""
+    levels = [f"x0: &a0 [{', '.join('1' * 10)}]\n"]
+    for n in range(1, 30):
+        many = ", ".join([f"*a{n - 1}"] * 10)
+        levels.append(f"x{n}: &a{n} {item.format(many)}\n")
+    _, found = resolve_yaml(shop_yaml() + "".join(levels))
+    (about,) = [each for each in found if each.code == "SG018"]
+    assert "repeated by aliases" in about.message
+
+
 @pytest.mark.parametrize(("depth", "code"), [(70, "SG018"), (200, "SG018"), (5000, "SG010")])
 @pytest.mark.parametrize("brackets", ["[]", "{}"])
 def test_any_depth_is_a_finding(depth: int, code: str, brackets: str) -> None:

@@ -31,6 +31,8 @@ TAGS: dict[str, Tag] = {
 PROPERTY = re.compile(r"\S+\s*")
 DEEPEST = 60
 """Levels; what is read later in calls of calls must not exhaust Python's stack."""
+MOST_REPEATED = 100_000
+"""Values that aliases may repeat in all, each as often as it is repeated: a few lines could stand for billions."""
 COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}
 
 
@@ -89,6 +91,14 @@ def _tag(yaml: YamlNode) -> str:
     return str(cast(Any, yaml).tag)
 
 
+def _children(yaml: YamlNode) -> Iterator[YamlNode]:
+    if isinstance(yaml, SequenceNode):
+        yield from cast(list[YamlNode], yaml.value)
+    elif isinstance(yaml, MappingNode):
+        for pair in cast(list[tuple[YamlNode, YamlNode]], yaml.value):
+            yield from pair
+
+
 @dataclass(slots=True)
 class _Reader:
     path: str
@@ -98,6 +108,9 @@ class _Reader:
     read: dict[int, Node] = field(default_factory=dict[int, Node])
     """Done nodes by identity: an alias is the same node again, at the place of its anchor."""
     open: list[int] = field(default_factory=list[int])
+    sizes: dict[int, int] = field(default_factory=dict[int, int])
+    """Values in each node that is done, with those that aliases repeat in it."""
+    repeated: int = 0
 
     def __post_init__(self) -> None:
         self.places = Places.of(self.path, self.text)
@@ -110,11 +123,25 @@ class _Reader:
         if len(self.open) == DEEPEST:
             self._refuse(self._start(yaml), f"a value below {DEEPEST} others", "close the brackets before it")
             return None
-        if id(yaml) not in self.read:
-            self.open.append(id(yaml))
-            self.read[id(yaml)] = self._new_node(yaml, after)
-            self.open.pop()
+        if id(yaml) in self.read:
+            return self._again(yaml)
+        self.open.append(id(yaml))
+        self.read[id(yaml)] = self._new_node(yaml, after)
+        self.open.pop()
+        self.sizes[id(yaml)] = 1 + sum(self.sizes.get(id(each), 0) for each in _children(yaml))
         return self.read[id(yaml)]
+
+    def _again(self, yaml: YamlNode) -> Node | None:
+        """What an alias repeats, unless aliases repeat too much: whoever walks the tree walks every repetition."""
+        was_fine = self.repeated <= MOST_REPEATED
+        self.repeated += self.sizes[id(yaml)]
+        if self.repeated <= MOST_REPEATED:
+            return self.read[id(yaml)]
+        if was_fine:
+            what = f"more than {MOST_REPEATED:,} values repeated by aliases"
+            self._refuse(self._start(yaml), what, "write out what is needed; aliases of aliases multiply")
+        self.sizes[id(yaml)] = 0
+        return None
 
     def _new_node(self, yaml: YamlNode, after: Span | None) -> Node:
         if isinstance(yaml, ScalarNode):
