@@ -4,7 +4,7 @@ Parent and child share a socket pair. The child waits for a byte before it opens
 ready; either side reads the end of the stream when the other is gone, so that children end with their parent even when
 it is killed with -9. All are started at once, since importing takes most of a start; but the gateway opens when the
 services are ready, so that sagas that resume do not spend their attempts on services that are still starting.
-Children ignore SIGINT: Ctrl-C reaches the whole process group, but the order of stopping is the parent's.
+Each child is a session of its own: Ctrl-C reaches the parent alone, and the order of stopping is the parent's.
 """
 
 import asyncio
@@ -53,6 +53,7 @@ class Child:
     async def start(self, after: "asyncio.Future[Any] | None" = None) -> None:
         """Returns when the child is ready, not before `after` is done. Raises ChildFailed if it ends before."""
         ours, theirs = socket.socketpair()
+        self._reader, self._writer = await asyncio.open_connection(sock=ours)
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "sagagen", "up", "--only", self._spec.name),
@@ -60,13 +61,20 @@ class Child:
                 env={**self._spec.environment, LIFELINE: str(theirs.fileno())},
                 pass_fds=(theirs.fileno(),),
                 cwd=self._root,
+                start_new_session=True,  # Ctrl-C is the parent's alone, from the first moment on
             )
-        self._reader, self._writer = await asyncio.open_connection(sock=ours)
         if after is not None:
             await after
         self._writer.write(b"G")
-        if not await self._reader.read(1):
+        if not await self._is_heard():
             raise ChildFailed(self._spec.name, await self._process.wait())
+
+    async def _is_heard(self) -> bool:
+        """It says that it is ready; false if it ends before."""
+        try:
+            return bool(await self._reader.read(1))
+        except ConnectionError:
+            return False
 
     async def keep(self) -> None:
         """Start it again whenever it ends by itself, with growing pauses; returns once it was stopped."""
@@ -122,12 +130,12 @@ async def supervise(
 ) -> None:
     """Start services, then the gateway; keep them until `stop` is set; stop in the opposite order.
 
-    Sets `ready` once all of them are. Raises ChildFailed if one does not start at first.
+    Sets `ready` once all of them are. Raises ChildFailed if one does not start at first, unless `stop` was set before.
     """
     everyone = [*services, gateway]
     try:
-        services_ready = asyncio.gather(*(service.start() for service in services))
-        await asyncio.gather(services_ready, gateway.start(after=services_ready))
+        if not await _started(services, gateway, stop):
+            return
         ready.set()
         async with asyncio.TaskGroup() as group:
             for child in everyone:
@@ -138,6 +146,21 @@ async def supervise(
                 group.create_task(service.stop(grace_s + 2))
     finally:
         await asyncio.gather(*(child.stop(grace_s) for child in everyone))
+
+
+async def _started(services: Sequence[Child], gateway: Child, stop: asyncio.Event) -> bool:
+    """False if `stop` is set before everyone is ready: then nobody waits for those that are not."""
+    services_ready = asyncio.gather(*(service.start() for service in services))
+    starting = asyncio.gather(services_ready, gateway.start(after=services_ready))
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        return False
+    stopping.cancel()
+    await starting
+    return True
 
 
 class Lifeline:

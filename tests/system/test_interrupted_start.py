@@ -1,0 +1,44 @@
+"""Ctrl-C on a terminal while a mesh still starts: one line at most, no children, and soon."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pytest
+from stack import REPOSITORY, Stack
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("after_s", [0.3, 1.0, 1.7])
+def test_an_interrupted_start_ends_cleanly(after_s: float, tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "var")
+    command = [sys.executable, "-m", "sagagen", "up", "--mesh", "--project", str(REPOSITORY)]
+    environment = {**stack.environment("gateway"), "SAGAGEN_MARK": str(tmp_path)}
+    mesh = pexpect.spawn(command[0], command[1:], env=environment, encoding="utf-8", timeout=20)
+    time.sleep(after_s)
+    mesh.sendintr()
+    mesh.expect(pexpect.EOF)
+    mesh.close()
+    said = str(mesh.before)
+    assert "Traceback" not in said
+    assert said.count("Aborted!") <= 1
+    assert mesh.exitstatus in (0, 1)
+    give_up_at = time.monotonic() + 5
+    while _alive(f"SAGAGEN_MARK={tmp_path}"):
+        assert time.monotonic() < give_up_at, "children are left"
+        time.sleep(0.1)
+
+
+def _alive(mark: str) -> list[str]:
+    """Processes whose environment has this."""
+    found: list[str] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (process / "environ").read_bytes() and int(process.name) != os.getpid():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
