@@ -1,7 +1,7 @@
 """`sagagen generate --watch`: run again whenever the contract or a handler changes, until Ctrl-C."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -10,6 +10,7 @@ from watchfiles import Change, watch
 from sagagen.cli.generate_run import run
 from sagagen.contract.buf import CONTRACTS, BufMissing
 from sagagen.contract.loading import loading
+from sagagen.emit.messages import spare_compiler
 from sagagen.emit.paths import HANDLERS
 from sagagen.workspace.no_change import Snapshot, snapshot, unchanged
 from sagagen.workspace.tree import TEMPORARY
@@ -23,18 +24,25 @@ _LOOK_MS = 1000
 def watch_project(root: Path, *, force: bool) -> None:
     """Returns on Ctrl-C. A contract in error, or a hand edit, is reported, and the next change tried again."""
     try:
-        everything = snapshot(root)
-        seen = _watched(everything)
-        _run(root, everything, force=force)
-        for paths in _changes(root):
-            # Else it was our own writing, or a file that was saved as it was.
-            everything = snapshot(root)
-            if (now := _watched(everything)) != seen and unchanged(root, everything) is None:
-                click.echo(f"\n{', '.join(paths)} changed")
-                _run(root, everything, force=force)
-            seen = now
+        with spare_compiler() as prepare:
+            _watch(root, prepare, force=force)
     except KeyboardInterrupt:
         click.echo("\nstopped watching")
+
+
+def _watch(root: Path, prepare: Callable[[], None], *, force: bool) -> None:
+    everything = snapshot(root)
+    seen = _watched(everything)
+    _run(root, everything, force=force)
+    prepare()
+    for paths in _changes(root):
+        # Else it was our own writing, or a file that was saved as it was.
+        everything = snapshot(root)
+        if (now := _watched(everything)) != seen and unchanged(root, everything) is None:
+            click.echo(f"\n{', '.join(paths)} changed")
+            _run(root, everything, force=force)
+            prepare()
+        seen = now
 
 
 def _watched(everything: Snapshot) -> Snapshot:
