@@ -380,7 +380,7 @@ async def test_draining_lets_a_call_under_way_finish_and_starts_no_other(
         await running.accept(acceptance(definition))
         await world.reached.wait()
         running.stop_accepting()
-        assert running.is_draining
+        assert await running.check() == "it is stopping"
         with pytest.raises(Overloaded):
             await running.accept(acceptance(definition, "another"))
         assert not (await running.accept(acceptance(definition))).is_new, "duplicates are still told"
