@@ -1,12 +1,16 @@
 """The barrier's ruling: each of the seven rules, alone and against those after it."""
 
+import sqlite3
+
 import pytest
 from grpclib.const import Status as Code
 from service_lab import saga_call
 
 from sagagen.runtime.barrier import (
+    DDL,
     OTHER_PAYLOAD,
     ActionState,
+    Record,
     RecordEmpty,
     Replay,
     Row,
@@ -156,3 +160,22 @@ def test_another_run_is_told_whether_its_request_differs():
 )
 def test_only_an_action_that_may_fail_has_its_refusal_recorded(kind, direction, is_recorded):
     assert records_refusal(saga_call(kind=kind, direction=direction)) is is_recorded
+
+
+def test_an_outcome_takes_the_place_of_what_was_pending_and_of_nothing_else() -> None:
+    """The rules never let it come to that; should they once, the row that others were told of must stand."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.executescript(DDL)
+
+    def write(state: State) -> None:
+        Record(saga_call(), b"digest", "trace", state, state.value.encode()).insert(connection)
+
+    def stands() -> tuple[str, bytes]:
+        return connection.execute("SELECT state, outcome FROM sagagen_barrier").fetchone()
+
+    write(State.PENDING)
+    write(State.DONE)
+    assert stands() == ("DONE", b"DONE")
+    with pytest.raises(sqlite3.IntegrityError, match="another outcome"):
+        write(State.REFUSED)
+    assert stands() == ("DONE", b"DONE")
