@@ -28,6 +28,7 @@ from structlog.testing import capture_logs
 from sagagen.runtime.definition import Direction, Saga, StepKind
 from sagagen.runtime.engine import Engine, Overloaded
 from sagagen.runtime.engine_acceptance import accepted_row
+from sagagen.runtime.engine_operator import Act, Order
 from sagagen.runtime.engine_view import StepStatus
 from sagagen.runtime.errors import ExpressionError, RpcError
 from sagagen.runtime.history_rows import Row, SagaStatus
@@ -410,6 +411,23 @@ async def test_draining_ends_a_backoff_at_once(path: Path, clock: TestClock) -> 
             await running.accept(acceptance(definition))
             await sleeping.wait()
     assert [call.attempt for call, _, _ in world.calls] == [1]
+
+
+async def test_an_order_that_comes_while_a_call_waits_for_its_turn_is_obeyed_first(
+    path: Path, clock: TestClock
+) -> None:
+    definition, world = usual_saga(), Held(clock)
+    async with process(path, definition, world, clock, calls_per_service=1) as (running, _):
+        await running.accept(acceptance(definition, "under way"))
+        await world.reached.wait()
+        await running.accept(acceptance(definition, "waiting"))
+        cancelling = asyncio.create_task(running.order("waiting", Order(Act.CANCEL, "ann", "")))
+        await asyncio.sleep(0.1)
+        world.go.set()
+        await cancelling
+        await running.wait_until_idle()
+        assert await status_of(running, "waiting") is SagaStatus.COMPENSATED
+    assert "waiting" not in {call.saga_id for call, _, _ in world.calls}, "nothing of it was begun"
 
 
 async def test_overload_is_refused_early_and_replays_pass(path: Path, clock: TestClock) -> None:
