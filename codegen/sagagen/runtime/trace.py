@@ -20,7 +20,8 @@ SAMPLED = 1
 _PROPAGATOR = TraceContextTextMapPropagator()
 _PLAIN = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 """A traceparent of today's version, as nearly every one is."""
-_SYSTEM_RANDOM = SystemRandom()
+_RANDOM = Random(SystemRandom().getrandbits(256))
+"""Of spans' ids, which need not be secret: a question to the system for each would cost as much as the rest of it."""
 
 
 class TraceContext(NamedTuple):
@@ -41,7 +42,7 @@ class TraceContext(NamedTuple):
 
     def child(self, random: Random | None = None) -> "TraceContext":
         """The same trace, with a new span."""
-        return self._replace(span_id=_span_id(random or _SYSTEM_RANDOM))
+        return self._replace(span_id=_span_id(random or _RANDOM))
 
     def to_metadata(self) -> dict[str, str]:
         """`traceparent`, and `tracestate` if there is one."""
@@ -53,7 +54,7 @@ class TraceContext(NamedTuple):
     @classmethod
     def new(cls) -> "TraceContext":
         """A trace that starts here."""
-        return cls(format_trace_id(secrets.randbits(128) or 1), _span_id(_SYSTEM_RANDOM))
+        return cls(format_trace_id(secrets.randbits(128) or 1), _span_id(_RANDOM))
 
 
 def _span_id(random: Random) -> str:

@@ -9,7 +9,7 @@ nothing is exported `active()` is None, and all that is left is that question.
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -46,8 +46,7 @@ class SpanEvent:
     attributes: Attributes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishedSpan:
+class FinishedSpan(NamedTuple):
     """A span that is over. Times are ns since the epoch."""
 
     service: str
