@@ -29,7 +29,7 @@ FRESH_S = 20.0
 """An order has 60 s, and a case may need a third of them."""
 
 WAITS = [
-    *("step with a compensation removed", "saga renamed", "request built otherwise"),  # by default
+    *("step with a compensation removed", "saga renamed", "request built otherwise"),  # by default the first
     *("version raised", "first step with a compensation removed", "step renamed", "pivot renamed"),
     *("steps reordered", "step inserted in the middle", "step inserted before the pivot"),
     *("another rpc of the same service", "a field of a request left out", "kind changed"),
@@ -37,7 +37,7 @@ WAITS = [
     *("compensation built otherwise", "status changed", "answered at a later step", "answer without a body"),
 ]
 GOES_ON = [
-    *("white space in an expression", "deadline raised", "field added"),  # by default
+    *("white space in an expression", "deadline raised", "field added"),  # by default the first
     *("a comment", "another order of keys", "flow style becomes block style", "rpc added", "saga added"),
     *(
         "another name of a macro's variable",
@@ -47,7 +47,7 @@ GOES_ON = [
     *("timeout raised", "answers kept longer", "limits raised", "a maximum raised", "a rule removed"),
     *("route added", "enum value added", "an rpc is marked idempotent"),
 ]
-FIRST = 3
+FIRST = 2
 """So many of each list are tried by default."""
 
 

@@ -25,7 +25,7 @@ HANDLER = Path("handlers/counter.py")
 RPC = "  rpc Add(AddRequest) returns (AddResponse);\n"
 MORE = "  rpc Take(TakeRequest) returns (TakeResponse);\n"
 MESSAGES = "\nmessage TakeRequest {}\n\nmessage TakeResponse {}\n"
-KILLS = int(os.environ.get("SAGAGEN_GENERATE_KILLS", "6"))
+KILLS = int(os.environ.get("SAGAGEN_GENERATE_KILLS", "3"))
 
 
 def everything(root: Path) -> dict[str, bytes]:

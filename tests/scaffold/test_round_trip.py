@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,8 @@ class Terminal:
             echo=False,
             dimensions=(50, 200),
             timeout=60,
+            # Tests may be a background job, which ignores SIGINT, and its children inherit that; a terminal's do not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self._shell.expect_exact(PROMPT)
 

@@ -1,6 +1,7 @@
 """Ctrl-C on a terminal while a mesh still starts: one line at most, no children, and soon."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,7 +18,15 @@ def test_an_interrupted_start_ends_cleanly(after_s: float, tmp_path: Path) -> No
     stack = Stack(tmp_path / "var")
     command = [sys.executable, "-m", "sagagen", "up", "--mesh", "--project", str(REPOSITORY)]
     environment = {**stack.environment("gateway"), "SAGAGEN_MARK": str(tmp_path)}
-    mesh = pexpect.spawn(command[0], command[1:], env=environment, encoding="utf-8", timeout=20)
+    mesh = pexpect.spawn(
+        command[0],
+        command[1:],
+        env=environment,
+        encoding="utf-8",
+        timeout=20,
+        # Tests may be a background job, which ignores SIGINT, and its children inherit that; a terminal's do not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     time.sleep(after_s)
     mesh.sendintr()
     mesh.expect(pexpect.EOF)
