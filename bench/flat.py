@@ -1,13 +1,15 @@
 #!/usr/bin/env python
-"""Measure whether sagas get dearer as the log grows: `python bench/flat.py [--mesh] [--sagas N] [--windows W]`.
+"""Measure whether sagas get dearer as the log grows: `python bench/flat.py [--mesh] [--sagas N] [--rounds R]`.
 
-Runs N sagas through one stack in W windows of the same size, and prints one line of JSON with the CPU time a saga of
-each window, the log's size at the end, and how the last tenth of the windows compares with the first.
+Runs N sagas through one stack, in windows of a size. Then starts a second one that is empty, and gives the two the same
+window of sagas by turns: whatever else the machine does meets both. Prints one line of JSON with the CPU time a saga of
+each round, the ratio of the grown stack to the empty one, and the windows on the way as they came.
 """
 
 import asyncio
 import statistics
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import sagas
@@ -16,51 +18,76 @@ from measuring import Figures, new_event_loop, options, tell
 from processes import Processes
 
 
+@dataclass(frozen=True)
+class Stack:
+    """One that runs, and what to order from it."""
+
+    processes: Processes
+    target: Target
+    declined: float
+    concurrency: int
+
+    async def cost_ms(self, count: int, name: str) -> float:
+        """CPU milliseconds a saga of the next `count`; `name` begins their keys."""
+        before_s = self.processes.cpu_s()
+        await drive(self.target, Plan(count, self.concurrency, self.declined, False, name))
+        return (self.processes.cpu_s() - before_s) / count * 1000
+
+
 def main() -> None:
     parser = options("Measure whether sagas get dearer as the log grows.")
     parser.set_defaults(sagas=200_000)
     parser.add_argument("--mesh", action="store_true", help="one process for each service, over gRPC")
-    parser.add_argument("--windows", type=int, default=40, metavar="W")
+    parser.add_argument("--window", type=int, default=2000, metavar="W", help="sagas of a window")
+    parser.add_argument("--rounds", type=int, default=9, metavar="R", help="windows of each stack at the end")
     given = parser.parse_args()
+    start = sagas.starter(is_mesh=given.mesh)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=given.data) as folder:
-        data = Path(folder)
-        processes = Processes(data / "output.log")
+        all_processes: list[Processes] = []
+
+        def started(name: str) -> Stack:
+            data = Path(folder) / name
+            data.mkdir()
+            processes = Processes(data / "output.log")
+            all_processes.append(processes)
+            return Stack(processes, start(processes, data), given.declined, given.concurrency)
+
         try:
-            target = sagas.starter(is_mesh=given.mesh)(processes, data)
-            size = given.sagas // given.windows
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                if given.warm_up:
-                    runner.run(drive(target, Plan(given.warm_up, 8, given.declined, False, "warm")))
-                costs = [
-                    runner.run(
-                        _window(
-                            processes, target, Plan(size, given.concurrency, given.declined, False, str(n))
-                        )
-                    )
-                    for n in range(given.windows)
+                grown = started("grown")
+                runner.run(grown.cost_ms(given.warm_up, "warm"))
+                windows = [
+                    runner.run(grown.cost_ms(given.window, f"window-{n}"))
+                    for n in range(given.sagas // given.window)
                 ]
-            tell(_figures(given.sagas, costs, target))
+                empty = started("empty")
+                runner.run(empty.cost_ms(given.warm_up, "warm"))
+                rounds = [_round(runner, empty, grown, given.window, n) for n in range(given.rounds)]
+            tell(_figures(given.sagas, windows, rounds, grown.target))
         finally:
-            processes.stop()
+            for processes in all_processes:
+                processes.stop()
 
 
-async def _window(processes: Processes, target: Target, plan: Plan) -> float:
-    """CPU milliseconds a saga."""
-    before_s = processes.cpu_s()
-    await drive(target, plan)
-    return (processes.cpu_s() - before_s) / plan.count * 1000
+def _round(
+    runner: asyncio.Runner, empty: Stack, grown: Stack, count: int, number: int
+) -> tuple[float, float]:
+    """What a saga costs the empty and the grown stack; who is first changes from round to round."""
+    order = (empty, grown) if number % 2 else (grown, empty)
+    costs = {id(stack): runner.run(stack.cost_ms(count, f"round-{number}")) for stack in order}
+    return costs[id(empty)], costs[id(grown)]
 
 
-def _figures(count: int, costs: list[float], target: Target) -> Figures:
-    tenth = max(1, len(costs) // 10)
-    first, last = statistics.median(costs[:tenth]), statistics.median(costs[-tenth:])
+def _figures(count: int, windows: list[float], rounds: list[tuple[float, float]], grown: Target) -> Figures:
+    ratios = [after / before for before, after in rounds]
     return {
         "sagas": count,
-        "cpu_ms_per_saga_by_window": [round(cost, 2) for cost in costs],
-        "first": round(first, 2),
-        "last": round(last, 2),
-        "last_to_first": round(last / first, 3),
-        "log_mib": round(target.log.stat().st_size / 2**20, 1),
+        "empty_cpu_ms_per_saga": [round(before, 2) for before, _ in rounds],
+        "grown_cpu_ms_per_saga": [round(after, 2) for _, after in rounds],
+        "grown_to_empty": round(statistics.median(ratios), 3),
+        "grown_to_empty_spread": [round(min(ratios), 3), round(max(ratios), 3)],
+        "log_mib": round(grown.log.stat().st_size / 2**20, 1),
+        "cpu_ms_per_saga_by_window": [round(cost, 2) for cost in windows],
     }
 
 

@@ -64,10 +64,12 @@ def test_recovery_is_timed_from_the_kill_to_the_last_saga(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_growing_log_is_measured_by_windows(tmp_path: Path) -> None:
-    figures = json.loads(told("flat.py", "--sagas", "40", "--windows", "4", "--data", tmp_path))
-    assert len(figures["cpu_ms_per_saga_by_window"]) == 4
-    assert figures["last_to_first"] > 0
+def test_a_grown_log_is_compared_with_an_empty_one(tmp_path: Path) -> None:
+    small = ["--sagas", "40", "--window", "20", "--rounds", "2", "--warm-up", "4", "--data", tmp_path]
+    figures = json.loads(told("flat.py", *small))
+    assert len(figures["cpu_ms_per_saga_by_window"]) == 2
+    assert len(figures["grown_cpu_ms_per_saga"]) == len(figures["empty_cpu_ms_per_saga"]) == 2
+    assert figures["grown_to_empty"] > 0
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
@@ -49,20 +49,6 @@ def quick_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "sagagen", "generate", "--project", str(root)]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     return root
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of its own that is soon full."""
-    folder = tmp_path / "var"
-    folder.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(mounted, capture_output=True, check=False).returncode:
-        pytest.skip("this system lets nobody mount a small disk")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def shortened(rules: Path, to: Path) -> Path:

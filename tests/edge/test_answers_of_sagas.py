@@ -61,7 +61,7 @@ def test_anything_else_is_502_without_retry_after() -> None:
 )
 def test_a_superseded_run_says_where_the_saga_is(is_other_payload: bool, status: int, reason: str) -> None:
     saga = library().mesh.sagas[0]
-    answer = responder().superseded(saga, SAGA_ID, TRACE_ID, is_other_payload=is_other_payload)
+    answer = responder().superseded(saga, SAGA_ID, TRACE_ID, owner_run="", is_other_payload=is_other_payload)
     assert (answer.status, json.loads(answer.body)["reason"]) == (status, reason)
 
 

@@ -155,7 +155,9 @@ class PlainResponder:
     def failure(self, saga: Saga, saga_id: str, failure: Failure, trace_id: str, *, refused: bool) -> Answer:
         return Answer(409 if refused else 502, (("saga", saga_id),), failure.reason.encode())
 
-    def superseded(self, saga: Saga, saga_id: str, trace_id: str, *, is_other_payload: bool) -> Answer:
+    def superseded(
+        self, saga: Saga, saga_id: str, trace_id: str, *, owner_run: str, is_other_payload: bool
+    ) -> Answer:
         return Answer(422 if is_other_payload else 409, (("saga", saga_id),), b"SAGA_ELSEWHERE")
 
 

@@ -79,6 +79,7 @@ EVERY_KIND: Sequence[Row] = [
         message="later",
         retry_after_s=1.25,
         is_other_payload=True,
+        owner_run="0123456789abcdef",
     ),
     TimeUp(at_ms=9, step="two", direction=Direction.ACTION),
     TurnedBack(at_ms=10, failure=FAILURE, outcome=Outcome.DOUBT, answer=None),

@@ -9,6 +9,7 @@ from service_lab import saga_call
 from sagagen.runtime.barrier import (
     DDL,
     OTHER_PAYLOAD,
+    OWNER_RUN,
     ActionState,
     Record,
     RecordEmpty,
@@ -139,13 +140,13 @@ def test_another_request_than_the_unsettled_one_is_a_mismatch():
     assert ruling.error.reason == "PAYLOAD_MISMATCH"
 
 
-def test_another_run_is_told_whether_its_request_differs():
+def test_another_run_is_told_who_owns_the_saga_and_whether_its_request_differs():
     same = rule(ACT, b"same", rows(row(run="x")), 0, 0)
     other = rule(ACT, b"other", rows(row(run="x")), 0, 0)
     assert isinstance(same, TurnDown)
     assert isinstance(other, TurnDown)
-    assert same.error.metadata == {}
-    assert other.error.metadata == {OTHER_PAYLOAD: "true"}
+    assert same.error.metadata == {OWNER_RUN: "x"}
+    assert other.error.metadata == {OWNER_RUN: "x", OTHER_PAYLOAD: "true"}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,10 @@ class Answer:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
+    def header(self, name: str) -> str:
+        """Empty if there is none; `name` in lower case."""
+        return next((value for each, value in self.headers if each == name), "")
+
 
 class Responder(Protocol):
     """Makes answers; the edge implements it. Pure: the same arguments give the same answer, also after a restart."""
@@ -27,8 +31,12 @@ class Responder(Protocol):
         """The saga turned back. `refused`: a service said no (4xx); otherwise the infrastructure failed (502)."""
         ...
 
-    def superseded(self, saga: Saga, saga_id: str, trace_id: str, *, is_other_payload: bool) -> Answer:
+    def superseded(
+        self, saga: Saga, saga_id: str, trace_id: str, *, owner_run: str, is_other_payload: bool
+    ) -> Answer:
         """Another gateway's run owns this saga, this one had no effect: 409 SAGA_ELSEWHERE.
+
+        `owner_run` is that run, as far as a service has told it.
 
         `is_other_payload`: that run was started with another payload, so the key was used twice: 422.
         """

@@ -20,6 +20,8 @@ from sagagen.runtime.metadata import SagaCall
 
 OTHER_PAYLOAD = "other-payload"
 """Key in OTHER_RUN's ErrorInfo.metadata: `true` if the run that owns the saga sent another request in this step."""
+OWNER_RUN = "owner-run"
+"""Key in OTHER_RUN's ErrorInfo.metadata: the run that owns the saga."""
 
 
 class State(StrEnum):
@@ -110,13 +112,13 @@ def rule(call: SagaCall, digest: bytes, rows: Rows, purged_through_ms: int, now_
     if now_ms > call.not_after_ms:
         late_s = (now_ms - call.not_after_ms) / 1000
         return _turn_down(Code.DEADLINE_EXCEEDED, Reason.EXPIRED, f"arrived {late_s:g} s after its deadline")
-    if any(row.run != call.run for row in rows.values()):
+    if owner := next((row.run for row in rows.values() if row.run != call.run), ""):
         differs = own is not None and own.digest != digest
         return _turn_down(
             Code.ABORTED,
             Reason.OTHER_RUN,
             "another run owns this saga",
-            {OTHER_PAYLOAD: "true"} if differs else {},
+            {OWNER_RUN: owner} | ({OTHER_PAYLOAD: "true"} if differs else {}),
         )
     if own is None and call.started_ms <= purged_through_ms:
         return _turn_down(

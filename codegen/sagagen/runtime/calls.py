@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import structlog
 from grpclib.const import Status as Code
 
-from sagagen.runtime.barrier import OTHER_PAYLOAD
+from sagagen.runtime.barrier import OTHER_PAYLOAD, OWNER_RUN
 from sagagen.runtime.decision import StepCall
 from sagagen.runtime.definition import Direction, StepKind
 from sagagen.runtime.errors import RpcError
@@ -64,6 +64,7 @@ class Calls:
 
 def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Failed:
     """What a failed attempt tells: domain and reason first, the code second."""
+    elsewhere = error.metadata if error.is_ours and error.reason == Ruling.OTHER_RUN else {}
     return Failed(
         at_ms=at_ms,
         span_id=span_id,
@@ -76,7 +77,8 @@ def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Fai
         reason=error.reason,
         message=error.message,
         retry_after_s=error.retry_after_s,
-        is_other_payload=error.reason == Ruling.OTHER_RUN and error.metadata.get(OTHER_PAYLOAD) == "true",
+        is_other_payload=elsewhere.get(OTHER_PAYLOAD) == "true",
+        owner_run=elsewhere.get(OWNER_RUN, ""),
     )
 
 

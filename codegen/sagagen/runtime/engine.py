@@ -22,7 +22,7 @@ from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.definition import Saga
 from sagagen.runtime.engine_acceptance import Acceptance, Started, accepted_row
 from sagagen.runtime.engine_definitions import Definitions
-from sagagen.runtime.engine_driver import SagaDriver, Signals, Surroundings
+from sagagen.runtime.engine_driver import OnAnswer, SagaDriver, Signals, Surroundings
 from sagagen.runtime.engine_operator import Order, OrderRefused, UnknownSaga
 from sagagen.runtime.engine_spans import resumed_span
 from sagagen.runtime.engine_time import SagaTime, Sleep, sleep_unless_woken
@@ -76,7 +76,8 @@ class Engine:
     """Use it by `async with`: entering resumes all unfinished sagas, leaving drains.
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
-    in seconds that draining may take. Clock, random and sleep are arguments so that tests can choose them.
+    in seconds that draining may take. `on_answer` is told of each final answer once it is durable. Clock, random and
+    sleep are arguments so that tests can choose them.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Engine:
         grace_s: float = 10.0,
         max_running: int = MAX_RUNNING,
         calls_per_service: int = DEFAULT_LIMIT,
+        on_answer: OnAnswer | None = None,
     ) -> None:
         self._definitions = Definitions(sagas)
         self._log = log
@@ -100,6 +102,7 @@ class Engine:
         self._clock = clock or SystemClock()
         self._random = random or Random(SystemRandom().getrandbits(256))
         self._sleep = sleep
+        self._on_answer = on_answer
         self._resting = 0
         """Sagas that wait before they repeat a call."""
         self._grace_s = grace_s
@@ -119,6 +122,7 @@ class Engine:
             time=SagaTime(self._clock, await self._log.last_ms()),
             random=self._random,
             sleep=self._rest,
+            on_answer=self._on_answer,
         )
         self._log.gather_for(self._at_work)
         await self._group.__aenter__()

@@ -9,6 +9,7 @@ one fsync.
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -27,6 +28,7 @@ from sagagen.runtime.engine_time import SagaTime, Sleep
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.history import History
 from sagagen.runtime.history_rows import (
+    Accepted,
     Compensated,
     Done,
     Ended,
@@ -50,6 +52,8 @@ from sagagen.runtime.scope import Failure
 ENGINE_ERROR = "ENGINE_ERROR"
 COMPLETION = "completion"
 
+OnAnswer = Callable[[Saga, Accepted, Answer], None]
+
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -63,6 +67,8 @@ class Surroundings:
     time: SagaTime
     random: Random
     sleep: Sleep
+    on_answer: OnAnswer | None
+    """Told of each final answer once it is durable."""
 
 
 @dataclass(slots=True, eq=False)
@@ -201,9 +207,12 @@ class SagaDriver:
         if self._latest.stuck and not self.history.stuck:
             failure = self._latest.stuck.failure
             _logger.error("a saga is stuck", saga_id=self._latest.accepted.saga_id, failure=failure)
+        was_answered = self.history.answer is not None
         self.history = self._latest
         if self.history.answer:
             self._signals.answer(self.history.answer)
+            if self._around.on_answer and not was_answered:
+                self._around.on_answer(self.saga, self.history.accepted, self.history.answer)
         obeyed, self._obeyed = self._obeyed, []
         for done in obeyed:
             if not done.done():  # who ordered it may have gone
@@ -308,20 +317,19 @@ class SagaDriver:
             return self._failure(self._latest.turned_back.failure, self._latest.turned_back.outcome)
         if status is SagaStatus.SUPERSEDED:
             accepted = self._latest.accepted
+            met = self._other_run_met()
             return self._around.responder.superseded(
                 self.saga,
                 accepted.saga_id,
                 accepted.trace.trace_id,
-                is_other_payload=self._is_other_payload(),
+                owner_run=next((each.owner_run for each in met if each.owner_run), ""),
+                is_other_payload=any(each.is_other_payload for each in met),
             )
         return self._success()
 
-    def _is_other_payload(self) -> bool:
-        return any(
-            progress.last.is_other_payload
-            for progress in self._latest.progress.values()
-            if progress.last and progress.last.ruling is Ruling.OTHER_RUN
-        )
+    def _other_run_met(self) -> list[Failed]:
+        lasts = [progress.last for progress in self._latest.progress.values()]
+        return [last for last in lasts if last and last.ruling is Ruling.OTHER_RUN]
 
     def _success(self) -> Answer | None:
         if self._latest.answer:

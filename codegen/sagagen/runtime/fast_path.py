@@ -94,8 +94,10 @@ Entries = Mapping[Direction, Entry | None]
 class FastPath:
     """Of one service. Made by `open`."""
 
-    def __init__(self, service: str, redis: "RedisLine | None" = None) -> None:
+    def __init__(self, service: str, redis: "RedisLine | None" = None, prefix: str = "") -> None:
+        """`prefix` of keys in Redis names this database and this start of it, among all that share the server."""
         self._service = service
+        self._prefix = prefix
         self._hits = {layer: HITS.labels(service, layer) for layer in (MEMORY, REDIS, BARRIER)}
         self.redis = redis
         self._cache: OrderedDict[tuple[str, str], dict[Direction, Entry]] = OrderedDict()
@@ -115,8 +117,8 @@ class FastPath:
         # A database restored from a backup counts epochs up that have been before; so each start has a random part too.
         start = f"{identity.epoch}-{secrets.token_hex(8)}"
         prefix = f"sagagen:{project}:{service}:{identity.database_id:x}:{start}"
-        async with RedisLine.open(redis_url, prefix) as line:
-            yield cls(service, line)
+        async with RedisLine.open(redis_url, f"{prefix}:trial") as line:
+            yield cls(service, line, prefix)
 
     def note(self, record: Record) -> None:
         """The row is committed."""
@@ -134,7 +136,9 @@ class FastPath:
         """Redis takes what memory has no room for; before that nobody would ask it."""
         self._free += sum(_weight(row) for row in rows.values())
         if self.redis:
-            self.redis.store(_name(*place), {each.value: rows[each].encode() for each in rows})
+            self.redis.store(
+                self._key(self.redis, *place), {each.value: rows[each].encode() for each in rows}
+            )
 
     async def find(
         self, call: SagaCall, digest: bytes, now_ms: int, trace: TraceContext | None = None
@@ -153,7 +157,7 @@ class FastPath:
         if self.redis is None or not self.redis.is_up:
             return {}
         with asking(self._service, trace) as question:
-            found = await self.redis.find(_name(call.saga_id, call.step), [*Direction])
+            found = await self.redis.find(self._key(self.redis, call.saga_id, call.step), [*Direction])
             question.is_answered = found is not None
         # The process may have committed something while Redis was asked; it knows better.
         if latest := self._cache.get((call.saga_id, call.step)):
@@ -163,6 +167,9 @@ class FastPath:
             for direction, data in zip(Direction, found or (), strict=False)
             if data is not None
         }
+
+    def _key(self, redis: "RedisLine", saga: str, step: str) -> str:
+        return f"{self._prefix}.{redis.generation}:{_name(saga, step)}"
 
 
 def _settled(rows: Entries, call: SagaCall, digest: bytes) -> Outcome | None:

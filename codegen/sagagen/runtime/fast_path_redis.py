@@ -1,4 +1,4 @@
-"""A service's line to Redis: bounded, ordered, and forgetful rather than wrong.
+"""A process's line to Redis: bounded, ordered, and forgetful rather than wrong.
 
 Theory of operation. One connection, used by one task, which sends whatever waits as one batch; so writes arrive in the
 order in which they were committed. An exchange that fails or takes longer than LIMIT_S takes the line down: nobody
@@ -6,8 +6,8 @@ waits for it any more, and the task tries to connect again, ever more rarely. Wh
 answered at once, with nothing.
 
 Nobody knows what became of the writes of a failed exchange, and a server that is reached again may have lost some. A
-lost compensation would leave its action's answer standing. So each failure begins a new `generation`, a part of every
-key: what was written before can't be found any more.
+lost compensation would leave its action's answer standing. So each failure begins a new `generation`: made a part of
+every key, it keeps what was written before from being found any more.
 """
 
 import asyncio
@@ -55,13 +55,13 @@ class _Operation:
 class RedisLine:
     """Made by `open`. Nothing here raises because of Redis."""
 
-    def __init__(self, url: str, prefix: str) -> None:
+    def __init__(self, url: str, trial_key: str) -> None:
         BREAKER_OPEN.set(1)
         self._pool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - its kwargs are
             url, socket_connect_timeout=CONNECT_S, socket_timeout=None, retry=Retry(NoBackoff(), 0)
         )
         self._connection: Any = None
-        self._prefix = prefix
+        self._trial_key = trial_key
         self._waiting: deque[_Operation] = deque()
         self._work = asyncio.Event()
         self.generation = 0
@@ -70,9 +70,9 @@ class RedisLine:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, prefix: str) -> AsyncGenerator["RedisLine"]:
-        """`prefix` must name this database and this start of it, among all that share the server."""
-        line = cls(url, prefix)
+    async def open(cls, url: str, trial_key: str) -> AsyncGenerator["RedisLine"]:
+        """`trial_key` is written to find out whether the server takes writes."""
+        line = cls(url, trial_key)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(line._serve(), name="line to redis")
             try:
@@ -84,13 +84,13 @@ class RedisLine:
     def is_up(self) -> bool:
         return self._connection is not None
 
-    async def find(self, name: str, fields: Sequence[str]) -> Reply | None:
-        """The fields stored under `name`; None if they can't be known within LIMIT_S."""
+    async def find(self, key: str, fields: Sequence[str]) -> Reply | None:
+        """The fields stored under `key`; None if they can't be known within LIMIT_S."""
         if not self.is_up:
             return None
         generation = self.generation
         reply: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
-        self._send(_Operation((("HMGET", self._key(name), *fields),), reply))
+        self._send(_Operation((("HMGET", key, *fields),), reply))
         await asyncio.wait({reply}, timeout=LIMIT_S)
         if not reply.done():
             REDIS_OPERATIONS.labels("late").inc()
@@ -98,15 +98,11 @@ class RedisLine:
             return None
         return reply.result() if generation == self.generation else None
 
-    def store(self, name: str, fields: Mapping[str, bytes]) -> None:
+    def store(self, key: str, fields: Mapping[str, bytes], kept_s: int = KEPT_S) -> None:
         """Have it written soon, after all that was stored before."""
         if self.is_up:
-            key = self._key(name)
             words = [word for field in fields.items() for word in field]
-            self._send(_Operation((("HSET", key, *words), ("EXPIRE", key, KEPT_S))))
-
-    def _key(self, name: str) -> str:
-        return f"{self._prefix}.{self.generation}:{name}"
+            self._send(_Operation((("HSET", key, *words), ("EXPIRE", key, kept_s))))
 
     def _send(self, operation: _Operation) -> None:
         if len(self._waiting) >= MAX_WAITING:
@@ -138,7 +134,7 @@ class RedisLine:
             async with asyncio.timeout(CONNECT_S):
                 await connection.connect()
                 # A server that is full, still loading or read-only answers, but is of no use.
-                await _exchange(connection, [("SET", f"{self._prefix}:trial", b"", "PX", 1000)])
+                await _exchange(connection, [("SET", self._trial_key, b"", "PX", 1000)])
         except Exception as error:  # noqa: BLE001 - whatever listens there may answer anything
             self._note_failure(error)
             await _disconnect(connection)

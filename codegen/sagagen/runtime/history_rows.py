@@ -129,6 +129,8 @@ class Failed(Row):
     retry_after_s: float | None = None
     is_other_payload: bool = False
     """With OTHER_RUN: the other run was started with another payload."""
+    owner_run: str = ""
+    """With OTHER_RUN: the run that owns the saga, as the service knows it."""
 
     @property
     def is_ours(self) -> bool:

@@ -131,6 +131,7 @@ def _failed(row: Failed) -> dict[str, object]:
         "message": row.message,
         "retry_after_s": row.retry_after_s,
         "is_other_payload": row.is_other_payload,
+        "owner_run": row.owner_run or None,
     }
 
 
@@ -247,6 +248,7 @@ def _failed_of(event: sqlite3.Row, common: dict[str, Any]) -> Failed:
         message=event["message"],
         retry_after_s=event["retry_after_s"],
         is_other_payload=bool(event["is_other_payload"]),
+        owner_run=event["owner_run"] or "",
     )
 
 

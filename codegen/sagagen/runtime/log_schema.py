@@ -58,12 +58,16 @@ ALTER TABLE event ADD COLUMN note TEXT;
 -- What may be purged, the longest ended first.
 CREATE INDEX saga_ended ON saga (name, updated_ms) WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED');
 """,
+    3: """
+-- With OTHER_RUN: the run that owns the saga.
+ALTER TABLE event ADD COLUMN owner_run TEXT;
+""",
 }
 
 _COLUMNS = (
     "saga, at_ms, kind, trace_id, span_id, step, direction, attempt, outcome, code, domain, reason, message, "
     "retry_after_s, is_other_payload, payload, next_request, next_problem, answer_status, answer_headers, answer_body, "
-    "operator, note"
+    "operator, note, owner_run"
 )
 EVENT_COLUMNS = tuple(_COLUMNS.split(", "))
 

@@ -20,6 +20,7 @@ from sagagen.runtime.metrics_gauges import set_gauges
 from sagagen.runtime.project import Project, ProjectError
 from sagagen.runtime.readiness import Check, Readiness, service_check
 from sagagen.runtime.settings import Settings
+from sagagen.runtime.shared_answers import SharedAnswers
 from sagagen.runtime.transport import Transport
 from sagagen.runtime.transport_observation import ObservedTransport
 
@@ -56,6 +57,7 @@ async def running(
     limits = settings.limits(project.mesh)
     admin = settings.gateway_admin
     async with (
+        SharedAnswers.open(project.mesh.project, settings) as shared,
         SagaLog.open(settings.data_dir / LOG_FILE) as log,
         upkeep(log, project.mesh.sagas),
         Engine(
@@ -66,13 +68,18 @@ async def running(
             grace_s=settings.grace_s,
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
+            on_answer=shared.store if shared else None,
         ) as engine,
         AsyncExitStack() as listeners,
     ):
         readiness = Readiness({"gateway": engine.check, "saga log": log.check}, services)
         for app, address, variable in (
             (_admin(settings, log, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR"),
-            (gateway.application(engine, transports, limits, readiness), settings.http, "SAGAGEN_HTTP_ADDR"),
+            (
+                gateway.application(engine, transports, limits, readiness, shared),
+                settings.http,
+                "SAGAGEN_HTTP_ADDR",
+            ),
         ):
             server = serve_http(app, address.host, address.port)
             await listeners.enter_async_context(listening(server, address, variable))

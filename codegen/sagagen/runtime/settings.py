@@ -51,6 +51,8 @@ class Settings:
     environment: Mapping[str, str]
     redis_url: str = ""
     """`redis://host:6379/0`; empty: services answer repeats from memory and barrier alone."""
+    shares_answers: bool = False
+    """Gateways that have logs of their own, and share services, tell each other their answers through Redis."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str], root: Path) -> "Settings":
@@ -65,6 +67,7 @@ class Settings:
             grace_s=10.0,
             environment=environment,
             redis_url=_redis_url(environment),
+            shares_answers=_shares_answers(environment),
         )
 
     def limits(self, mesh: Mesh) -> Limits:
@@ -99,6 +102,17 @@ def _redis_url(environment: Mapping[str, str]) -> str:
             "SAGAGEN_REDIS_URL is no URL of Redis; write redis://host:6379/0, or rediss:// for TLS"
         )
     return url
+
+
+def _shares_answers(environment: Mapping[str, str]) -> bool:
+    text = environment.get("SAGAGEN_SHARE_ANSWERS", "")
+    if text not in ("", "0", "1"):
+        raise SettingsError(f'SAGAGEN_SHARE_ANSWERS="{text}" is unknown; write 1, or leave it out')
+    if text == "1" and not environment.get("SAGAGEN_REDIS_URL"):
+        raise SettingsError(
+            "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_REDIS_URL: answers are shared through Redis"
+        )
+    return text == "1"
 
 
 def _count(environment: Mapping[str, str], variable: str) -> int | None:

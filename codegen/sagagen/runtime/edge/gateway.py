@@ -43,6 +43,7 @@ from sagagen.runtime.edge.watch import DocumentEndpoint, HealthEndpoint, ReadyEn
 from sagagen.runtime.engine import Engine
 from sagagen.runtime.readiness import Readiness
 from sagagen.runtime.schema import Schema
+from sagagen.runtime.shared_answers import SharedAnswers
 from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.transport import Transport
 
@@ -87,16 +88,17 @@ class Gateway:
         transports: Mapping[str, Transport],
         limits: Limits | None = None,
         readiness: Readiness | None = None,
+        shared: SharedAnswers | None = None,
     ) -> ASGIApp:
         """The ASGI application, on a running engine and ways to every service of the mesh.
 
         `limits` are the contract's unless the environment has others. `readiness` is what /readyz tells; without it
-        the engine alone decides.
+        the engine alone decides. `shared` are the answers of gateways that have logs of their own.
         """
         readiness = readiness or Readiness({"gateway": engine.check})
         waiting = Waiting((limits or self._mesh.limits).max_waiting)
         router: Router[Endpoint] = Router(
-            [*self._own(engine, readiness), *self._contract(engine, transports, waiting)]
+            [*self._own(engine, readiness), *self._contract(engine, transports, waiting, shared)]
         )
         app = Starlette(
             middleware=self._middleware,
@@ -115,12 +117,18 @@ class Gateway:
         yield "GET", parse_template("/docs/{file}"), DocsFileEndpoint()
 
     def _contract(
-        self, engine: Engine, transports: Mapping[str, Transport], waiting: Waiting
+        self,
+        engine: Engine,
+        transports: Mapping[str, Transport],
+        waiting: Waiting,
+        shared: SharedAnswers | None,
     ) -> Iterable[tuple[str, Template, Endpoint]]:
         for binding in self._bindings:
             route = binding.route
             endpoint = (
-                StartEndpoint(self._mesh.project, self._newest(route), binding.reader, self._caller, engine)
+                StartEndpoint(
+                    self._mesh.project, self._newest(route), binding.reader, self._caller, engine, shared
+                )
                 if route.starts_saga
                 else ForwardEndpoint(
                     route, binding.reader, binding.writer, self._caller, transports[route.target], waiting

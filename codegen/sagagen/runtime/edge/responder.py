@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Mesh, Saga
-from sagagen.runtime.edge.problem import HTTP_STATUS, Problem
+from sagagen.runtime.edge.problem import HTTP_STATUS, Problem, retry_after
 from sagagen.runtime.edge.protojson import JsonWriter
 from sagagen.runtime.edge.transcode import RouteError
 from sagagen.runtime.errors import Code
@@ -17,6 +17,8 @@ COMPENSATED = "SAGA_COMPENSATED"
 ELSEWHERE = "SAGA_ELSEWHERE"
 AT_ACCEPTANCE = "acceptance"
 """`respond.after` of a saga that is answered before its first step."""
+OWNER_RUN = "saga-owner-run"
+"""Header of SAGA_ELSEWHERE: the run that owns the saga. Gateways find its answer by it (`shared_answers.py`)."""
 KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
 
 
@@ -43,9 +45,11 @@ class HttpResponder:
         problem = _refused(failure) if refused else _compensated(failure)
         return _answer(problem, saga_id, trace_id, failure.step)
 
-    def superseded(self, saga: Saga, saga_id: str, trace_id: str, *, is_other_payload: bool) -> Answer:
+    def superseded(
+        self, saga: Saga, saga_id: str, trace_id: str, *, owner_run: str, is_other_payload: bool
+    ) -> Answer:
         """Another gateway's run owns the saga: 409 SAGA_ELSEWHERE, or 422 if it was started with another payload."""
-        problem = key_reused() if is_other_payload else _elsewhere()
+        problem = key_reused() if is_other_payload else _elsewhere(owner_run)
         return _answer(problem, saga_id, trace_id, "")
 
 
@@ -80,9 +84,12 @@ def key_reused() -> Problem:
     )
 
 
-def _elsewhere() -> Problem:
-    detail = "another gateway is at work on the request with this idempotency key; this one had no effect"
-    return Problem(409, "ABORTED", ELSEWHERE, detail)
+def _elsewhere(owner_run: str) -> Problem:
+    detail = (
+        "another gateway took the request with this idempotency key; this one had no effect: ask that one"
+    )
+    headers = (retry_after(), *([(OWNER_RUN, owner_run)] if owner_run else []))
+    return Problem(409, "ABORTED", ELSEWHERE, detail, headers=headers)
 
 
 def _refused(failure: Failure) -> Problem:

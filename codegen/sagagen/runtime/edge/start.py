@@ -9,11 +9,12 @@ from sagagen.runtime.definition import Saga
 from sagagen.runtime.edge.exchange import SAGA, Caller, Exchange, caller_of, traceparent
 from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
-from sagagen.runtime.edge.responder import AT_ACCEPTANCE, accepted, key_reused, location
+from sagagen.runtime.edge.responder import AT_ACCEPTANCE, OWNER_RUN, accepted, key_reused, location
 from sagagen.runtime.edge.transcode import RequestReader
 from sagagen.runtime.engine import Acceptance, Engine, Overloaded, Started
 from sagagen.runtime.identity import random_saga_id, saga_id
 from sagagen.runtime.log import LogUnavailable
+from sagagen.runtime.shared_answers import SharedAnswers
 from sagagen.runtime.tracing import saga_attributes
 
 REPLAYED = ("idempotency-replayed", "true")
@@ -23,13 +24,20 @@ class StartEndpoint:
     """Starts one saga, or repeats what was answered when it was started."""
 
     def __init__(
-        self, project: str, saga: Saga, reader: RequestReader, caller: Caller, engine: Engine
+        self,
+        project: str,
+        saga: Saga,
+        reader: RequestReader,
+        caller: Caller,
+        engine: Engine,
+        shared: SharedAnswers | None = None,
     ) -> None:
         self._project = project
         self._saga = saga
         self._reader = reader
         self._caller = caller
         self._engine = engine
+        self._shared = shared
 
     async def __call__(self, exchange: Exchange) -> Answer:
         caller = await caller_of(self._caller, exchange.request)
@@ -44,7 +52,8 @@ class StartEndpoint:
         )
         started = await self._accept(acceptance)
         answer = await self._answer(exchange, started, acceptance.fingerprint)
-        return replace(answer, headers=(*answer.headers, traceparent(exchange.trace, started.trace_id)))
+        answer, trace_id = await self._owners(started, acceptance.fingerprint, answer)
+        return replace(answer, headers=(*answer.headers, traceparent(exchange.trace, trace_id)))
 
     def _acceptance(self, exchange: Exchange, caller: str, key: str, data: bytes) -> Acceptance:
         trigger = self._saga.trigger.path
@@ -89,6 +98,18 @@ class StartEndpoint:
         if self._saga.on_concurrent == "wait" and (answer := await self._wait(exchange, started)):
             return answer
         raise ProblemError(_under_way(started))
+
+    async def _owners(self, started: Started, fingerprint: bytes, answer: Answer) -> tuple[Answer, str]:
+        """The answer of the run that owns the saga where ours does not, and the trace it belongs to."""
+        owner = answer.header(OWNER_RUN)
+        if not owner or self._shared is None:
+            return answer, started.trace_id
+        found = await self._shared.find(started.saga_id, owner)
+        if found is None:
+            return answer, started.trace_id
+        if found.fingerprint != fingerprint:
+            raise ProblemError(key_reused().of_saga(started.saga_id, found.trace_id))
+        return _replayed(found.answer), found.trace_id
 
     async def _wait(self, exchange: Exchange, started: Started) -> Answer | None:
         """The final answer; None after `respond.wait`, or when the server stops."""
