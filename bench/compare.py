@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RUN_WITHIN_S = 600.0
@@ -92,11 +93,12 @@ def _ours(command: Sequence[str], options: Sequence[str]) -> dict[str, float]:
 def _of_peer(peers: Peers, name: str, given: argparse.Namespace) -> dict[str, float]:
     mode = "seq" if given.concurrency == 1 else "open"
     command = [peers.python, "run.py", name, str(given.sagas), str(given.concurrency), "--mode", mode]
-    figures = _line(command, peers.folder)
-    return figures | {ours: figures[theirs] for theirs, ours in _OF_PEERS.items() if theirs in figures}
+    figures: dict[str, Any] = _line(command, peers.folder)
+    renamed = {ours: figures[theirs] for theirs, ours in _OF_PEERS.items() if theirs in figures}
+    return figures | renamed | {"peak_rss_mib": sum(figures["rss_peak_mib"].values())}
 
 
-def _line(command: Sequence[str], folder: Path) -> dict[str, float]:
+def _line(command: Sequence[str], folder: Path) -> dict[str, Any]:
     """The figures that a run prints. Raises CalledProcessError, with its own messages already shown."""
     run = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, timeout=RUN_WITHIN_S, cwd=folder

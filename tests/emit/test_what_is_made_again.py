@@ -1,12 +1,15 @@
 """A run makes again only what would come out differently, and finds out what that is from content alone."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from generating import PROJECTS, run_generate
 
 from sagagen.contract import read_contract
 from sagagen.diagnostics import Diagnostic
+from sagagen.emit import dashboards
 from sagagen.emit.messages import Compilation
 from sagagen.workspace import handler_sync, no_change
 from sagagen.workspace.synced import Synced
@@ -55,6 +58,43 @@ def test_a_handler_with_a_finding_is_reported_in_every_run(tiny: Path) -> None:
     for comment in ("One.", "Two."):
         edit(tiny / PROTO, "message ", f"// {comment}\nmessage ")
         assert "SG160" in run_generate(tiny).output
+
+
+def test_boards_are_built_again_where_what_they_show_has_changed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+
+    def watched(make: Callable[[Any], str]) -> Callable[[Any], str]:
+        def made(board: dashboards.SagaBoard | dashboards.ServiceBoard) -> str:
+            built.append(board.name)
+            return make(board)
+
+        return made
+
+    monkeypatch.setattr(dashboards, "saga_board", watched(dashboards.saga_board))
+    monkeypatch.setattr(dashboards, "service_board", watched(dashboards.service_board))
+    edit(tiny / PROTO, "message ", "// A comment.\nmessage ")
+    run_generate(tiny)
+    assert built == []
+    saga, board = tiny / "contracts/saga.yaml", tiny / "generated/deploy/grafana/dashboards"
+    before = {path.name: path.read_text() for path in board.glob("*.json")}
+    edit(saga, "    deadline: ", "    deadline: 1")
+    run_generate(tiny)
+    assert len(built) == 1
+    changed = [path.name for path in board.glob("*.json") if path.read_text() != before[path.name]]
+    assert changed == [f"saga-{built[0]}.json"]
+
+
+@pytest.mark.parametrize("name", ["short", "x" * 40])
+def test_a_board_is_called_by_its_name(name: str) -> None:
+    assert dashboards.uid(name) == name
+
+
+def test_boards_whose_long_names_begin_alike_are_two_boards() -> None:
+    one, other = (dashboards.uid("shop-saga-" + "place_an_order_" * 3 + end) for end in "ab")
+    assert one != other
+    assert len(one) == len(other) == 40
 
 
 def test_check_trusts_no_memory(tiny: Path, understood: list[str]) -> None:

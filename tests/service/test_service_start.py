@@ -11,7 +11,8 @@ from sagagen.runtime.database import CannotOpen, Database, DatabaseTooNew
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.lock import LogLocked
 from sagagen.runtime.memory_transport import MemoryTransport
-from sagagen.runtime.service_methods import ServiceIncomplete, bind, has_rules
+from sagagen.runtime.rules import has_own_rules, has_rules
+from sagagen.runtime.service_methods import ServiceIncomplete, bind
 from sagagen.runtime.service_schema import SchemaFailed, Scripts, prepare
 
 
@@ -20,6 +21,7 @@ def test_validation_runs_only_where_there_are_rules():
     assert has_rules(schema.descriptor("lab.v1.PutRequest"))
     assert not has_rules(schema.descriptor("lab.v1.PutResponse"))
     assert has_rules(schema.descriptor("google.protobuf.FieldOptions")) is False
+    assert has_own_rules(schema.descriptor("lab.v1.PutRequest"))
 
 
 @pytest.mark.parametrize(

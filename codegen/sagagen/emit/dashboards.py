@@ -1,10 +1,13 @@
 """Grafana's dashboards of a mesh: an overview, one for each saga with a row for each step, one for each service.
 
-Built with Grafana's own foundation SDK, so that their shape is held by its types.
+Built with Grafana's own foundation SDK, so that their shape is held by its types. What a board shows is data first
+(`SagaBoard`, `ServiceBoard`): where that is as it was in the last run, nothing is built again.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
+from typing import NamedTuple, Self
 
 from grafana_foundation_sdk.builders import common, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
@@ -19,6 +22,8 @@ from sagagen.emit.promql import RATE, quantile, rate
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
 HEIGHT, WIDTH = 8, 12
 _PER_SECOND = "ops"
+_LONGEST_UID = 40
+"""Grafana's limit."""
 
 Query = tuple[str, str]
 """An expression, and the legend of its series."""
@@ -26,7 +31,7 @@ Query = tuple[str, str]
 
 def overview(mesh: Mesh) -> str:
     """All sagas and services at a glance, as JSON."""
-    board = _board(mesh, "overview", "overview")
+    board = _board(mesh.project, "overview", "overview")
     board.with_row(Row("Sagas"))
     for title, metric, unit in (
         ("In flight", "sum(sagagen_sagas_in_flight)", units.Short),
@@ -103,9 +108,50 @@ def overview(mesh: Mesh) -> str:
     return _json(board)
 
 
-def saga_board(mesh: Mesh, saga: Saga) -> str:
+class StepRow(NamedTuple):
+    """A step on its saga's board."""
+
+    name: str
+    title: str
+    is_undone: bool
+    """It has a compensation."""
+
+    @classmethod
+    def of(cls, step: Step) -> Self:
+        undone = f", undone by {step.compensation.method.descriptor.name}" if step.compensation else ""
+        title = f"{step.name}: {step.action.service.name}/{step.action.method.descriptor.name}{undone}"
+        return cls(step.name, title, step.compensation is not None)
+
+
+class SagaBoard(NamedTuple):
     """One saga: how its runs end, and a row for each step with its compensation."""
-    board = _board(mesh, f"saga {saga.name}", f"saga-{saga.name}")
+
+    project: str
+    name: str
+    deadline_s: float
+    steps: tuple[StepRow, ...]
+
+    @classmethod
+    def of(cls, mesh: Mesh, saga: Saga) -> Self:
+        return cls(mesh.project, saga.name, saga.deadline_s, tuple(StepRow.of(step) for step in saga.steps))
+
+
+class ServiceBoard(NamedTuple):
+    """One service: its rpcs, what its barrier decides, and its commits."""
+
+    project: str
+    name: str
+    implements: tuple[str, ...]
+    """Full names of proto services."""
+
+    @classmethod
+    def of(cls, mesh: Mesh, service: Service) -> Self:
+        return cls(mesh.project, service.name, tuple(each.full_name for each in service.implements))
+
+
+def saga_board(saga: SagaBoard) -> str:
+    """As JSON."""
+    board = _board(saga.project, f"saga {saga.name}", f"saga-{saga.name}")
     board.with_row(Row(f"{saga.name}: deadline {saga.deadline_s:g} s"))
     of = {"saga": saga.name}
     for panel in (
@@ -139,17 +185,17 @@ def saga_board(mesh: Mesh, saga: Saga) -> str:
     ):
         board.with_panel(panel)
     for step in saga.steps:
-        board.with_row(Row(_step_title(step)))
-        for panel in _step_panels(saga, step):
+        board.with_row(Row(step.title))
+        for panel in _step_panels(saga.name, step):
             board.with_panel(panel)
     return _json(board)
 
 
-def service_board(mesh: Mesh, service: Service) -> str:
-    """One service: its rpcs, what its barrier decides, and its commits."""
-    board = _board(mesh, f"service {service.name}", f"service-{service.name}")
-    protos = "|".join(descriptor.full_name.replace(".", "\\\\.") for descriptor in service.implements)
-    board.with_row(Row(f"{service.name}: {', '.join(d.full_name for d in service.implements)}"))
+def service_board(service: ServiceBoard) -> str:
+    """As JSON."""
+    board = _board(service.project, f"service {service.name}", f"service-{service.name}")
+    protos = "|".join(name.replace(".", "\\\\.") for name in service.implements)
+    board.with_row(Row(f"{service.name}: {', '.join(service.implements)}"))
     calls, methods = "rpc_server_call_duration_seconds", f'{{rpc_method=~"({protos})/.*"}}[{RATE}]'
     answered = f"sum by (rpc_method, rpc_response_status_code) (rate({calls}_count{methods}))"
     p99 = f"histogram_quantile(0.99, sum by (le, rpc_method) (rate({calls}_bucket{methods})))"
@@ -180,14 +226,9 @@ def service_board(mesh: Mesh, service: Service) -> str:
     return _json(board)
 
 
-def _step_title(step: Step) -> str:
-    undone = f", undone by {step.compensation.method.descriptor.name}" if step.compensation else ""
-    return f"{step.name}: {step.action.service.name}/{step.action.method.descriptor.name}{undone}"
-
-
-def _step_panels(saga: Saga, step: Step) -> Iterator[timeseries.Panel]:
-    of = {"saga": saga.name, "step": step.name}
-    directions = ["action", "compensation"] if step.compensation else ["action"]
+def _step_panels(saga: str, step: StepRow) -> Iterator[timeseries.Panel]:
+    of = {"saga": saga, "step": step.name}
+    directions = ["action", "compensation"] if step.is_undone else ["action"]
     for direction in directions:
         own = {**of, "direction": direction}
         word = "Attempts" if direction == "action" else "Compensations"
@@ -205,16 +246,24 @@ def _step_panels(saga: Saga, step: Step) -> Iterator[timeseries.Panel]:
         )
 
 
-def _board(mesh: Mesh, title: str, uid: str) -> Dashboard:
+def _board(project: str, title: str, name: str) -> Dashboard:
     return (
-        Dashboard(f"{mesh.project}: {title}")
-        .uid(f"{mesh.project}-{uid}"[:40])
-        .tags(["sagagen", mesh.project])
+        Dashboard(f"{project}: {title}")
+        .uid(uid(f"{project}-{name}"))
+        .tags(["sagagen", project])
         .refresh("10s")
         .time("now-30m", "now")
         .timezone("browser")
         .readonly()
     )
+
+
+def uid(name: str) -> str:
+    """Unlike for unlike names: of two boards with one uid Grafana would show the one it read last."""
+    if len(name) <= _LONGEST_UID:
+        return name
+    rest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_UID - len(rest) - 1]}-{rest}"
 
 
 def _graph(title: str, queries: list[Query], unit: str = _PER_SECOND) -> timeseries.Panel:

@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagagen.contract import saga_schema
 from sagagen.contract.model import Mesh
-from sagagen.emit import dashboards
+from sagagen.emit import dashboards, promql
 from sagagen.emit.deploy_view import compose_view, image_view
 from sagagen.emit.docs_view import index_doc, saga_doc, saga_path
 from sagagen.emit.files import FilePlan, Ownership, PathTaken, nothing
@@ -16,7 +18,7 @@ from sagagen.emit.messages import MessageModules
 from sagagen.emit.openapi import openapi
 from sagagen.emit.paths import GENERATED
 from sagagen.emit.project_view import app_view, sql_view
-from sagagen.emit.reuse import NOTHING, Earlier
+from sagagen.emit.reuse import NOTHING, Earlier, made_from
 from sagagen.emit.rules_view import rules_view
 from sagagen.emit.saga_view import saga_module, saga_view
 from sagagen.emit.service_names import ServiceNames, name_services
@@ -156,13 +158,25 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
 
 def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
     yield FilePlan(f"{folder}/overview.json", lambda: dashboards.overview(mesh))
-    for saga in mesh.sagas:
-        yield FilePlan(f"{folder}/saga-{saga.name}.json", lambda saga=saga: dashboards.saga_board(mesh, saga))
-    for service in mesh.services:
+    source = _source_of_dashboards()
+    for saga in (dashboards.SagaBoard.of(mesh, saga) for saga in mesh.sagas):
+        yield FilePlan(
+            f"{folder}/saga-{saga.name}.json",
+            lambda saga=saga: dashboards.saga_board(saga),
+            inputs=made_from(source, repr(saga)),
+        )
+    for service in (dashboards.ServiceBoard.of(mesh, service) for service in mesh.services):
         yield FilePlan(
             f"{folder}/service-{service.name}.json",
-            lambda service=service: dashboards.service_board(mesh, service),
+            lambda service=service: dashboards.service_board(service),
+            inputs=made_from(source, repr(service)),
         )
+
+
+@cache
+def _source_of_dashboards() -> str:
+    """Another release of the generator makes other boards of the same data."""
+    return made_from(*(Path(str(module.__file__)).read_bytes() for module in (dashboards, promql)))
 
 
 def _docs(mesh: Mesh) -> Iterator[FilePlan]:

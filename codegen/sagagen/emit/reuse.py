@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-TOOLS = ("betterproto2_compiler", "ruff")
+TOOLS = ("betterproto2_compiler", "grafana_foundation_sdk", "ruff")
 """Whose version decides what comes out of the same input."""
 
 

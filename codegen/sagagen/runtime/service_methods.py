@@ -6,19 +6,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from betterproto2 import Message
-from google.protobuf import empty_pb2, unknown_fields
-from google.protobuf.descriptor import Descriptor
 from grpclib.const import Status as Code
 
 from sagagen.runtime.call import Call
 from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.definition import Method, Service
 from sagagen.runtime.errors import RpcError
+from sagagen.runtime.rules import has_rules
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.transport import MAX_MESSAGE_BYTES
-
-_RULES = 1159
-"""Number of buf.validate's extensions of message, oneof and field options."""
 
 
 class ServiceIncomplete(CannotStart):
@@ -70,29 +66,3 @@ def _bind(service: Service, method: Method[Any, Any], handlers: object, schema: 
     if not inspect.iscoroutinefunction(handler):
         raise ServiceIncomplete(f"{service.handlers} needs `async def {method.handler}(self, request, call)`")
     return BoundMethod(method, handler, has_rules(schema.descriptor(method.request_name)))
-
-
-def has_rules(message: Descriptor) -> bool:
-    """Whether any buf.validate rule can apply to a message of this type, however deep."""
-    seen: set[str] = set()
-    pending = [message]
-    while pending:
-        descriptor = pending.pop()
-        if descriptor.full_name in seen:
-            continue
-        seen.add(descriptor.full_name)
-        if _has_own_rules(descriptor):
-            return True
-        pending += [field.message_type for field in descriptor.fields if field.message_type]
-    return False
-
-
-def _has_own_rules(message: Descriptor) -> bool:
-    parts = (message, *message.fields, *message.oneofs)
-    return any(_is_ruled(part.GetOptions().SerializeToString()) for part in parts)
-
-
-def _is_ruled(options: bytes) -> bool:
-    # Looked up by number: which pool the options were built in decides whether they know the extension by name.
-    fields = unknown_fields.UnknownFieldSet(empty_pb2.Empty.FromString(options))
-    return any(field.field_number == _RULES for field in fields)

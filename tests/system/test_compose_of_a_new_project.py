@@ -1,0 +1,72 @@
+"""A new project's own stack in a real container engine: what `sagagen init` leaves needs nothing but sagagen itself."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from stack import REPOSITORY, free_ports
+
+pytestmark = pytest.mark.slow
+
+OTHER_PORT = "services: { gateway: { ports: !override ['127.0.0.1:%d:8080'] } }\n"
+"""Another test's stack may have 8080."""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
+        pytest.skip("no container engine answers here")
+    root = tmp_path / "counting"
+    run(tmp_path, sys.executable, "-m", "sagagen", "init", str(root), "--template", "minimal")
+    try:
+        yield root
+    finally:
+        compose(root, "down", "-v", "--rmi", "local", "--timeout", "5")
+
+
+def run(folder: Path, *command: str, **variables: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def compose(root: Path, *words: str) -> str:
+    """Without what watches the mesh. The release is a wheel in the project's folder, as if it were published."""
+    wheel = next(root.glob("*.whl"), None)
+    return run(
+        root,
+        *("docker", "compose", *words),
+        COMPOSE_PROFILES="mesh",
+        SAGAGEN_ADMIN_TOKEN="only-for-this-test",
+        SAGAGEN_SOURCE=f"./{wheel.name}" if wheel else ".",
+    )
+
+
+def test_the_stack_of_a_new_project_comes_up_and_runs_a_saga(project: Path) -> None:
+    run(project, sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", ".", str(REPOSITORY))
+    (project / "requirements.txt").write_text("")  # names the release, which the wheel stands for here
+    (port,) = free_ports(1)
+    (project / "docker-compose.override.yml").write_text(OTHER_PORT % port)
+    compose(project, "up", "--build", "-d", "--wait")
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        booked = client.post("/bookings", json={"guest": "Ada"}, headers={"Idempotency-Key": "seat-1"})
+        assert booked.is_success, booked.text
+        again = client.post("/bookings", json={"guest": "Ada"}, headers={"Idempotency-Key": "seat-1"})
+        assert again.content == booked.content
+        assert again.headers["idempotency-replayed"] == "true"
+    sagas = compose(project, "exec", "-T", "gateway", "sagagen", "sagas", "list", "--status", "all", "--json")
+    assert [saga["status"] for saga in json.loads(sagas)["sagas"]] == ["COMPLETED"]
