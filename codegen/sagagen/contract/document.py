@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 from ruamel.yaml.reader import ReaderError
 
 from sagagen.contract.codes import Code
+from sagagen.contract.composing import compose_quickly
 from sagagen.contract.findings import error
 from sagagen.contract.scalar_places import Places, indices
 from sagagen.diagnostics import Diagnostic, Report
@@ -39,7 +39,7 @@ COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}
 def read_document(path: str, text: str, report: Report) -> Mapping | None:
     """The file as a mapping, or None if it is none: then that was reported."""
     try:
-        root = compose(text)
+        root = compose_quickly(text)
         node = _Reader(path, text, report).node(root) if root is not None else None
     except YAMLError as problem:
         report(_syntax_error(problem, path, text))
@@ -54,14 +54,6 @@ def read_document(path: str, text: str, report: Report) -> Mapping | None:
     hint = "begin with: version: v1"
     report(error(at, Code.WRONG_SHAPE, "saga.yaml must be a mapping of keys", hint))
     return None
-
-
-def compose(text: str) -> YamlNode | None:
-    """ruamel's nodes, whose marks are indices into `text`. Raises YAMLError, or RecursionError for what is too deep."""
-    # "safe" and pure: the round-trip reader hides fold marks in folded scalars, the C one lacks exact places.
-    reader = cast(Any, YAML(typ="safe", pure=True))
-    reader.composer.warn_double_anchors = False  # YAML 1.2, 3.2.2.2: an anchor may be used again
-    return reader.compose(text)
 
 
 def _syntax_error(failure: YAMLError, path: str, text: str) -> Diagnostic:

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 
-from sagagen.contract.document import compose
+from sagagen.contract.composing import compose
 from sagagen.workspace.source_text import SourceText
 
 Kind = Literal["mapping", "sequence", "scalar", "nothing"]

@@ -1,0 +1,111 @@
+"""YAML's text -> ruamel.yaml's nodes: by libyaml where the text is plain and right, and else by ruamel.yaml itself.
+
+ruamel.yaml speaks YAML 1.2, knows the place of everything and says best what is wrong; but it is Python, and takes
+100 us a value. libyaml takes a sixth of that, with the making of nodes. The two agree on texts that have none of
+`_UNLIKE` and neither anchors, aliases nor tags, but for the place of empty values, which nobody asks for. So libyaml
+goes first, and whatever it does not like, or may not do alike, is read again by ruamel.yaml: what is reported is always
+that one's (decision 134).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+
+import yaml as libyaml
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+_UNLIKE = re.compile(r"[\t\r%\x85\u2028\u2029\ufeff]|[|>][-+0-9]*#")
+"""Tabs, directives and a comment right behind a block's mark are read otherwise; so are the line breaks that YAML 1.2
+does not have any more."""
+
+_DEEPEST = 100
+"""Levels. What is deeper is refused in any case, by ruamel.yaml's words."""
+
+
+class _Unusual(Exception):
+    """Something that only ruamel.yaml should read."""
+
+
+def compose(text: str) -> Node | None:
+    """Nodes, whose marks are indices into `text`. Raises YAMLError, or RecursionError for what is too deep."""
+    # "safe" and pure: the round-trip reader hides fold marks in folded scalars, the C one lacks exact places.
+    reader = cast(Any, YAML(typ="safe", pure=True))
+    reader.composer.warn_double_anchors = False  # YAML 1.2, 3.2.2.2: an anchor may be used again
+    return reader.compose(text)
+
+
+def compose_quickly(text: str) -> Node | None:
+    """As `compose`, but for the marks of empty values."""
+    if not libyaml.__with_libyaml__ or _UNLIKE.search(text):
+        return compose(text)
+    try:
+        return _Builder(text).root()
+    except (_Unusual, libyaml.YAMLError):
+        return compose(text)
+
+
+class _Builder:
+    """Makes nodes of libyaml's events."""
+
+    def __init__(self, text: str) -> None:
+        self._events: Iterator[Any] = cast(Any, libyaml).parse(text, Loader=libyaml.CSafeLoader)
+        self._resolve = cast(Any, YAML(typ="safe", pure=True)).resolver.resolve
+
+    def root(self) -> Node | None:
+        """Raises _Unusual, or libyaml's YAMLError."""
+        root: Node | None = None
+        for event in self._events:
+            if isinstance(event, libyaml.DocumentStartEvent):
+                if root is not None or event.explicit:
+                    raise _Unusual
+            elif isinstance(event, libyaml.NodeEvent):
+                root = self._node(event)
+        return root
+
+    def _node(self, event: Any) -> Node:
+        """The node that begins with `event`, with all that is in it."""
+        top = self._begun(event)
+        open_nodes = [] if isinstance(top, ScalarNode) else [top]
+        while open_nodes:
+            event = next(self._events)
+            if isinstance(event, libyaml.CollectionEndEvent):
+                _end(open_nodes.pop(), event.end_mark)
+                continue
+            node = self._begun(event)
+            open_nodes[-1].value.append(node)
+            if not isinstance(node, ScalarNode):
+                open_nodes.append(node)
+            if len(open_nodes) > _DEEPEST:
+                raise _Unusual
+        return top
+
+    def _begun(self, event: Any) -> Any:
+        if isinstance(event, libyaml.ScalarEvent):
+            return self._scalar(event)
+        if isinstance(event, libyaml.AliasEvent):
+            raise _Unusual
+        kind = SequenceNode if isinstance(event, libyaml.SequenceStartEvent) else MappingNode
+        return kind(self._tag(event, kind), [], event.start_mark)
+
+    def _scalar(self, event: Any) -> ScalarNode:
+        if event.style in ("|", ">") and event.value.startswith("\n"):
+            raise _Unusual  # ruamel.yaml minds spaces in the empty lines before
+        tag = self._tag(event, ScalarNode, event.value)
+        return ScalarNode(tag, event.value, event.start_mark, event.end_mark, style=event.style or None)
+
+    def _tag(self, event: Any, kind: type[Node], value: str | None = None) -> Any:
+        if event.anchor is not None or event.tag is not None:
+            raise _Unusual
+        return self._resolve(kind, value, event.implicit)
+
+
+def _end(node: Any, mark: Any) -> None:
+    """Close a sequence or a mapping, whose keys and values stand one after the other so far."""
+    node.end_mark = mark
+    if node.id == MappingNode.id:
+        keys, values = node.value[::2], node.value[1::2]
+        # No key of ours is a collection, or empty; ruamel.yaml does not let each stand everywhere.
+        if any(key.id != ScalarNode.id or key.start_mark.index == key.end_mark.index for key in keys):
+            raise _Unusual
+        node.value = list(zip(keys, values, strict=True))
