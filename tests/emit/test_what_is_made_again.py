@@ -53,6 +53,28 @@ def test_a_handler_that_somebody_edited_is(tiny: Path, understood: list[str]) ->
     assert understood == ["handlers/counter.py"], "it was found in line by the run before"
 
 
+def test_a_new_message_concerns_only_handlers_that_have_its_name(tiny: Path, understood: list[str]) -> None:
+    edit(tiny / PROTO, "message ", "message Unheard {}\n\nmessage ")
+    run_generate(tiny)
+    assert understood == []
+    edit(tiny / "handlers/counter.py", "class ", "# Until there is a Later in the contract.\n\n\nclass ")
+    run_generate(tiny)
+    understood.clear()
+    edit(tiny / PROTO, "message ", "message Later {}\n\nmessage ")
+    run_generate(tiny)
+    assert understood == ["handlers/counter.py"]
+
+
+def test_a_message_that_is_gone_is_missed_by_the_handler_that_imports_it(tiny: Path) -> None:
+    edit(tiny / PROTO, "message ", "message Shortlived {}\n\nmessage ")
+    run_generate(tiny)
+    handler = tiny / "handlers/counter.py"
+    edit(handler, "class ", "from generated.pb.tiny.v1 import Shortlived\n\n\nclass ")
+    assert run_generate(tiny).exit_code == 0
+    edit(tiny / PROTO, "message Shortlived {}\n\n", "")
+    assert "the contract no longer has Shortlived" in run_generate(tiny).output
+
+
 def test_a_handler_with_a_finding_is_reported_in_every_run(tiny: Path) -> None:
     edit(tiny / "handlers/counter.py", "class ", "class :\n\n\nclass ")
     for comment in ("One.", "Two."):

@@ -6,18 +6,23 @@ asks of it, and the source of what compares the two. Deleting it costs one full 
 
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
 from sagagen.emit.handler_contract import HandlerContract
 from sagagen.emit.reuse import made_from
+from sagagen.python_names import PyClass
 from sagagen.workspace.no_change import CACHE, cache_folder
 
 _RECORD = "handlers.json"
 _SOURCES = "handler_*.py", "source_text.py", "synced.py"
+_WORD = re.compile(r"\w+")
 
 
 def digests(contents: Mapping[str, bytes], contracts: Sequence[HandlerContract]) -> dict[str, str]:
@@ -25,15 +30,40 @@ def digests(contents: Mapping[str, bytes], contracts: Sequence[HandlerContract])
     folder = Path(__file__).parent
     sources = [path.read_bytes() for pattern in _SOURCES for path in sorted(folder.glob(pattern))]
     everyone = made_from(sys.version, version("libcst"), *sources)
-    # The same set in each of them, and by far the largest part.
-    messages = {contract.messages: "" for contract in contracts}
-    for classes in messages:
-        messages[classes] = made_from(*sorted(str(one) for one in classes))
+    messages = {contract.messages: _Messages.of(contract.messages) for contract in contracts}
     return {
-        one.path: made_from(everyone, contents[one.path], _asked(one), messages[one.messages])
+        one.path: made_from(
+            everyone,
+            content,
+            _asked(one),
+            *messages[one.messages].that_matter_to(content.decode(errors="replace")),
+        )
         for one in contracts
-        if one.path in contents
+        if (content := contents.get(one.path)) is not None
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages:
+    """All classes of a contract, of which a file can only be concerned by those whose names it has."""
+
+    modules: str
+    """Digest of the modules that they are in."""
+    by_name: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, classes: Iterable[PyClass]) -> "_Messages":
+        modules: set[str] = set()
+        by_name: defaultdict[str, list[str]] = defaultdict(list)
+        for one in sorted(classes, key=str):
+            modules.add(one.module)
+            by_name[one.name.partition(".")[0]].append(str(one))
+        return cls(made_from(*sorted(modules)), by_name)
+
+    def that_matter_to(self, text: str) -> Iterator[str]:
+        yield self.modules
+        for word in sorted(set(_WORD.findall(text)) & self.by_name.keys()):
+            yield from self.by_name[word]
 
 
 def _asked(contract: HandlerContract) -> str:
