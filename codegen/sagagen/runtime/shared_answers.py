@@ -74,6 +74,11 @@ class SharedAnswers:
         async with RedisLine.open(settings.redis_url, f"{_prefix(project)}:trial") as line:
             yield cls(project, line)
 
+    @property
+    def is_up(self) -> bool:
+        """Redis can be asked just now."""
+        return self._redis.is_up
+
     def store(self, saga: Saga, accepted: Accepted, answer: Answer) -> None:
         """The answer is committed. Kept as long as the saga's key is."""
         if accepted.key and len(answer.body) <= LARGEST_ANSWER:
