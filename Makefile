@@ -14,7 +14,7 @@ test: .venv/dev.stamp
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-compose: .venv/dev.stamp
-	@$(BIN)/python -m pytest tests/system/test_compose.py $(ARGS)
+	@$(BIN)/python -m pytest tests/system/test_compose.py tests/system/test_compose_of_a_new_project.py $(ARGS)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -6,8 +6,8 @@ lies near in time. Each run's line of JSON goes to standard error as it comes; a
 most) and ratios to the floor of the same round goes to standard output, in Markdown.
 
 `--peers DIR` adds other systems: a folder whose `run.py PEER N CONCURRENCY` prints a line of JSON with
-`cpu_ms_per_saga`, for each name given by `--peer` (default `sqlite`). Their own requirements must be installed in the
-interpreter that `--peers-python` names.
+`cpu_ms_per_saga`, and `rss_peak_mib` by process if it likes, for each name given by `--peer` (default `sqlite`). Their
+own requirements must be installed in the interpreter that `--peers-python` names.
 """
 
 import argparse
@@ -95,7 +95,8 @@ def _of_peer(peers: Peers, name: str, given: argparse.Namespace) -> dict[str, fl
     command = [peers.python, "run.py", name, str(given.sagas), str(given.concurrency), "--mode", mode]
     figures: dict[str, Any] = _line(command, peers.folder)
     renamed = {ours: figures[theirs] for theirs, ours in _OF_PEERS.items() if theirs in figures}
-    return figures | renamed | {"peak_rss_mib": sum(figures["rss_peak_mib"].values())}
+    memory = {"peak_rss_mib": sum(by_process.values())} if (by_process := figures.get("rss_peak_mib")) else {}
+    return figures | renamed | memory
 
 
 def _line(command: Sequence[str], folder: Path) -> dict[str, Any]:

@@ -27,6 +27,10 @@ class Stack:
     declined: float
     concurrency: int
 
+    async def warm_up(self, count: int) -> None:
+        if count:
+            await self.cost_ms(count, "warm")
+
     async def cost_ms(self, count: int, name: str) -> float:
         """CPU milliseconds a saga of the next `count`; `name` begins their keys."""
         before_s = self.processes.cpu_s()
@@ -41,6 +45,8 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=2000, metavar="W", help="sagas of a window")
     parser.add_argument("--rounds", type=int, default=9, metavar="R", help="windows of each stack at the end")
     given = parser.parse_args()
+    if given.sagas < given.window:
+        parser.error(f"--sagas {given.sagas} is less than one --window of {given.window}")
     start = sagas.starter(is_mesh=given.mesh)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=given.data) as folder:
         all_processes: list[Processes] = []
@@ -55,15 +61,15 @@ def main() -> None:
         try:
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 grown = started("grown")
-                runner.run(grown.cost_ms(given.warm_up, "warm"))
+                runner.run(grown.warm_up(given.warm_up))
                 windows = [
                     runner.run(grown.cost_ms(given.window, f"window-{n}"))
                     for n in range(given.sagas // given.window)
                 ]
                 empty = started("empty")
-                runner.run(empty.cost_ms(given.warm_up, "warm"))
+                runner.run(empty.warm_up(given.warm_up))
                 rounds = [_round(runner, empty, grown, given.window, n) for n in range(given.rounds)]
-            tell(_figures(given.sagas, windows, rounds, grown.target))
+            tell(_figures(len(windows) * given.window, windows, rounds, grown.target))
         finally:
             for processes in all_processes:
                 processes.stop()

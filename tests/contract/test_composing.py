@@ -98,7 +98,8 @@ def test_both_read_the_same_and_libyaml_is_the_one_that_does(
     [
         "a:\tb\n",
         "%YAML 1.1\n---\na: yes\n",
-        "a: x\u2028y\n",
+        "\u2028a: b\nc: d\n",
+        "a:\n  b: c\x85  d: e\n",
         "\ufeffa: b\n",
         "a: |#\n  b\n",
         "a: |\n \n  b\n",
@@ -106,6 +107,8 @@ def test_both_read_the_same_and_libyaml_is_the_one_that_does(
         "a: [{b: c}:]\n",
         "a: &x 1\nb: *x\n",
         "a: !!str 1\n",
+        "a: !x {b: c}\n",
+        "a: !!set {b: c}\n",
         "a: b\n---\nc: d\n",
         "--- a\n",
         "a: [\n",

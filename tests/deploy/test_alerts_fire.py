@@ -19,6 +19,7 @@ import pytest
 from prometheus_server import Prometheus, prometheus_of
 from redis_server import RedisServer
 from ruamel.yaml import YAML
+from small_disk import fill
 from stack import REPOSITORY, Stack, keyed, order_body
 
 pytestmark = [
@@ -138,9 +139,7 @@ class Faults:
         self.until_firing("SagaVersionMissing")
 
     def the_disk_is_full(self) -> None:
-        with (self.stack.data_dir / "filler").open("wb", buffering=0) as file, suppress(OSError):
-            while True:
-                file.write(b"x" * 4096)
+        fill(self.stack.data_dir / "filler")
 
         def try_one() -> None:
             with suppress(httpx.TransportError):

@@ -4,16 +4,25 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edge_library import library
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanKind
 from redis_server import RedisServer
 
+from sagagen.runtime import tracing
 from sagagen.runtime.answer import Answer
-from sagagen.runtime.history_rows import Accepted, NextRequest
+from sagagen.runtime.edge.problem import ProblemError
+from sagagen.runtime.edge.start import of_owner
+from sagagen.runtime.engine import Started
+from sagagen.runtime.history_rows import Accepted, NextRequest, SagaStatus
 from sagagen.runtime.settings import Settings, SettingsError
 from sagagen.runtime.shared_answers import LARGEST_ANSWER, SharedAnswer, SharedAnswers
 from sagagen.runtime.trace import TraceContext
+from sagagen.runtime.tracing import FinishedSpan, Spans
 
 TRACE = TraceContext.new()
 ANSWER = Answer(201, (("content-type", "application/json"), ("link", "</sagas/x>")), b'{"a": "\xc3\xa9"}')
@@ -31,7 +40,31 @@ ACCEPTED = Accepted(
     trace=TRACE,
     next=NextRequest(),
 )
+SAGA = library().mesh.sagas[0]
 EXPECTED = SharedAnswer(b"print", TRACE.trace_id, ANSWER)
+
+
+STARTED = Started(
+    saga_id="saga",
+    is_new=True,
+    caller="anonymous",
+    fingerprint=b"print",
+    answer=None,
+    trace_id="ours",
+    started_ms=1,
+    status=SagaStatus.SUPERSEDED,
+)
+ELSEWHERE = Answer(409, (), b"elsewhere")
+
+
+class Kept(SpanProcessor):
+    """Spans as they are handed on."""
+
+    def __init__(self) -> None:
+        self.spans: list[FinishedSpan] = []
+
+    def on_end(self, span: Any) -> None:
+        self.spans.append(span)
 
 
 @pytest.fixture
@@ -48,23 +81,18 @@ def sharing(redis: RedisServer) -> Settings:
     return settings(SAGAGEN_REDIS_URL=redis.url, SAGAGEN_SHARE_ANSWERS="1")
 
 
-async def found(shared: SharedAnswers, saga: str = "saga", run: str = ACCEPTED.run) -> SharedAnswer | None:
-    """What is there within a moment: the line is made in the background, and writes wait for their batch."""
-    for _ in range(100):
-        if answer := await shared.find(saga, run):
-            return answer
-        await asyncio.sleep(0.01)
-    return None
-
-
-async def once_up(shared: SharedAnswers) -> None:
+async def stored(shared: SharedAnswers, at: SharedAnswers, *entries: tuple[Accepted, Answer]) -> SharedAnswer:
+    """Store these, and then one that must arrive, until `at` finds that: lines are made in the background."""
     async with asyncio.timeout(10):
-        while not shared.is_up:  # noqa: ASYNC110 - the line is made in the background
+        while True:
+            for accepted, answer in (*entries, (ACCEPTED, ANSWER)):
+                shared.store(SAGA, accepted, answer)
+            if found := await at.find("saga", ACCEPTED.run, TRACE):
+                return found
             await asyncio.sleep(0.01)
 
 
 async def test_another_gateway_finds_the_answer_by_saga_and_run(redis: RedisServer) -> None:
-    saga = library().mesh.sagas[0]
     async with (
         SharedAnswers.open("shop", sharing(redis)) as one,
         SharedAnswers.open("shop", sharing(redis)) as other,
@@ -73,30 +101,53 @@ async def test_another_gateway_finds_the_answer_by_saga_and_run(redis: RedisServ
         assert one
         assert other
         assert stranger
-        for each in (one, other, stranger):
-            await once_up(each)
-        one.store(saga, ACCEPTED, ANSWER)
-        assert await found(other) == EXPECTED
-        assert await other.find("saga", "another run") is None
-        assert await other.find("another saga", ACCEPTED.run) is None
-        assert await stranger.find("saga", ACCEPTED.run) is None
-        name = f"sagagen:shop:answers:saga:{ACCEPTED.run}"
-        kept_s = int(redis.ask("TTL", name).strip().removeprefix(b":"))
-        assert saga.retention_s - 10 < kept_s <= saga.retention_s
+        assert await stored(one, other) == EXPECTED
+        assert await other.find("saga", "another run", TRACE) is None
+        assert await other.find("another saga", ACCEPTED.run, TRACE) is None
+        await stored(stranger, stranger, (replace(ACCEPTED, run="fedcba9876543210"), ANSWER))
+        assert await other.find("saga", "fedcba9876543210", TRACE) is None
+        kept_s = int(redis.ask("TTL", f"sagagen:shop:answers:saga:{ACCEPTED.run}").strip().removeprefix(b":"))
+        assert SAGA.retention_s - 10 < kept_s <= SAGA.retention_s
 
 
 async def test_what_has_no_key_or_is_large_is_not_shared(redis: RedisServer) -> None:
+    keyless = (replace(ACCEPTED, saga_id="keyless", key=""), ANSWER)
+    large = (replace(ACCEPTED, saga_id="large"), replace(ANSWER, body=b"x" * (LARGEST_ANSWER + 1)))
     async with SharedAnswers.open("shop", sharing(redis)) as shared:
         assert shared
-        await once_up(shared)
-        saga = library().mesh.sagas[0]
-        shared.store(saga, replace(ACCEPTED, saga_id="keyless", key=""), ANSWER)
-        large = replace(ANSWER, body=b"x" * (LARGEST_ANSWER + 1))
-        shared.store(saga, replace(ACCEPTED, saga_id="large"), large)
-        shared.store(saga, ACCEPTED, ANSWER)  # written after the others, if they were
-        assert await found(shared) == EXPECTED
+        assert await stored(shared, shared, keyless, large) == EXPECTED
         for saga_id in ("keyless", "large"):
-            assert await shared.find(saga_id, ACCEPTED.run) is None
+            assert await shared.find(saga_id, ACCEPTED.run, TRACE) is None
+
+
+async def test_a_question_to_redis_is_a_span_of_the_request_that_asks(redis: RedisServer) -> None:
+    kept = Kept()
+    async with SharedAnswers.open("shop", sharing(redis)) as shared:
+        assert shared
+        await stored(shared, shared)
+        with tracing.recording(Spans(kept, ALWAYS_ON)):
+            await shared.find("saga", ACCEPTED.run, TRACE)
+    (asked,) = kept.spans
+    assert (asked.name, asked.kind, asked.service) == ("HMGET", SpanKind.CLIENT, tracing.GATEWAY)
+    assert (asked.trace.trace_id, asked.parent_id, asked.error) == (TRACE.trace_id, TRACE.span_id, "")
+
+
+def test_the_owners_answer_takes_the_place_of_elsewhere() -> None:
+    answer, trace_id = of_owner(STARTED, b"print", ELSEWHERE, EXPECTED)
+    assert (answer.status, answer.body, trace_id) == (ANSWER.status, ANSWER.body, TRACE.trace_id)
+    assert answer.header("idempotency-replayed") == "true"
+
+
+def test_until_the_owner_has_answered_the_client_may_ask_again() -> None:
+    answer, trace_id = of_owner(STARTED, b"print", ELSEWHERE, None)
+    assert (answer.status, answer.body, trace_id) == (409, b"elsewhere", "ours")
+    assert answer.header("retry-after") == "1"
+
+
+def test_another_payload_is_refused_although_no_service_saw_the_difference() -> None:
+    with pytest.raises(ProblemError) as refused:
+        of_owner(STARTED, b"another", ELSEWHERE, EXPECTED)
+    assert (refused.value.problem.status, refused.value.problem.reason) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +165,7 @@ async def test_what_has_no_key_or_is_large_is_not_shared(redis: RedisServer) -> 
         '["00","t",201,[["a"]],""]',
         '["00","t",201,7,""]',
         "\xff",
+        "[" * 100_000,
     ],
 )
 def test_what_others_wrote_is_no_answer(value: str) -> None:

@@ -75,6 +75,16 @@ def test_a_message_that_is_gone_is_missed_by_the_handler_that_imports_it(tiny: P
     assert "the contract no longer has Shortlived" in run_generate(tiny).output
 
 
+def test_a_package_that_is_gone_is_missed_by_the_handler_that_imports_it(tiny: Path) -> None:
+    extra = tiny / "contracts/extra/v1/extra.proto"
+    extra.parent.mkdir(parents=True)
+    extra.write_text('syntax = "proto3";\n\npackage extra.v1;\n\n// Unused.\nmessage Thing {}\n')
+    edit(tiny / "handlers/counter.py", "class ", "from generated.pb.extra import v1\n\n\nclass ")
+    assert run_generate(tiny).exit_code == 0
+    extra.unlink()
+    assert "the contract no longer has v1" in run_generate(tiny).output
+
+
 def test_a_handler_with_a_finding_is_reported_in_every_run(tiny: Path) -> None:
     edit(tiny / "handlers/counter.py", "class ", "class :\n\n\nclass ")
     for comment in ("One.", "Two."):

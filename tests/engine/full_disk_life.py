@@ -3,25 +3,17 @@
 import asyncio
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from engine_world import usual_saga
+from small_disk import fill
 from test_saga_log_file import EVERY_KIND, accepted, rows
 
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.history_rows import Ended, SagaStatus
 from sagagen.runtime.log import LogUnavailable, SagaLog
 from sagagen.runtime.log_upkeep import one_round
-
-
-def fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        for size in (65536, 1):
-            with suppress(OSError):
-                while True:
-                    file.write(b"x" * size)
 
 
 async def write_until_the_reserve_is_needed(log: SagaLog) -> int:

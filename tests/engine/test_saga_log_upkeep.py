@@ -93,5 +93,6 @@ def test_a_full_disk_stops_new_sagas_and_no_others(tmp_path: Path) -> None:
     if not shutil.which("unshare") or subprocess.run(probe, capture_output=True, check=False).returncode:
         pytest.skip("this system lets nobody mount a small disk")
     command = [*namespace, sys.executable, str(FOLDER / "full_disk_life.py"), str(tmp_path)]
-    life = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    paths = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    life = subprocess.run(command, env=paths, capture_output=True, text=True, check=False, timeout=60)
     assert life.stdout.endswith("fine\n"), life.stdout + life.stderr

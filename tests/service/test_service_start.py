@@ -11,9 +11,10 @@ from sagagen.runtime.database import CannotOpen, Database, DatabaseTooNew
 from sagagen.runtime.errors import RpcError
 from sagagen.runtime.lock import LogLocked
 from sagagen.runtime.memory_transport import MemoryTransport
-from sagagen.runtime.rules import has_own_rules, has_rules
+from sagagen.runtime.schema import Schema
 from sagagen.runtime.service_methods import ServiceIncomplete, bind
 from sagagen.runtime.service_schema import SchemaFailed, Scripts, prepare
+from sagagen.runtime.validation_rules import has_own_rules, has_rules
 
 
 def test_validation_runs_only_where_there_are_rules():
@@ -21,7 +22,11 @@ def test_validation_runs_only_where_there_are_rules():
     assert has_rules(schema.descriptor("lab.v1.PutRequest"))
     assert not has_rules(schema.descriptor("lab.v1.PutResponse"))
     assert has_rules(schema.descriptor("google.protobuf.FieldOptions")) is False
-    assert has_own_rules(schema.descriptor("lab.v1.PutRequest"))
+    shop = Schema((Path(__file__).parents[2] / "generated/descriptors.binpb").read_bytes())
+    order = shop.descriptor("shop.order.v1.Order")
+    assert has_rules(order), "its items have some"
+    assert not has_own_rules(order)
+    assert has_own_rules(shop.descriptor("shop.order.v1.CreateOrderRequest"))
 
 
 @pytest.mark.parametrize(

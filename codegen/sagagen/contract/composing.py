@@ -4,7 +4,7 @@ ruamel.yaml speaks YAML 1.2, knows the place of everything and says best what is
 100 us a value. libyaml takes a sixth of that, with the making of nodes. The two agree on texts that have none of
 `_UNLIKE` and neither anchors, aliases nor tags, but for the place of empty values, which nobody asks for. So libyaml
 goes first, and whatever it does not like, or may not do alike, is read again by ruamel.yaml: what is reported is always
-that one's (decision 134).
+that one's words. A slip in YAML's finest print that only ruamel.yaml minds may pass unreported (decision 134).
 """
 
 import re
@@ -19,8 +19,8 @@ _UNLIKE = re.compile(r"[\t\r%\x85\u2028\u2029\ufeff]|[|>][-+0-9]*#")
 """Tabs, directives and a comment right behind a block's mark are read otherwise; so are the line breaks that YAML 1.2
 does not have any more."""
 
-_DEEPEST = 100
-"""Levels. What is deeper is refused in any case, by ruamel.yaml's words."""
+DEEPEST = 60
+"""Levels; what is read later in calls of calls must not exhaust Python's stack."""
 
 
 class _Unusual(Exception):
@@ -29,7 +29,7 @@ class _Unusual(Exception):
 
 def compose(text: str) -> Node | None:
     """Nodes, whose marks are indices into `text`. Raises YAMLError, or RecursionError for what is too deep."""
-    # "safe" and pure: the round-trip reader hides fold marks in folded scalars, the C one lacks exact places.
+    # "safe" and pure: the round-trip reader hides fold marks in folded scalars, its own C one lacks exact places.
     reader = cast(Any, YAML(typ="safe", pure=True))
     reader.composer.warn_double_anchors = False  # YAML 1.2, 3.2.2.2: an anchor may be used again
     return reader.compose(text)
@@ -76,7 +76,7 @@ class _Builder:
             open_nodes[-1].value.append(node)
             if not isinstance(node, ScalarNode):
                 open_nodes.append(node)
-            if len(open_nodes) > _DEEPEST:
+            if len(open_nodes) > DEEPEST:
                 raise _Unusual
         return top
 

@@ -11,7 +11,7 @@ from ruamel.yaml.nodes import Node as YamlNode
 from ruamel.yaml.reader import ReaderError
 
 from sagagen.contract.codes import Code
-from sagagen.contract.composing import compose_quickly
+from sagagen.contract.composing import DEEPEST, compose_quickly
 from sagagen.contract.findings import error
 from sagagen.contract.scalar_places import Places, indices
 from sagagen.diagnostics import Diagnostic, Report
@@ -29,8 +29,6 @@ TAGS: dict[str, Tag] = {
 }
 """YAML 1.2's core schema; a date is plain text here."""
 PROPERTY = re.compile(r"\S+\s*")
-DEEPEST = 60
-"""Levels; what is read later in calls of calls must not exhaust Python's stack."""
 MOST_REPEATED = 100_000
 """Values that aliases may repeat in all, each as often as it is repeated: a few lines could stand for billions."""
 COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}

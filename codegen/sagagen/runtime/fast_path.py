@@ -84,7 +84,7 @@ class Entry(NamedTuple):
             saga, run, step, direction, digest, state, outcome = json.loads(data)
             found = None if outcome is None else base64.b64decode(outcome, validate=True)
             return cls(saga, run, step, Direction(direction), bytes.fromhex(digest), State(state), found)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
 

@@ -12,9 +12,9 @@ from sagagen.runtime.call import Call
 from sagagen.runtime.cannot_start import CannotStart
 from sagagen.runtime.definition import Method, Service
 from sagagen.runtime.errors import RpcError
-from sagagen.runtime.rules import has_rules
 from sagagen.runtime.schema import Schema
 from sagagen.runtime.transport import MAX_MESSAGE_BYTES
+from sagagen.runtime.validation_rules import has_rules
 
 
 class ServiceIncomplete(CannotStart):

@@ -4,7 +4,8 @@ Theory of operation. A key that two gateways accept is two runs of one saga; the
 tell the other which (OTHER_RUN). Answers are stored under saga and run, after their row is committed, and asked for
 only under the run that a service has named. So what is found belongs to the effects that are in the services'
 databases, whoever else uses this Redis, and however old it is; and a request that no other gateway had before costs no
-question. Without an answer from Redis the gateway says SAGA_ELSEWHERE, which is true as well.
+question. An answer never changes, so it has no generation. Without one from Redis the gateway says SAGA_ELSEWHERE,
+which is true as well.
 """
 
 import base64
@@ -14,10 +15,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sagagen.runtime import tracing
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Saga
+from sagagen.runtime.fast_path_observation import asking
 from sagagen.runtime.history_rows import Accepted
 from sagagen.runtime.settings import Settings
+from sagagen.runtime.trace import TraceContext
 
 if TYPE_CHECKING:
     from sagagen.runtime.fast_path_redis import RedisLine
@@ -51,7 +55,7 @@ class SharedAnswer:
             pairs = tuple((str(name), str(value)) for name, value in headers)
             answer = Answer(int(status), pairs, base64.b64decode(body, validate=True))
             return cls(bytes.fromhex(fingerprint), str(trace_id), answer)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return None
 
 
@@ -74,11 +78,6 @@ class SharedAnswers:
         async with RedisLine.open(settings.redis_url, f"{_prefix(project)}:trial") as line:
             yield cls(project, line)
 
-    @property
-    def is_up(self) -> bool:
-        """Redis can be asked just now."""
-        return self._redis.is_up
-
     def store(self, saga: Saga, accepted: Accepted, answer: Answer) -> None:
         """The answer is committed. Kept as long as the saga's key is."""
         if accepted.key and len(answer.body) <= LARGEST_ANSWER:
@@ -86,9 +85,16 @@ class SharedAnswers:
             key = self._key(accepted.saga_id, accepted.run)
             self._redis.store(key, {_FIELD: shared.encode()}, max(1, int(saga.retention_s)))
 
-    async def find(self, saga_id: str, run: str) -> SharedAnswer | None:
-        """What the run that owns the saga answered, if it has, and if Redis knows and says so in time."""
-        found = await self._redis.find(self._key(saga_id, run), [_FIELD])
+    async def find(self, saga_id: str, run: str, trace: TraceContext) -> SharedAnswer | None:
+        """What the run that owns the saga answered, if it has, and if Redis knows and says so within its limit.
+
+        `trace`: the span of the request that asks.
+        """
+        if not self._redis.is_up:
+            return None
+        with asking(tracing.GATEWAY, trace) as question:
+            found = await self._redis.find(self._key(saga_id, run), [_FIELD])
+            question.is_answered = found is not None
         return SharedAnswer.decode(found[0]) if found and found[0] is not None else None
 
     def _key(self, saga_id: str, run: str) -> str:

@@ -57,7 +57,7 @@ class _Messages:
         by_name: defaultdict[str, list[str]] = defaultdict(list)
         for one in sorted(classes, key=str):
             modules.add(one.module)
-            by_name[one.name.partition(".")[0]].append(str(one))
+            by_name[one.name].append(str(one))
         return cls(made_from(*sorted(modules)), by_name)
 
     def that_matter_to(self, text: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sagagen.runtime.answer import Answer
 from sagagen.runtime.definition import Mesh, Saga
-from sagagen.runtime.edge.problem import HTTP_STATUS, Problem, retry_after
+from sagagen.runtime.edge.problem import HTTP_STATUS, Problem
 from sagagen.runtime.edge.protojson import JsonWriter
 from sagagen.runtime.edge.transcode import RouteError
 from sagagen.runtime.errors import Code
@@ -88,7 +88,7 @@ def _elsewhere(owner_run: str) -> Problem:
     detail = (
         "another gateway took the request with this idempotency key; this one had no effect: ask that one"
     )
-    headers = (retry_after(), *([(OWNER_RUN, owner_run)] if owner_run else []))
+    headers = ((OWNER_RUN, owner_run),) if owner_run else ()
     return Problem(409, "ABORTED", ELSEWHERE, detail, headers=headers)
 
 

@@ -14,7 +14,7 @@ from sagagen.runtime.edge.transcode import RequestReader
 from sagagen.runtime.engine import Acceptance, Engine, Overloaded, Started
 from sagagen.runtime.identity import random_saga_id, saga_id
 from sagagen.runtime.log import LogUnavailable
-from sagagen.runtime.shared_answers import SharedAnswers
+from sagagen.runtime.shared_answers import SharedAnswer, SharedAnswers
 from sagagen.runtime.tracing import saga_attributes
 
 REPLAYED = ("idempotency-replayed", "true")
@@ -52,7 +52,10 @@ class StartEndpoint:
         )
         started = await self._accept(acceptance)
         answer = await self._answer(exchange, started, acceptance.fingerprint)
-        answer, trace_id = await self._owners(started, acceptance.fingerprint, answer)
+        trace_id = started.trace_id
+        if self._shared and (owner := answer.header(OWNER_RUN)):
+            asked = await self._shared.find(started.saga_id, owner, exchange.trace)
+            answer, trace_id = of_owner(started, acceptance.fingerprint, answer, asked)
         return replace(answer, headers=(*answer.headers, traceparent(exchange.trace, trace_id)))
 
     def _acceptance(self, exchange: Exchange, caller: str, key: str, data: bytes) -> Acceptance:
@@ -99,18 +102,6 @@ class StartEndpoint:
             return answer
         raise ProblemError(_under_way(started))
 
-    async def _owners(self, started: Started, fingerprint: bytes, answer: Answer) -> tuple[Answer, str]:
-        """The answer of the run that owns the saga where ours does not, and the trace it belongs to."""
-        owner = answer.header(OWNER_RUN)
-        if not owner or self._shared is None:
-            return answer, started.trace_id
-        found = await self._shared.find(started.saga_id, owner)
-        if found is None:
-            return answer, started.trace_id
-        if found.fingerprint != fingerprint:
-            raise ProblemError(key_reused().of_saga(started.saga_id, found.trace_id))
-        return _replayed(found.answer), found.trace_id
-
     async def _wait(self, exchange: Exchange, started: Started) -> Answer | None:
         """The final answer; None after `respond.wait`, or when the server stops."""
         wait_s = self._saga.respond.wait_s
@@ -129,6 +120,20 @@ def _fingerprint(trigger: str, data: bytes) -> bytes:
 
 def _replayed(answer: Answer) -> Answer:
     return replace(answer, headers=(*answer.headers, REPLAYED))
+
+
+def of_owner(
+    started: Started, fingerprint: bytes, elsewhere: Answer, found: SharedAnswer | None
+) -> tuple[Answer, str]:
+    """The answer of the run that owns the saga, and its trace id; `elsewhere` again where there is none yet.
+
+    Raises ProblemError (422) if that run was started with another payload: `fingerprint` is that of this request.
+    """
+    if found is None:
+        return replace(elsewhere, headers=(*elsewhere.headers, retry_after())), started.trace_id
+    if found.fingerprint != fingerprint:
+        raise ProblemError(key_reused().of_saga(started.saga_id, found.trace_id))
+    return _replayed(found.answer), found.trace_id
 
 
 def _under_way(started: Started) -> Problem:
