@@ -34,7 +34,9 @@ def test_an_interrupted_start_ends_cleanly(after_s: float, tmp_path: Path) -> No
     said = str(mesh.before)
     assert "Traceback" not in said
     assert said.count("Aborted!") <= 1
-    assert mesh.exitstatus in (0, 1)
+    # Where Ctrl-C meets source that is exec'd (a dataclass in the making), CPython ends the process by SIGINT itself,
+    # although the interrupt was caught: to a shell that is Ctrl-C as well.
+    assert mesh.exitstatus in (0, 1) or mesh.signalstatus == signal.SIGINT
     give_up_at = time.monotonic() + 5
     while _alive(f"SAGAGEN_MARK={tmp_path}"):
         assert time.monotonic() < give_up_at, "children are left"
