@@ -30,7 +30,7 @@ def digests(contents: Mapping[str, bytes], contracts: Sequence[HandlerContract])
     folder = Path(__file__).parent
     sources = [path.read_bytes() for pattern in _SOURCES for path in sorted(folder.glob(pattern))]
     everyone = made_from(sys.version, version("libcst"), *sources)
-    messages = {contract.messages: _Messages.of(contract.messages) for contract in contracts}
+    messages = {known: _Messages.of(known) for known in {contract.messages for contract in contracts}}
     return {
         one.path: made_from(
             everyone,
