@@ -8,7 +8,7 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
 from sagagen.runtime.definition import Direction, Saga, StepKind
-from sagagen.runtime.errors import DOMAIN
+from sagagen.runtime.errors import DOMAIN, Declined
 from sagagen.runtime.history import History, fold
 from sagagen.runtime.history_rows import (
     Accepted,
@@ -425,3 +425,24 @@ def test_a_history_begins_with_accepted_and_only_once() -> None:
         fold([done("one")])
     with pytest.raises(TypeError):
         fold([accepted(), accepted()])
+
+
+@pytest.mark.parametrize("reason", ["SOLD_OUT", "3DS_REQUIRED", "_X", "X"])
+def test_a_reason_of_a_service_is_kept(reason: str) -> None:
+    row = failed("one", code=Code.FAILED_PRECONDITION, outcome=Outcome.REFUSED, reason=reason)
+    assert turned_back_by(row).reason == Declined(reason).reason == reason
+
+
+@pytest.mark.parametrize("reason", ["", "_", "sold_out", "SOLD-OUT", "SOLD OUT", "SOLD_OUT\n", "ÉPUISÉ", "Ⅷ"])
+def test_what_is_no_token_is_no_reason(reason: str) -> None:
+    """Neither for a handler, which is told at once, nor for expressions: these read the code's name."""
+    with pytest.raises(ValueError, match="UPPER_SNAKE"):
+        Declined(reason)
+    row = failed("one", code=Code.FAILED_PRECONDITION, outcome=Outcome.REFUSED, reason=reason)
+    assert turned_back_by(row).reason == "FAILED_PRECONDITION"
+
+
+def turned_back_by(row: Failed) -> Failure:
+    decision = decide(usual_saga(), history(row))
+    assert isinstance(decision, TurnBack)
+    return decision.failure

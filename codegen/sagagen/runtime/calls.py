@@ -57,9 +57,12 @@ class Calls:
 
     def begun_before(self, monotonic_s: float) -> int:
         """How many of the calls under way began before that time: they may take long still."""
-        return sum(
-            1 for _ in itertools.takewhile(lambda begun_s: begun_s < monotonic_s, self._begun_s.values())
-        )
+        count = 0
+        for begun_s in self._begun_s.values():
+            if begun_s >= monotonic_s:
+                break
+            count += 1
+        return count
 
 
 def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Failed:

@@ -56,6 +56,7 @@ from typing import NamedTuple
 from grpclib.const import Status as Code
 
 from sagagen.runtime.definition import Action, Direction, Saga, Step, StepKind
+from sagagen.runtime.errors import is_reason
 from sagagen.runtime.history import History, Progress
 from sagagen.runtime.history_rows import Failed, Outcome, Ruling, SagaStatus
 from sagagen.runtime.scope import Failure
@@ -260,8 +261,7 @@ def _undo(history: History, step: Step) -> Decision:
 
 def failure_of(last: Failed) -> Failure:
     """The failure that expressions and problem documents read; its reason is a token and never empty."""
-    is_token = last.reason.replace("_", "").isalnum() and last.reason == last.reason.upper()
-    reason = last.reason if is_token and last.reason.isascii() else last.code.name
+    reason = last.reason if is_reason(last.reason) else last.code.name
     return Failure(last.code.name, reason, last.message, last.step)
 
 

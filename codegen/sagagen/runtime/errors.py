@@ -1,5 +1,6 @@
 """Errors, each with another reaction, and their form on the wire (google.rpc.Status with details)."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +16,14 @@ DOMAIN = "sagagen"
 """ErrorInfo.domain of the runtime's own refusals; retry rules never apply to them (semantics of the barrier)."""
 
 
+_REASON = re.compile(r"_*[A-Z0-9][A-Z0-9_]*")
+
+
+def is_reason(text: str) -> bool:
+    """Whether it is an UPPER_SNAKE token, as ErrorInfo.reason is to be."""
+    return _REASON.fullmatch(text) is not None
+
+
 class Declined(Exception):
     """A business "no" of a handler: not retried, recorded by the barrier, and the saga turns back.
 
@@ -22,7 +31,7 @@ class Declined(Exception):
     """
 
     def __init__(self, reason: str, message: str = "") -> None:
-        if not reason or not reason.replace("_", "").isalnum() or reason != reason.upper():
+        if not is_reason(reason):
             raise ValueError(f"a reason is an UPPER_SNAKE token, for example OUT_OF_STOCK, not {reason!r}")
         super().__init__(f"{reason}: {message}" if message else reason)
         self.reason = reason

@@ -25,13 +25,26 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     Names are lower case and not gRPC's own; values are printable ASCII and not empty. Values are not repeated in the
     error, since they may be secret.
     """
+    values = metadata.values()
+    if _are_names(tuple(metadata)) and all(values) and _is_printable_ascii("".join(values)):
+        return
     for name, value in metadata.items():
         if not _is_name(name):
             raise RpcError(Code.INTERNAL, f"{name!r} is no name for a metadata entry")
-        if not (value and value.isascii() and value.isprintable()):
+        if not (value and _is_printable_ascii(value)):
             raise RpcError(
                 Code.INTERNAL, f"the value of metadata entry {name!r} is not printable ASCII, or empty"
             )
+
+
+def _is_printable_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+@lru_cache(maxsize=64)
+def _are_names(names: tuple[str, ...]) -> bool:
+    """Every call of a kind has the same."""
+    return all(map(_is_name, names))
 
 
 @lru_cache(maxsize=256)

@@ -85,7 +85,7 @@ def event_values(ref: SagaRef, row: Row) -> tuple[object, ...]:
         "span_id": row.span_id,
         **_details(row),
     }
-    return tuple(values.get(column) for column in EVENT_COLUMNS)
+    return tuple(map(values.get, EVENT_COLUMNS))
 
 
 def _details(row: Row) -> dict[str, object]:
