@@ -189,6 +189,7 @@ def assign_names(
     used = _with_used_files(files)
     packages = _assign_packages(sorted({file.package for file in used}))
     spellings, classes = _assign_classes(used, packages)
+    below = {package: _modules_below(package, packages) for package in packages}
     fields: dict[str, str] = {}
     values: dict[str, str] = {}
     for named_type in _all_types(used):
@@ -196,7 +197,7 @@ def assign_names(
             values |= _assign_members(named_type, spellings[named_type.full_name])
         else:
             _report_unsupported(named_type, report, spans)
-            fields |= _assign_fields(named_type, packages)
+            fields |= _assign_fields(named_type, below[named_type.file.package])
     return PythonNames(used, packages, spellings, classes, fields, values)
 
 
@@ -317,11 +318,12 @@ def _class_spellings(named_type: NamedType) -> Iterator[str]:
     raise AssertionError("unreachable: the numbers do not end")
 
 
-def _assign_fields(message: Descriptor, packages: Mapping[str, str]) -> dict[str, str]:
+def _assign_fields(message: Descriptor, modules: frozenset[str]) -> dict[str, str]:
+    """`modules`: names that its package's module has taken already."""
     # betterproto2 tells a map by its entry type's name, without underscores and case: there such names collide too.
     has_maps = any(map_parts(field) for field in message.fields)
     wishes = [_without_leading_underscores(snake_case(field.name), "field") for field in message.fields]
-    taken = _FIELD_NAMES_TAKEN | _modules_below(message.file.package, packages)
+    taken = _FIELD_NAMES_TAKEN | modules
     names = allot(wishes, taken, with_underscore, map_key if has_maps else str)
     return {field.full_name: name for field, name in zip(message.fields, names, strict=True)}
 

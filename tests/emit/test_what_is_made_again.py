@@ -1,6 +1,7 @@
 """A run makes again only what would come out differently, and finds out what that is from content alone."""
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from generating import PROJECTS, run_generate
 from sagagen.contract import read_contract
 from sagagen.diagnostics import Diagnostic
 from sagagen.emit import dashboards
+from sagagen.emit.boards import SagaBoard, ServiceBoard
+from sagagen.emit.compiler_process import COMPILER
 from sagagen.emit.messages import Compilation
 from sagagen.workspace import handler_sync, no_change
 from sagagen.workspace.synced import Synced
@@ -98,7 +101,7 @@ def test_boards_are_built_again_where_what_they_show_has_changed(
     built: list[str] = []
 
     def watched(make: Callable[[Any], str]) -> Callable[[Any], str]:
-        def made(board: dashboards.SagaBoard | dashboards.ServiceBoard) -> str:
+        def made(board: SagaBoard | ServiceBoard) -> str:
             built.append(board.name)
             return make(board)
 
@@ -116,6 +119,31 @@ def test_boards_are_built_again_where_what_they_show_has_changed(
     assert len(built) == 1
     changed = [path.name for path in board.glob("*.json") if path.read_text() != before[path.name]]
     assert changed == [f"saga-{built[0]}.json"]
+
+
+def test_the_compiler_is_started_early_where_protos_changed_and_stopped_where_nobody_needed_it(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    genuine = subprocess.Popen
+
+    def watched(command: Sequence[str], *arguments: Any, **options: Any) -> Any:
+        process: Any = genuine(command, *arguments, **options)
+        if str(COMPILER) in command:
+            started.append(process)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", watched)
+    edit(tiny / "contracts/saga.yaml", "    deadline: ", "    deadline: 1")
+    run_generate(tiny)
+    assert not started, "no message can have changed"
+    edit(tiny / PROTO, "message ", "message Unheard {}\n\nmessage ")
+    run_generate(tiny)
+    assert [one.poll() is None for one in started] == [False], "the one that was started early has compiled"
+    edit(tiny / PROTO, "message Unheard {}", "message Unheard {} // Nothing.\n   ")
+    edit(tiny / "contracts/saga.yaml", "sagas:", "sagas: [")
+    assert run_generate(tiny).exit_code == 1
+    assert [one.poll() is None for one in started] == [False, False], "stopped: there was nothing to compile"
 
 
 @pytest.mark.parametrize("name", ["short", "x" * 40])

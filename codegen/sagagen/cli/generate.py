@@ -45,7 +45,7 @@ def generate(
 
             watch_project(root, force=force)
         elif only_compare:
-            sys.exit(_with_contract(root, "check"))
+            sys.exit(_with_contract(root, "check", compiles=True))
         elif only_preview:
             sys.exit(_with_contract(root, "show"))
         else:
@@ -56,12 +56,12 @@ def generate(
 
 def generate_once(root: Path, *, force: bool) -> int:
     """Bring the disk in line, unless nothing has changed since the last run. The exit code."""
-    from sagagen.workspace.no_change import snapshot, unchanged
+    from sagagen.workspace.no_change import are_protos_new, snapshot, unchanged
 
     before = snapshot(root)
     warnings = unchanged(root, before)
     if warnings is None:
-        return _with_contract(root, "run", before, force=force)
+        return _with_contract(root, "run", before, force=force, compiles=are_protos_new(root, before))
     if warnings:
         from sagagen.cli.report import print_diagnostics
 
@@ -70,20 +70,30 @@ def generate_once(root: Path, *, force: bool) -> int:
     return 0
 
 
-def _with_contract(root: Path, what: str, *arguments: object, **options: object) -> int:
-    """Call a function of `generate_run`; buf reads the protos while it is imported, which takes as long."""
-    from sagagen.contract.buf import BufMissing
-    from sagagen.contract.loading import loading
+def _with_contract(
+    root: Path, what: str, *arguments: object, compiles: bool = False, **options: object
+) -> int:
+    """Call a function of `generate_run`; buf reads the protos while it is imported, which takes as long.
+
+    `compiles`: messages will have to be compiled, most likely; so their compiler is started as well.
+    """
+    from sagagen.emit.compiler_process import spare_compiler
 
     gc.disable()  # everything is needed until the end
-    try:
-        with loading(root) as started:
-            module = importlib.import_module("sagagen.cli.generate_run")
-            return getattr(module, what)(started, *arguments, **options)
-    except BufMissing as error:
-        raise click.UsageError(str(error)) from None
-    finally:
-        gc.enable()
+    with spare_compiler() as prepare:
+        if compiles:
+            prepare()
+        from sagagen.contract.buf import BufMissing
+        from sagagen.contract.loading import loading
+
+        try:
+            with loading(root) as started:
+                module = importlib.import_module("sagagen.cli.generate_run")
+                return getattr(module, what)(started, *arguments, **options)
+        except BufMissing as error:
+            raise click.UsageError(str(error)) from None
+        finally:
+            gc.enable()
 
 
 NOTHING_TO_DO = "nothing to do: the mesh on disk is what the contract emits"

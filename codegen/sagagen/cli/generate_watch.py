@@ -10,7 +10,7 @@ from watchfiles import Change, watch
 from sagagen.cli.generate_run import run
 from sagagen.contract.buf import CONTRACTS, BufMissing
 from sagagen.contract.loading import loading
-from sagagen.emit.messages import spare_compiler
+from sagagen.emit.compiler_process import spare_compiler
 from sagagen.emit.paths import HANDLERS
 from sagagen.workspace.no_change import Snapshot, snapshot, unchanged
 from sagagen.workspace.tree import TEMPORARY

@@ -4,9 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Literal, TextIO, TypeAlias
 
-from rich.console import Console
-from rich.text import Text
-
 from sagagen.diagnostics import Diagnostic, Severity
 from sagagen.source import Span
 
@@ -77,7 +74,12 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _print_text(diagnostics: Iterable[Diagnostic], stream: TextIO) -> None:
+def _print_text(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
+    if not diagnostics:
+        return
+    from rich.console import Console  # takes long to import, for what is rare
+    from rich.text import Text
+
     console = Console(file=stream, soft_wrap=True, highlight=False)
     for diagnostic in diagnostics:
         colour = "red" if diagnostic.severity is Severity.ERROR else "yellow"

@@ -1,13 +1,12 @@
 """Grafana's dashboards of a mesh: an overview, one for each saga with a row for each step, one for each service.
 
 Built with Grafana's own foundation SDK, so that their shape is held by its types. What a board shows is data first
-(`SagaBoard`, `ServiceBoard`): where that is as it was in the last run, nothing is built again.
+(boards.py): where that is as it was in the last run, nothing is built again, nor is this imported.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import NamedTuple, Self
 
 from grafana_foundation_sdk.builders import common, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
@@ -16,7 +15,7 @@ from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-from sagagen.contract.model import Mesh, Saga, Service, Step
+from sagagen.emit.boards import SagaBoard, ServiceBoard, StepRow
 from sagagen.emit.promql import RATE, quantile, rate
 
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -29,9 +28,9 @@ Query = tuple[str, str]
 """An expression, and the legend of its series."""
 
 
-def overview(mesh: Mesh) -> str:
+def overview(project: str) -> str:
     """All sagas and services at a glance, as JSON."""
-    board = _board(mesh.project, "overview", "overview")
+    board = _board(project, "overview", "overview")
     board.with_row(Row("Sagas"))
     for title, metric, unit in (
         ("In flight", "sum(sagagen_sagas_in_flight)", units.Short),
@@ -106,47 +105,6 @@ def overview(mesh: Mesh) -> str:
         )
     )
     return _json(board)
-
-
-class StepRow(NamedTuple):
-    """A step on its saga's board."""
-
-    name: str
-    title: str
-    is_undone: bool
-    """It has a compensation."""
-
-    @classmethod
-    def of(cls, step: Step) -> Self:
-        undone = f", undone by {step.compensation.method.descriptor.name}" if step.compensation else ""
-        title = f"{step.name}: {step.action.service.name}/{step.action.method.descriptor.name}{undone}"
-        return cls(step.name, title, step.compensation is not None)
-
-
-class SagaBoard(NamedTuple):
-    """One saga: how its runs end, and a row for each step with its compensation."""
-
-    project: str
-    name: str
-    deadline_s: float
-    steps: tuple[StepRow, ...]
-
-    @classmethod
-    def of(cls, mesh: Mesh, saga: Saga) -> Self:
-        return cls(mesh.project, saga.name, saga.deadline_s, tuple(StepRow.of(step) for step in saga.steps))
-
-
-class ServiceBoard(NamedTuple):
-    """One service: its rpcs, what its barrier decides, and its commits."""
-
-    project: str
-    name: str
-    implements: tuple[str, ...]
-    """Full names of proto services."""
-
-    @classmethod
-    def of(cls, mesh: Mesh, service: Service) -> Self:
-        return cls(mesh.project, service.name, tuple(each.full_name for each in service.implements))
 
 
 def saga_board(saga: SagaBoard) -> str:

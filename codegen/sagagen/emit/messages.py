@@ -3,12 +3,8 @@
 import functools
 import math
 import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import dropwhile
@@ -19,21 +15,16 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from sagagen.contract.model import Mesh
+from sagagen.emit.compiler_process import COMPILER, compiler
 from sagagen.emit.header import header, sources_of
-from sagagen.emit.layout import SETTINGS, environment, write_settings
+from sagagen.emit.layout import SETTINGS
 from sagagen.emit.renaming import Docs, code_generator_request
 from sagagen.emit.reuse import made_from
 from sagagen.python_names import PythonNames
 
-COMPILER = Path(__file__).with_name("message_compiler.py")
-"""A program: importing it would take long, and nothing here needs it."""
 _CORES = os.cpu_count() or 1
 _WORTH_A_PROCESS = 6
 """Packages that take as long to compile as a compiler to start."""
-
-
-class CompilerError(Exception):
-    """betterproto2's compiler failed: a mistake in this program, or in it; not in the contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,56 +185,5 @@ def _digest_of_types(file: FileDescriptorProto) -> str:
 @functools.lru_cache(maxsize=8)
 def _compile(request: bytes) -> dict[str, str]:
     """The compiler's answer: path -> source."""
-    compiler = _spare.pop() if _spare else Compiler()
-    return {Path(file.name).as_posix(): file.content for file in compiler.answer(request).file}
-
-
-class Compiler:
-    """The compiler, started, which waits for its one request.
-
-    In a process and a folder of its own: it reads ruff's settings and writes to the current folder, prints what it
-    does, calls the ruff that it finds on PATH, and the order in which it iterates over sets decides what comes out.
-    """
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        write_settings(Path(self._folder.name))
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(COMPILER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self._folder.name,
-            env=environment(),
-        )
-
-    def answer(self, request: bytes) -> CodeGeneratorResponse:
-        """Raises CompilerError."""
-        with self._folder:
-            output, said = self._process.communicate(request)
-        if self._process.returncode:
-            raise CompilerError(said.decode(errors="replace"))
-        return CodeGeneratorResponse.FromString(output)
-
-    def stop(self) -> None:
-        with self._folder:
-            self._process.kill()
-            self._process.communicate()
-
-
-_spare: list[Compiler] = []
-
-
-@contextmanager
-def spare_compiler() -> Generator[Callable[[], None]]:
-    """Call what it gives between two runs, for a compiler that is ready: its start is most of a small change."""
-
-    def prepare() -> None:
-        if not _spare:
-            _spare.append(Compiler())
-
-    try:
-        yield prepare
-    finally:
-        while _spare:
-            _spare.pop().stop()
+    response = CodeGeneratorResponse.FromString(compiler().answer(request))
+    return {Path(file.name).as_posix(): file.content for file in response.file}

@@ -3,13 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagagen.contract import saga_schema
 from sagagen.contract.model import Mesh
-from sagagen.emit import dashboards, promql
+from sagagen.emit.boards import SagaBoard, ServiceBoard
 from sagagen.emit.deploy_view import compose_view, image_view
 from sagagen.emit.docs_view import index_doc, saga_doc, saga_path
 from sagagen.emit.files import FilePlan, Ownership, PathTaken, nothing
@@ -157,18 +157,33 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
 
 
 def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
-    yield FilePlan(f"{folder}/overview.json", lambda: dashboards.overview(mesh))
+    """Grafana's SDK takes long to import: only where a board is built."""
     source = _source_of_dashboards()
-    for saga in (dashboards.SagaBoard.of(mesh, saga) for saga in mesh.sagas):
+
+    def overview() -> str:
+        from sagagen.emit import dashboards
+
+        return dashboards.overview(mesh.project)
+
+    def saga_board(saga: SagaBoard) -> str:
+        from sagagen.emit import dashboards
+
+        return dashboards.saga_board(saga)
+
+    def service_board(service: ServiceBoard) -> str:
+        from sagagen.emit import dashboards
+
+        return dashboards.service_board(service)
+
+    yield FilePlan(f"{folder}/overview.json", overview, inputs=made_from(source, mesh.project))
+    for saga in (SagaBoard.of(mesh, saga) for saga in mesh.sagas):
         yield FilePlan(
-            f"{folder}/saga-{saga.name}.json",
-            lambda saga=saga: dashboards.saga_board(saga),
-            inputs=made_from(source, repr(saga)),
+            f"{folder}/saga-{saga.name}.json", partial(saga_board, saga), inputs=made_from(source, repr(saga))
         )
-    for service in (dashboards.ServiceBoard.of(mesh, service) for service in mesh.services):
+    for service in (ServiceBoard.of(mesh, service) for service in mesh.services):
         yield FilePlan(
             f"{folder}/service-{service.name}.json",
-            lambda service=service: dashboards.service_board(service),
+            partial(service_board, service),
             inputs=made_from(source, repr(service)),
         )
 
@@ -176,7 +191,9 @@ def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
 @cache
 def _source_of_dashboards() -> str:
     """Another release of the generator makes other boards of the same data."""
-    return made_from(*(Path(str(module.__file__)).read_bytes() for module in (dashboards, promql)))
+    return made_from(
+        *(Path(__file__).with_name(name).read_bytes() for name in ("dashboards.py", "promql.py"))
+    )
 
 
 def _docs(mesh: Mesh) -> Iterator[FilePlan]:

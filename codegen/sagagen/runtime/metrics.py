@@ -11,6 +11,7 @@ from typing import TypeVar
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
 import sagagen
+from sagagen.runtime.buckets import CALL_BUCKETS_S, COMMIT_BUCKETS_S, GROUP_BUCKETS, SAGA_BUCKETS_S
 from sagagen.runtime.definition import Direction
 from sagagen.runtime.history_rows import (
     Accepted,
@@ -27,11 +28,6 @@ from sagagen.runtime.history_rows import (
 from sagagen.runtime.trace import TraceContext
 
 MetricT = TypeVar("MetricT", Counter, Histogram)
-
-CALL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-SAGA_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86400.0)
-GROUP_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 disable_created_metrics()  # a second series for each, of which Prometheus makes no use
 

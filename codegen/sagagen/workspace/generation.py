@@ -38,6 +38,8 @@ class Generation:
     """What the handler files say."""
     contracts: tuple[HandlerContract, ...] = ()
     """What is asked of the handler files."""
+    asked: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By digest, of those that are there (handlers_in_sync.py)."""
 
     @property
     def findings(self) -> tuple[Diagnostic, ...]:
@@ -59,14 +61,15 @@ class Generation:
     def write(self) -> Changes:
         """Raises OSError where the disk does not let it."""
         changes = write(self.root, self.files, self.behind, self.before)
-        handlers_in_sync.remember(self.root, self._in_sync(changes), self.contracts)
+        handlers_in_sync.remember(self.root, self._in_sync(changes))
         return changes
 
-    def _in_sync(self, changes: Changes) -> dict[str, bytes]:
-        """The handler files that need nothing now: what was found so, and what this run created."""
+    def _in_sync(self, changes: Changes) -> list[str]:
+        """Digests of the handler files that need nothing now: what was found so, and what this run created."""
         found = [one for one in self.handlers if not one.findings and one.content == self.before[one.path]]
         created = {file.path: file.content for file in self.files if file.path in changes.created}
-        return {one.path: one.content for one in found} | created
+        of_created = handlers_in_sync.digests(created, self.contracts)
+        return [*(self.asked[one.path] for one in found), *of_created.values()]
 
 
 def generation(started: Loading, *, reuse: bool, progress: Progress) -> Generation:
@@ -94,7 +97,7 @@ def generation(started: Loading, *, reuse: bool, progress: Progress) -> Generati
         for contract in contracts
         if contract.path in before
     )
-    return Generation(root, diagnostics, mesh, files, handlers, before, contracts)
+    return Generation(root, diagnostics, mesh, files, handlers, before, contracts, asked)
 
 
 def _synced(content: bytes, contract: HandlerContract) -> Synced:

@@ -49,7 +49,8 @@ class _Messages:
 
     modules: str
     """Digest of the modules that they are in."""
-    by_name: Mapping[str, Sequence[str]]
+    by_name: Mapping[str, str]
+    """Digest of the classes of a name: packages like to call theirs alike."""
 
     @classmethod
     def of(cls, classes: Iterable[PyClass]) -> "_Messages":
@@ -58,12 +59,12 @@ class _Messages:
         for one in sorted(classes, key=str):
             modules.add(one.module)
             by_name[one.name].append(str(one))
-        return cls(made_from(*sorted(modules)), by_name)
+        return cls(made_from(*sorted(modules)), {name: made_from(*ours) for name, ours in by_name.items()})
 
     def that_matter_to(self, text: str) -> Iterator[str]:
         yield self.modules
         for word in sorted(set(_WORD.findall(text)) & self.by_name.keys()):
-            yield from self.by_name[word]
+            yield self.by_name[word]
 
 
 def _asked(contract: HandlerContract) -> str:
@@ -79,9 +80,9 @@ def known(root: Path) -> frozenset[str]:
     return frozenset(map(str, cast(list[object], record))) if isinstance(record, list) else frozenset()
 
 
-def remember(root: Path, contents: Mapping[str, bytes], contracts: Sequence[HandlerContract]) -> None:
-    """`contents`: the handler files that need nothing, as they are on disk now."""
-    record = sorted(digests(contents, contracts).values())
+def remember(root: Path, in_sync: Iterable[str]) -> None:
+    """`in_sync`: the digests of the handler files that need nothing, as they are on disk now."""
+    record = sorted(in_sync)
     folder = cache_folder(root)
     temporary = folder / f"{_RECORD}.{os.getpid()}"
     temporary.write_text(json.dumps(record, indent=0) + "\n", "utf-8")

@@ -57,7 +57,11 @@ def after(digests: Snapshot, written: Mapping[str, bytes], removed: Iterable[str
 def remember(root: Path, digests: Snapshot, diagnostics: Iterable[Diagnostic]) -> None:
     """To be called where a run has left nothing to do; `diagnostics` are the warnings that it printed."""
     folder = cache_folder(root)
-    record = {"state": state(digests), "diagnostics": [_as_json(one) for one in diagnostics]}
+    record = {
+        "state": state(digests),
+        "protos": state(_protos(digests)),
+        "diagnostics": [_as_json(one) for one in diagnostics],
+    }
     temporary = folder / f"{_RECORD}.{os.getpid()}"
     temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     os.replace(temporary, folder / _RECORD)
@@ -85,6 +89,23 @@ def unchanged(root: Path, now: Snapshot) -> tuple[Diagnostic, ...] | None:
         return tuple(_from_json(one) for one in cast(list[dict[str, object]], record["diagnostics"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def are_protos_new(root: Path, now: Snapshot) -> bool:
+    """Whether the protos are others than in the last run, or nobody knows: then messages may have to be compiled."""
+    try:
+        record = cast(dict[str, object], json.loads((root / CACHE / _RECORD).read_bytes()))
+        return record["protos"] != state(_protos(now))
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def _protos(digests: Snapshot) -> Snapshot:
+    return {
+        name: digest
+        for name, digest in digests.items()
+        if name.startswith("contracts/") and name.endswith(".proto")
+    }
 
 
 def is_self_contained(root: Path) -> bool:
