@@ -1,5 +1,7 @@
 """The `sagagen` command. Each subcommand is a module of its own, loaded when it is called."""
 
+import atexit
+import gc
 import importlib
 import importlib.util
 from typing import cast
@@ -47,3 +49,5 @@ class _Commands(click.Group):
 @click.version_option(sagagen.__version__, prog_name="sagagen")
 def main() -> None:
     """From protos and a saga.yaml to a mesh that ends everywhere, or is undone everywhere."""
+    # Python looks once more through all that there is when it ends, which takes longer here than most commands do.
+    atexit.register(gc.freeze)

@@ -4,6 +4,7 @@ Run as a process, by its path: CodeGeneratorRequest on stdin, CodeGeneratorRespo
 ours, so it needs no more than the compiler to be installed.
 """
 
+import atexit
 import datetime
 import gc
 from collections.abc import Callable
@@ -63,5 +64,6 @@ def mend() -> None:
 
 if __name__ == "__main__":
     gc.disable()  # it ends soon
+    atexit.register(gc.freeze)  # and then Python would still look through everything
     mend()
     main()
