@@ -83,7 +83,7 @@ def _with_contract(
     with spare_compiler() as prepare:
         if compiles:
             prepare()
-        from sagagen.contract.buf import BufMissing
+        from sagagen.contract.buf import BufMissing  # takes long to import, and the compiler starts meanwhile
         from sagagen.contract.loading import loading
 
         try:

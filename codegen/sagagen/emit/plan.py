@@ -3,8 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from sagagen.contract import saga_schema
@@ -157,35 +158,31 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
 
 
 def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
-    """Grafana's SDK takes long to import: only where a board is built."""
     source = _source_of_dashboards()
-
-    def overview() -> str:
-        from sagagen.emit import dashboards
-
-        return dashboards.overview(mesh.project)
-
-    def saga_board(saga: SagaBoard) -> str:
-        from sagagen.emit import dashboards
-
-        return dashboards.saga_board(saga)
-
-    def service_board(service: ServiceBoard) -> str:
-        from sagagen.emit import dashboards
-
-        return dashboards.service_board(service)
-
-    yield FilePlan(f"{folder}/overview.json", overview, inputs=made_from(source, mesh.project))
+    yield FilePlan(
+        f"{folder}/overview.json",
+        lambda: _builder().overview(mesh.project),
+        inputs=made_from(source, mesh.project),
+    )
     for saga in (SagaBoard.of(mesh, saga) for saga in mesh.sagas):
         yield FilePlan(
-            f"{folder}/saga-{saga.name}.json", partial(saga_board, saga), inputs=made_from(source, repr(saga))
+            f"{folder}/saga-{saga.name}.json",
+            lambda saga=saga: _builder().saga_board(saga),
+            inputs=made_from(source, repr(saga)),
         )
     for service in (ServiceBoard.of(mesh, service) for service in mesh.services):
         yield FilePlan(
             f"{folder}/service-{service.name}.json",
-            partial(service_board, service),
+            lambda service=service: _builder().service_board(service),
             inputs=made_from(source, repr(service)),
         )
+
+
+def _builder() -> ModuleType:
+    """Of dashboards. Grafana's SDK takes long to import, and few runs build a board."""
+    from sagagen.emit import dashboards
+
+    return dashboards
 
 
 @cache
