@@ -170,6 +170,16 @@ def test_a_damaged_memory_counts_as_none(tiny: Path, understood: list[str], dama
     assert understood == ["handlers/counter.py"]
 
 
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b"\xff", b'{"state": 1, "protos": 2}'])
+def test_a_last_run_that_cannot_be_read_is_none(tiny: Path, damage: bytes) -> None:
+    now = no_change.snapshot(tiny)
+    assert no_change.unchanged(tiny, now) is not None
+    assert not no_change.are_protos_new(tiny, now)
+    (tiny / no_change.CACHE / "last_run.json").write_bytes(damage)
+    assert no_change.unchanged(tiny, now) is None
+    assert no_change.are_protos_new(tiny, now)
+
+
 def test_packages_come_out_the_same_whoever_is_compiled_with_them() -> None:
     mesh, found = read_contract(PROJECTS / "nested")
     assert mesh is not None, list[Diagnostic](found)

@@ -82,22 +82,27 @@ def forget(root: Path) -> None:
 
 def unchanged(root: Path, now: Snapshot) -> tuple[Diagnostic, ...] | None:
     """The warnings of the last run, if it left nothing to do and nothing has changed since; else None."""
+    record = _last_run(root)
     try:
-        record = cast(dict[str, object], json.loads((root / CACHE / _RECORD).read_bytes()))
-        if record["state"] != state(now):
+        if record.get("state") != state(now):
             return None
         return tuple(_from_json(one) for one in cast(list[dict[str, object]], record["diagnostics"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
 def are_protos_new(root: Path, now: Snapshot) -> bool:
     """Whether the protos are others than in the last run, or nobody knows: then messages may have to be compiled."""
+    return _last_run(root).get("protos") != state(_protos(now))
+
+
+def _last_run(root: Path) -> dict[str, object]:
+    """What was remembered; empty if nothing, or nothing that can be read."""
     try:
-        record = cast(dict[str, object], json.loads((root / CACHE / _RECORD).read_bytes()))
-        return record["protos"] != state(_protos(now))
-    except (OSError, ValueError, KeyError, TypeError):
-        return True
+        record: object = json.loads((root / CACHE / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return cast(dict[str, object], record) if isinstance(record, dict) else {}
 
 
 def _protos(digests: Snapshot) -> Snapshot:
