@@ -132,7 +132,7 @@ def test_where_libyaml_is_not_there_ruamel_reads(monkeypatch: pytest.MonkeyPatch
     assert asked == ["a: b"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.integers(0, 2**32))
 def test_mutations_of_contracts_are_read_the_same(seed: int) -> None:
     text = mutated(random.Random(seed))

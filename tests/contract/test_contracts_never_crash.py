@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from contract_bench import SAGA_YAML, resolve_yaml, shop, shop_files, shop_yaml, write_project
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagagen.contract import load, resolve
@@ -65,7 +65,7 @@ def check(lines: list[str]) -> None:
     )
 
 
-few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=25)
 
 
 @few
@@ -157,7 +157,7 @@ mutations = st.tuples(
 )
 
 
-@settings(max_examples=10 * ROUNDS, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10 * ROUNDS)
 @given(st.lists(mutations, min_size=1, max_size=3, unique_by=lambda mutation: mutation[0]))
 def test_protos_with_anything_in_them(edits: list[tuple[str, int, str, str]]) -> None:
     files = {**shop_files(), **{edit[0]: mutated(*edit) for edit in edits}}
@@ -170,7 +170,7 @@ def test_protos_with_anything_in_them(edits: list[tuple[str, int, str, str]]) ->
     )
 
 
-@settings(max_examples=60 * ROUNDS, deadline=None)
+@settings(max_examples=60 * ROUNDS)
 @given(mutations, mutations)
 def test_rpcs_are_put_into_any_proto_or_refused(
     one: tuple[str, int, str, str], other: tuple[str, int, str, str]
@@ -185,7 +185,7 @@ def test_rpcs_are_put_into_any_proto_or_refused(
             assert len(written.text) > len(proto.source.text)
 
 
-@settings(max_examples=60 * ROUNDS, deadline=None)
+@settings(max_examples=60 * ROUNDS)
 @given(
     st.lists(st.tuples(st.sampled_from(VALUES), st.sampled_from(FRAGMENTS)), max_size=3),
     st.sampled_from([None, -1, 0, 1]),
@@ -203,7 +203,7 @@ def test_steps_are_put_into_any_saga_yaml_or_refused(edits: list[tuple[int, str]
     assert written.text.count("extra") == 2
 
 
-@settings(max_examples=40 * ROUNDS, deadline=None)
+@settings(max_examples=40 * ROUNDS)
 @given(st.binary(max_size=40), st.integers(0, 3000))
 def test_bytes_of_any_kind(noise: bytes, at: int) -> None:
     content = shop_yaml().encode()

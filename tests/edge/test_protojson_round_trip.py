@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from edge_library import library
 from google.protobuf import json_format
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagagen.runtime.edge.protojson import JsonError, JsonReader, JsonWriter
@@ -50,7 +50,7 @@ BOOK = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(max_examples=60)
 @given(BOOK, st.lists(BOOK, max_size=2), st.dictionaries(TEXT, JSON, max_size=3), JSON, st.booleans())
 def test_what_is_written_is_read_again(
     members: dict[str, Any], sequels: list[dict[str, Any]], extras: dict[str, Any], note: Any, is_proto: bool

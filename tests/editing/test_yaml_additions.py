@@ -221,7 +221,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     services=st.dictionaries(NAMES, TREES, max_size=3),
     rest=st.dictionaries(st.sampled_from(["version", "sagas"]), TREES, max_size=2),

@@ -141,7 +141,7 @@ def walk_to_the_end(walk: Walk) -> SagaStatus:
     raise AssertionError(f"the saga does not end: {walk.rows}")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(legal_steps(), st.booleans(), st.data())
 def test_any_interleaving_ends_in_a_legal_state(
     steps: tuple[object, ...], is_hasty: bool, data: st.DataObject

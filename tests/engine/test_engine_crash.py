@@ -17,7 +17,7 @@ from engine_world import (
     step,
 )
 from grpclib.const import Status as Code
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagagen.runtime.definition import Direction, Retry, Saga, Step, StepKind
@@ -191,7 +191,7 @@ def check(story: Story, history: History, world: World) -> None:
     assert history.answer is not None
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(stories())
 def test_any_saga_resumes_after_any_crash_to_the_same_end(story: Story) -> None:
     history, world = asyncio.run(tell(story))
@@ -216,7 +216,7 @@ def impatient_stories(draw: st.DrawFn) -> Story:
     return replace(story, steps=steps, deadline_s=deadline_s, outage_s=outage_s)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(impatient_stories())
 def test_where_attempts_or_time_run_out_it_is_still_all_or_nothing(story: Story) -> None:
     history, world = asyncio.run(tell(story))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from crashing_log import CrashingLog
 from engine_world import SAGA_ID, Effect, TestClock, World, acceptance, engine, saga, step
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sagagen.runtime.definition import Direction, StepKind
@@ -90,7 +90,7 @@ async def tell(race: Race) -> tuple[list[SagaStatus], list[Effect]]:
     return [log.history(SAGA_ID).status for log in logs], effects
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120)
 @given(races())
 def test_two_runs_have_one_set_of_effects(race: Race) -> None:
     statuses, effects = asyncio.run(tell(race))

@@ -126,9 +126,7 @@ def agree(left: Any, right: Any) -> bool:
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(expression=expressions(), values=INPUTS)
 def test_every_expression_means_what_cel_says(
     lab: Lab, expression: Expression, values: dict[str, Any]

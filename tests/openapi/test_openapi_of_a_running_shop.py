@@ -60,7 +60,6 @@ def test_the_gateway_answers_as_the_document_says(shop: Stack, operation_id: str
 
     @settings(
         max_examples=EXAMPLES // len(OPERATIONS),
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import hpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sagagen.runtime.grpc_headers import HeaderDecoder, HeaderEncoder
@@ -42,7 +42,6 @@ def test_a_peer_may_shrink_the_table(sent: list[list[tuple[bytes, bytes]]], size
     assert encoder.header_table_size in (size, 4096)
 
 
-@settings(deadline=None)  # where RUST_BACKTRACE is set, a panic takes its time to tell its stack
 @given(st.binary(max_size=40))
 def test_any_bytes_are_headers_or_an_error_that_h2_knows(data: bytes) -> None:
     with suppress(hpack.HPACKError):

@@ -213,7 +213,7 @@ CONTRACTS = st.lists(st.sampled_from(RPCS[1:]), unique=True).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(handler_files(), st.lists(CONTRACTS, min_size=1, max_size=3))
 def test_no_line_is_lost_whatever_the_file_and_however_the_contract_goes(
     content: bytes, contracts: list[list[str]]
