@@ -14,7 +14,7 @@ from generated.mesh import MESH
 from sagagen.contract import read_contract
 from sagagen.contract.model import Saga
 from sagagen.emit.docs_view import client_gets
-from sagagen.emit.failure_paths import Fault, failure_path
+from sagagen.emit.failure_paths import Fault, failure_paths
 from sagagen.runtime import Gateway
 from sagagen.runtime.definition import Direction
 from sagagen.runtime.engine import Engine
@@ -158,7 +158,7 @@ def in_the_docs_words(first: httpx.Response, again: httpx.Response | None) -> st
 )
 async def test_the_table_says_what_happens(tmp_path: Path, step: str, fault: Fault, after: str) -> None:
     saga = contract(after)
-    path = failure_path(saga, step, fault)
+    path = failure_paths(saga)[step, fault]
     async with shop(tmp_path, after, step, fault) as running:
         first = await running.place()
         assert await running.end(saga_id_of(first)) == path.status
@@ -168,7 +168,7 @@ async def test_the_table_says_what_happens(tmp_path: Path, step: str, fault: Fau
 
 
 async def test_a_pivot_without_an_answer_goes_on_past_the_deadline(tmp_path: Path) -> None:
-    path = failure_path(contract("completion"), "confirm_order", Fault.NO_ANSWER)
+    path = failure_paths(contract("completion"))["confirm_order", Fault.NO_ANSWER]
     assert (path.status, path.undone) == (SagaStatus.RUNNING, ())
     async with shop(tmp_path, "acceptance", "confirm_order", Fault.NO_ANSWER) as running:
         saga_id = saga_id_of(await running.place())

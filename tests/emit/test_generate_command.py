@@ -159,3 +159,14 @@ def test_what_a_killed_run_left_behind_is_swept_up(tmp_path: Path) -> None:
     assert compare(tmp_path, [file])[0] == Difference("generated/a.py", Kind.MISSING)
     write(tmp_path, [file, manifest(file)])
     assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_file_names_its_own_source_where_another_path_ends_like_it(tiny: Path) -> None:
+    own = tiny / "contracts/tiny/v1/counter.proto"
+    other = tiny / "contracts/another/tiny/v1/counter.proto"
+    other.parent.mkdir(parents=True)
+    other.write_text('syntax = "proto3";\n\npackage another.tiny.v1;\n\nmessage Other {}\n', "utf-8")
+    assert own.is_file()
+    assert run_generate(tiny).exit_code == 0
+    module = (tiny / "generated/pb/tiny/v1/__init__.py").read_text("utf-8")
+    assert module.splitlines()[1] == "# Sources: contracts/tiny/v1/counter.proto"

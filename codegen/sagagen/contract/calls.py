@@ -43,7 +43,7 @@ class CallResolver:
         if not slash or not service_name or not method_name:
             self._malformed(trigger, "package.Service/Method", self._known_triggers())
             return None
-        service = self.protos.service(service_name)
+        service = self.protos.services.get(service_name)
         method = service.methods_by_name.get(method_name) if service is not None else None
         if method is None:
             if service is not None or not self.protos.is_partial:
@@ -84,10 +84,8 @@ class CallResolver:
             return
         known = {service.name: service.span for service in self.services.by_name.values()}
         hint = suggest(name, known, "declare it under services")
-        implementing = self.protos.service(name)
-        owners = (owner.name for owner in self.services.by_name.values() if implementing in owner.implements)
-        if implementing is not None and (owner := next(owners, None)):
-            hint = f'did you mean "{call.value.replace(name, owner, 1)}"? Steps name the service of the mesh'
+        if owner := self.services.owners.get(name):
+            hint = f'did you mean "{call.value.replace(name, owner.name, 1)}"? Steps name the service of the mesh'
         self.report(error(call.span, Code.UNKNOWN_SERVICE, f'there is no service "{name}" in the mesh', hint))
 
     def _unknown_rpc(self, call: Located[str], service: Service, name: str) -> None:
@@ -114,7 +112,7 @@ class CallResolver:
         """The rpcs that could start a saga; all others are implemented by a service."""
         return {
             f"{service.full_name}/{method.name}": self.protos.span(method.full_name)
-            for service in self.protos.services
+            for service in self.protos.services.values()
             for method in service.methods
             if self.services.owner(method) is None
         }

@@ -7,6 +7,7 @@ stands beside them in the dataclasses below. Durations are seconds, as `_s` says
 import datetime
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
@@ -127,7 +128,7 @@ class Waiver:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mesh:
     """The whole contract of a project."""
 
@@ -151,3 +152,16 @@ class Mesh:
     waivers: tuple[Waiver, ...]
     spans: MappingOf[str, Span]
     """Full name of a proto element -> its place, in the contract's own files."""
+
+    @cached_property
+    def own_files(self) -> frozenset[str]:
+        """The names, as they are imported, of the contract's own proto files."""
+        return frozenset(file.name for file in self.files)
+
+    @cached_property
+    def routes_to(self) -> MappingOf[MethodDescriptor, tuple[Route, ...]]:
+        """The bindings of each rpc that has any."""
+        found: dict[MethodDescriptor, tuple[Route, ...]] = {}
+        for route in self.routes:
+            found[route.method] = (*found.get(route.method, ()), route)
+        return found

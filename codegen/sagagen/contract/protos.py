@@ -49,14 +49,9 @@ class Protos:
     """Full name -> its name token, in the contract's own files."""
     http_spans: Mapping[str, Mapping[Path, Span]]
     """Full name of an rpc -> path inside its google.api.http option -> place."""
+    services: Mapping[str, ServiceDescriptor]
+    """By full name, those of the contract's own files."""
     is_partial: bool
-
-    @property
-    def services(self) -> Iterator[ServiceDescriptor]:
-        return (service for file in self.files for service in file.services_by_name.values())
-
-    def service(self, full_name: str) -> ServiceDescriptor | None:
-        return next((service for service in self.services if service.full_name == full_name), None)
 
     def span(self, full_name: str) -> Span:
         """Where a thing is declared; the first line of nowhere in particular for what is imported."""
@@ -82,13 +77,15 @@ def link(sources: Sources, report: Report) -> Protos:
         file.ClearField("source_code_info")
     pool, loaded = _fill_pool(image, sources.paths, report)
     own = sorted((name for name in sources.paths if name in loaded), key=lambda name: sources.paths[name])
+    files = tuple(pool.FindFileByName(name) for name in own)
     return Protos(
         pool=pool,
-        files=tuple(pool.FindFileByName(name) for name in own),
+        files=files,
         descriptors=image.SerializeToString(deterministic=True),
         docs=dict(sorted(docs.items())),
         spans=spans,
         http_spans=http_spans,
+        services={each.full_name: each for file in files for each in file.services_by_name.values()},
         is_partial=sources.is_partial or len(own) < len(sources.paths),
     )
 

@@ -4,6 +4,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.protobuf.descriptor import MethodDescriptor
+
 from sagagen.contract.calls import CallResolver
 from sagagen.contract.checks import check_memory, check_saga, check_triggers
 from sagagen.contract.codes import Code
@@ -71,7 +73,7 @@ def _resolve(sources: Sources, found: list[Diagnostic]) -> Mesh | None:
     required = RequiredFields()
     sagas = _compile(outlines, protos, required, report)
     kept = _kept(sources, reading, protos, services, sagas, required, report)
-    answers = _Answers(services, outlines, sagas)
+    answers = _Answers.of(services, outlines, sagas)
     if not (has_errors(found) or protos.is_partial):
         _report_loose_ends(bindings, outlines, answers, report)
     return Mesh(
@@ -152,12 +154,20 @@ class _Answers:
     """Who answers an rpc: the service that implements it, or the saga that it triggers."""
 
     services: Services
-    outlines: Sequence[SagaOutline]
-    sagas: Mapping[str, Saga]
+    triggers: frozenset[MethodDescriptor | None]
+    """Of sagas, also of those that are in error."""
+    sagas: Mapping[MethodDescriptor, Saga]
+    """By trigger."""
+
+    @classmethod
+    def of(cls, services: Services, outlines: Iterable[SagaOutline], sagas: Mapping[str, Saga]) -> "_Answers":
+        triggers = frozenset(outline.trigger for outline in outlines)
+        # Where two sagas have one trigger, which is an error, the first is as good as any.
+        by_trigger = {saga.trigger: saga for saga in reversed(tuple(sagas.values()))}
+        return cls(services, triggers, by_trigger)
 
     def is_answered(self, binding: Binding) -> bool:
-        triggers = {outline.trigger for outline in self.outlines}
-        return binding.method in triggers or self.services.owner(binding.method) is not None
+        return binding.method in self.triggers or self.services.owner(binding.method) is not None
 
     def routes(self, bindings: Iterable[Binding]) -> Iterator[Route]:
         for binding in bindings:
@@ -174,8 +184,7 @@ class _Answers:
                 )
 
     def _target(self, binding: Binding) -> Service | Saga | None:
-        saga = next((saga for saga in self.sagas.values() if saga.trigger is binding.method), None)
-        return saga or self.services.owner(binding.method)
+        return self.sagas.get(binding.method) or self.services.owner(binding.method)
 
 
 def _report_loose_ends(

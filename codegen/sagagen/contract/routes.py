@@ -45,7 +45,7 @@ def read_bindings(protos: Protos) -> tuple[tuple[Binding, ...], tuple[Diagnostic
     """All bindings of the contract's own rpcs, in the order of the files, and those that cannot be one."""
     bindings: list[Binding] = []
     problems: list[Diagnostic] = []
-    for service in protos.services:
+    for service in protos.services.values():
         for method in service.methods:
             rule = http_rule(method)
             for found in _bindings(rule, method, protos, ()) if rule is not None else ():

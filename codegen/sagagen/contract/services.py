@@ -31,13 +31,14 @@ class Services:
     """The services of the mesh by name, and what is known to be missing from them."""
 
     by_name: Mapping[str, Service]
+    owners: Mapping[str, Service]
+    """Full name of a proto service -> who implements it."""
     broken: frozenset[str]
     """Services that lack something because of a mistake that was reported; the empty name: any may."""
 
     def owner(self, method: MethodDescriptor) -> Service | None:
         """The service that implements an rpc."""
-        service = method.containing_service
-        return next((owner for owner in self.by_name.values() if service in owner.implements), None)
+        return self.owners.get(method.containing_service.full_name)
 
     def may_lack(self, name: str) -> bool:
         return name in self.broken or "" in self.broken
@@ -49,7 +50,8 @@ def resolve_services(reading: Reading, protos: Protos, names: PythonNames, repor
         str(name): resolver.service(name, name.span, FIRST_PORT + index, shape)
         for index, (name, shape) in enumerate(reading.file.services.items())
     }
-    return Services(by_name, frozenset(resolver.broken))
+    owners = {proto.full_name: owner for owner in by_name.values() for proto in owner.implements}
+    return Services(by_name, owners, frozenset(resolver.broken))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class _Resolver:
 
     def _implements(self, name: str, shape: ServiceShape) -> Iterator[ServiceDescriptor]:
         for wanted in shape.implements:
-            descriptor = self.protos.service(wanted.value)
+            descriptor = self.protos.services.get(wanted.value)
             if descriptor is None:
                 self.broken.add(name)
                 self._report_unknown(wanted)
@@ -113,9 +115,7 @@ class _Resolver:
 
     def _report_unknown(self, wanted: Located[str]) -> None:
         if not self.protos.is_partial:
-            known = {
-                service.full_name: self.protos.span(service.full_name) for service in self.protos.services
-            }
+            known = {name: self.protos.span(name) for name in self.protos.services}
             message = f'no proto declares a service "{wanted.value}"'
             hint = suggest(wanted.value, known, "declare it in a proto file below contracts/")
             self.report(error(wanted.span, Code.UNKNOWN_PROTO_SERVICE, message, hint))

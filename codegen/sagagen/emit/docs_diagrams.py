@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sagagen.contract.model import Call, Saga, Step
 from sagagen.emit.docs_text import label
-from sagagen.emit.failure_paths import FailurePath, Fault, failure_path
+from sagagen.emit.failure_paths import FailurePath, FailurePaths, Fault
 from sagagen.runtime.edge.responder import AT_ACCEPTANCE, final_status
 from sagagen.runtime.history_rows import SagaStatus
 
@@ -16,10 +16,10 @@ def there(saga: Saga, start: str) -> tuple[str, ...]:
     return _Sequence(saga, start).well()
 
 
-def back(saga: Saga, start: str) -> tuple[str, ...]:
+def back(saga: Saga, start: str, paths: FailurePaths) -> tuple[str, ...]:
     """The calls where the last step that can turn the saga back says no; empty if none has anything to undo."""
-    paths = [failure_path(saga, step.name, Fault.DECLINED) for step in saga.steps]
-    turning = [path for path in paths if any(not undoing.is_left for undoing in path.undone)]
+    declined = [paths[step.name, Fault.DECLINED] for step in saga.steps]
+    turning = [path for path in declined if any(not undoing.is_left for undoing in path.undone)]
     return _Sequence(saga, start).declined(turning[-1]) if turning else ()
 
 
@@ -81,14 +81,15 @@ class _Sequence:
         return f"    gateway->>{self._ids[call.service.name]}: {label(call.method.descriptor.name)}"
 
 
-def states(saga: Saga) -> tuple[str, ...]:
+def states(saga: Saga, paths: FailurePaths) -> tuple[str, ...]:
     """Every way through the saga, as the engine decides it."""
-    return tuple(_States(saga).lines())
+    return tuple(_States(saga, paths).lines())
 
 
 class _States:
-    def __init__(self, saga: Saga) -> None:
+    def __init__(self, saga: Saga, paths: FailurePaths) -> None:
         self._saga = saga
+        self._paths = paths
         self._numbers = {step.name: number for number, step in enumerate(saga.steps, 1)}
         self._compensated = [step for step in saga.steps if step.compensation]
 
@@ -113,7 +114,7 @@ class _States:
 
     def _turning(self) -> Iterator[str]:
         for step in self._saga.steps:
-            ends = {fault: self._goes_to(step, fault) for fault in (Fault.DECLINED, Fault.NO_ANSWER)}
+            ends = {fault: self._goes_to(step, fault) for fault in Fault}
             for fault, end in ends.items():
                 how = "fails" if len(set(ends.values())) == 1 else fault.value
                 if end == SagaStatus.STUCK:
@@ -121,7 +122,7 @@ class _States:
                 yield f"    step{self._numbers[step.name]} --> {end} : {how}"
 
     def _goes_to(self, step: Step, fault: Fault) -> str:
-        path = failure_path(self._saga, step.name, fault)
+        path = self._paths[step.name, fault]
         if path.status is SagaStatus.RUNNING:
             return f"step{self._numbers[step.name]}"
         return next(

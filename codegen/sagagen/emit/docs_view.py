@@ -1,12 +1,12 @@
 """What generated/docs prints: for each saga its pictures and tables, and an index. Nothing is decided after this."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sagagen.contract.model import Call, Mesh, Route, Saga, Service, Step
 from sagagen.emit.docs_diagrams import AT_COMPLETION, back, states, there
 from sagagen.emit.docs_text import code, in_words, listed, quoted, repeats
-from sagagen.emit.failure_paths import FailurePath, Fault, failure_path
+from sagagen.emit.failure_paths import FailurePath, FailurePaths, Fault, failure_paths
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.saga_view import saga_module
 from sagagen.runtime.decision import DEFAULT_BUDGET_S
@@ -99,11 +99,15 @@ def saga_path(saga: Saga) -> str:
 
 
 def index_doc(mesh: Mesh) -> IndexDoc:
+    by_service: dict[str, list[str]] = {}
+    for saga in mesh.sagas:
+        for service in dict.fromkeys(step.action.service.name for step in saga.steps):
+            by_service.setdefault(service, []).append(saga.name)
     return IndexDoc(
         header=_comment(header(sources_of(mesh, mesh.files), comment="")),
         project=mesh.project,
         sagas=tuple(_saga_row(saga, mesh) for saga in (*mesh.sagas, *mesh.kept)),
-        services=tuple(_service_row(service, mesh) for service in mesh.services),
+        services=tuple(_service_row(service, by_service.get(service.name, ())) for service in mesh.services),
         routes=tuple(_route_row(route) for route in mesh.routes),
     )
 
@@ -118,19 +122,14 @@ def _saga_row(saga: Saga, mesh: Mesh) -> SagaRow:
         name=code(saga.name),
         link=saga_path(saga),
         version=saga.version,
-        is_kept=saga in mesh.kept,
+        is_kept=any(saga is each for each in mesh.kept),
         starts=listed(code(start) for start in _starts(saga, mesh)),
         steps=listed(code(step.name) for step in saga.steps),
         deadline=in_words(saga.deadline_s),
     )
 
 
-def _service_row(service: Service, mesh: Mesh) -> ServiceRow:
-    sagas = [
-        saga.name
-        for saga in mesh.sagas
-        if any(step.action.service.name == service.name for step in saga.steps)
-    ]
+def _service_row(service: Service, sagas: Sequence[str]) -> ServiceRow:
     return ServiceRow(
         name=code(service.name),
         port=service.port,
@@ -150,21 +149,23 @@ def _route_row(route: Route) -> RouteRow:
 
 def _starts(saga: Saga, mesh: Mesh) -> tuple[str, ...]:
     """`POST /orders`; the rpc's name if no route leads to it."""
-    routes = [f"{route.verb} {route.template}" for route in mesh.routes if route.method is saga.trigger]
+    routes = [f"{route.verb} {route.template}" for route in mesh.routes_to.get(saga.trigger, ())]
     return tuple(routes) or (saga.trigger.full_name,)
 
 
 def saga_doc(saga: Saga, mesh: Mesh) -> SagaDoc:
     start = _starts(saga, mesh)[0]
-    backward = back(saga, start)
+    paths = failure_paths(saga)
+    backward = back(saga, start, paths)
     calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
     files = [rpc.containing_service.file for rpc in (saga.trigger, *(c.method.descriptor for c in calls))]
-    newest = next((each for each in mesh.sagas if each.name == saga.name and each is not saga), None)
+    is_kept = any(saga is each for each in mesh.kept)
+    newest = next((each for each in mesh.sagas if each.name == saga.name), None) if is_kept else None
     return SagaDoc(
         header=_comment(header(sources_of(mesh, files), comment="")),
         name=saga.name,
         version=saga.version,
-        is_kept=saga in mesh.kept,
+        is_kept=is_kept,
         newest=saga_path(newest) if newest else "",
         doc=quoted(mesh.docs.get(saga.trigger.full_name, "")),
         facts=tuple(_facts(saga, mesh)),
@@ -172,8 +173,8 @@ def saga_doc(saga: Saga, mesh: Mesh) -> SagaDoc:
         there=there(saga, start),
         has_back=bool(backward),
         back=backward,
-        states=states(saga),
-        failures=tuple(_failure_rows(saga)),
+        states=states(saga, paths),
+        failures=tuple(_failure_rows(saga, paths)),
     )
 
 
@@ -249,10 +250,10 @@ def _budget_s(call: Call) -> float:
     return call.retry.give_up_after_s or DEFAULT_BUDGET_S
 
 
-def _failure_rows(saga: Saga) -> Iterator[FailureRow]:
+def _failure_rows(saga: Saga, paths: FailurePaths) -> Iterator[FailureRow]:
     for step in saga.steps:
-        for fault in (Fault.DECLINED, Fault.NO_ANSWER):
-            path = failure_path(saga, step.name, fault)
+        for fault in Fault:
+            path = paths[step.name, fault]
             yield FailureRow(
                 step=code(step.name),
                 how=_how(step, fault),

@@ -4,6 +4,7 @@ The docs promise what is undone, in which order, and what the client gets. So no
 `decide` is asked, with rows as a running engine would write them, until it says that the saga is over or waits.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -37,8 +38,6 @@ class Fault(Enum):
     """The handler says no."""
     NO_ANSWER = "no answer"
     """It fails, or nothing comes back, until the time for it is over: perhaps it happened."""
-    NOT_BUILT = "not built"
-    """Its request can't be computed, so it is never sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,16 @@ class FailurePath:
     """How it ends; RUNNING where the step is repeated until there is an answer."""
 
 
-def failure_path(saga: model.Saga, step: str, fault: Fault) -> FailurePath:
-    """Play it through. Raises KeyError for a step that the saga lacks."""
-    names = [each.name for each in saga.steps]
-    if step not in names:
-        raise KeyError(step)
-    return _Play(_on_paper(saga), step, fault).run()
+FailurePaths = Mapping[tuple[str, Fault], FailurePath]
+"""By step and fault."""
+
+
+def failure_paths(saga: model.Saga) -> FailurePaths:
+    """Play through whatever may go wrong."""
+    paper = _on_paper(saga)
+    return {
+        (step.name, fault): _Play(paper, step.name, fault).run() for step in saga.steps for fault in Fault
+    }
 
 
 class _Play:
@@ -79,7 +82,7 @@ class _Play:
         self._saga = saga
         self._step = step
         self._fault = fault
-        self._history = History.begin(_accepted(saga, self._next(saga.steps[0].name)))
+        self._history = History.begin(_accepted(saga))
         self._undone: list[Undoing] = []
         self._has_failed = False
 
@@ -117,8 +120,7 @@ class _Play:
             self._undone.append(Undoing(call.step.name, is_left=False))
             self._add(Compensated(at_ms=0, step=call.step.name, attempt=1))
         elif call.step.name != self._step:
-            following = self._saga.steps[self._saga.steps.index(call.step) + 1].name
-            self._add(Done(at_ms=0, step=call.step.name, attempt=1, response=b"", next=self._next(following)))
+            self._add(Done(at_ms=0, step=call.step.name, attempt=1, response=b"", next=NextRequest(b"")))
         elif self._has_failed and call.give_up_at_ms is None:
             return SagaStatus.RUNNING  # nothing but an answer ends this
         else:
@@ -144,15 +146,11 @@ class _Play:
             )
         )
 
-    def _next(self, step: str) -> NextRequest:
-        is_unbuilt = step == self._step and self._fault is Fault.NOT_BUILT
-        return NextRequest(problem="not built") if is_unbuilt else NextRequest(b"")
-
     def _add(self, row: Done | Failed | TimeUp | PassedOver | Compensated | TurnedBack) -> None:
         self._history = self._history.with_row(row)
 
 
-def _accepted(saga: Saga, following: NextRequest) -> Accepted:
+def _accepted(saga: Saga) -> Accepted:
     return Accepted(
         at_ms=0,
         saga_id="",
@@ -165,7 +163,7 @@ def _accepted(saga: Saga, following: NextRequest) -> Accepted:
         fingerprint=b"",
         input=b"",
         trace=TraceContext("", ""),
-        next=following,
+        next=NextRequest(b""),
     )
 
 

@@ -8,7 +8,8 @@ from google.protobuf.descriptor import FileDescriptor
 import sagagen
 from sagagen.contract.model import Mesh
 
-SAGA_YAML = "contracts/saga.yaml"
+CONTRACTS = "contracts"
+SAGA_YAML = f"{CONTRACTS}/saga.yaml"
 
 
 def header(sources: Iterable[str], *, comment: str = "#", by: str = "") -> str:
@@ -28,5 +29,5 @@ def header(sources: Iterable[str], *, comment: str = "#", by: str = "") -> str:
 def sources_of(mesh: Mesh, files: Iterable[FileDescriptor], *, with_sagas: bool = True) -> tuple[str, ...]:
     """The paths of proto files in the project (of imported ones: as they are imported), each once, saga.yaml last."""
     names = sorted({file.name for file in files})
-    paths = [next((s for s in mesh.sources if s.endswith(f"/{name}")), name) for name in names]
+    paths = [f"{CONTRACTS}/{name}" if name in mesh.own_files else name for name in names]
     return (*paths, SAGA_YAML) if with_sagas else tuple(paths)

@@ -6,8 +6,13 @@ good names of fields: nothing else can stand after a dot, or before the colon of
 """
 
 import importlib.util
+import os
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, lru_cache
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -85,19 +90,42 @@ def parse(text: str) -> Syntax:
 
 @cache
 def _grammar() -> Lark:
-    # Found, not imported: importing celpy loads its evaluator too, which nothing here uses.
-    package = importlib.util.find_spec("celpy")
-    if package is None or not package.submodule_search_locations:
-        raise ModuleNotFoundError("cel-python is not installed", name="celpy")
-    grammar = Path(package.submodule_search_locations[0], "cel.lark").read_text(encoding="utf-8")
-    return Lark(
-        grammar,
+    """Its tables take 20 times as long to work out as to read, so they are kept where Python keeps its bytecode."""
+    text = _grammar_text()
+    made_from = "\0".join([text, version("lark"), sys.version])
+    name = f"cel.{sha256(made_from.encode()).hexdigest()[:16]}.lark"
+    tables = Path(__file__).with_name("__pycache__") / name
+    if tables.exists():
+        with tables.open("rb") as file:
+            return Lark.load(file)  # pyright: ignore[reportUnknownMemberType]
+    grammar = Lark(
+        text,
         parser="lalr",
         start="expr",
         propagate_positions=True,
         maybe_placeholders=False,
         priority="invert",
     )
+    if not sys.dont_write_bytecode:
+        with suppress(OSError):  # installed where nobody may write
+            _keep(grammar, tables)
+    return grammar
+
+
+def _grammar_text() -> str:
+    # Found, not imported: importing celpy loads its evaluator too, which nothing here uses.
+    package = importlib.util.find_spec("celpy")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("cel-python is not installed", name="celpy")
+    return Path(package.submodule_search_locations[0], "cel.lark").read_text(encoding="utf-8")
+
+
+def _keep(grammar: Lark, tables: Path) -> None:
+    """All of it or nothing: another process may be reading."""
+    temporary = tables.with_name(f"{tables.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        grammar.save(file)  # pyright: ignore[reportUnknownMemberType]
+    os.replace(temporary, tables)
 
 
 def _tree(text: str) -> Branch:
