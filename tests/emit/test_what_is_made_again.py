@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from generating import PROJECTS, run_generate
 
-from sagagen.contract import read_contract
+from sagagen.contract import buf, read_contract
 from sagagen.diagnostics import Diagnostic
 from sagagen.emit import dashboards
 from sagagen.emit.boards import SagaBoard, ServiceBoard
@@ -170,14 +170,85 @@ def test_a_damaged_memory_counts_as_none(tiny: Path, understood: list[str], dama
     assert understood == ["handlers/counter.py"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b"\xff", b'{"state": 1, "protos": 2}'])
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b"\xff", b'{"state": 1, "diagnostics": 2}'])
 def test_a_last_run_that_cannot_be_read_is_none(tiny: Path, damage: bytes) -> None:
     now = no_change.snapshot(tiny)
     assert no_change.unchanged(tiny, now) is not None
-    assert not no_change.are_protos_new(tiny, now)
     (tiny / no_change.CACHE / "last_run.json").write_bytes(damage)
     assert no_change.unchanged(tiny, now) is None
-    assert no_change.are_protos_new(tiny, now)
+
+
+@pytest.mark.parametrize("name", ["protos.json", "protos.binpb"])
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b"\xff", b'{"tools": 1}', None])
+def test_protos_that_cannot_be_read_are_none(tiny: Path, name: str, damage: bytes | None) -> None:
+    now = no_change.snapshot(tiny)
+    path = tiny / no_change.CACHE / name
+    assert no_change.remembered_protos(tiny, now) is not None
+    path.unlink() if damage is None else path.write_bytes(damage)
+    assert no_change.remembered_protos(tiny, now) is None
+    edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadline: 11s")
+    assert run_generate(tiny).exit_code == 0
+    assert no_change.remembered_protos(tiny, now) is not None
+
+
+def test_protos_that_other_tools_made_are_none(tiny: Path) -> None:
+    now = no_change.snapshot(tiny)
+    assert no_change.remembered_protos(tiny, {**now, "<surroundings>": "another buf"}) is None
+    assert no_change.remembered_protos(tiny, {**now, "<sagagen>/contract/buf.py": "another rule"}) is None
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What buf is told to do."""
+    seen: list[str] = []
+    genuine = buf.Workspace.run
+
+    def watched(self: buf.Workspace, *arguments: str) -> buf.Work:
+        seen.append(arguments[0])
+        return genuine(self, *arguments)
+
+    monkeypatch.setattr(buf.Workspace, "run", watched)
+    return seen
+
+
+def test_who_changes_sagas_does_not_wait_for_buf(tiny: Path, asked: list[str]) -> None:
+    edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadline: 11s")
+    assert run_generate(tiny).exit_code == 0
+    assert "deadline_s=11.0" in (tiny / "generated/sagas/count_up_v1.py").read_text()
+    assert asked == []
+    assert run_generate(tiny, "--check").exit_code == 0
+    assert sorted(asked) == ["build", "lint"]
+
+
+def test_what_the_linter_said_is_said_again(tiny: Path, asked: list[str]) -> None:
+    edit(tiny / PROTO, "message ", "message lower_case {}\n\nmessage ")
+    first = run_generate(tiny)
+    assert "lower_case" in first.stderr
+    asked.clear()
+    edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadline: 11s")
+    again = run_generate(tiny)
+    assert (asked, again.stderr) == ([], first.stderr)
+
+
+def test_protos_that_compile_are_known_also_where_the_sagas_are_wrong(tiny: Path, asked: list[str]) -> None:
+    edit(tiny / PROTO, "message ", "// A comment.\nmessage ")
+    edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadlin: 10s")
+    assert run_generate(tiny).exit_code == 1
+    asked.clear()
+    edit(tiny / "contracts/saga.yaml", "deadlin: 10s", "deadline: 10s")
+    assert run_generate(tiny).exit_code == 0
+    assert asked == []
+    assert run_generate(tiny, "--check").exit_code == 0
+
+
+def test_force_and_rules_of_ones_own_trust_no_memory(tiny: Path, asked: list[str]) -> None:
+    edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadline: 11s")
+    assert run_generate(tiny, "--force").exit_code == 0
+    assert sorted(asked) == ["build", "lint"]
+    asked.clear()
+    (tiny / "buf.yaml").write_text("version: v2\nmodules: [{path: contracts}]\nlint: {use: [MINIMAL]}\n")
+    assert run_generate(tiny).exit_code == 0
+    assert sorted(asked) == ["build", "lint"]
 
 
 def test_packages_come_out_the_same_whoever_is_compiled_with_them() -> None:

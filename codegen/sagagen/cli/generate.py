@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from sagagen.contract.built import Built, Digests
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 
@@ -45,7 +46,7 @@ def generate(
 
             watch_project(root, force=force)
         elif only_compare:
-            sys.exit(_with_contract(root, "check", compiles=True))
+            sys.exit(_with_contract(root, "check"))
         elif only_preview:
             sys.exit(_with_contract(root, "show"))
         else:
@@ -56,12 +57,13 @@ def generate(
 
 def generate_once(root: Path, *, force: bool) -> int:
     """Bring the disk in line, unless nothing has changed since the last run. The exit code."""
-    from sagagen.workspace.no_change import are_protos_new, snapshot, unchanged
+    from sagagen.workspace.no_change import protos, remembered_protos, snapshot, unchanged
 
     before = snapshot(root)
     warnings = unchanged(root, before)
     if warnings is None:
-        return _with_contract(root, "run", before, force=force, compiles=are_protos_new(root, before))
+        built = None if force else remembered_protos(root, before)
+        return _with_contract(root, "run", before, force=force, built=built, protos=protos(before))
     if warnings:
         from sagagen.cli.report import print_diagnostics
 
@@ -71,23 +73,28 @@ def generate_once(root: Path, *, force: bool) -> int:
 
 
 def _with_contract(
-    root: Path, what: str, *arguments: object, compiles: bool = False, **options: object
+    root: Path,
+    what: str,
+    *arguments: object,
+    built: Built | None = None,
+    protos: Digests | None = None,
+    **options: object,
 ) -> int:
     """Call a function of `generate_run`; buf reads the protos while it is imported, which takes as long.
 
-    `compiles`: messages will have to be compiled, most likely; so their compiler is started as well.
+    The compiler of messages starts as well where the `protos` are not those that were `built` before, or nobody says.
     """
     from sagagen.emit.compiler_process import spare_compiler
 
     gc.disable()  # everything is needed until the end
     with spare_compiler() as prepare:
-        if compiles:
+        if what != "show" and (built is None or protos is None or built.changed(protos)):
             prepare()
         from sagagen.contract.buf import BufMissing  # takes long to import, and the compiler starts meanwhile
         from sagagen.contract.loading import loading
 
         try:
-            with loading(root) as started:
+            with loading(root, built, protos) as started:
                 module = importlib.import_module("sagagen.cli.generate_run")
                 return getattr(module, what)(started, *arguments, **options)
         except BufMissing as error:

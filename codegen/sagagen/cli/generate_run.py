@@ -24,6 +24,8 @@ def run(started: Loading, before: no_change.Snapshot, *, force: bool) -> int:
     root = started.root
     with _progress() as progress:
         made = _make(started, progress, reuse=not force)
+    if no_change.is_self_contained(root) and (built := started.built(no_change.protos(before))):
+        no_change.remember_protos(root, before, built)
     if made.mesh is None:
         return _refuse(made)
     if not force and (edited := made.edited()):

@@ -12,7 +12,7 @@ from sagagen.contract.buf import CONTRACTS, BufMissing
 from sagagen.contract.loading import loading
 from sagagen.emit.compiler_process import spare_compiler
 from sagagen.emit.paths import HANDLERS
-from sagagen.workspace.no_change import Snapshot, snapshot, unchanged
+from sagagen.workspace.no_change import Snapshot, protos, remembered_protos, snapshot, unchanged
 from sagagen.workspace.tree import TEMPORARY
 
 _SETTLED_MS = 50
@@ -53,7 +53,8 @@ def _watched(everything: Snapshot) -> Snapshot:
 def _run(root: Path, before: Snapshot, *, force: bool) -> None:
     began = time.monotonic()
     try:
-        with loading(root) as started:
+        built = None if force else remembered_protos(root, before)
+        with loading(root, built, protos(before)) as started:
             run(started, before, force=force)
     except BufMissing as error:
         raise click.UsageError(str(error)) from None

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,15 +63,17 @@ class Workspace:
     folder: Path
     environment: Mapping[str, str]
 
-    def run(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [buf_command(), *arguments, "--error-format", "json", "--timeout", "60s"],
-            cwd=self.folder,
-            env={**_GO, **self.environment},
-            text=True,
-            encoding="utf-8",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+    def run(self, *arguments: str) -> "Work":
+        return Work(
+            subprocess.Popen(
+                [buf_command(), *arguments, "--error-format", "json", "--timeout", "60s"],
+                cwd=self.folder,
+                env={**_GO, **self.environment},
+                text=True,
+                encoding="utf-8",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
         )
 
 
@@ -140,55 +142,46 @@ def _write_workspace(folder: Path, contracts: Path, config: Mapping[str, Any]) -
 
 
 @dataclass(frozen=True, slots=True)
-class BuildAndLint:
-    """buf at work on an image, and on what it says of the protos."""
+class Work:
+    """buf at work in a process of its own."""
 
-    build: "subprocess.Popen[str]"
-    lint: "subprocess.Popen[str]"
+    process: "subprocess.Popen[str]"
 
     def findings(self) -> list[Finding]:
-        """Once both are done: compile errors if there are any, else what the linter found. Raises BufFailed."""
-        errors, findings = _findings(self.build), None
-        try:
-            findings = _findings(self.lint)
-        except BufFailed:
-            if not errors:
-                raise
-        return errors or findings or []
+        """Once it is done. Raises BufFailed."""
+        output, errors = self.process.communicate()
+        code = self.process.returncode
+        if code not in {0, FINDINGS}:
+            raise BufFailed(errors.strip() or output.strip() or f"buf ended with exit code {code}")
+        lines = [*output.splitlines(), *errors.splitlines()]
+        return [_finding(line) for line in lines if line.startswith("{")]
 
     def stop(self) -> None:
-        """Leave nothing running, if nobody wanted to know."""
-        for process in (self.build, self.lint):
-            if process.returncode is None:
-                process.kill()
-                process.communicate()
+        """Leave nothing running, if nobody wants to know any more."""
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.communicate()
 
 
-def start_build_and_lint(workspace: Workspace, image: Path) -> BuildAndLint:
-    """Compile to `image`, and lint, at the same time."""
-    return BuildAndLint(_start_build(workspace, image, ()), workspace.run("lint", CONTRACTS))
+def start_lint(workspace: Workspace) -> Work:
+    """What the linter has to say; or compile errors, if there are any."""
+    return workspace.run("lint", CONTRACTS)
+
+
+def start_build(
+    workspace: Workspace, image: Path, only: Iterable[str] = (), without: Iterable[str] = ()
+) -> Work:
+    """Compile to `image`, which has imports too; its findings are compile errors. Paths are as in findings.
+
+    `only` these files, if any are named; none of those in `without`.
+    """
+    chosen = [*(f"--path={path}" for path in only), *(f"--exclude-path={path}" for path in without)]
+    return workspace.run("build", CONTRACTS, "--as-file-descriptor-set", "-o", str(image), *chosen)
 
 
 def breaking(workspace: Workspace, against: Path) -> list[Finding]:
     """What breaks whoever was built from the image `against`. Raises BufFailed."""
-    return _findings(workspace.run("breaking", CONTRACTS, "--against", str(against), "--exclude-imports"))
-
-
-def build_without(workspace: Workspace, image: Path, broken: Sequence[str]) -> None:
-    """Compile what is left without the broken files (paths as in findings). Raises BufFailed if nothing is."""
-    _findings(_start_build(workspace, image, broken))
-
-
-def _start_build(workspace: Workspace, image: Path, broken: Sequence[str]) -> "subprocess.Popen[str]":
-    without = [argument for path in broken for argument in ("--exclude-path", path)]
-    return workspace.run("build", CONTRACTS, "--as-file-descriptor-set", "-o", str(image), *without)
-
-
-def _findings(process: "subprocess.Popen[str]") -> list[Finding]:
-    output, errors = process.communicate()
-    if process.returncode not in {0, FINDINGS}:
-        raise BufFailed(errors.strip() or output.strip() or f"buf ended with exit code {process.returncode}")
-    return [_finding(line) for line in [*output.splitlines(), *errors.splitlines()] if line.startswith("{")]
+    return workspace.run("breaking", CONTRACTS, "--against", str(against), "--exclude-imports").findings()
 
 
 def _finding(line: str) -> Finding:

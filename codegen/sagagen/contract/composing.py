@@ -9,6 +9,7 @@ that one's words. A slip in YAML's finest print that only ruamel.yaml minds may 
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, cast
 
 import yaml as libyaml
@@ -50,7 +51,8 @@ class _Builder:
 
     def __init__(self, text: str) -> None:
         self._events: Iterator[Any] = cast(Any, libyaml).parse(text, Loader=libyaml.CSafeLoader)
-        self._resolve = cast(Any, YAML(typ="safe", pure=True)).resolver.resolve
+        # The same few keys and values stand everywhere.
+        self._resolve = lru_cache(maxsize=4096)(cast(Any, YAML(typ="safe", pure=True)).resolver.resolve)
 
     def root(self) -> Node | None:
         """Raises _Unusual, or libyaml's YAMLError."""

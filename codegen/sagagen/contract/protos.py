@@ -138,17 +138,13 @@ class _Places:
         location = self.locations.get((*path, NAME)) or self.locations.get(path)
         return self._span(location) if location is not None else Span(self.path)
 
-    def below(self, path: Path) -> dict[Path, Span]:
-        start = len(path)
-        return {
-            p[start:]: self._span(found)
-            for p, found in self.locations.items()
-            if p[:start] == path and p[start:]
-        }
-
-    def exactly(self, path: Path) -> Span | None:
-        location = self.locations.get(path)
-        return self._span(location) if location is not None else None
+    def http(self) -> dict[Path, dict[Path, Span]]:
+        """Path of an rpc -> path inside its google.api.http option -> place."""
+        found: dict[Path, dict[Path, Span]] = {}
+        for path, location in self.locations.items():
+            if path[0:1] == (SERVICE,) and path[4:6] == (OPTIONS, HTTP_OPTION):
+                found.setdefault(path[:4], {})[path[6:]] = self._span(location)
+        return found
 
     def doc(self, path: Path) -> str:
         location = self.locations.get(path)
@@ -168,14 +164,13 @@ def _index(
     spans: dict[str, Span],
     http_spans: dict[str, Mapping[Path, Span]],
 ) -> None:
+    http = places.http()
     for full_name, path in _declared(file):
         spans[full_name] = places.at(path)
         if doc := places.doc(path):
             docs[full_name] = doc
-        option = (*path, OPTIONS, HTTP_OPTION)
-        if path[0] == SERVICE and (below := places.below(option)):
-            whole = places.exactly(option)
-            http_spans[full_name] = {**below, **({(): whole} if whole else {})}
+        if path in http:
+            http_spans[full_name] = http[path]
 
 
 def _declared(file: FileDescriptorProto) -> Iterator[tuple[str, Path]]:

@@ -43,7 +43,10 @@ def read_loaded(started: Loading) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
     """As `read_contract`, of what somebody has begun to load."""
     sources, found_loading = started.result()
     mesh, found_resolving = resolve(sources)
-    found = in_order([*found_loading, *found_resolving])
+    remarks = started.remarks()
+    if any(remark.code == Code.PROTO_COMPILE for remark in remarks):
+        return read_contract(started.root)  # it shows only where all protos are compiled together
+    found = in_order([*found_loading, *found_resolving, *remarks])
     return (None if has_errors(found) else mesh), found
 
 

@@ -49,11 +49,13 @@ class Places:
         return Span(self.path, line + 1, index - self.line_starts[line] + 1)
 
 
-def indices(value: str, raw: str, start: int, style: str | None) -> tuple[int, ...]:
+def indices(value: str, raw: str, start: int, style: str | None) -> Sequence[int]:
     """For each character of `value`, and for its end, the index in the file.
 
     `raw` is the scalar as written, which begins at `start`; `style` is YAML's mark: `'`, `"`, `|`, `>` or None.
     """
+    if style is None and raw == value:
+        return range(start, start + len(value) + 1)
     units = tuple(_units(raw, style))
     laid = _lay(value, units)
     if laid is None:

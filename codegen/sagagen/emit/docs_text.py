@@ -18,7 +18,7 @@ def quoted(comment: str) -> tuple[str, ...]:
 
 def code(text: str) -> str:
     """As code, also within a table."""
-    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0)) if "`" in text else "`"
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{pad}{text}{pad}{ticks}".replace("|", "\\|")
 

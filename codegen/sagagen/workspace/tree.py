@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import cast
 
 from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS, MANIFEST
@@ -20,9 +20,10 @@ def generated_files(root: Path) -> Iterator[str]:
     """Every file under generated/, sorted, with forward slashes; caches of Python and temporary files left out."""
     for folder, folders, names in os.walk(root / GENERATED):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
+        below = Path(folder).relative_to(root).as_posix()
         for name in sorted(names):
             if not name.endswith((".pyc", TEMPORARY)):
-                yield Path(folder, name).relative_to(root).as_posix()
+                yield f"{below}/{name}"
 
 
 def temporary_files(root: Path) -> Iterator[Path]:
@@ -41,7 +42,7 @@ def recorded(root: Path) -> Mapping[str, frozenset[str]]:
     digests: dict[str, frozenset[str]] = {}
     for manifest in (MANIFEST, NEXT_MANIFEST):
         for path, sha256 in entries(read_manifest(root / manifest), "files").items():
-            if _is_inside(PurePosixPath(path)):
+            if _is_inside(path):
                 name = f"{GENERATED}/{path}"
                 digests[name] = digests.get(name, frozenset()) | {sha256}
     return digests
@@ -79,6 +80,6 @@ def digest_on_disk(path: Path) -> str | None:
     return digest(path.read_bytes()) if path.is_file() else None
 
 
-def _is_inside(path: PurePosixPath) -> bool:
+def _is_inside(path: str) -> bool:
     """A manifest that someone edited must not name files outside of generated/."""
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in str(path)
+    return not path.startswith("/") and ".." not in path.split("/") and "\\" not in path

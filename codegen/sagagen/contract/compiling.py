@@ -1,0 +1,250 @@
+"""The image of a project's protos, which buf compiles and lints; its findings become ours."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from sagagen.contract import buf
+from sagagen.contract.built import Built, Digests
+from sagagen.contract.codes import Code
+from sagagen.contract.dependencies import VALIDATE, validate_file
+from sagagen.contract.findings import error, warning
+from sagagen.contract.rebuilding import merged, reached
+from sagagen.diagnostics import Diagnostic, Report, has_errors
+from sagagen.source import Span
+
+SAGA_YAML = f"{buf.CONTRACTS}/saga.yaml"
+IMPORT = re.compile(r'^\s*import\s+(?:public\s+|weak\s+|option\s+)?"([^"]+)"', re.MULTILINE)
+BROKEN_RULE = re.compile(r"fails to compile|but has \(buf\.validate\.field\)\.\w+ rules")
+DECLARED_TWICE = "declared multiple times"
+JSON_TWICE = "have the same JSON name"
+
+
+class Protos(Protocol):
+    """The protos of a project, which buf may be at work on, in processes of its own."""
+
+    def image(self, report: Report) -> tuple[FileDescriptorSet, bool]:
+        """The image, and whether something is missing from it: then that is reported. Waits for buf's compiler."""
+        ...
+
+    def remarks(self) -> tuple[Diagnostic, ...]:
+        """What the linter says; nothing where something is missing from the image. Waits for it."""
+        ...
+
+    def built(self, now: Digests) -> Built | None:
+        """What they came to; None where something is missing, or nothing is new. To be asked last."""
+        ...
+
+
+class NoProtos:
+    def image(self, report: Report) -> tuple[FileDescriptorSet, bool]:
+        message = "the contracts folder holds no .proto files"
+        report(error(Span(SAGA_YAML), Code.NO_CONTRACT, message, "put the services' protos beside saga.yaml"))
+        return FileDescriptorSet(), True
+
+    def remarks(self) -> tuple[Diagnostic, ...]:
+        return ()
+
+    def built(self, now: Digests) -> Built | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Protos of which nothing has changed."""
+
+    before: Built
+
+    def image(self, report: Report) -> tuple[FileDescriptorSet, bool]:
+        return FileDescriptorSet.FromString(self.before.image), False
+
+    def remarks(self) -> tuple[Diagnostic, ...]:
+        return self.before.remarks
+
+    def built(self, now: Digests) -> Built | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What an earlier image has of protos of which some have changed."""
+
+    image: FileDescriptorSet
+    names: frozenset[str]
+    """Of all protos that there are now."""
+    compiled: tuple[str, ...]
+    """The paths of those that must be compiled again, sorted."""
+
+    @classmethod
+    def of(cls, before: Built, now: Digests) -> "Rest | None":
+        """None if so much has changed that everything had better be compiled."""
+        image = FileDescriptorSet.FromString(before.image)
+        stale = reached(image, map(_import_name, before.changed(now)))
+        again = sorted(path for path in now if _import_name(path) in stale)
+        if not again or 2 * len(again) > len(now):
+            return None
+        return cls(image, frozenset(map(_import_name, now)), tuple(again))
+
+
+def _import_name(path: str) -> str:
+    return path.removeprefix(f"{buf.CONTRACTS}/")
+
+
+class Compiling:
+    """Protos that buf compiles and lints, at the same time."""
+
+    def __init__(self, root: Path, workspace: buf.Workspace, image: Path, rest: Rest | None) -> None:
+        self._root = root
+        self._workspace = workspace
+        self._image = image
+        self._rest = rest
+        self._build = buf.start_build(workspace, image, rest.compiled if rest else ())
+        self._lint = buf.start_lint(workspace)
+        self._whole: FileDescriptorSet | None = None
+        """What has been compiled, if nothing is missing from it."""
+        self._remarks: tuple[Diagnostic, ...] = ()
+
+    def stop(self) -> None:
+        self._build.stop()
+        self._lint.stop()
+
+    def image(self, report: Report) -> tuple[FileDescriptorSet, bool]:
+        if self._rest and (whole := self._with_the_rest(self._rest)) is not None:
+            self._whole = whole
+            return whole, False
+        try:
+            errors = self._build.findings()
+        except buf.BufFailed as failure:
+            report(_buf_failed(self._root, str(failure)))
+            return FileDescriptorSet(), True
+        if not errors:
+            self._whole = _read_image(self._image)
+            return self._whole, False
+        _report_compile_errors(self._root, errors, report)
+        broken = _with_importers(self._root, {finding.at.path for finding in errors})
+        _build_the_rest(self._workspace, self._image, broken)
+        return _read_image(self._image), True
+
+    def _with_the_rest(self, rest: Rest) -> FileDescriptorSet | None:
+        """None if it does not work out: then everything is being compiled, so that what is wrong is said as always."""
+        try:
+            is_compiled = not self._build.findings()
+        except buf.BufFailed:
+            is_compiled = False
+        image = merged(rest.image, _read_image(self._image), rest.names) if is_compiled else None
+        if image is None:
+            self._build = buf.start_build(self._workspace, self._image)
+        return image
+
+    def remarks(self) -> tuple[Diagnostic, ...]:
+        if self._whole is not None:
+            found: list[Diagnostic] = []
+            self._report_lint(found.append)
+            self._remarks = tuple(found)
+        return self._remarks
+
+    def _report_lint(self, report: Report) -> None:
+        try:
+            findings = self._lint.findings()
+        except buf.BufFailed as failure:
+            report(_buf_failed(self._root, str(failure)))
+            return
+        if any(finding.rule == buf.COMPILE for finding in findings):
+            _report_compile_errors(self._root, findings, report)
+        else:
+            _report_lint(findings, report)
+
+    def built(self, now: Digests) -> Built | None:
+        if self._whole is None or has_errors(self._remarks):
+            return None
+        return Built(dict(now), self._whole.SerializeToString(), self._remarks)
+
+
+def _buf_failed(root: Path, problem: str) -> Diagnostic:
+    configs = ("buf.yaml", f"{buf.CONTRACTS}/buf.yaml")
+    path = next((path for path in configs if (root / path).exists()), SAGA_YAML)
+    message = f"buf cannot work with these contracts: {' '.join(problem.removeprefix('Failure: ').split())}"
+    return error(Span(path), Code.BUF_CONFIG, message, f"run buf build {buf.CONTRACTS} to see more")
+
+
+def _build_the_rest(workspace: buf.Workspace, image: Path, broken: Sequence[str]) -> None:
+    try:
+        buf.start_build(workspace, image, without=broken).findings()
+    except buf.BufFailed:
+        image.unlink(missing_ok=True)  # nothing is left to compile
+
+
+def _read_image(image: Path) -> FileDescriptorSet:
+    files = FileDescriptorSet.FromString(image.read_bytes() if image.exists() else b"")
+    for file in files.file:
+        if file.name == VALIDATE:
+            # The printed copy served the compiler; the rules need the true one.
+            file.ParseFromString(validate_file())
+    return files
+
+
+def _report_compile_errors(root: Path, findings: Sequence[buf.Finding], report: Report) -> None:
+    """Names that are missing only because an imported file is broken too are left out."""
+    causes = {finding.at.path for finding in findings if not _is_unknown_name(finding)}
+    suspects = set(_with_importers(root, causes))
+    for finding in _without_twins(findings):
+        if not (_is_unknown_name(finding) and finding.at.path in suspects):
+            message = f"does not compile: {finding.message}"
+            report(error(finding.at, Code.PROTO_COMPILE, message, _compile_hint(finding.message)))
+
+
+def _without_twins(findings: Sequence[buf.Finding]) -> Iterator[buf.Finding]:
+    """A field that is declared twice has one JSON name twice as well; that goes without saying."""
+    twice = {finding.at.path for finding in findings if finding.message.endswith(DECLARED_TWICE)}
+    return (
+        found for found in findings if not (found.message.endswith(JSON_TWICE) and found.at.path in twice)
+    )
+
+
+def _is_unknown_name(finding: buf.Finding) -> bool:
+    return finding.message.startswith("cannot find ")
+
+
+def _compile_hint(message: str) -> str:
+    if message.startswith("cannot find "):
+        return "check the spelling, and that the file which declares it is imported"
+    if "imported file does not exist" in message:
+        return "write the path from contracts/ on; only google/api, google/protobuf and buf/validate are built in"
+    return "mend the proto here"
+
+
+def _report_lint(findings: Iterable[buf.Finding], report: Report) -> None:
+    for finding in findings:
+        if _breaks_validation(finding):
+            message = f"no request with this message could be validated: {finding.message.rstrip('.')}"
+            report(
+                error(finding.at, Code.BROKEN_RULE, message, "mend the rule of buf.validate, or remove it")
+            )
+            continue
+        message = f"{finding.message.rstrip('.')} (buf lint {finding.rule})"
+        hint = f'mend it, or put the comment "// buf:lint:ignore {finding.rule}" above it'
+        report(warning(finding.at, Code.PROTO_LINT, message, hint))
+
+
+def _breaks_validation(finding: buf.Finding) -> bool:
+    """The linter's words for rules that can't be compiled, among others that only seem odd."""
+    return finding.rule == buf.VALIDATION and BROKEN_RULE.search(finding.message) is not None
+
+
+def _with_importers(root: Path, broken: Iterable[str]) -> list[str]:
+    """The broken files and whoever imports them, directly or through others. Paths relative to the root."""
+    folder = root / buf.CONTRACTS
+    imports = {
+        path.relative_to(root).as_posix(): {
+            f"{buf.CONTRACTS}/{name}" for name in IMPORT.findall(path.read_text("utf-8", errors="replace"))
+        }
+        for path in folder.rglob("*.proto")
+    }
+    reached = set(broken)
+    while grown := {path for path, names in imports.items() if names & reached} - reached:
+        reached |= grown
+    return sorted(reached)
