@@ -1,5 +1,6 @@
 """A run makes again only what would come out differently, and finds out what that is from content alone."""
 
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -239,6 +240,50 @@ def test_protos_that_compile_are_known_also_where_the_sagas_are_wrong(tiny: Path
     assert run_generate(tiny).exit_code == 0
     assert asked == []
     assert run_generate(tiny, "--check").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "saved", "meanwhile"),
+    [
+        (PROTO, "message ", "message Early {}\n\nmessage ", "message Late {}\n\nmessage "),
+        ("contracts/saga.yaml", "deadline: 10s", "deadline: 11s", "deadline: 12s"),
+    ],
+)
+def test_a_contract_that_was_changed_during_a_run_and_changed_back_is_read_again(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, path: str, before: str, saved: str, meanwhile: str
+) -> None:
+    edit(tiny / path, before, saved)
+    genuine = no_change.snapshot
+
+    def taken_before_a_change(root: Path) -> no_change.Snapshot:
+        taken = genuine(root)
+        edit(tiny / path, saved, meanwhile)
+        return taken
+
+    with monkeypatch.context() as patch:
+        patch.setattr(no_change, "snapshot", taken_before_a_change)
+        assert run_generate(tiny).exit_code == 0
+    edit(tiny / path, meanwhile, saved)
+    assert run_generate(tiny).exit_code == 0
+    assert run_generate(tiny, "--check").exit_code == 0
+
+
+def test_where_nothing_can_be_kept_all_is_made_each_time(tiny: Path) -> None:
+    shutil.rmtree(tiny / no_change.CACHE)
+    (tiny / no_change.CACHE).write_text("in the way")
+    edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadlin: 10s")
+    broken = run_generate(tiny)
+    assert (broken.exit_code, "deadlin" in broken.stderr) == (1, True)
+    edit(tiny / "contracts/saga.yaml", "deadlin: 10s", "deadline: 11s")
+    assert run_generate(tiny).exit_code == 0
+    assert run_generate(tiny, "--check").exit_code == 0
+    assert (tiny / no_change.CACHE).read_text() == "in the way"
+
+
+def test_a_preview_does_not_wait_for_buf_either(tiny: Path, asked: list[str]) -> None:
+    edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadline: 11s")
+    assert "+    deadline_s=11.0" in run_generate(tiny, "--diff").output
+    assert asked == []
 
 
 def test_force_and_rules_of_ones_own_trust_no_memory(tiny: Path, asked: list[str]) -> None:

@@ -7,11 +7,14 @@ import gc
 import importlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from sagagen.contract.built import Built, Digests
 from sagagen.workspace.project import ProjectNotFound, find_root
+
+if TYPE_CHECKING:
+    from sagagen.workspace.no_change import Snapshot
 
 
 @click.command()
@@ -48,7 +51,9 @@ def generate(
         elif only_compare:
             sys.exit(_with_contract(root, "check"))
         elif only_preview:
-            sys.exit(_with_contract(root, "show"))
+            from sagagen.workspace.no_change import snapshot
+
+            sys.exit(_with_contract(root, "show", known=snapshot(root)))
         else:
             sys.exit(generate_once(root, force=force))
     except ProjectNotFound as error:
@@ -57,13 +62,12 @@ def generate(
 
 def generate_once(root: Path, *, force: bool) -> int:
     """Bring the disk in line, unless nothing has changed since the last run. The exit code."""
-    from sagagen.workspace.no_change import protos, remembered_protos, snapshot, unchanged
+    from sagagen.workspace.no_change import snapshot, unchanged
 
     before = snapshot(root)
     warnings = unchanged(root, before)
     if warnings is None:
-        built = None if force else remembered_protos(root, before)
-        return _with_contract(root, "run", before, force=force, built=built, protos=protos(before))
+        return _with_contract(root, "run", before, known=None if force else before, force=force)
     if warnings:
         from sagagen.cli.report import print_diagnostics
 
@@ -76,25 +80,28 @@ def _with_contract(
     root: Path,
     what: str,
     *arguments: object,
-    built: Built | None = None,
-    protos: Digests | None = None,
+    known: "Snapshot | None" = None,
     **options: object,
 ) -> int:
     """Call a function of `generate_run`; buf reads the protos while it is imported, which takes as long.
 
-    The compiler of messages starts as well where the `protos` are not those that were `built` before, or nobody says.
+    `known`: what there is now, if what an earlier run made of the same protos may be trusted. The compiler of messages
+    starts as well where the protos are others.
     """
     from sagagen.emit.compiler_process import spare_compiler
+    from sagagen.workspace.no_change import protos, remembered_protos
 
     gc.disable()  # everything is needed until the end
+    now = protos(known or {})
+    built = remembered_protos(root, known) if known else None
     with spare_compiler() as prepare:
-        if what != "show" and (built is None or protos is None or built.changed(protos)):
+        if built is None or built.changed(now):
             prepare()
         from sagagen.contract.buf import BufMissing  # takes long to import, and the compiler starts meanwhile
         from sagagen.contract.loading import loading
 
         try:
-            with loading(root, built, protos) as started:
+            with loading(root, built, now) as started:
                 module = importlib.import_module("sagagen.cli.generate_run")
                 return getattr(module, what)(started, *arguments, **options)
         except BufMissing as error:

@@ -24,7 +24,8 @@ def run(started: Loading, before: no_change.Snapshot, *, force: bool) -> int:
     root = started.root
     with _progress() as progress:
         made = _make(started, progress, reuse=not force)
-    if no_change.is_self_contained(root) and (built := started.built(no_change.protos(before))):
+    is_known = no_change.is_self_contained(root) and no_change.has_same_contract(root, before)
+    if is_known and (built := started.built(no_change.protos(before))):
         no_change.remember_protos(root, before, built)
     if made.mesh is None:
         return _refuse(made)
@@ -38,7 +39,7 @@ def run(started: Loading, before: no_change.Snapshot, *, force: bool) -> int:
     print_diagnostics(made.findings, sys.stderr)
     if has_errors(made.findings):
         return 1
-    if not (changes.left or changes.busy) and no_change.is_self_contained(root):
+    if is_known and not (changes.left or changes.busy):
         no_change.remember(root, _left_behind(before, made, changes), (*made.diagnostics, *made.findings))
     return 0
 

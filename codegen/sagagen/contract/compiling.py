@@ -24,7 +24,7 @@ DECLARED_TWICE = "declared multiple times"
 JSON_TWICE = "have the same JSON name"
 
 
-class Protos(Protocol):
+class ProtoLoading(Protocol):
     """The protos of a project, which buf may be at work on, in processes of its own."""
 
     def image(self, report: Report) -> tuple[FileDescriptorSet, bool]:
@@ -143,11 +143,11 @@ class Compiling:
     def remarks(self) -> tuple[Diagnostic, ...]:
         if self._whole is not None:
             found: list[Diagnostic] = []
-            self._report_lint(found.append)
+            self._report_findings(found.append)
             self._remarks = tuple(found)
         return self._remarks
 
-    def _report_lint(self, report: Report) -> None:
+    def _report_findings(self, report: Report) -> None:
         try:
             findings = self._lint.findings()
         except buf.BufFailed as failure:

@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from sagagen.contract import buf
 from sagagen.contract.built import Built, Digests
 from sagagen.contract.codes import Code
-from sagagen.contract.compiling import SAGA_YAML, Compiling, Known, NoProtos, Protos, Rest
+from sagagen.contract.compiling import SAGA_YAML, Compiling, Known, NoProtos, ProtoLoading, Rest
 from sagagen.contract.dependencies import GOOGLE_API, VALIDATE
 from sagagen.contract.findings import error
 from sagagen.diagnostics import Diagnostic, Report
@@ -51,7 +51,7 @@ class Loading:
     """A contract that is being read. To be asked for its parts in this order."""
 
     root: Path
-    protos: Protos
+    protos: ProtoLoading
 
     def result(self) -> tuple[Sources, tuple[Diagnostic, ...]]:
         """What was read, and what is wrong with it."""

@@ -2,7 +2,7 @@
 
 Compiling a file reads it and all that it imports, so a change reaches those that import it, directly or through
 others, and nobody else. What two files must agree on although neither imports the other (that no name is declared
-twice) is checked when the image is linked.
+twice) is for the linter to find, which reads them all.
 """
 
 from collections import defaultdict

@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 
 import sagagen
+from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Service
-from sagagen.emit.header import SAGA_YAML, header
+from sagagen.emit.header import header
 
 HTTP_PORT = 8080
 ADMIN_PORT = 8081

@@ -122,7 +122,7 @@ def _saga_row(saga: Saga, mesh: Mesh) -> SagaRow:
         name=code(saga.name),
         link=saga_path(saga),
         version=saga.version,
-        is_kept=any(saga is each for each in mesh.kept),
+        is_kept=_is_kept(saga, mesh),
         starts=listed(code(start) for start in _starts(saga, mesh)),
         steps=listed(code(step.name) for step in saga.steps),
         deadline=in_words(saga.deadline_s),
@@ -147,6 +147,10 @@ def _route_row(route: Route) -> RouteRow:
     )
 
 
+def _is_kept(saga: Saga, mesh: Mesh) -> bool:
+    return any(saga is each for each in mesh.kept)
+
+
 def _starts(saga: Saga, mesh: Mesh) -> tuple[str, ...]:
     """`POST /orders`; the rpc's name if no route leads to it."""
     routes = [f"{route.verb} {route.template}" for route in mesh.routes_to.get(saga.trigger, ())]
@@ -159,7 +163,7 @@ def saga_doc(saga: Saga, mesh: Mesh) -> SagaDoc:
     backward = back(saga, start, paths)
     calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
     files = [rpc.containing_service.file for rpc in (saga.trigger, *(c.method.descriptor for c in calls))]
-    is_kept = any(saga is each for each in mesh.kept)
+    is_kept = _is_kept(saga, mesh)
     newest = next((each for each in mesh.sagas if each.name == saga.name), None) if is_kept else None
     return SagaDoc(
         header=_comment(header(sources_of(mesh, files), comment="")),

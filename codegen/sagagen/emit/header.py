@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from google.protobuf.descriptor import FileDescriptor
 
 import sagagen
+from sagagen.contract.buf import CONTRACTS
+from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh
-
-CONTRACTS = "contracts"
-SAGA_YAML = f"{CONTRACTS}/saga.yaml"
 
 
 def header(sources: Iterable[str], *, comment: str = "#", by: str = "") -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Route, Saga, Service
 from sagagen.emit.docstrings import docstring
-from sagagen.emit.header import SAGA_YAML, header, sources_of
+from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
 from sagagen.emit.renaming import redacted_attributes, registered_names
 from sagagen.emit.saga_view import saga_constant, saga_module

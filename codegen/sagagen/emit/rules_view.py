@@ -6,8 +6,9 @@ budget burns, over a long and a short window each (Google's SRE workbook, chapte
 
 from dataclasses import dataclass
 
+from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Saga
-from sagagen.emit.header import SAGA_YAML, header
+from sagagen.emit.header import header
 from sagagen.emit.promql import late_ratio, quantile, rate, selector
 
 OBJECTIVE = 0.99

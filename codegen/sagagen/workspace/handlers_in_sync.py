@@ -5,7 +5,6 @@ asks of it, and the source of what compares the two. Deleting it costs one full 
 """
 
 import json
-import os
 import re
 import sys
 from collections import defaultdict
@@ -18,7 +17,7 @@ from typing import cast
 from sagagen.emit.handler_contract import HandlerContract
 from sagagen.emit.reuse import made_from
 from sagagen.python_names import PyClass
-from sagagen.workspace.no_change import CACHE, cache_folder
+from sagagen.workspace.no_change import CACHE, keep
 
 _RECORD = "handlers.json"
 _SOURCES = "handler_*.py", "source_text.py", "synced.py"
@@ -82,8 +81,4 @@ def known(root: Path) -> frozenset[str]:
 
 def remember(root: Path, in_sync: Iterable[str]) -> None:
     """`in_sync`: the digests of the handler files that need nothing, as they are on disk now."""
-    record = sorted(in_sync)
-    folder = cache_folder(root)
-    temporary = folder / f"{_RECORD}.{os.getpid()}"
-    temporary.write_text(json.dumps(record, indent=0) + "\n", "utf-8")
-    os.replace(temporary, folder / _RECORD)
+    keep(root, _RECORD, (json.dumps(sorted(in_sync), indent=0) + "\n").encode())

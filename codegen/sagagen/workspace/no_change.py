@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +30,8 @@ _PROTOS = "protos.json"
 _IMAGE = "protos.binpb"
 _SELF = "<sagagen>"
 _SURROUNDINGS = "<surroundings>"
-_FOLDERS = ("contracts", GENERATED, HANDLERS, GATEWAY)
+CONTRACTS = "contracts"
+_FOLDERS = (CONTRACTS, GENERATED, HANDLERS, GATEWAY)
 _FILES = ("buf.yaml", "buf.lock", "buf.work.yaml")
 _NEVER_READ = frozenset({"__pycache__", ".git", ".ruff_cache", ".mypy_cache", ".pytest_cache"})
 
@@ -62,7 +64,7 @@ def after(digests: Snapshot, written: Mapping[str, bytes], removed: Iterable[str
 def remember(root: Path, digests: Snapshot, diagnostics: Iterable[Diagnostic]) -> None:
     """To be called where a run has left nothing to do; `diagnostics` are the warnings that it printed."""
     record = {"state": state(digests), "diagnostics": [_as_json(one) for one in diagnostics]}
-    _keep(root, _RECORD, _as_text(record))
+    keep(root, _RECORD, _as_text(record))
 
 
 def remember_protos(root: Path, digests: Snapshot, built: Built) -> None:
@@ -73,8 +75,8 @@ def remember_protos(root: Path, digests: Snapshot, built: Built) -> None:
         "digests": built.digests,
         "remarks": [_as_json(one) for one in built.remarks],
     }
-    _keep(root, _IMAGE, built.image)
-    _keep(root, _PROTOS, _as_text(record))
+    keep(root, _IMAGE, built.image)
+    keep(root, _PROTOS, _as_text(record))
 
 
 def remembered_protos(root: Path, now: Snapshot) -> Built | None:
@@ -95,21 +97,22 @@ def _as_text(record: Mapping[str, object]) -> bytes:
     return (json.dumps(record, indent=1) + "\n").encode()
 
 
-def _keep(root: Path, name: str, content: bytes) -> None:
-    """All of it or nothing: another run may be reading."""
-    folder = cache_folder(root)
-    temporary = folder / f"{name}.{os.getpid()}"
-    temporary.write_bytes(content)
-    os.replace(temporary, folder / name)
-
-
-def cache_folder(root: Path) -> Path:
-    """Made if it is not there, and ignored by git."""
+def keep(root: Path, name: str, content: bytes) -> None:
+    """All of it or nothing: another run may be reading. Where it cannot be written, the next run takes longer."""
     folder = root / CACHE
-    if not folder.exists():
-        folder.mkdir()
-        (folder / ".gitignore").write_text("*\n", "utf-8")
-    return folder
+    temporary = folder / f"{name}.{os.getpid()}"
+    with suppress(OSError):
+        if not folder.exists():
+            folder.mkdir()
+            (folder / ".gitignore").write_text("*\n", "utf-8")
+        temporary.write_bytes(content)
+        os.replace(temporary, folder / name)
+
+
+def has_same_contract(root: Path, before: Snapshot) -> bool:
+    """Whether contracts/ still says what it said. Else nobody knows which of the two was read, and it may go back."""
+    now = {name: _digest(path) for name, path in _files(root / CONTRACTS, CONTRACTS)}
+    return now == {name: digest for name, digest in before.items() if name.startswith(f"{CONTRACTS}/")}
 
 
 def forget(root: Path) -> None:
@@ -141,7 +144,7 @@ def protos(digests: Snapshot) -> Snapshot:
     return {
         name: digest
         for name, digest in digests.items()
-        if name.startswith("contracts/") and name.endswith(".proto")
+        if name.startswith(f"{CONTRACTS}/") and name.endswith(".proto")
     }
 
 
