@@ -15,7 +15,7 @@ from prometheus_server import Prometheus, prometheus_of
 from redis_server import RedisServer
 from ruamel.yaml import YAML
 from shop_invariants import await_terminal
-from stack import Stack, keyed, order_body
+from stack import Stack, free_ports, keyed, order_body
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,6 +38,8 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     stack = Stack(folder / "var")
     with RedisServer(folder) as redis, closing(stack), pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGAGEN_REDIS_URL", redis.url)
+        # Only a trace that is exported is an exemplar; here nobody listens for it.
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
         stack.start_each()
         with prometheus_of(stack, folder, RULES) as prometheus:
             prometheus.await_targets(1 + len(stack.services))

@@ -211,20 +211,20 @@ def _insert_saga(connection: sqlite3.Connection, row: Accepted) -> int | None:
     if inserted.rowcount == 0 or inserted.lastrowid is None:
         return None
     ref = SagaRef(inserted.lastrowid, row.trace.trace_id)
-    _insert_events(connection, ref, [row], SagaStatus.RUNNING if row.answer else None)
+    _insert_events(connection, ref, [row], None)
     return ref.number
 
 
 def _insert_events(
     connection: sqlite3.Connection, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None
 ) -> int | None:
-    answer_seq = None
     for row in rows:
-        inserted = connection.execute(sql.INSERT_EVENT, event_values(ref, row))
+        values = event_values(ref, row)
+        inserted = connection.execute(sql.insert_event(tuple(values)), tuple(values.values()))
         if isinstance(row, _ANSWERING) and row.answer is not None:
-            answer_seq = inserted.lastrowid
-    if status is not None or answer_seq is not None:
-        connection.execute(sql.UPDATE_SAGA, (status and status.value, rows[-1].at_ms, answer_seq, ref.number))
+            connection.execute(sql.SET_ANSWER, (inserted.lastrowid, ref.number))
+    if status is not None:
+        connection.execute(sql.UPDATE_STATUS, (status.value, rows[-1].at_ms, ref.number))
     return None
 
 

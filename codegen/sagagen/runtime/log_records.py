@@ -30,7 +30,6 @@ from sagagen.runtime.history_rows import (
     TimeUp,
     TurnedBack,
 )
-from sagagen.runtime.log_schema import EVENT_COLUMNS
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.trace import TraceContext
 
@@ -75,8 +74,8 @@ class SagaHead:
     answer: Answer | None
 
 
-def event_values(ref: SagaRef, row: Row) -> tuple[object, ...]:
-    """The values of EVENT_COLUMNS for one row."""
+def event_values(ref: SagaRef, row: Row) -> dict[str, object]:
+    """The columns of a row's event that have a value."""
     values: dict[str, object] = {
         "saga": ref.number,
         "at_ms": row.at_ms,
@@ -85,7 +84,7 @@ def event_values(ref: SagaRef, row: Row) -> tuple[object, ...]:
         "span_id": row.span_id,
         **_details(row),
     }
-    return tuple(map(values.get, EVENT_COLUMNS))
+    return {column: value for column, value in values.items() if value is not None}
 
 
 def _details(row: Row) -> dict[str, object]:

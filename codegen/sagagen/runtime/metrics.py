@@ -1,7 +1,8 @@
 """What Prometheus is told. In the process's default registry, which /metrics serves; docs/metrics.md lists it all.
 
 No label takes an id: sagas, steps, services, methods and codes are as many as the contract and gRPC name. An exemplar
-leads from a bucket to a trace that fell into it; only a sampled trace is one, since others can be found nowhere.
+leads from a bucket to a trace that fell into it; only a sampled trace that this process exports is one, since others
+can be found nowhere.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from typing import TypeVar
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
 
 import sagagen
+from sagagen.runtime import tracing
 from sagagen.runtime.buckets import CALL_BUCKETS_S, COMMIT_BUCKETS_S, GROUP_BUCKETS, SAGA_BUCKETS_S
 from sagagen.runtime.definition import Direction
 from sagagen.runtime.history_rows import (
@@ -157,7 +159,7 @@ def child(metric: MetricT, *labels: str) -> MetricT:
 
 def exemplar(trace: TraceContext, span_id: str = "") -> dict[str, str] | None:
     """What leads from a bucket to a trace; None if nobody keeps that trace."""
-    if not trace.is_sampled:
+    if not trace.is_sampled or tracing.active() is None:
         return None
     return {"trace_id": trace.trace_id, "span_id": span_id or trace.span_id}
 
