@@ -5,12 +5,13 @@ import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from grpclib.const import Status as Code
 from service_lab import StoppedClock, saga_call
 
-from sagagen.runtime import transaction
+from sagagen.runtime import transaction_turns
 from sagagen.runtime.barrier import State
 from sagagen.runtime.call import Db, TransactionEnded
 from sagagen.runtime.clock import SystemClock
@@ -125,10 +126,10 @@ async def test_no_reply_leaves_before_the_commit_and_one_commit_serves_many(time
 
 async def test_a_group_takes_no_more_than_its_limit(timeless: Desk):
     gate = Gate("33")
-    group = [asyncio.create_task(timeless.write(f"n{n}")) for n in range(transaction.GROUP_CALLS)]
+    group = [asyncio.create_task(timeless.write(f"n{n}")) for n in range(transaction_turns.GROUP_CALLS)]
     beyond = asyncio.create_task(timeless.write("33", gate))
     await gate.entered.wait()
-    assert len(timeless.names()) == transaction.GROUP_CALLS
+    assert len(timeless.names()) == transaction_turns.GROUP_CALLS
     gate.released.set()
     await asyncio.gather(*group, beyond)
 
@@ -142,7 +143,7 @@ async def test_a_group_ends_after_its_time_though_others_wait(tmp_path: Path):
             asyncio.create_task(desk.write("second", second)),
         ]
         await first.entered.wait()
-        clock.ms += round(transaction.GROUP_S * 1000) + 1
+        clock.ms += round(transaction_turns.GROUP_S * 1000) + 1
         first.released.set()
         async with asyncio.timeout(10.0):
             await tasks[0]
@@ -365,7 +366,7 @@ async def test_a_statement_that_never_ends_is_interrupted(tmp_path: Path):
 
 
 async def test_more_than_may_wait_is_turned_away_early(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(transaction, "MAX_WAITING", 2)
+    monkeypatch.setattr(transaction_turns, "MAX_WAITING", 2)
     gate = Gate("first")
     first = asyncio.create_task(desk.write("first", gate))
     await gate.entered.wait()
@@ -391,6 +392,76 @@ async def test_a_storm_of_timeouts_leaves_the_writer_whole(desk: Desk):
     assert all(outcome.error is None for outcome in outcomes)
     assert desk.names() == desk.recorded()
     assert {name for name in desk.names() if name.startswith("later")} == {f"later {n}" for n in range(500)}
+
+
+SLOW_SQL = (
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT sum(i) FROM n"
+)
+
+
+def body_of(kind: int, name: str, strays: set[asyncio.Task]) -> Body:
+    """One of the ways in which handlers are slow, fail or leave something behind."""
+
+    async def body(db: Db) -> None:
+        await insert(db, name)
+        match kind:
+            case 0:
+                await asyncio.sleep(0.001)
+            case 1:
+                await db.fetch(SLOW_SQL)
+            case 2:
+                strays.add(asyncio.create_task(db.fetch(SLOW_SQL)))
+                await asyncio.sleep(0)  # so that it has reached the thread when the handler ends
+            case 3:
+                raise ValueError(name)
+            case 4:
+                await db.execute("INSERT OR ROLLBACK INTO entries VALUES (?, 1)", (name,))
+            case 5:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.002)
+            case _:
+                pass
+
+    return body
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_storm_of_every_kind_of_handler_leaves_the_writer_whole(desk: Desk, seed: int):
+    random = Random(seed)
+    strays: set[asyncio.Task] = set()
+    told: dict[str, Outcome] = {}
+
+    async def hurried(name: str) -> None:
+        body = body_of(
+            random.choice([0, 1, 2, 3, 5, 6, 6, 6] if random.random() < 0.99 else [4]), name, strays
+        )
+        await asyncio.sleep(random.random() * 0.1)
+        with suppress(TimeoutError):
+            told[name] = await asyncio.wait_for(desk.write(name, body), random.choice([10, 0.05, 0.001, 0]))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(hurried(f"n{n}") for n in range(300)))
+        assert (await desk.write("later")).error is None
+        await asyncio.gather(*strays, return_exceptions=True)
+    kept = {name for name, outcome in told.items() if outcome.error is None}
+    assert kept | {"later"} <= desk.names()
+    assert desk.names() == desk.recorded()
+    assert not {name for name, outcome in told.items() if outcome.error} & desk.names()
+
+
+async def test_a_call_cancelled_as_its_turn_comes_passes_it_on(desk: Desk):
+    gate = Gate("first")
+    first = asyncio.create_task(desk.write("first", gate))
+    await gate.entered.wait()
+    second, third = (asyncio.create_task(desk.write(name)) for name in ("second", "third"))
+    await asyncio.sleep(0)
+    gate.released.set()
+    while not first.done():  # at some step of this the second's turn comes: cancel it at each of them
+        second.cancel()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        assert (await third).error is None
+    assert desk.names() == {"first", "third"}
 
 
 async def test_what_waits_when_the_writer_stops_is_still_written(tmp_path: Path):

@@ -1,6 +1,5 @@
 """What a handler gets besides its request: the transaction that it works in, and who calls."""
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -40,8 +39,6 @@ class Db:
         self._guard = guard
         self._pace = pace
         self._is_closed = False
-        self.has_left_statements = False
-        """A cancelled handler stopped waiting for a statement that may still run in the thread."""
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one statement and return the number of rows that it inserted, changed or deleted."""
@@ -66,11 +63,7 @@ class Db:
             )
         if self._pace.is_quick(sql) and self._database.is_idle:
             return self._run_in_place(sql, work)
-        try:
-            return await self._database.in_thread(lambda connection: self._timed(connection, sql, work))
-        except asyncio.CancelledError:
-            self.has_left_statements = True
-            raise
+        return await self._database.in_thread(lambda connection: self._timed(connection, sql, work))
 
     def _run_in_place(self, sql: str, work: Callable[[sqlite3.Connection], T]) -> T:
         begun_s = self._pace.begin_in_place()

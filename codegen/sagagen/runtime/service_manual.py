@@ -200,22 +200,18 @@ class _Run:
             return Handled(Outcome(error=late))
 
     async def _begin(self) -> Db:
-        self._member = self._writer.queue(self._write)
-        self._turn = await self._member.turn
+        # From its turn on the writer's own limit is in force too.
+        self._member = Member(self._write, self._limit)
+        self._turn = await self._writer.take(self._member)
         if self._turn is None:
             raise (await self._member.outcome).error or RpcError(Code.ABORTED, "the call is settled already")
-        # The writer is held from now on. The not-after stays in force.
-        loop = asyncio.get_running_loop()
-        self._limit.reschedule(
-            min(self._limit.when() or loop.time(), loop.time() + self._writer.hold_limit_s)
-        )
         return self._turn.db
 
     async def _settle(self, handled: Handled) -> Outcome:
         """Commit what the handler's end asks for; PENDING stays where that is nothing."""
         if self._member and self._turn:
             self._turn.db.close()
-            self._member.finish(handled)
+            self._writer.finish(self._member, handled)
             return await self._member.outcome
         if self._member and self._member.outcome.done():
             return self._member.outcome.result()

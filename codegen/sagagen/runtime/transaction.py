@@ -1,19 +1,20 @@
-"""The one task that writes a service's database: it gives calls their turn and commits them in groups.
+"""The writer of a service's database: calls take turns in it, and are committed in groups.
 
-Theory of operation. A call waits for its turn in `Writer.write`, in the task of its rpc; there its handler runs too.
-The owner task alone begins, saves, releases, rolls back and commits:
+Theory of operation. One connection writes, and one task owns it. Calls take turns (`transaction_turns`), each in the
+task of its rpc, where its handler runs too:
 
-    BEGIN IMMEDIATE
+    BEGIN IMMEDIATE                                    (in place; in the connection's thread if it has to wait)
       for each call: barrier, SAVEPOINT
-                     the handler                       (in the rpc's task, at most HOLD_LIMIT_S)
+                     the handler                       (at most HOLD_LIMIT_S)
                      undo or barrier row, RELEASE
-    COMMIT                                             (in the connection's thread: it waits for the disk)
+    COMMIT                                             (by the owner, in the thread: it waits for the disk)
 
 All but the COMMIT is done in place: a barrier's row takes 20 us, a hop to the thread and back three times as much
 (`statement_pace` says which of the handlers' own statements are quick enough for that).
 
-Two rules. A cancelled rpc leaves the queue, or ends its own handler; it never touches what the owner awaits. And no
-outcome is told before COMMIT has returned, not even a replay, since the row it was read from may be the group's own.
+Two rules. A cancelled rpc leaves the line, or ends its own handler; what the owner awaits it never touches, and what is
+done in place it can't interrupt. And no outcome is told before COMMIT has returned, not even a replay, since the row it
+was read from may be the group's own.
 
 SQLite rolls the whole transaction back on some errors (a full disk, INSERT OR ROLLBACK). Then the group is void: all of
 its calls get UNAVAILABLE, which is in doubt and so repeated, and the connection is opened anew.
@@ -21,7 +22,7 @@ its calls get UNAVAILABLE, which is in doubt and so repeated, and the connection
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,7 @@ from pathlib import Path
 import structlog
 from grpclib.const import Status as Code
 
-from sagagen.runtime.barrier import Record, RecordEmpty, RunHandler, State, read_meta
-from sagagen.runtime.call import Db
+from sagagen.runtime.barrier import Record, read_meta
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.database import Database
 from sagagen.runtime.definition import BARRIER_RETENTION_S
@@ -44,27 +44,15 @@ from sagagen.runtime.transaction_hops import (
     begin,
     begin_at_once,
     commit,
-    enter,
-    leave,
     never_wait,
-    nothing,
-    outcome_of,
 )
 from sagagen.runtime.transaction_members import Group, Member, Turn, unavailable
 from sagagen.runtime.transaction_observation import WriterObservation
 from sagagen.runtime.transaction_purge import PURGE_EVERY_S, purge
+from sagagen.runtime.transaction_turns import GROUP_CALLS, Turns
 
 HOLD_LIMIT_S = 1.0
 """Seconds that one handler may hold the writer."""
-GROUP_CALLS = 32
-GROUP_S = 0.05
-"""Seconds after which a group takes no further call: nobody waits much longer for the sake of others.
-
-Well above what a commit takes: where the event loop is busy a call takes milliseconds, and with less time than that
-nearly every call would get a commit of its own."""
-MAX_WAITING = 1024
-"""Writes that may wait for their turn; one more is turned away with RESOURCE_EXHAUSTED."""
-
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -85,14 +73,17 @@ class Writer:
     ) -> None:
         self._path = path
         self._clock = clock
-        self.hold_limit_s = hold_limit_s
+        self._hold_limit_s = hold_limit_s
         self._committed = committed
         self._observation = WriterObservation(path.stem)
         self._database: Database | None = None
         self._guard = Guard(is_read_only=False)
         self._pace = StatementPace()
-        self._waiting: dict[Member, None] = {}
-        self._work = asyncio.Event()
+        self._turns = Turns(
+            clock, self._pace, self._observation, hold_limit_s=hold_limit_s, begin_now=self._begin_now
+        )
+        self._is_parked = False
+        """The owner does nothing but wait for something to do."""
         self._is_stopping = False
         self._lost_s = float("-inf")
         """When a commit failed last, on the monotonic clock."""
@@ -127,7 +118,7 @@ class Writer:
                 yield writer
             finally:
                 writer._is_stopping = True
-                writer._work.set()
+                writer._turns.changed.set()
                 await asyncio.wait({owner})
 
     @property
@@ -140,13 +131,14 @@ class Writer:
 
         Cancelling ends the handler, and its effects with it; but not what is decided already.
         """
+        member = Member(write, asyncio.timeout(None))
         try:
-            member = self.queue(write)
-        except RpcError as error:
-            return Outcome(error=error)
-        try:
-            if turn := await member.turn:
-                member.finish(await self._run_handler(write, run, turn))
+            try:
+                turn = await self.take(member)
+            except RpcError as error:
+                return Outcome(error=error)
+            if turn:
+                self.finish(member, await self._run_handler(member, run, turn))
             return await member.outcome
         finally:
             self.withdraw(member)
@@ -159,31 +151,31 @@ class Writer:
         is_busy = outcome.error is not None and outcome.error.code is Code.RESOURCE_EXHAUSTED
         return "" if outcome.error is None or is_busy else outcome.error.message
 
-    def queue(self, write: Write) -> Member:
-        """Wait in line for a turn; `withdraw` must follow in any case. Raises RpcError if no more may wait."""
+    async def take(self, member: Member) -> Turn | None:
+        """Wait for a call's turn; `withdraw` must follow in any case. Raises RpcError if no more may wait.
+
+        None if no handler is to run: what there is to tell comes with the outcome.
+        """
         if self._is_stopping:
             raise RpcError(Code.UNAVAILABLE, _STOPPED)
-        if len(self._waiting) >= MAX_WAITING:
-            raise RpcError(Code.RESOURCE_EXHAUSTED, "too many writes wait", retry_after_s=1.0)
-        member = Member(write)
-        self._waiting[member] = None
-        self._work.set()
-        return member
+        return await self._turns.take(member)
+
+    def finish(self, member: Member, handled: Handled) -> None:
+        """The handler has ended, and the turn with it; the outcome comes after the commit."""
+        self._turns.finish(member, handled)
 
     def withdraw(self, member: Member) -> None:
         """Nobody asks for this call any more: what is not decided by now is undone."""
-        self._waiting.pop(member, None)
-        member.abandon()
+        self._turns.withdraw(member)
 
     async def _run_handler(
-        self, write: Write, run: Callable[[Turn], Awaitable[Handled]], turn: Turn
+        self, member: Member, run: Callable[[Turn], Awaitable[Handled]], turn: Turn
     ) -> Handled:
-        limit = asyncio.timeout(self.hold_limit_s)
         try:
-            async with limit:
+            async with member.limit:
                 return await run(turn)
         except TimeoutError:
-            return self.held_too_long(write)
+            return self.held_too_long(member.write)
         finally:
             turn.db.close()
 
@@ -191,26 +183,33 @@ class Writer:
         _logger.warning(
             "a handler held the writer for too long and was rolled back: slow work belongs in a manual method",
             rpc=write.name,
-            limit_s=self.hold_limit_s,
+            limit_s=self._hold_limit_s,
         )
-        slow = RpcError(Code.UNAVAILABLE, f"the handler took longer than {self.hold_limit_s:g} s")
+        slow = RpcError(Code.UNAVAILABLE, f"the handler took longer than {self._hold_limit_s:g} s")
         return Handled(Outcome(error=slow))
 
     async def _own(self) -> None:
         try:
-            while self._waiting or not self._is_stopping:
-                has_more = await self._purge_if_due()
-                if self._waiting:
-                    await self._commit_group()
-                elif not has_more and not self._is_stopping:
-                    self._work.clear()
-                    await self._work.wait()
+            while self._turns.group or self._turns.has_waiting or not self._is_stopping:
+                if group := self._turns.group:
+                    await self._end(group)
+                    continue
+                has_more_to_purge = await self._purge_if_due()
+                if self._turns.has_waiting:
+                    await self._begin()
+                elif not has_more_to_purge and not self._is_stopping:
+                    await self._park()
         finally:
             if self._purge_timer:
                 self._purge_timer.cancel()
-            for member in tuple(self._waiting):
-                member.tell(unavailable(_STOPPED))
+            self._turns.stop(unavailable(_STOPPED))
             await self._close()
+
+    async def _park(self) -> None:
+        self._is_parked = True
+        self._turns.changed.clear()
+        await self._turns.changed.wait()
+        self._is_parked = False
 
     async def _purge_if_due(self) -> bool:
         """Forget a batch of what is old. True: there is more, to be forgotten after those that wait now."""
@@ -230,24 +229,46 @@ class Writer:
         if purged and purged.has_more:
             return True
         self._purge_at_s = loop.time() + PURGE_EVERY_S
-        self._purge_timer = loop.call_at(self._purge_at_s, self._work.set)
+        self._purge_timer = loop.call_at(self._purge_at_s, self._turns.changed.set)
         return False
 
-    async def _commit_group(self) -> None:
-        group = Group(self._clock.monotonic_s(), limit=1 if self._singly else GROUP_CALLS)
-        self._singly = max(0, self._singly - 1)
+    def _begin_now(self) -> Group | None:
+        database = self._database
+        if database is None or not self._is_parked or not database.is_idle:
+            return None
+        try:
+            return self._group(database) if database.in_place(begin_at_once) else None
+        except sqlite3.Error:
+            return None  # the owner meets it again, and sees to it
+
+    async def _begin(self) -> None:
         try:
             database = self._database or await self._open()
             if not database.in_place(begin_at_once):
                 await database.in_thread(begin)
-            while self._waiting and not self._is_complete(group):
-                await self._serve(self._next(), group, database)
-            await database.in_thread(commit)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the owner goes on
+            # Tell whoever waits longest, else the owner would try for ever.
+            first = self._turns.take_first()
+            await self._void([first] if first else [], error)
+        else:
+            self._turns.open(self._group(database))
+
+    def _group(self, database: Database) -> Group:
+        limit = 1 if self._singly else GROUP_CALLS
+        self._singly = max(0, self._singly - 1)
+        return Group(database, self._guard, self._purged_through_ms, self._clock.monotonic_s(), limit)
+
+    async def _end(self, group: Group) -> None:
+        try:
+            await self._turns.end(group)
+            if group.error:
+                raise group.error
+            await group.database.in_thread(commit)
         except Exception as error:  # noqa: BLE001 - whatever broke the group, the owner goes on with the next
-            await self._void(group, error)
+            await self._void(group.members, error)
             return
         except BaseException:
-            _tell_lost(group)
+            _tell_lost(group.members)
             raise
         self._observation.committed(group, self._clock.monotonic_s() - group.begun_s)
         for member in group.members:
@@ -255,78 +276,16 @@ class Writer:
                 self._committed(member.record)
             member.tell(member.settled or unavailable(_LOST))
 
-    def _next(self) -> Member:
-        member = next(iter(self._waiting))
-        del self._waiting[member]
-        return member
-
-    async def _serve(self, member: Member, group: Group, database: Database) -> None:
-        group.members.append(member)
-        ruling = database.in_place(
-            partial(
-                enter,
-                write=member.write,
-                purged_through_ms=self._purged_through_ms,
-                now_ms=self._clock.wall_ms(),
-            )
-        )
-        self._observation.decided(member, ruling)
-        if isinstance(ruling, RunHandler):
-            handled = await self._hand_over(member, ruling, database)
-            member.settled, member.record = handled.outcome, handled.record
-            database.in_place(partial(leave, handled=handled))
-            return
-        member.settled = outcome_of(ruling)
-        if isinstance(ruling, RecordEmpty):
-            member.record = member.write.record(State.EMPTY)
-
-    def _is_complete(self, group: Group) -> bool:
-        return len(group.members) >= group.limit or self._clock.monotonic_s() - group.begun_s >= GROUP_S
-
-    async def _hand_over(self, member: Member, ruling: RunHandler, database: Database) -> Handled:
-        """Let the rpc's task run its handler, and wait for it; but not for ever."""
-        if member.turn.done():
-            return await member.handled
-        db = Db(database, self._guard, self._pace)
-        member.turn.set_result(Turn(db, ruling))
-        # The rpc's task keeps the limit itself. This is for a handler that goes on though it was cancelled.
-        timer = asyncio.get_running_loop().call_later(2 * self.hold_limit_s, self._give_up, member, db)
-        try:
-            handled = await member.handled
-        finally:
-            timer.cancel()
-        if db.has_left_statements:
-            await self._end_statements(database)
-        return handled
-
-    def _give_up(self, member: Member, db: Db) -> None:
-        db.close()
-        _logger.error(
-            "a handler goes on though it was cancelled; it has lost its turn", rpc=member.write.name
-        )
-        member.abandon()
-
-    async def _end_statements(self, database: Database) -> None:
-        """Wait for the statements that a cancelled handler left in the thread; interrupt one that takes too long."""
-        timer = asyncio.get_running_loop().call_later(self.hold_limit_s, database.interrupt_statement)
-        try:
-            await database.in_thread(nothing)
-        finally:
-            timer.cancel()
-
-    async def _void(self, group: Group, error: Exception) -> None:
+    async def _void(self, members: Sequence[Member], error: Exception) -> None:
         _logger.error(
             "a group of writes was lost; its calls will be repeated",
-            calls=[member.write.name for member in group.members],
+            calls=[member.write.name for member in members],
             exc_info=error,
         )
         self._singly = GROUP_CALLS
         self._lost_s = self._clock.monotonic_s()
         await self._close()
-        if not group.members and self._waiting:
-            # The database could not even be opened: tell whoever waits, else the owner would try for ever.
-            group.members.append(self._next())
-        _tell_lost(group)
+        _tell_lost(members)
 
     async def _open(self) -> Database:
         database = self._database = await Database(self._path).__aenter__()
@@ -355,6 +314,6 @@ async def _do_nothing(_turn: Turn) -> Handled:
     return Handled(Outcome())
 
 
-def _tell_lost(group: Group) -> None:
-    for member in group.members:
+def _tell_lost(members: Sequence[Member]) -> None:
+    for member in members:
         member.tell(unavailable(_LOST))

@@ -1,4 +1,4 @@
-"""Calls on their way through the writer: each waits for its turn, is handled, and is told its outcome."""
+"""Calls on their way through a service's writer, and the group that is committed as one."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -8,8 +8,10 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.barrier import Record, RunHandler
 from sagagen.runtime.call import Db
+from sagagen.runtime.database import Database
 from sagagen.runtime.errors import RpcError
-from sagagen.runtime.transaction_hops import Handled, Outcome, Write
+from sagagen.runtime.transaction_guard import Guard
+from sagagen.runtime.transaction_hops import Outcome, Write
 
 
 def unavailable(message: str) -> Outcome:
@@ -26,19 +28,20 @@ class Turn(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """One call on its way: waits for its `turn`, is `handled`, is told its `outcome`."""
+    """One call: it waits for its turn, is handled in it, and is told its outcome once that is committed."""
 
     write: Write
-    turn: asyncio.Future[Turn | None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    """None if no handler is to run."""
-    handled: asyncio.Future[Handled] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    limit: asyncio.Timeout
+    """Ends its handler. Without a time until the handler has held the writer for too long."""
     outcome: asyncio.Future[Outcome] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    turn: asyncio.Future[None] | None = None
+    """While it waits in line."""
+    db: Db | None = None
+    """What its handler works in, from its turn on."""
+    begun_s: float = 0.0
+    """When its handler got its turn, on the loop's clock."""
     settled: Outcome | None = None
     """What is told once the group is committed."""
     record: Record | None = None
@@ -48,17 +51,8 @@ class Member:
     begun_ns: int = 0
     """When its turn came, ns since the epoch."""
 
-    def finish(self, handled: Handled) -> None:
-        if not self.handled.done():
-            self.handled.set_result(handled)
-
-    def abandon(self) -> None:
-        """Its rpc was cancelled, or its handler does not end: nothing is kept."""
-        if not self.handled.done():
-            self.finish(Handled(unavailable("the call was abandoned")))
-
     def tell(self, outcome: Outcome) -> None:
-        if not self.turn.done():
+        if self.turn and not self.turn.done():
             self.turn.set_result(None)
         if not self.outcome.done():
             self.outcome.set_result(outcome)
@@ -66,8 +60,14 @@ class Member:
 
 @dataclass(slots=True)
 class Group:
-    """The calls of one transaction."""
+    """The calls of one transaction, which has begun."""
 
+    database: Database
+    guard: Guard
+    purged_through_ms: int
     begun_s: float
+    """On the clock that never jumps."""
     limit: int
     members: list[Member] = field(default_factory=list[Member])
+    error: Exception | None = None
+    """What broke the transaction: nothing of it may be committed."""

@@ -48,12 +48,11 @@ class Readers:
             yield db
         finally:
             db.close()
-            if db.has_left_statements:
-                database.interrupt_statement()
             try:
                 if database.is_idle:
                     database.in_place(_end)
-                else:
+                else:  # a handler that was cancelled has left a statement
+                    database.interrupt_statement()
                     await database.in_thread(_end)
             finally:
                 self._idle.put_nowait((database, guard, pace))
