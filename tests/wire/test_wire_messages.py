@@ -88,6 +88,8 @@ def test_an_optional_field_that_is_set_to_its_default_stays_set():
         (OrderItem(unit_price_minor=-(2**63) - 1), ValueError, "OrderItem.unit_price_minor"),
         (Order(items=[OrderItem(quantity=2**31)]), ValueError, "OrderItem.quantity"),
         (GetStockResponse(product_id=5), TypeError, "GetStockResponse.product_id"),  # pyright: ignore[reportArgumentType]
+        (Order(create_time=dt.datetime(2026, 1, 1)), ValueError, "Order.create_time: .*time zone"),  # noqa: DTZ001 - that is the mistake
+        (Order(create_time=5), TypeError, "Order.create_time: datetime expected"),  # pyright: ignore[reportArgumentType]
         (Order(items=[StockLine("apple", 1)]), TypeError, "Order.items"),  # pyright: ignore[reportArgumentType]
     ],
 )
