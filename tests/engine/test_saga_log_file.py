@@ -355,6 +355,36 @@ async def test_who_stops_waiting_disturbs_nobody(tmp_path: Path) -> None:
         assert len(await database.in_thread(lambda c: c.execute("SELECT x FROM t").fetchall())) == 2
 
 
+async def test_who_finds_the_queue_full_waits_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "MAX_WAITING", 3)
+    async with small_disk(tmp_path / "log.db") as (writer, database):
+        riding = [asyncio.create_task(writer.write_later(insert(n))) for n in range(20)]
+        await asyncio.sleep(0)
+        assert writer.is_full
+        async with asyncio.timeout(10):
+            await asyncio.gather(*riding, *(writer.write(insert(n)) for n in range(20, 40)))
+        found = await database.in_thread(lambda c: [row[0] for row in c.execute("SELECT x FROM t")])
+        assert sorted(found) == list(range(40))
+        assert not writer.is_full
+
+
+async def test_who_waits_for_room_when_the_log_closes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "MAX_WAITING", 1)
+    async with small_disk(tmp_path / "log.db") as (writer, _):
+        written = asyncio.create_task(writer.write(insert(1)))
+        late = asyncio.create_task(writer.write(insert(2)))
+        await asyncio.sleep(0)
+        writer.close()
+        async with asyncio.timeout(10):
+            await written
+            with pytest.raises(LogUnavailable, match="closing"):
+                await late
+
+
 async def test_a_commit_waits_for_half_of_those_at_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

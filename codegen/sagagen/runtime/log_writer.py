@@ -66,7 +66,9 @@ class GroupWriter:
         self._database = database
         self._release_room = release_room
         self._queue: deque[Write] = deque()
-        self._room = asyncio.Semaphore(MAX_WAITING)
+        self._taken = 0
+        """Writes in the queue and in the commit under way."""
+        self._has_room = asyncio.Event()
         self._wake = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
         self._waiters = 0
@@ -80,7 +82,7 @@ class GroupWriter:
 
     @property
     def is_full(self) -> bool:
-        return self._room.locked()
+        return self._taken >= MAX_WAITING
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """Let commits wait a little for company.
@@ -113,12 +115,18 @@ class GroupWriter:
             self._wake_in(LINGER_S)
 
     async def _enqueue(self, write: Write) -> None:
+        while self.is_full and not self._is_closing:
+            self._wake.set()  # what fills the queue may all be riding along
+            self._has_room.clear()
+            await self._has_room.wait()
         if self._is_closing:
             raise LogUnavailable("the saga log is closing")
-        if self._room.locked():
-            self._wake.set()  # what fills the queue may all be riding along
-        await self._room.acquire()
+        self._taken += 1
         self._queue.append(write)
+
+    def _leave_queue(self, writes: int) -> None:
+        self._taken -= writes
+        self._has_room.set()
 
     def _wake_in(self, seconds: float) -> None:
         if self._linger is None:
@@ -128,6 +136,7 @@ class GroupWriter:
         """Let `run` write what is queued, and end. Nothing more is taken."""
         self._is_closing = True
         self._wake.set()
+        self._has_room.set()
         self._end_gathering()
 
     async def run(self) -> None:
@@ -144,7 +153,7 @@ class GroupWriter:
 
     def _look_again(self) -> None:
         """See to what came during a commit."""
-        if self._waiters or self._is_closing or self._room.locked():
+        if self._waiters or self._is_closing or self.is_full:
             self._wake.set()
         elif self._queue:
             self._wake_in(LINGER_S)
@@ -188,8 +197,8 @@ class GroupWriter:
         FSYNCS.inc()
         COMMIT_WRITES.observe(len(group))
         COMMIT_SECONDS.observe(time.monotonic() - begun_s)
+        self._leave_queue(len(group))
         for write, result in zip(group, results, strict=True):
-            self._room.release()
             _settle(write, result)
         return True
 
@@ -226,7 +235,7 @@ class GroupWriter:
             if write.done is None and not self._is_closing:
                 self._queue.append(write)
                 continue
-            self._room.release()
+            self._leave_queue(1)
             if write.done and not write.done.done():
                 write.done.set_exception(LogUnavailable(f"the saga log can't be written: {error}"))
         if self._queue:

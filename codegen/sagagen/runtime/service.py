@@ -52,7 +52,6 @@ class ServiceHost:
         writer: Writer,
         readers: Readers,
         fast_path: FastPath,
-        tasks: asyncio.TaskGroup,
     ) -> None:
         self.service = service
         self._methods = methods
@@ -62,7 +61,6 @@ class ServiceHost:
         self._writer = writer
         self._readers = readers
         self._fast_path = fast_path
-        self._tasks = tasks
         self._attempts = Attempts(writer, self._run_apart)
         self._spawned: set[asyncio.Task[Any]] = set()
         self._under_way = 0
@@ -102,7 +100,6 @@ class ServiceHost:
                     path, clock, retention_s=service.barrier_retention_s, committed=fast_path.note
                 ) as writer,
                 Readers.open(path) as readers,
-                asyncio.TaskGroup() as tasks,
             ):
                 host = cls(
                     service,
@@ -113,13 +110,12 @@ class ServiceHost:
                     writer=writer,
                     readers=readers,
                     fast_path=fast_path,
-                    tasks=tasks,
                 )
                 try:
                     yield host
                 finally:
                     await host.drain(drain_s)
-                    host._close()
+                    await host._close()
 
     @property
     def is_draining(self) -> bool:
@@ -153,7 +149,7 @@ class ServiceHost:
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a call in a task of its own, which the host ends when it closes. `work` must not raise."""
-        task = self._tasks.create_task(work)
+        task = asyncio.create_task(work, name=self.service.name)
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)
         return task
@@ -230,10 +226,12 @@ class ServiceHost:
         if not self._under_way:
             self._is_idle.set()
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         self._is_open = False
         for task in self._spawned:
             task.cancel()
+        if self._spawned:
+            await asyncio.wait(self._spawned)
 
 
 def _reply(outcome: Outcome) -> Reply:

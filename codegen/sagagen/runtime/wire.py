@@ -263,7 +263,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_S = 24 * 60 * 60
 
 
-def _fill_timestamp(native: Native, value: datetime) -> None:
+def _fill_timestamp(native: Native, value: Any) -> None:
     if not isinstance(value, datetime):
         raise TypeError(f"datetime expected, got {type(value).__name__}")
     if value.tzinfo is None:
