@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -46,17 +47,23 @@ def load(root: Path) -> tuple[Sources, tuple[Diagnostic, ...]]:
         return sources, (*found, *started.remarks())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Loading:
     """A contract that is being read. To be asked for its parts in this order."""
 
     root: Path
     protos: ProtoLoading
 
+    @cached_property
+    def saga_yaml(self) -> tuple[str | None, tuple[Diagnostic, ...]]:
+        """Its text, read once, and why it can't be read: for this nobody waits."""
+        found: list[Diagnostic] = []
+        return _read_text(self.root, SAGA_YAML, found.append), tuple(found)
+
     def result(self) -> tuple[Sources, tuple[Diagnostic, ...]]:
         """What was read, and what is wrong with it."""
-        found: list[Diagnostic] = []
-        text = _read_text(self.root, SAGA_YAML, found.append)
+        text, unreadable = self.saga_yaml
+        found = list(unreadable)
         image, is_partial = self.protos.image(found.append)
         kept = _read_kept(self.root, found.append)
         own = _own_files(self.root, image)

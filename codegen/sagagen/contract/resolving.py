@@ -6,6 +6,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor import MethodDescriptor
 
+from sagagen import source
 from sagagen.contract.calls import CallResolver
 from sagagen.contract.checks import check_memory, check_saga, check_triggers
 from sagagen.contract.codes import Code
@@ -41,8 +42,11 @@ def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
 
 def read_loaded(started: Loading) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
     """As `read_contract`, of what somebody has begun to load."""
+    text, _ = started.saga_yaml
+    found_resolving: list[Diagnostic] = []
+    document = _document(text, found_resolving.append)  # while buf is at work
     sources, found_loading = started.result()
-    mesh, found_resolving = resolve(sources)
+    mesh = _resolve(sources, document, found_resolving)
     remarks = started.remarks()
     if any(remark.code == Code.PROTO_COMPILE for remark in remarks):
         return read_contract(started.root)  # it shows only where all protos are compiled together
@@ -56,18 +60,21 @@ def resolve(sources: Sources, tolerated: Container[str] = ()) -> tuple[Mesh | No
     None if anything is in error, but for errors of the codes in `tolerated`, which must be among UNSOUND.
     """
     found: list[Diagnostic] = []
-    mesh = _resolve(sources, found)
+    mesh = _resolve(sources, _document(sources.saga_yaml, found.append), found)
     diagnostics = in_order(found)
     is_wrong = has_errors(each for each in diagnostics if each.code not in tolerated)
     return (None if is_wrong else mesh), diagnostics
 
 
-def _resolve(sources: Sources, found: list[Diagnostic]) -> Mesh | None:
+def _document(text: str | None, report: Report) -> source.Mapping | None:
+    return None if text is None else read_document(SAGA_YAML, text, report)
+
+
+def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diagnostic]) -> Mesh | None:
     report = found.append
     protos = link(sources, report)
     names = assign_names(protos.files, report, protos.span)
     bindings = _read_bindings(protos, report)
-    document = read_document(SAGA_YAML, sources.saga_yaml, report) if sources.saga_yaml is not None else None
     if document is None:
         return None
     reading = read_shapes(document, report)

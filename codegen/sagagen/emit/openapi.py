@@ -26,19 +26,22 @@ def openapi(mesh: Mesh) -> JsonSchema:
     schemas = Schemas(mesh.docs)
     paths = _paths(mesh, schemas)
     own, headers, responses = answers.components()
-    document = {
+    components = sorted({**own, **dict(schemas.components())}.items())
+    names = _single_forms(schemas)
+    document: JsonSchema = {
         "openapi": OPENAPI,
         "info": {"title": mesh.project, "version": "v1", "description": _description(mesh)},
         "tags": [*_tags(mesh), {"name": "sagas", "description": "What was accepted, and how it goes on."}],
         "paths": paths,
         "components": {
-            "schemas": dict(sorted({**own, **dict(schemas.components())}.items())),
+            "schemas": {names.get(name, name): schema for name, schema in components},
             "headers": headers,
             "parameters": {name: key_parameter(is_required=needed) for needed, name in KEY_PARAMETER.items()},
             "responses": responses,
         },
     }
-    return _renamed(document, _single_forms(schemas))
+    _rename_references(document, names)
+    return document
 
 
 def _description(mesh: Mesh) -> str:
@@ -124,19 +127,16 @@ def _single_forms(schemas: Schemas) -> Mapping[str, str]:
     return {name + INPUT: name for name in sent - answered}
 
 
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """The document with other names for components, and for what refers to them."""
-    if isinstance(value, dict):
-        members = cast(dict[str, Any], value)
-        return {
-            names.get(key, key): _reference(key, _renamed(item, names), names)
-            for key, item in members.items()
-        }
-    return [_renamed(item, names) for item in cast(list[Any], value)] if isinstance(value, list) else value
-
-
-def _reference(key: str, value: Any, names: Mapping[str, str]) -> Any:
-    if key != "$ref":
-        return value
-    component = value.removeprefix(SCHEMAS)
-    return SCHEMAS + names[component] if component in names else value
+def _rename_references(document: Any, names: Mapping[str, str]) -> None:
+    """Have what refers to components by one name say another, in place."""
+    if isinstance(document, list):
+        for item in cast(list[Any], document):
+            _rename_references(item, names)
+    elif isinstance(document, dict):
+        members = cast(dict[str, Any], document)
+        component = str(members.get("$ref", "")).removeprefix(SCHEMAS)
+        if component in names:
+            members["$ref"] = SCHEMAS + names[component]
+        for item in members.values():
+            if isinstance(item, dict | list):
+                _rename_references(item, names)

@@ -10,6 +10,7 @@ from sagagen.emit.layout import SETTINGS, lay_out
 from sagagen.emit.paths import GENERATED, INPUTS, MANIFEST
 from sagagen.emit.plan import as_json, plan
 from sagagen.emit.reuse import NOTHING, Earlier, made_from, tools
+from sagagen.emit.side_by_side import render_all
 from sagagen.runtime.compatibility import API
 
 __all__ = ["MANIFEST", "digest", "emit", "manifest", "render"]
@@ -43,7 +44,8 @@ def _render(plans: Sequence[FilePlan], earlier: Earlier) -> tuple[tuple[File, ..
     missing = [file for file in plans if file.path not in kept]
     for file in missing:
         file.begin()
-    rendered = {file.path: file.render() for file in sorted(missing, key=lambda file: file.inputs != "")}
+    rendered = render_all([file for file in missing if not file.inputs])
+    rendered |= {file.path: file.render() for file in missing if file.inputs}
     for path, text in rendered.items():
         if path.endswith(".py") and isinstance(text, str) and path not in inputs:
             inputs[path] = made_from(SETTINGS, text)

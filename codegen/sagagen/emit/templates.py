@@ -2,9 +2,13 @@
 
 import dataclasses
 import functools
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
+from jinja2.bccache import Bucket
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -25,4 +29,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
+        bytecode_cache=_BesideOurs(str(Path(__file__).with_name("__pycache__")), "template.%s.jinja"),
     )
+
+
+class _BesideOurs(jinja2.FileSystemBytecodeCache):
+    """Compiled templates are kept where Python keeps its bytecode, as far as one may write there."""
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if not sys.dont_write_bytecode:
+            with suppress(OSError):
+                super().dump_bytecode(bucket)

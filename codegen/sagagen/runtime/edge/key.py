@@ -2,10 +2,12 @@
 `X-Idempotency-Key` are one header, and a key is the same whether it is quoted or bare."""
 
 import re
-
-from starlette.datastructures import Headers
+from typing import TYPE_CHECKING
 
 from sagagen.runtime.edge.problem import ProblemError, invalid
+
+if TYPE_CHECKING:
+    from starlette.datastructures import Headers
 
 NAMES = ("idempotency-key", "x-idempotency-key")
 MAX_LENGTH = 255
@@ -17,7 +19,7 @@ _STRING = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _ESCAPE = re.compile(r'\\(["\\])')
 
 
-def idempotency_key(headers: Headers) -> str:
+def idempotency_key(headers: "Headers") -> str:
     """The key of a request, or empty. Raises ProblemError for one that is malformed or ambiguous: 400."""
     keys = {_parse(value) for name in NAMES for value in headers.getlist(name)}
     if len(keys) > 1:

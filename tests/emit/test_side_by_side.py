@@ -1,0 +1,88 @@
+"""Files rendered by this process and a copy of it: the same files, whatever becomes of the copy."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from sagagen.emit import side_by_side
+from sagagen.emit.files import FilePlan
+from sagagen.emit.side_by_side import render_all
+
+COUNT = 300
+
+
+@pytest.fixture(autouse=True)
+def on_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+def plans(render: Callable[[int], str | bytes]) -> list[FilePlan]:
+    return [FilePlan(f"folder/{n}.txt", lambda n=n: render(n)) for n in range(COUNT)]
+
+
+def test_both_processes_take_a_share_and_every_file_is_there_once() -> None:
+    def slowly(_: int) -> str:
+        time.sleep(0.001)
+        return str(os.getpid())
+
+    rendered = render_all(plans(slowly))
+    assert len(rendered) == COUNT
+    assert len(set(rendered.values())) == 2
+
+
+def test_text_stays_text_and_bytes_stay_bytes() -> None:
+    rendered = render_all(plans(lambda n: str(n) if n % 2 else bytes([n % 256])))
+    assert rendered == {f"folder/{n}.txt": str(n) if n % 2 else bytes([n % 256]) for n in range(COUNT)}
+
+
+def test_few_files_are_rendered_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("no copy is worth it"))
+    few = plans(str)[: side_by_side._WORTH_A_PROCESS - 1]
+    assert set(render_all(few).values()) == {str(n) for n in range(len(few))}
+
+
+def test_a_copy_that_is_killed_has_done_nothing() -> None:
+    parent = os.getpid()
+
+    def dying_in_the_copy(n: int) -> str:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.001)  # so that the copy has its chance
+        return str(n)
+
+    assert render_all(plans(dying_in_the_copy)) == {f"folder/{n}.txt": str(n) for n in range(COUNT)}
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # no zombie is left
+
+
+@pytest.mark.parametrize("broken", range(0, COUNT, 37))
+def test_a_mistake_shows_as_what_it_is_wherever_it_is_made(broken: int) -> None:
+    def render(n: int) -> str:
+        if n == broken:
+            raise ValueError(f"file {n} is wrong")
+        return str(n)
+
+    with pytest.raises(ValueError, match=f"file {broken} is wrong"):
+        render_all(plans(render))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_the_copy_keeps_nobody_elses_input_open() -> None:
+    reading, writing = os.pipe()
+    parent = os.getpid()
+
+    def render(_: int) -> str:
+        time.sleep(0.001)
+        try:
+            os.fstat(writing)
+        except OSError:
+            return "closed"
+        return "open here" if os.getpid() == parent else "open in the copy"
+
+    assert set(render_all(plans(render)).values()) == {"open here", "closed"}
+    os.close(reading)
+    os.close(writing)
