@@ -9,6 +9,8 @@ class Proxy:
     def __init__(self, target_port: int) -> None:
         self.port = 0
         self.connections = 0
+        self.packets = 0
+        """Pieces of data that came from either side; what is written at once is one."""
         self._target_port = target_port
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -22,18 +24,18 @@ class Proxy:
         self.connections += 1
         service_reader, service_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers |= {writer, service_writer}
-        await asyncio.gather(_pump(reader, service_writer), _pump(service_reader, writer))
+        await asyncio.gather(self._pump(reader, service_writer), self._pump(service_reader, writer))
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                self.packets += 1
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
 
 
 @asynccontextmanager

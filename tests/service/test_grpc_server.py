@@ -56,6 +56,20 @@ async def test_nobody_listening_is_unavailable_until_somebody_does(tmp_path: Pat
             await call(transport)
 
 
+async def test_a_request_is_one_packet_and_so_is_its_answer(tmp_path: Path):
+    async with (
+        served(tmp_path) as at,
+        proxied(at.port) as proxy,
+        GrpcTransport("127.0.0.1", proxy.port) as transport,
+    ):
+        await call(transport, "first")  # settings are exchanged
+        await asyncio.sleep(0.1)
+        before = proxy.packets
+        for number in range(20):
+            await call(transport, f"n{number}")
+        assert proxy.packets - before == 2 * 20
+
+
 async def test_one_connection_serves_all_calls_and_a_lost_one_is_made_again(tmp_path: Path):
     async with (
         served(tmp_path) as at,

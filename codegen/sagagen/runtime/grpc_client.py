@@ -13,7 +13,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
 
 from sagagen.runtime.errors import RpcError
-from sagagen.runtime.grpc_headers import CompiledHeaders
+from sagagen.runtime.grpc_protocol import MeshProtocol
 from sagagen.runtime.grpc_wire import PassThrough, RawDetails, check_metadata, check_size, text_entries
 from sagagen.runtime.transport import Reply
 
@@ -90,7 +90,7 @@ class GrpcTransport:
 
 class _Channel(Channel):
     def _protocol_factory(self) -> H2Protocol:
-        return CompiledHeaders.instead_of(super()._protocol_factory())
+        return MeshProtocol.instead_of(super()._protocol_factory())
 
 
 def _cancellations() -> int:

@@ -5,11 +5,9 @@ call costs. h2 keeps frames, streams and flow control; only its `encoder` and `d
 is read but not written: on a mesh's own network a few bytes are cheaper than the work.
 """
 
-from asyncio import BaseTransport
 from collections.abc import Iterable
 from typing import Any
 
-from grpclib.protocol import H2Protocol
 from hpack import HeaderTuple, HPACKDecodingError, OversizedHeaderListError
 
 try:
@@ -22,18 +20,9 @@ except (
 RawHeader = tuple[bytes, bytes]
 
 
-class CompiledHeaders(H2Protocol):
-    """One connection, of either side."""
-
-    @classmethod
-    def instead_of(cls, protocol: H2Protocol) -> H2Protocol:
-        """The same as one of grpclib's that is not connected yet."""
-        return cls(protocol.handler, protocol.config, protocol.h2_config) if compiled else protocol
-
-    def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(transport)  # sends settings, which have no headers
-        # Any: h2 names hpack's classes, and uses of them what the two below have.
-        connection: Any = self.connection._connection  # pyright: ignore[reportPrivateUsage]
+def compile_headers(connection: Any) -> None:
+    """Have an h2 connection use them from now on. Any: h2 names hpack's classes, and uses of them what ours have."""
+    if compiled:
         connection.encoder = HeaderEncoder()
         connection.decoder = HeaderDecoder(connection.DEFAULT_MAX_HEADER_LIST_SIZE)
 

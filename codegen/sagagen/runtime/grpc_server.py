@@ -21,7 +21,7 @@ from grpclib.server import Server, Stream
 
 from sagagen.runtime.edge.server import PortTaken
 from sagagen.runtime.errors import RpcError
-from sagagen.runtime.grpc_headers import CompiledHeaders
+from sagagen.runtime.grpc_protocol import MeshProtocol
 from sagagen.runtime.grpc_wire import PassThrough, RawDetails, check_size, text_entries, wire_form
 from sagagen.runtime.metadata import REPLAYED
 from sagagen.runtime.schema import Schema
@@ -65,7 +65,7 @@ class _Server(Server):
         self._protocols: WeakSet[H2Protocol] = WeakSet()
 
     def _protocol_factory(self) -> H2Protocol:
-        protocol = CompiledHeaders.instead_of(super()._protocol_factory())
+        protocol = MeshProtocol.instead_of(super()._protocol_factory())
         self._protocols.add(protocol)
         return protocol
 

@@ -1,0 +1,54 @@
+"""grpclib's HTTP/2 connection, of either side, with compiled headers and one write for what is sent at once."""
+
+import asyncio
+from typing import Any, cast
+
+from grpclib.protocol import H2Protocol
+
+from sagagen.runtime.grpc_headers import compile_headers
+
+
+class MeshProtocol(H2Protocol):
+    """One connection."""
+
+    @classmethod
+    def instead_of(cls, protocol: H2Protocol) -> "MeshProtocol":
+        """The same as one of grpclib's that is not connected yet."""
+        return cls(protocol.handler, protocol.config, protocol.h2_config)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        collected = CollectedWrites(cast(asyncio.Transport, transport))
+        super().connection_made(
+            cast(asyncio.BaseTransport, collected)
+        )  # sends settings, which have no headers
+        compile_headers(self.connection._connection)  # pyright: ignore[reportPrivateUsage]
+
+
+class CollectedWrites:
+    """A transport that sends together what is written before the event loop turns again.
+
+    grpclib writes each frame by itself: two for a request, three for an answer. Each would be a system call, a packet,
+    and a turn of the other side's event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._frames: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._frames:
+            self._loop.call_soon(self._send)
+        self._frames.append(data)
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        frames, self._frames = self._frames, []
+        if frames and not self._transport.is_closing():
+            self._transport.write(b"".join(frames))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
