@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from edge_library import library
-from opentelemetry.sdk.trace import SpanProcessor
+from kept_spans import KeptSpans
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 from redis_server import RedisServer
@@ -22,7 +21,7 @@ from sagagen.runtime.history_rows import Accepted, NextRequest, SagaStatus
 from sagagen.runtime.settings import Settings, SettingsError
 from sagagen.runtime.shared_answers import LARGEST_ANSWER, SharedAnswer, SharedAnswers
 from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.tracing import FinishedSpan, Spans
+from sagagen.runtime.tracing import Spans
 
 TRACE = TraceContext.new()
 ANSWER = Answer(201, (("content-type", "application/json"), ("link", "</sagas/x>")), b'{"a": "\xc3\xa9"}')
@@ -55,16 +54,6 @@ STARTED = Started(
     status=SagaStatus.SUPERSEDED,
 )
 ELSEWHERE = Answer(409, (), b"elsewhere")
-
-
-class Kept(SpanProcessor):
-    """Spans as they are handed on."""
-
-    def __init__(self) -> None:
-        self.spans: list[FinishedSpan] = []
-
-    def on_end(self, span: Any) -> None:
-        self.spans.append(span)
 
 
 @pytest.fixture
@@ -121,7 +110,7 @@ async def test_what_has_no_key_or_is_large_is_not_shared(redis: RedisServer) -> 
 
 
 async def test_a_question_to_redis_is_a_span_of_the_request_that_asks(redis: RedisServer) -> None:
-    kept = Kept()
+    kept = KeptSpans()
     async with SharedAnswers.open("shop", sharing(redis)) as shared:
         assert shared
         await stored(shared, shared)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from grpclib.const import Status as Code
-from opentelemetry.sdk.trace import SpanProcessor
+from kept_spans import KeptSpans
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 from redis_server import RedisServer
@@ -80,16 +80,6 @@ class Bench:
         async with asyncio.timeout(10):
             while self.line.is_up:
                 await self.act(REPEAT)
-
-
-class Kept(SpanProcessor):
-    """Spans as they are handed on."""
-
-    def __init__(self) -> None:
-        self.spans: list[FinishedSpan] = []
-
-    def on_end(self, span) -> None:
-        self.spans.append(span)
 
 
 @asynccontextmanager
@@ -286,7 +276,7 @@ async def test_a_question_to_redis_has_a_span_which_tells_whether_it_was_answere
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(fast_path_redis, "LIMIT_S", 0.2)
-    kept, trace = Kept(), TraceContext.new()
+    kept, trace = KeptSpans(), TraceContext.new()
 
     async def repeat() -> list[FinishedSpan]:
         kept.spans.clear()

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
@@ -162,28 +161,42 @@ def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
     source = _source_of_dashboards()
     yield FilePlan(
         f"{folder}/overview.json",
-        lambda: _builder().overview(mesh.project),
+        lambda: _overview(mesh.project),
         inputs=made_from(source, mesh.project),
     )
     for saga in (SagaBoard.of(mesh, saga) for saga in mesh.sagas):
         yield FilePlan(
             f"{folder}/saga-{saga.name}.json",
-            lambda saga=saga: _builder().saga_board(saga),
+            lambda saga=saga: _saga_board(saga),
             inputs=made_from(source, repr(saga)),
         )
     for service in (ServiceBoard.of(mesh, service) for service in mesh.services):
         yield FilePlan(
             f"{folder}/service-{service.name}.json",
-            lambda service=service: _builder().service_board(service),
+            lambda service=service: _service_board(service),
             inputs=made_from(source, repr(service)),
         )
 
 
-def _builder() -> ModuleType:
-    """Of dashboards. Grafana's SDK takes long to import, and few runs build a board."""
-    from sagagen.emit import dashboards
+# Grafana's SDK takes long to import, and few runs build a board.
 
-    return dashboards
+
+def _overview(project: str) -> str:
+    from sagagen.emit.dashboards import overview
+
+    return overview(project)
+
+
+def _saga_board(saga: SagaBoard) -> str:
+    from sagagen.emit.dashboards import saga_board
+
+    return saga_board(saga)
+
+
+def _service_board(service: ServiceBoard) -> str:
+    from sagagen.emit.dashboards import service_board
+
+    return service_board(service)
 
 
 @cache
