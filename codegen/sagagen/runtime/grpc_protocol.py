@@ -8,6 +8,13 @@ from grpclib.protocol import H2Protocol
 from sagagen.runtime.grpc_headers import compile_headers
 
 
+_TYPE, _FLAGS = 3, 4
+"""Where they stand in a frame."""
+_HEADERS = 1
+"""DATA is 0."""
+_END_STREAM = 1
+
+
 class MeshProtocol(H2Protocol):
     """One connection."""
 
@@ -25,10 +32,10 @@ class MeshProtocol(H2Protocol):
 
 
 class CollectedWrites:
-    """A transport that sends together what is written before the event loop turns again.
+    """A transport that sends a request, or an answer, in one write.
 
     grpclib writes each frame by itself: two for a request, three for an answer. Each would be a system call, a packet,
-    and a turn of the other side's event loop.
+    and a turn of the other side's event loop. What ends no stream waits until the event loop turns, and no longer.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -37,9 +44,11 @@ class CollectedWrites:
         self._frames: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        if not self._frames:
-            self._loop.call_soon(self._send)
         self._frames.append(data)
+        if _ends_stream(data):
+            self._send()
+        elif len(self._frames) == 1:
+            self._loop.call_soon(self._send)
 
     def close(self) -> None:
         self._send()
@@ -52,3 +61,8 @@ class CollectedWrites:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+
+def _ends_stream(frame: bytes) -> bool:
+    """A whole request or answer: DATA or HEADERS with END_STREAM (RFC 9113, 4.1, 6.1 and 6.2)."""
+    return frame[_TYPE] <= _HEADERS and bool(frame[_FLAGS] & _END_STREAM)
