@@ -7,9 +7,8 @@ from grpclib.protocol import H2Protocol
 
 from sagagen.runtime.grpc_headers import compile_headers
 
-
 _TYPE, _FLAGS = 3, 4
-"""Where they stand in a frame."""
+"""Where they stand in a frame (RFC 9113, 4.1)."""
 _HEADERS = 1
 """DATA is 0."""
 _END_STREAM = 1
@@ -25,9 +24,7 @@ class MeshProtocol(H2Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         collected = CollectedWrites(cast(asyncio.Transport, transport))
-        super().connection_made(
-            cast(asyncio.BaseTransport, collected)
-        )  # sends settings, which have no headers
+        super().connection_made(cast(asyncio.BaseTransport, collected))  # settings, which have no headers
         compile_headers(self.connection._connection)  # pyright: ignore[reportPrivateUsage]
 
 
@@ -64,5 +61,5 @@ class CollectedWrites:
 
 
 def _ends_stream(frame: bytes) -> bool:
-    """A whole request or answer: DATA or HEADERS with END_STREAM (RFC 9113, 4.1, 6.1 and 6.2)."""
+    """A request or an answer is whole with it: DATA or HEADERS with END_STREAM (RFC 9113, 6.1 and 6.2)."""
     return frame[_TYPE] <= _HEADERS and bool(frame[_FLAGS] & _END_STREAM)
