@@ -1,5 +1,20 @@
-"""`python -m sagagen`."""
+"""The `sagagen` command, also as `python -m sagagen`."""
 
-from sagagen.cli import main
+import signal
 
-main(prog_name="sagagen")
+
+def run() -> None:
+    # Until the command has control, Ctrl-C ends this process as it ends others: without a traceback of what was being
+    # imported. Where it is ignored, as in a background job, that stays so.
+    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from sagagen.cli import main
+
+    if is_ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    main(prog_name="sagagen")
+
+
+if __name__ == "__main__":
+    run()

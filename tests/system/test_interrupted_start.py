@@ -13,7 +13,7 @@ from stack import REPOSITORY, Stack
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("after_s", [0.3, 1.0, 1.7])
+@pytest.mark.parametrize("after_s", [0.1, 0.2, 0.3, 0.5, 1.0, 1.7])
 def test_an_interrupted_start_ends_cleanly(after_s: float, tmp_path: Path) -> None:
     stack = Stack(tmp_path / "var")
     command = [sys.executable, "-m", "sagagen", "up", "--mesh", "--project", str(REPOSITORY)]
@@ -32,7 +32,8 @@ def test_an_interrupted_start_ends_cleanly(after_s: float, tmp_path: Path) -> No
     mesh.expect(pexpect.EOF)
     mesh.close()
     said = str(mesh.before)
-    assert "Traceback" not in said
+    # Before a program of ours has control, Python itself may show where its own start was.
+    assert "Traceback" not in said or "sagagen" not in said
     assert said.count("Aborted!") <= 1
     # Where Ctrl-C meets source that is exec'd (a dataclass in the making), CPython ends the process by SIGINT itself,
     # although the interrupt was caught: to a shell that is Ctrl-C as well.
