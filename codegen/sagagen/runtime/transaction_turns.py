@@ -122,7 +122,8 @@ class Turns:
     def take_first(self) -> Member | None:
         """For the owner that can't begin a group: the first in line, which is to be told."""
         member = next(iter(self._waiting), None)
-        self._waiting.pop(member, None) if member else None
+        if member:
+            del self._waiting[member]
         return member
 
     def stop(self, outcome: Outcome) -> None:
@@ -236,9 +237,8 @@ class Turns:
             return
         is_late = held_s >= self._hold_limit_s
         if is_late:
-            with suppress(
-                RuntimeError
-            ):  # a manual handler may have ended without the task that began its transaction
+            # A manual handler may have ended without the task that began its transaction.
+            with suppress(RuntimeError):
                 member.limit.reschedule(loop.time())
         look_in_s = (2 if is_late else 1) * self._hold_limit_s - held_s
         self._timer = loop.call_later(look_in_s, self._look)
