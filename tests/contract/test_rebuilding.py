@@ -2,13 +2,14 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from contract_bench import write_project
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sagagen.contract import Sources, buf, load, read_contract, read_loaded
@@ -25,13 +26,18 @@ Found = tuple[Sources, tuple[Diagnostic, ...]]
 
 
 def text(name: str, fields: int = 1, imports: tuple[str, ...] = ()) -> str:
-    package = name.rpartition("/")[0].replace("/", ".").replace("-", "_dash_")
     lines = [f'import "{each}";' for each in imports]
     members = [f"  string f{n} = {n + 1};" for n in range(fields)]
-    message = name.rpartition("/")[2].removesuffix(".proto").upper()
-    return "\n".join(
-        ['syntax = "proto3";', f"package {package};", *lines, f"message {message} {{", *members, "}", ""]
-    )
+    begin = ['syntax = "proto3";', f"package {package_of(name)};"]
+    return "\n".join([*begin, *lines, f"message {message_of(name)} {{", *members, "}", ""])
+
+
+def package_of(name: str) -> str:
+    return name.rpartition("/")[0].replace("/", ".").replace("-", "_dash_")
+
+
+def message_of(name: str) -> str:
+    return name.rpartition("/")[2].removesuffix(".proto").upper()
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -96,8 +102,34 @@ def told(found: Found) -> tuple[Sources, list[tuple[Span, str]]]:
     return found[0], sorted((each.at, each.code) for each in found[1])
 
 
+@dataclass(frozen=True)
+class Proto:
+    fields: int
+    imports: tuple[str, ...]
+    asked: tuple[str, ...]
+    """What its rpcs take, each of which the linter wants to be taken by one rpc only."""
+    option: str
+    """On which the files of a package should agree."""
+    enum: str
+    """Which no other file of the package may declare."""
+
+    def text(self, name: str) -> str:
+        rpcs = [f"  rpc R{n}({each}) returns ({self.asked[n - 1]});" for n, each in enumerate(self.asked)]
+        imports = (*self.imports, "google/protobuf/empty.proto")
+        more = [
+            f'option java_package = "{self.option}";',
+            *(["service S {", *rpcs, "}"] if name.startswith("a-b") else []),
+            *(["service TService {", *rpcs, "}"] if not name.startswith("a") else []),
+            f"enum {self.enum or name.rpartition('/')[2][:1]} {{ {self.enum}ZERO{name[0]} = 0; }}",
+        ]
+        return text(name, self.fields, imports) + "\n".join([*more, ""])
+
+
+Version = dict[str, Proto]
+
+
 @contextmanager
-def project(files: Mapping[str, tuple[int, tuple[str, ...]]]) -> Iterator[Path]:
+def project(files: Version) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write(root, {"saga.yaml": YAML})
@@ -105,39 +137,116 @@ def project(files: Mapping[str, tuple[int, tuple[str, ...]]]) -> Iterator[Path]:
         yield root
 
 
-def rewrite(root: Path, files: Mapping[str, tuple[int, tuple[str, ...]]]) -> None:
+def rewrite(root: Path, files: Version) -> None:
     for path in (root / "contracts").rglob("*.proto"):
         path.unlink()
-    write(root, {name: text(name, fields, imports) for name, (fields, imports) in files.items()})
+    write(root, {name: file.text(name) for name, file in files.items()})
 
 
 @st.composite
-def versions(draw: st.DrawFn) -> dict[str, tuple[int, tuple[str, ...]]]:
+def versions(draw: st.DrawFn) -> Version:
     """Some of the files, which import any of those before them in an order that is drawn too."""
     names = draw(st.permutations(FILES))[: draw(st.integers(1, len(FILES)))]
-    return {
-        name: (
-            draw(st.integers(1, 2)),
-            tuple(draw(st.lists(st.sampled_from(names[:n] or [""]), unique=True))),
-        )
-        if n
-        else (draw(st.integers(1, 2)), ())
-        for n, name in enumerate(names)
-    }
+    return {name: draw(protos(names[:n], name)) for n, name in enumerate(names)}
 
 
-@settings(max_examples=25)
-@given(versions(), versions())
-def test_any_change_reads_as_if_all_were_compiled(
-    one: dict[str, tuple[int, tuple[str, ...]]], other: dict[str, tuple[int, tuple[str, ...]]]
-) -> None:
+@st.composite
+def protos(draw: st.DrawFn, others: Sequence[str], name: str) -> Proto:
+    imports = draw(st.lists(st.sampled_from(others), unique=True)) if others else []
+    messages = [f".{package_of(each)}.{message_of(each)}" for each in (name, *imports)]
+    return Proto(
+        fields=draw(st.integers(1, 2)),
+        imports=tuple(imports),
+        asked=tuple(
+            draw(
+                st.lists(
+                    st.sampled_from([*messages, "google.protobuf.Empty"]), min_size=1, max_size=2, unique=True
+                )
+            )
+        ),
+        option=draw(st.sampled_from(["one", "other"])),
+        enum=draw(st.sampled_from(["", "", "", "Shared"])),
+    )
+
+
+@settings(max_examples=40)
+@given(versions(), versions(), st.data())
+def test_any_change_reads_as_if_all_were_compiled(one: Version, other: Version, data: st.DataObject) -> None:
     with project(one) as root:
-        before = built(root)
+        before = read(root)[1]
+        assume(before)
         rewrite(root, {**one, **other})
         assert told(read(root, before)[0]) == told(load(root))
-        rewrite(root, one)
-        write(root, {name: text(name, 3, imports) for name, (_, imports) in list(one.items())[-1:]})
+        n = data.draw(st.integers(0, len(one) - 1))
+        name = list(one)[n]
+        rewrite(root, one | {name: data.draw(protos(list(one)[:n], name))})
         assert told(read(root, before)[0]) == told(load(root))
+
+
+def proto(package: str, *lines: str) -> str:
+    return "\n".join(['syntax = "proto3";', f"package {package};", *lines, ""])
+
+
+EMPTY = 'import "google/protobuf/empty.proto";'
+USES_EMPTY = (
+    "service {}Service {{ rpc Get(GetRequest) returns (google.protobuf.Empty); }} message GetRequest {{}}"
+)
+ONE = USES_EMPTY.format("One")
+TWO = USES_EMPTY.format("Two")
+APART = {
+    "a message that two rpcs return": (
+        {"one/v1/one.proto": proto("one.v1", EMPTY, ONE), "two/v1/two.proto": proto("two.v1", EMPTY, TWO)},
+        {"one/v1/one.proto": proto("one.v1", EMPTY, "message GetRequest {}")},
+        "two/v1/two.proto",
+    ),
+    "an option of a package": (
+        {
+            "one/v1/one.proto": proto("one.v1", 'option java_package = "a";'),
+            "one/v1/more.proto": proto("one.v1", 'option java_package = "b";'),
+        },
+        {"one/v1/one.proto": proto("one.v1", 'option java_package = "b";')},
+        "one/v1/more.proto",
+    ),
+    "a package in two folders": (
+        {"one/v1/one.proto": proto("one.v1"), "two/v1/two.proto": proto("one.v1")},
+        {"one/v1/one.proto": proto("other.v1")},
+        "two/v1/two.proto",
+    ),
+    "two packages in a folder": (
+        {"one/v1/one.proto": proto("one.v1"), "one/v1/two.proto": proto("two.v1")},
+        {"one/v1/two.proto": proto("three.v1")},
+        "one/v1/one.proto",
+    ),
+    "packages that import one another": (
+        {
+            "one/v1/a.proto": proto("one.v1", 'import "two/v1/b.proto";'),
+            "one/v1/b.proto": proto("one.v1"),
+            "two/v1/a.proto": proto("two.v1", 'import "one/v1/b.proto";'),
+            "two/v1/b.proto": proto("two.v1"),
+        },
+        {"one/v1/a.proto": proto("one.v1")},
+        "two/v1/a.proto",
+    ),
+}
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+@pytest.mark.parametrize("case", APART)
+def test_what_is_wrong_with_one_file_can_lie_in_another(case: str, is_undone: bool, tmp_path: Path) -> None:
+    """The two do not import one another, and the change shows in the file that stayed."""
+    wrong, change, elsewhere = APART[case]
+    others = {f"other{n}/v1/other.proto": proto(f"other{n}.v1") for n in range(4)}
+    first, second = ({**wrong, **change}, wrong) if is_undone else (wrong, change)
+    write(tmp_path, {"saga.yaml": YAML, **others, **first})
+    before = built(tmp_path)
+    write(tmp_path, second)
+    found = read(tmp_path, before)[0]
+    assert found == load(tmp_path)
+
+    def said(remarks: Iterable[Diagnostic]) -> set[str]:
+        return {each.message for each in remarks if each.at.path == f"contracts/{elsewhere}"}
+
+    assert said(found[1]) != said(before.remarks)
 
 
 def test_only_what_changed_and_who_imports_it_is_compiled(root: Path, asked: list[tuple[str, ...]]) -> None:

@@ -163,9 +163,9 @@ class Work:
             self.process.communicate()
 
 
-def start_lint(workspace: Workspace) -> Work:
-    """What the linter has to say; or compile errors, if there are any."""
-    return workspace.run("lint", CONTRACTS)
+def start_lint(workspace: Workspace, only: Iterable[str] = ()) -> Work:
+    """What the linter has to say, of `only` these files if any are named; or compile errors, if there are any."""
+    return workspace.run("lint", CONTRACTS, *_only(only))
 
 
 def start_build(
@@ -175,8 +175,14 @@ def start_build(
 
     `only` these files, if any are named; none of those in `without`.
     """
-    chosen = [*(f"--path={path}" for path in only), *(f"--exclude-path={path}" for path in without)]
-    return workspace.run("build", CONTRACTS, "--as-file-descriptor-set", "-o", str(image), *chosen)
+    excluded = [f"--exclude-path={path}" for path in without]
+    return workspace.run(
+        "build", CONTRACTS, "--as-file-descriptor-set", "-o", str(image), *_only(only), *excluded
+    )
+
+
+def _only(paths: Iterable[str]) -> list[str]:
+    return [f"--path={path}" for path in paths]
 
 
 def breaking(workspace: Workspace, against: Path) -> list[Finding]:

@@ -13,8 +13,8 @@ from sagagen.contract.built import Built, Digests
 from sagagen.contract.codes import Code
 from sagagen.contract.dependencies import VALIDATE, validate_file
 from sagagen.contract.findings import error, warning
-from sagagen.contract.rebuilding import merged, reached
-from sagagen.diagnostics import Diagnostic, Report, has_errors
+from sagagen.contract.rebuilding import judged_again, merged, reached
+from sagagen.diagnostics import Diagnostic, Report, has_errors, in_order
 from sagagen.source import Span
 
 SAGA_YAML = f"{buf.CONTRACTS}/saga.yaml"
@@ -74,20 +74,35 @@ class Rest:
     """What an earlier image has of protos of which some have changed."""
 
     image: FileDescriptorSet
+    remarks: tuple[Diagnostic, ...]
+    """What the linter said of it."""
     names: frozenset[str]
     """Of all protos that there are now."""
-    compiled: tuple[str, ...]
-    """The paths of those that must be compiled again, sorted."""
+    changed: frozenset[str]
+    """The names of those that were changed, are new, or are gone, and of who imports them."""
 
     @classmethod
     def of(cls, before: Built, now: Digests) -> "Rest | None":
         """None if so much has changed that everything had better be compiled."""
         image = FileDescriptorSet.FromString(before.image)
         stale = reached(image, map(_import_name, before.changed(now)))
-        again = sorted(path for path in now if _import_name(path) in stale)
+        again = [path for path in now if _import_name(path) in stale]
         if not again or 2 * len(again) > len(now):
             return None
-        return cls(image, frozenset(map(_import_name, now)), tuple(again))
+        return cls(image, before.remarks, frozenset(map(_import_name, now)), stale)
+
+    @property
+    def compiled(self) -> list[str]:
+        """The paths of those that must be compiled again."""
+        return _paths(self.changed & self.names)
+
+    def judged(self, whole: FileDescriptorSet) -> list[str]:
+        """The paths of those that must be linted again, where all of them are now `whole`."""
+        return _paths(judged_again((self.image, whole), self.names, self.changed))
+
+
+def _paths(names: Iterable[str]) -> list[str]:
+    return [f"{buf.CONTRACTS}/{name}" for name in sorted(names)]
 
 
 def _import_name(path: str) -> str:
@@ -103,17 +118,22 @@ class Compiling:
         self._image = image
         self._rest = rest
         self._build = buf.start_build(workspace, image, rest.compiled if rest else ())
-        self._lint = buf.start_lint(workspace)
+        self._lint = None if rest else buf.start_lint(workspace)
+        """Where only some protos are compiled, what there is to lint is known afterwards."""
+        self._kept_remarks: list[Diagnostic] = []
+        """Of an earlier run, on protos that are not linted again."""
         self._whole: FileDescriptorSet | None = None
         """What has been compiled, if nothing is missing from it."""
         self._remarks: tuple[Diagnostic, ...] = ()
 
     def stop(self) -> None:
         self._build.stop()
-        self._lint.stop()
+        if self._lint is not None:
+            self._lint.stop()
 
     def image(self, report: Report) -> tuple[FileDescriptorSet, bool]:
         if self._rest and (whole := self._with_the_rest(self._rest)) is not None:
+            self._lint_again(self._rest, whole)
             self._whole = whole
             return whole, False
         try:
@@ -138,16 +158,27 @@ class Compiling:
         image = merged(rest.image, _read_image(self._image), rest.names) if is_compiled else None
         if image is None:
             self._build = buf.start_build(self._workspace, self._image)
+            self._lint = buf.start_lint(self._workspace)
         return image
+
+    def _lint_again(self, rest: Rest, whole: FileDescriptorSet) -> None:
+        again = rest.judged(whole)
+        self._lint = buf.start_lint(self._workspace, again)
+        self._kept_remarks = [
+            remark
+            for remark in rest.remarks
+            if _import_name(remark.at.path) in rest.names and remark.at.path not in again
+        ]
 
     def remarks(self) -> tuple[Diagnostic, ...]:
         if self._whole is not None:
-            found: list[Diagnostic] = []
+            found = list(self._kept_remarks)
             self._report_findings(found.append)
-            self._remarks = tuple(found)
+            self._remarks = in_order(found)
         return self._remarks
 
     def _report_findings(self, report: Report) -> None:
+        assert self._lint is not None  # it starts with the compiler, or when that is done
         try:
             findings = self._lint.findings()
         except buf.BufFailed as failure:

@@ -1,14 +1,16 @@
-"""An image of which some files changed: which of them buf must compile again, and what the image is then.
+"""An image of which some files changed: which of them buf must compile and lint again, and what the image is then.
 
 Compiling a file reads it and all that it imports, so a change reaches those that import it, directly or through
-others, and nobody else. What two files must agree on although neither imports the other (that no name is declared
-twice) is for the linter to find, which reads them all.
+others, and nobody else. The linter compares files with one another as well: see `judged_again`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
+
+_Group = tuple[str, str]
+"""What files have in common that the linter compares: what it is, and its name."""
 
 
 def reached(image: FileDescriptorSet, changed: Iterable[str]) -> frozenset[str]:
@@ -32,13 +34,89 @@ def merged(
 ) -> FileDescriptorSet | None:
     """The image of the files `names`: those that were compiled again, and the others as they were before.
 
-    In the order in which buf writes it: imports before who imports them, else by name. None if a file is missing.
+    In the order in which buf writes it: imports before who imports them, else by name. None if a file is missing, or
+    two that were not compiled together declare the same.
     """
     files = {file.name: file for image in (before, compiled) for file in image.file}
     try:
-        return FileDescriptorSet(file=_ordered(files, names))
+        image = FileDescriptorSet(file=_ordered(files, names))
     except KeyError:
         return None
+    return None if _has_twins(image) else image
+
+
+def judged_again(
+    images: Iterable[FileDescriptorSet], names: Set[str], changed: Iterable[str]
+) -> frozenset[str]:
+    """The files of which the linter may now say something else, and all that it compares them with.
+
+    `images`: as it was before and as it is now; `names`: of all files of the contract in them. The STANDARD rules
+    compare files of one package, files of one folder, rpcs that take or return the same message, and a package with
+    those that it imports, directly or through others, where that may lead back to it.
+    """
+    members: defaultdict[_Group, set[str]] = defaultdict(set)
+    reaches: defaultdict[str, set[_Group]] = defaultdict(set)
+    for image in images:
+        packages = {file.name: file.package for file in image.file}
+        for file in image.file:
+            if file.name in names:
+                groups = _groups(file)
+                reaches[file.name].update(groups, (("package", packages[each]) for each in file.dependency))
+                for group in groups:
+                    members[group].add(file.name)
+    found: set[str] = set()
+    waiting = list(changed)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            # A group that has been entered has nobody new.
+            waiting += [each for group in reaches[name] for each in members.pop(group, ())]
+    return frozenset(found & names)
+
+
+def _groups(file: FileDescriptorProto) -> list[_Group]:
+    used = {
+        name
+        for service in file.service
+        for method in service.method
+        for name in (method.input_type, method.output_type)
+    }
+    folder = file.name.rpartition("/")[0]
+    return [("package", file.package), ("folder", folder), *(("message", name) for name in used)]
+
+
+def _has_twins(image: FileDescriptorSet) -> bool:
+    """Whether a name, or the number of an extension, is taken twice. A package's name may be another's, too."""
+    packages = {parent for file in image.file for parent in _with_parents(file.package)}
+    taken = [name for file in image.file for name in _declared(file)]
+    numbers = [number for file in image.file for number in _extended(file)]
+    return len({*taken, *packages}) < len(taken) + len(packages) or len(set(numbers)) < len(numbers)
+
+
+def _with_parents(package: str) -> Iterator[str]:
+    parts = package.split(".")
+    return (".".join(parts[:n]) for n in range(1, len(parts) + 1))
+
+
+def _declared(file: FileDescriptorProto) -> Iterator[str]:
+    """The names in the file's package; all others lie below a message of these."""
+    scope = f"{file.package}." if file.package else ""
+    for each in (*file.message_type, *file.enum_type, *file.service, *file.extension):
+        yield f"{scope}{each.name}"
+    for enum in file.enum_type:
+        yield from (f"{scope}{value.name}" for value in enum.value)
+
+
+def _extended(file: FileDescriptorProto) -> Iterator[tuple[str, int]]:
+    yield from ((each.extendee, each.number) for each in file.extension)
+    yield from _extended_within(file.message_type)
+
+
+def _extended_within(messages: Sequence[DescriptorProto]) -> Iterator[tuple[str, int]]:
+    for message in messages:
+        yield from ((each.extendee, each.number) for each in message.extension)
+        yield from _extended_within(message.nested_type)
 
 
 def _ordered(files: Mapping[str, FileDescriptorProto], names: Iterable[str]) -> Iterator[FileDescriptorProto]:

@@ -48,8 +48,6 @@ def read_loaded(started: Loading) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
     sources, found_loading = started.result()
     mesh = _resolve(sources, document, found_resolving)
     remarks = started.remarks()
-    if any(remark.code == Code.PROTO_COMPILE for remark in remarks):
-        return read_contract(started.root)  # it shows only where all protos are compiled together
     found = in_order([*found_loading, *found_resolving, *remarks])
     return (None if has_errors(found) else mesh), found
 
