@@ -11,7 +11,7 @@ import pytest
 
 from sagagen.emit import side_by_side
 from sagagen.emit.files import FilePlan
-from sagagen.emit.side_by_side import render_all
+from sagagen.emit.side_by_side import Rendered, rendering
 
 COUNT = 300
 
@@ -19,6 +19,11 @@ COUNT = 300
 @pytest.fixture(autouse=True)
 def on_two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+def render_all(plans: list[FilePlan]) -> Rendered:
+    with rendering(plans) as rendered:
+        return rendered()
 
 
 def plans(render: Callable[[int], str | bytes]) -> list[FilePlan]:
@@ -33,6 +38,19 @@ def test_both_processes_take_a_share_and_every_file_is_there_once() -> None:
     rendered = render_all(plans(slowly))
     assert len(rendered) == COUNT
     assert len(set(rendered.values())) == 2
+
+
+def test_the_copy_works_while_this_process_does_something_else() -> None:
+    with rendering(plans(lambda _: str(os.getpid()))) as rendered:
+        time.sleep(1)
+        assert set(rendered().values()).isdisjoint({str(os.getpid())})
+
+
+def test_a_copy_that_nobody_asks_ends_with_the_block() -> None:
+    with pytest.raises(KeyError, match="handlers"), rendering(plans(lambda n: str(n) * 10_000)):
+        raise KeyError("handlers")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_text_stays_text_and_bytes_stay_bytes() -> None:

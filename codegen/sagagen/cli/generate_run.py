@@ -23,7 +23,7 @@ def run(started: Loading, before: no_change.Snapshot, *, force: bool) -> int:
     """
     root = started.root
     with _progress() as progress:
-        made = _make(started, progress, reuse=not force)
+        made = _make(started, progress, reuse=not force, disk=before)
     is_known = no_change.is_self_contained(root) and no_change.has_same_contract(root, before)
     if is_known and (built := started.built(no_change.protos(before))):
         no_change.remember_protos(root, before, built)
@@ -86,8 +86,14 @@ def print_diff(lines: Iterator[str]) -> None:
             click.echo(line, nl=False)
 
 
-def _make(started: Loading, progress: Callable[[str], None], *, reuse: bool) -> Generation:
-    made = generation(started, reuse=reuse, progress=progress)
+def _make(
+    started: Loading,
+    progress: Callable[[str], None],
+    *,
+    reuse: bool,
+    disk: no_change.Snapshot | None = None,
+) -> Generation:
+    made = generation(started, reuse=reuse, progress=progress, disk=disk)
     print_diagnostics(made.diagnostics, sys.stderr)
     return made
 

@@ -1,8 +1,10 @@
 """What the generator hands on: files in memory, with paths relative to the project root."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 
 class Ownership(Enum):
@@ -14,7 +16,7 @@ class Ownership(Enum):
     """The user's: created where there is none, never touched again."""
 
 
-def nothing() -> None: ...
+def nothing(_: Collection[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,27 @@ class FilePlan:
     """With forward slashes."""
     render: Callable[[], str | bytes]
     ownership: Ownership = Ownership.GENERATED
-    inputs: str = ""
-    """Digest of all that decides the content, where rendering is costly and should be spared; else empty."""
-    begin: Callable[[], None] = nothing
-    """Starts what goes on in other processes while files that need none are rendered."""
+    inputs: Callable[[], str] | None = None
+    """Digest of all that decides the content, where rendering is costly and should be spared; else None."""
+    begin: Callable[[Collection[str]], None] = nothing
+    """Starts what goes on in other processes while other files are rendered. Told which files of the plan with
+    inputs will be rendered, by path."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class File:
     path: str
     content: bytes
     ownership: Ownership
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex SHA-256 of its content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def is_in(self, digests: Mapping[str, str]) -> bool:
+        """Whether `digests`, by path, have it as it is."""
+        return self.path in digests and digests[self.path] == self.digest
 
 
 class PathTaken(Exception):

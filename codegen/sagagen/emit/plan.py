@@ -1,7 +1,7 @@
 """Which files a contract becomes, and how each is rendered. Every path is known before anything is rendered."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from sagagen.emit.messages import MessageModules
 from sagagen.emit.openapi import openapi
 from sagagen.emit.paths import GENERATED
 from sagagen.emit.project_view import app_view, sql_view
-from sagagen.emit.reuse import NOTHING, Earlier, made_from
+from sagagen.emit.reuse import made_from
 from sagagen.emit.rules_view import rules_view
 from sagagen.emit.saga_view import saga_module, saga_view
 from sagagen.emit.service_names import ServiceNames, name_services
@@ -39,16 +39,13 @@ _PACKAGES = {
 Services = Mapping[str, ServiceNames]
 
 
-def plan(mesh: Mesh, earlier: Earlier = NOTHING) -> tuple[FilePlan, ...]:
-    """All files but the manifest, sorted by path. Raises PathTaken rather than planning one name twice.
-
-    `earlier`: what the last run made; messages that it has will not be compiled again.
-    """
+def plan(mesh: Mesh) -> tuple[FilePlan, ...]:
+    """All files but the manifest, sorted by path. Raises PathTaken rather than planning one name twice."""
     services = name_services(mesh)
     files = sorted(
         (
             *_packages(),
-            *_messages(mesh, earlier),
+            *_messages(mesh),
             *_services(mesh, services),
             *_sagas(mesh, services),
             *_mesh(mesh, services),
@@ -77,17 +74,20 @@ def _package(folder: str, doc: str) -> FilePlan:
     return _printed(f"{folder}/__init__.py", "package_init.py.j2", lambda: package_view(doc))
 
 
-def _messages(mesh: Mesh, earlier: Earlier) -> Iterator[FilePlan]:
+def _messages(mesh: Mesh) -> Iterator[FilePlan]:
     messages = MessageModules(mesh)
-    packages, inputs = messages.packages, messages.inputs
-    changed = tuple(name for name in packages if earlier.content(_module(name), inputs[name]) is None)
+    packages = messages.packages
+
+    def begin(missing: Collection[str]) -> None:
+        messages.begin([package for package in packages if _module(package) in missing])
+
     for package in packages:
         yield _printed(
             _module(package),
             "pb_module.py.j2",
             lambda package=package: messages.view(package),
-            inputs=inputs[package],
-            begin=lambda: messages.begin(changed),
+            inputs=lambda package=package: messages.inputs[package],
+            begin=begin,
         )
     between = {parent for package in packages for parent in _parents(package)}
     for package in sorted(between.difference(packages)):
@@ -158,23 +158,24 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
 
 
 def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
-    source = _source_of_dashboards()
     yield FilePlan(
         f"{folder}/overview.json",
         lambda: _overview(mesh.project),
-        inputs=made_from(source, mesh.project),
+        inputs=lambda: made_from(_source_of_dashboards(), mesh.project),
     )
-    for saga in (SagaBoard.of(mesh, saga) for saga in mesh.sagas):
+    for saga in mesh.sagas:
         yield FilePlan(
             f"{folder}/saga-{saga.name}.json",
-            lambda saga=saga: _saga_board(saga),
-            inputs=made_from(source, repr(saga)),
+            lambda saga=saga: _saga_board(SagaBoard.of(mesh, saga)),
+            inputs=lambda saga=saga: made_from(_source_of_dashboards(), repr(SagaBoard.of(mesh, saga))),
         )
-    for service in (ServiceBoard.of(mesh, service) for service in mesh.services):
+    for service in mesh.services:
         yield FilePlan(
             f"{folder}/service-{service.name}.json",
-            lambda service=service: _service_board(service),
-            inputs=made_from(source, repr(service)),
+            lambda service=service: _service_board(ServiceBoard.of(mesh, service)),
+            inputs=lambda service=service: made_from(
+                _source_of_dashboards(), repr(ServiceBoard.of(mesh, service))
+            ),
         )
 
 
@@ -238,8 +239,8 @@ def _printed(
     template: str,
     view: "Callable[[], DataclassInstance]",
     ownership: Ownership = Ownership.GENERATED,
-    inputs: str = "",
-    begin: Callable[[], None] = nothing,
+    inputs: Callable[[], str] | None = None,
+    begin: Callable[[Collection[str]], None] = nothing,
 ) -> FilePlan:
     return FilePlan(path, lambda: render_template(template, view()), ownership, inputs, begin)
 

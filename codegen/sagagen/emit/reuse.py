@@ -29,8 +29,6 @@ class Earlier:
 
     files: Mapping[str, tuple[str, bytes]] = field(default_factory=dict[str, tuple[str, bytes]])
     """Path -> what it was made from, and its content."""
-    yours: frozenset[str] = frozenset()
-    """The user's files that exist: nobody needs to know what they would have been created with."""
 
     def content(self, path: str, inputs: str) -> bytes | None:
         """What the file said, if it was made from the same."""

@@ -9,8 +9,8 @@ here, where a mistake shows as what it is.
 import os
 import pickle
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from sagagen.emit.files import FilePlan
@@ -24,18 +24,24 @@ _WORTH_A_PROCESS = 128
 """Files that take well longer to render than a process takes to be copied."""
 
 
-def render_all(plans: Sequence[FilePlan]) -> Rendered:
-    """What each file becomes. Raises what its rendering raises."""
+@contextmanager
+def rendering(plans: Sequence[FilePlan]) -> Generator[Callable[[], Rendered]]:
+    """Begin to render. What it gives takes its share, and returns what each file became, or raises what that raised.
+
+    To be called once.
+    """
     # What is made of the whole contract lies at the top, and takes longest: that comes first.
     plans = sorted(plans, key=lambda plan: plan.path.count("/"))
     has_fork = hasattr(os, "fork") and (os.cpu_count() or 1) > 1
-    rendered = _render_with_a_copy(plans) if has_fork and len(plans) >= _WORTH_A_PROCESS else {}
+    if has_fork and len(plans) >= _WORTH_A_PROCESS:
+        with _Queue() as queue, _Copy(plans, queue) as copy:
+            yield lambda: _complete(plans, _take(plans, queue) | copy.results())
+    else:
+        yield lambda: _complete(plans, {})
+
+
+def _complete(plans: Sequence[FilePlan], rendered: Rendered) -> Rendered:
     return rendered | {plan.path: plan.render() for plan in plans if plan.path not in rendered}
-
-
-def _render_with_a_copy(plans: Sequence[FilePlan]) -> Rendered:
-    with _Queue() as queue, _Copy(plans, queue) as copy:
-        return _take(plans, queue) | copy.results()
 
 
 class _Queue:

@@ -35,13 +35,22 @@ class Difference:
     """What a run would leave there; None if it would remove the file."""
 
 
-def compare(root: Path, files: Sequence[File], handlers: Sequence[Synced] = ()) -> tuple[Difference, ...]:
-    """Every file that `write` would touch, or would leave although it does not belong there; sorted by path."""
+def compare(
+    root: Path,
+    files: Sequence[File],
+    handlers: Sequence[Synced] = (),
+    disk: Mapping[str, str] | None = None,
+) -> tuple[Difference, ...]:
+    """Every file that `write` would touch, or would leave although it does not belong there; sorted by path.
+
+    `disk`: digests of what is there, by path, where they are known. Else it is read.
+    """
+    known = disk or {}
     before = recorded(root)
     emitted = {file.path for file in files}
     others = [path for path in generated_files(root) if path not in emitted]
     found = [
-        *(_difference(root, file, before) for file in files),
+        *(_difference(root, file, before) for file in files if not file.is_in(known)),
         *(_other(root, path, before) for path in others),
         *_behind(root, handlers),
     ]

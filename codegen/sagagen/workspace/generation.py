@@ -11,7 +11,7 @@ from sagagen.diagnostics import Diagnostic, has_errors
 from sagagen.emit.files import File
 from sagagen.emit.handler_contract import HandlerContract, handler_contracts
 from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS, INPUTS, MANIFEST
-from sagagen.emit.render import emit
+from sagagen.emit.render import emitting
 from sagagen.emit.reuse import NOTHING, Earlier, tools
 from sagagen.workspace import handlers_in_sync
 from sagagen.workspace.comparison import Difference, Kind, compare
@@ -40,6 +40,8 @@ class Generation:
     """What is asked of the handler files."""
     asked: Mapping[str, str] = field(default_factory=dict[str, str])
     """By digest, of those that are there (handlers_in_sync.py)."""
+    disk: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Digests of files as they were when the run began, by path, as far as they are known."""
 
     @property
     def findings(self) -> tuple[Diagnostic, ...]:
@@ -52,7 +54,7 @@ class Generation:
         return tuple(one for one in self.handlers if one.content != self.before[one.path])
 
     def differences(self) -> tuple[Difference, ...]:
-        return compare(self.root, self.files, self.handlers)
+        return compare(self.root, self.files, self.handlers, self.disk)
 
     def edited(self) -> tuple[str, ...]:
         """Files that a run would overwrite although somebody edited them."""
@@ -60,7 +62,7 @@ class Generation:
 
     def write(self) -> Changes:
         """Raises OSError where the disk does not let it."""
-        changes = write(self.root, self.files, self.behind, self.before)
+        changes = write(self.root, self.files, self.behind, self.before, self.disk)
         handlers_in_sync.remember(self.root, self._in_sync(changes))
         return changes
 
@@ -72,10 +74,13 @@ class Generation:
         return [*(self.asked[one.path] for one in found), *of_created.values()]
 
 
-def generation(started: Loading, *, reuse: bool, progress: Progress) -> Generation:
+def generation(
+    started: Loading, *, reuse: bool, progress: Progress, disk: Mapping[str, str] | None = None
+) -> Generation:
     """Make the files of a project whose contract is being read.
 
-    With `reuse`, what the last run made of the same input is taken from the disk, if it is there untouched.
+    With `reuse`, what the last run made of the same input is taken from the disk, if it is there untouched. `disk`:
+    digests of what was there when the run began, by path. A file that somebody changes meanwhile is for the next run.
     """
     root = started.root
     progress("reading the contract")
@@ -83,12 +88,13 @@ def generation(started: Loading, *, reuse: bool, progress: Progress) -> Generati
     if mesh is None or has_errors(diagnostics):
         return Generation(root, diagnostics)
     progress(f"making the files of {len(mesh.services)} services and {len(mesh.sagas)} sagas")
-    files = emit(mesh, _earlier(root) if reuse else NOTHING)
+    with emitting(mesh, _yours(root)) as files:
+        contracts = handler_contracts(mesh)
+        paths = [contract.path for contract in contracts]
+        before = {path: (root / path).read_bytes() for path in paths if (root / path).is_file()}
+        asked = handlers_in_sync.digests(before, contracts)
+        made = files(_earlier(root) if reuse else NOTHING)
     progress("reading the handlers")
-    contracts = handler_contracts(mesh)
-    paths = [contract.path for contract in contracts]
-    before = {path: (root / path).read_bytes() for path in paths if (root / path).is_file()}
-    asked = handlers_in_sync.digests(before, contracts)
     known = handlers_in_sync.known(root) if reuse else frozenset[str]()
     handlers = tuple(
         Synced.untouched(contract.path, before[contract.path])
@@ -97,7 +103,7 @@ def generation(started: Loading, *, reuse: bool, progress: Progress) -> Generati
         for contract in contracts
         if contract.path in before
     )
-    return Generation(root, diagnostics, mesh, files, handlers, before, contracts, asked)
+    return Generation(root, diagnostics, mesh, made, handlers, before, contracts, asked, disk or {})
 
 
 def _synced(content: bytes, contract: HandlerContract) -> Synced:
@@ -106,22 +112,26 @@ def _synced(content: bytes, contract: HandlerContract) -> Synced:
     return sync_handler(content, contract)
 
 
-def _earlier(root: Path) -> Earlier:
-    """What is on disk as the last run left it. Nothing, if other tools would make something else of it today."""
+def _yours(root: Path) -> frozenset[str]:
+    """The user's files that there are."""
     folders = (root / HANDLERS, root / GATEWAY)
     paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    yours = frozenset(path.relative_to(root).as_posix() for path in paths)
+    return frozenset(path.relative_to(root).as_posix() for path in paths)
+
+
+def _earlier(root: Path) -> Earlier:
+    """What is on disk as the last run left it. Nothing, if other tools would make something else of it today."""
     manifest = read_manifest(root / MANIFEST)
     made_from, digests = manifest.get(INPUTS), entries(manifest, "files")
     if not isinstance(made_from, dict):
-        return Earlier(yours=yours)
+        return NOTHING
     made_from = cast(dict[str, object], made_from)
     if entries(made_from, "tools") != tools():
-        return Earlier(yours=yours)
+        return NOTHING
     files: dict[str, tuple[str, bytes]] = {}
     for name, inputs in entries(made_from, "files").items():
         path = root / GENERATED / name
         # By this manifest alone: what an interrupted run wrote since is ours, but made from something else.
         if path.is_file() and digest(content := path.read_bytes()) == digests.get(name):
             files[f"{GENERATED}/{name}"] = (inputs, content)
-    return Earlier(files, yours)
+    return Earlier(files)

@@ -111,7 +111,7 @@ def keep(root: Path, name: str, content: bytes) -> None:
 
 def has_same_contract(root: Path, before: Snapshot) -> bool:
     """Whether contracts/ still says what it said. Else nobody knows which of the two was read, and it may go back."""
-    now = {name: _digest(path) for name, path in _files(root / CONTRACTS, CONTRACTS)}
+    now = {name: _digest(path) for name, path in _files(str(root / CONTRACTS), CONTRACTS)}
     return now == {name: digest for name, digest in before.items() if name.startswith(f"{CONTRACTS}/")}
 
 
@@ -161,32 +161,45 @@ def is_self_contained(root: Path) -> bool:
     return not any((folder / "buf.yaml").exists() for folder in (root, root / "contracts"))
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "absent"
+def _digest(path: str) -> str:
+    try:
+        with open(
+            path, "rb", buffering=0
+        ) as file:  # half the time of Path.read_bytes: there may be thousands
+            return hashlib.sha256(file.readall()).hexdigest()
+    except FileNotFoundError:
+        return "absent"
 
 
-def _inputs(root: Path) -> Iterator[tuple[str, Path]]:
+def _inputs(root: Path) -> Iterator[tuple[str, str]]:
     for name in _FILES:
-        yield name, root / name
+        yield name, str(root / name)
     for folder in _FOLDERS:
-        yield from _files(root / folder, folder)
-    yield from _files(Path(sagagen.__file__).parent, _SELF)
+        yield from _files(str(root / folder), folder)
+    yield from _files(os.path.dirname(sagagen.__file__), _SELF)
 
 
-def _files(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """Every file below `folder`, sorted, under names that begin with `name`. Symbolic links are followed."""
-    seen: set[str] = set()
-    for at, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(at)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(one for one in folders if one not in _NEVER_READ)
-        below = os.path.relpath(at, folder)
-        for file in sorted(files):
-            if not file.endswith(".pyc"):
-                yield "/".join(part for part in (name, below, file) if part != "."), Path(at, file)
+def _files(folder: str, name: str, seen: set[tuple[int, int]] | None = None) -> Iterator[tuple[str, str]]:
+    """Every file below `folder`, under names that begin with `name`. Symbolic links are followed.
+
+    `seen`: device and inode of folders that were read, which are not read again: links may lead in circles.
+    """
+    seen = set() if seen is None else seen
+    try:
+        status = os.stat(folder)
+        found = sorted(os.scandir(folder), key=lambda one: one.name)
+    except OSError:  # as os.walk does
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in seen:
+        return
+    seen.add(here)
+    for one in found:
+        if one.is_dir():
+            if one.name not in _NEVER_READ:
+                yield from _files(one.path, f"{name}/{one.name}", seen)
+        elif one.is_file() and not one.name.endswith(".pyc"):
+            yield f"{name}/{one.name}", one.path
 
 
 def _surroundings() -> list[object]:

@@ -44,11 +44,14 @@ def write(
     files: Sequence[File],
     handlers: Sequence[Synced] = (),
     before: Mapping[str, bytes] | None = None,
+    disk: Mapping[str, str] | None = None,
 ) -> Changes:
     """Write `files` below `root`. Raises OSError where the disk does not let it; then run it again.
 
-    `before`: what `handlers` were made of. A handler file that says something else by now is left alone.
+    `before`: what `handlers` were made of. A handler file that says something else by now is left alone. `disk`:
+    digests of what is there, by path, where they are known. Else it is read.
     """
+    same = disk or {}
     for leftover in temporary_files(root):
         leftover.unlink()
     known = recorded(root)
@@ -57,7 +60,9 @@ def write(
     for manifest in manifests:
         (root / NEXT_MANIFEST).parent.mkdir(parents=True, exist_ok=True)
         (root / NEXT_MANIFEST).write_bytes(manifest.content)
-    created, updated = _write_all(root, [file for file in files if file.path != MANIFEST])
+    created, updated = _write_all(
+        root, [file for file in files if file.path != MANIFEST and not file.is_in(same)]
+    )
     removed = _remove_stale(root, known, {file.path for file in files})
     synced = [handler for handler in handlers if _sync(root, handler, before or {})]
     manifest_created, manifest_updated = _write_all(
