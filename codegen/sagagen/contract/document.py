@@ -28,6 +28,7 @@ TAGS: dict[str, Tag] = {
     f"{YAML_TAG}timestamp": "str",
 }
 """YAML 1.2's core schema; a date is plain text here."""
+MERGE_TAG = f"{YAML_TAG}merge"
 PROPERTY = re.compile(r"\S+\s*")
 MOST_REPEATED = 100_000
 """Values that aliases may repeat in all, each as often as it is repeated: a few lines could stand for billions."""
@@ -81,14 +82,6 @@ def _tag(yaml: YamlNode) -> str:
     return str(cast(Any, yaml).tag)
 
 
-def _children(yaml: YamlNode) -> Iterator[YamlNode]:
-    if isinstance(yaml, SequenceNode):
-        yield from cast(list[YamlNode], yaml.value)
-    elif isinstance(yaml, MappingNode):
-        for pair in cast(list[tuple[YamlNode, YamlNode]], yaml.value):
-            yield from pair
-
-
 @dataclass(slots=True)
 class _Reader:
     path: str
@@ -100,12 +93,14 @@ class _Reader:
     open: list[int] = field(default_factory=list[int])
     sizes: dict[int, int] = field(default_factory=dict[int, int])
     """Values in each node that is done, with those that aliases repeat in it."""
+    values: int = 0
+    """So far, with those that aliases repeat."""
     repeated: int = 0
 
     def __post_init__(self) -> None:
         self.places = Places.of(self.path, self.text)
 
-    def node(self, yaml: YamlNode, after: Span | None = None) -> Node | None:
+    def node(self, yaml: YamlNode, after: int = 0) -> Node | None:
         """None: it was refused, and is left out. `after` is where an empty value belongs: YAML places it elsewhere."""
         if id(yaml) in self.open:
             self._refuse(self._start(yaml), "an alias inside its own anchor", "write the value out")
@@ -115,17 +110,20 @@ class _Reader:
             return None
         if id(yaml) in self.read:
             return self._again(yaml)
+        before = self.values
+        self.values += 1
         self.open.append(id(yaml))
-        self.read[id(yaml)] = self._new_node(yaml, after)
+        node = self.read[id(yaml)] = self._new_node(yaml, after)
         self.open.pop()
-        self.sizes[id(yaml)] = 1 + sum(self.sizes.get(id(each), 0) for each in _children(yaml))
-        return self.read[id(yaml)]
+        self.sizes[id(yaml)] = self.values - before
+        return node
 
     def _again(self, yaml: YamlNode) -> Node | None:
         """What an alias repeats, unless aliases repeat too much: whoever walks the tree walks every repetition."""
         was_fine = self.repeated <= MOST_REPEATED
         self.repeated += self.sizes[id(yaml)]
         if self.repeated <= MOST_REPEATED:
+            self.values += self.sizes[id(yaml)]
             return self.read[id(yaml)]
         if was_fine:
             what = f"more than {MOST_REPEATED:,} values repeated by aliases"
@@ -133,14 +131,15 @@ class _Reader:
         self.sizes[id(yaml)] = 0
         return None
 
-    def _new_node(self, yaml: YamlNode, after: Span | None) -> Node:
+    def _new_node(self, yaml: YamlNode, after: int) -> Node:
         if isinstance(yaml, ScalarNode):
-            return self._scalar(yaml, after)
+            return self._scalar(yaml, _tag(yaml), after)
         if _tag(yaml) not in COLLECTION_TAGS:
             self._refuse(self._start(yaml), "a tag", "write the value without its tag")
         if isinstance(yaml, SequenceNode):
             items = cast(list[YamlNode], yaml.value)
-            nodes = (self.node(item, self._start(yaml)) for item in items)
+            begin = _begin(yaml)
+            nodes = (self.node(item, begin) for item in items)
             return Sequence(self._start(yaml), tuple(node for node in nodes if node is not None))
         assert isinstance(yaml, MappingNode)
         pairs = cast(list[tuple[YamlNode, YamlNode]], yaml.value)
@@ -152,7 +151,7 @@ class _Reader:
             key = self._key(yaml_key)
             if key is None:
                 continue
-            value = self.node(yaml_value, self.places.at(_end(yaml_key)))
+            value = self.node(yaml_value, _end(yaml_key))
             if key.text in seen:
                 self._repeated(key, seen[key.text])
                 continue
@@ -164,23 +163,24 @@ class _Reader:
         if not isinstance(yaml, ScalarNode):
             self._refuse(self._start(yaml), "a key that is no plain text", "write a name as the key")
             return None
-        if _tag(yaml) == f"{YAML_TAG}merge":
+        tag = _tag(yaml)
+        if tag == MERGE_TAG:
             self._refuse(
                 self._start(yaml), "the merge key <<", "write the entries out, or set them under `defaults`"
             )
             return None
-        return self._scalar(yaml, None)
+        return self._scalar(yaml, tag, None)
 
     def _repeated(self, key: Scalar, first: Span) -> None:
         message = f'the key "{key.text}" stands here twice; the first is in line {first.line}'
         hint = "remove or rename one of the two"
         self.report(error(key.span, Code.DUPLICATE_KEY, message, hint))
 
-    def _scalar(self, yaml: ScalarNode, after: Span | None) -> Scalar:
+    def _scalar(self, yaml: ScalarNode, yaml_tag: str, after: int | None) -> Scalar:
         start, end = self._content_start(yaml), _end(yaml)
         value, style = cast(str, yaml.value), cast(str | None, yaml.style)
-        span = after if after is not None and start == end else self.places.at(start)
-        tag: Tag = "str" if style is not None else TAGS.get(_tag(yaml), "str")
+        span = self.places.at(after if after is not None and start == end else start)
+        tag: Tag = "str" if style is not None else TAGS.get(yaml_tag, "str")
 
         def place(offset: int) -> Span:
             if start == end:

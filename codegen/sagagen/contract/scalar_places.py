@@ -6,12 +6,14 @@ scalar's value is laid along them: every character that is not white space stand
 white space differs.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sagagen.source import Span
 
+_LINE_END = re.compile("\n")
 SIMPLE_ESCAPES = {
     "0": "\0",
     "a": "\a",
@@ -41,8 +43,7 @@ class Places:
 
     @classmethod
     def of(cls, path: str, text: str) -> "Places":
-        starts = [0, *(index + 1 for index, character in enumerate(text) if character == "\n")]
-        return cls(path, tuple(starts))
+        return cls(path, (0, *(end.end() for end in _LINE_END.finditer(text))))
 
     def at(self, index: int) -> Span:
         line = bisect_right(self.line_starts, index) - 1
