@@ -8,7 +8,9 @@ a neighbour gets an alternative: a trailing underscore (fields, packages, enum v
 
 import keyword
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, count
@@ -193,7 +195,7 @@ def assign_names(
     used = _with_used_files(files)
     packages = _assign_packages(sorted({file.package for file in used}))
     spellings, classes = _assign_classes(used, packages)
-    below = {package: _modules_below(package, packages) for package in packages}
+    below = _modules_below(packages)
     fields: dict[str, str] = {}
     values: dict[str, str] = {}
     for named_type in _all_types(used):
@@ -224,9 +226,9 @@ def map_parts(field: FieldDescriptor) -> tuple[FieldDescriptor, ...]:
 
 
 def _all_types(files: Iterable[FileDescriptor]) -> Iterator[NamedType]:
-    waiting = [named_type for file in files for named_type in top_level_types(file)]
+    waiting = deque(named_type for file in files for named_type in top_level_types(file))
     while waiting:
-        named_type = waiting.pop(0)
+        named_type = waiting.popleft()
         yield named_type
         if isinstance(named_type, Descriptor):
             waiting += nested_types(named_type)
@@ -268,8 +270,10 @@ def _assign_packages(packages: Sequence[str]) -> dict[str, str]:
         ".".join(package.split(".")[: n + 1]) for package in packages for n in range(package.count(".") + 1)
     }
     outermost_first = sorted(prefixes - {""}, key=lambda prefix: (prefix.count("."), prefix))
-    for parent in dict.fromkeys(prefix.rpartition(".")[0] for prefix in outermost_first):
-        children = [prefix for prefix in outermost_first if prefix.rpartition(".")[0] == parent]
+    by_parent: dict[str, list[str]] = {}
+    for prefix in outermost_first:
+        by_parent.setdefault(prefix.rpartition(".")[0], []).append(prefix)
+    for parent, children in by_parent.items():
         wishes = [identifier(child.rpartition(".")[2]) for child in children]
         names = allot(wishes, _MODULE_NAMES, with_underscore, str.casefold)
         for child, name in zip(children, names, strict=True):
@@ -322,7 +326,7 @@ def _class_spellings(named_type: NamedType) -> Iterator[str]:
     raise AssertionError("unreachable: the numbers do not end")
 
 
-def _assign_fields(message: Descriptor, modules: frozenset[str]) -> dict[str, str]:
+def _assign_fields(message: Descriptor, modules: AbstractSet[str]) -> dict[str, str]:
     """`modules`: names that its package's module has taken already."""
     # betterproto2 tells a map by its entry type's name, without underscores and case: there such names collide too.
     has_maps = any(map_parts(field) for field in message.fields)
@@ -337,11 +341,14 @@ def map_key(field: str) -> str:
     return field.replace("_", "").lower()
 
 
-def _modules_below(package: str, packages: Mapping[str, str]) -> frozenset[str]:
-    """The names by which a package's module imports the packages inside it."""
-    inside = f"{packages[package]}." if packages[package] else ""
-    below = (name.removeprefix(inside) for name in packages.values() if name and name.startswith(inside))
-    return frozenset(name.replace(".", "_") for name in below)
+def _modules_below(packages: Mapping[str, str]) -> dict[str, set[str]]:
+    """Package -> the names by which its module imports the packages inside it."""
+    inside: dict[str, set[str]] = {name: set() for name in packages.values()}
+    for name in filter(None, packages.values()):
+        parts = name.split(".")
+        for n in range(len(parts)):
+            inside.setdefault(".".join(parts[:n]), set()).add("_".join(parts[n:]))
+    return {package: inside[name] for package, name in packages.items()}
 
 
 def _without_leading_underscores(name: str, fallback: str) -> str:

@@ -66,7 +66,7 @@ class _Pair:
         yield Change.of(rule, self._span(name), name, f"rules {_shown(was)} -> {_shown(now)}")
 
     def _span(self, name: str) -> Span:
-        return self._mesh.spans.get(name, Span("contracts"))
+        return self._mesh.span(name)
 
 
 def _rules(described: Described) -> dict[str, Any]:

@@ -5,6 +5,7 @@ stands beside them in the dataclasses below. Durations are seconds, as `_s` says
 """
 
 import datetime
+from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from functools import cached_property
@@ -150,7 +151,7 @@ class Mesh:
     routes: tuple[Route, ...]
     limits: Limits
     waivers: tuple[Waiver, ...]
-    spans: MappingOf[str, Span]
+    span: Callable[[str], Span]
     """Full name of a proto element -> its place, in the contract's own files."""
 
     @cached_property

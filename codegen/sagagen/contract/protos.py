@@ -1,8 +1,9 @@
 """The compiled protos, linked: descriptors by name, where each thing is declared, and what its comment says."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 from google.api import annotations_pb2, http_pb2
@@ -45,17 +46,13 @@ class Protos:
     """The contract's own, sorted by path."""
     descriptors: bytes
     docs: Mapping[str, str]
-    spans: Mapping[str, Span]
-    """Full name -> its name token, in the contract's own files."""
+    span: Callable[[str], Span]
+    """Full name -> its name token where it is declared; nowhere in particular for what is imported."""
     http_spans: Mapping[str, Mapping[Path, Span]]
     """Full name of an rpc -> path inside its google.api.http option -> place."""
     services: Mapping[str, ServiceDescriptor]
     """By full name, those of the contract's own files."""
     is_partial: bool
-
-    def span(self, full_name: str) -> Span:
-        """Where a thing is declared; the first line of nowhere in particular for what is imported."""
-        return self.spans.get(full_name, Span("contracts"))
 
     def http_span(self, method: MethodDescriptor, path: Path) -> Span:
         """The part of an rpc's http option that is nearest to `path` and has a place of its own."""
@@ -69,11 +66,13 @@ def link(sources: Sources, report: Report) -> Protos:
     """Link the image. What google.protobuf cannot load is reported; buf has found everything else before."""
     image = FileDescriptorSet.FromString(sources.image)
     docs: dict[str, str] = {}
-    spans: dict[str, Span] = {}
+    declared: list[tuple[_Places, FileDescriptorProto]] = []
     http_spans: dict[str, Mapping[Path, Span]] = {}
     for file in image.file:
         if file.name in sources.paths:
-            _index(_Places.of(file, sources.paths[file.name]), file, docs, spans, http_spans)
+            places = _Places.of(file, sources.paths[file.name])
+            _index(places, file, docs, http_spans)
+            declared.append((places, file))
         file.ClearField("source_code_info")
     pool, loaded = _fill_pool(image, sources.paths, report)
     own = sorted((name for name in sources.paths if name in loaded), key=lambda name: sources.paths[name])
@@ -83,7 +82,7 @@ def link(sources: Sources, report: Report) -> Protos:
         files=files,
         descriptors=image.SerializeToString(deterministic=True),
         docs=dict(sorted(docs.items())),
-        spans=spans,
+        span=_Spans(declared).of,
         http_spans=http_spans,
         services={each.full_name: each for file in files for each in file.services_by_name.values()},
         is_partial=sources.is_partial or len(own) < len(sources.paths),
@@ -148,25 +147,38 @@ class _Places:
 
     def doc(self, path: Path) -> str:
         location = self.locations.get(path)
-        if location is None:
+        text = location.leading_comments or location.trailing_comments if location is not None else ""
+        if not text:
             return ""
-        text = inspect.cleandoc(location.leading_comments or location.trailing_comments)
+        text = inspect.cleandoc(text)
         return "\n".join(line.rstrip() for line in text.splitlines() if LINT_IGNORE not in line).strip()
 
     def _span(self, location: SourceCodeInfo.Location) -> Span:
         return Span(self.path, location.span[0] + 1, location.span[1] + 1)
 
 
+@dataclass(frozen=True)
+class _Spans:
+    """Worked out when somebody asks: only findings and comparisons with another contract do."""
+
+    files: Sequence[tuple[_Places, FileDescriptorProto]]
+
+    def of(self, full_name: str) -> Span:
+        return self._known.get(full_name, Span("contracts"))
+
+    @cached_property
+    def _known(self) -> dict[str, Span]:
+        return {name: places.at(path) for places, file in self.files for name, path in _declared(file)}
+
+
 def _index(
     places: _Places,
     file: FileDescriptorProto,
     docs: dict[str, str],
-    spans: dict[str, Span],
     http_spans: dict[str, Mapping[Path, Span]],
 ) -> None:
     http = places.http()
     for full_name, path in _declared(file):
-        spans[full_name] = places.at(path)
         if doc := places.doc(path):
             docs[full_name] = doc
         if path in http:

@@ -97,7 +97,7 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         routes=tuple(answers.routes(bindings)),
         limits=resolve_limits(reading.file.limits),
         waivers=tuple(resolve_waivers(reading.file.waivers, report)),
-        spans=protos.spans,
+        span=protos.span,
     )
 
 

@@ -30,6 +30,7 @@ SIMPLE_ESCAPES = {
     "L": "\u2028",
     "P": "\u2029",
 }
+_QUOTES = frozenset({"'", '"'})
 CODE_POINT_ESCAPES = {"x": 2, "u": 4, "U": 8}
 """YAML 1.2, section 5.7: the letter after the backslash, and how many hexadecimal digits follow."""
 
@@ -57,6 +58,8 @@ def indices(value: str, raw: str, start: int, style: str | None) -> Sequence[int
     """
     if style is None and raw == value:
         return range(start, start + len(value) + 1)
+    if style in _QUOTES and raw[1:-1] == value:  # nothing is escaped or folded
+        return range(start + 1, start + len(value) + 2)
     units = tuple(_units(raw, style))
     laid = _lay(value, units)
     if laid is None:
