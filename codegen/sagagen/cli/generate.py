@@ -107,6 +107,7 @@ def _with_contract(
         except BufMissing as error:
             raise click.UsageError(str(error)) from None
         finally:
+            gc.freeze()  # it ends soon: nothing of this needs to be looked through
             gc.enable()
 
 

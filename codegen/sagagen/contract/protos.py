@@ -59,7 +59,7 @@ class Protos:
         known = self.http_spans.get(method.full_name, {})
         while path and path not in known:
             path = path[:-1]
-        return known.get(path, self.span(method.full_name))
+        return known[path] if path in known else self.span(method.full_name)
 
 
 def link(sources: Sources, report: Report) -> Protos:
