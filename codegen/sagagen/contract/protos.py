@@ -1,7 +1,7 @@
 """The compiled protos, linked: descriptors by name, where each thing is declared, and what its comment says."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, cast
@@ -46,17 +46,18 @@ class Protos:
     """The contract's own, sorted by path."""
     descriptors: bytes
     docs: Mapping[str, str]
-    span: Callable[[str], Span]
-    """Full name -> its name token where it is declared; nowhere in particular for what is imported."""
-    http_spans: Mapping[str, Mapping[Path, Span]]
-    """Full name of an rpc -> path inside its google.api.http option -> place."""
+    places: "Places"
     services: Mapping[str, ServiceDescriptor]
     """By full name, those of the contract's own files."""
     is_partial: bool
 
+    def span(self, full_name: str) -> Span:
+        """Where a thing is declared; the first line of nowhere in particular for what is imported."""
+        return self.places.spans.get(full_name, Span("contracts"))
+
     def http_span(self, method: MethodDescriptor, path: Path) -> Span:
         """The part of an rpc's http option that is nearest to `path` and has a place of its own."""
-        known = self.http_spans.get(method.full_name, {})
+        known = self.places.http_spans.get(method.full_name, {})
         while path and path not in known:
             path = path[:-1]
         return known[path] if path in known else self.span(method.full_name)
@@ -65,14 +66,11 @@ class Protos:
 def link(sources: Sources, report: Report) -> Protos:
     """Link the image. What google.protobuf cannot load is reported; buf has found everything else before."""
     image = FileDescriptorSet.FromString(sources.image)
+    places = Places(sources.image, sources.paths)
     docs: dict[str, str] = {}
-    declared: list[tuple[_Places, FileDescriptorProto]] = []
-    http_spans: dict[str, Mapping[Path, Span]] = {}
     for file in image.file:
         if file.name in sources.paths:
-            places = _Places.of(file, sources.paths[file.name])
-            _index(places, file, docs, http_spans)
-            declared.append((places, file))
+            docs.update(_docs(file))
         file.ClearField("source_code_info")
     pool, loaded = _fill_pool(image, sources.paths, report)
     own = sorted((name for name in sources.paths if name in loaded), key=lambda name: sources.paths[name])
@@ -82,11 +80,37 @@ def link(sources: Sources, report: Report) -> Protos:
         files=files,
         descriptors=image.SerializeToString(deterministic=True),
         docs=dict(sorted(docs.items())),
-        span=_Spans(declared).of,
-        http_spans=http_spans,
+        places=places,
         services={each.full_name: each for file in files for each in file.services_by_name.values()},
         is_partial=sources.is_partial or len(own) < len(sources.paths),
     )
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the contract's own files declare things. Worked out when asked: only findings and comparisons do that."""
+
+    image: bytes
+    paths: Mapping[str, str]
+    """As `Sources.image` and `Sources.paths`."""
+
+    @cached_property
+    def spans(self) -> dict[str, Span]:
+        """Full name -> its name token."""
+        return {name: file.at(path) for file in self._files for name, path in _declared(file.proto)}
+
+    @cached_property
+    def http_spans(self) -> dict[str, dict[Path, Span]]:
+        """Full name of an rpc -> path inside its google.api.http option -> place."""
+        http = [(file, file.http()) for file in self._files]
+        return {
+            name: found[path] for file, found in http for name, path in _declared(file.proto) if path in found
+        }
+
+    @cached_property
+    def _files(self) -> "list[_Locations]":
+        image = FileDescriptorSet.FromString(self.image)
+        return [_Locations.of(file, self.paths[file.name]) for file in image.file if file.name in self.paths]
 
 
 def is_read(method: MethodDescriptor) -> bool:
@@ -124,65 +148,50 @@ def _report_unlinkable(at: Span, cause: Exception, report: Report) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _Locations:
+    """Of one file: path of a declaration -> where it is."""
+
+    proto: FileDescriptorProto
     path: str
-    locations: Mapping[Path, SourceCodeInfo.Location]
+    """Of the file on disk."""
+    known: Mapping[Path, SourceCodeInfo.Location]
 
     @classmethod
-    def of(cls, file: FileDescriptorProto, path: str) -> "_Places":
+    def of(cls, proto: FileDescriptorProto, path: str) -> "_Locations":
         # Options of one rpc repeat their path; the first place is as good as any.
-        return cls(path, {tuple(found.path): found for found in reversed(file.source_code_info.location)})
+        locations = reversed(proto.source_code_info.location)
+        return cls(proto, path, {tuple(found.path): found for found in locations})
 
     def at(self, path: Path) -> Span:
-        location = self.locations.get((*path, NAME)) or self.locations.get(path)
+        location = self.known.get((*path, NAME)) or self.known.get(path)
         return self._span(location) if location is not None else Span(self.path)
 
     def http(self) -> dict[Path, dict[Path, Span]]:
         """Path of an rpc -> path inside its google.api.http option -> place."""
         found: dict[Path, dict[Path, Span]] = {}
-        for path, location in self.locations.items():
+        for path, location in self.known.items():
             if path[0:1] == (SERVICE,) and path[4:6] == (OPTIONS, HTTP_OPTION):
                 found.setdefault(path[:4], {})[path[6:]] = self._span(location)
         return found
-
-    def doc(self, path: Path) -> str:
-        location = self.locations.get(path)
-        text = location.leading_comments or location.trailing_comments if location is not None else ""
-        if not text:
-            return ""
-        text = inspect.cleandoc(text)
-        return "\n".join(line.rstrip() for line in text.splitlines() if LINT_IGNORE not in line).strip()
 
     def _span(self, location: SourceCodeInfo.Location) -> Span:
         return Span(self.path, location.span[0] + 1, location.span[1] + 1)
 
 
-@dataclass(frozen=True)
-class _Spans:
-    """Worked out when somebody asks: only findings and comparisons with another contract do."""
-
-    files: Sequence[tuple[_Places, FileDescriptorProto]]
-
-    def of(self, full_name: str) -> Span:
-        return self._known.get(full_name, Span("contracts"))
-
-    @cached_property
-    def _known(self) -> dict[str, Span]:
-        return {name: places.at(path) for places, file in self.files for name, path in _declared(file)}
+def _docs(file: FileDescriptorProto) -> dict[str, str]:
+    """Full name -> what the comment at its declaration says."""
+    comments = {
+        tuple(found.path): comment
+        for found in reversed(file.source_code_info.location)
+        if (comment := found.leading_comments or found.trailing_comments)
+    }
+    said = ((name, _text(comments[path])) for name, path in _declared(file) if path in comments)
+    return {name: text for name, text in said if text}
 
 
-def _index(
-    places: _Places,
-    file: FileDescriptorProto,
-    docs: dict[str, str],
-    http_spans: dict[str, Mapping[Path, Span]],
-) -> None:
-    http = places.http()
-    for full_name, path in _declared(file):
-        if doc := places.doc(path):
-            docs[full_name] = doc
-        if path in http:
-            http_spans[full_name] = http[path]
+def _text(comment: str) -> str:
+    lines = (line.rstrip() for line in inspect.cleandoc(comment).splitlines() if LINT_IGNORE not in line)
+    return "\n".join(lines).strip()
 
 
 def _declared(file: FileDescriptorProto) -> Iterator[tuple[str, Path]]:

@@ -1,7 +1,7 @@
 """HTTP routes from google.api.http, and what may be wrong with them. Rules: google/api/http.proto and grpc-gateway."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from google.api.http_pb2 import HttpRule
@@ -32,13 +32,16 @@ class Binding:
     template: str
     body: str
     response_body: str
-    span: Span
-    body_span: Span
-    response_body_span: Span
+    part: Callable[[int], Span] = field(compare=False, repr=False)
+    """The place of a field of its rule, by the field's number."""
 
     @property
     def name(self) -> str:
         return f"{self.verb} {self.template}"
+
+    @property
+    def span(self) -> Span:
+        return self.part(PATTERNS[self.verb.lower()])
 
 
 def read_bindings(protos: Protos) -> tuple[tuple[Binding, ...], tuple[Diagnostic, ...]]:
@@ -86,9 +89,7 @@ def _binding(rule: HttpRule, method: MethodDescriptor, protos: Protos, path: Pat
         template=str(getattr(rule, pattern)),
         body=rule.body,
         response_body=rule.response_body,
-        span=protos.http_span(method, (*path, PATTERNS[pattern])),
-        body_span=protos.http_span(method, (*path, BODY)),
-        response_body_span=protos.http_span(method, (*path, RESPONSE_BODY)),
+        part=lambda number: protos.http_span(method, (*path, number)),
     )
 
 
@@ -135,7 +136,7 @@ def _check_verb(binding: Binding) -> Iterator[Diagnostic]:
     if binding.verb in {"GET", "DELETE"} and binding.body:
         message = f"a {binding.verb} request has no body"
         hint = "remove body: fields that are not in the path come from the query"
-        yield error(binding.body_span, Code.BODY_NOT_ALLOWED, message, hint)
+        yield error(binding.part(BODY), Code.BODY_NOT_ALLOWED, message, hint)
 
 
 def _check_bodies(binding: Binding, protos: Protos) -> Iterator[Diagnostic]:
@@ -143,13 +144,13 @@ def _check_bodies(binding: Binding, protos: Protos) -> Iterator[Diagnostic]:
     if binding.body not in {"", "*"} and binding.body not in request.fields_by_name:
         message = f'body names "{binding.body}", which {request.name} lacks'
         hint = suggest(binding.body, _fields(request, protos), 'write body: "*"')
-        yield error(binding.body_span, Code.UNKNOWN_BODY_FIELD, message, hint)
+        yield error(binding.part(BODY), Code.UNKNOWN_BODY_FIELD, message, hint)
     if binding.response_body and binding.response_body not in response.fields_by_name:
         message = f'response_body names "{binding.response_body}", which {response.name} lacks'
         hint = suggest(
             binding.response_body, _fields(response, protos), "remove it: the whole message is the answer"
         )
-        yield error(binding.response_body_span, Code.UNKNOWN_RESPONSE_FIELD, message, hint)
+        yield error(binding.part(RESPONSE_BODY), Code.UNKNOWN_RESPONSE_FIELD, message, hint)
 
 
 def _check_variables(binding: Binding, template: Template, protos: Protos) -> Iterator[Diagnostic]:
