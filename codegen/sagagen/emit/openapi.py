@@ -127,16 +127,16 @@ def _single_forms(schemas: Schemas) -> Mapping[str, str]:
     return {name + INPUT: name for name in sent - answered}
 
 
-def _rename_references(document: Any, names: Mapping[str, str]) -> None:
+def _rename_references(document: JsonSchema, names: Mapping[str, str]) -> None:
     """Have what refers to components by one name say another, in place."""
-    if isinstance(document, list):
-        for item in cast(list[Any], document):
-            _rename_references(item, names)
-    elif isinstance(document, dict):
-        members = cast(dict[str, Any], document)
-        component = str(members.get("$ref", "")).removeprefix(SCHEMAS)
-        if component in names:
-            members["$ref"] = SCHEMAS + names[component]
-        for item in members.values():
-            if isinstance(item, dict | list):
-                _rename_references(item, names)
+    renamed = {SCHEMAS + old: SCHEMAS + new for old, new in names.items()}
+    waiting: list[Any] = [document]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            members = cast(dict[str, Any], found)
+            reference = members.get("$ref")
+            if isinstance(reference, str) and reference in renamed:
+                members["$ref"] = renamed[reference]
+            found = list(members.values())
+        waiting += [item for item in found if isinstance(item, dict | list)]

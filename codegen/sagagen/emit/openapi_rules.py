@@ -129,6 +129,8 @@ def _refuses_number(schema: Mapping[str, Any]) -> bool:
 
 def _extension(declared: FieldDescriptor | OneofDescriptor, options_name: str, name: str) -> Any:
     """The option, read with the contract's own copy of buf/validate; None where it is not set."""
+    if not declared.has_options:
+        return None
     pool = cast(Descriptor, declared.containing_type).file.pool
     try:
         extension = cast(Any, pool).FindExtensionByName(name)
