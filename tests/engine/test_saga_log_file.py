@@ -404,6 +404,19 @@ async def test_a_commit_waits_for_half_of_those_at_work(
         assert writer.commits <= 16 * 5 / 8
 
 
+async def test_the_first_of_several_at_work_waits_for_the_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "GATHER_S", 3600)
+    async with small_disk(tmp_path / "log.db") as (writer, _):
+        writer.gather_for(lambda _: 4)
+        first = asyncio.create_task(writer.write(insert(1)))
+        await asyncio.sleep(0.05)
+        assert writer.commits == 0
+        await asyncio.gather(first, writer.write(insert(2)))
+        assert writer.commits == 1
+
+
 async def test_a_writer_who_is_alone_never_waits_for_company(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,6 +426,75 @@ async def test_a_writer_who_is_alone_never_waits_for_company(
         for value in range(3):
             await writer.write(insert(value))
         assert writer.commits == 3
+
+
+ORPHAN = "INSERT INTO child VALUES (1)"
+"""SQLite minds it no sooner than at COMMIT."""
+
+
+async def test_who_brings_enough_commits_and_needs_no_task_for_it(tmp_path: Path) -> None:
+    async with Database(tmp_path / "log.db") as database:
+        await database.run_script("CREATE TABLE t (x)")
+        writer = GroupWriter(database)
+        async with asyncio.timeout(10):
+            await writer.write_later(insert(1))
+            await writer.write(insert(2))
+            await writer.write(insert(3))
+        assert writer.commits == 2
+        assert [
+            row[0] for row in await database.in_thread(lambda c: c.execute("SELECT x FROM t").fetchall())
+        ] == [
+            1,
+            2,
+            3,
+        ]
+
+
+async def test_a_commit_that_fails_is_told_and_loses_nothing_else(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "log.db") as (writer, database):
+        await database.run_script(
+            "CREATE TABLE parent (x INTEGER PRIMARY KEY);"
+            "CREATE TABLE child (x REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
+        )
+        await writer.write_later(insert(1))
+        async with asyncio.timeout(10):
+            with pytest.raises(LogUnavailable, match="FOREIGN KEY"):
+                await writer.write(lambda c: c.execute(ORPHAN) and None)
+            await writer.write(insert(2))
+        found = await database.in_thread(lambda c: [row[0] for row in c.execute("SELECT x FROM t")])
+        assert found == [1, 2]
+        assert not await database.in_thread(lambda c: c.execute("SELECT x FROM child").fetchall())
+
+
+async def test_a_commit_that_fails_while_the_log_closes_is_told(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "log.db") as (writer, database):
+        await database.run_script(
+            "CREATE TABLE parent (x INTEGER PRIMARY KEY);"
+            "CREATE TABLE child (x REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
+        )
+        async with asyncio.timeout(10):
+            waiting = asyncio.create_task(writer.write(lambda c: c.execute(ORPHAN) and None))
+            await asyncio.sleep(0)
+            writer.close()
+            with pytest.raises(LogUnavailable, match="FOREIGN KEY"):
+                await waiting
+
+
+async def test_what_comes_during_a_commit_is_in_the_next_one_also_where_the_log_closes(
+    tmp_path: Path,
+) -> None:
+    async with small_disk(tmp_path / "log.db") as (writer, database):
+        async with asyncio.timeout(10):
+            first = asyncio.create_task(writer.write(insert(1)))
+            await asyncio.sleep(0)
+            later = [asyncio.create_task(writer.write(insert(n))) for n in range(2, 6)]
+            await asyncio.sleep(0)
+            first.cancel()
+            writer.close()
+            await asyncio.gather(*later)
+        assert writer.commits == 2
+        found = await database.in_thread(lambda c: [row[0] for row in c.execute("SELECT x FROM t")])
+        assert found == [1, 2, 3, 4, 5]
 
 
 async def test_company_that_does_not_come_is_not_waited_for_long(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ aiosqlite makes one hop to its thread for each statement. Ours makes one for a w
 hop costs more than the statements it carries (43 us for a barrier row in one hop, 109 us through cursors).
 """
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -74,6 +75,26 @@ class Database(aiosqlite.Connection):
         """Run `work` with the connection in its thread, in the order of calls, and return or raise what it does."""
         self._handed_over += 1
         return await self._execute(self._finish, work, self._conn)  # pyright: ignore[reportUnknownMemberType] - untyped there
+
+    def hand_over(
+        self, work: Callable[[sqlite3.Connection], object], done: Callable[[Exception | None], object]
+    ) -> None:
+        """Run `work` as `in_thread` does; then `done` is called in the event loop, with what `work` raised.
+
+        For who can't wait, and may not be cancelled.
+        """
+        self._handed_over += 1
+        loop, connection = asyncio.get_running_loop(), self._conn
+
+        def work_and_tell() -> None:
+            error: Exception | None = None
+            try:
+                self._finish(work, connection)
+            except Exception as raised:  # noqa: BLE001 - it is for the event loop
+                error = raised
+            loop.call_soon_threadsafe(done, error)
+
+        self._tx.put_nowait((None, work_and_tell))  # pyright: ignore[reportUnknownMemberType] - untyped there
 
     def _finish(self, work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
         try:

@@ -1,4 +1,4 @@
-"""Group commit: one task takes everything that waits, writes it in one transaction, and pays for one fsync.
+"""Group commit: everything that waits is written in one transaction, and one fsync is paid for it.
 
 The order of the queue is the order of the log. A write that is waited for is on disk when its future is done; one that
 rides along waits in the same queue for the next commit, so nothing that follows it can be durable before it.
@@ -9,7 +9,9 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import structlog
 
@@ -59,7 +61,7 @@ class Write:
 
 
 class GroupWriter:
-    """The queue, and the task (`run`) that empties it."""
+    """The queue, and what empties it: who brings a row, if nobody commits and enough have come; else a task (`run`)."""
 
     def __init__(self, database: Database, release_room: Callable[[], bool] = lambda: False) -> None:
         """`release_room` is called when the disk is full; true if there is room now that was not there before."""
@@ -76,6 +78,9 @@ class GroupWriter:
         self._at_work: Callable[[float], int] = lambda _: 0
         self._enough: asyncio.Future[None] | None = None
         """While a commit waits for more rows."""
+        self._is_committing = False
+        self._failed: tuple[Sequence[Write], Exception] | None = None
+        """A commit that was begun by who brought its last row; the task sees to it."""
         self._is_closing = False
         self.commits = 0
         """Transactions so far: each is one fsync."""
@@ -103,9 +108,10 @@ class GroupWriter:
         future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         await self._enqueue(Write(work, future, is_long))
         self._waiters += 1
-        self._wake.set()
-        if self._enough and self._is_enough():
-            self._end_gathering()
+        if not (self._is_resting() and self._is_enough() and self._commit_at_once()):
+            self._wake.set()
+            if self._enough and self._is_enough():
+                self._end_gathering()
         return await future
 
     async def write_later(self, work: Callable[[sqlite3.Connection], int | None]) -> None:
@@ -141,15 +147,40 @@ class GroupWriter:
 
     async def run(self) -> None:
         """Commit group after group until closed."""
-        while not (self._is_closing and not self._queue):
+        while not self._is_over():
             await self._wake.wait()
             self._wake.clear()
+            if self._is_committing:
+                continue  # what came meanwhile is looked at afterwards
             if self._linger:
                 self._linger.cancel()
                 self._linger = None
+            if self._failed:
+                (group, error), self._failed = self._failed, None
+                await self._commit_group(group, error)
+                continue
             await self._gather()
-            if self._queue and await self._commit_group():
-                self._look_again()
+            if self._queue:
+                await self._commit_group(self._take(self._next_group()))
+
+    def _is_over(self) -> bool:
+        return self._is_closing and not (self._queue or self._is_committing or self._failed)
+
+    def _is_resting(self) -> bool:
+        """Nothing is under way, and the task waits for something to do."""
+        return not (
+            self._is_committing or self._failed or self._enough or self._wake.is_set() or self._is_closing
+        )
+
+    def _next_group(self) -> list[Write]:
+        return list(islice(self._queue, MAX_GROUP))
+
+    def _take(self, group: list[Write]) -> list[Write]:
+        for write in group:
+            self._queue.popleft()
+            if write.done:
+                self._waiters -= 1
+        return group
 
     def _look_again(self) -> None:
         """See to what came during a commit."""
@@ -184,15 +215,54 @@ class GroupWriter:
         if self._enough and not self._enough.done():
             self._enough.set_result(None)
 
-    async def _commit_group(self) -> bool:
+    def _commit_at_once(self) -> bool:
+        """Commit what is queued without the task, which would take two more turns of the event loop.
+
+        False where that can't be done in place: then nothing was, and the task meets the same again.
+        """
         begun_s = time.monotonic()
-        group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_GROUP))]
-        self._waiters -= sum(1 for write in group if write.done)
+        group = self._next_group()
+        database = self._database
+        if any(write.is_long for write in group):
+            return False
         try:
-            results = await self._commit_making_room(group)
+            if not database.in_place(begin_at_once):
+                return False
+            results = database.in_place(lambda connection: _write_all(connection, group))
+        except Exception:  # noqa: BLE001 - as above
+            with suppress(sqlite3.Error):
+                database.in_place(_roll_back)
+            return False
+        self._take(group)
+        self._is_committing = True
+
+        def done(error: Exception | None) -> None:
+            self._is_committing = False
+            if error:
+                self._failed = group, error
+                self._wake.set()
+            else:
+                self._committed(group, results, begun_s)
+
+        database.hand_over(_commit, done)
+        return True
+
+    async def _commit_group(self, group: Sequence[Write], failed: Exception | None = None) -> None:
+        """`failed`: why it could not be committed when it was tried at once."""
+        begun_s = time.monotonic()
+        self._is_committing = True
+        try:
+            results = await self._commit_making_room(group, failed)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._fail([*group, *self._queue], error)
-            return False
+        else:
+            self._committed(group, results, begun_s)
+        finally:
+            self._is_committing = False
+
+    def _committed(
+        self, group: Sequence[Write], results: Sequence[int | Exception | None], begun_s: float
+    ) -> None:
         self.commits += 1
         FSYNCS.inc()
         COMMIT_WRITES.observe(len(group))
@@ -200,14 +270,20 @@ class GroupWriter:
         self._leave_queue(len(group))
         for write, result in zip(group, results, strict=True):
             _settle(write, result)
-        return True
+        self._look_again()
 
-    async def _commit_making_room(self, group: Sequence[Write]) -> list[int | Exception | None]:
-        try:
-            return await self._transact(group)
-        except sqlite3.OperationalError as error:
-            if not (_is_out_of_room(error) and self._release_room()):
-                raise
+    async def _commit_making_room(
+        self, group: Sequence[Write], failed: Exception | None
+    ) -> list[int | Exception | None]:
+        if failed is None:
+            try:
+                return await self._transact(group)
+            except sqlite3.OperationalError as error:
+                failed = error
+        else:
+            await self._database.in_thread(_roll_back)
+        if not (_is_out_of_room(failed) and self._release_room()):
+            raise failed
         return await self._transact(group)
 
     async def _transact(self, group: Sequence[Write]) -> list[int | Exception | None]:
@@ -242,7 +318,9 @@ class GroupWriter:
             self._wake_in(LogUnavailable.retry_after_s)
 
 
-def _is_out_of_room(error: sqlite3.Error) -> bool:
+def _is_out_of_room(error: Exception) -> bool:
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
     # Where the WAL's index can't grow, SQLite calls a full disk an I/O error; its extended codes keep the kind below.
     return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
