@@ -10,12 +10,11 @@ from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from sagagen.runtime.edge.json_scalars import INTEGER_RANGES, decode_base64
 from sagagen.runtime.edge.json_shape import (
-    INTEGER_RANGES,
     NOT_SHOWN,
     TEXTUAL,
     WRAPPER,
-    decode_base64,
     entry_fields,
     is_map,
     is_redacted,

@@ -5,39 +5,31 @@ says "out of range" without saying where. So a value is first held against its s
 violation with its path.
 """
 
-import base64
-import binascii
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import cast
 
 from google.protobuf import json_format, message_factory
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from sagagen.runtime.edge.json_number import MAX_NUMBER_LENGTH, NUMBER, ROUNDED_TO_LARGEST, number_of, rounded
-from sagagen.runtime.errors import FieldViolation
-
-Findings: TypeAlias = list[FieldViolation]
-Check: TypeAlias = Callable[[object, str, Findings], None]
-"""Holds a JSON value against one shape; `path` says where the value stands."""
+from sagagen.runtime.edge.json_number import rounded
+from sagagen.runtime.edge.json_scalars import (
+    Check,
+    Findings,
+    enum_value,
+    float64,
+    map_key,
+    report,
+    scalar,
+    shown,
+    string,
+)
 
 NOT_SHOWN = "does not fit its type; the contract redacts this field, so nothing of it is shown"
-RULE = "json"
-"""Rule id of every violation found here."""
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_NON_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})
-
-INTEGER_RANGES: Mapping[int, tuple[int, int]] = {
-    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
-}
 TEXTUAL = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask"})
 """Well-known messages whose JSON is a string."""
 _VALUE = "google.protobuf.Value"
@@ -95,15 +87,15 @@ class Shapes:
     def _field(self, field: FieldDescriptor) -> Check:
         if is_map(field):
             key, value = entry_fields(field)
-            return _map(_key(key), self.single(value))
+            return _map(map_key(key), self.single(value))
         return _list(self.single(field)) if field.is_repeated else self.single(field)
 
     def single(self, field: FieldDescriptor) -> Check:
         if field.message_type:
             return self.message(field.message_type)
         if field.enum_type:
-            return _enum(field.enum_type)
-        return _scalar(field)
+            return enum_value(field.enum_type)
+        return scalar(field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +142,18 @@ class _MessageShape:
                 if member.is_float:
                     cast(dict[str, object], value)[name] = rounded(item)
             else:
-                _report(findings, _join(path, _name(name)), f"{self._name} has no such field")
+                report(findings, _join(path, _name(name)), f"{self._name} has no such field")
 
 
 def _check_once(member: _Member, is_null: bool, where: str, seen: dict[str, str], findings: Findings) -> None:
     """Neither twice, in both spellings of its name, nor beside another field of its oneof."""
     if member.name in seen:
-        _report(findings, where, f"is given twice, as {member.name} and {member.json_name}")
+        report(findings, where, f"is given twice, as {member.name} and {member.json_name}")
     seen[member.name] = member.name
     if member.oneof and (not is_null or member.takes_null):
         other = seen.setdefault(f"oneof {member.oneof}", member.name)
         if other != member.name:
-            _report(findings, where, f"excludes {other}: at most one field of {member.oneof} can be set")
+            report(findings, where, f"excludes {other}: at most one field of {member.oneof} can be set")
 
 
 def is_redacted(field: FieldDescriptor) -> bool:
@@ -174,7 +166,7 @@ def _silent(check: Check) -> Check:
         found: Findings = []
         check(value, path, found)
         if found:
-            _report(findings, path, NOT_SHOWN)
+            report(findings, path, NOT_SHOWN)
 
     return check_silently
 
@@ -211,7 +203,7 @@ def _list(check: Check) -> Check:
             for index, item in enumerate(cast(list[object], value)):
                 check(item, f"{path}[{index}]", findings)
         else:
-            _report(findings, path, f"must be a list, not {_shown(value)}")
+            report(findings, path, f"must be a list, not {shown(value)}")
 
     return check_list
 
@@ -219,124 +211,12 @@ def _list(check: Check) -> Check:
 def _map(check_key: Callable[[str], str], check: Check) -> Check:
     def check_map(value: object, path: str, findings: Findings) -> None:
         for key, item in _members(value, path, findings).items():
-            where = f"{path}[{_shown(key)}]"
+            where = f"{path}[{shown(key)}]"
             if wrong := check_key(key):
-                _report(findings, where, wrong)
+                report(findings, where, wrong)
             check(item, where, findings)
 
     return check_map
-
-
-def _key(field: FieldDescriptor) -> Callable[[str], str]:
-    """What is wrong with a key of a map; empty if nothing is."""
-    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return lambda key: "is no text: it has half a surrogate pair" if _SURROGATE.search(key) else ""
-    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-        return lambda key: "" if key in ("true", "false") else 'must have "true" or "false" as its key'
-    low, high = INTEGER_RANGES[field.cpp_type]
-    return lambda key: (
-        "" if _is_within(key, low, high) else f"must have a whole number from {low} to {high} as its key"
-    )
-
-
-def _is_within(value: object, low: int, high: int) -> bool:
-    number = _whole(value)
-    return number is not None and low <= number <= high
-
-
-def _scalar(field: FieldDescriptor) -> Check:
-    if field.cpp_type in INTEGER_RANGES:
-        return _integer(*INTEGER_RANGES[field.cpp_type])
-    if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-        return _bool
-    if field.type == FieldDescriptor.TYPE_BYTES:
-        return _bytes
-    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return _string
-    return _float32 if field.cpp_type == FieldDescriptor.CPPTYPE_FLOAT else _float64
-
-
-def _integer(low: int, high: int) -> Check:
-    def check_integer(value: object, path: str, findings: Findings) -> None:
-        number = _whole(value)
-        if number is None:
-            _report(findings, path, f"must be a whole number, not {_shown(value)}")
-        elif not low <= number <= high:
-            _report(findings, path, f"must be from {low} to {high}, not {_shown(value)}")
-
-    return check_integer
-
-
-def _whole(value: object) -> int | None:
-    """A JSON number, or one in a string, that is an integer. `5.0` and `5e2` are; `true`, `5.5` and `"5_0"` are not."""
-    if isinstance(value, str):
-        if len(value) > MAX_NUMBER_LENGTH or not NUMBER.fullmatch(value):
-            return None
-        value = int(value) if value.lstrip("-").isdigit() else float(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _float64(value: object, path: str, findings: Findings) -> None:
-    _check_float(value, path, findings, 1.7976931348623157e308)
-
-
-def _float32(value: object, path: str, findings: Findings) -> None:
-    _check_float(value, path, findings, ROUNDED_TO_LARGEST)
-
-
-def _check_float(value: object, path: str, findings: Findings, limit: float) -> None:
-    if isinstance(value, str) and value in _NON_FINITE:
-        return
-    number = number_of(value)
-    if number is None:
-        _report(findings, path, f"must be a number, not {_shown(value)}")
-    elif number != number:  # NaN; math.isnan() fails on integers beyond a double
-        _report(findings, path, "NaN is no JSON number")
-    elif abs(number) > limit:
-        _report(findings, path, "is larger than the field can hold")
-
-
-def _bool(value: object, path: str, findings: Findings) -> None:
-    if not isinstance(value, bool):
-        _report(findings, path, f"must be true or false, not {_shown(value)}")
-
-
-def _string(value: object, path: str, findings: Findings) -> None:
-    if not isinstance(value, str):
-        _report(findings, path, f"must be a string, not {_shown(value)}")
-    elif _SURROGATE.search(value):
-        _report(findings, path, "is no text: it has half a surrogate pair")
-
-
-def _bytes(value: object, path: str, findings: Findings) -> None:
-    if not isinstance(value, str) or decode_base64(value) is None:
-        _report(findings, path, f"must be a base64 string, not {_shown(value)}")
-
-
-def decode_base64(text: str) -> bytes | None:
-    """Either alphabet, padded or not, as ProtoJSON reads it; None if it is no base64."""
-    plain = text.rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _enum(enum: EnumDescriptor) -> Check:
-    names, numbers = frozenset(enum.values_by_name), frozenset(enum.values_by_number)
-    is_closed = enum.is_closed
-    takes_null = enum.full_name == "google.protobuf.NullValue"
-
-    def check_enum(value: object, path: str, findings: Findings) -> None:
-        if (isinstance(value, str) and value in names) or (value is None and takes_null):
-            return
-        is_number = isinstance(value, int) and _is_within(value, -(2**31), 2**31 - 1)
-        if not is_number or (is_closed and value not in numbers):
-            _report(findings, path, f"must be a value of {enum.full_name}, not {_shown(value)}")
-
-    return check_enum
 
 
 def _textual(message_type: type[Message]) -> Check:
@@ -344,7 +224,7 @@ def _textual(message_type: type[Message]) -> Check:
 
     def check_textual(value: object, path: str, findings: Findings) -> None:
         if not isinstance(value, str) or not parses(message_type, value):
-            _report(findings, path, f"must be a {name} as a string, not {_shown(value)}")
+            report(findings, path, f"must be a {name} as a string, not {shown(value)}")
 
     return check_textual
 
@@ -374,24 +254,20 @@ def _free(value: object, path: str, findings: Findings) -> None:
     elif isinstance(value, list):
         _free_list(cast(object, value), path, findings)
     elif isinstance(value, str):
-        _string(value, path, findings)
+        string(value, path, findings)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        _float64(value, path, findings)
+        float64(value, path, findings)
 
 
 def _members(value: object, path: str, findings: Findings) -> Mapping[str, object]:
     """The members of an object; none, and a finding, if it is no object or has a key twice."""
     if isinstance(value, _Twice):
-        _report(findings, _join(path, _name(value.repeated)), "stands twice in its object")
+        report(findings, _join(path, _name(value.repeated)), "stands twice in its object")
     elif isinstance(value, dict):
         return cast(dict[str, object], value)
     else:
-        _report(findings, path, f"must be an object, not {_shown(value)}")
+        report(findings, path, f"must be an object, not {shown(value)}")
     return {}
-
-
-def _report(findings: Findings, path: str, description: str) -> None:
-    findings.append(FieldViolation(path, description, RULE))
 
 
 def _join(path: str, name: str) -> str:
@@ -400,14 +276,4 @@ def _join(path: str, name: str) -> str:
 
 def _name(name: str) -> str:
     """A member's name as part of a path: bare where it reads as one."""
-    return name if name.isidentifier() and len(name) <= 60 else _shown(name)
-
-
-def _shown(value: object) -> str:
-    """A value of the client's, short enough for a message."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return name if name.isidentifier() and len(name) <= 60 else shown(name)

@@ -8,7 +8,8 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
-from sagagen.runtime.edge.json_shape import RULE, Findings, Shapes, strict_object
+from sagagen.runtime.edge.json_scalars import RULE, Findings
+from sagagen.runtime.edge.json_shape import Shapes, strict_object
 from sagagen.runtime.errors import FieldViolation
 
 
