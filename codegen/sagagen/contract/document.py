@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -182,10 +183,14 @@ class _Reader:
         span = self.places.at(after if after is not None and start == end else start)
         tag: Tag = "str" if style is not None else TAGS.get(yaml_tag, "str")
 
+        known: SequenceOf[int] = ()
+
         def place(offset: int) -> Span:
+            nonlocal known
             if start == end:
                 return span
-            return self.places.at(indices(value, self.text[start:end], start, style)[offset])
+            known = known or indices(value, self.text[start:end], start, style)
+            return self.places.at(known[offset])
 
         return Scalar(span, value, tag, style is not None, place)
 

@@ -7,7 +7,7 @@ stands beside them in the dataclasses below. Durations are seconds, as `_s` says
 import datetime
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -112,7 +112,12 @@ class Route:
     """A field's name, or empty for the whole message."""
     method: MethodDescriptor
     target: Service | Saga
-    span: Span
+    place: Callable[[], Span] = field(compare=False, repr=False)
+    """Where it is, which takes long to find out and seldom matters."""
+
+    @property
+    def span(self) -> Span:
+        return self.place()
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ class _Answers:
                     response_body=binding.response_body,
                     method=binding.method,
                     target=target,
-                    span=binding.span,
+                    place=lambda binding=binding: binding.span,
                 )
 
     def _target(self, binding: Binding) -> Service | Saga | None:

@@ -58,7 +58,7 @@ def indices(value: str, raw: str, start: int, style: str | None) -> Sequence[int
     """
     if style is None and raw == value:
         return range(start, start + len(value) + 1)
-    if style in _QUOTES and raw[1:-1] == value:  # nothing is escaped or folded
+    if value and style in _QUOTES and raw[1:-1] == value:  # nothing is escaped or folded
         return range(start + 1, start + len(value) + 2)
     units = tuple(_units(raw, style))
     laid = _lay(value, units)
