@@ -138,6 +138,7 @@ def identifier(name: str) -> str:
     return f"{word}_" if keyword.iskeyword(word) else word
 
 
+@lru_cache(maxsize=65536)
 def snake_case(name: str) -> str:
     """`PlaceOrder` -> `place_order`, `getHTTPRoute2` -> `get_http_route2`."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
@@ -209,7 +210,7 @@ def assign_names(
 
 def nested_types(message: Descriptor) -> list[NamedType]:
     """The messages and enums declared in a message, in the order of the proto; entries of maps left out."""
-    nested = [inner for inner in message.nested_types if not inner.GetOptions().map_entry]
+    nested = [inner for inner in message.nested_types if not _is_map_entry(inner)]
     return [*nested, *message.enum_types]
 
 
@@ -220,9 +221,13 @@ def top_level_types(file: FileDescriptor) -> list[NamedType]:
 def map_parts(field: FieldDescriptor) -> tuple[FieldDescriptor, ...]:
     """The key and the value of a map field; empty for any other."""
     entry = field.message_type
-    if entry is None or not entry.GetOptions().map_entry:
+    if entry is None or not _is_map_entry(entry):
         return ()
     return (entry.fields_by_name["key"], entry.fields_by_name["value"])
+
+
+def _is_map_entry(message: Descriptor) -> bool:
+    return message.has_options and message.GetOptions().map_entry
 
 
 def _all_types(files: Iterable[FileDescriptor]) -> Iterator[NamedType]:
@@ -351,6 +356,7 @@ def _modules_below(packages: Mapping[str, str]) -> dict[str, set[str]]:
     return {package: inside[name] for package, name in packages.items()}
 
 
+@lru_cache(maxsize=65536)
 def _without_leading_underscores(name: str, fallback: str) -> str:
     """Two leading underscores are mangled in a class body, one is private; a name needs a letter in front."""
     stripped = name.lstrip("_")

@@ -29,9 +29,12 @@ def generated_files(root: Path) -> Iterator[str]:
 def temporary_files(root: Path) -> Iterator[Path]:
     """What an interrupted run left behind, the manifest that it was about to write apart."""
     for folder in (GENERATED, HANDLERS, GATEWAY):
-        for path in (root / folder).rglob(f".*{TEMPORARY}"):
-            if path != root / NEXT_MANIFEST:
-                yield path
+        for at, _, names in os.walk(root / folder):
+            for name in names:
+                if name.startswith(".") and name.endswith(TEMPORARY):
+                    path = Path(at, name)
+                    if path != root / NEXT_MANIFEST:
+                        yield path
 
 
 def recorded(root: Path) -> Mapping[str, frozenset[str]]:
