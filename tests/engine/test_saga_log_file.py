@@ -428,6 +428,10 @@ async def test_a_writer_who_is_alone_never_waits_for_company(
         assert writer.commits == 3
 
 
+FAMILY = """
+CREATE TABLE parent (x INTEGER PRIMARY KEY);
+CREATE TABLE child (x REFERENCES parent DEFERRABLE INITIALLY DEFERRED)
+"""
 ORPHAN = "INSERT INTO child VALUES (1)"
 """SQLite minds it no sooner than at COMMIT."""
 
@@ -452,10 +456,7 @@ async def test_who_brings_enough_commits_and_needs_no_task_for_it(tmp_path: Path
 
 async def test_a_commit_that_fails_is_told_and_loses_nothing_else(tmp_path: Path) -> None:
     async with small_disk(tmp_path / "log.db") as (writer, database):
-        await database.run_script(
-            "CREATE TABLE parent (x INTEGER PRIMARY KEY);"
-            "CREATE TABLE child (x REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
-        )
+        await database.run_script(FAMILY)
         await writer.write_later(insert(1))
         async with asyncio.timeout(10):
             with pytest.raises(LogUnavailable, match="FOREIGN KEY"):
@@ -468,10 +469,7 @@ async def test_a_commit_that_fails_is_told_and_loses_nothing_else(tmp_path: Path
 
 async def test_a_commit_that_fails_while_the_log_closes_is_told(tmp_path: Path) -> None:
     async with small_disk(tmp_path / "log.db") as (writer, database):
-        await database.run_script(
-            "CREATE TABLE parent (x INTEGER PRIMARY KEY);"
-            "CREATE TABLE child (x REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
-        )
+        await database.run_script(FAMILY)
         async with asyncio.timeout(10):
             waiting = asyncio.create_task(writer.write(lambda c: c.execute(ORPHAN) and None))
             await asyncio.sleep(0)

@@ -86,10 +86,8 @@ class Rest:
         """None if so much has changed that everything had better be compiled."""
         image = FileDescriptorSet.FromString(before.image)
         stale = reached(image, map(_import_name, before.changed(now)))
-        again = [path for path in now if _import_name(path) in stale]
-        if not again or 2 * len(again) > len(now):
-            return None
-        return cls(image, before.remarks, frozenset(map(_import_name, now)), stale)
+        rest = cls(image, before.remarks, frozenset(map(_import_name, now)), stale)
+        return rest if 0 < 2 * len(rest.compiled) <= len(now) else None
 
     @property
     def compiled(self) -> list[str]:

@@ -5,7 +5,7 @@ others, and nobody else. The linter compares files with one another as well: see
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
@@ -19,14 +19,7 @@ def reached(image: FileDescriptorSet, changed: Iterable[str]) -> frozenset[str]:
     for file in image.file:
         for imported in file.dependency:
             importers[imported].append(file.name)
-    found: set[str] = set()
-    waiting = list(changed)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += importers[name]
-    return frozenset(found)
+    return _with_all_behind(changed, lambda name: importers[name])
 
 
 def merged(
@@ -64,15 +57,23 @@ def judged_again(
                 reaches[file.name].update(groups, (("package", packages[each]) for each in file.dependency))
                 for group in groups:
                     members[group].add(file.name)
+    # A group that has been entered has nobody new.
+    compared = _with_all_behind(
+        changed, lambda name: [each for group in reaches[name] for each in members.pop(group, ())]
+    )
+    return compared & names
+
+
+def _with_all_behind(names: Iterable[str], next_to: Callable[[str], Iterable[str]]) -> frozenset[str]:
+    """`names`, those that `next_to` leads to, and so on."""
     found: set[str] = set()
-    waiting = list(changed)
+    waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            # A group that has been entered has nobody new.
-            waiting += [each for group in reaches[name] for each in members.pop(group, ())]
-    return frozenset(found & names)
+            waiting += next_to(name)
+    return frozenset(found)
 
 
 def _groups(file: FileDescriptorProto) -> list[_Group]:
