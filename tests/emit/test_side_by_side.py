@@ -5,6 +5,7 @@ import pickle
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 import pytest
@@ -40,9 +41,19 @@ def test_both_processes_take_a_share_and_every_file_is_there_once() -> None:
     assert len(set(rendered.values())) == 2
 
 
-def test_the_copy_works_while_this_process_does_something_else() -> None:
-    with rendering(plans(lambda _: str(os.getpid()))) as rendered:
-        time.sleep(1)
+def test_the_copy_works_while_this_process_does_something_else(tmp_path: Path) -> None:
+    last = range(side_by_side._SHARES - 1, COUNT, side_by_side._SHARES)
+
+    def render(n: int) -> str:
+        if n in last:
+            (tmp_path / str(n)).touch()
+        return str(os.getpid())
+
+    with rendering(plans(render)) as rendered:
+        until = time.monotonic() + 30
+        while len(list(tmp_path.iterdir())) < len(last):
+            assert time.monotonic() < until, "nobody has rendered all of it meanwhile"
+            time.sleep(0.01)
         assert set(rendered().values()).isdisjoint({str(os.getpid())})
 
 
