@@ -1,8 +1,8 @@
 """Header compression (HPACK, RFC 7541) by jh2's compiled codec, in the place of h2's own, which is all Python.
 
 A saga's call has some twenty headers. Writing and reading them in Python, Huffman's code bit by bit, was 40 % of what a
-call costs. h2 keeps frames, streams and flow control; only its `encoder` and `decoder` are others here. Huffman's code
-is read but not written: on a mesh's own network a few bytes are cheaper than the work.
+call costs. These take the place of `encoder` and `decoder` of h2. Huffman's code is read but not written: on a mesh's
+own network a few bytes are cheaper than the work.
 """
 
 from collections.abc import Iterable
@@ -18,13 +18,6 @@ except (
     compiled = None
 
 RawHeader = tuple[bytes, bytes]
-
-
-def compile_headers(connection: Any) -> None:
-    """Have an h2 connection use them from now on. Any: h2 names hpack's classes, and uses of them what ours have."""
-    if compiled:
-        connection.encoder = HeaderEncoder()
-        connection.decoder = HeaderDecoder(connection.DEFAULT_MAX_HEADER_LIST_SIZE)
 
 
 class HeaderEncoder:
@@ -45,6 +38,11 @@ class HeaderEncoder:
 
     def encode(self, headers: Iterable[RawHeader]) -> bytes:
         return self._encoder.encode([(name, value, False) for name, value in headers], False)
+
+    def encode_text(self, headers: Iterable[tuple[str, str]]) -> bytes:
+        return self._encoder.encode(
+            [(name.encode(), value.encode(), False) for name, value in headers], False
+        )
 
 
 class HeaderDecoder:
@@ -75,8 +73,15 @@ class HeaderDecoder:
 
     def decode(self, data: bytes, raw: bool = True) -> list[HeaderTuple]:
         """Raises OversizedHeaderListError, or HPACKDecodingError for all else that is wrong with `data`."""
+        return [HeaderTuple(name, value) for name, value, _ in self._decode(bytes(data), raw)]
+
+    def decode_text(self, data: bytes) -> list[tuple[str, str]]:
+        """As UTF-8; an error as with `decode` where it is none."""
+        return [(name, value) for name, value, _ in self._decode(data, False)]
+
+    def _decode(self, data: bytes, raw: bool) -> list[tuple[Any, Any, bool]]:
         try:
-            return [HeaderTuple(name, value) for name, value, _ in self._decoder.decode(bytes(data), raw)]
+            return self._decoder.decode(data, raw)
         except self._compiled.OversizedHeaderListError as error:
             raise OversizedHeaderListError(str(error)) from error
         except self._compiled.HPACKError as error:

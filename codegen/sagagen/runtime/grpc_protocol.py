@@ -1,11 +1,15 @@
-"""grpclib's HTTP/2 connection, of either side, with compiled headers and one write for what is sent at once."""
+"""grpclib's HTTP/2 connection, of either side: a short way for unary calls, one write for what is sent at once."""
 
 import asyncio
 from typing import Any, cast
 
-from grpclib.protocol import H2Protocol
+from grpclib.protocol import Connection, EventsProcessor, H2Protocol
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes
 
-from sagagen.runtime.grpc_headers import compile_headers
+from sagagen.runtime import grpc_headers
+from sagagen.runtime.grpc_frames import UnaryConnection
 
 _TYPE, _FLAGS = 3, 4
 """Where they stand in a frame (RFC 9113, 4.1)."""
@@ -23,9 +27,23 @@ class MeshProtocol(H2Protocol):
         return cls(protocol.handler, protocol.config, protocol.h2_config)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As grpclib's, which has no place for another connection than h2's own; event loops set TCP_NODELAY."""
+        h2 = _h2_connection(self.h2_config)
+        h2.initiate_connection()
+        default = h2.local_settings.initial_window_size
+        if more := self.config.http2_connection_window_size - default:
+            h2.increment_flow_control_window(more)
+        if self.config.http2_stream_window_size != default:
+            h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: self.config.http2_stream_window_size})
         collected = CollectedWrites(cast(asyncio.Transport, transport))
-        super().connection_made(cast(asyncio.BaseTransport, collected))  # settings, which have no headers
-        compile_headers(self.connection._connection)  # pyright: ignore[reportPrivateUsage]
+        self.connection = Connection(h2, cast(asyncio.Transport, collected), config=self.config)
+        self.connection.flush()
+        self.connection.initialize()
+        self.processor = EventsProcessor(self.handler, self.connection)
+
+
+def _h2_connection(config: H2Configuration) -> H2Connection:
+    return UnaryConnection(config) if grpc_headers.compiled else H2Connection(config)
 
 
 class CollectedWrites:
