@@ -145,6 +145,9 @@ class Mesh:
     """Serialized FileDescriptorSet: own files and imports, in dependency order, without source info."""
     files: tuple[FileDescriptor, ...]
     """The contract's own proto files, sorted by path."""
+    digests: MappingOf[str, str]
+    """What each file says that the contract consists of, its imports included: protos by name as they are imported,
+    saga.yaml and older versions of sagas by path."""
     docs: MappingOf[str, str]
     """Full name (`shop.order.v1.Order.status`) -> its leading comment, dedented."""
     names: PythonNames

@@ -1,5 +1,6 @@
 """The compiled protos, linked: descriptors by name, where each thing is declared, and what its comment says."""
 
+import hashlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Protos:
     files: tuple[FileDescriptor, ...]
     """The contract's own, sorted by path."""
     descriptors: bytes
+    digests: Mapping[str, str]
+    """Of each file, own or imported, with its comments: by name as it is imported."""
     docs: Mapping[str, str]
     places: "Places"
     services: Mapping[str, ServiceDescriptor]
@@ -68,7 +71,9 @@ def link(sources: Sources, report: Report) -> Protos:
     image = FileDescriptorSet.FromString(sources.image)
     places = Places(sources.image, sources.paths)
     docs: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for file in image.file:
+        digests[file.name] = hashlib.sha256(file.SerializeToString(deterministic=True)).hexdigest()
         if file.name in sources.paths:
             docs.update(_docs(file))
         file.ClearField("source_code_info")
@@ -79,6 +84,7 @@ def link(sources: Sources, report: Report) -> Protos:
         pool=pool,
         files=files,
         descriptors=image.SerializeToString(deterministic=True),
+        digests=digests,
         docs=dict(sorted(docs.items())),
         places=places,
         services={each.full_name: each for file in files for each in file.services_by_name.values()},

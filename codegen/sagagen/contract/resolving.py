@@ -1,5 +1,6 @@
 """Sources -> the frozen mesh, or everything that is wrong with them. Pure: no disk, no clock, no environment."""
 
+import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,7 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         sources=(*sorted(sources.paths.values()), *sources.kept, SAGA_YAML),
         descriptors=protos.descriptors,
         files=protos.files,
+        digests={**protos.digests, **_digests_of_yaml(sources)},
         docs=protos.docs,
         names=names,
         services=tuple(services.by_name.values()),
@@ -99,6 +101,11 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         waivers=tuple(resolve_waivers(reading.file.waivers, report)),
         span=protos.span,
     )
+
+
+def _digests_of_yaml(sources: Sources) -> dict[str, str]:
+    texts = {SAGA_YAML: sources.saga_yaml or "", **sources.kept}
+    return {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
 
 
 def _read_bindings(protos: Protos, report: Report) -> tuple[Binding, ...]:

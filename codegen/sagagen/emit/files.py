@@ -29,6 +29,9 @@ class FilePlan:
     ownership: Ownership = Ownership.GENERATED
     inputs: Callable[[], str] | None = None
     """Digest of all that decides the content, where rendering is costly and should be spared; else None."""
+    parts: Callable[[], str] | None = None
+    """Digest of the parts of the contract that the file is made of (parts.py), where a file is not made of all; else
+    None. Not for the manifest: it says more than the content does, and another release renders the same otherwise."""
     begin: Callable[[Collection[str]], None] = nothing
     """Starts what goes on in other processes while other files are rendered. Told which files of the plan with
     inputs will be rendered, by path."""
@@ -39,6 +42,8 @@ class File:
     path: str
     content: bytes
     ownership: Ownership
+    parts: str = ""
+    """Digest of the parts of the contract that it is made of; empty if of all."""
 
     @cached_property
     def digest(self) -> str:

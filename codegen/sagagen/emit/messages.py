@@ -18,7 +18,7 @@ from sagagen.contract.model import Mesh
 from sagagen.emit.compiler_process import COMPILER, compiler
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.layout import SETTINGS
-from sagagen.emit.renaming import Docs, code_generator_request
+from sagagen.emit.renaming import Docs, renamed
 from sagagen.emit.reuse import made_from
 from sagagen.python_names import PythonNames
 
@@ -47,14 +47,16 @@ class MessageModules:
     def packages(self) -> tuple[str, ...]:
         return tuple(sorted(set(self.mesh.names.packages.values())))
 
-    @cached_property
-    def inputs(self) -> dict[str, str]:
-        """Package -> digest of all that decides its module.
+    def inputs(self, package: str) -> str:
+        """Digest of all that decides a package's module.
 
         That is its own files with their comments, and the types of those that it uses, directly or through others.
         """
-        types = {name: _digest_of_types(file) for name, file in self._compilation.renamed.items()}
-        return {package: self._digest(package, types) for package in self.packages}
+        compilation = self._compilation
+        files = compilation.files(package)
+        own = [compilation.renamed(file.name).SerializeToString(deterministic=True) for file in files]
+        used = [self._types(name) for name in compilation.used(files)]
+        return made_from(_compiler_source(), SETTINGS, self._header(package), *own, *used)
 
     def begin(self, packages: Collection[str]) -> None:
         """Start to compile these, all that will be asked for, if that has not begun: it goes on in other processes."""
@@ -87,12 +89,15 @@ class MessageModules:
         """Threads that wait for processes."""
         return ThreadPoolExecutor(_CORES)
 
-    def _digest(self, package: str, types: dict[str, str]) -> str:
-        compilation = self._compilation
-        files = compilation.files(package)
-        own = [compilation.renamed[file.name].SerializeToString(deterministic=True) for file in files]
-        used = [types[name] for name in compilation.used(files)]
-        return made_from(_compiler_source(), SETTINGS, self._header(package), *own, *used)
+    def _types(self, name: str) -> str:
+        """Digest of what a file says to others: its types, without their comments."""
+        if name not in self._known_types:
+            self._known_types[name] = _digest_of_types(self._compilation.renamed(name))
+        return self._known_types[name]
+
+    @cached_property
+    def _known_types(self) -> dict[str, str]:
+        return {}
 
     def _header(self, package: str) -> str:
         sources = sources_of(self.mesh, self._compilation.files(package), with_sagas=False)
@@ -106,10 +111,19 @@ class Compilation:
     names: PythonNames
     docs: Docs
 
+    def renamed(self, name: str) -> FileDescriptorProto:
+        """A file with Python's names."""
+        if name not in self._renamed:
+            self._renamed[name] = renamed(self._by_name[name], self.names, self.docs)
+        return self._renamed[name]
+
     @cached_property
-    def renamed(self) -> dict[str, FileDescriptorProto]:
-        """File name -> the file with Python's names."""
-        return {file.name: file for file in code_generator_request(self.names, self.docs).proto_file}
+    def _renamed(self) -> dict[str, FileDescriptorProto]:
+        return {}
+
+    @cached_property
+    def _by_name(self) -> dict[str, FileDescriptor]:
+        return {file.name: file for file in self.names.files}
 
     def files(self, package: str) -> tuple[FileDescriptor, ...]:
         return self._by_package[package]
@@ -130,7 +144,7 @@ class Compilation:
             if file.name not in found:
                 found.add(file.name)
                 waiting += file.dependencies
-        return sorted(found & self.renamed.keys())
+        return sorted(found & self._by_name.keys())
 
     def run(self, packages: Collection[str]) -> dict[str, str]:
         """Package -> source of its module."""
@@ -138,7 +152,7 @@ class Compilation:
         own = {file.name for file in files}
         request = CodeGeneratorRequest(
             file_to_generate=sorted(own),
-            proto_file=[self.renamed[name] for name in sorted(own.union(self.used(files)))],
+            proto_file=[self.renamed(name) for name in sorted(own.union(self.used(files)))],
             parameter="client_generation=none,server_generation=none",
         )
         sources = _compile(request.SerializeToString(deterministic=True))

@@ -17,6 +17,7 @@ from sagagen.emit.files import FilePlan, Ownership, PathTaken, nothing
 from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
 from sagagen.emit.messages import MessageModules
 from sagagen.emit.openapi import openapi
+from sagagen.emit.parts import Parts
 from sagagen.emit.paths import GENERATED
 from sagagen.emit.project_view import app_view, sql_view
 from sagagen.emit.reuse import made_from
@@ -42,15 +43,16 @@ Services = Mapping[str, ServiceNames]
 def plan(mesh: Mesh) -> tuple[FilePlan, ...]:
     """All files but the manifest, sorted by path. Raises PathTaken rather than planning one name twice."""
     services = name_services(mesh)
+    parts = Parts(mesh)
     files = sorted(
         (
             *_packages(),
-            *_messages(mesh),
-            *_services(mesh, services),
-            *_sagas(mesh, services),
+            *_messages(mesh, parts),
+            *_services(mesh, services, parts),
+            *_sagas(mesh, services, parts),
             *_mesh(mesh, services),
             *_deployment(mesh),
-            *_docs(mesh),
+            *_docs(mesh, parts),
             *_yours(mesh, services),
         ),
         key=lambda file: file.path,
@@ -74,7 +76,7 @@ def _package(folder: str, doc: str) -> FilePlan:
     return _printed(f"{folder}/__init__.py", "package_init.py.j2", lambda: package_view(doc))
 
 
-def _messages(mesh: Mesh) -> Iterator[FilePlan]:
+def _messages(mesh: Mesh, parts: Parts) -> Iterator[FilePlan]:
     messages = MessageModules(mesh)
     packages = messages.packages
 
@@ -86,7 +88,8 @@ def _messages(mesh: Mesh) -> Iterator[FilePlan]:
             _module(package),
             "pb_module.py.j2",
             lambda package=package: messages.view(package),
-            inputs=lambda package=package: messages.inputs[package],
+            inputs=lambda package=package: messages.inputs(package),
+            parts=lambda package=package: parts.of_package(package),
             begin=begin,
         )
     between = {parent for package in packages for parent in _parents(package)}
@@ -113,22 +116,24 @@ def _module(package: str) -> str:
     return f"{_folder(package)}/__init__.py"
 
 
-def _services(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
+def _services(mesh: Mesh, services: Services, parts: Parts) -> Iterator[FilePlan]:
     for service in mesh.services:
         names = services[service.name]
         yield _printed(
             f"{GENERATED}/services/{names.module}.py",
             "service.py.j2",
             lambda service=service, names=names: service_view(service, names, mesh),
+            parts=lambda service=service: parts.of_service(service),
         )
 
 
-def _sagas(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
+def _sagas(mesh: Mesh, services: Services, parts: Parts) -> Iterator[FilePlan]:
     for saga in (*mesh.sagas, *mesh.kept):
         yield _printed(
             f"{GENERATED}/sagas/{saga_module(saga)}.py",
             "saga.py.j2",
             lambda saga=saga: saga_view(saga, mesh, services),
+            parts=lambda saga=saga: parts.of_saga(saga),
         )
 
 
@@ -208,11 +213,14 @@ def _source_of_dashboards() -> str:
     )
 
 
-def _docs(mesh: Mesh) -> Iterator[FilePlan]:
+def _docs(mesh: Mesh, parts: Parts) -> Iterator[FilePlan]:
     yield _printed(f"{GENERATED}/docs/index.md", "index_doc.md.j2", lambda: index_doc(mesh))
     for saga in (*mesh.sagas, *mesh.kept):
         yield _printed(
-            f"{GENERATED}/docs/{saga_path(saga)}", "saga_doc.md.j2", lambda saga=saga: saga_doc(saga, mesh)
+            f"{GENERATED}/docs/{saga_path(saga)}",
+            "saga_doc.md.j2",
+            lambda saga=saga: saga_doc(saga, mesh),
+            parts=lambda saga=saga: parts.of_saga(saga),
         )
 
 
@@ -240,9 +248,10 @@ def _printed(
     view: "Callable[[], DataclassInstance]",
     ownership: Ownership = Ownership.GENERATED,
     inputs: Callable[[], str] | None = None,
+    parts: Callable[[], str] | None = None,
     begin: Callable[[Collection[str]], None] = nothing,
 ) -> FilePlan:
-    return FilePlan(path, lambda: render_template(template, view()), ownership, inputs, begin)
+    return FilePlan(path, lambda: render_template(template, view()), ownership, inputs, parts, begin)
 
 
 def refuse_collisions(files: Iterable[FilePlan]) -> None:

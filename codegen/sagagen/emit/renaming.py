@@ -8,7 +8,6 @@ Since the wire knows numbers only, the descriptors are rewritten so that its rul
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from google.protobuf.compiler.plugin_pb2 import CodeGeneratorRequest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -32,14 +31,9 @@ Path = tuple[int, ...]
 NamedType = Descriptor | EnumDescriptor
 
 
-def code_generator_request(names: PythonNames, docs: Docs) -> CodeGeneratorRequest:
-    """All files of the contract, renamed, with `docs` as their only comments."""
-    files = [_Renamer(names, docs, FileDescriptorProto()).rename(file) for file in names.files]
-    return CodeGeneratorRequest(
-        file_to_generate=[file.name for file in files],
-        proto_file=files,
-        parameter="client_generation=none,server_generation=none",
-    )
+def renamed(file: FileDescriptor, names: PythonNames, docs: Docs) -> FileDescriptorProto:
+    """The file with Python's names, and `docs` as its only comments."""
+    return _Renamer(names, docs, FileDescriptorProto()).rename(file)
 
 
 def registered_names(names: PythonNames) -> dict[tuple[str, str], tuple[str, str]]:

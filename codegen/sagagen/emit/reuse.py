@@ -29,6 +29,15 @@ class Earlier:
 
     files: Mapping[str, tuple[str, bytes]] = field(default_factory=dict[str, tuple[str, bytes]])
     """Path -> what it was made from, and its content."""
+    rendered: Mapping[str, tuple[str, bytes]] = field(default_factory=dict[str, tuple[str, bytes]])
+    """Path -> of which parts of the contract it was made, and its content; by this very generator, on this machine."""
+
+    def unchanged(self, path: str, parts: str) -> bytes | None:
+        """What the file said, if those parts of the contract are as they were."""
+        known, content = self.rendered.get(path, ("", b""))
+        # The manifest has to say the same of it as before.
+        is_known = known == parts and (path in self.files or not path.endswith(".py"))
+        return content if is_known else None
 
     def content(self, path: str, inputs: str) -> bytes | None:
         """What the file said, if it was made from the same."""

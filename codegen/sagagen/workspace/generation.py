@@ -3,20 +3,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from sagagen.contract import Loading, read_loaded
 from sagagen.contract.model import Mesh
 from sagagen.diagnostics import Diagnostic, has_errors
 from sagagen.emit.files import File
 from sagagen.emit.handler_contract import HandlerContract, handler_contracts
-from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS, INPUTS, MANIFEST
+from sagagen.emit.paths import GATEWAY, HANDLERS
 from sagagen.emit.render import emitting
-from sagagen.emit.reuse import NOTHING, Earlier, tools
+from sagagen.emit.reuse import NOTHING
 from sagagen.workspace import handlers_in_sync
 from sagagen.workspace.comparison import Difference, Kind, compare
+from sagagen.workspace.earlier import earlier, remember
+from sagagen.workspace.no_change import Snapshot
 from sagagen.workspace.synced import Synced
-from sagagen.workspace.tree import digest, entries, read_manifest
 from sagagen.workspace.writing import Changes, write
 
 Progress = Callable[[str], None]
@@ -40,8 +40,8 @@ class Generation:
     """What is asked of the handler files."""
     asked: Mapping[str, str] = field(default_factory=dict[str, str])
     """By digest, of those that are there (handlers_in_sync.py)."""
-    disk: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Digests of files as they were when the run began, by path, as far as they are known."""
+    disk: Snapshot = field(default_factory=Snapshot)
+    """What there was when the run began, as far as it is known."""
 
     @property
     def findings(self) -> tuple[Diagnostic, ...]:
@@ -64,6 +64,8 @@ class Generation:
         """Raises OSError where the disk does not let it."""
         changes = write(self.root, self.files, self.behind, self.before, self.disk)
         handlers_in_sync.remember(self.root, self._in_sync(changes))
+        if self.disk:
+            remember(self.root, self.disk, self.files)
         return changes
 
     def _in_sync(self, changes: Changes) -> list[str]:
@@ -75,7 +77,7 @@ class Generation:
 
 
 def generation(
-    started: Loading, *, reuse: bool, progress: Progress, disk: Mapping[str, str] | None = None
+    started: Loading, *, reuse: bool, progress: Progress, disk: Snapshot | None = None
 ) -> Generation:
     """Make the files of a project whose contract is being read.
 
@@ -88,12 +90,12 @@ def generation(
     if mesh is None or has_errors(diagnostics):
         return Generation(root, diagnostics)
     progress(f"making the files of {len(mesh.services)} services and {len(mesh.sagas)} sagas")
-    with emitting(mesh, _yours(root)) as files:
+    with emitting(mesh, _yours(root), earlier(root, disk) if reuse else NOTHING) as files:
         contracts = handler_contracts(mesh)
         paths = [contract.path for contract in contracts]
         before = {path: (root / path).read_bytes() for path in paths if (root / path).is_file()}
         asked = handlers_in_sync.digests(before, contracts)
-        made = files(_earlier(root) if reuse else NOTHING)
+        made = files()
     progress("reading the handlers")
     known = handlers_in_sync.known(root) if reuse else frozenset[str]()
     handlers = tuple(
@@ -117,21 +119,3 @@ def _yours(root: Path) -> frozenset[str]:
     folders = (root / HANDLERS, root / GATEWAY)
     paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return frozenset(path.relative_to(root).as_posix() for path in paths)
-
-
-def _earlier(root: Path) -> Earlier:
-    """What is on disk as the last run left it. Nothing, if other tools would make something else of it today."""
-    manifest = read_manifest(root / MANIFEST)
-    made_from, digests = manifest.get(INPUTS), entries(manifest, "files")
-    if not isinstance(made_from, dict):
-        return NOTHING
-    made_from = cast(dict[str, object], made_from)
-    if entries(made_from, "tools") != tools():
-        return NOTHING
-    files: dict[str, tuple[str, bytes]] = {}
-    for name, inputs in entries(made_from, "files").items():
-        path = root / GENERATED / name
-        # By this manifest alone: what an interrupted run wrote since is ours, but made from something else.
-        if path.is_file() and digest(content := path.read_bytes()) == digests.get(name):
-            files[f"{GENERATED}/{name}"] = (inputs, content)
-    return Earlier(files)

@@ -70,7 +70,7 @@ def remember(root: Path, digests: Snapshot, diagnostics: Iterable[Diagnostic]) -
 def remember_protos(root: Path, digests: Snapshot, built: Built) -> None:
     """To be called where buf has worked. `digests`: as they were before, with the same protos as `built`."""
     record = {
-        "tools": state(_tools(digests)),
+        "tools": generator(digests),
         "image": hashlib.sha256(built.image).hexdigest(),
         "digests": built.digests,
         "remarks": [_as_json(one) for one in built.remarks],
@@ -84,7 +84,7 @@ def remembered_protos(root: Path, now: Snapshot) -> Built | None:
     record = _read(root, _PROTOS) if is_self_contained(root) else {}
     try:
         image = (root / CACHE / _IMAGE).read_bytes()
-        if (record["tools"], record["image"]) != (state(_tools(now)), hashlib.sha256(image).hexdigest()):
+        if (record["tools"], record["image"]) != (generator(now), hashlib.sha256(image).hexdigest()):
             return None
         digests = cast(dict[str, str], record["digests"])
         remarks = cast(list[dict[str, object]], record["remarks"])
@@ -148,9 +148,9 @@ def protos(digests: Snapshot) -> Snapshot:
     }
 
 
-def _tools(digests: Snapshot) -> Snapshot:
-    """The part that is not about the project: the generator, buf, and all that is installed."""
-    return {name: digest for name, digest in digests.items() if name.startswith((_SELF, _SURROUNDINGS))}
+def generator(digests: Snapshot) -> str:
+    """Digest of the part that is not about the project: the generator, buf, and all that is installed."""
+    return state({name: one for name, one in digests.items() if name.startswith((_SELF, _SURROUNDINGS))})
 
 
 def is_self_contained(root: Path) -> bool:

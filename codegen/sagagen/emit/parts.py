@@ -1,0 +1,93 @@
+"""Of which parts of the contract a file is made that is about one saga, service or package, as a digest.
+
+Such a file says nothing but what follows from saga.yaml, from older versions of sagas, and from the protos of the rpcs
+in it with all that those import. Python's names are shared out among a package, so a package counts as a whole. That
+is more than a file may say, and never less: where the digest is as it was, the file is, too.
+"""
+
+from collections.abc import Iterable
+from functools import cached_property
+
+from google.protobuf.descriptor import FileDescriptor
+
+from sagagen.contract.model import Mesh, Saga, Service
+from sagagen.emit.reuse import made_from
+
+
+class Parts:
+    """Those of one mesh."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+        self._known: dict[str, str] = {}
+
+    def of_saga(self, saga: Saga) -> str:
+        calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
+        rpcs = (saga.trigger, *(call.method.descriptor for call in calls))
+        return self._of(rpc.containing_service.file for rpc in rpcs)
+
+    def of_service(self, service: Service) -> str:
+        return self._of(proto.file for proto in service.implements)
+
+    def of_package(self, package: str) -> str:
+        """Of the messages of a Python package."""
+        return made_from(self._everywhere, self._with_imports(package))
+
+    def _of(self, files: Iterable[FileDescriptor]) -> str:
+        packages = sorted({self._package(file) for file in files})
+        return made_from(self._everywhere, *(self._with_imports(package) for package in packages))
+
+    def _with_imports(self, package: str) -> str:
+        """Digest of a Python package with all others that its files import, directly or through others."""
+        if package not in self._known:
+            reached = {package}
+            waiting = [package]
+            while waiting:
+                new = self._imported[waiting.pop()] - reached
+                reached |= new
+                waiting += new
+            self._known[package] = made_from(*(self._own[one] for one in sorted(reached)))
+        return self._known[package]
+
+    def _package(self, file: FileDescriptor) -> str:
+        return self._mesh.names.packages[file.package]
+
+    @cached_property
+    def _everywhere(self) -> str:
+        """What may show in any file: all that is in no package of messages, and what the packages are called."""
+        mesh, named = self._mesh, self._named
+        others = sorted((name, digest) for name, digest in mesh.digests.items() if name not in named)
+        return made_from(repr(others), repr(sorted(mesh.names.packages.items())))
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        return frozenset(file.name for file in self._mesh.names.files)
+
+    @cached_property
+    def _own(self) -> dict[str, str]:
+        """Of each Python package, the names and digests of its files, and whether those are the project's."""
+        mesh = self._mesh
+        return {
+            package: repr(
+                sorted((file.name, file.name in mesh.own_files, mesh.digests[file.name]) for file in files)
+            )
+            for package, files in self._files.items()
+        }
+
+    @cached_property
+    def _imported(self) -> dict[str, set[str]]:
+        """Of each Python package, those that its files import."""
+        named = self._named
+        return {
+            package: {
+                self._package(used) for file in files for used in file.dependencies if used.name in named
+            }
+            for package, files in self._files.items()
+        }
+
+    @cached_property
+    def _files(self) -> dict[str, list[FileDescriptor]]:
+        found: dict[str, list[FileDescriptor]] = {}
+        for file in self._mesh.names.files:
+            found.setdefault(self._package(file), []).append(file)
+        return found

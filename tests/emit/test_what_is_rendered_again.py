@@ -1,0 +1,202 @@
+"""Files of sagas, services and packages are rendered again where a part of the contract has changed that is in them."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from generating import SHOP, run_generate
+
+from sagagen.cli.bump import bump
+from sagagen.emit import plan
+from sagagen.emit.messages import MessageModules
+from sagagen.workspace import no_change
+from sagagen.workspace.earlier import earlier
+
+CHECKOUT = "contracts/shop/checkout/v1/checkout.proto"
+ORDER = "contracts/shop/order/v1/order.proto"
+PAYMENT = "contracts/shop/payment/v1/payment.proto"
+SAGA = "contracts/saga.yaml"
+EXTRA = "contracts/shop/extra/v1/extra.proto"
+RENDERED = "rendered.json"
+
+
+@pytest.fixture(scope="session")
+def generated_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("shop") / "shop"
+    for folder in ("contracts", "handlers", "gateway"):
+        shutil.copytree(SHOP / folder, root / folder)
+    result = run_generate(root)
+    assert result.exit_code == 0, result.output
+    return root
+
+
+@pytest.fixture
+def shop(generated_shop: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(generated_shop, tmp_path / "shop"))
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was worked out: `saga place_order`, `doc place_order`, `service order`, `package shop.order.v1`."""
+    seen: list[str] = []
+
+    def watch(holder: Any, name: str, said: Callable[..., str]) -> None:
+        genuine = getattr(holder, name)
+
+        def watched(*arguments: Any) -> Any:
+            seen.append(said(*arguments))
+            return genuine(*arguments)
+
+        monkeypatch.setattr(holder, name, watched)
+
+    watch(plan, "saga_view", lambda saga, *_: f"saga {saga.name}")
+    watch(plan, "saga_doc", lambda saga, *_: f"doc {saga.name}")
+    watch(plan, "service_view", lambda service, *_: f"service {service.name}")
+    watch(MessageModules, "inputs", lambda _, package: f"package {package}")
+    return seen
+
+
+SAGA_FILES = {"saga place_order", "doc place_order"}
+SERVICES = {f"service {name}" for name in ("order", "inventory", "payment")}
+PACKAGES = {f"package shop.{name}.v1" for name in ("checkout", "order", "inventory", "payment")}
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def generate(root: Path) -> None:
+    result = run_generate(root)
+    assert result.exit_code == 0, result.output
+
+
+def assert_as_from_nothing(root: Path) -> None:
+    result = run_generate(root, "--check")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "concerned"),
+    [
+        (
+            PAYMENT,
+            "message ",
+            "// New.\nmessage ",
+            {"service payment", "package shop.payment.v1", *SAGA_FILES},
+        ),
+        (
+            ORDER,
+            "message OrderItem {",
+            "message OrderItem {\n  string note = 9;",
+            {"service order", "package shop.order.v1", "package shop.checkout.v1", *SAGA_FILES},
+        ),
+        (CHECKOUT, "message ", "// New.\nmessage ", {"package shop.checkout.v1", *SAGA_FILES}),
+        (SAGA, "deadline: 60s", "deadline: 61s", SAGA_FILES | SERVICES | PACKAGES),
+    ],
+)
+def test_only_what_is_concerned_is_worked_out(
+    shop: Path, rendered: list[str], path: str, old: str, new: str, concerned: set[str]
+) -> None:
+    edit(shop / path, old, new)
+    generate(shop)
+    assert set(rendered) - {"package google.protobuf"} == concerned
+    assert_as_from_nothing(shop)
+
+
+CHANGES: list[tuple[str, str, str]] = [
+    (PAYMENT, "rpc ChargePayment", "// Charges, once.\n  rpc ChargePayment"),
+    (PAYMENT, "message ChargePaymentRequest {", "message ChargePaymentRequest {\n  string memo = 90;"),
+    (ORDER, "message OrderItem {", "// A line of it.\nmessage OrderItem {"),
+    (ORDER, "CANCELLED = 3;", "CANCELLED = 3;\n    ODD = 4;"),
+    (ORDER, 'get: "/orders/{order_id}"', 'get: "/all-orders/{order_id}"'),
+    (CHECKOUT, 'post: "/orders"', 'post: "/new-orders"'),
+    (CHECKOUT, "message CartItem {", "message CartItem {\n  string import = 90;"),
+    (PAYMENT, "service ", "message None {}\n\nservice "),
+    (SAGA, "deadline: 60s", "deadline: 61s"),
+    (SAGA, "timeout: 2s", "timeout: 3s"),
+    (SAGA, "on_concurrent: conflict", "on_concurrent: wait"),
+    (SAGA, "  order: { implements", "  order: { retention: 90d, implements"),
+]
+
+
+def test_one_change_after_the_other_comes_to_what_comes_from_nothing(shop: Path) -> None:
+    for path, old, new in CHANGES:
+        edit(shop / path, old, new)
+        generate(shop)
+        assert_as_from_nothing(shop)
+    for path, old, new in reversed(CHANGES):
+        edit(shop / path, new, old)
+        generate(shop)
+        assert_as_from_nothing(shop)
+
+
+def test_a_file_that_joins_a_package_concerns_who_uses_the_package(shop: Path, rendered: list[str]) -> None:
+    extra = shop / "contracts/shop/payment/v1/extra.proto"
+    extra.write_text('syntax = "proto3";\n\npackage shop.payment.v1;\n\n// Unused.\nmessage Extra {}\n')
+    generate(shop)
+    assert {"service payment", *SAGA_FILES} <= set(rendered)
+    assert not {"service order", "service inventory"} & set(rendered)
+    extra.unlink()
+    generate(shop)
+    assert_as_from_nothing(shop)
+
+
+def test_a_package_that_may_take_a_name_concerns_all(shop: Path, rendered: list[str]) -> None:
+    extra = shop / EXTRA
+    extra.parent.mkdir(parents=True)
+    extra.write_text('syntax = "proto3";\n\npackage shop.extra.v1;\n\n// Unused.\nmessage Extra {}\n')
+    generate(shop)
+    assert set(rendered) >= SERVICES | SAGA_FILES
+    assert_as_from_nothing(shop)
+
+
+def test_an_older_version_that_is_kept_concerns_all(shop: Path, rendered: list[str]) -> None:
+    result = CliRunner().invoke(bump, ["place_order", "--project", str(shop)])
+    assert result.exit_code == 0, result.output
+    generate(shop)
+    assert set(rendered) >= SERVICES | SAGA_FILES
+    assert (shop / "generated/sagas/place_order_v2.py").exists()
+    assert_as_from_nothing(shop)
+
+
+def test_contract_and_generated_files_of_different_times_are_not_taken_for_one(shop: Path) -> None:
+    of_before = (shop / no_change.CACHE / RENDERED).read_bytes()
+    edit(shop / SAGA, "deadline: 60s", "deadline: 61s")
+    generate(shop)
+    edit(shop / SAGA, "deadline: 61s", "deadline: 60s")
+    (shop / no_change.CACHE / RENDERED).write_bytes(of_before)
+    generate(shop)
+    assert_as_from_nothing(shop)
+
+
+def test_a_generated_file_that_is_gone_or_edited_is_not_taken_from_memory(shop: Path) -> None:
+    (shop / "generated/docs/place_order_v1.md").unlink()
+    generate(shop)
+    assert_as_from_nothing(shop)
+    with (shop / "generated/services/order.py").open("a") as file:
+        file.write("# by hand\n")
+    assert run_generate(shop).exit_code == 1
+    assert run_generate(shop, "--force").exit_code == 0
+    assert_as_from_nothing(shop)
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b"\xff", b'{"generator": 1, "files": 2}'])
+def test_a_damaged_memory_counts_as_none(shop: Path, rendered: list[str], damage: bytes) -> None:
+    (shop / no_change.CACHE / RENDERED).write_bytes(damage)
+    edit(shop / PAYMENT, "message ", "// New.\nmessage ")
+    generate(shop)
+    assert set(rendered) >= SERVICES | SAGA_FILES
+    assert_as_from_nothing(shop)
+
+
+def test_another_generator_renders_all_again(shop: Path) -> None:
+    now = no_change.snapshot(shop)
+    assert "generated/services/order.py" in earlier(shop, now).rendered
+    assert not earlier(shop, {**now, "<sagagen>/emit/templates/saga.py.j2": "another"}).rendered
+    assert not earlier(shop, {**now, "<surroundings>": "another protobuf"}).rendered
+    assert not earlier(shop, None).rendered
