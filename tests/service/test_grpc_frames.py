@@ -454,6 +454,157 @@ def test_an_answer_of_any_kind(
     client.do(lambda connection: connection.send_data(3, b"more", end_stream=True))
 
 
+Action = tuple[str, Callable[[H2Connection], Any]]
+"""`client` or `server`, and what it does with stream 3 or 5."""
+
+
+def headers(side: str, sent: Headers, *, end: bool = False, number: int = 3) -> Action:
+    return side, lambda connection: connection.send_headers(number, sent, end_stream=end)
+
+
+def data(side: str, size: int, *, end: bool = False) -> Action:
+    return side, lambda connection: connection.send_data(3, b"d" * size, end_stream=end)
+
+
+def opened(side: str, size: int, number: int | None = None) -> Action:
+    return side, lambda connection: connection.increment_flow_control_window(size, number)
+
+
+def reset_and_read(connection: H2Connection) -> None:
+    connection.reset_stream(3)
+    connection.acknowledge_received_data(40_000, 3)
+
+
+LONG = ("grpc-message", "y" * 17_000)
+ASKED = [headers("client", REQUEST), data("client", 5, end=True)]
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [
+        pytest.param([headers("client", REQUEST, number=4)], id="even-stream"),
+        pytest.param(
+            [headers("client", REQUEST, number=5), headers("client", REQUEST)], id="stream-left-out"
+        ),
+        pytest.param([headers("client", REQUEST, number=1)], id="stream-that-is-over"),
+        pytest.param([headers("client", [*REQUEST, LONG]), data("client", 5, end=True)], id="long-request"),
+        pytest.param([headers("client", [*REQUEST, LONG], end=True)], id="long-request-without-message"),
+        pytest.param([*ASKED, data("client", 5)], id="data-after-the-end"),
+        pytest.param([*ASKED, headers("client", TRAILERS, end=True)], id="trailers-after-the-end"),
+        pytest.param(
+            [
+                headers("client", [(":method", "HEAD")]),
+                data("client", 0, end=True),
+                headers("server", ANSWER),
+                data("server", 5),
+            ],
+            id="an-answer-to-head",
+        ),
+        pytest.param([*ASKED, data("server", 5)], id="data-before-headers"),
+        pytest.param(
+            [*ASKED, headers("server", ANSWER), headers("server", ANSWER, end=True)], id="status-twice"
+        ),
+        pytest.param([*ASKED, headers("server", ANSWER), headers("server", TRAILERS)], id="open-trailers"),
+        pytest.param(
+            [
+                *ASKED,
+                headers("server", ANSWER),
+                headers("server", TRAILERS),
+                headers("server", TRAILERS, end=True),
+            ],
+            id="trailers-twice",
+        ),
+        pytest.param(
+            [*ASKED, headers("server", ANSWER), headers("server", [*TRAILERS, LONG], end=True)],
+            id="long-trailers",
+        ),
+        pytest.param([*ASKED, headers("server", TRAILERS, end=True), data("server", 1)], id="trailers-only"),
+        pytest.param(
+            [*ASKED, headers("server", ANSWER), headers("server", [(":status", "103")], end=True)],
+            id="trailers-with-a-status",
+        ),
+        pytest.param(
+            [*ASKED, headers("server", [(":status", "103")]), headers("server", ANSWER)], id="informational"
+        ),
+        pytest.param(
+            [headers("client", REQUEST), headers("server", ANSWER, end=True), data("client", 5, end=True)],
+            id="an-early-end",
+        ),
+        pytest.param(
+            [
+                headers("client", REQUEST),
+                headers("server", ANSWER, end=True),
+                headers("client", TRAILERS, end=True),
+            ],
+            id="trailers-after-an-early-end",
+        ),
+        pytest.param(
+            [opened("server", 100_000), headers("client", REQUEST), *[data("client", 16_384)] * 5],
+            id="beyond-the-stream's-window",
+        ),
+        pytest.param(
+            [headers("client", REQUEST), opened("server", 100_000, 3), *[data("client", 16_384)] * 5],
+            id="beyond-the-connection's-window",
+        ),
+        pytest.param([*ASKED, ("server", reset_and_read)], id="read-after-a-reset"),
+        pytest.param(
+            [*ASKED, ("server", lambda connection: connection.acknowledge_received_data(1, 9))],
+            id="read-of-no-stream",
+        ),
+    ],
+)
+@pytest.mark.parametrize("arrives", ["each", "all", "unchecked"])
+def test_what_is_not_sent_as_usual_is_left_to_h2(
+    connected: tuple[Twins, Twins], actions: list[Action], arrives: str
+) -> None:
+    """`unchecked`: data that the sender's own window has no room for arrives all the same."""
+    client, server = connected
+    call(client, server, 1)
+    for side, action in actions:
+        sender, receiver = (client, server) if side == "client" else (server, client)
+        sender.do(action)
+        if arrives != "all":
+            carry(sender, receiver)
+        if arrives == "unchecked":
+            server.receive(frame(DATA, 0, 3, bytes(16_000)))
+    carry(client, server)
+    carry(server, client)
+
+
+@pytest.mark.parametrize("widened", [None, 3])
+def test_more_than_the_other_window_has_room_for(connected: tuple[Twins, Twins], widened: int | None) -> None:
+    """The connection's window is opened wide, and the stream's is not; and the other way round."""
+    client, server = connected
+    call(client, server, 1)
+    client.do(lambda connection: connection.send_headers(3, REQUEST))
+    carry(client, server)
+    server.do(lambda connection: connection.increment_flow_control_window(100_000, widened))
+    for _ in range(5):
+        server.receive(frame(DATA, 0, 3, bytes(16_000)))
+    assert server.is_broken
+
+
+@pytest.mark.parametrize("read", [32_760, 32_766, 32_767, 32_768, 1_000, 1_024, 1_025, 65_528])
+@pytest.mark.parametrize("sent", [65_528, 65_000])
+@pytest.mark.parametrize("widened", [None, 0, 3])
+def test_windows_are_opened_again_when_h2_would(
+    connected: tuple[Twins, Twins], sent: int, read: int, widened: int | None
+) -> None:
+    """65,528 bytes are all that is left after a first call of 7."""
+    client, server = connected
+    call(client, server, 1)
+    client.do(lambda connection: connection.send_headers(3, REQUEST))
+    carry(client, server)
+    if widened is not None:
+        server.do(lambda connection: connection.increment_flow_control_window(100_000, widened or None))
+        carry(server, client)
+    for size in (*[16_000] * 4, sent - 64_000):
+        client.do(lambda connection, size=size: connection.send_data(3, b"d" * size))
+    carry(client, server)
+    server.do(lambda connection: connection.acknowledge_received_data(min(sent, read), 3))
+    server.do(lambda connection: connection.acknowledge_received_data(0, 3))
+
+
 @pytest.mark.parametrize("piece", [1, 8, 11, 30])
 def test_an_answer_in_pieces(connected: tuple[Twins, Twins], piece: int) -> None:
     client, server = connected

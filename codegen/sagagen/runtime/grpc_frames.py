@@ -118,7 +118,6 @@ class UnaryConnection(H2Connection):
             return True
         ended = StreamEnded(stream_id=stream_id) if is_end else None
         if are_trailers:
-            machine.trailers_received = True
             events.append(TrailersReceived(stream_id=stream_id, headers=headers, stream_ended=ended))
         else:
             machine.headers_received = True
@@ -199,12 +198,8 @@ class UnaryConnection(H2Connection):
             machine.state, machine.client, machine.headers_sent = StreamState.OPEN, True, True
             stream.request_method = b"POST"
         elif is_ours and stream is not None and _is_answer(stream, pairs, end_stream):
-            machine = stream.state_machine
-            if machine.headers_sent:
-                machine.trailers_sent = True
-            else:
-                machine.headers_sent = True
-            if end_stream:
+            stream.state_machine.headers_sent = True
+            if end_stream:  # what a closed stream has sent nobody asks any more
                 self._close(stream, StreamClosedBy.SEND_END_STREAM)
         else:
             super().send_headers(stream_id, pairs, end_stream, *priority, **named)
