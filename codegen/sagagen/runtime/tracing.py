@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
+    INVALID_SPAN,
     Link,
     NonRecordingSpan,
     SpanContext,
@@ -86,6 +87,8 @@ class FinishedSpan(NamedTuple):
         return _KEPT
 
 
+_CURRENT = next(iter(set_span_in_context(INVALID_SPAN, Context())))
+"""Under which key a context has its span. `set_span_in_context` copies the context three times, for each call."""
 _KEPT = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 
 
@@ -149,7 +152,7 @@ def saga_attributes(saga_id: str, name: str, version: int) -> dict[str, str | in
 
 def in_context(trace: TraceContext, *, is_remote: bool = False) -> Context:
     """A context of OpenTelemetry's whose current span is this one, for code that makes spans of its own."""
-    return set_span_in_context(NonRecordingSpan(span_context(trace, is_remote=is_remote)), Context())
+    return Context({_CURRENT: NonRecordingSpan(span_context(trace, is_remote=is_remote))})
 
 
 _active: Spans | None = None
