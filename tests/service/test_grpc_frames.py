@@ -629,6 +629,27 @@ def test_many_calls_leave_no_stream_behind(connected: tuple[Twins, Twins]) -> No
     assert len(client.quick._closed_streams) <= H2Connection.MAX_CLOSED_STREAMS
 
 
+def test_calls_that_were_broken_off_leave_no_streams_behind() -> None:
+    """Also where the peer limits nothing: h2 forgets them when it counts the open ones, for which it is not asked."""
+    client, server = UnaryConnection(config(True)), UnaryConnection(config(False))
+    for side in (client, server):
+        side.initiate_connection()
+    server.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: 2**31 - 1})
+
+    def exchange() -> None:
+        server.receive_data(client.data_to_send())
+        client.receive_data(server.data_to_send())
+
+    exchange()
+    for number in range(1, 2_001, 2):
+        client.send_headers(number, REQUEST)
+        exchange()
+        client.reset_stream(number)
+        exchange()
+        assert max(len(client.streams), len(server.streams)) <= 300
+    assert not any(stream.open for side in (client, server) for stream in side.streams.values())
+
+
 def test_headers_that_are_no_text_break_the_connection_and_not_the_process(
     connected: tuple[Twins, Twins],
 ) -> None:

@@ -19,6 +19,7 @@ from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.events import DataReceived, Event, RequestReceived, ResponseReceived, StreamEnded, TrailersReceived
 from h2.exceptions import DenialOfServiceError, ProtocolError
+from h2.settings import Settings
 from h2.stream import H2Stream, StreamClosedBy, StreamState
 from h2.windows import WindowManager
 from hpack import HeaderTuple, HPACKError, OversizedHeaderListError
@@ -33,6 +34,8 @@ _DATA, _HEADERS, _CONTINUATION = 0, 1, 9
 _END_STREAM, _END_HEADERS = 1, 4
 _STREAM_ID = 0x7FFF_FFFF
 """The first bit is reserved."""
+_UNCOUNTED = 256
+"""Streams that may be there, open or reset, before h2 counts them."""
 
 
 class UnaryConnection(H2Connection):
@@ -91,7 +94,7 @@ class UnaryConnection(H2Connection):
 
     def _take_request(self, stream_id: int, block: bytes, is_end: bool, events: list[Event]) -> bool:
         is_new = stream_id & 1 and stream_id > self.highest_inbound_stream_id
-        if not is_new or is_end or len(self.streams) >= self.local_settings.max_concurrent_streams:
+        if not is_new or is_end or not self._may_open(self.local_settings):
             return False
         headers = self._decode(block)
         stream = self._new_stream(stream_id)
@@ -208,11 +211,7 @@ class UnaryConnection(H2Connection):
 
     def _is_request(self, stream_id: int, headers: TextHeaders, is_end: bool) -> bool:
         is_next = stream_id & 1 and stream_id > self.highest_outbound_stream_id and not is_end
-        return (
-            bool(is_next)
-            and headers[0] == (":method", "POST")
-            and len(self.streams) < self.remote_settings.max_concurrent_streams
-        )
+        return bool(is_next) and headers[0] == (":method", "POST") and self._may_open(self.remote_settings)
 
     def _send_block(self, stream_id: int, block: bytes, is_end: bool) -> None:
         largest = self.max_outbound_frame_size
@@ -251,6 +250,13 @@ class UnaryConnection(H2Connection):
         self._data_to_send += payload
 
     # Streams
+
+    def _may_open(self, settings: Settings) -> bool:
+        """Whether another stream is within limits without counting those that are open.
+
+        h2 counts them for each new one, and drops those that were reset only then, so now and then it has to.
+        """
+        return len(self.streams) < min(settings.max_concurrent_streams, _UNCOUNTED)
 
     def _new_stream(self, stream_id: int) -> H2Stream:
         stream = H2Stream(
