@@ -1,16 +1,22 @@
-"""ProtoJSON in and out: google.protobuf converts, `json_shape` makes it strict and names the place of every mistake."""
+"""ProtoJSON in and out.
+
+In: google.protobuf converts, `json_shape` makes it strict and names the place of every mistake. Out: `json_plain`.
+"""
 
 import json
 from typing import cast
 
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
+from sagagen.runtime.edge.json_plain import Plain, Plains
 from sagagen.runtime.edge.json_scalars import RULE, Findings
 from sagagen.runtime.edge.json_shape import Shapes, strict_object
 from sagagen.runtime.errors import FieldViolation
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class JsonError(ValueError):
@@ -53,25 +59,22 @@ class JsonWriter:
 
     def __init__(self, message_type: type[Message], field: str = "") -> None:
         self._type = message_type
-        self._field = field
-        described = message_type.DESCRIPTOR.fields_by_name[field] if field else None
-        self._is_nested = bool(described and described.message_type and not described.is_repeated)
+        descriptor = cast(Descriptor, message_type.DESCRIPTOR)
+        self._plain = _of_field(message_type, field) if field else Plains().message(descriptor)
 
     def write(self, data: bytes) -> bytes:
         """The JSON of an encoded message. Raises google.protobuf's DecodeError for bytes that are none."""
-        message = self._type.FromString(data)
-        return json.dumps(self._value(message), ensure_ascii=False, separators=(",", ":")).encode()
-
-    def _value(self, message: Message) -> object:
-        if self._is_nested:
-            return _plain(getattr(message, self._field))
-        return _plain(message).get(self._field) if self._field else _plain(message)
+        return _ENCODER.encode(self._plain(self._type.FromString(data))).encode()
 
 
-def _plain(message: Message) -> dict[str, object]:
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+def _of_field(message_type: type[Message], name: str) -> Plain:
+    """Of a message its one field. A message that is not set reads as its default, a scalar as null."""
+    field = cast(FieldDescriptor, message_type.DESCRIPTOR.fields_by_name[name])
+    plain = Plains().field(field)
+    if field.has_presence and not field.message_type:
+        has = message_type.HasField
+        return lambda message: plain(getattr(message, name)) if has(message, name) else None
+    return lambda message: plain(getattr(message, name))
 
 
 def _load(data: bytes) -> object:
