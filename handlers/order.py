@@ -1,5 +1,6 @@
 """Orders: stored when placed, then confirmed or cancelled."""
 
+import json
 from datetime import UTC, datetime
 from sqlite3 import Row
 
@@ -34,18 +35,18 @@ class OrderService(OrderHandlers):
             create_time=now,
             update_time=now,
         )
+        items = [(item.product_id, item.quantity, item.unit_price_minor) for item in order.items]
         await call.db.execute(
-            "INSERT INTO orders (order_id, customer_id, status, total_minor, create_time, update_time) "
-            "VALUES (?, ?, ?, ?, ?5, ?5)",
-            (order.order_id, order.customer_id, int(order.status), order.total_minor, now.isoformat()),
-        )
-        await call.db.executemany(
-            "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_minor) "
-            "VALUES (?, ?, ?, ?, ?)",
-            [
-                (order.order_id, line, item.product_id, item.quantity, item.unit_price_minor)
-                for line, item in enumerate(order.items)
-            ],
+            "INSERT INTO orders (order_id, customer_id, status, items, total_minor, create_time, update_time) "
+            "VALUES (?, ?, ?, ?, ?, ?6, ?6)",
+            (
+                order.order_id,
+                order.customer_id,
+                int(order.status),
+                json.dumps(items),
+                order.total_minor,
+                now.isoformat(),
+            ),
         )
         return CreateOrderResponse(order=order)
 
@@ -59,7 +60,7 @@ class OrderService(OrderHandlers):
 
     async def get_order(self, request: GetOrderRequest, call: Call) -> GetOrderResponse:
         rows = await call.db.fetch("SELECT * FROM orders WHERE order_id = ?", (request.order_id,))
-        return GetOrderResponse(order=await with_items(call.db, request.order_id, rows))
+        return GetOrderResponse(order=order_of(rows, request.order_id))
 
 
 async def set_status(db: Db, order_id: str, status: OrderStatus, reason: str | None = None) -> Order:
@@ -67,21 +68,21 @@ async def set_status(db: Db, order_id: str, status: OrderStatus, reason: str | N
         "UPDATE orders SET status = ?, cancel_reason = ?, update_time = ? WHERE order_id = ? RETURNING *",
         (int(status), reason, datetime.now(UTC).isoformat(), order_id),
     )
-    return await with_items(db, order_id, rows)
+    return order_of(rows, order_id)
 
 
-async def with_items(db: Db, order_id: str, rows: list[Row]) -> Order:
+def order_of(rows: list[Row], order_id: str) -> Order:
     """The order of one row; NOT_FOUND if there is none."""
     if not rows:
         raise RpcError(Status.NOT_FOUND, f"no order {order_id}")
-    items = await db.fetch("SELECT * FROM order_items WHERE order_id = ? ORDER BY line", (order_id,))
+    row = rows[0]
     return Order(
         order_id=order_id,
-        customer_id=rows[0]["customer_id"],
-        status=OrderStatus(rows[0]["status"]),
-        items=[OrderItem(i["product_id"], i["quantity"], i["unit_price_minor"]) for i in items],
-        total_minor=rows[0]["total_minor"],
-        cancel_reason=rows[0]["cancel_reason"],
-        create_time=datetime.fromisoformat(rows[0]["create_time"]),
-        update_time=datetime.fromisoformat(rows[0]["update_time"]),
+        customer_id=row["customer_id"],
+        status=OrderStatus(row["status"]),
+        items=[OrderItem(*item) for item in json.loads(row["items"])],
+        total_minor=row["total_minor"],
+        cancel_reason=row["cancel_reason"],
+        create_time=datetime.fromisoformat(row["create_time"]),
+        update_time=datetime.fromisoformat(row["update_time"]),
     )
