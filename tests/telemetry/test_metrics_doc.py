@@ -10,6 +10,7 @@ from prometheus_client import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from sagagen.runtime import metrics
+from sagagen.runtime.instruments import Instrument
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, -]+) \| (.+) \|$", re.MULTILINE)
@@ -17,15 +18,15 @@ NO_IDS = {"saga_id", "trace_id", "span_id", "run", "key", "caller"}
 
 
 def in_the_code() -> dict[str, tuple[str, str, str]]:
-    found = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
-    return {
-        metric._name + ("_total" if metric._type == "counter" else ""): (
-            metric._type,
-            ", ".join(metric._labelnames) or "-",
-            metric._documentation,
-        )
-        for metric in found
-    }
+    found: dict[str, tuple[str, str, str]] = {}
+    for metric in vars(metrics).values():
+        if isinstance(metric, Instrument):
+            name = metric.name + ("_total" if metric.kind == "counter" else "")
+            found[name] = (metric.kind, ", ".join(metric.label_names) or "-", metric.documentation)
+        elif isinstance(metric, MetricWrapperBase):
+            labels = ", ".join(metric._labelnames) or "-"
+            found[metric._name] = (metric._type, labels, metric._documentation)
+    return found
 
 
 def test_the_document_lists_what_the_code_has() -> None:

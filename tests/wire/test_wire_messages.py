@@ -58,6 +58,25 @@ def test_google_protobufs_own_class_writes_the_same_bytes(order: Order):
     assert native.SerializeToString(deterministic=True) == bytes(order)
 
 
+sparse = st.fixed_dictionaries(
+    {},
+    optional={
+        "order_id": st.just(""),
+        "status": st.sampled_from([OrderStatus.STATUS_UNSPECIFIED, OrderStatus.PENDING]),
+        "items": st.lists(st.just(OrderItem()), max_size=1),
+        "total_minor": st.integers(0, 1),
+        "cancel_reason": st.sampled_from([None, "", "x"]),
+        "create_time": st.none() | moments,
+    },
+).map(lambda members: Order(**members))
+
+
+@given(sparse | orders)
+def test_it_is_true_where_betterproto2_says_that_it_is(order: Order):
+    assert bool(order) == betterproto2.Message.__bool__(order)
+    assert (repr(order) == "Order()") == (not order)
+
+
 @given(st.lists(st.tuples(text, int32), max_size=3))
 def test_nested_lists_arrive_in_order(lines: list[tuple[str, int]]):
     request = ReserveStockRequest("o", [StockLine(product, quantity) for product, quantity in lines])

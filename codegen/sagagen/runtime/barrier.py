@@ -10,11 +10,12 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 from grpclib.const import Status as Code
 
-from sagagen.runtime.definition import Direction, StepKind
+from sagagen.runtime.definition import Direction, StepKind, direction_of
 from sagagen.runtime.errors import DOMAIN, RpcError
 from sagagen.runtime.metadata import SagaCall
 
@@ -35,6 +36,9 @@ class State(StrEnum):
     """A compensation that found nothing to undo. The outcome is empty: the default response."""
     PENDING = "PENDING"
     """A manual method is under way, or ended without an outcome: its third party may have acted."""
+
+
+_state_of = cache(State)
 
 
 class Reason(StrEnum):
@@ -167,7 +171,7 @@ def unsettled(retry_after_s: float) -> RpcError:
 def _turn_down(
     code: Code, reason: Reason, message: str, metadata: Mapping[str, str] | None = None
 ) -> TurnDown:
-    return TurnDown(RpcError(code, message, reason=reason.value, domain=DOMAIN, metadata=metadata))
+    return TurnDown(RpcError(code, message, reason=str(reason), domain=DOMAIN, metadata=metadata))
 
 
 BARRIER_VERSION = 1
@@ -204,11 +208,11 @@ INSERT OR IGNORE INTO sagagen_meta (name, value) VALUES
 def read_rows(connection: sqlite3.Connection, call: SagaCall) -> Rows:
     """The saga's rows. Only that of the call itself has its outcome: responses may be large."""
     return {
-        (step, Direction(direction)): Row(run, digest, State(state), outcome, not_after_ms)
+        (step, direction_of(direction)): Row(run, digest, _state_of(state), outcome, not_after_ms)
         for step, direction, run, digest, state, outcome, not_after_ms in connection.execute(
             "SELECT step, direction, run, digest, state, iif(step = ?2 AND direction = ?3, outcome, x''), "
             "not_after_ms FROM sagagen_barrier WHERE saga = ?1",
-            (call.saga_id, call.step, call.direction.value),
+            (call.saga_id, call.step, str(call.direction)),
         )
     }
 
@@ -236,12 +240,12 @@ class Record(NamedTuple):
             (
                 self.call.saga_id,
                 self.call.step,
-                self.call.direction.value,
+                str(self.call.direction),
                 self.call.run,
                 self.call.started_ms,
                 self.call.not_after_ms,
                 self.digest,
-                self.state.value,
+                str(self.state),
                 self.outcome,
                 self.incarnation,
                 self.trace_id,

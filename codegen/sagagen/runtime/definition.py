@@ -6,6 +6,7 @@ Durations are seconds. Everything here is immutable and made once, at import.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -39,6 +40,11 @@ class StepKind(StrEnum):
 class Direction(StrEnum):
     ACTION = "action"
     COMPENSATION = "compensation"
+
+
+# Looking a member up by its value is Python code of enum's own, 0.5 us; every call of a saga does so several times.
+kind_of = cache(StepKind)
+direction_of = cache(Direction)
 
 
 class Transaction(StrEnum):

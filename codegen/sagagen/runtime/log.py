@@ -224,7 +224,7 @@ def _insert_events(
         if isinstance(row, _ANSWERING) and row.answer is not None:
             connection.execute(sql.SET_ANSWER, (inserted.lastrowid, ref.number))
     if status is not None:
-        connection.execute(sql.UPDATE_STATUS, (status.value, rows[-1].at_ms, ref.number))
+        connection.execute(sql.UPDATE_STATUS, (str(status), rows[-1].at_ms, ref.number))
     return None
 
 

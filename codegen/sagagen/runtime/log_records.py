@@ -97,19 +97,19 @@ def _details(row: Row) -> dict[str, object]:
         case Failed():
             return _failed(row)
         case TurnedBack():
-            return {"outcome": row.outcome.value, **_failure(row.failure), **_answer(row.answer)}
+            return {"outcome": str(row.outcome), **_failure(row.failure), **_answer(row.answer)}
         case Ended():
-            return {"outcome": row.status.value, **_answer(row.answer)}
+            return {"outcome": str(row.status), **_answer(row.answer)}
         case Stuck():
-            return {"direction": row.direction.value, **_failure(row.failure)}
+            return {"direction": str(row.direction), **_failure(row.failure)}
         case PassedOver():
             return {"step": row.step, "reason": row.reason, "message": row.message}
         case Compensated():
             return {"step": row.step, "attempt": row.attempt}
         case TimeUp():
-            return {"step": row.step, "direction": row.direction.value}
+            return {"step": row.step, "direction": str(row.direction)}
         case Retried():
-            return {"step": row.step, "direction": row.direction.value, **_operator(row)}
+            return {"step": row.step, "direction": str(row.direction), **_operator(row)}
         case Resolved():
             return {"step": row.step, **_operator(row)}
         case Cancelled():
@@ -121,9 +121,9 @@ def _details(row: Row) -> dict[str, object]:
 def _failed(row: Failed) -> dict[str, object]:
     return {
         "step": row.step,
-        "direction": row.direction.value,
+        "direction": str(row.direction),
         "attempt": row.attempt,
-        "outcome": row.outcome.value,
+        "outcome": str(row.outcome),
         "code": row.code.name,
         "domain": row.domain,
         "reason": row.reason,

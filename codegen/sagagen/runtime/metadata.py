@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sagagen.runtime.definition import Direction, StepKind
+from sagagen.runtime.definition import Direction, StepKind, direction_of, kind_of
 
 IDEMPOTENCY_KEY = "idempotency-key"
 SAGA_ID = "sagagen-saga-id"
@@ -39,7 +39,7 @@ class SagaCall(NamedTuple):
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt and every restart: fit to be handed to a third party."""
-        return f"{self.saga_id}/{self.step}/{self.direction.value}"
+        return f"{self.saga_id}/{self.step}/{self.direction}"
 
     def to_metadata(self) -> dict[str, str]:
         return {
@@ -48,8 +48,8 @@ class SagaCall(NamedTuple):
             RUN: self.run,
             STARTED: str(self.started_ms),
             STEP: self.step,
-            KIND: self.kind.value,
-            DIRECTION: self.direction.value,
+            KIND: str(self.kind),
+            DIRECTION: str(self.direction),
             ATTEMPT: str(self.attempt),
             NOT_AFTER: str(self.not_after_ms),
         }
@@ -65,8 +65,8 @@ class SagaCall(NamedTuple):
                 run=metadata[RUN],
                 started_ms=int(metadata[STARTED]),
                 step=metadata[STEP],
-                kind=StepKind(metadata[KIND]),
-                direction=Direction(metadata[DIRECTION]),
+                kind=kind_of(metadata[KIND]),
+                direction=direction_of(metadata[DIRECTION]),
                 attempt=int(metadata[ATTEMPT]),
                 not_after_ms=int(metadata[NOT_AFTER]),
             )

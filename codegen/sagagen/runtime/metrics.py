@@ -7,9 +7,8 @@ can be found nowhere.
 
 from collections.abc import Iterable
 from functools import cache
-from typing import TypeVar
 
-from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import Gauge, Info, disable_created_metrics
 
 import sagagen
 from sagagen.runtime import tracing
@@ -27,9 +26,8 @@ from sagagen.runtime.history_rows import (
     SagaStatus,
     Stuck,
 )
+from sagagen.runtime.instruments import Counter, Histogram, Instrument, Series
 from sagagen.runtime.trace import TraceContext
-
-MetricT = TypeVar("MetricT", Counter, Histogram)
 
 disable_created_metrics()  # a second series for each, of which Prometheus makes no use
 
@@ -147,12 +145,11 @@ RPC_CLIENT_SECONDS = Histogram(
     buckets=CALL_BUCKETS_S,
 )
 
-_ACTION, _COMPENSATION = Direction.ACTION.value, Direction.COMPENSATION.value
 _OK = "OK"
 
 
 @cache
-def child(metric: MetricT, *labels: str) -> MetricT:
+def child(metric: Instrument[Series], *labels: str) -> Series:
     """`metric.labels(*labels)`, looked up once: the contract bounds how many there are."""
     return metric.labels(*labels)
 
@@ -173,8 +170,8 @@ def begin_at_zero(saga: str, version: int) -> None:
     child(STARTED, *own)
     child(GOT_STUCK, *own)
     for status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
-        child(ENDED, *own, status.value)
-        child(SAGA_SECONDS, *own, status.value)
+        child(ENDED, *own, status)
+        child(SAGA_SECONDS, *own, status)
 
 
 def count_rows(accepted: Accepted, rows: Iterable[Row]) -> None:
@@ -187,12 +184,12 @@ def observe_attempt(accepted: Accepted, row: Done | Failed | Compensated, durati
     """Tell what the call took that the row speaks of."""
     match row:
         case Done():
-            direction, outcome = _ACTION, Outcome.DONE
+            direction, outcome = Direction.ACTION, Outcome.DONE
         case Compensated():
-            direction, outcome = _COMPENSATION, Outcome.DONE
+            direction, outcome = Direction.COMPENSATION, Outcome.DONE
         case Failed():
-            direction, outcome = row.direction.value, row.outcome
-    histogram = child(ATTEMPT_SECONDS, accepted.saga, row.step, direction, outcome.value)
+            direction, outcome = row.direction, row.outcome
+    histogram = child(ATTEMPT_SECONDS, accepted.saga, row.step, direction, outcome)
     histogram.observe(duration_s, exemplar(accepted.trace, row.span_id))
 
 
@@ -202,16 +199,16 @@ def _count(accepted: Accepted, row: Row) -> None:
         case Accepted():
             child(STARTED, saga, version).inc()
         case Done():
-            _count_attempt(saga, row.step, _ACTION, Outcome.DONE, _OK, row.attempt)
+            _count_attempt(saga, row.step, Direction.ACTION, Outcome.DONE, _OK, row.attempt)
         case Failed():
-            _count_attempt(saga, row.step, row.direction.value, row.outcome, row.code.name, row.attempt)
+            _count_attempt(saga, row.step, row.direction, row.outcome, row.code.name, row.attempt)
         case Compensated():
-            _count_attempt(saga, row.step, _COMPENSATION, Outcome.DONE, _OK, row.attempt)
+            _count_attempt(saga, row.step, Direction.COMPENSATION, Outcome.DONE, _OK, row.attempt)
             COMPENSATIONS.labels(saga, row.step).inc()
         case Ended():
-            child(ENDED, saga, version, row.status.value).inc()
+            child(ENDED, saga, version, row.status).inc()
             duration_s = max(0, row.at_ms - accepted.at_ms) / 1000
-            child(SAGA_SECONDS, saga, version, row.status.value).observe(duration_s, exemplar(accepted.trace))
+            child(SAGA_SECONDS, saga, version, row.status).observe(duration_s, exemplar(accepted.trace))
         case Stuck():
             GOT_STUCK.labels(saga, version).inc()
         case OperatorRow():
@@ -221,6 +218,6 @@ def _count(accepted: Accepted, row: Row) -> None:
 
 
 def _count_attempt(saga: str, step: str, direction: str, outcome: Outcome, code: str, attempt: int) -> None:
-    child(ATTEMPTS, saga, step, direction, outcome.value, code).inc()
+    child(ATTEMPTS, saga, step, direction, outcome, code).inc()
     if attempt > 1:
         RETRIES.labels(saga, step, direction).inc()

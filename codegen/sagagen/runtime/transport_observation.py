@@ -22,15 +22,15 @@ class ObservedTransport:
         self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
     ) -> Reply:
         """As Transport says."""
-        begun_s, code = time.perf_counter(), Code.OK
+        begun_s, code = time.perf_counter(), "OK"
         try:
             return await self._inner.call(path, request, metadata=metadata, timeout_s=timeout_s)
         except RpcError as error:
-            code = error.code
+            code = error.code.name
             raise
         except BaseException:
-            code = Code.CANCELLED
+            code = Code.CANCELLED.name
             raise
         finally:
-            histogram = child(RPC_CLIENT_SECONDS, "grpc", path[1:], code.name, self._address)
+            histogram = child(RPC_CLIENT_SECONDS, "grpc", path[1:], code, self._address)
             histogram.observe(time.perf_counter() - begun_s)

@@ -15,7 +15,7 @@ from betterproto2 import FieldMetadata
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from sagagen.runtime.wire_types import ENUM, MESSAGE, classes, described, has_presence, native_type
+from sagagen.runtime.wire_types import ENUM, MESSAGE, classes, defaults, described, has_presence, native_type
 
 REDACTED = "[redacted]"
 
@@ -28,12 +28,18 @@ class Message(betterproto2.Message):
 
     def __repr__(self) -> str:
         """For people: what differs from the defaults, and nothing that the contract redacts."""
+        values = vars(self)
         shown = [
-            f"{name}={REDACTED if name in self.__redacted__ else repr(value)}"
-            for name, value in vars(self).items()
-            if name != "_unknown_fields" and value != self._get_field_default(name)
+            f"{name}={REDACTED if name in self.__redacted__ else repr(values[name])}"
+            for name, default in defaults(type(self)).items()
+            if values[name] != default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __bool__(self) -> bool:
+        """True if a field differs from its default."""
+        values = vars(self)
+        return any(values[name] != default for name, default in defaults(type(self)).items())
 
     def __bytes__(self) -> bytes:
         """The encoded message, entries of maps sorted by key.

@@ -1,6 +1,8 @@
 """Message classes of betterproto2 described to google.protobuf: same field numbers and types, so same bytes."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, cast
 
 import betterproto2
@@ -17,6 +19,15 @@ ENUM = "enum"
 def described(message_class: type[betterproto2.Message]) -> dict[str, FieldMetadata]:
     """A class's fields by attribute."""
     return message_class._betterproto.meta_by_field_name  # pyright: ignore[reportPrivateUsage]
+
+
+@cache
+def defaults(message_class: type[betterproto2.Message]) -> Mapping[str, Any]:
+    """The fields' defaults by attribute, to compare with: betterproto2 makes each anew, under filters for warnings."""
+    generators = message_class._betterproto.default_gen  # pyright: ignore[reportPrivateUsage]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a field whose type is deprecated
+        return {name: generators[name]() for name in described(message_class)}
 
 
 def classes(message_class: type[betterproto2.Message]) -> dict[str, type[Any]]:
