@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from grpclib.const import Status as Code
 
+from sagagen.runtime.database import blob
 from sagagen.runtime.definition import Direction, StepKind, direction_of
 from sagagen.runtime.errors import DOMAIN, RpcError
 from sagagen.runtime.metadata import SagaCall
@@ -244,9 +245,9 @@ class Record(NamedTuple):
                 self.call.run,
                 self.call.started_ms,
                 self.call.not_after_ms,
-                self.digest,
+                blob(self.digest),
                 str(self.state),
-                self.outcome,
+                blob(self.outcome),
                 self.incarnation,
                 self.trace_id,
             ),

@@ -23,6 +23,9 @@ _BUSY_PAUSE_S = 0.005
 
 BEGIN = "BEGIN IMMEDIATE"
 
+blob = bytearray
+"""Makes a parameter of bytes. For bytes as they are, Python's sqlite3 looks for an adapter each time, 1.3 us."""
+
 
 class CannotOpen(CannotStart):
     """A database can't be used as it is; the message says which, why, and what to do."""

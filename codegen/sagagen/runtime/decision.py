@@ -89,12 +89,8 @@ class StepCall(NamedTuple):
     """From then on the engine appends TimeUp instead of calling."""
     is_cut_short: bool
     """Its timeout ends at `give_up_at_ms` at the latest."""
-
-    @property
-    def action(self) -> Action:
-        action = self.step.action if self.direction is Direction.ACTION else self.step.compensation
-        assert action is not None, "only steps that have a compensation are compensated"
-        return action
+    action: Action
+    """The step's, or its compensation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +189,9 @@ def _until_budget(step: Step, direction: Direction, progress: Progress, request:
     """A retriable step or a compensation: repeated whatever the failure, until its budget is spent."""
     if progress.is_time_up:
         return _stuck(step, direction, progress)
-    action = step.action if direction is Direction.ACTION else step.compensation
-    assert action is not None, "only steps that have a compensation are compensated"
-    give_up_at_ms = _budget_end_ms(progress, action.retry.give_up_after_s or DEFAULT_BUDGET_S)
+    give_up_at_ms = _budget_end_ms(
+        progress, _action(step, direction).retry.give_up_after_s or DEFAULT_BUDGET_S
+    )
     return _call(step, direction, progress, request, give_up_at_ms, is_cut_short=False)
 
 
@@ -291,8 +287,15 @@ def _call(
         retry_after_s,
         give_up_at_ms,
         is_cut_short,
+        _action(step, direction),
     )
     return CallNow((call,))
+
+
+def _action(step: Step, direction: Direction) -> Action:
+    action = step.action if direction is Direction.ACTION else step.compensation
+    assert action is not None, "only steps that have a compensation are compensated"
+    return action
 
 
 def _may_repeat(action: Action, last: Failed) -> bool:

@@ -121,6 +121,7 @@ class SagaDriver:
         """Of orders whose rows are in `_pending`."""
         self._requests = Requests(saga, history)
         self._around = surroundings
+        self._now = surroundings.time.now_ms
         self._signals = signals
 
     async def drive(self) -> None:
@@ -361,9 +362,6 @@ class SagaDriver:
             await self._write()
         except Exception:
             _logger.exception("a saga could not be marked as stuck", saga_id=self._ref)
-
-    def _now(self) -> int:
-        return self._around.time.now_ms()
 
 
 def _refuse(done: "asyncio.Future[None]", refusal: OrderRefused) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from grpclib.const import Status as Code
 
 from sagagen.runtime.answer import Answer
+from sagagen.runtime.database import blob
 from sagagen.runtime.definition import Direction
 from sagagen.runtime.history_rows import (
     Accepted,
@@ -90,9 +91,9 @@ def event_values(ref: SagaRef, row: Row) -> dict[str, object]:
 def _details(row: Row) -> dict[str, object]:
     match row:
         case Accepted():
-            return {"payload": row.input, **_next(row.next), **_answer(row.answer)}
+            return {"payload": blob(row.input), **_next(row.next), **_answer(row.answer)}
         case Done():
-            details = {"step": row.step, "attempt": row.attempt, "payload": row.response}
+            details = {"step": row.step, "attempt": row.attempt, "payload": blob(row.response)}
             return {**details, **_next(row.next), **_answer(row.answer)}
         case Failed():
             return _failed(row)
@@ -148,14 +149,15 @@ def _failure(failure: Failure) -> dict[str, object]:
 
 
 def _next(request: NextRequest) -> dict[str, object]:
-    return {"next_request": request.body, "next_problem": request.problem or None}
+    body = None if request.body is None else blob(request.body)
+    return {"next_request": body, "next_problem": request.problem or None}
 
 
 def _answer(answer: Answer | None) -> dict[str, object]:
     if answer is None:
         return {}
     headers = json.dumps(answer.headers, separators=(",", ":"))
-    return {"answer_status": answer.status, "answer_headers": headers, "answer_body": answer.body}
+    return {"answer_status": answer.status, "answer_headers": headers, "answer_body": blob(answer.body)}
 
 
 def saga_values(row: Accepted) -> tuple[object, ...]:
@@ -168,7 +170,7 @@ def saga_values(row: Accepted) -> tuple[object, ...]:
         row.run,
         row.caller,
         row.key,
-        row.fingerprint,
+        blob(row.fingerprint),
         row.trace.trace_id,
         row.trace.flags,
         row.trace.state,

@@ -156,7 +156,7 @@ def child(metric: Instrument[Series], *labels: str) -> Series:
 
 def exemplar(trace: TraceContext, span_id: str = "") -> dict[str, str] | None:
     """What leads from a bucket to a trace; None if nobody keeps that trace."""
-    if not trace.is_sampled or tracing.active() is None:
+    if tracing.active() is None or not trace.is_sampled:
         return None
     return {"trace_id": trace.trace_id, "span_id": span_id or trace.span_id}
 

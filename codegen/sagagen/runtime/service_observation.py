@@ -51,7 +51,7 @@ class ObservedCall:
         """`path` as in `/shop.order.v1.OrderService/CreateOrder`."""
         parent = received(metadata)
         # Where no spans are kept, what is done here hangs on the caller's span itself.
-        is_kept = parent is not None and parent.is_sampled and tracing.active() is not None
+        is_kept = tracing.active() is not None and parent is not None and parent.is_sampled
         return cls(service, path[1:], metadata, parent, parent.child() if parent and is_kept else parent)
 
     def __enter__(self) -> Self:

@@ -6,7 +6,7 @@ message type of google.protobuf (C code), and the values are moved between the t
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -103,26 +103,30 @@ class Codec:
 
     def __init__(self, message_class: type[betterproto2.Message]) -> None:
         self._class = message_class
-        self._root: type[Native] | None = None
         fields = [_Field(message_class, name, meta) for name, meta in described(message_class).items()]
         self.fill, self.made_of = _functions(message_class, fields)
 
     def write(self, message: betterproto2.Message) -> bytes:
-        native = self._native_type()()
+        native = self._native()
         self.fill(native, message)
         return cast(bytes, native.SerializeToString(deterministic=True))
 
     def read(self, data: bytes) -> Any:
         try:
-            native = self._native_type().FromString(data)
+            native = self._parsed(data)
         except DecodeError as error:
             raise ValueError(f"{len(data)} bytes are no encoded {self._class.__name__}") from error
         return self.made_of(native)
 
-    def _native_type(self) -> type[Native]:
-        if self._root is None:
-            self._root = native_type(self._class)
-        return self._root
+    # Described when first needed: a message may hold messages of its own type.
+
+    @cached_property
+    def _native(self) -> type[Native]:
+        return native_type(self._class)
+
+    @cached_property
+    def _parsed(self) -> Callable[[bytes], Native]:
+        return self._native.FromString
 
 
 @cache

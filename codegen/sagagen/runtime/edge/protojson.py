@@ -58,13 +58,13 @@ class JsonWriter:
     """Writes one type of message, or one field of it, with proto names and fields without presence always printed."""
 
     def __init__(self, message_type: type[Message], field: str = "") -> None:
-        self._type = message_type
+        self._parsed = message_type.FromString
         descriptor = cast(Descriptor, message_type.DESCRIPTOR)
         self._plain = _of_field(message_type, field) if field else Plains().message(descriptor)
 
     def write(self, data: bytes) -> bytes:
         """The JSON of an encoded message. Raises google.protobuf's DecodeError for bytes that are none."""
-        return _ENCODER.encode(self._plain(self._type.FromString(data))).encode()
+        return _ENCODER.encode(self._plain(self._parsed(data))).encode()
 
 
 def _of_field(message_type: type[Message], name: str) -> Plain:
