@@ -70,7 +70,9 @@ def test_a_grown_log_is_compared_with_an_empty_one(tmp_path: Path) -> None:
     assert len(figures["cpu_ms_per_saga_by_window"]) == 2
     assert len(figures["grown_cpu_ms_per_saga"]) == len(figures["empty_cpu_ms_per_saga"]) == 2
     assert len(figures["grown_to_empty"]) == 2
-    assert min(figures["grown_to_empty"]) <= figures["grown_to_empty_median"] <= max(figures["grown_to_empty"])
+    assert (
+        min(figures["grown_to_empty"]) <= figures["grown_to_empty_median"] <= max(figures["grown_to_empty"])
+    )
 
 
 @pytest.mark.slow
