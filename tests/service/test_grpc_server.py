@@ -16,6 +16,10 @@ from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpclib.reflection.v1 import reflection_grpc, reflection_pb2
 from grpclib.reflection.v1alpha import reflection_grpc as alpha_grpc
 from grpclib.reflection.v1alpha import reflection_pb2 as alpha_pb2
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event, TrailersReceived
 from service_lab import PUT, Ledger, Turnstile, insert, lab_schema, put, running
 from service_proxy import proxied
 
@@ -87,6 +91,69 @@ async def test_one_connection_serves_all_calls_and_a_lost_one_is_made_again(tmp_
         at.ledger.on_put = insert
         await call(transport, "again")
         assert proxy.connections == 2
+
+
+@pytest.mark.parametrize("requests_before", [0, 1])
+async def test_metadata_may_be_utf_8_and_nothing_else(tmp_path: Path, requests_before: int):
+    async with served(tmp_path) as at, raw_client(at.port) as client:
+        for _ in range(requests_before):
+            assert ("grpc-status", "0") in trailers(await client.call(b"plain"))
+        assert ("grpc-status", "0") in trailers(await client.call("möglich".encode()))
+        assert [
+            event.error_code
+            for event in await client.call(b"\xff")
+            if isinstance(event, ConnectionTerminated)
+        ] == [ErrorCodes.PROTOCOL_ERROR]
+        assert await client.reader.read() == b""
+
+
+@dataclass
+class RawClient:
+    """HTTP/2 that sends what no gRPC library would."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    h2: H2Connection
+    stream_id: int = -1
+
+    async def call(self, note: bytes) -> list[Event]:
+        """`Put` with metadata of that value; all events until it, or the connection, ends."""
+        self.stream_id += 2
+        header = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": PUT.path,
+            ":authority": "a",
+            "te": "trailers",
+        }
+        named = [(name.encode(), value.encode()) for name, value in header.items()]
+        named += [(b"content-type", b"application/grpc+proto"), (b"note", note)]
+        self.h2.send_headers(self.stream_id, named)
+        message = put(f"n{self.stream_id}")
+        self.h2.send_data(self.stream_id, b"\0" + len(message).to_bytes(4, "big") + message, end_stream=True)
+        events: list[Event] = []
+        while not any(isinstance(event, TrailersReceived | ConnectionTerminated) for event in events):
+            self.writer.write(self.h2.data_to_send())
+            data = await asyncio.wait_for(self.reader.read(65536), 10)
+            assert data, "the connection was closed without GOAWAY"
+            events += self.h2.receive_data(data)
+        return events
+
+
+@asynccontextmanager
+async def raw_client(port: int) -> AsyncGenerator[RawClient]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        h2.initiate_connection()
+        yield RawClient(reader, writer, h2)
+    finally:
+        writer.close()
+
+
+def trailers(events: list[Event]) -> list[tuple[str, str]]:
+    """Of the answer."""
+    return [header for event in events if isinstance(event, TrailersReceived) for header in event.headers]  # pyright: ignore
 
 
 async def test_a_closed_transport_does_not_connect_again(tmp_path: Path):

@@ -41,10 +41,13 @@ _UNCOUNTED = 256
 class UnaryConnection(H2Connection):
     """h2's connection, of either side; takes, sends and reports what that does, byte for byte and event for event.
 
-    Its headers are compressed by jh2, and text of UTF-8.
+    Its headers are compressed by jh2, and text of UTF-8; what is no text is a ProtocolError.
     """
 
     def __init__(self, config: H2Configuration) -> None:
+        config.header_encoding = (
+            "utf-8"  # grpclib asks for ASCII, which h2 would raise a UnicodeDecodeError for
+        )
         super().__init__(config)
         self.encoder: Any = HeaderEncoder()
         self.decoder: Any = HeaderDecoder(self.DEFAULT_MAX_HEADER_LIST_SIZE)
@@ -57,7 +60,7 @@ class UnaryConnection(H2Connection):
     def receive_data(self, data: bytes) -> list[Event]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As H2Connection says; of bytes, which is what event loops have."""
         if self._is_amid_a_frame() or self.state_machine.state is not self._open:
-            return super().receive_data(data)
+            return self._leave(data)
         events: list[Event] = []
         position, size = 0, len(data)
         try:
@@ -74,8 +77,16 @@ class UnaryConnection(H2Connection):
             self._terminate_connection(error.error_code)
             raise
         if position < size:
-            events.extend(super().receive_data(data[position:]))
+            events.extend(self._leave(data[position:]))
         return events
+
+    def _leave(self, data: bytes) -> list[Event]:
+        """To h2, which lets out as it comes that headers are no text."""
+        try:
+            return super().receive_data(data)
+        except UnicodeDecodeError as error:
+            self._terminate_connection(ProtocolError.error_code)
+            raise ProtocolError(f"Error decoding header block: {error}") from error
 
     def _is_amid_a_frame(self) -> bool:
         """Or amid a block of headers in several frames."""

@@ -35,7 +35,7 @@ class MeshProtocol(H2Protocol):
             h2.increment_flow_control_window(more)
         if self.config.http2_stream_window_size != default:
             h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: self.config.http2_stream_window_size})
-        collected = CollectedWrites(cast(asyncio.Transport, transport))
+        collected = CollectedWrites(cast(asyncio.Transport, transport), h2)
         self.connection = Connection(h2, cast(asyncio.Transport, collected), config=self.config)
         self.connection.flush()
         self.connection.initialize()
@@ -53,8 +53,9 @@ class CollectedWrites:
     and a turn of the other side's event loop. What ends no stream waits until the event loop turns, and no longer.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, h2: H2Connection) -> None:
         self._transport = transport
+        self._h2 = h2
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
 
@@ -66,6 +67,9 @@ class CollectedWrites:
             self._loop.call_soon(self._send)
 
     def close(self) -> None:
+        self._frames.append(
+            self._h2.data_to_send()
+        )  # grpclib leaves GOAWAY there when a peer broke the rules
         self._send()
         self._transport.close()
 
