@@ -11,7 +11,8 @@ from google.protobuf import message_factory
 from proto_texts import Compiled, all_messages, assert_round_trips, compile_protos, descriptors
 
 from sagagen.diagnostics import Diagnostic
-from sagagen.python_names import PyClass, allot, assign_names, identifier, snake_case, with_underscore
+from sagagen.python_names import PyClass, allot, identifier, snake_case, with_underscore
+from sagagen.python_naming import assign_names
 from sagagen.source import Span
 
 pytestmark = pytest.mark.slow

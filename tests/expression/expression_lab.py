@@ -19,7 +19,8 @@ from sagagen.emit.mesh_view import message_pool_view
 from sagagen.emit.messages import compile_messages
 from sagagen.emit.templates import render_template
 from sagagen.expression import Environment, MessageExpr, TypeIndex, compile_message, render_function
-from sagagen.python_names import PB_PACKAGE, PyClass, PythonNames, assign_names
+from sagagen.python_names import PB_PACKAGE, PyClass, PythonNames
+from sagagen.python_naming import assign_names
 from sagagen.runtime.scope import CompensationScope, Failure, Scope
 from sagagen.source import Span
 

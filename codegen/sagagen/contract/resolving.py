@@ -29,7 +29,7 @@ from sagagen.contract.shape import SagaShape
 from sagagen.contract.waivers import resolve_waivers
 from sagagen.diagnostics import Diagnostic, Report, has_errors, in_order
 from sagagen.expression import TypeIndex
-from sagagen.python_names import assign_names
+from sagagen.python_naming import assign_names
 
 
 def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
