@@ -4,7 +4,6 @@ from opentelemetry.trace import SpanKind
 
 from sagagen.runtime.decision import StepCall
 from sagagen.runtime.history_rows import Accepted, Compensated, Done, Failed, Outcome, Resumed
-from sagagen.runtime.trace import TraceContext
 from sagagen.runtime.tracing import GATEWAY, FinishedSpan, SpanEvent, saga_attributes
 
 
@@ -20,7 +19,7 @@ def attempt_span(
         service=GATEWAY,
         name=method,
         kind=SpanKind.CLIENT,
-        trace=_at(accepted, row.span_id),
+        trace=accepted.trace.at(row.span_id),
         parent_id=accepted.trace.span_id,
         begun_ns=begun_ns,
         ended_ns=ended_ns,
@@ -46,17 +45,13 @@ def resumed_span(accepted: Accepted, row: Resumed, last_span_id: str, begun_ns: 
         service=GATEWAY,
         name=f"resume {accepted.saga}",
         kind=SpanKind.INTERNAL,
-        trace=_at(accepted, row.span_id),
+        trace=accepted.trace.at(row.span_id),
         parent_id=accepted.trace.span_id,
         begun_ns=begun_ns,
         ended_ns=begun_ns,
         attributes=saga_attributes(accepted.saga_id, accepted.saga, accepted.version),
-        links=(_at(accepted, last_span_id),) if last_span_id else (),
+        links=(accepted.trace.at(last_span_id),) if last_span_id else (),
     )
-
-
-def _at(accepted: Accepted, span_id: str) -> TraceContext:
-    return accepted.trace._replace(span_id=span_id)
 
 
 def _events(

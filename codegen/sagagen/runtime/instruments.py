@@ -7,7 +7,7 @@ the byte, which a property test holds.
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -43,13 +43,16 @@ class Observations:
         self._sum = 0.0
         self._exemplars: dict[int, Exemplar] = {}
 
-    def observe(self, value: float, exemplar: Mapping[str, str] | None = None) -> None:
-        """Count a value in its bucket. The exemplar, if there is one, takes the place of that bucket's last."""
+    def observe(self, value: float, exemplar: dict[str, str] | None = None) -> None:
+        """Count a value in its bucket. The exemplar, if there is one, takes the place of that bucket's last.
+
+        It is kept, and not copied.
+        """
         bucket = bisect_left(self._bounds, value)
         self._counts[bucket] += 1
         self._sum += value
         if exemplar:
-            self._exemplars[bucket] = Exemplar(dict(exemplar), value, time.time())
+            self._exemplars[bucket] = Exemplar(exemplar, value, time.time())
 
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
         below, buckets = 0, list[tuple[str, float, Exemplar | None]]()

@@ -21,10 +21,11 @@ from sagagen.runtime.trace import TraceContext, received
 from sagagen.runtime.tracing import FinishedSpan, Spans
 
 _FAULTS = frozenset(
-    {
+    code.name
+    for code in (
         *(Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED),
         *(Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS),
-    }
+    )
 )
 """Codes that are a server's error; the others, a refusal among them, are answers (semantic conventions of RPC)."""
 _OF_SAGAS = {SAGA_ID: "saga.id", STEP: "saga.step", DIRECTION: "saga.direction"}
@@ -73,21 +74,21 @@ class ObservedCall:
         if self._token:
             otel_context.detach(self._token)
         took_s = time.perf_counter() - self._begun_s
-        code = _code(error)
-        histogram = child(RPC_SERVER_SECONDS, "grpc", self.method, code.name)
+        code = _code(error).name
+        histogram = child(RPC_SERVER_SECONDS, "grpc", self.method, code)
         histogram.observe(took_s, exemplar(self.trace) if self.trace else None)
         if self.trace and self.parent and self.trace is not self.parent and (spans := tracing.active()):
             self._record(spans, self.trace, self.parent, code, took_s)
 
     def _record(
-        self, spans: Spans, trace: TraceContext, parent: TraceContext, code: Code, took_s: float
+        self, spans: Spans, trace: TraceContext, parent: TraceContext, code: str, took_s: float
     ) -> None:
         of_saga: dict[str, str | int] = {
             name: self.metadata[key] for key, name in _OF_SAGAS.items() if key in self.metadata
         }
         if (attempt := self.metadata.get(ATTEMPT, "")).isdecimal():
             of_saga["saga.attempt"] = int(attempt)
-        error = {"error.type": code.name} if code in _FAULTS else {}
+        error = {"error.type": code} if code in _FAULTS else {}
         spans.record(
             FinishedSpan(
                 service=self.service,
@@ -100,11 +101,11 @@ class ObservedCall:
                 attributes={
                     "rpc.system.name": "grpc",
                     "rpc.method": self.method,
-                    "rpc.response.status_code": code.name,
+                    "rpc.response.status_code": code,
                     **of_saga,
                     **error,
                 },
-                error=code.name if code in _FAULTS else "",
+                error=code if error else "",
             )
         )
 

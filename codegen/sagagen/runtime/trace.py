@@ -42,7 +42,11 @@ class TraceContext(NamedTuple):
 
     def child(self, random: Random | None = None) -> "TraceContext":
         """The same trace, with a new span."""
-        return self._replace(span_id=_span_id(random or _RANDOM))
+        return self.at(_span_id(random or _RANDOM))
+
+    def at(self, span_id: str) -> "TraceContext":
+        """The same trace, at another span."""
+        return TraceContext(self.trace_id, span_id, self.flags, self.state)
 
     def to_metadata(self) -> dict[str, str]:
         """`traceparent`, and `tracestate` if there is one."""

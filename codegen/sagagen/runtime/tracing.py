@@ -6,10 +6,11 @@ is; `otlp_spans` encodes it. That takes a fraction of what a span costs that the
 nothing is exported `active()` is None, and all that is left is that question.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -65,6 +66,8 @@ class FinishedSpan(NamedTuple):
     links: Sequence[TraceContext] = ()
     error: str = ""
     """Why its status is ERROR; empty: it is unset. Never a message, which may hold what must not get out."""
+    context = SimpleNamespace(trace_flags=SimpleNamespace(sampled=True))  # pyright: ignore[reportUnannotatedClassAttribute]
+    """All that a batch processor asks of a span: that it is kept."""
 
     @classmethod
     def nothing(cls) -> "FinishedSpan":
@@ -81,15 +84,9 @@ class FinishedSpan(NamedTuple):
             attributes={},
         )
 
-    @property
-    def context(self) -> SpanContext:
-        """All that a batch processor asks of a span: that it is kept."""
-        return _KEPT
-
 
 _CURRENT = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 """Under which key a context has its span. `set_span_in_context` copies the context three times, for each call."""
-_KEPT = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 
 
 class Spans:
@@ -97,7 +94,7 @@ class Spans:
 
     def __init__(self, processor: "SpanProcessor", sampler: "Sampler") -> None:
         """`processor` must take spans as they are here to an exporter that can encode them."""
-        self._processor = processor
+        self._on_end: Callable[[Any], None] = processor.on_end
         self._sampler = sampler
 
     def samples(self, trace: TraceContext, parent: TraceContext | None) -> bool:
@@ -107,7 +104,7 @@ class Spans:
 
     def record(self, span: FinishedSpan) -> None:
         """Have it exported with others, later. Does not wait; beyond a full queue spans are dropped."""
-        self._processor.on_end(cast("ReadableSpan", span))
+        self._on_end(span)
 
 
 def readable(span: FinishedSpan, resource: "Resource | None") -> "ReadableSpan":
