@@ -28,8 +28,9 @@ class DidNotStart(Exception):
 class Processes:
     """Processes that belong together; their children count too."""
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, start_within_s: float = START_WITHIN_S) -> None:
         self._output = output
+        self._start_within_s = start_within_s
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], *, cwd: Path) -> None:
@@ -41,7 +42,7 @@ class Processes:
 
     def await_port(self, port: int) -> None:
         """Return when something listens on the port. Raises DidNotStart."""
-        give_up_at = time.monotonic() + START_WITHIN_S
+        give_up_at = time.monotonic() + self._start_within_s
         while time.monotonic() < give_up_at and all(process.poll() is None for process in self._running):
             if is_listening(port):
                 return

@@ -10,7 +10,7 @@ import argparse
 import shutil
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -53,9 +53,16 @@ def _name(given: argparse.Namespace) -> str:
 
 
 def starter(
-    *, is_mesh: bool, with_redis: bool = False, environment: Mapping[str, str] | None = None
+    *,
+    is_mesh: bool,
+    with_redis: bool = False,
+    environment: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
 ) -> Start:
-    """For `measure`: the shop in one process, or as a mesh. `environment`: what its processes are told besides."""
+    """For `measure`: the shop in one process, or as a mesh.
+
+    `environment`: what its processes are told besides. `under`: a command that runs it.
+    """
     besides = environment or {}
     mode = ["--mesh"] if is_mesh else []
 
@@ -71,7 +78,7 @@ def starter(
             **{f"SAGAGEN_{name.upper()}_ADDR": f"127.0.0.1:{port}" for name, port in grpc.items()},
             **besides,
         }
-        command = [sys.executable, "-m", "sagagen", "up", "--project", str(REPOSITORY), *mode]
+        command = [*under, sys.executable, "-m", "sagagen", "up", "--project", str(REPOSITORY), *mode]
         processes.start(command, environment, cwd=data)
         processes.await_port(http)
         _fill_stock(data / "inventory.db")

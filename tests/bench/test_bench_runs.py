@@ -1,6 +1,7 @@
 """The measurements run and tell what they should; how fast anything is here says nothing."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_a_grown_log_is_compared_with_an_empty_one(tmp_path: Path) -> None:
     assert (
         min(figures["grown_to_empty"]) <= figures["grown_to_empty_median"] <= max(figures["grown_to_empty"])
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed here")
+def test_instructions_are_those_of_the_sagas(tmp_path: Path) -> None:
+    few, more = (
+        json.loads(told("instructions.py", "--sagas", str(count), "--warm-up", "8", "--data", tmp_path))
+        for count in (10, 40)
+    )
+    assert few["million_instructions_per_saga"] == pytest.approx(
+        more["million_instructions_per_saga"], rel=0.25
+    )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
