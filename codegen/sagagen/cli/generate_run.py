@@ -1,5 +1,6 @@
 """What `sagagen generate` does when there may be something to do. Each function returns the exit code."""
 
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -100,8 +101,8 @@ def _make(
 
 @contextmanager
 def _progress() -> Generator[Callable[[str], None]]:
-    """Says on a terminal what is being done; elsewhere nothing."""
-    if not sys.stderr.isatty():
+    """Says on a terminal what is being done; not in CI, where some give a terminal and keep each line."""
+    if not sys.stderr.isatty() or os.environ.get("CI"):
         yield lambda _: None
         return
     from rich.console import Console

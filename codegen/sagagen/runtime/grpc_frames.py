@@ -45,9 +45,7 @@ class UnaryConnection(H2Connection):
     """
 
     def __init__(self, config: H2Configuration) -> None:
-        config.header_encoding = (
-            "utf-8"  # grpclib asks for ASCII, which h2 would raise a UnicodeDecodeError for
-        )
+        config.header_encoding = "utf-8"  # grpclib asks for ASCII
         super().__init__(config)
         self.encoder: Any = HeaderEncoder()
         self.decoder: Any = HeaderDecoder(self.DEFAULT_MAX_HEADER_LIST_SIZE)

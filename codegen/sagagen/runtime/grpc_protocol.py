@@ -67,9 +67,8 @@ class CollectedWrites:
             self._loop.call_soon(self._send)
 
     def close(self) -> None:
-        self._frames.append(
-            self._h2.data_to_send()
-        )  # grpclib leaves GOAWAY there when a peer broke the rules
+        # When a peer breaks the rules, grpclib leaves GOAWAY there.
+        self._frames.append(self._h2.data_to_send())
         self._send()
         self._transport.close()
 

@@ -89,7 +89,7 @@ def generation(
     mesh, diagnostics = read_loaded(started)
     if mesh is None or has_errors(diagnostics):
         return Generation(root, diagnostics)
-    progress(f"making the files of {len(mesh.services)} services and {len(mesh.sagas)} sagas")
+    progress(f"making the files of {mesh.project}")
     with emitting(mesh, _yours(root), earlier(root, disk) if reuse else NOTHING) as files:
         contracts = handler_contracts(mesh)
         paths = [contract.path for contract in contracts]
