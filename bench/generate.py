@@ -2,9 +2,10 @@
 """Measure the generator: `python bench/generate.py [--services N ...]`.
 
 For each size: a project of N services, N sagas of three steps and N proto packages is generated from nothing; again
-with no change; again after a line was added to one message. Beside them buf with betterproto2's plugin alone makes
-the messages of the same protos. Every run is a process of its own, and prints one line of JSON: wall time, and CPU
-time (user and system, of the process and all that it starts). A first line tells what Python's start costs here.
+with no change; again after a line was added to one message, and after one of a saga was changed. Beside them buf with
+betterproto2's plugin alone makes the messages of the same protos. Every run is a process of its own, and prints one
+line of JSON: wall time, and CPU time (user and system, of the process and all that it starts). A first line tells what
+Python's start costs here.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from generating import add_a_field, write_project
+from generating import add_a_field, lengthen_a_deadline, write_project
 
 from sagagen.contract.buf import buf_command, open_workspace
 
@@ -43,6 +44,8 @@ def measure(services: int, root: Path) -> None:
     timed("no change", services, SAGAGEN, root)
     add_a_field(root)
     timed("one line", services, SAGAGEN, root)
+    lengthen_a_deadline(root)
+    timed("one line of a saga", services, SAGAGEN, root)
     with open_workspace(root) as workspace:
         plugin = {"local": str(SCRIPTS / "protoc-gen-python_betterproto2"), "out": "out", "strategy": "all"}
         template = json.dumps({"version": "v2", "plugins": [plugin]})

@@ -151,10 +151,17 @@ def proto_path(root: Path, name: str) -> Path:
 
 def add_a_field(root: Path) -> None:
     """A line more in a message of the first package."""
-    path = proto_path(root, "stock000")
-    before = path.read_text("utf-8")
     line = "  optional string note = 3;\n"
-    after = before.replace(line, f"{line}  optional string remark = 4;\n")
-    if after == before:
-        raise ValueError(f"{path} has no line to add another to")
-    path.write_text(after, "utf-8")
+    _edit(proto_path(root, "stock000"), line, f"{line}  optional string remark = 4;\n")
+
+
+def lengthen_a_deadline(root: Path) -> None:
+    """Another line in the first saga."""
+    _edit(root / "contracts" / "saga.yaml", "deadline: 60s", "deadline: 61s")
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    before = path.read_text("utf-8")
+    if old not in before:
+        raise ValueError(f"{path} has no {old!r} to change")
+    path.write_text(before.replace(old, new, 1), "utf-8")

@@ -1,5 +1,6 @@
 """Where things stand in the user's files: places, and YAML values that know theirs."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -65,3 +66,29 @@ class Sequence:
 
 
 Node: TypeAlias = Scalar | Mapping | Sequence
+
+
+def digest(node: Node | None) -> str:
+    """Hex SHA-256 of what a value says, wherever it stands: not of comments, layout, or how an alias repeats it."""
+    hashed = hashlib.sha256()
+    _hash(node, hashed.update)
+    return hashed.hexdigest()
+
+
+def _hash(node: Node | None, add: Callable[[bytes], None]) -> None:
+    """Each value with its kind and its length, so that no two trees come to the same bytes."""
+    match node:
+        case Scalar():
+            text = node.text.encode()
+            add(f"{node.tag}{'q' if node.is_quoted else 'p'}{len(text)}:".encode() + text)
+        case Mapping():
+            add(f"map{len(node.entries)}:".encode())
+            for entry in node.entries:
+                _hash(entry.key, add)
+                _hash(entry.value, add)
+        case Sequence():
+            add(f"seq{len(node.items)}:".encode())
+            for item in node.items:
+                _hash(item, add)
+        case None:
+            add(b"none:")

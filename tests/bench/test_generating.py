@@ -17,7 +17,7 @@ def test_the_generator_is_measured_in_each_of_its_situations(tmp_path: Path) -> 
     figures = [json.loads(line) for line in run.stdout.splitlines()]
     situations = [(one["run"], one["services"]) for one in figures]
     assert situations == [
-        *(("python", 0), ("nothing", 2), ("no change", 2), ("one line", 2)),
+        *(("python", 0), ("nothing", 2), ("no change", 2), ("one line", 2), ("one line of a saga", 2)),
         ("betterproto2", 2),
     ]
     cpu_s = {one["run"]: one["cpu_s"] for one in figures}

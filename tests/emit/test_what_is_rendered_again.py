@@ -1,5 +1,6 @@
 """Files of sagas, services and packages are rendered again where a part of the contract has changed that is in them."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +97,9 @@ def assert_as_from_nothing(root: Path) -> None:
             {"service order", "package shop.order.v1", "package shop.checkout.v1", *SAGA_FILES},
         ),
         (CHECKOUT, "message ", "// New.\nmessage ", {"package shop.checkout.v1", *SAGA_FILES}),
-        (SAGA, "deadline: 60s", "deadline: 61s", SAGA_FILES | SERVICES | PACKAGES),
+        (SAGA, "deadline: 60s", "deadline: 61s", SAGA_FILES),
+        (SAGA, "    deadline: 60s", "    # An hour is too long.\n    deadline: 60s", set()),
+        (SAGA, "  payment: {", "  payment: { retention: 90d,", SAGA_FILES | SERVICES | PACKAGES),
     ],
 )
 def test_only_what_is_concerned_is_worked_out(
@@ -106,6 +109,44 @@ def test_only_what_is_concerned_is_worked_out(
     generate(shop)
     assert set(rendered) - {"package google.protobuf"} == concerned
     assert_as_from_nothing(shop)
+
+
+@pytest.fixture
+def two_sagas(shop: Path) -> Path:
+    """A copy of place_order below it, with an rpc of its own; both say `deadline: 60s`."""
+    edit(
+        shop / CHECKOUT,
+        "rpc PlaceOrder(",
+        "rpc PlaceOther(PlaceOrderRequest) returns (PlaceOrderResponse);\n  rpc PlaceOrder(",
+    )
+    text = (shop / SAGA).read_text()
+    begin = text.index("  place_order:")
+    saga = re.match(r"  place_order:\n(?: {4}.*\n|\n)*", text[begin:])
+    assert saga
+    other = saga[0].replace("place_order:", "place_other:").replace("/PlaceOrder", "/PlaceOther")
+    end = begin + saga.end()
+    (shop / SAGA).write_text(text[:end].rstrip("\n") + "\n" + other + text[end:])
+    generate(shop)
+    return shop
+
+
+def test_what_saga_yaml_says_of_one_saga_concerns_that_one(two_sagas: Path, rendered: list[str]) -> None:
+    edit(two_sagas / SAGA, "deadline: 60s", "deadline: 61s\n    # A line more, so that all below moves.")
+    generate(two_sagas)
+    assert set(rendered) == SAGA_FILES
+    assert_as_from_nothing(two_sagas)
+
+
+def test_what_an_alias_repeats_concerns_every_saga_that_has_it(two_sagas: Path, rendered: list[str]) -> None:
+    edit(two_sagas / SAGA, "deadline: 60s", "deadline: &limit 60s")
+    text = (two_sagas / SAGA).read_text()
+    (two_sagas / SAGA).write_text(text.replace("deadline: 60s", "deadline: *limit"))
+    generate(two_sagas)
+    assert not rendered, "it says the same"
+    edit(two_sagas / SAGA, "deadline: &limit 60s", "deadline: &limit 61s")
+    generate(two_sagas)
+    assert set(rendered) == SAGA_FILES | {"saga place_other", "doc place_other"}
+    assert_as_from_nothing(two_sagas)
 
 
 CHANGES: list[tuple[str, str, str]] = [

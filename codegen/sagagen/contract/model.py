@@ -147,7 +147,9 @@ class Mesh:
     """The contract's own proto files, sorted by path."""
     digests: MappingOf[str, str]
     """What each file says that the contract consists of, its imports included: protos by name as they are imported,
-    saga.yaml and older versions of sagas by path."""
+    older versions of sagas by path, and saga.yaml but for the sagas."""
+    saga_digests: MappingOf[str, str]
+    """What saga.yaml says of each saga, by name."""
     docs: MappingOf[str, str]
     """Full name (`shop.order.v1.Order.status`) -> its leading comment, dedented."""
     names: PythonNames

@@ -31,6 +31,9 @@ from sagagen.diagnostics import Diagnostic, Report, has_errors, in_order
 from sagagen.expression import TypeIndex
 from sagagen.python_naming import assign_names
 
+_SAGAS = "sagas"
+"""Their key in saga.yaml."""
+
 
 def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
     """Load and resolve the contract of the project at `root`; all findings, sorted by place.
@@ -90,7 +93,8 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         sources=(*sorted(sources.paths.values()), *sources.kept, SAGA_YAML),
         descriptors=protos.descriptors,
         files=protos.files,
-        digests={**protos.digests, **_digests_of_yaml(sources)},
+        digests={**protos.digests, **_digests_of_kept(sources), SAGA_YAML: _digest_beside_sagas(document)},
+        saga_digests=_digests_of_sagas(document),
         docs=protos.docs,
         names=names,
         services=tuple(services.by_name.values()),
@@ -103,9 +107,28 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
     )
 
 
-def _digests_of_yaml(sources: Sources) -> dict[str, str]:
-    texts = {SAGA_YAML: sources.saga_yaml or "", **sources.kept}
-    return {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
+def _digests_of_kept(sources: Sources) -> dict[str, str]:
+    return {path: hashlib.sha256(text.encode()).hexdigest() for path, text in sources.kept.items()}
+
+
+def _digest_beside_sagas(document: source.Mapping) -> str:
+    """Of all that may concern any of them, and which there are."""
+    others = tuple(entry for entry in document if entry.key.text != _SAGAS)
+    names = tuple(entry.key for entry in _saga_entries(document))
+    return source.digest(
+        source.Sequence(
+            document.span, (source.Mapping(document.span, others), source.Sequence(document.span, names))
+        )
+    )
+
+
+def _digests_of_sagas(document: source.Mapping) -> dict[str, str]:
+    return {entry.key.text: source.digest(entry.value) for entry in _saga_entries(document)}
+
+
+def _saga_entries(document: source.Mapping) -> tuple[source.Entry, ...]:
+    sagas = document.get(_SAGAS)
+    return sagas.entries if isinstance(sagas, source.Mapping) else ()
 
 
 def _read_bindings(protos: Protos, report: Report) -> tuple[Binding, ...]:

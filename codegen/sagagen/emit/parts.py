@@ -1,8 +1,9 @@
 """Of which parts of the contract a file is made that is about one saga, service or package, as a digest.
 
 Such a file says nothing but what follows from saga.yaml, from older versions of sagas, and from the protos of the rpcs
-in it with all that those import. Python's names are shared out among a package, so a package counts as a whole. That
-is more than a file may say, and never less: where the digest is as it was, the file is, too.
+in it with all that those import. Of saga.yaml's sagas only its own is in a file, and none is in a service's or a
+package's; where things stand there is in none of them. Python's names are shared out among a package, so a package
+counts as a whole. That is more than a file may say, and never less: where the digest is as it was, the file is, too.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,8 @@ class Parts:
     def of_saga(self, saga: Saga) -> str:
         calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
         rpcs = (saga.trigger, *(call.method.descriptor for call in calls))
-        return self._of(rpc.containing_service.file for rpc in rpcs)
+        said = self._mesh.saga_digests.get(saga.name, "")  # also of the newest: a kept version leads to it
+        return made_from(said, self._of(rpc.containing_service.file for rpc in rpcs))
 
     def of_service(self, service: Service) -> str:
         return self._of(proto.file for proto in service.implements)
