@@ -70,25 +70,25 @@ Node: TypeAlias = Scalar | Mapping | Sequence
 
 def digest(node: Node | None) -> str:
     """Hex SHA-256 of what a value says, wherever it stands: not of comments, layout, or how an alias repeats it."""
-    hashed = hashlib.sha256()
-    _hash(node, hashed.update)
-    return hashed.hexdigest()
+    said: list[str] = []
+    _tell(node, said)
+    return hashlib.sha256("".join(said).encode()).hexdigest()
 
 
-def _hash(node: Node | None, add: Callable[[bytes], None]) -> None:
-    """Each value with its kind and its length, so that no two trees come to the same bytes."""
+def _tell(node: Node | None, said: list[str]) -> None:
+    """Each value with its kind and its length, so that no two trees come to the same text."""
     match node:
         case Scalar():
-            text = node.text.encode()
-            add(f"{node.tag}{'q' if node.is_quoted else 'p'}{len(text)}:".encode() + text)
+            text = node.text
+            said += (node.tag, "q" if node.is_quoted else "p", str(len(text)), ":", text)
         case Mapping():
-            add(f"map{len(node.entries)}:".encode())
+            said += ("map", str(len(node.entries)), ":")
             for entry in node.entries:
-                _hash(entry.key, add)
-                _hash(entry.value, add)
+                _tell(entry.key, said)
+                _tell(entry.value, said)
         case Sequence():
-            add(f"seq{len(node.items)}:".encode())
+            said += ("seq", str(len(node.items)), ":")
             for item in node.items:
-                _hash(item, add)
+                _tell(item, said)
         case None:
-            add(b"none:")
+            said.append("none:")

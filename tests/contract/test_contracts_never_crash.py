@@ -50,6 +50,7 @@ FRAGMENTS = (
         "'unclosed",
         "\t",
         "é",
+        r'"\ud800"',
         "input.items",
         ":",
     ),

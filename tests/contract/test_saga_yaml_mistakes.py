@@ -134,6 +134,13 @@ SHAPE = (
         "merge key",
         "write the entries out",
     ),
+    Mistake(
+        "half a character",
+        (("reason: failure.reason }", """reason: «"'\\ud800'" }"""),),
+        "SG018",
+        "half a character",
+        "write the character itself",
+    ),
     Mistake("a tag", (("project: shop", "project: «!!str shop"),), "SG018", "a tag", "without its tag"),
     Mistake(
         "a status that is no success",

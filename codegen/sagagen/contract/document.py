@@ -33,6 +33,8 @@ MERGE_TAG = f"{YAML_TAG}merge"
 PROPERTY = re.compile(r"\S+\s*")
 MOST_REPEATED = 100_000
 """Values that aliases may repeat in all, each as often as it is repeated: a few lines could stand for billions."""
+_HALF = re.compile("[\ud800-\udfff]")
+"""Quoted YAML can escape one; no UTF-8 can hold it."""
 COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}
 
 
@@ -182,6 +184,10 @@ class _Reader:
         value, style = cast(str, yaml.value), cast(str | None, yaml.style)
         span = self.places.at(after if after is not None and start == end else start)
         tag: Tag = "str" if style is not None else TAGS.get(yaml_tag, "str")
+        if not value.isascii() and _HALF.search(value):
+            hint = 'write the character itself, or its code point as in "\\U0001F600"'
+            self._refuse(span, "half a character (a surrogate)", hint)
+            value = _HALF.sub("\N{REPLACEMENT CHARACTER}", value)  # which can be printed
 
         known: SequenceOf[int] = ()
 
