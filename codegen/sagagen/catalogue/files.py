@@ -118,7 +118,8 @@ def _yaml() -> Iterator[Entry]:
     )
     yield Entry(
         "SG018",
-        "YAML that the language leaves out: merge keys, tags, keys that are no text, an alias inside its own anchor.",
+        "YAML that the language leaves out: merge keys, tags, keys that are no text, an alias inside its own anchor, "
+        "half a character.",
         "Write the value out.",
         "project: !!str shop",
         "project: shop",
