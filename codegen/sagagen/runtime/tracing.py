@@ -9,7 +9,6 @@ nothing is exported `active()` is None, and all that is left is that question.
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.context import Context
@@ -48,6 +47,9 @@ class SpanEvent:
     attributes: Attributes
 
 
+_KEPT = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+
+
 class FinishedSpan(NamedTuple):
     """A span that is over. Times are ns since the epoch."""
 
@@ -66,7 +68,7 @@ class FinishedSpan(NamedTuple):
     links: Sequence[TraceContext] = ()
     error: str = ""
     """Why its status is ERROR; empty: it is unset. Never a message, which may hold what must not get out."""
-    context = SimpleNamespace(trace_flags=SimpleNamespace(sampled=True))  # pyright: ignore[reportUnannotatedClassAttribute]
+    context = _KEPT  # pyright: ignore[reportUnannotatedClassAttribute]
     """All that a batch processor asks of a span: that it is kept."""
 
     @classmethod
