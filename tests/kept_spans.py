@@ -4,7 +4,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import SpanProcessor
 
-from sagagen.runtime.tracing import FinishedSpan
+from sagagen.runtime.telemetry.spans import FinishedSpan
 
 
 class KeptSpans(SpanProcessor):

@@ -11,7 +11,7 @@ import pytest
 from contract_pair import ROOT, SAGA_YAML, edited, write_project
 from test_diff_tells_the_truth import OLD, begin, go_on, services
 
-from sagagen.runtime.history_rows import SagaStatus
+from sagagen.runtime.saga.events import SagaStatus
 from sagagen.workspace.versions import bump
 
 REFUND = "        compensate: { call: payment/RefundPayment, request: { order_id: saga.id } }\n"

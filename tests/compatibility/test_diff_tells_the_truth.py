@@ -22,20 +22,20 @@ from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from sagagen.emit.files import FilePlan
 from sagagen.emit.plan import plan
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.definition import Saga
 from sagagen.runtime.edge.responder import HttpResponder
-from sagagen.runtime.engine import Acceptance, Engine
-from sagagen.runtime.engine_view import SagaView
-from sagagen.runtime.errors import Code, RpcError
-from sagagen.runtime.history_rows import SagaStatus
+from sagagen.runtime.engine.engine import Acceptance, Engine
+from sagagen.runtime.engine.view import SagaView
 from sagagen.runtime.identity import saga_id
-from sagagen.runtime.log import SagaLog
-from sagagen.runtime.memory_transport import MemoryTransport
-from sagagen.runtime.project import Project
-from sagagen.runtime.schema import Schema
-from sagagen.runtime.service import ServiceHost
-from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.transport import Reply, Transport
+from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.process.project import Project
+from sagagen.runtime.rpc.errors import Code, RpcError
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.rpc.transport import Reply, Transport
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.transports.memory import MemoryTransport
 
 (OLD,) = MESH.sagas
 ID = saga_id("shop", "anonymous", OLD.trigger.path, "key-1")

@@ -14,7 +14,7 @@ from sagagen.contract.document import read_document
 from sagagen.contract.policies import BUILT_IN_COMPENSATION, BUILT_IN_STEP
 from sagagen.contract.sagas import DEADLINE_S, RETENTION_S, STATUS, WAIT_S
 from sagagen.contract.words import DURATION_PART, UNIT_S
-from sagagen.runtime.definition import BARRIER_RETENTION_S, Limits
+from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Limits
 from sagagen.source import Mapping, Node, Scalar
 
 SCHEMA = saga_schema()

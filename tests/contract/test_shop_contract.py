@@ -6,8 +6,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from sagagen.contract import Mesh, resolve, saga_schema
 from sagagen.contract.model import Saga, Service
-from sagagen.runtime.definition import Limits, StepKind, Transaction
-from sagagen.runtime.schema import Schema
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Limits, StepKind, Transaction
 
 
 @pytest.fixture(scope="module")

@@ -16,17 +16,17 @@ from sagagen.contract.model import Saga
 from sagagen.emit.docs_view import client_gets
 from sagagen.emit.failure_paths import Fault, failure_paths
 from sagagen.runtime import Gateway
-from sagagen.runtime.definition import Direction
-from sagagen.runtime.engine import Engine
-from sagagen.runtime.errors import Code, Declined, RpcError
-from sagagen.runtime.history_rows import SagaStatus
-from sagagen.runtime.log import SagaLog
-from sagagen.runtime.memory_transport import MemoryTransport
-from sagagen.runtime.metadata import SagaCall
-from sagagen.runtime.project import Project
-from sagagen.runtime.schema import Schema
-from sagagen.runtime.service import ServiceHost
-from sagagen.runtime.transport import Reply, Transport
+from sagagen.runtime.engine.engine import Engine
+from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.process.project import Project
+from sagagen.runtime.rpc.errors import Code, Declined, RpcError
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.rpc.transport import Reply, Transport
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.transports.memory import MemoryTransport
 
 STEPS = [step.name for step in MESH.sagas[0].steps]
 AFTER = ["create_order", "completion", "acceptance"]

@@ -16,8 +16,8 @@ from stack import REPOSITORY
 from sagagen.contract import read_contract
 from sagagen.emit.docs_text import code, in_words, label, quoted, repeats
 from sagagen.emit.plan import plan
-from sagagen.runtime.definition import Retry
-from sagagen.runtime.errors import Code
+from sagagen.runtime.model.definition import Retry
+from sagagen.runtime.rpc.errors import Code
 
 TESTS = Path(__file__).parents[1]
 PROJECTS = {

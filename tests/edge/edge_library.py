@@ -21,14 +21,14 @@ from starlette.routing import BaseRoute
 
 from sagagen.contract import read_contract
 from sagagen.emit.render import emit
-from sagagen.runtime.definition import Mesh, Route
 from sagagen.runtime.edge.gateway import Gateway
-from sagagen.runtime.edge.server import serve_http
-from sagagen.runtime.engine import Engine
-from sagagen.runtime.log import SagaLog
-from sagagen.runtime.memory_transport import MemoryTransport
-from sagagen.runtime.schema import Schema
-from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.edge.http.server import serve_http
+from sagagen.runtime.engine.engine import Engine
+from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Mesh, Route
+from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.transports.memory import MemoryTransport
 from sagagen.workspace.writing import write
 
 ROOT = Path(__file__).with_name("library")

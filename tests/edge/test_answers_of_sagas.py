@@ -8,8 +8,8 @@ from edge_library import library
 
 from sagagen.runtime.edge.problem import HTTP_STATUS, Problem, from_rpc_error
 from sagagen.runtime.edge.responder import HttpResponder
-from sagagen.runtime.edge.transcode import RouteError
-from sagagen.runtime.errors import Code, FieldViolation, RpcError
+from sagagen.runtime.edge.transcoding.transcode import RouteError
+from sagagen.runtime.rpc.errors import Code, FieldViolation, RpcError
 from sagagen.runtime.scope import Failure
 
 SAGA_ID, TRACE_ID = "00000000-0000-5000-8000-000000000001", "0af7651916cd43dd8448eb211c80319c"

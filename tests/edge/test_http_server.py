@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from sagagen.runtime.edge.protocol import DEFAULT_PATIENCE, Patience
-from sagagen.runtime.edge.server import PortTaken, serve_http
+from sagagen.runtime.edge.http.protocol import DEFAULT_PATIENCE, Patience
+from sagagen.runtime.startup import PortTaken, serve_http
 
 LOOPBACK = "127.0.0.1"
 

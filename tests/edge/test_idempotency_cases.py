@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from edge_library import Served, library, served
 
-from sagagen.runtime.definition import Mesh
+from sagagen.runtime.model.definition import Mesh
 
 KEY = "the-key"
 DAY_MS = 86_400_000

@@ -10,8 +10,9 @@ import pytest
 import pytest_asyncio
 from edge_library import Served, library, served
 
-from sagagen.runtime.definition import Limits, Mesh
-from sagagen.runtime.settings import Settings, SettingsError
+from sagagen.runtime.model.definition import Limits, Mesh
+from sagagen.runtime.settings import Settings
+from sagagen.runtime.startup import SettingsError
 
 
 def limited(**limits: int) -> Mesh:

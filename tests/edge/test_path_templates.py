@@ -2,7 +2,7 @@
 
 import pytest
 
-from sagagen.runtime.edge.template import PathError, TemplateError, parse_template
+from sagagen.runtime.edge.paths.template import PathError, TemplateError, parse_template
 
 LEGAL = {
     "/": ((), ()),

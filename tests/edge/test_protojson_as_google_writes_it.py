@@ -16,7 +16,7 @@ from google.protobuf import (
 )
 from google.protobuf.message import Message
 
-from sagagen.runtime.edge.protojson import JsonWriter
+from sagagen.runtime.edge.json.protojson import JsonWriter
 
 ODD = """
 name: "odd.proto" package: "odd" syntax: "proto2"

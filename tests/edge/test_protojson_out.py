@@ -4,7 +4,7 @@ import json
 
 from edge_library import library
 
-from sagagen.runtime.edge.protojson import JsonWriter
+from sagagen.runtime.edge.json.protojson import JsonWriter
 
 
 def test_fields_without_presence_are_always_there_in_proto_names() -> None:

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagagen.runtime.edge.protojson import JsonError, JsonReader, JsonWriter
+from sagagen.runtime.edge.json.protojson import JsonError, JsonReader, JsonWriter
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 JSON = st.recursive(

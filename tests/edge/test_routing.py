@@ -2,8 +2,8 @@
 
 import pytest
 
-from sagagen.runtime.edge.router import Found, Missing, Router
-from sagagen.runtime.edge.template import parse_template
+from sagagen.runtime.edge.paths.router import Found, Missing, Router
+from sagagen.runtime.edge.paths.template import parse_template
 
 ROUTES = [
     ("GET", "/books/{id}"),

@@ -12,16 +12,17 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 from redis_server import RedisServer
 
-from sagagen.runtime import tracing
-from sagagen.runtime.answer import Answer
 from sagagen.runtime.edge.problem import ProblemError
+from sagagen.runtime.edge.shared_answers import LARGEST_ANSWER, SharedAnswer, SharedAnswers
 from sagagen.runtime.edge.start import of_owner
-from sagagen.runtime.engine import Started
-from sagagen.runtime.history_rows import Accepted, NextRequest, SagaStatus
-from sagagen.runtime.settings import Settings, SettingsError
-from sagagen.runtime.shared_answers import LARGEST_ANSWER, SharedAnswer, SharedAnswers
-from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.tracing import Spans
+from sagagen.runtime.engine.engine import Started
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.events import Accepted, NextRequest, SagaStatus
+from sagagen.runtime.settings import Settings
+from sagagen.runtime.startup import SettingsError
+from sagagen.runtime.telemetry import spans as tracing
+from sagagen.runtime.telemetry.spans import Spans
 
 TRACE = TraceContext.new()
 ANSWER = Answer(201, (("content-type", "application/json"), ("link", "</sagas/x>")), b'{"a": "\xc3\xa9"}')

@@ -9,9 +9,9 @@ import pytest
 from edge_library import library
 from google.protobuf.json_format import MessageToDict
 
+from sagagen.runtime.edge.paths.template import Template, parse_template
 from sagagen.runtime.edge.problem import Problem, ProblemError
-from sagagen.runtime.edge.template import Template, parse_template
-from sagagen.runtime.edge.transcode import RequestReader, RouteError
+from sagagen.runtime.edge.transcoding.transcode import RequestReader, RouteError
 
 
 @cache

@@ -19,7 +19,7 @@ from sagagen.emit.plan import refuse_collisions
 from sagagen.emit.saga_view import retry_source
 from sagagen.emit.templates import render_template
 from sagagen.python_names import Import, PyClass
-from sagagen.runtime.definition import Limits, Retry
+from sagagen.runtime.model.definition import Limits, Retry
 
 
 @given(st.text())

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from sagagen.runtime.history import History, fold
-from sagagen.runtime.history_rows import Accepted, Row, SagaStatus
-from sagagen.runtime.log import LoggedSaga
-from sagagen.runtime.log_records import SagaHead, SagaRef
+from sagagen.runtime.log.log import LoggedSaga
+from sagagen.runtime.log.records import SagaHead, SagaRef
+from sagagen.runtime.saga.events import Accepted, Row, SagaStatus
+from sagagen.runtime.saga.history import History, fold
 
 
 @dataclass

@@ -11,16 +11,16 @@ from random import Random
 import betterproto2
 from grpclib.const import Status as Code
 
-from sagagen.runtime.answer import Answer
-from sagagen.runtime.barrier import RecordEmpty, Replay, RunHandler, State, TurnDown, rule
-from sagagen.runtime.barrier import Row as BarrierRow
-from sagagen.runtime.definition import Action, Direction, Method, Respond, Retry, Saga, Step, StepKind
-from sagagen.runtime.engine import Acceptance, Engine
-from sagagen.runtime.errors import RpcError, refused
-from sagagen.runtime.metadata import SagaCall
+from sagagen.runtime.engine.engine import Acceptance, Engine
+from sagagen.runtime.model.definition import Action, Direction, Method, Respond, Retry, Saga, Step, StepKind
+from sagagen.runtime.rpc.errors import RpcError, refused
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.rpc.transport import Reply, Transport
+from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.scope import CompensationScope, Failure, Scope
-from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.transport import Reply, Transport
+from sagagen.runtime.service.barrier.barrier import RecordEmpty, Replay, RunHandler, State, TurnDown, rule
+from sagagen.runtime.service.barrier.barrier import Row as BarrierRow
 
 TRACE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 SEEDS = count(1)

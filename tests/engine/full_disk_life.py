@@ -11,9 +11,9 @@ from small_disk import fill
 from test_saga_log_file import EVERY_KIND, accepted, rows
 
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.history_rows import Ended, SagaStatus
-from sagagen.runtime.log import LogUnavailable, SagaLog
-from sagagen.runtime.log_upkeep import one_round
+from sagagen.runtime.log.log import LogUnavailable, SagaLog
+from sagagen.runtime.log.upkeep import one_round
+from sagagen.runtime.saga.events import Ended, SagaStatus
 
 
 async def write_until_the_reserve_is_needed(log: SagaLog) -> int:

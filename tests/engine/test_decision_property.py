@@ -8,11 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine_crash import legal_steps
 
-from sagagen.runtime.decision import CallNow, Decision, End, GetStuck, PassOver, StepCall, TurnBack, decide
-from sagagen.runtime.definition import Direction, Saga, StepKind
-from sagagen.runtime.engine_operator import Act, Order, OrderRefused, row_for
-from sagagen.runtime.history import fold
-from sagagen.runtime.history_rows import (
+from sagagen.runtime.engine.operator import Act, Order, OrderRefused, row_for
+from sagagen.runtime.model.definition import Direction, Saga, StepKind
+from sagagen.runtime.saga.decision import (
+    CallNow,
+    Decision,
+    End,
+    GetStuck,
+    PassOver,
+    StepCall,
+    TurnBack,
+    decide,
+)
+from sagagen.runtime.saga.events import (
     Accepted,
     Compensated,
     Done,
@@ -29,6 +37,7 @@ from sagagen.runtime.history_rows import (
     TimeUp,
     TurnedBack,
 )
+from sagagen.runtime.saga.history import fold
 
 TROUBLES = 25
 """So many things may go wrong; after them every call succeeds and an operator retries what is stuck."""

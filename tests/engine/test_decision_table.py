@@ -6,11 +6,10 @@ import pytest
 from engine_world import RETRY, SAGA_ID, TRACE, saga, step, text, usual_saga
 from grpclib.const import Status as Code
 
-from sagagen.runtime.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
-from sagagen.runtime.definition import Direction, Saga, StepKind
-from sagagen.runtime.errors import DOMAIN, Declined
-from sagagen.runtime.history import History, fold
-from sagagen.runtime.history_rows import (
+from sagagen.runtime.model.definition import Direction, Saga, StepKind
+from sagagen.runtime.rpc.errors import DOMAIN, Declined
+from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
+from sagagen.runtime.saga.events import (
     Accepted,
     Cancelled,
     Compensated,
@@ -29,6 +28,7 @@ from sagagen.runtime.history_rows import (
     TimeUp,
     TurnedBack,
 )
+from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.scope import Failure
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION

@@ -20,11 +20,11 @@ from grpclib.const import Status as Code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagagen.runtime.definition import Direction, Retry, Saga, Step, StepKind
-from sagagen.runtime.errors import RpcError
-from sagagen.runtime.history import History
-from sagagen.runtime.history_rows import SagaStatus
-from sagagen.runtime.transport import Reply
+from sagagen.runtime.model.definition import Direction, Retry, Saga, Step, StepKind
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.history import History
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 MAX_LIVES = 12

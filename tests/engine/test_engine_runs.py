@@ -25,16 +25,16 @@ from engine_world import (
 from grpclib.const import Status as Code
 from structlog.testing import capture_logs
 
-from sagagen.runtime.definition import Direction, Saga, StepKind
-from sagagen.runtime.engine import Engine, Overloaded
-from sagagen.runtime.engine_acceptance import accepted_row
-from sagagen.runtime.engine_operator import Act, Order
-from sagagen.runtime.engine_view import StepStatus
-from sagagen.runtime.errors import ExpressionError, RpcError
-from sagagen.runtime.history_rows import Row, SagaStatus
-from sagagen.runtime.log import LogUnavailable, SagaLog, SagaRef
+from sagagen.runtime.engine.acceptance import accepted_row
+from sagagen.runtime.engine.engine import Engine, Overloaded
+from sagagen.runtime.engine.operator import Act, Order
+from sagagen.runtime.engine.view import StepStatus
+from sagagen.runtime.log.log import LogUnavailable, SagaLog, SagaRef
+from sagagen.runtime.model.definition import Direction, Saga, StepKind
+from sagagen.runtime.rpc.errors import ExpressionError, RpcError
+from sagagen.runtime.rpc.transport import Reply, Transport
+from sagagen.runtime.saga.events import Row, SagaStatus
 from sagagen.runtime.scope import Scope
-from sagagen.runtime.transport import Reply, Transport
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 

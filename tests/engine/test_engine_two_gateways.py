@@ -9,10 +9,10 @@ from engine_world import SAGA_ID, Effect, TestClock, World, acceptance, engine, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sagagen.runtime.definition import Direction, StepKind
-from sagagen.runtime.errors import RpcError
-from sagagen.runtime.history_rows import SagaStatus
-from sagagen.runtime.transport import Reply
+from sagagen.runtime.model.definition import Direction, StepKind
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.saga.events import SagaStatus
 
 STEPS = (
     step("one", service="orders"),

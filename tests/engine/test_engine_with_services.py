@@ -14,16 +14,16 @@ from engine_world import PlainResponder
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from generated.pb.shop.order.v1 import OrderStatus
-from sagagen.runtime.engine import Acceptance, Engine
-from sagagen.runtime.history_rows import SagaStatus
+from sagagen.runtime.engine.engine import Acceptance, Engine
 from sagagen.runtime.identity import saga_id
-from sagagen.runtime.log import SagaLog
-from sagagen.runtime.memory_transport import MemoryTransport
-from sagagen.runtime.project import Project
-from sagagen.runtime.schema import Schema
-from sagagen.runtime.service import ServiceHost
-from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.transport import Reply, Transport
+from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.process.project import Project
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.rpc.transport import Reply, Transport
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.transports.memory import MemoryTransport
 
 (SAGA,) = MESH.sagas
 ORDER_ID = saga_id("shop", "anonymous", SAGA.trigger.path, "key-1")

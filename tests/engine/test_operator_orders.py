@@ -9,13 +9,13 @@ import pytest
 from engine_world import SAGA_ID, TestClock, World, acceptance, engine, saga, step, usual_saga
 from grpclib.const import Status as Code
 
-from sagagen.runtime.definition import Direction, Saga, StepKind
-from sagagen.runtime.engine import Engine
-from sagagen.runtime.engine_operator import Act, Order, OrderRefused, UnknownSaga
-from sagagen.runtime.errors import DOMAIN, RpcError
-from sagagen.runtime.history import fold
-from sagagen.runtime.history_rows import Cancelled, Resolved, Row, SagaStatus
-from sagagen.runtime.log import SagaLog
+from sagagen.runtime.engine.engine import Engine
+from sagagen.runtime.engine.operator import Act, Order, OrderRefused, UnknownSaga
+from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.model.definition import Direction, Saga, StepKind
+from sagagen.runtime.rpc.errors import DOMAIN, RpcError
+from sagagen.runtime.saga.events import Cancelled, Resolved, Row, SagaStatus
+from sagagen.runtime.saga.history import fold
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 FORGOTTEN = RpcError(Code.FAILED_PRECONDITION, "forgotten", reason="FORGOTTEN", domain=DOMAIN)

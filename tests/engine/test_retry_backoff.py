@@ -8,7 +8,7 @@ from engine_world import RETRY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagagen.runtime.retry import MAX_RETRY_AFTER_S, backoff_s, ceiling_s
+from sagagen.runtime.saga.retry import MAX_RETRY_AFTER_S, backoff_s, ceiling_s
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ import pytest
 from engine_world import SAGA_ID, TRACE, text
 from grpclib.const import Status as Code
 
-from sagagen.runtime import log_writer
-from sagagen.runtime.answer import Answer
-from sagagen.runtime.database import Database, DatabaseTooNew
-from sagagen.runtime.definition import Direction
-from sagagen.runtime.history_rows import (
+from sagagen.runtime.log import writer as log_writer
+from sagagen.runtime.log.log import LogCorrupted, LogUnavailable, SagaLog
+from sagagen.runtime.log.schema import MIGRATIONS
+from sagagen.runtime.log.writer import GroupWriter
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.events import (
     Accepted,
     Cancelled,
     Compensated,
@@ -35,11 +37,9 @@ from sagagen.runtime.history_rows import (
     TimeUp,
     TurnedBack,
 )
-from sagagen.runtime.lock import LogLocked
-from sagagen.runtime.log import LogCorrupted, LogUnavailable, SagaLog
-from sagagen.runtime.log_schema import MIGRATIONS
-from sagagen.runtime.log_writer import GroupWriter
 from sagagen.runtime.scope import Failure
+from sagagen.runtime.sqlite.database import Database, DatabaseTooNew
+from sagagen.runtime.sqlite.lock import LogLocked
 
 ANSWER = Answer(201, (("content-type", "application/json"), ("location", "/sagas/ü")), b'{"a": 1}')
 FAILURE = Failure("FAILED_PRECONDITION", "SOLD_OUT", "none left", "two")

@@ -11,10 +11,10 @@ import pytest
 from engine_world import TestClock, usual_saga
 from test_saga_log_file import EVERY_KIND, FAILURE, accepted
 
-from sagagen.runtime.definition import Direction
-from sagagen.runtime.history_rows import Ended, SagaStatus, Stuck
-from sagagen.runtime.log import LogCorrupted, SagaLog
-from sagagen.runtime.log_upkeep import SLACK_S, UNKNOWN_RETENTION_S, one_round, upkeep
+from sagagen.runtime.log.log import LogCorrupted, SagaLog
+from sagagen.runtime.log.upkeep import SLACK_S, UNKNOWN_RETENTION_S, one_round, upkeep
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.saga.events import Ended, SagaStatus, Stuck
 
 FOLDER = Path(__file__).parent
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from sagagen.runtime.trace import TraceContext, received
+from sagagen.runtime.rpc.trace import TraceContext, received
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

@@ -14,7 +14,7 @@ from celpy import celtypes
 from expression_lab import Lab
 from hypothesis import HealthCheck, given, settings
 
-from sagagen.runtime.errors import ExpressionError
+from sagagen.runtime.rpc.errors import ExpressionError
 
 FAILED = "failed"
 REFUSED = "refused"

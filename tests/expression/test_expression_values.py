@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from expression_lab import Lab
 
-from sagagen.runtime.errors import ExpressionError
+from sagagen.runtime.rpc.errors import ExpressionError
 
 
 def run(lab: Lab, yaml: str, *, earlier: dict[str, Any] | None = None, **fields: Any) -> Any:

@@ -6,7 +6,6 @@ import pytest
 
 from sagagen.expression.locals import HELPERS
 from sagagen.runtime import expression
-from sagagen.runtime.errors import ExpressionError
 from sagagen.runtime.expression import (
     bytes_to_string,
     divide,
@@ -25,6 +24,7 @@ from sagagen.runtime.expression import (
     uint64,
     unless_unset,
 )
+from sagagen.runtime.rpc.errors import ExpressionError
 
 
 def test_the_names_that_emitted_code_imports_are_the_helpers_there_are() -> None:

@@ -11,11 +11,11 @@ from stack import Stack
 
 from generated.pb.shop.payment.v1 import ChargePaymentRequest, RefundPaymentRequest
 from generated.services.payment import CHARGE_PAYMENT, REFUND_PAYMENT
-from sagagen.runtime.definition import Direction, Method, StepKind
-from sagagen.runtime.errors import RpcError
-from sagagen.runtime.grpc_client import GrpcTransport
-from sagagen.runtime.metadata import SagaCall
-from sagagen.runtime.transport import Reply
+from sagagen.runtime.model.definition import Direction, Method, StepKind
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.transports.grpc.client import GrpcTransport
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 COUNT = 15
 FORGETFUL = """
 import sys
-from sagagen.runtime import fast_path
+from sagagen.runtime.service import outcome_cache as fast_path
 fast_path.CACHE_BYTES = 0
 from sagagen.cli import main
 sys.argv = ["sagagen", *sys.argv[1:]]

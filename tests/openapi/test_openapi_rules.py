@@ -10,8 +10,8 @@ from openapi_lab import project_with, validator
 
 from sagagen.contract import read_contract
 from sagagen.emit.openapi import openapi
-from sagagen.runtime.edge.protojson import JsonError, JsonReader
-from sagagen.runtime.schema import Schema
+from sagagen.runtime.edge.json.protojson import JsonError, JsonReader
+from sagagen.runtime.messages.schema import Schema
 
 MESSAGE = "tiny.v1.CountUpRequest"
 FIELDS = """

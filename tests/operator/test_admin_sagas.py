@@ -14,19 +14,19 @@ from grpclib.const import Status as Code
 
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
-from sagagen.runtime.admin import admin_app
-from sagagen.runtime.admin_routes import SagaAdmin, saga_routes
-from sagagen.runtime.admin_sagas import SagaDesk, orders_at_rest
-from sagagen.runtime.answer import Answer
-from sagagen.runtime.engine import Acceptance, Engine
-from sagagen.runtime.engine_definitions import Definitions
-from sagagen.runtime.engine_operator import Act, Order, OrderRefused, UnknownSaga
-from sagagen.runtime.errors import DOMAIN, RpcError
-from sagagen.runtime.log import SagaLog
-from sagagen.runtime.metrics_gauges import set_gauges
-from sagagen.runtime.readiness import Readiness
-from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.transport import Reply
+from sagagen.runtime.admin.admin import admin_app
+from sagagen.runtime.admin.operations import SagaDesk, orders_at_rest
+from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
+from sagagen.runtime.engine.definitions import Definitions
+from sagagen.runtime.engine.engine import Acceptance, Engine
+from sagagen.runtime.engine.gauges import set_gauges
+from sagagen.runtime.engine.operator import Act, Order, OrderRefused, UnknownSaga
+from sagagen.runtime.health import Readiness
+from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.rpc.errors import DOMAIN, RpcError
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.saga.answer import Answer
 
 (SAGA,) = MESH.sagas
 SECRET_CUSTOMER = "cust_secret_payload"

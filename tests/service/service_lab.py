@@ -17,12 +17,12 @@ from google.protobuf import (
 )
 from protovalidate._gen.buf.validate import validate_pb
 
-from sagagen.runtime.call import Call
 from sagagen.runtime.clock import Clock
-from sagagen.runtime.definition import Direction, Method, Service, StepKind, Transaction
-from sagagen.runtime.metadata import SagaCall
-from sagagen.runtime.schema import Schema
-from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Direction, Method, Service, StepKind, Transaction
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.service.call import Call
+from sagagen.runtime.service.host import ServiceHost
 
 
 @dataclass(eq=False, repr=False)

@@ -25,11 +25,11 @@ from service_lab import (
     saga_call,
 )
 
-from sagagen.runtime.definition import Direction, StepKind
-from sagagen.runtime.errors import Declined, RpcError, refused
-from sagagen.runtime.metadata import REPLAYED, SagaCall
-from sagagen.runtime.service import ServiceHost
-from sagagen.runtime.transport import Reply
+from sagagen.runtime.model.definition import Direction, StepKind
+from sagagen.runtime.rpc.errors import Declined, RpcError, refused
+from sagagen.runtime.rpc.metadata import REPLAYED, SagaCall
+from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.service.host import ServiceHost
 
 ACT = saga_call()
 UNDO_CALL = saga_call(direction=Direction.COMPENSATION)

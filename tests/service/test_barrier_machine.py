@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from service_lab import StoppedClock, saga_call
 
-from sagagen.runtime.barrier import State
-from sagagen.runtime.definition import Direction
-from sagagen.runtime.errors import RpcError, refused
-from sagagen.runtime.metadata import SagaCall
-from sagagen.runtime.service_schema import Scripts, prepare
-from sagagen.runtime.transaction import Writer
-from sagagen.runtime.transaction_hops import Handled, Outcome, Write
-from sagagen.runtime.transaction_members import Turn
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.rpc.errors import RpcError, refused
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.service.barrier.barrier import State
+from sagagen.runtime.service.sql_files import Scripts, prepare
+from sagagen.runtime.service.writer.members import Turn
+from sagagen.runtime.service.writer.steps import Handled, Outcome, Write
+from sagagen.runtime.service.writer.writer import Writer
 
 DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
 STEPS = 40

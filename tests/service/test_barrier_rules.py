@@ -6,7 +6,9 @@ import pytest
 from grpclib.const import Status as Code
 from service_lab import saga_call
 
-from sagagen.runtime.barrier import (
+from sagagen.runtime.model.definition import Direction, StepKind
+from sagagen.runtime.rpc.errors import DOMAIN
+from sagagen.runtime.service.barrier.barrier import (
     DDL,
     OTHER_PAYLOAD,
     OWNER_RUN,
@@ -22,8 +24,6 @@ from sagagen.runtime.barrier import (
     records_refusal,
     rule,
 )
-from sagagen.runtime.definition import Direction, StepKind
-from sagagen.runtime.errors import DOMAIN
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 ACT, UNDO = saga_call(), saga_call(direction=COMPENSATION)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sagagen.runtime.database import Database, DatabaseTooNew, user_version
-from sagagen.runtime.lock import ALLOW_NETWORK, LogLocked, OwnerLock, file_system_of
+from sagagen.runtime.sqlite.database import Database, DatabaseTooNew, user_version
+from sagagen.runtime.sqlite.lock import ALLOW_NETWORK, LogLocked, OwnerLock, file_system_of
 
 
 async def test_a_database_is_in_wal_mode_with_full_synchronization(tmp_path: Path):

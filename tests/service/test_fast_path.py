@@ -27,15 +27,17 @@ from service_lab import (
     saga_call,
 )
 
-from sagagen.runtime import fast_path, fast_path_redis, tracing
-from sagagen.runtime.definition import Direction
-from sagagen.runtime.errors import Declined, RpcError
-from sagagen.runtime.fast_path_redis import LIMIT_S, RedisLine
-from sagagen.runtime.metadata import REPLAYED, SagaCall
-from sagagen.runtime.service import ServiceHost
-from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.tracing import FinishedSpan, Spans
-from sagagen.runtime.transport import Reply
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.redis import pipeline as fast_path_redis
+from sagagen.runtime.redis.pipeline import LIMIT_S, RedisLine
+from sagagen.runtime.rpc.errors import Declined, RpcError
+from sagagen.runtime.rpc.metadata import REPLAYED, SagaCall
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.service import outcome_cache as fast_path
+from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.telemetry import spans as tracing
+from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
 
 FIRST, REPEAT = saga_call(), saga_call(attempt=2)
 UNDO_CALL = saga_call(direction=Direction.COMPENSATION)

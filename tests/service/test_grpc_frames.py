@@ -14,8 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from sagagen.runtime.grpc_frames import UnaryConnection
-from sagagen.runtime.grpc_headers import HeaderDecoder, HeaderEncoder
+from sagagen.runtime.transports.grpc.fast.frames import UnaryConnection
+from sagagen.runtime.transports.grpc.fast.headers import HeaderDecoder, HeaderEncoder
 
 Headers = list[tuple[str, str]]
 

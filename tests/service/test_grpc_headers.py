@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sagagen.runtime.grpc_headers import HeaderDecoder, HeaderEncoder
+from sagagen.runtime.transports.grpc.fast.headers import HeaderDecoder, HeaderEncoder
 
 LIMIT = 2**16
 names = st.sampled_from([b":path", b"content-type", b"grpc-status", b"sagagen-step", b"x"]) | st.binary(

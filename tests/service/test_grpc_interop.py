@@ -14,9 +14,9 @@ from grpclib.const import Status as Code
 from service_lab import PUT, Ledger, PutRequest, PutResponse, Turnstile, lab_schema, put, running
 
 from sagagen.runtime import Call, Declined
-from sagagen.runtime.errors import RpcError
-from sagagen.runtime.grpc_client import GrpcTransport
-from sagagen.runtime.grpc_server import serve_grpc
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.transports.grpc.client import GrpcTransport
+from sagagen.runtime.transports.grpc.server import serve_grpc
 
 LARGE = b"x" * (4 * 1024 * 1024 - 1024)
 Body = Callable[[bytes, Any], Awaitable[bytes]]

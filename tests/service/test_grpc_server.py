@@ -23,11 +23,11 @@ from h2.events import ConnectionTerminated, Event, TrailersReceived
 from service_lab import PUT, Ledger, Turnstile, insert, lab_schema, put, running
 from service_proxy import proxied
 
-from sagagen.runtime.edge.server import PortTaken
-from sagagen.runtime.errors import RpcError
-from sagagen.runtime.grpc_client import GrpcTransport
-from sagagen.runtime.grpc_server import serve_grpc
-from sagagen.runtime.service import ServiceHost
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.startup import PortTaken
+from sagagen.runtime.transports.grpc.client import GrpcTransport
+from sagagen.runtime.transports.grpc.server import serve_grpc
 
 
 @dataclass

@@ -32,12 +32,12 @@ from service_lab import (
     saga_call,
 )
 
-from sagagen.runtime.call import Call, NoTransaction
-from sagagen.runtime.definition import Direction
-from sagagen.runtime.errors import Declined, RpcError
-from sagagen.runtime.metadata import SagaCall
-from sagagen.runtime.service import ServiceHost
-from sagagen.runtime.transport import Reply
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.rpc.errors import Declined, RpcError
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.service.call import Call, NoTransaction
+from sagagen.runtime.service.host import ServiceHost
 
 ACT = saga_call()
 UNDO_CALL = saga_call(direction=Direction.COMPENSATION)

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from service_lab import StoppedClock, saga_call
 
-from sagagen.runtime import transaction, transaction_purge
-from sagagen.runtime.barrier import State
-from sagagen.runtime.definition import Direction
-from sagagen.runtime.service_schema import Scripts, prepare
-from sagagen.runtime.transaction import Writer
-from sagagen.runtime.transaction_hops import Handled, Outcome, Write
-from sagagen.runtime.transaction_members import Turn
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.service.barrier import purge as transaction_purge
+from sagagen.runtime.service.barrier.barrier import State
+from sagagen.runtime.service.sql_files import Scripts, prepare
+from sagagen.runtime.service.writer import writer as transaction
+from sagagen.runtime.service.writer.members import Turn
+from sagagen.runtime.service.writer.steps import Handled, Outcome, Write
+from sagagen.runtime.service.writer.writer import Writer
 
 RETENTION_S = 100.0
 NOW_MS = 1_000_000

@@ -7,14 +7,14 @@ import pytest
 from grpclib.const import Status as Code
 from service_lab import GET, PUT, SERVICE, SQL, Ledger, lab_schema, put, running
 
-from sagagen.runtime.database import CannotOpen, Database, DatabaseTooNew
-from sagagen.runtime.errors import RpcError
-from sagagen.runtime.lock import LogLocked
-from sagagen.runtime.memory_transport import MemoryTransport
-from sagagen.runtime.schema import Schema
-from sagagen.runtime.service_methods import ServiceIncomplete, bind
-from sagagen.runtime.service_schema import SchemaFailed, Scripts, prepare
-from sagagen.runtime.validation_rules import has_own_rules, has_rules
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.messages.validation_rules import has_own_rules, has_rules
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.service.methods import ServiceIncomplete, bind
+from sagagen.runtime.service.sql_files import SchemaFailed, Scripts, prepare
+from sagagen.runtime.sqlite.database import CannotOpen, Database, DatabaseTooNew
+from sagagen.runtime.sqlite.lock import LogLocked
+from sagagen.runtime.transports.memory import MemoryTransport
 
 
 def test_validation_runs_only_where_there_are_rules():

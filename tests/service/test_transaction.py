@@ -11,16 +11,16 @@ import pytest
 from grpclib.const import Status as Code
 from service_lab import StoppedClock, saga_call
 
-from sagagen.runtime import transaction_turns
-from sagagen.runtime.barrier import State
-from sagagen.runtime.call import Db, TransactionEnded
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.errors import RpcError
-from sagagen.runtime.service_schema import Scripts, prepare
-from sagagen.runtime.transaction import Writer
-from sagagen.runtime.transaction_guard import StatementNotAllowed, TransactionLost
-from sagagen.runtime.transaction_hops import Handled, Outcome, Write
-from sagagen.runtime.transaction_members import Turn
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.service.barrier.barrier import State
+from sagagen.runtime.service.call import Db, TransactionEnded
+from sagagen.runtime.service.sql_files import Scripts, prepare
+from sagagen.runtime.service.writer import queue as transaction_turns
+from sagagen.runtime.service.writer.guard import StatementNotAllowed, TransactionLost
+from sagagen.runtime.service.writer.members import Turn
+from sagagen.runtime.service.writer.steps import Handled, Outcome, Write
+from sagagen.runtime.service.writer.writer import Writer
 
 TABLES = """
 CREATE TABLE entries (name TEXT PRIMARY KEY, amount INTEGER);

@@ -11,12 +11,12 @@ from grpclib.const import Status as Code
 from service_lab import GET, PUT, Ledger, PutResponse, Turnstile, insert, lab_schema, put, running, saga_call
 from service_proxy import proxied
 
-from sagagen.runtime.errors import Declined, FieldViolation, RpcError
-from sagagen.runtime.grpc_client import GrpcTransport
-from sagagen.runtime.grpc_server import serve_grpc
-from sagagen.runtime.memory_transport import MemoryTransport
-from sagagen.runtime.metadata import REPLAYED
-from sagagen.runtime.transport import MAX_MESSAGE_BYTES, Reply, Transport
+from sagagen.runtime.rpc.errors import Declined, FieldViolation, RpcError
+from sagagen.runtime.rpc.metadata import REPLAYED
+from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES, Reply, Transport
+from sagagen.runtime.transports.grpc.client import GrpcTransport
+from sagagen.runtime.transports.grpc.server import serve_grpc
+from sagagen.runtime.transports.memory import MemoryTransport
 
 TIMEOUT_S = 10.0
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from sagagen.cli.up import up
-from sagagen.runtime.project import Project, ProjectError
+from sagagen.runtime.process.project import Project, ProjectError
 
 SHOP = Path(__file__).parents[2]
 

@@ -5,15 +5,18 @@ import sys
 
 import pytest
 
-GATEWAY_ONLY = ["sagagen.runtime.engine", "sagagen.runtime.edge.gateway", "sagagen.runtime.log"]
-SERVICE_ONLY = ["sagagen.runtime.service", "sagagen.runtime.grpc_server", "protovalidate"]
+GATEWAY_ONLY = ["sagagen.runtime.engine.engine", "sagagen.runtime.edge.gateway", "sagagen.runtime.log.log"]
+SERVICE_ONLY = ["sagagen.runtime.service.host", "sagagen.runtime.transports.grpc.server", "protovalidate"]
 
 
 @pytest.mark.parametrize(
     ("imports", "spared"),
     [
-        ("sagagen.runtime.process_service, generated.mesh, handlers.order", GATEWAY_ONLY),
-        ("sagagen.runtime.process_gateway, generated.mesh", ["sagagen.runtime.service", "grpclib.server"]),
+        ("sagagen.runtime.process.service, generated.mesh, handlers.order", GATEWAY_ONLY),
+        (
+            "sagagen.runtime.process.gateway, generated.mesh",
+            ["sagagen.runtime.service.host", "grpclib.server"],
+        ),
         ("sagagen.cli.up, generated.mesh", [*GATEWAY_ONLY, *SERVICE_ONLY, "starlette", "uvicorn"]),
     ],
     ids=["a service", "the gateway", "the parent of a mesh"],

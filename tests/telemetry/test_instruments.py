@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import DuplicateTimeseries  # pyright: ignore[reportPrivateImportUsage]
 
-from sagagen.runtime import instruments
+from sagagen.runtime.telemetry import instruments
 
 BOUNDS = (0.001, 0.5, 1, 2.5, 10.0)
 VALUES = st.floats(0, 20) | st.sampled_from([*BOUNDS, 0.0])
 LABELS = st.tuples(st.sampled_from(["a", 'b"\\\n']), st.text(max_size=2))
 
-prometheus_client.disable_created_metrics()  # as sagagen.runtime.metrics does
+prometheus_client.disable_created_metrics()  # as sagagen.runtime.telemetry.metrics does
 
 
 class Inc(NamedTuple):

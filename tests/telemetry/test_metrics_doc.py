@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
-from sagagen.runtime import metrics
-from sagagen.runtime.instruments import Instrument
+from sagagen.runtime.telemetry import metrics
+from sagagen.runtime.telemetry.instruments import Instrument
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, -]+) \| (.+) \|$", re.MULTILINE)

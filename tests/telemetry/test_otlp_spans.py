@@ -7,9 +7,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
-from sagagen.runtime.otlp_spans import Converted, SpanEncoder
-from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.tracing import FinishedSpan, SpanEvent, readable
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.telemetry.otlp import Converted, SpanEncoder
+from sagagen.runtime.telemetry.spans import FinishedSpan, SpanEvent, readable
 
 RESOURCES = {
     name: Resource({"service.name": name, "service.instance.id": "1"}, "https://schema")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from generated.mesh import MESH
 from generated.pb.shop.inventory.v1 import GetStockResponse, ReserveStockRequest, StockLine
 from generated.pb.shop.order.v1 import Order, OrderItem, OrderStatus
-from sagagen.runtime.schema import Schema
+from sagagen.runtime.messages.schema import Schema
 
 SCHEMA = Schema(MESH.descriptors.read_bytes())
 NATIVE = SCHEMA.message_type("shop.order.v1.Order")

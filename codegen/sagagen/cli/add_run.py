@@ -14,7 +14,7 @@ from sagagen.editing.rpcs import add_rpc
 from sagagen.editing.sagas import NewStep, add_saga, add_step
 from sagagen.editing.services import add_service
 from sagagen.editing.text import CannotAdd
-from sagagen.runtime.definition import StepKind
+from sagagen.runtime.model.definition import StepKind
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 

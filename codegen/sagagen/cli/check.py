@@ -15,8 +15,8 @@ from sagagen.contract import BufMissing, read_contract
 from sagagen.contract.codes import Code
 from sagagen.contract.model import Mesh
 from sagagen.diagnostics import Diagnostic, Severity, has_errors, in_order
-from sagagen.runtime.database import CannotOpen
-from sagagen.runtime.log import LogError
+from sagagen.runtime.log.log import LogError
+from sagagen.runtime.sqlite.database import CannotOpen
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 

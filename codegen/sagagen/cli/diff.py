@@ -21,8 +21,8 @@ from sagagen.contract import BufMissing, Mesh, Sources, load, resolve
 from sagagen.contract.buf import BufFailed
 from sagagen.contract.codes import UNSOUND
 from sagagen.diagnostics import Diagnostic, has_errors, in_order
-from sagagen.runtime.database import CannotOpen
-from sagagen.runtime.log import LogError
+from sagagen.runtime.log.log import LogError
+from sagagen.runtime.sqlite.database import CannotOpen
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 

@@ -8,13 +8,14 @@ from typing import Any
 from sagagen.cli.sagas_source import AdminError, AdminListener
 from sagagen.compatibility.running import InFlight
 from sagagen.contract.model import Mesh
-from sagagen.runtime.admin_routes import MAX_LISTED
+from sagagen.runtime.admin.routes import MAX_LISTED
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.database import Database
-from sagagen.runtime.definition import Direction
-from sagagen.runtime.history import History, fold
-from sagagen.runtime.log import LoggedSaga, in_flight_in
-from sagagen.runtime.settings import Address, SettingsError
+from sagagen.runtime.log.log import LoggedSaga, in_flight_in
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.settings import Address
+from sagagen.runtime.sqlite.database import Database
+from sagagen.runtime.startup import SettingsError
 
 
 async def in_flight(source: str, token: str, old: Mesh) -> Sequence[InFlight]:

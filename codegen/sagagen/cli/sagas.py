@@ -13,12 +13,13 @@ import click
 from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
 from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
-from sagagen.runtime.admin_routes import TOKEN, BadQuery
-from sagagen.runtime.database import CannotOpen
-from sagagen.runtime.engine_operator import Act, OrderRefused, UnknownSaga
-from sagagen.runtime.history_rows import SagaStatus
-from sagagen.runtime.log import LogError
-from sagagen.runtime.settings import Address, SettingsError
+from sagagen.runtime.admin.routes import TOKEN, BadQuery
+from sagagen.runtime.engine.operator import Act, OrderRefused, UnknownSaga
+from sagagen.runtime.log.log import LogError
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.settings import Address
+from sagagen.runtime.sqlite.database import CannotOpen
+from sagagen.runtime.startup import SettingsError
 
 DEFAULT_ADMIN = "127.0.0.1:8081"
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from sagagen.runtime.admin_routes import query_of
-from sagagen.runtime.admin_sagas import SagaDesk, orders_at_rest
-from sagagen.runtime.definition import Saga
-from sagagen.runtime.engine_definitions import Definitions
-from sagagen.runtime.engine_operator import Act, Order
-from sagagen.runtime.log import SagaLog
-from sagagen.runtime.project import Project, ProjectError
+from sagagen.runtime.admin.operations import SagaDesk, orders_at_rest
+from sagagen.runtime.admin.routes import query_of
+from sagagen.runtime.engine.definitions import Definitions
+from sagagen.runtime.engine.operator import Act, Order
+from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.process.project import Project, ProjectError
 from sagagen.runtime.settings import Address
 from sagagen.workspace.project import ProjectNotFound, find_root
 

@@ -14,14 +14,14 @@ import click
 import structlog
 
 from sagagen.cli.completion_words import complete_processes
-from sagagen.runtime.cannot_start import CannotStart
-from sagagen.runtime.logs import configure_logs
-from sagagen.runtime.process import process
-from sagagen.runtime.project import Project
-from sagagen.runtime.settings import Address, Settings, SettingsError
-from sagagen.runtime.supervisor import Child, ChildSpec, Lifeline, supervise
-from sagagen.runtime.telemetry import exporting
-from sagagen.runtime.tracing import GATEWAY
+from sagagen.runtime.process.process import process
+from sagagen.runtime.process.project import Project
+from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, supervise
+from sagagen.runtime.settings import Address, Settings
+from sagagen.runtime.startup import CannotStart, SettingsError
+from sagagen.runtime.telemetry.export import exporting
+from sagagen.runtime.telemetry.logs import configure_logs
+from sagagen.runtime.telemetry.spans import GATEWAY
 from sagagen.workspace.project import find_root
 
 try:

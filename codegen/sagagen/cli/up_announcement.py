@@ -4,9 +4,9 @@ import json
 
 import click
 
-from sagagen.runtime.example import example
-from sagagen.runtime.project import Project
-from sagagen.runtime.schema import Schema
+from sagagen.runtime.messages.example import example
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.process.project import Project
 from sagagen.runtime.settings import Address, Settings
 
 

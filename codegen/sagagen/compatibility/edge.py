@@ -6,7 +6,7 @@ from sagagen.compatibility import rules
 from sagagen.compatibility.change import Change
 from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Route
-from sagagen.runtime.edge.template import parse_template
+from sagagen.runtime.edge.paths.template import parse_template
 from sagagen.source import Span
 
 SAGA_FILE = Span(SAGA_YAML)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sagagen.compatibility import rules
 from sagagen.compatibility.change import Change, Reach, Rule, Target
 from sagagen.contract.model import Call, Saga, Step
-from sagagen.runtime.definition import Retry, StepKind
+from sagagen.runtime.model.definition import Retry, StepKind
 
 
 def compare_steps(old: Saga, new: Saga) -> Iterator[Change]:

@@ -12,7 +12,7 @@ from sagagen.contract.outline import SagaOutline, StepOutline, Target, Undo
 from sagagen.contract.policies import Policy, check_compensation_policy, check_step_policy
 from sagagen.contract.services import Services
 from sagagen.diagnostics import Diagnostic
-from sagagen.runtime.definition import StepKind
+from sagagen.runtime.model.definition import StepKind
 from sagagen.source import Span
 
 COMPLETION = "completion"

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, Service
 
 from sagagen.expression import MessageExpr
 from sagagen.python_names import PythonNames
-from sagagen.runtime.definition import Limits, Retry, StepKind, Transaction
+from sagagen.runtime.model.definition import Limits, Retry, StepKind, Transaction
 from sagagen.source import Span
 
 

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from sagagen.contract.model import Method, Service
 from sagagen.contract.policies import Policy
 from sagagen.contract.shape import CompensateShape, SagaShape, StepShape
-from sagagen.runtime.definition import StepKind
+from sagagen.runtime.model.definition import StepKind
 from sagagen.source import Span
 
 

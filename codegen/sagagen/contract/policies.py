@@ -11,7 +11,7 @@ from sagagen.contract.findings import error
 from sagagen.contract.located import Located
 from sagagen.contract.shape import DefaultsShape, LimitsShape, PolicyShape, RetryShape
 from sagagen.diagnostics import Diagnostic, Report
-from sagagen.runtime.definition import RETRIED_BY_DEFAULT, Limits, Retry, StepKind
+from sagagen.runtime.model.definition import RETRIED_BY_DEFAULT, Limits, Retry, StepKind
 from sagagen.source import Span
 
 T = TypeVar("T")

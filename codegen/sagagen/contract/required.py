@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error
 from sagagen.diagnostics import Diagnostic
-from sagagen.runtime.validation_rules import has_own_rules
+from sagagen.runtime.messages.validation_rules import has_own_rules
 from sagagen.source import Mapping as MappingNode
 from sagagen.source import Node, Span
 

@@ -17,7 +17,7 @@ from sagagen.contract.shape import CompensateShape, RespondShape, SagaShape, Ste
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.expression import Environment, MessageExpr, TypeIndex, compile_message
 from sagagen.expression.codes import Code as ExpressionCode
-from sagagen.runtime.definition import StepKind
+from sagagen.runtime.model.definition import StepKind
 from sagagen.source import Node
 
 DEADLINE_S = 60.0

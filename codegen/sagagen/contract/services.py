@@ -14,7 +14,7 @@ from sagagen.contract.reading import Reading
 from sagagen.contract.shape import ServiceShape
 from sagagen.diagnostics import Report
 from sagagen.python_names import PythonNames
-from sagagen.runtime.definition import BARRIER_RETENTION_S, Transaction
+from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Transaction
 from sagagen.source import Span
 
 FIRST_PORT = 50051

@@ -10,7 +10,7 @@ from sagagen.editing.proto_insert import Http, NewRpc, with_rpc
 from sagagen.editing.proto_outline import ProtoOutline, Statement, rpcs
 from sagagen.editing.services import proto_service
 from sagagen.editing.text import CannotAdd
-from sagagen.runtime.edge.template import TemplateError, parse_template
+from sagagen.runtime.edge.paths.template import TemplateError, parse_template
 
 FORM = "write it as service/Method, for example order/ShipOrder"
 VERBS = ("get", "put", "post", "delete", "patch")

@@ -17,7 +17,7 @@ from sagagen.editing.names import check_name
 from sagagen.editing.text import CannotAdd
 from sagagen.editing.yaml_insert import FIRST, Value
 from sagagen.python_naming import assign_names
-from sagagen.runtime.definition import StepKind
+from sagagen.runtime.model.definition import StepKind
 from sagagen.source import Mapping as MappingNode
 from sagagen.source import Sequence as SequenceNode
 from sagagen.source import Span

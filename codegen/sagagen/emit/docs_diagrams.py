@@ -6,7 +6,7 @@ from sagagen.contract.model import Call, Saga, Step
 from sagagen.emit.docs_text import label
 from sagagen.emit.failure_paths import FailurePath, FailurePaths, Fault
 from sagagen.runtime.edge.responder import AT_ACCEPTANCE, final_status
-from sagagen.runtime.history_rows import SagaStatus
+from sagagen.runtime.saga.events import SagaStatus
 
 AT_COMPLETION = "completion"
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from sagagen.emit.docstrings import printable
-from sagagen.runtime.definition import RETRIED_BY_DEFAULT, Retry
+from sagagen.runtime.model.definition import RETRIED_BY_DEFAULT, Retry
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 

@@ -9,12 +9,12 @@ from sagagen.emit.docs_text import code, in_words, listed, quoted, repeats
 from sagagen.emit.failure_paths import FailurePath, FailurePaths, Fault, failure_paths
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.saga_view import saga_module
-from sagagen.runtime.decision import DEFAULT_BUDGET_S
-from sagagen.runtime.definition import StepKind
 from sagagen.runtime.edge.problem import HTTP_STATUS
 from sagagen.runtime.edge.responder import AT_ACCEPTANCE, COMPENSATED, final_status
-from sagagen.runtime.errors import Code
-from sagagen.runtime.history_rows import Outcome, SagaStatus
+from sagagen.runtime.model.definition import StepKind
+from sagagen.runtime.rpc.errors import Code
+from sagagen.runtime.saga.decision import DEFAULT_BUDGET_S
+from sagagen.runtime.saga.events import Outcome, SagaStatus
 
 DECLINED_STATUS = HTTP_STATUS[Code.FAILED_PRECONDITION]
 """Of a step that a service declined: the one code that a refusal has on the wire."""

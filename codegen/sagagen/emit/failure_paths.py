@@ -13,10 +13,19 @@ from betterproto2 import Message
 from grpclib.const import Status as Code
 
 from sagagen.contract import model
-from sagagen.runtime.decision import CallNow, Decision, End, GetStuck, PassOver, StepCall, TurnBack, decide
-from sagagen.runtime.definition import Action, Direction, Method, Respond, Saga, Step, StepKind
-from sagagen.runtime.history import History
-from sagagen.runtime.history_rows import (
+from sagagen.runtime.model.definition import Action, Direction, Method, Respond, Saga, Step, StepKind
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.saga.decision import (
+    CallNow,
+    Decision,
+    End,
+    GetStuck,
+    PassOver,
+    StepCall,
+    TurnBack,
+    decide,
+)
+from sagagen.runtime.saga.events import (
     Accepted,
     Compensated,
     Done,
@@ -28,7 +37,7 @@ from sagagen.runtime.history_rows import (
     TimeUp,
     TurnedBack,
 )
-from sagagen.runtime.trace import TraceContext
+from sagagen.runtime.saga.history import History
 
 
 class Fault(Enum):

@@ -12,8 +12,8 @@ from sagagen.emit.renaming import redacted_attributes, registered_names
 from sagagen.emit.saga_view import saga_constant, saga_module
 from sagagen.emit.service_names import ServiceNames
 from sagagen.python_names import PythonNames
-from sagagen.runtime.compatibility import API
-from sagagen.runtime.definition import Limits
+from sagagen.runtime.model.compatibility import API
+from sagagen.runtime.model.definition import Limits
 
 
 @dataclass(frozen=True, slots=True)

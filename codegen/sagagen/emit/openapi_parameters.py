@@ -8,10 +8,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from sagagen.contract.model import Route, Saga
 from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import Form, Schemas, must_be_sent
-from sagagen.runtime.edge.fields import FieldPath, find_field
-from sagagen.runtime.edge.json_shape import is_map
+from sagagen.runtime.edge.json.validators import is_map
 from sagagen.runtime.edge.key import MAX_LENGTH
-from sagagen.runtime.edge.template import ANY, ANY_REST, Template, parse_template
+from sagagen.runtime.edge.paths.template import ANY, ANY_REST, Template, parse_template
+from sagagen.runtime.edge.transcoding.fields import FieldPath, find_field
 
 WHOLE_BODY = "*"
 KEY_PARAMETER: Mapping[bool, str] = {True: "IdempotencyKey", False: "OptionalIdempotencyKey"}

@@ -11,8 +11,8 @@ from enum import Enum
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, OneofDescriptor
 
 from sagagen.emit.openapi_rules import NON_FINITE, JsonSchema, Rules, is_required_oneof, refuses_zero
-from sagagen.runtime.edge.json_scalars import INTEGER_RANGES
-from sagagen.runtime.edge.json_shape import WRAPPER, entry_fields, is_map
+from sagagen.runtime.edge.json.scalars import INTEGER_RANGES
+from sagagen.runtime.edge.json.validators import WRAPPER, entry_fields, is_map
 
 SCHEMAS = "#/components/schemas/"
 INPUT = "-Input"

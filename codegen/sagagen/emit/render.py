@@ -13,7 +13,7 @@ from sagagen.emit.paths import GENERATED, INPUTS, MANIFEST
 from sagagen.emit.plan import as_json, plan
 from sagagen.emit.reuse import NOTHING, Earlier, made_from, tools
 from sagagen.emit.side_by_side import Rendered, rendering
-from sagagen.runtime.compatibility import API
+from sagagen.runtime.model.compatibility import API
 
 __all__ = ["MANIFEST", "emit", "emitting", "manifest", "render"]
 

@@ -12,7 +12,7 @@ from sagagen.emit.imports import Imports
 from sagagen.emit.service_names import ServiceNames
 from sagagen.expression import MessageExpr, render_function
 from sagagen.python_names import allot, identifier, with_underscore
-from sagagen.runtime.definition import RETRIED_BY_DEFAULT, Retry
+from sagagen.runtime.model.definition import RETRIED_BY_DEFAULT, Retry
 
 _TEMPLATE_NAMES = frozenset(
     {"Action", "Code", "Method", "Respond", "Retry", "Saga", "Step", "StepKind", "Scope", "CompensationScope"}

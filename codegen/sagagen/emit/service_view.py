@@ -7,7 +7,7 @@ from sagagen.emit.docstrings import docstring, first_paragraph
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
 from sagagen.emit.service_names import ServiceNames
-from sagagen.runtime.definition import BARRIER_RETENTION_S, Transaction
+from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Transaction
 
 CLIENT_TIMEOUT_S = 5.0
 """Default of a direct call through the generated client, in seconds."""

@@ -8,10 +8,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sagagen.runtime.barrier import ActionState
-    from sagagen.runtime.call import Call, Db
-    from sagagen.runtime.compatibility import API, require_api
-    from sagagen.runtime.definition import (
+    from sagagen.runtime.edge.gateway import Gateway, HttpRequest
+    from sagagen.runtime.model.compatibility import API, require_api
+    from sagagen.runtime.model.definition import (
         Action,
         Limits,
         Mesh,
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
         StepKind,
         Transaction,
     )
-    from sagagen.runtime.edge.gateway import Gateway, HttpRequest
-    from sagagen.runtime.errors import Declined, RpcError
+    from sagagen.runtime.rpc.errors import Declined, RpcError
+    from sagagen.runtime.rpc.transport import Reply, Transport
     from sagagen.runtime.scope import CompensationScope, Scope
-    from sagagen.runtime.transport import Reply, Transport
+    from sagagen.runtime.service.barrier.barrier import ActionState
+    from sagagen.runtime.service.call import Call, Db
 
 __all__ = [
     "API",
@@ -59,31 +59,31 @@ __all__ = [
 ]
 
 _HOMES = {
-    "API": "sagagen.runtime.compatibility",
-    "Action": "sagagen.runtime.definition",
-    "ActionState": "sagagen.runtime.barrier",
-    "Call": "sagagen.runtime.call",
+    "API": "sagagen.runtime.model.compatibility",
+    "Action": "sagagen.runtime.model.definition",
+    "ActionState": "sagagen.runtime.service.barrier.barrier",
+    "Call": "sagagen.runtime.service.call",
     "CompensationScope": "sagagen.runtime.scope",
-    "Db": "sagagen.runtime.call",
-    "Declined": "sagagen.runtime.errors",
+    "Db": "sagagen.runtime.service.call",
+    "Declined": "sagagen.runtime.rpc.errors",
     "Gateway": "sagagen.runtime.edge.gateway",
     "HttpRequest": "sagagen.runtime.edge.gateway",
-    "Limits": "sagagen.runtime.definition",
-    "Mesh": "sagagen.runtime.definition",
-    "Method": "sagagen.runtime.definition",
-    "Reply": "sagagen.runtime.transport",
-    "Respond": "sagagen.runtime.definition",
-    "Retry": "sagagen.runtime.definition",
-    "Route": "sagagen.runtime.definition",
-    "RpcError": "sagagen.runtime.errors",
-    "Saga": "sagagen.runtime.definition",
+    "Limits": "sagagen.runtime.model.definition",
+    "Mesh": "sagagen.runtime.model.definition",
+    "Method": "sagagen.runtime.model.definition",
+    "Reply": "sagagen.runtime.rpc.transport",
+    "Respond": "sagagen.runtime.model.definition",
+    "Retry": "sagagen.runtime.model.definition",
+    "Route": "sagagen.runtime.model.definition",
+    "RpcError": "sagagen.runtime.rpc.errors",
+    "Saga": "sagagen.runtime.model.definition",
     "Scope": "sagagen.runtime.scope",
-    "Service": "sagagen.runtime.definition",
-    "Step": "sagagen.runtime.definition",
-    "StepKind": "sagagen.runtime.definition",
-    "Transaction": "sagagen.runtime.definition",
-    "Transport": "sagagen.runtime.transport",
-    "require_api": "sagagen.runtime.compatibility",
+    "Service": "sagagen.runtime.model.definition",
+    "Step": "sagagen.runtime.model.definition",
+    "StepKind": "sagagen.runtime.model.definition",
+    "Transaction": "sagagen.runtime.model.definition",
+    "Transport": "sagagen.runtime.rpc.transport",
+    "require_api": "sagagen.runtime.model.compatibility",
 }
 """The module of each name."""
 

@@ -1,6 +1,7 @@
 """Time as an argument: production reads the machine's clocks, tests choose."""
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -19,3 +20,9 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
     monotonic_s = staticmethod(time.monotonic)
+
+
+def rfc3339(at_ms: int) -> str:
+    """Milliseconds since the epoch as `2026-01-31T12:00:00.000Z`."""
+    text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from sagagen.runtime.errors import ExpressionError
+from sagagen.runtime.rpc.errors import ExpressionError
 
 T = TypeVar("T")
 K = TypeVar("K")

@@ -5,17 +5,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from sagagen.runtime.cannot_start import CannotStart
-from sagagen.runtime.definition import Limits, Mesh, Service
+from sagagen.runtime.model.definition import Limits, Mesh, Service
+from sagagen.runtime.startup import SettingsError
 
 HTTP_PORT = 8080
 ADMIN_PORT = 8081
 """Of the gateway; the services of a local mesh count up from the next one, in contract order."""
 LOOPBACK = "127.0.0.1"
-
-
-class SettingsError(CannotStart):
-    """An environment variable that can't be used; the message names it, its value and what would do."""
 
 
 @dataclass(frozen=True, slots=True)

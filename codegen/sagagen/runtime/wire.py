@@ -15,7 +15,15 @@ from betterproto2 import FieldMetadata
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from sagagen.runtime.wire_types import ENUM, MESSAGE, classes, defaults, described, has_presence, native_type
+from sagagen.runtime.messages.wire_types import (
+    ENUM,
+    MESSAGE,
+    classes,
+    defaults,
+    described,
+    has_presence,
+    native_type,
+)
 
 REDACTED = "[redacted]"
 

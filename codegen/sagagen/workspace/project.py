@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sagagen.runtime.cannot_start import CannotStart
+from sagagen.runtime.startup import CannotStart
 
 CONTRACT = Path("contracts", "saga.yaml")
 """What makes a folder a project, relative to its root."""

@@ -8,10 +8,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from sagagen.runtime import tracing
-from sagagen.runtime.answer import Answer
 from sagagen.runtime.edge.problem import Problem, ProblemError
-from sagagen.runtime.trace import SAMPLED, TraceContext, received
+from sagagen.runtime.rpc.trace import SAMPLED, TraceContext, received
+from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.telemetry import spans as tracing
 
 _TRACE_HEADERS = frozenset({b"traceparent", b"tracestate"})
 

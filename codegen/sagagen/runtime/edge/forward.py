@@ -4,20 +4,20 @@ import asyncio
 import re
 import secrets
 
-from sagagen.runtime.answer import Answer
-from sagagen.runtime.definition import Route
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
+from sagagen.runtime.edge.json.protojson import JsonWriter
 from sagagen.runtime.edge.key import idempotency_key
 from sagagen.runtime.edge.problem import Problem, ProblemError, from_rpc_error, invalid, retry_after
-from sagagen.runtime.edge.protojson import JsonWriter
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.edge.start import REPLAYED
-from sagagen.runtime.edge.transcode import RequestReader
-from sagagen.runtime.errors import Code, RpcError
+from sagagen.runtime.edge.transcoding.transcode import RequestReader
 from sagagen.runtime.identity import direct_id
-from sagagen.runtime.metadata import IDEMPOTENCY_KEY
-from sagagen.runtime.metadata import REPLAYED as REPLAYED_TRAILER
-from sagagen.runtime.transport import Reply, Transport
+from sagagen.runtime.model.definition import Route
+from sagagen.runtime.rpc.errors import Code, RpcError
+from sagagen.runtime.rpc.metadata import IDEMPOTENCY_KEY
+from sagagen.runtime.rpc.metadata import REPLAYED as REPLAYED_TRAILER
+from sagagen.runtime.rpc.transport import Reply, Transport
+from sagagen.runtime.saga.answer import Answer
 
 DEFAULT_TIMEOUT_S = 10.0
 """Time in seconds that a service has, unless the request asks for less."""

@@ -17,8 +17,6 @@ from starlette.routing import BaseRoute
 from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sagagen.runtime.answer import Answer
-from sagagen.runtime.definition import Limits, Mesh, Route, Saga
 from sagagen.runtime.edge.docs_page import DocsEndpoint, DocsFileEndpoint
 from sagagen.runtime.edge.exchange import (
     ROUTE,
@@ -29,23 +27,25 @@ from sagagen.runtime.edge.exchange import (
     trace_of,
     traceparent,
 )
-from sagagen.runtime.edge.fields import shown
 from sagagen.runtime.edge.forward import ForwardEndpoint, Waiting
+from sagagen.runtime.edge.json.protojson import JsonWriter
 from sagagen.runtime.edge.observation import Observed
+from sagagen.runtime.edge.own_routes import DocumentEndpoint, HealthEndpoint, ReadyEndpoint, WatchEndpoint
+from sagagen.runtime.edge.paths.router import Found, Missing, Router
+from sagagen.runtime.edge.paths.template import PathError, Template, parse_template
 from sagagen.runtime.edge.problem import Problem, ProblemError, invalid, phrase
-from sagagen.runtime.edge.protojson import JsonWriter
 from sagagen.runtime.edge.responder import HttpResponder
-from sagagen.runtime.edge.router import Found, Missing, Router
+from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.edge.start import StartEndpoint
-from sagagen.runtime.edge.template import PathError, Template, parse_template
-from sagagen.runtime.edge.transcode import RequestReader
-from sagagen.runtime.edge.watch import DocumentEndpoint, HealthEndpoint, ReadyEndpoint, WatchEndpoint
-from sagagen.runtime.engine import Engine
-from sagagen.runtime.readiness import Readiness
-from sagagen.runtime.schema import Schema
-from sagagen.runtime.shared_answers import SharedAnswers
-from sagagen.runtime.trace import TraceContext
-from sagagen.runtime.transport import Transport
+from sagagen.runtime.edge.transcoding.fields import shown
+from sagagen.runtime.edge.transcoding.transcode import RequestReader
+from sagagen.runtime.engine.engine import Engine
+from sagagen.runtime.health import Readiness
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Limits, Mesh, Route, Saga
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.rpc.transport import Transport
+from sagagen.runtime.saga.answer import Answer
 
 HttpRequest = Request
 """What the caller hook is given: starlette's request."""

@@ -7,10 +7,10 @@ from opentelemetry.trace import SpanKind
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sagagen.runtime import tracing
 from sagagen.runtime.edge.exchange import PARENT_SPAN, ROUTE, SAGA, trace_of, traceparent
-from sagagen.runtime.metrics import HTTP_SECONDS, child, exemplar
-from sagagen.runtime.tracing import GATEWAY, FinishedSpan, Spans
+from sagagen.runtime.telemetry import spans as tracing
+from sagagen.runtime.telemetry.metrics import HTTP_SECONDS, child, exemplar
+from sagagen.runtime.telemetry.spans import GATEWAY, FinishedSpan, Spans
 
 _PROBES = frozenset({"/healthz", "/readyz"})
 """Asked every few seconds by whoever watches the process: a span of each would bury the others."""

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from grpclib.const import Status as Code
 
-from sagagen.runtime.answer import Answer
-from sagagen.runtime.errors import FieldViolation, RpcError
+from sagagen.runtime.rpc.errors import FieldViolation, RpcError
+from sagagen.runtime.saga.answer import Answer
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 1.0

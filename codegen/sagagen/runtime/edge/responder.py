@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 
-from sagagen.runtime.answer import Answer
-from sagagen.runtime.definition import Mesh, Saga
+from sagagen.runtime.edge.json.protojson import JsonWriter
 from sagagen.runtime.edge.problem import HTTP_STATUS, Problem
-from sagagen.runtime.edge.protojson import JsonWriter
-from sagagen.runtime.edge.transcode import RouteError
-from sagagen.runtime.errors import Code
-from sagagen.runtime.schema import Schema
+from sagagen.runtime.edge.transcoding.transcode import RouteError
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Mesh, Saga
+from sagagen.runtime.rpc.errors import Code
+from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.scope import Failure
 
 JSON = (("content-type", "application/json"),)

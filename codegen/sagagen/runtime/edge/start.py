@@ -4,18 +4,18 @@ import hashlib
 import time
 from dataclasses import replace
 
-from sagagen.runtime.answer import Answer
-from sagagen.runtime.definition import Saga
 from sagagen.runtime.edge.exchange import SAGA, Caller, Exchange, caller_of, traceparent
 from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import AT_ACCEPTANCE, OWNER_RUN, accepted, key_reused, location
-from sagagen.runtime.edge.transcode import RequestReader
-from sagagen.runtime.engine import Acceptance, Engine, Overloaded, Started
+from sagagen.runtime.edge.shared_answers import SharedAnswer, SharedAnswers
+from sagagen.runtime.edge.transcoding.transcode import RequestReader
+from sagagen.runtime.engine.engine import Acceptance, Engine, Overloaded, Started
 from sagagen.runtime.identity import random_saga_id, saga_id
-from sagagen.runtime.log import LogUnavailable
-from sagagen.runtime.shared_answers import SharedAnswer, SharedAnswers
-from sagagen.runtime.tracing import saga_attributes
+from sagagen.runtime.log.log import LogUnavailable
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.telemetry.spans import saga_attributes
 
 REPLAYED = ("idempotency-replayed", "true")
 

@@ -1,0 +1,44 @@
+"""The admin listener that each process has: is it alive, is it ready, its metrics; a gateway's also has its sagas."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from sagagen.runtime.health import Readiness
+
+
+async def _nothing() -> None: ...
+
+
+def admin_app(
+    readiness: Readiness,
+    routes: Sequence[Route] = (),
+    *,
+    before_metrics: Callable[[], Awaitable[None]] = _nothing,
+) -> Starlette:
+    """`/healthz`: the process runs. `/readyz`: it takes new work, or 503 and what is in the way. `/metrics`.
+
+    `routes` come beside them; `before_metrics` sets the gauges that are only known when asked for.
+    """
+
+    async def healthz(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> PlainTextResponse:
+        problems = await readiness.problems()
+        text = "\n".join(["not ready", *problems] if problems else ["ready"])
+        return PlainTextResponse(f"{text}\n", status_code=503 if problems else 200)
+
+    async def metrics(request: Request) -> Response:
+        await before_metrics()
+        # OpenMetrics for those who ask for it, as Prometheus does: exemplars have no place in the older format.
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(REGISTRY), headers={"content-type": content_type})
+
+    ours = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return Starlette(routes=[*ours, *routes])

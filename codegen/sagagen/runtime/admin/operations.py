@@ -1,0 +1,160 @@
+"""What operators see and do: the same over a running engine and over a log at rest. Payloads are never shown."""
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from sagagen.runtime.clock import rfc3339
+from sagagen.runtime.engine.definitions import Definitions
+from sagagen.runtime.engine.explain import Explanation, explain
+from sagagen.runtime.engine.operator import Order, UnknownSaga, row_for
+from sagagen.runtime.engine.view import view_of
+from sagagen.runtime.log.log import LoggedSaga, SagaLog
+from sagagen.runtime.log.search import SagaQuery, Standing
+from sagagen.runtime.saga.events import OperatorRow, Resolved, Resumed, Retried, SagaStatus
+from sagagen.runtime.saga.history import History, fold
+
+Shown = dict[str, Any]
+"""JSON members."""
+
+
+class SagaDesk:
+    """Reads the log; `order` carries out what an operator wants."""
+
+    def __init__(
+        self, log: SagaLog, definitions: Definitions, order: Callable[[str, Order], Awaitable[None]]
+    ) -> None:
+        self._log = log
+        self._definitions = definitions
+        self._order = order
+
+    @property
+    def definitions(self) -> Definitions:
+        """All versions of all sagas that the code keeps."""
+        return self._definitions
+
+    async def list(self, query: SagaQuery, *, step: str = "", service: str = "") -> list[Shown]:
+        """Sagas that match, newest first; `step` and `service` are those of the call under way, or stuck."""
+        found: list[Shown] = []
+        while len(found) < query.limit and (page := await self._log.search(query)):
+            for logged in page:
+                shown = self._summary(logged)
+                if (not step or shown["step"] == step) and (not service or shown["service"] == service):
+                    found.append(shown)
+            query = dataclasses.replace(query, before=page[-1].ref.number)
+        return found[: query.limit]
+
+    async def show(self, saga_id: str) -> Shown:
+        """Everything that is known of a saga but its payloads. Raises UnknownSaga."""
+        logged = await self._log.find(saga_id)
+        if logged is None:
+            raise UnknownSaga(saga_id)
+        history = fold(logged.rows)
+        view = view_of(history, self._definitions.of(logged.accepted))
+        return {
+            **self._summary(logged),
+            "caller": view.caller,
+            "trace_id": view.trace_id,
+            "steps": [
+                {"name": s.name, "status": str(s.status), "attempts": s.attempts, "error": s.error or None}
+                for s in view.steps
+            ],
+            "operators": [_operator(row) for row in logged.rows if isinstance(row, OperatorRow)],
+        }
+
+    async def order(self, saga_id: str, order: Order) -> Shown:
+        """Carry it out, durably, and show the saga. Raises UnknownSaga or OrderRefused."""
+        await self._order(saga_id, order)
+        return await self.show(saga_id)
+
+    async def stats(self) -> Shown:
+        """How many sagas stand where."""
+        standing = await self._log.standing()
+        ended = await self._log.ended_counts()
+        sagas: dict[str, Shown] = {}
+        for name in sorted({*self._definitions.names, *(s.saga for s in standing), *(n for n, _ in ended)}):
+            own = [each for each in standing if each.saga == name]
+            sagas[name] = {
+                "in_flight": sum(each.count for each in own if each.status.is_under_way),
+                "stuck": sum(each.count for each in own if each.status is SagaStatus.STUCK),
+                "oldest_unfinished_age_s": _age_s(min((each.oldest_ms for each in own), default=None)),
+                "versions": self._versions(name, own),
+                "ended": {str(status): count for (n, status), count in ended.items() if n == name},
+            }
+        return {
+            "sagas": sagas,
+            "log": {"size_bytes": self._log.size_bytes, "is_disk_full": self._log.is_disk_full},
+        }
+
+    def _versions(self, name: str, standing: Sequence[Standing]) -> Shown:
+        """Of each version that is kept or still runs: how many are not over, and whether the code can do without."""
+        counts = Counter(dict.fromkeys(self._definitions.versions(name), 0))
+        for each in standing:
+            counts[each.version] += each.count
+        newest = max(self._definitions.versions(name), default=0)
+        return {
+            str(version): {"unfinished": count, "can_go": count == 0 and version < newest}
+            for version, count in sorted(counts.items())
+        }
+
+    def _summary(self, logged: LoggedSaga) -> Shown:
+        history = fold(logged.rows)
+        saga = self._definitions.of(logged.accepted)
+        # Without any definition at hand (a log at rest, far from its project) nothing can be said to be missing.
+        missing = self._definitions.missing(logged.accepted) if self._definitions.names else ""
+        waiting_for = missing if history.status.is_under_way else ""
+        return _members(history, waiting_for, explain(saga, history, waiting_for))
+
+
+def _members(history: History, waiting_for: str, explanation: Explanation) -> Shown:
+    accepted = history.accepted
+    return {
+        "id": accepted.saga_id,
+        "saga": accepted.saga,
+        "version": accepted.version,
+        "status": str(history.status),
+        "age_s": _age_s(accepted.at_ms),
+        "created_at": rfc3339(accepted.at_ms),
+        "updated_at": rfc3339(history.updated_ms),
+        "step": explanation.step or None,
+        "service": explanation.service or None,
+        "waiting_for": waiting_for or None,
+        "explanation": explanation.text,
+        "until": None if explanation.until_ms is None else rfc3339(explanation.until_ms),
+        "then": explanation.then or None,
+        "error": explanation.error or None,
+    }
+
+
+def _operator(row: OperatorRow) -> Mapping[str, object]:
+    step = row.step if isinstance(row, Retried | Resolved) else ""
+    return {
+        "at": rfc3339(row.at_ms),
+        "act": type(row).__name__.lower(),
+        "step": step or None,
+        "by": row.by or None,
+        "note": row.note or None,
+    }
+
+
+def _age_s(since_ms: int | None) -> float | None:
+    return None if since_ms is None else max(0.0, round(time.time() - since_ms / 1000, 3))
+
+
+def orders_at_rest(log: SagaLog, definitions: Definitions) -> Callable[[str, Order], Awaitable[None]]:
+    """Carries orders out in a log that no engine runs on: the next one to open it acts on them."""
+
+    async def order(saga_id: str, order: Order) -> None:
+        logged = await log.find(saga_id)
+        if logged is None:
+            raise UnknownSaga(saga_id)
+        now_ms = max(round(time.time() * 1000), await log.last_ms())
+        history = fold(logged.rows)
+        # The process that ran it has gone: what it was doing is in doubt, as it will be for the next one.
+        seen = history.with_row(Resumed(at_ms=now_ms)) if history.status.is_under_way else history
+        row = row_for(order, definitions.of(logged.accepted), seen, now_ms)
+        await log.append(logged.ref, [row], history.with_row(row).status)
+
+    return order

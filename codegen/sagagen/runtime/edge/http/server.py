@@ -1,0 +1,149 @@
+"""An HTTP server in this process: uvicorn on httptools, with the limits and time-outs that it does not have itself.
+
+The socket is bound before the server starts, so that a taken port is an error of ours that names it. Signals are the
+process's business, not the server's.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+from starlette.types import ASGIApp
+from uvicorn import Config, Server
+
+from sagagen.runtime.edge.exchange import CLOSING
+from sagagen.runtime.edge.http.limits import MAX_BODY_BYTES, Limits
+from sagagen.runtime.edge.http.protocol import DEFAULT_PATIENCE, EdgeProtocol, Patience
+from sagagen.runtime.startup import PortTaken
+
+BACKLOG = 1024
+KEEP_ALIVE_S = 30
+"""Time in seconds that a connection may be idle between two requests."""
+STOP_S = 5
+"""Time in seconds that requests under way have to end once the server stops; then they are cancelled."""
+
+
+_DATE_S = 1.0
+"""Time in seconds for which the Date header of answers stays the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a server can be reached."""
+
+    host: str
+    port: int
+    """The one that was given, or the one that the system chose for port 0."""
+
+    @property
+    def url(self) -> str:
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def serve_http(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    stop_s: int = STOP_S,
+    patience: Patience = DEFAULT_PATIENCE,
+) -> AsyncGenerator[Listening]:
+    """Serve an ASGI application until the block ends; then idle connections close and requests under way end.
+
+    Raises PortTaken where another program listens, OSError for an address that is not this machine's.
+    """
+    with _bound(host, port) as listener:
+        server = _Server(_config(Limits(app, max_body_bytes=max_body_bytes), stop_s, patience))
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
+        try:
+            await server.until_started(serving)
+            yield Listening(host, listener.getsockname()[1])
+        finally:
+            server.stop()
+            await asyncio.wait({serving})
+            await server.abandon()
+        serving.result()
+
+
+@contextlib.contextmanager
+def _bound(host: str, port: int) -> Generator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        # Without it a restarted process could not listen while old connections linger in TIME_WAIT.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+            listener.listen(BACKLOG)  # two binds may succeed where only one can listen
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(host, port) from error
+            raise
+        listener.setblocking(False)
+        yield listener
+
+
+def _config(app: ASGIApp, stop_s: int, patience: Patience) -> Config:
+    return Config(
+        app,
+        http=cast(type[asyncio.Protocol], partial(EdgeProtocol, patience=patience)),
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=stop_s,
+    )
+
+
+class _Server(Server):
+    """Uvicorn's server without its hands on the process's signals."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state[CLOSING] = self._closing
+        await super().startup(sockets)
+        self._ready.set_result(None)
+
+    async def main_loop(self) -> None:
+        """Uvicorn looks ten times a second whether it should stop; being told, it need only keep the date."""
+        while not self._closing.done():
+            await self.on_tick(0)
+            await asyncio.wait({self._closing}, timeout=_DATE_S)
+
+    async def until_started(self, serving: "asyncio.Task[None]") -> None:
+        """Wait until connections are taken, or serving failed."""
+        await asyncio.wait({self._ready, serving}, return_when=asyncio.FIRST_COMPLETED)
+
+    def stop(self) -> None:
+        """Begin to stop. A repeat does nothing."""
+        self.should_exit = True
+        if not self._closing.done():
+            self._closing.set_result(None)
+
+    async def abandon(self) -> None:
+        """End what did not end in time: uvicorn has cancelled it, but does not wait for it."""
+        if tasks := set(self.server_state.tasks):
+            await asyncio.wait(tasks)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

@@ -1,0 +1,88 @@
+"""The gateway's own routes: `GET /sagas/{id}`, `/openapi.json`, `/healthz` and `/readyz`."""
+
+import json
+from pathlib import Path
+
+from sagagen.runtime.clock import rfc3339
+from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
+from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
+from sagagen.runtime.edge.responder import JSON
+from sagagen.runtime.engine.engine import Engine, SagaView
+from sagagen.runtime.health import Readiness
+from sagagen.runtime.saga.answer import Answer
+
+TEXT = (("content-type", "text/plain; charset=utf-8"),)
+
+
+class WatchEndpoint:
+    """Shows a saga to whoever started it, without payloads."""
+
+    def __init__(self, caller: Caller, engine: Engine) -> None:
+        self._caller = caller
+        self._engine = engine
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        caller = await caller_of(self._caller, exchange.request)
+        view = await self._engine.describe(exchange.values["id"])
+        # To others it does not exist: who may not see it may not learn that it is there.
+        if view is None or view.caller != caller:
+            raise ProblemError(Problem(404, "NOT_FOUND", "SAGA_NOT_FOUND", "there is no such saga"))
+        return Answer(200, JSON, json.dumps(_members(view), ensure_ascii=False).encode())
+
+
+class DocumentEndpoint:
+    """`/openapi.json`: the document that was generated beside the descriptors, whoever asks."""
+
+    def __init__(self, descriptors: Path) -> None:
+        file = descriptors.with_name("openapi.json")
+        self._document = file.read_bytes() if file.exists() else b""
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        if not self._document:
+            detail = "there is no OpenAPI document: run `sagagen generate`"
+            raise ProblemError(Problem(404, "NOT_FOUND", "NO_DOCUMENT", detail))
+        return Answer(200, JSON, self._document)
+
+
+class HealthEndpoint:
+    """`/healthz`: the process runs."""
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        return Answer(200, TEXT, b"ok\n")
+
+
+class ReadyEndpoint:
+    """`/readyz`: new sagas are accepted."""
+
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        is_closing = exchange.closing is not None and exchange.closing.done()
+        problems = ["gateway: it is stopping"] if is_closing else await self._readiness.problems()
+        if problems:
+            detail = "; ".join(problems)
+            raise ProblemError(Problem(503, "UNAVAILABLE", "NOT_READY", detail, headers=(retry_after(),)))
+        return Answer(200, TEXT, b"ready\n")
+
+
+def _members(view: SagaView) -> dict[str, object]:
+    return {
+        "id": view.saga_id,
+        "saga": view.saga,
+        "version": view.version,
+        "status": str(view.status),
+        "trace_id": view.trace_id,
+        "created_at": rfc3339(view.created_at_ms),
+        "updated_at": rfc3339(view.updated_at_ms),
+        "waiting_for": view.waiting_for or None,
+        "steps": [
+            {
+                "name": step.name,
+                "status": str(step.status),
+                "attempts": step.attempts,
+                "error": step.error or None,
+            }
+            for step in view.steps
+        ],
+    }

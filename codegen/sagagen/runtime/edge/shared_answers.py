@@ -1,0 +1,105 @@
+"""Final answers, told among gateways that share services and a Redis, but no log.
+
+Theory of operation. A key that two gateways accept is two runs of one saga; the services let one of them own it, and
+tell the other which (OTHER_RUN). Answers are stored under saga and run, after their row is committed, and asked for
+only under the run that a service has named. So what is found belongs to the effects that are in the services'
+databases, whoever else uses this Redis, and however old it is; and a request that no other gateway had before costs no
+question. An answer never changes, so it has no generation. Without one from Redis the gateway says SAGA_ELSEWHERE,
+which is true as well.
+"""
+
+import base64
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.redis.observation import asking
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.events import Accepted
+from sagagen.runtime.settings import Settings
+from sagagen.runtime.telemetry import spans as tracing
+
+if TYPE_CHECKING:
+    from sagagen.runtime.redis.pipeline import RedisLine
+
+LARGEST_ANSWER = 64 * 1024
+"""Bytes of its body; a larger one is not shared."""
+_FIELD = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAnswer:
+    """What a gateway told the first request with a key."""
+
+    fingerprint: bytes
+    """Of trigger and payload, as in the log."""
+    trace_id: str
+    answer: Answer
+
+    def encode(self) -> bytes:
+        answer = self.answer
+        body = base64.b64encode(answer.body).decode()
+        return json.dumps(
+            [self.fingerprint.hex(), self.trace_id, answer.status, answer.headers, body]
+        ).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "SharedAnswer | None":
+        """None for what is no answer: anybody may have written it."""
+        try:
+            fingerprint, trace_id, status, headers, body = json.loads(data)
+            pairs = tuple((str(name), str(value)) for name, value in headers)
+            answer = Answer(int(status), pairs, base64.b64decode(body, validate=True))
+            return cls(bytes.fromhex(fingerprint), str(trace_id), answer)
+        except (ValueError, TypeError, RecursionError):
+            return None
+
+
+class SharedAnswers:
+    """Of one project. Made by `open`."""
+
+    def __init__(self, project: str, redis: "RedisLine") -> None:
+        self._prefix = _prefix(project)
+        self._redis = redis
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, project: str, settings: Settings) -> AsyncGenerator["SharedAnswers | None"]:
+        """None unless the environment says that there are other gateways."""
+        if not settings.shares_answers:
+            yield None
+            return
+        from sagagen.runtime.redis.pipeline import RedisLine  # only here: redis takes a sixth of a start
+
+        async with RedisLine.open(settings.redis_url, f"{_prefix(project)}:trial") as line:
+            yield cls(project, line)
+
+    def store(self, saga: Saga, accepted: Accepted, answer: Answer) -> None:
+        """The answer is committed. Kept as long as the saga's key is."""
+        if accepted.key and len(answer.body) <= LARGEST_ANSWER:
+            shared = SharedAnswer(accepted.fingerprint, accepted.trace.trace_id, answer)
+            key = self._key(accepted.saga_id, accepted.run)
+            self._redis.store(key, {_FIELD: shared.encode()}, max(1, int(saga.retention_s)))
+
+    async def find(self, saga_id: str, run: str, trace: TraceContext) -> SharedAnswer | None:
+        """What the run that owns the saga answered, if it has, and if Redis knows and says so within its limit.
+
+        `trace`: the span of the request that asks.
+        """
+        if not self._redis.is_up:
+            return None
+        with asking(tracing.GATEWAY, trace) as question:
+            found = await self._redis.find(self._key(saga_id, run), [_FIELD])
+            question.is_answered = found is not None
+        return SharedAnswer.decode(found[0]) if found and found[0] is not None else None
+
+    def _key(self, saga_id: str, run: str) -> str:
+        return f"{self._prefix}:{saga_id}:{run}"
+
+
+def _prefix(project: str) -> str:
+    return f"sagagen:{project}:answers"

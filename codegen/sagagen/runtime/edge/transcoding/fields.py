@@ -1,0 +1,250 @@
+"""Fields of a request that come as text: from the path and from the query."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from sagagen.runtime.edge.json.scalars import INTEGER_RANGES, decode_base64
+from sagagen.runtime.edge.json.validators import (
+    NOT_SHOWN,
+    TEXTUAL,
+    WRAPPER,
+    entry_fields,
+    is_map,
+    is_redacted,
+)
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?|[+-]?Infinity|NaN")
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+_ENTRY = re.compile(r"(.+)\[([^\[\]]*)\]")
+
+
+class TextError(ValueError):
+    """A text that is no value of its field; says what would be."""
+
+
+Convert = Callable[[str], object]
+"""From text to the value of a scalar field. Raises TextError."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPath:
+    """A field, or an entry of a map field, and the messages that lead to it."""
+
+    fields: tuple[FieldDescriptor, ...]
+    key: str | None = None
+    """Of the map's entry: `labels[red]`."""
+
+    @property
+    def last(self) -> FieldDescriptor:
+        return self.fields[-1]
+
+    @property
+    def is_map(self) -> bool:
+        return is_map(self.last)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its value, or each of its values, can be written as one text."""
+        target = entry_fields(self.last)[1] if self.is_map else self.last
+        return converter(target) is not None and self.is_map == (self.key is not None)
+
+    def __str__(self) -> str:
+        path = ".".join(field.name for field in self.fields)
+        return path if self.key is None else f"{path}[{self.key}]"
+
+
+def find_field(descriptor: Descriptor, name: str) -> FieldPath | None:
+    """The field of a dotted name, each part spelled as in the proto or as in JSON; None if there is none."""
+    entry = _ENTRY.fullmatch(name)
+    fields: list[FieldDescriptor] = []
+    at: Descriptor | None = descriptor
+    for part in (entry[1] if entry else name).split("."):
+        field = _field(at, part) if at else None
+        if not field:
+            return None
+        fields.append(field)
+        at = None if field.is_repeated else field.message_type
+    path = FieldPath(tuple(fields), entry[2] if entry else None)
+    return path if path.is_map or not entry else None
+
+
+def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
+    by_name = descriptor.fields_by_name.get(name)
+    return by_name or next((field for field in descriptor.fields if field.json_name == name), None)
+
+
+def put(message: Message, path: FieldPath, texts: Sequence[str], *, is_final: bool = False) -> None:
+    """Set the field of a message from text.
+
+    `is_final`: the field may already be set, but only to the same value. Raises TextError.
+    """
+    target = cast(Any, _descend(message, path))
+    try:
+        _put(target, path, texts, is_final=is_final)
+    except TextError as error:
+        if any(is_redacted(field) for field in path.fields):
+            raise TextError(NOT_SHOWN) from None
+        raise error
+
+
+def _put(target: Any, path: FieldPath, texts: Sequence[str], *, is_final: bool) -> None:
+    field = path.last
+    if path.key is not None:
+        _put_entry(target, field, path.key, texts)
+    elif field.is_repeated:
+        _put_all(getattr(target, field.name), field, texts)
+    else:
+        _put_one(target, field, texts, is_final=is_final)
+
+
+def _descend(message: Message, path: FieldPath) -> Message:
+    """The message that holds the last field; refuses a second member of a oneof on the way."""
+    for field in path.fields[:-1]:
+        _check_oneof(message, field)
+        message = getattr(message, field.name)
+        message.SetInParent()
+    _check_oneof(message, path.last)
+    return message
+
+
+def _check_oneof(message: Message, field: FieldDescriptor) -> None:
+    oneof = field.containing_oneof
+    other = message.WhichOneof(oneof.name) if oneof else None
+    if oneof and other and other != field.name:
+        raise TextError(f"excludes {other}: at most one field of {oneof.name} can be set")
+
+
+def _put_one(target: Any, field: FieldDescriptor, texts: Sequence[str], *, is_final: bool) -> None:
+    if len(texts) != 1:
+        raise TextError("is given more than once, but is no list")
+    value = _converted(field, texts[0])
+    before = getattr(target, field.name)
+    is_set = target.HasField(field.name) if field.has_presence else before != field.default_value
+    if is_final and is_set and before != value:
+        raise TextError("differs from the value in the path")
+    if isinstance(value, Message):
+        before.CopyFrom(value)
+    else:
+        setattr(target, field.name, value)
+
+
+def _put_all(target: Any, field: FieldDescriptor, texts: Sequence[str]) -> None:
+    values = [_converted(field, text) for text in texts]
+    target.extend(values)
+
+
+def _put_entry(target: Any, field: FieldDescriptor, key: str, texts: Sequence[str]) -> None:
+    if len(texts) != 1:
+        raise TextError("is given more than once, but is one entry of a map")
+    key_field, value_field = entry_fields(field)
+    entries = getattr(target, field.name)
+    value = _converted(value_field, texts[0])
+    if isinstance(value, Message):
+        entries[_converted(key_field, key)].CopyFrom(value)
+    else:
+        entries[_converted(key_field, key)] = value
+
+
+def _converted(field: FieldDescriptor, text: str) -> object:
+    convert = converter(field)
+    if convert is None:
+        raise TextError("is a message and can't be written as text")
+    return convert(text)
+
+
+def converter(field: FieldDescriptor) -> Convert | None:
+    """Reads one value of a field; None for messages that no text stands for."""
+    if field.message_type:
+        return _message_converter(field.message_type)
+    if field.enum_type:
+        return _enum(field.enum_type)
+    return _SCALARS[field.cpp_type] if field.type != FieldDescriptor.TYPE_BYTES else _bytes
+
+
+def _message_converter(descriptor: Descriptor) -> Convert | None:
+    name = descriptor.full_name
+    if name not in TEXTUAL and not WRAPPER.fullmatch(name):
+        return None
+    message_type = message_factory.GetMessageClass(descriptor)
+    if name in TEXTUAL:
+        return lambda text: _from_json(message_type, text)
+    inner = converter(descriptor.fields_by_name["value"])
+    assert inner is not None, "wrappers wrap scalars"
+    return lambda text: message_type(value=inner(text))
+
+
+def _from_json(message_type: type[Message], text: str) -> Message:
+    try:
+        return json_format.ParseDict(cast(Any, text), message_type())
+    except (ValueError, OverflowError, json_format.Error) as error:
+        raise TextError(f"must be a {message_type.DESCRIPTOR.full_name}, not {shown(text)}") from error
+
+
+def _enum(enum: EnumDescriptor) -> Convert:
+    def convert(text: str) -> int:
+        if value := enum.values_by_name.get(text):
+            return value.number
+        if _WHOLE.fullmatch(text) and (value := enum.values_by_number.get(int(text))):
+            return value.number
+        raise TextError(f"must be a value of {enum.full_name}, not {shown(text)}")
+
+    return convert
+
+
+def _integer(low: int, high: int) -> Convert:
+    def convert(text: str) -> int:
+        if not _WHOLE.fullmatch(text):
+            raise TextError(f"must be a whole number, not {shown(text)}")
+        if not low <= (number := int(text)) <= high:
+            raise TextError(f"must be from {low} to {high}, not {shown(text)}")
+        return number
+
+    return convert
+
+
+def _float(limit: float) -> Convert:
+    def convert(text: str) -> float:
+        if not _FLOAT.fullmatch(text):
+            raise TextError(f"must be a number, not {shown(text)}")
+        number = float(text)
+        if "Inf" not in text and abs(number) > limit and not math.isnan(number):
+            raise TextError("is larger than the field can hold")
+        return number
+
+    return convert
+
+
+def _bool(text: str) -> bool:
+    if text not in _TRUE | _FALSE:
+        raise TextError(f"must be true or false, not {shown(text)}")
+    return text in _TRUE
+
+
+def _bytes(text: str) -> bytes:
+    data = decode_base64(text)
+    if data is None:
+        raise TextError(f"must be base64, not {shown(text)}")
+    return data
+
+
+def shown(text: str) -> str:
+    """A text of the client's, short enough for a message."""
+    return f'"{text}"' if len(text) <= 60 else f'"{text[:57]}..."'
+
+
+_SCALARS: Mapping[int, Convert] = {
+    FieldDescriptor.CPPTYPE_STRING: str,
+    FieldDescriptor.CPPTYPE_BOOL: _bool,
+    FieldDescriptor.CPPTYPE_DOUBLE: _float(1.7976931348623157e308),
+    FieldDescriptor.CPPTYPE_FLOAT: _float(3.4028234663852886e38),
+    **{cpp_type: _integer(*limits) for cpp_type, limits in INTEGER_RANGES.items()},
+}

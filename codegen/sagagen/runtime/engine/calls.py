@@ -1,0 +1,91 @@
+"""Calls of the engine to services: at most so many at once to each, and every way to fail told as one kind of error."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping
+
+import structlog
+from grpclib.const import Status as Code
+
+from sagagen.runtime.model.definition import Direction, StepKind
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.refusals import OTHER_PAYLOAD, OWNER_RUN
+from sagagen.runtime.rpc.transport import Transport
+from sagagen.runtime.saga.decision import StepCall
+from sagagen.runtime.saga.events import Failed, Outcome, Ruling
+
+DEFAULT_LIMIT = 64
+"""Calls under way to one service: twice a group of its writer, so that one group is filled while another commits, and
+well below where a service begins to turn calls away."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Calls:
+    """The services, as the engine reaches them."""
+
+    def __init__(self, transports: Mapping[str, Transport], *, limit: int = DEFAULT_LIMIT) -> None:
+        self._transports = transports
+        self._slots = {service: asyncio.Semaphore(limit) for service in transports}
+        self._numbers = itertools.count()
+        self._begun_s: dict[int, float] = {}
+        """Calls under way, in the order in which they began, with the time of that."""
+
+    def slot(self, service: str) -> asyncio.Semaphore:
+        """Held while a call to the service is under way. What is queued here meets no limit of the service."""
+        return self._slots[service]
+
+    async def send(
+        self, service: str, path: str, request: bytes, metadata: Mapping[str, str], timeout_s: float
+    ) -> bytes:
+        """The encoded response. Raises RpcError, and nothing else, for whatever went wrong."""
+        number = next(self._numbers)
+        self._begun_s[number] = time.monotonic()
+        try:
+            reply = await self._transports[service].call(
+                path, request, metadata=metadata, timeout_s=timeout_s
+            )
+        except RpcError:
+            raise
+        except Exception as error:  # whatever a transport raises, the call may have happened
+            _logger.exception("a transport failed in a way it should not", service=service, path=path)
+            raise RpcError(Code.UNKNOWN, f"{type(error).__name__}: {error}") from error
+        finally:
+            del self._begun_s[number]
+        return reply.response
+
+    def begun_before(self, monotonic_s: float) -> int:
+        """How many of the calls under way began before that time: they may take long still."""
+        count = 0
+        for begun_s in self._begun_s.values():
+            if begun_s >= monotonic_s:
+                break
+            count += 1
+        return count
+
+
+def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Failed:
+    """What a failed attempt tells: domain and reason first, the code second."""
+    elsewhere = error.metadata if error.is_ours and error.reason == Ruling.OTHER_RUN else {}
+    return Failed(
+        at_ms=at_ms,
+        span_id=span_id,
+        step=call.step.name,
+        direction=call.direction,
+        attempt=call.attempt,
+        outcome=Outcome.REFUSED if _is_settled_no(call, error) else Outcome.DOUBT,
+        code=error.code,
+        domain=error.domain,
+        reason=error.reason,
+        message=error.message,
+        retry_after_s=error.retry_after_s,
+        is_other_payload=elsewhere.get(OTHER_PAYLOAD) == "true",
+        owner_run=elsewhere.get(OWNER_RUN, ""),
+    )
+
+
+def _is_settled_no(call: StepCall, error: RpcError) -> bool:
+    # No service records a refusal of a compensation or of a retriable step: whatever it says, those are repeated.
+    may_refuse = call.direction is Direction.ACTION and call.step.kind is not StepKind.RETRIABLE
+    return error.is_refusal and may_refuse

@@ -1,0 +1,44 @@
+"""Which definition a saga of the log runs on: the version it started with, and no other (P8)."""
+
+from collections.abc import Sequence
+
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.saga.events import Accepted
+
+
+class Definitions:
+    """All versions of all sagas that this code keeps."""
+
+    def __init__(self, sagas: Sequence[Saga]) -> None:
+        self._sagas = {(saga.name, saga.version): saga for saga in sagas}
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name for name, _ in self._sagas))
+
+    def versions(self, name: str) -> list[int]:
+        """Those of a saga that this code keeps."""
+        return sorted(version for known, version in self._sagas if known == name)
+
+    def keeps(self, name: str, version: int, digest: str) -> bool:
+        """Whether sagas that started on this definition can go on."""
+        saga = self._sagas.get((name, version))
+        return saga is not None and saga.digest == digest
+
+    def of(self, accepted: Accepted) -> Saga | None:
+        """The definition that a saga started with; None if this code lacks it, or has another of that version."""
+        saga = self._sagas.get((accepted.saga, accepted.version))
+        return saga if saga and saga.digest == accepted.digest else None
+
+    def missing(self, accepted: Accepted) -> str:
+        """What must be deployed for the saga to go on; empty if nothing."""
+        if self.of(accepted):
+            return ""
+        saga = self._sagas.get((accepted.saga, accepted.version))
+        wanted = f"saga {accepted.saga} version {accepted.version}"
+        if saga is None:
+            return f"{wanted}: this code has no such version; deploy code that keeps it"
+        return (
+            f"{wanted} as it was when it started (digest {accepted.digest[:12]}): this code has another "
+            f"definition of that version (digest {saga.digest[:12]}); restore it, and raise the version of the new one"
+        )

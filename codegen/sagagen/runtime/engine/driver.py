@@ -1,0 +1,369 @@
+"""Drives one saga: decide, act, log, and again.
+
+Theory of operation: `history` is what may be shown, and holds nothing that is not durable where it has to be.
+`_latest` may be ahead of it by the rows in `_pending`. Rows are collected until the saga has to act on them (send a
+call, or stop), then written in one commit: the last step's Done and Ended, or a failed attempt and TurnedBack, share
+one fsync.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import structlog
+from grpclib.const import Status as Code
+
+from sagagen.runtime.engine.calls import Calls, failed_row
+from sagagen.runtime.engine.operator import Order, OrderRefused, row_for
+from sagagen.runtime.engine.requests import Requests
+from sagagen.runtime.engine.row_metrics import count_rows, observe_attempt
+from sagagen.runtime.engine.spans import attempt_span
+from sagagen.runtime.engine.time import SagaTime, Sleep
+from sagagen.runtime.log.log import LogUnavailable, SagaLog, SagaRef
+from sagagen.runtime.model.definition import Direction, Saga
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.saga.answer import Answer, Responder
+from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
+from sagagen.runtime.saga.events import (
+    Accepted,
+    Compensated,
+    Done,
+    Ended,
+    Failed,
+    Outcome,
+    PassedOver,
+    Row,
+    Ruling,
+    SagaStatus,
+    Stuck,
+    TimeUp,
+    TurnedBack,
+)
+from sagagen.runtime.saga.history import History
+from sagagen.runtime.saga.retry import backoff_s
+from sagagen.runtime.scope import Failure
+from sagagen.runtime.telemetry import spans as tracing
+from sagagen.runtime.telemetry.logs import log_within
+
+ENGINE_ERROR = "ENGINE_ERROR"
+COMPLETION = "completion"
+
+OnAnswer = Callable[[Saga, Accepted, Answer], None]
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all sagas of an engine share."""
+
+    log: SagaLog
+    calls: Calls
+    responder: Responder
+    time: SagaTime
+    random: Random
+    sleep: Sleep
+    on_answer: OnAnswer | None
+    """Told of each final answer once it is durable."""
+
+
+@dataclass(slots=True, eq=False)
+class Signals:
+    """How others reach a running saga, and hear of it."""
+
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Ends a wait: something has changed outside."""
+    answered: asyncio.Future[Answer | None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """The final answer, once it is durable; None if the saga stopped without one."""
+    orders: "deque[tuple[Order, asyncio.Future[None]]]" = field(default_factory=deque)
+    """What operators want, each with the future that is done once it is durable."""
+    is_stopping: bool = False
+    """No new call is begun; the saga is left as it is, resumable."""
+
+    def stop(self) -> None:
+        self.is_stopping = True
+        self.wake.set()
+
+    def answer(self, answer: Answer | None) -> None:
+        if not self.answered.done():
+            self.answered.set_result(answer)
+
+    async def order(self, order: Order) -> None:
+        """Have the saga carry an order out; it is durable when this returns. Raises OrderRefused."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.orders.append((order, done))
+        self.wake.set()
+        await done
+
+    def refuse_orders(self, why: str) -> None:
+        while self.orders:
+            _refuse(self.orders.popleft()[1], OrderRefused(why))
+
+
+class SagaDriver:
+    """One saga, from where its history stands to its end, or until it is stopped."""
+
+    def __init__(
+        self, saga: Saga, ref: SagaRef, history: History, surroundings: Surroundings, signals: Signals
+    ) -> None:
+        self.saga = saga
+        self.history = history
+        self._ref = ref
+        self._latest = history
+        self._pending: list[Row] = []
+        self._obeyed: list[asyncio.Future[None]] = []
+        """Of orders whose rows are in `_pending`."""
+        self._requests = Requests(saga, history)
+        self._around = surroundings
+        self._now = surroundings.time.now_ms
+        self._signals = signals
+
+    async def drive(self) -> None:
+        """Run until the saga is over, stuck or stopped. Raises nothing but CancelledError."""
+        log_within(self._log_scope)
+        try:
+            await self._run()
+        except Exception as error:
+            _logger.exception("the engine failed with a saga", saga_id=self.history.accepted.saga_id)
+            await self._get_stuck(error)
+        finally:
+            self._signals.answer(self.history.answer)
+            for done in self._obeyed:
+                _refuse(
+                    done,
+                    OrderRefused("the engine stopped before the order was in its log: look, and repeat it"),
+                )
+
+    def _log_scope(self) -> dict[str, str]:
+        accepted = self._latest.accepted
+        return {
+            "service": tracing.GATEWAY,
+            "saga_id": accepted.saga_id,
+            "trace_id": accepted.trace.trace_id,
+            "span_id": accepted.trace.span_id,
+        }
+
+    def take(self, *rows: Row) -> None:
+        """Add rows that are not waited for by themselves; they are written with what follows."""
+        self._latest = self._latest.with_rows(rows)
+        self._pending.extend(rows)
+
+    async def _run(self) -> None:
+        await self._advance()
+        await self._write()
+        while self._signals.orders and not self._signals.is_stopping:  # they came with the last write
+            await self._advance()
+            await self._write()
+
+    async def _advance(self) -> None:
+        """Go on until there is nothing to do, or the saga is stopped."""
+        while not self._signals.is_stopping:
+            self._obey()
+            decision = decide(self.saga, self._latest)
+            if decision is None:
+                break
+            if isinstance(decision, CallNow):
+                await self._write()
+                for call in decision.calls:
+                    self.take(*await self._attempt(call))
+            else:
+                self.take(self._row(decision))
+
+    def _obey(self) -> None:
+        while self._signals.orders:
+            order, done = self._signals.orders.popleft()
+            try:
+                self.take(row_for(order, self.saga, self._latest, self._now()))
+            except OrderRefused as refusal:
+                _refuse(done, refusal)
+            else:
+                self._obeyed.append(done)
+
+    async def _write(self) -> None:
+        """Bring the log up to `_latest`, waiting for the disk if one of the rows must be durable."""
+        while self._pending:
+            try:
+                if any(row.is_durable for row in self._pending):
+                    status = self._latest.status
+                    has_changed = status is not self.history.status
+                    await self._around.log.append(self._ref, self._pending, status if has_changed else None)
+                else:
+                    await self._around.log.append_later(self._ref, self._pending)
+            except LogUnavailable as error:
+                if self._signals.is_stopping:
+                    return
+                await self._pause(error.retry_after_s)
+            else:
+                count_rows(self._latest.accepted, self._pending)
+                self._pending = []
+                self._show()
+
+    def _show(self) -> None:
+        if self._latest.stuck and not self.history.stuck:
+            failure = self._latest.stuck.failure
+            _logger.error("a saga is stuck", saga_id=self._latest.accepted.saga_id, failure=failure)
+        was_answered = self.history.answer is not None
+        self.history = self._latest
+        if self.history.answer:
+            self._signals.answer(self.history.answer)
+            if self._around.on_answer and not was_answered:
+                self._around.on_answer(self.saga, self.history.accepted, self.history.answer)
+        obeyed, self._obeyed = self._obeyed, []
+        for done in obeyed:
+            if not done.done():  # who ordered it may have gone
+                done.set_result(None)
+
+    async def _attempt(self, call: StepCall) -> tuple[Row, ...]:
+        """Wait until it is time, and make the call. No row if something else has happened meanwhile: decide again."""
+        if await self._pause(self._delay_s(call)):
+            return ()
+        async with self._around.calls.slot(call.action.service):
+            if self._signals.is_stopping or self._signals.orders:
+                return ()
+            left_s = self._left_s(call)
+            if left_s is not None and left_s <= 0:
+                return (TimeUp(at_ms=self._now(), step=call.step.name, direction=call.direction),)
+            return (await self._send(call, left_s if call.is_cut_short else None),)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; true if woken, which says that something outside has changed."""
+        if seconds <= 0:
+            return False
+        await self._around.sleep(seconds, self._signals.wake)
+        is_woken = self._signals.wake.is_set()
+        self._signals.wake.clear()
+        return is_woken
+
+    def _delay_s(self, call: StepCall) -> float:
+        delay_s = backoff_s(call.action.retry, call.failures, call.retry_after_s, self._around.random)
+        left_s = self._left_s(call)
+        return delay_s if left_s is None else min(delay_s, left_s)
+
+    def _left_s(self, call: StepCall) -> float | None:
+        return None if call.give_up_at_ms is None else (call.give_up_at_ms - self._now()) / 1000
+
+    async def _send(self, call: StepCall, at_most_s: float | None) -> Done | Failed | Compensated:
+        request = self._requests.request(call, self._latest)
+        begun_ns, begun_s = time.time_ns(), time.perf_counter()
+        timeout_s = min(call.action.timeout_s, at_most_s if at_most_s is not None else call.action.timeout_s)
+        span = self._latest.accepted.trace.child(self._around.random)
+        metadata = self._saga_call(call, timeout_s).to_metadata() | span.to_metadata()
+        try:
+            response = await self._around.calls.send(
+                call.action.service, call.action.method.path, request, metadata, timeout_s
+            )
+        except RpcError as error:
+            row = failed_row(call, error, self._now(), span.span_id)
+        else:
+            row = self._done(call, response, span.span_id)
+        took_s = time.perf_counter() - begun_s
+        observe_attempt(self._latest.accepted, row, took_s)
+        if (spans := tracing.active()) and span.is_sampled:
+            spans.record(attempt_span(self._latest.accepted, call, row, begun_ns, took_s))
+        return row
+
+    def _saga_call(self, call: StepCall, timeout_s: float) -> SagaCall:
+        accepted = self._latest.accepted
+        return SagaCall(
+            saga_id=accepted.saga_id,
+            run=accepted.run,
+            started_ms=accepted.at_ms,
+            step=call.step.name,
+            kind=call.step.kind,
+            direction=call.direction,
+            attempt=call.attempt,
+            not_after_ms=self._around.time.wall_ms() + max(1, round(timeout_s * 1000)),
+        )
+
+    def _done(self, call: StepCall, response: bytes, span_id: str) -> Done | Compensated:
+        step, now = call.step.name, self._now()
+        if call.direction is Direction.COMPENSATION:
+            return Compensated(at_ms=now, span_id=span_id, step=step, attempt=call.attempt)
+        following = self._requests.after(step, response)
+        answer = self._success() if self.saga.respond.after == step else None
+        return Done(
+            at_ms=now,
+            span_id=span_id,
+            step=step,
+            attempt=call.attempt,
+            response=response,
+            next=following,
+            answer=answer,
+        )
+
+    def _row(self, decision: TurnBack | End | GetStuck | PassOver) -> Row:
+        now, span_id = self._now(), self._latest.accepted.trace.span_id
+        match decision:
+            case PassOver(step, reason, message):
+                return PassedOver(at_ms=now, span_id=span_id, step=step, reason=reason, message=message)
+            case TurnBack(failure, outcome):
+                answer = None if self.saga.respond.after == COMPLETION else self._failure(failure, outcome)
+                return TurnedBack(at_ms=now, span_id=span_id, failure=failure, outcome=outcome, answer=answer)
+            case End(status):
+                return Ended(at_ms=now, span_id=span_id, status=status, answer=self._final(status))
+            case GetStuck(direction, failure):
+                return Stuck(at_ms=now, span_id=span_id, direction=direction, failure=failure)
+
+    def _final(self, status: SagaStatus) -> Answer | None:
+        """The answer that leaves at the end, if none has left before."""
+        if self._latest.answer:
+            return None
+        if self._latest.turned_back:
+            return self._failure(self._latest.turned_back.failure, self._latest.turned_back.outcome)
+        if status is SagaStatus.SUPERSEDED:
+            accepted = self._latest.accepted
+            met = self._other_run_met()
+            return self._around.responder.superseded(
+                self.saga,
+                accepted.saga_id,
+                accepted.trace.trace_id,
+                owner_run=next((each.owner_run for each in met if each.owner_run), ""),
+                is_other_payload=any(each.is_other_payload for each in met),
+            )
+        return self._success()
+
+    def _other_run_met(self) -> list[Failed]:
+        lasts = [progress.last for progress in self._latest.progress.values()]
+        return [last for last in lasts if last and last.ruling is Ruling.OTHER_RUN]
+
+    def _success(self) -> Answer | None:
+        if self._latest.answer:
+            return None
+        accepted = self._latest.accepted
+        return self._around.responder.success(
+            self.saga, accepted.saga_id, self._requests.answer_body(), accepted.trace.trace_id
+        )
+
+    def _failure(self, failure: Failure, outcome: Outcome) -> Answer | None:
+        if self._latest.answer:
+            return None
+        accepted = self._latest.accepted
+        return self._around.responder.failure(
+            self.saga,
+            accepted.saga_id,
+            failure,
+            accepted.trace.trace_id,
+            refused=outcome is Outcome.REFUSED,
+        )
+
+    async def _get_stuck(self, error: Exception) -> None:
+        """A mistake of ours is shown as what it is, and stops this saga alone."""
+        failure = Failure(Code.INTERNAL.name, ENGINE_ERROR, f"{type(error).__name__}: {error}", "")
+        direction = Direction.COMPENSATION if self._latest.turned_back else Direction.ACTION
+        try:
+            self._latest, self._pending = self.history, []
+            self.take(self._row(GetStuck(direction, failure)))
+            await self._write()
+        except Exception:
+            _logger.exception("a saga could not be marked as stuck", saga_id=self._ref)
+
+
+def _refuse(done: "asyncio.Future[None]", refusal: OrderRefused) -> None:
+    if not done.done():  # who ordered it may have gone
+        done.set_exception(refusal)

@@ -1,0 +1,414 @@
+"""The engine: takes sagas on, drives each to its end, and takes up after a restart what the last process left.
+
+Structure: one asyncio.TaskGroup holds a task for each saga under way. A saga's task accepts it, drives it, and then
+forgets it, so that memory holds only what is unfinished; everything else is answered from the log. The caller of
+`accept` only waits: a client that hangs up cancels its wait, never the saga.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from sagagen.runtime.clock import Clock, SystemClock
+from sagagen.runtime.engine.acceptance import Acceptance, Started, accepted_row
+from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
+from sagagen.runtime.engine.definitions import Definitions
+from sagagen.runtime.engine.driver import OnAnswer, SagaDriver, Signals, Surroundings
+from sagagen.runtime.engine.operator import Order, OrderRefused, UnknownSaga
+from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
+from sagagen.runtime.engine.spans import resumed_span
+from sagagen.runtime.engine.time import SagaTime, Sleep, sleep_unless_woken
+from sagagen.runtime.engine.view import SagaView, view_of
+from sagagen.runtime.identity import run_id
+from sagagen.runtime.log.log import LoggedSaga, LogUnavailable, SagaHead, SagaLog
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.rpc.transport import Transport
+from sagagen.runtime.saga.answer import Answer, Responder
+from sagagen.runtime.saga.events import Resumed, SagaStatus
+from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.telemetry import spans as tracing
+
+__all__ = ["Acceptance", "Engine", "Overloaded", "SagaView", "Started"]
+
+MAX_RUNNING = 10_000
+"""Sagas under way at once; beyond it new ones are turned away, and what was accepted still finishes."""
+CANCEL_BEFORE_END_S = 2.0
+"""How long before the end of the grace period running calls are given up."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class Overloaded(Exception):
+    """Nothing was accepted: the engine has too much to do, or is stopping. Try again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(slots=True, eq=False)
+class _UnderWay:
+    """A saga that has a task."""
+
+    signals: Signals = field(default_factory=Signals)
+    accepted: "asyncio.Future[History | SagaHead | Exception]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """How its acceptance ended: its history if it runs, its head if it is over or can't run now."""
+    is_new: bool = False
+    """It was accepted in this process, and not before."""
+    driver: SagaDriver | None = None
+    task: "asyncio.Task[None] | None" = None
+
+    def started(self, *, is_new: bool, found: History | SagaHead) -> Started:
+        if isinstance(found, SagaHead):
+            return Started.earlier(found)
+        return Started.under_way(self.driver.history if self.driver else found, is_new=is_new)
+
+
+class Engine:
+    """Use it by `async with`: entering resumes all unfinished sagas, leaving drains.
+
+    `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
+    in seconds that draining may take. `on_answer` is told of each final answer once it is durable. Clock, random and
+    sleep are arguments so that tests can choose them.
+    """
+
+    def __init__(
+        self,
+        *,
+        sagas: Sequence[Saga],
+        log: SagaLog,
+        transports: Mapping[str, Transport],
+        responder: Responder,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        sleep: Sleep = sleep_unless_woken,
+        grace_s: float = 10.0,
+        max_running: int = MAX_RUNNING,
+        calls_per_service: int = DEFAULT_LIMIT,
+        on_answer: OnAnswer | None = None,
+    ) -> None:
+        self._definitions = Definitions(sagas)
+        self._log = log
+        self._calls = Calls(transports, limit=calls_per_service)
+        self._responder = responder
+        self._clock = clock or SystemClock()
+        self._random = random or Random(SystemRandom().getrandbits(256))
+        self._sleep = sleep
+        self._on_answer = on_answer
+        self._resting = 0
+        """Sagas that wait before they repeat a call."""
+        self._grace_s = grace_s
+        self._max_running = max_running
+        self._under_way: dict[str, _UnderWay] = {}
+        self._group = asyncio.TaskGroup()
+        self._is_draining = False
+        _check_services(sagas, transports)
+        for saga in sagas:
+            begin_at_zero(saga.name, saga.version)
+
+    async def __aenter__(self) -> Self:
+        self._around = Surroundings(
+            log=self._log,
+            calls=self._calls,
+            responder=self._responder,
+            time=SagaTime(self._clock, await self._log.last_ms()),
+            random=self._random,
+            sleep=self._rest,
+            on_answer=self._on_answer,
+        )
+        self._log.gather_for(self._at_work)
+        await self._group.__aenter__()
+        try:
+            await self._resume_all()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_accepting()
+        try:
+            await self._drain()
+        finally:
+            for entry in self._under_way.values():
+                if entry.task:
+                    entry.task.cancel()
+            # No sagas' task fails, so the group only waits here; the body's own error goes on as it is.
+            await self._group.__aexit__(None, None, None)
+
+    async def _rest(self, seconds: float, wake: asyncio.Event) -> None:
+        self._resting += 1
+        try:
+            await self._sleep(seconds, wake)
+        finally:
+            self._resting -= 1
+
+    def _at_work(self, since_s: float) -> int:
+        """Sagas that wait for the log or will write to it soon: they neither rest nor wait for a slow call."""
+        return len(self._under_way) - self._resting - self._calls.begun_before(since_s)
+
+    @property
+    def definitions(self) -> Definitions:
+        return self._definitions
+
+    async def check(self) -> str:
+        """What is in the way of new sagas, in a few words; empty if nothing."""
+        return "it is stopping" if self._is_draining else ""
+
+    @property
+    def running(self) -> int:
+        """Sagas under way in this process."""
+        return len(self._under_way)
+
+    async def wait_until_idle(self) -> None:
+        """Return when no saga is under way in this process: each has ended, is stuck, or was stopped."""
+        while tasks := [entry.task for entry in self._under_way.values() if entry.task]:
+            await asyncio.wait(tasks)
+
+    def stop_accepting(self) -> None:
+        """Begin to drain: no new sagas, no new calls; waits end at once, calls under way go on. May be repeated."""
+        self._is_draining = True
+        for entry in self._under_way.values():
+            entry.signals.stop()
+
+    async def accept(self, acceptance: Acceptance) -> Started:
+        """Start a saga, or find the one that has this id. A new one is durable when this returns.
+
+        Any number of callers may bring the same id at once: one of them gets `is_new`. If the caller is cancelled, the
+        saga runs all the same. Raises Overloaded or LogUnavailable: then nothing was accepted.
+        """
+        entry = self._under_way.get(acceptance.saga_id)
+        is_first = entry is None
+        if entry is None:
+            if refusal := self._refusal():
+                return await self._find_or(acceptance.saga_id, refusal)
+            entry = self._begin(acceptance)
+        found = await asyncio.shield(entry.accepted)
+        if isinstance(found, Exception):
+            raise found
+        return entry.started(is_new=is_first and entry.is_new, found=found)
+
+    async def wait_for_answer(
+        self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
+    ) -> Answer | None:
+        """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
+
+        Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains; or when
+        `closing` is done.
+        """
+        if entry := self._under_way.get(saga_id):
+            answered = entry.signals.answered
+            ends = {answered, closing} if closing else {answered}
+            await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            return answered.result() if answered.done() else None
+        head = await self._log.head(saga_id)
+        return head.answer if head else None
+
+    async def describe(self, saga_id: str) -> SagaView | None:
+        """The saga as it stands, or None if there is none of this id."""
+        entry = self._under_way.get(saga_id)
+        if entry and entry.driver:
+            return view_of(entry.driver.history, entry.driver.saga)
+        logged = await self._log.find(saga_id)
+        if logged is None:
+            return None
+        history = fold(logged.rows)
+        return view_of(
+            history,
+            self._definitions.of(history.accepted),
+            self._definitions.missing(history.accepted) if history.status.is_under_way else "",
+        )
+
+    async def order(self, saga_id: str, order: Order) -> None:
+        """Carry out what an operator wants, between two calls of the saga; it is durable when this returns.
+
+        Raises UnknownSaga, or OrderRefused if the saga does not allow it now. If the caller is cancelled the order may
+        be carried out all the same.
+        """
+        entry = self._under_way.get(saga_id)
+        if entry is None:
+            if await self._log.head(saga_id) is None:
+                raise UnknownSaga(saga_id)
+            if self._is_draining:
+                raise OrderRefused("the engine is stopping: repeat it after the restart")
+            entry = self._under_way.get(saga_id) or self._take_up(saga_id)
+        await entry.signals.order(order)
+
+    def _take_up(self, saga_id: str) -> _UnderWay:
+        """Go on with a saga that has no task: it is stuck, over, or waits for a deployment."""
+        entry = self._under_way[saga_id] = _UnderWay()
+        entry.task = self._group.create_task(self._find_and_drive(entry, saga_id), name=saga_id)
+        return entry
+
+    async def _find_and_drive(self, entry: _UnderWay, saga_id: str) -> None:
+        try:
+            entry.accepted.set_result(await self._found(entry, saga_id))
+            if entry.driver:
+                await entry.driver.drive()
+        finally:
+            self._forget(saga_id, entry)
+
+    async def _found(self, entry: _UnderWay, saga_id: str) -> History | SagaHead | Exception:
+        """Read a saga that the log has, and its driver if it can go on."""
+        try:
+            logged, head = await self._log.find(saga_id), await self._log.head(saga_id)
+        except Exception as error:  # noqa: BLE001 - the caller's to hear; other sagas go on
+            entry.signals.refuse_orders(str(error))
+            return error
+        if logged is None or head is None:
+            return LogUnavailable(f"saga {saga_id} was purged just now")
+        if head.status.is_under_way or head.status is SagaStatus.STUCK:
+            entry.driver = self._driver(logged, entry)
+        if entry.driver is None:
+            missing = self._definitions.missing(logged.accepted)
+            entry.signals.refuse_orders(
+                f"the saga waits for a deployment: {missing}"
+                if missing
+                else f"the saga is over ({head.status})"
+            )
+            return head
+        return entry.driver.history
+
+    def _refusal(self) -> Overloaded | None:
+        if self._is_draining:
+            return Overloaded("the engine is stopping")
+        if len(self._under_way) >= self._max_running:
+            return Overloaded(f"{self._max_running} sagas are under way")
+        if self._log.is_full:
+            return Overloaded("the saga log can't keep up")
+        return None
+
+    async def _find_or(self, saga_id: str, refusal: Overloaded) -> Started:
+        head = await self._log.head(saga_id)  # a replay costs little and passes admission
+        if head is None:
+            raise refusal
+        return Started.earlier(head)
+
+    def _begin(self, acceptance: Acceptance) -> _UnderWay:
+        entry = self._under_way[acceptance.saga_id] = _UnderWay()
+        entry.task = self._group.create_task(
+            self._accept_and_drive(entry, acceptance), name=acceptance.saga_id
+        )
+        return entry
+
+    async def _accept_and_drive(self, entry: _UnderWay, acceptance: Acceptance) -> None:
+        try:
+            entry.accepted.set_result(await self._accept(entry, acceptance))
+            if entry.driver:
+                await entry.driver.drive()
+        finally:
+            self._forget(acceptance.saga_id, entry)
+
+    async def _accept(self, entry: _UnderWay, acceptance: Acceptance) -> History | SagaHead | Exception:
+        """Put a saga into the log, or take up what the log has of it."""
+        around = self._around
+        try:
+            row = accepted_row(acceptance, around.time.now_ms(), run_id(around.random))
+            ref = await self._log.accept(row)
+            if ref is None:
+                return await self._accepted_before(entry, acceptance.saga_id)
+        except Exception as error:  # noqa: BLE001 - the caller's to hear; other sagas go on
+            return error
+        history = History.begin(row)
+        count_rows(row, [row])
+        entry.is_new = True
+        entry.driver = SagaDriver(acceptance.saga, ref, history, around, entry.signals)
+        return history
+
+    async def _accepted_before(self, entry: _UnderWay, saga_id: str) -> History | SagaHead:
+        head = await self._log.head(saga_id)
+        assert head, "the log refused a saga id that it does not have"
+        if head.status.is_under_way and (logged := await self._log.find(saga_id)):
+            # Nobody drives it: its acceptance reached the disk although the disk said that it had failed.
+            entry.driver = self._driver(logged, entry)
+            if entry.driver:
+                return entry.driver.history
+        entry.signals.answer(head.answer)
+        return head
+
+    def _forget(self, saga_id: str, entry: _UnderWay) -> None:
+        del self._under_way[saga_id]
+        entry.signals.answer(None)
+        entry.signals.refuse_orders("the saga stopped before it heard of the order: look, and repeat it")
+        if not entry.accepted.done():
+            entry.accepted.set_result(LogUnavailable("the engine stopped before the saga was accepted"))
+
+    async def _resume_all(self) -> None:
+        waiting: dict[str, int] = {}
+        async for page in self._log.unfinished():
+            for logged in page:
+                if missing := self._resume(logged):
+                    waiting[missing] = waiting.get(missing, 0) + 1
+        if self._under_way:
+            _logger.info("sagas are resumed", count=len(self._under_way))
+        for missing, count in waiting.items():
+            _logger.warning("sagas wait for a deployment", count=count, waiting_for=missing)
+
+    def _resume(self, logged: LoggedSaga) -> str:
+        """Take a saga up, or say what it waits for."""
+        entry = _UnderWay()
+        driver = self._driver(logged, entry)
+        accepted = logged.accepted
+        if driver is None:
+            return self._definitions.missing(accepted)
+        entry.driver = driver
+        entry.accepted.set_result(driver.history)
+        self._under_way[accepted.saga_id] = entry
+        entry.task = self._group.create_task(
+            self._drive(accepted.saga_id, entry, driver), name=accepted.saga_id
+        )
+        return ""
+
+    def _driver(self, logged: LoggedSaga, entry: _UnderWay) -> SagaDriver | None:
+        """To go on with a saga from the log; None if its definition is missing."""
+        history = fold(logged.rows)
+        saga = self._definitions.of(history.accepted)
+        if saga is None:
+            return None
+        driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
+        if history.status.is_under_way:
+            span = history.accepted.trace.child(self._random)
+            row = Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id)
+            driver.take(row)
+            if (spans := tracing.active()) and span.is_sampled:
+                last = logged.rows[-1].span_id
+                spans.record(resumed_span(history.accepted, row, last, time.time_ns()))
+        if history.answer:
+            entry.signals.answer(history.answer)
+        return driver
+
+    async def _drive(self, saga_id: str, entry: _UnderWay, driver: SagaDriver) -> None:
+        try:
+            await driver.drive()
+        finally:
+            self._forget(saga_id, entry)
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, self._grace_s - CANCEL_BEFORE_END_S)):
+                await self.wait_until_idle()
+        except TimeoutError:
+            _logger.warning("calls under way are given up; their sagas resume", count=len(self._under_way))
+
+
+def _check_services(sagas: Sequence[Saga], transports: Mapping[str, Transport]) -> None:
+    actions = [
+        action
+        for saga in sagas
+        for step in saga.steps
+        for action in (step.action, step.compensation)
+        if action
+    ]
+    missing = {action.service for action in actions} - set(transports)
+    if missing:
+        raise ValueError(f"no transport for the services {', '.join(sorted(missing))}")

@@ -1,0 +1,94 @@
+"""What a saga's rows say, counted."""
+
+from collections.abc import Iterable
+
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.saga.events import (
+    Accepted,
+    Compensated,
+    Done,
+    Ended,
+    Failed,
+    OperatorRow,
+    Outcome,
+    Row,
+    SagaStatus,
+    Stuck,
+)
+from sagagen.runtime.telemetry.metrics import (
+    ATTEMPT_SECONDS,
+    ATTEMPTS,
+    COMPENSATIONS,
+    ENDED,
+    GOT_STUCK,
+    ORDERS,
+    RETRIES,
+    SAGA_SECONDS,
+    STARTED,
+    child,
+    exemplar,
+)
+
+_OK = "OK"
+
+
+def begin_at_zero(saga: str, version: int) -> None:
+    """Show a saga's series before anything has happened to it.
+
+    Prometheus sees an increase only between two values: of a series that begins at 3 it would never know of the three.
+    """
+    own = (saga, str(version))
+    child(STARTED, *own)
+    child(GOT_STUCK, *own)
+    for status in (SagaStatus.COMPLETED, SagaStatus.COMPENSATED):
+        child(ENDED, *own, status)
+        child(SAGA_SECONDS, *own, status)
+
+
+def count_rows(accepted: Accepted, rows: Iterable[Row]) -> None:
+    """Count what a saga's rows say that were just written. Those of an earlier process were counted there."""
+    for row in rows:
+        _count(accepted, row)
+
+
+def observe_attempt(accepted: Accepted, row: Done | Failed | Compensated, duration_s: float) -> None:
+    """Tell what the call took that the row speaks of."""
+    match row:
+        case Done():
+            direction, outcome = Direction.ACTION, Outcome.DONE
+        case Compensated():
+            direction, outcome = Direction.COMPENSATION, Outcome.DONE
+        case Failed():
+            direction, outcome = row.direction, row.outcome
+    histogram = child(ATTEMPT_SECONDS, accepted.saga, row.step, direction, outcome)
+    histogram.observe(duration_s, exemplar(accepted.trace, row.span_id))
+
+
+def _count(accepted: Accepted, row: Row) -> None:
+    saga, version = accepted.saga, str(accepted.version)
+    match row:
+        case Accepted():
+            child(STARTED, saga, version).inc()
+        case Done():
+            _count_attempt(saga, row.step, Direction.ACTION, Outcome.DONE, _OK, row.attempt)
+        case Failed():
+            _count_attempt(saga, row.step, row.direction, row.outcome, row.code.name, row.attempt)
+        case Compensated():
+            _count_attempt(saga, row.step, Direction.COMPENSATION, Outcome.DONE, _OK, row.attempt)
+            COMPENSATIONS.labels(saga, row.step).inc()
+        case Ended():
+            child(ENDED, saga, version, row.status).inc()
+            duration_s = max(0, row.at_ms - accepted.at_ms) / 1000
+            child(SAGA_SECONDS, saga, version, row.status).observe(duration_s, exemplar(accepted.trace))
+        case Stuck():
+            GOT_STUCK.labels(saga, version).inc()
+        case OperatorRow():
+            ORDERS.labels(saga, type(row).__name__.lower()).inc()
+        case _:
+            pass
+
+
+def _count_attempt(saga: str, step: str, direction: str, outcome: Outcome, code: str, attempt: int) -> None:
+    child(ATTEMPTS, saga, step, direction, outcome, code).inc()
+    if attempt > 1:
+        RETRIES.labels(saga, step, direction).inc()

@@ -1,0 +1,64 @@
+"""Whether a process takes new work, and what is in the way if not: what /readyz answers.
+
+A service must have been reached once before a gateway is ready, so that nothing is sent to a mesh that is still
+starting. From then on a service that is away makes no gateway unready: sagas wait for it and orders go on being
+accepted, and to take every gateway out of service for one participant would turn its outage into everybody's.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from grpclib.const import Status as Code
+
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.transport import Transport
+
+Check = Callable[[], Awaitable[str]]
+"""What is wrong, in a few words; empty if nothing."""
+
+WITHIN_S = 2.0
+"""How long a check may take."""
+_HEALTH_CHECK = "/grpc.health.v1.Health/Check"
+_SERVING = b"\x08\x01"
+"""HealthCheckResponse(status=SERVING), encoded."""
+
+
+class Readiness:
+    """Asked every few seconds by whoever watches the process."""
+
+    def __init__(self, always: Mapping[str, Check], once: Mapping[str, Check] | None = None) -> None:
+        """`once`: what must have been well one time, and is not looked at again."""
+        self._always = dict(always)
+        self._once = dict(once or {})
+
+    async def problems(self) -> list[str]:
+        """What is in the way, a line each; none: the process is ready."""
+        waited_for = list(self._once.items())
+        checks = [*self._always.items(), *waited_for]
+        found = await asyncio.gather(*(_within(check) for _, check in checks))
+        for (name, _), problem in zip(waited_for, found[len(self._always) :], strict=True):
+            if not problem:
+                self._once.pop(name, None)
+        return [f"{name}: {problem}" for (name, _), problem in zip(checks, found, strict=True) if problem]
+
+
+async def _within(check: Check) -> str:
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            return await check()
+    except TimeoutError:
+        return f"no answer within {WITHIN_S:g} s"
+
+
+def service_check(transport: Transport) -> Check:
+    """It answers its health service's question with SERVING."""
+
+    async def check() -> str:
+        try:
+            reply = await transport.call(_HEALTH_CHECK, b"", metadata={}, timeout_s=WITHIN_S)
+        except RpcError as error:
+            # One that is served by others and has no health service did answer.
+            return "" if error.code is Code.UNIMPLEMENTED else error.message or error.code.name
+        return "" if reply.response == _SERVING else "it says that it does not serve"
+
+    return check

@@ -1,0 +1,286 @@
+"""The saga log: what the engine decides from, durable before anything follows from it.
+
+One SQLite file in WAL mode with synchronous=FULL, owned by one process (P10): an append-only event table and a table
+of where each saga stands now. `log_writer` commits in groups, `log_records` maps rows to columns, `log_schema` has the
+SQL.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from sagagen.runtime.log import schema as sql
+from sagagen.runtime.log.damage import damage_of, how_to_mend
+from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
+from sagagen.runtime.log.reserve import Reserve
+from sagagen.runtime.log.search import SagaQuery, Standing, ended_counts, find_sagas, standing
+from sagagen.runtime.log.writer import GroupWriter, LogError, LogUnavailable
+from sagagen.runtime.saga.events import Accepted, Done, Ended, Row, SagaStatus, TurnedBack
+from sagagen.runtime.sqlite.database import Database, never_wait
+from sagagen.runtime.sqlite.lock import OwnerLock
+from sagagen.runtime.startup import CannotStart
+
+__all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
+
+PAGE = 500
+"""Sagas that recovery reads with one query."""
+PURGED_AT_ONCE = 100
+"""Sagas in one write: it holds up the transitions of others for some milliseconds."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_ANSWERING = (Accepted, Done, TurnedBack, Ended)
+
+
+class LogCorrupted(LogError, CannotStart):
+    """The file is damaged, or a saga's rows can't be read; the message names the file or the saga."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSaga:
+    """A saga as it stands in the log."""
+
+    ref: SagaRef
+    rows: tuple[Row, ...]
+
+    @property
+    def accepted(self) -> Accepted:
+        first = self.rows[0]
+        assert isinstance(first, Accepted), "rows_of reads nothing else first"
+        return first
+
+
+class SagaLog:
+    """Open one with `async with SagaLog.open(path) as log`."""
+
+    def __init__(self, path: Path, writer: GroupWriter, reader: Database, reserve: Reserve) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._reserve = reserve
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path) -> AsyncGenerator[Self]:
+        """Own the log at `path`, made if it is not there. On leaving, what is queued is written.
+
+        Raises LogLocked if another process owns it, DatabaseTooNew if a later version wrote it, LogCorrupted if the
+        file is damaged: then it is left as it is.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with OwnerLock(path):
+            if damage := await asyncio.to_thread(damage_of, path):
+                raise LogCorrupted(how_to_mend(path, damage))
+            reserve = Reserve(path)
+            if not reserve.make():
+                _logger.error("the disk has no room for the saga log's reserve: new sagas are turned away")
+            async with Database(path) as database:
+                await database.migrate(sql.MIGRATIONS)
+                await database.in_thread(never_wait)
+                async with (
+                    Database(path, is_read_only=True) as reader,
+                    _running(database, reserve) as writer,
+                ):
+                    yield cls(path, writer, reader, reserve)
+
+    @property
+    def commits(self) -> int:
+        """Transactions written since it was opened; each cost one fsync."""
+        return self._writer.commits
+
+    @property
+    def is_full(self) -> bool:
+        """So many rows wait for the disk that new sagas should be turned away."""
+        return self._writer.is_full
+
+    @property
+    def is_disk_full(self) -> bool:
+        """There was no room for a commit, and there is not much yet: sagas go on, new ones are turned away."""
+        return self._reserve.is_spent
+
+    async def check(self) -> str:
+        """What is in the way of new sagas, in a few words; empty if nothing."""
+        return "the disk is full" if self.is_disk_full else ""
+
+    def gather_for(self, at_work: Callable[[float], int]) -> None:
+        """Let commits wait a little for the rows of writers at work; as `GroupWriter` says."""
+        self._writer.gather_for(at_work)
+
+    async def restore_reserve(self) -> None:
+        """Make the reserve anew, if the disk has room again."""
+        await asyncio.to_thread(self._reserve.make)
+
+    async def accept(self, row: Accepted) -> SagaRef | None:
+        """Begin a saga, durably. None, and nothing written, if its id is already in the log.
+
+        Raises LogUnavailable if nothing can be written, or too little room is left to finish what is under way.
+        """
+        if self.is_disk_full and await self.head(row.saga_id) is None:
+            raise LogUnavailable("the disk is full: no new sagas until there is room again")
+        number = await self._writer.write(lambda connection: _insert_saga(connection, row))
+        return None if number is None else SagaRef(number, row.trace.trace_id)
+
+    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None) -> None:
+        """Add rows, all or none, and say where the saga stands then. They are on disk when this returns.
+
+        `status` None: it stands where it stood.
+
+        Raises LogUnavailable if nothing can be written: none of them is in the log.
+        """
+        await self._writer.write(lambda connection: _insert_events(connection, ref, rows, status))
+
+    async def append_later(self, ref: SagaRef, rows: Sequence[Row]) -> None:
+        """Add rows that ride along in a later commit, but never after what is appended after them."""
+        await self._writer.write_later(lambda connection: _insert_events(connection, ref, rows, None))
+
+    async def head(self, saga_id: str) -> SagaHead | None:
+        """Where a saga stands, and its answer if it has one."""
+        records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_HEAD, (saga_id,)).fetchall())
+        return head_of(records[0]) if records else None
+
+    async def find(self, saga_id: str) -> LoggedSaga | None:
+        """All rows of a saga. Raises LogCorrupted if they can't be read."""
+        return await self._reader.in_thread(lambda connection: _find(connection, saga_id))
+
+    async def unfinished(self) -> AsyncIterator[list[LoggedSaga]]:
+        """All sagas that are neither over nor stuck, oldest first, a page at a time. Raises LogCorrupted."""
+        after = 0
+        while page := await self._reader.in_thread(lambda connection, a=after: _page(connection, a)):
+            yield page
+            after = page[-1].ref.number
+
+    async def search(self, query: SagaQuery) -> list[LoggedSaga]:
+        """A page of the sagas that match, newest first. Raises LogCorrupted."""
+        return await self._reader.in_thread(lambda connection: _search(connection, query))
+
+    async def standing(self) -> list[Standing]:
+        """How many sagas are not over, by name and status."""
+        return await self._reader.in_thread(standing)
+
+    async def ended_counts(self) -> dict[tuple[str, SagaStatus], int]:
+        """How many sagas that are kept have ended, by name and status. Reads them all."""
+        return await self._reader.in_thread(ended_counts)
+
+    @property
+    def size_bytes(self) -> int:
+        """On disk, with the WAL."""
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    async def ended_names(self) -> list[str]:
+        """Names of the sagas of which some have ended."""
+        return await self._reader.in_thread(_ended_names)
+
+    async def purge(self, name: str, before_ms: int, at_most: int = PURGED_AT_ONCE) -> int:
+        """Forget sagas of this name that ended before a time (ms since the epoch), the longest ended first.
+
+        Returns how many. Stuck and unfinished ones stay. Raises LogUnavailable if nothing can be written.
+        """
+        purge = partial(_purge, name=name, before_ms=before_ms, at_most=at_most)
+        return await self._writer.write(purge, is_long=True) or 0
+
+    async def last_ms(self) -> int:
+        """Time of the last row, ms since the epoch; 0 if there is none."""
+        records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_LAST_MS).fetchall())
+        return records[0]["at_ms"] if records else 0
+
+
+@asynccontextmanager
+async def _running(database: Database, reserve: Reserve) -> AsyncGenerator[GroupWriter]:
+    writer = GroupWriter(database, reserve.release)
+    task = asyncio.create_task(writer.run(), name="saga log")
+    try:
+        yield writer
+    finally:
+        writer.close()
+        # Shielded and awaited: rows that wait must reach the disk, also when the process is being cancelled.
+        await asyncio.shield(task)
+
+
+def _insert_saga(connection: sqlite3.Connection, row: Accepted) -> int | None:
+    inserted = connection.execute(sql.INSERT_SAGA, saga_values(row))
+    if inserted.rowcount == 0 or inserted.lastrowid is None:
+        return None
+    ref = SagaRef(inserted.lastrowid, row.trace.trace_id)
+    _insert_events(connection, ref, [row], None)
+    return ref.number
+
+
+def _insert_events(
+    connection: sqlite3.Connection, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None
+) -> int | None:
+    for row in rows:
+        values = event_values(ref, row)
+        inserted = connection.execute(sql.insert_event(tuple(values)), tuple(values.values()))
+        if isinstance(row, _ANSWERING) and row.answer is not None:
+            connection.execute(sql.SET_ANSWER, (inserted.lastrowid, ref.number))
+    if status is not None:
+        connection.execute(sql.UPDATE_STATUS, (str(status), rows[-1].at_ms, ref.number))
+    return None
+
+
+def _ended_names(connection: sqlite3.Connection) -> list[str]:
+    # One look into the index for each name: DISTINCT would walk through all sagas.
+    names = [""]
+    while (
+        found := connection.execute(sql.SELECT_NEXT_ENDED_NAME, (names[-1],)).fetchone()["name"]
+    ) is not None:
+        names.append(found)
+    return names[1:]
+
+
+def _purge(connection: sqlite3.Connection, name: str, before_ms: int, at_most: int) -> int:
+    found = connection.execute(sql.SELECT_PURGEABLE, (name, before_ms, at_most)).fetchall()
+    numbers = [(record["number"],) for record in found]
+    connection.executemany(sql.DELETE_EVENTS, numbers)
+    connection.executemany(sql.DELETE_SAGA, numbers)
+    return len(numbers)
+
+
+def _find(connection: sqlite3.Connection, saga_id: str) -> LoggedSaga | None:
+    saga = connection.execute(sql.SELECT_SAGA, (saga_id,)).fetchone()
+    if saga is None:
+        return None
+    return _logged(saga, connection.execute(sql.SELECT_EVENTS, (saga["number"],)).fetchall())
+
+
+def _search(connection: sqlite3.Connection, query: SagaQuery) -> list[LoggedSaga]:
+    found = find_sagas(connection, query)
+    return [
+        _logged(saga, connection.execute(sql.SELECT_EVENTS, (saga["number"],)).fetchall()) for saga in found
+    ]
+
+
+def in_flight_in(connection: sqlite3.Connection) -> list[LoggedSaga]:
+    """All sagas of a log that are not over, newest first. Raises LogCorrupted."""
+    query, found = SagaQuery(limit=PAGE), list[LoggedSaga]()
+    while page := _search(connection, query):
+        found += page
+        query = replace(query, before=page[-1].ref.number)
+    return found
+
+
+def _page(connection: sqlite3.Connection, after: int) -> list[LoggedSaga]:
+    sagas = connection.execute(sql.SELECT_UNFINISHED, (after, PAGE)).fetchall()
+    if not sagas:
+        return []
+    events = connection.execute(sql.SELECT_UNFINISHED_EVENTS, (after, sagas[-1]["number"])).fetchall()
+    of_saga = {number: list(group) for number, group in groupby(events, itemgetter("saga"))}
+    return [_logged(saga, of_saga[saga["number"]]) for saga in sagas]
+
+
+def _logged(saga: sqlite3.Row, events: list[sqlite3.Row]) -> LoggedSaga:
+    try:
+        rows = rows_of(saga, events)
+    except (KeyError, ValueError, IndexError) as error:
+        raise LogCorrupted(f"saga {saga['saga_id']} can't be read from the log: {error}") from error
+    return LoggedSaga(SagaRef(saga["number"], saga["trace_id"]), rows)

@@ -1,0 +1,295 @@
+"""Rows of the history, as columns of the log and back."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grpclib.const import Status as Code
+
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.events import (
+    Accepted,
+    Cancelled,
+    Compensated,
+    Done,
+    Ended,
+    Failed,
+    NextRequest,
+    OperatorRow,
+    Outcome,
+    PassedOver,
+    Resolved,
+    Resumed,
+    Retried,
+    Row,
+    SagaStatus,
+    Stuck,
+    TimeUp,
+    TurnedBack,
+)
+from sagagen.runtime.scope import Failure
+from sagagen.runtime.sqlite.database import blob
+
+KINDS: dict[type[Row], str] = {
+    Accepted: "ACCEPTED",
+    Done: "DONE",
+    Failed: "FAILED",
+    TimeUp: "TIME_UP",
+    TurnedBack: "TURNED_BACK",
+    Compensated: "COMPENSATED",
+    PassedOver: "PASSED_OVER",
+    Ended: "ENDED",
+    Stuck: "STUCK",
+    Resumed: "RESUMED",
+    Retried: "RETRIED",
+    Resolved: "RESOLVED",
+    Cancelled: "CANCELLED",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SagaRef:
+    """A saga's place in the log."""
+
+    number: int
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SagaHead:
+    """What a saga's row of the current-state table says."""
+
+    ref: SagaRef
+    saga_id: str
+    saga: str
+    version: int
+    digest: str
+    caller: str
+    fingerprint: bytes
+    started_ms: int
+    status: SagaStatus
+    answer: Answer | None
+
+
+def event_values(ref: SagaRef, row: Row) -> dict[str, object]:
+    """The columns of a row's event that have a value."""
+    values: dict[str, object] = {
+        "saga": ref.number,
+        "at_ms": row.at_ms,
+        "kind": KINDS[type(row)],
+        "trace_id": ref.trace_id,
+        "span_id": row.span_id,
+        **_details(row),
+    }
+    return {column: value for column, value in values.items() if value is not None}
+
+
+def _details(row: Row) -> dict[str, object]:
+    match row:
+        case Accepted():
+            return {"payload": blob(row.input), **_next(row.next), **_answer(row.answer)}
+        case Done():
+            details = {"step": row.step, "attempt": row.attempt, "payload": blob(row.response)}
+            return {**details, **_next(row.next), **_answer(row.answer)}
+        case Failed():
+            return _failed(row)
+        case TurnedBack():
+            return {"outcome": str(row.outcome), **_failure(row.failure), **_answer(row.answer)}
+        case Ended():
+            return {"outcome": str(row.status), **_answer(row.answer)}
+        case Stuck():
+            return {"direction": str(row.direction), **_failure(row.failure)}
+        case PassedOver():
+            return {"step": row.step, "reason": row.reason, "message": row.message}
+        case Compensated():
+            return {"step": row.step, "attempt": row.attempt}
+        case TimeUp():
+            return {"step": row.step, "direction": str(row.direction)}
+        case Retried():
+            return {"step": row.step, "direction": str(row.direction), **_operator(row)}
+        case Resolved():
+            return {"step": row.step, **_operator(row)}
+        case Cancelled():
+            return _operator(row)
+        case _:
+            return {}
+
+
+def _failed(row: Failed) -> dict[str, object]:
+    return {
+        "step": row.step,
+        "direction": str(row.direction),
+        "attempt": row.attempt,
+        "outcome": str(row.outcome),
+        "code": row.code.name,
+        "domain": row.domain,
+        "reason": row.reason,
+        "message": row.message,
+        "retry_after_s": row.retry_after_s,
+        "is_other_payload": row.is_other_payload,
+        "owner_run": row.owner_run or None,
+    }
+
+
+def _operator(row: OperatorRow) -> dict[str, object]:
+    return {"operator": row.by or None, "note": row.note or None}
+
+
+def _failure(failure: Failure) -> dict[str, object]:
+    return {
+        "step": failure.step,
+        "code": failure.code,
+        "reason": failure.reason,
+        "message": failure.message,
+    }
+
+
+def _next(request: NextRequest) -> dict[str, object]:
+    body = None if request.body is None else blob(request.body)
+    return {"next_request": body, "next_problem": request.problem or None}
+
+
+def _answer(answer: Answer | None) -> dict[str, object]:
+    if answer is None:
+        return {}
+    headers = json.dumps(answer.headers, separators=(",", ":"))
+    return {"answer_status": answer.status, "answer_headers": headers, "answer_body": blob(answer.body)}
+
+
+def saga_values(row: Accepted) -> tuple[object, ...]:
+    """The values of INSERT_SAGA."""
+    return (
+        row.saga_id,
+        row.saga,
+        row.version,
+        row.digest,
+        row.run,
+        row.caller,
+        row.key,
+        blob(row.fingerprint),
+        row.trace.trace_id,
+        row.trace.flags,
+        row.trace.state,
+        row.at_ms,
+        row.at_ms,
+    )
+
+
+def head_of(record: sqlite3.Row) -> SagaHead:
+    """From SELECT_HEAD."""
+    return SagaHead(
+        ref=SagaRef(record["number"], record["trace_id"]),
+        saga_id=record["saga_id"],
+        saga=record["name"],
+        version=record["version"],
+        digest=record["digest"],
+        caller=record["caller"],
+        fingerprint=record["fingerprint"],
+        started_ms=record["started_ms"],
+        status=SagaStatus(record["status"]),
+        answer=_answer_of(record),
+    )
+
+
+def rows_of(saga: sqlite3.Row, events: Sequence[sqlite3.Row]) -> tuple[Row, ...]:
+    """A saga's rows, in the order of the log. Raises KeyError or ValueError for a row that no version of ours wrote."""
+    first, *others = events
+    return (_accepted_of(saga, first), *(_READERS[event["kind"]](event, _common(event)) for event in others))
+
+
+def _common(event: sqlite3.Row) -> dict[str, Any]:
+    return {"at_ms": event["at_ms"], "span_id": event["span_id"]}
+
+
+def _accepted_of(saga: sqlite3.Row, event: sqlite3.Row) -> Accepted:
+    if event["kind"] != KINDS[Accepted]:
+        raise ValueError(f"the first row is {event['kind']}")
+    return Accepted(
+        **_common(event),
+        saga_id=saga["saga_id"],
+        saga=saga["name"],
+        version=saga["version"],
+        digest=saga["digest"],
+        run=saga["run"],
+        caller=saga["caller"],
+        key=saga["idempotency_key"],
+        fingerprint=saga["fingerprint"],
+        input=event["payload"],
+        trace=TraceContext(saga["trace_id"], event["span_id"], saga["trace_flags"], saga["trace_state"]),
+        next=_next_of(event),
+        answer=_answer_of(event),
+    )
+
+
+def _done_of(event: sqlite3.Row, common: dict[str, Any]) -> Done:
+    return Done(
+        **common,
+        step=event["step"],
+        attempt=event["attempt"],
+        response=event["payload"],
+        next=_next_of(event),
+        answer=_answer_of(event),
+    )
+
+
+def _failed_of(event: sqlite3.Row, common: dict[str, Any]) -> Failed:
+    return Failed(
+        **common,
+        step=event["step"],
+        direction=Direction(event["direction"]),
+        attempt=event["attempt"],
+        outcome=Outcome(event["outcome"]),
+        code=Code[event["code"]],
+        domain=event["domain"],
+        reason=event["reason"],
+        message=event["message"],
+        retry_after_s=event["retry_after_s"],
+        is_other_payload=bool(event["is_other_payload"]),
+        owner_run=event["owner_run"] or "",
+    )
+
+
+def _turned_back_of(event: sqlite3.Row, common: dict[str, Any]) -> TurnedBack:
+    outcome = Outcome(event["outcome"])
+    return TurnedBack(**common, failure=_failure_of(event), outcome=outcome, answer=_answer_of(event))
+
+
+def _failure_of(event: sqlite3.Row) -> Failure:
+    return Failure(event["code"], event["reason"], event["message"], event["step"])
+
+
+def _operator_of(event: sqlite3.Row) -> dict[str, Any]:
+    return {"by": event["operator"] or "", "note": event["note"] or ""}
+
+
+def _next_of(event: sqlite3.Row) -> NextRequest:
+    return NextRequest(event["next_request"], event["next_problem"] or "")
+
+
+def _answer_of(record: sqlite3.Row) -> Answer | None:
+    if record["answer_status"] is None:
+        return None
+    headers = tuple((name, value) for name, value in json.loads(record["answer_headers"]))
+    return Answer(record["answer_status"], headers, record["answer_body"])
+
+
+_READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], Row]] = {
+    KINDS[Done]: _done_of,
+    KINDS[Failed]: _failed_of,
+    KINDS[TurnedBack]: _turned_back_of,
+    KINDS[TimeUp]: lambda e, c: TimeUp(**c, step=e["step"], direction=Direction(e["direction"])),
+    KINDS[Compensated]: lambda e, c: Compensated(**c, step=e["step"], attempt=e["attempt"]),
+    KINDS[PassedOver]: lambda e, c: PassedOver(**c, step=e["step"], reason=e["reason"], message=e["message"]),
+    KINDS[Ended]: lambda e, c: Ended(**c, status=SagaStatus(e["outcome"]), answer=_answer_of(e)),
+    KINDS[Stuck]: lambda e, c: Stuck(**c, direction=Direction(e["direction"]), failure=_failure_of(e)),
+    KINDS[Resumed]: lambda e, c: Resumed(**c),
+    KINDS[Retried]: lambda e, c: Retried(
+        **c, **_operator_of(e), step=e["step"], direction=Direction(e["direction"])
+    ),
+    KINDS[Resolved]: lambda e, c: Resolved(**c, **_operator_of(e), step=e["step"]),
+    KINDS[Cancelled]: lambda e, c: Cancelled(**c, **_operator_of(e)),
+}

@@ -1,0 +1,83 @@
+"""Looking for sagas in the log, by what its current-state table knows."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from sagagen.runtime.saga.events import SagaStatus
+
+UNFINISHED = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.STUCK)
+PAGE = 200
+
+SELECT_STANDING = """
+SELECT name, version, digest, status, count(*) AS count, min(started_ms) AS oldest_ms FROM saga
+WHERE status IN ('RUNNING', 'COMPENSATING') GROUP BY name, version, digest, status
+UNION ALL
+SELECT name, version, digest, status, count(*), min(started_ms) FROM saga
+WHERE status = 'STUCK' GROUP BY name, version, digest
+"""
+SELECT_ENDED_COUNTS = """
+SELECT name, status, count(*) AS count FROM saga
+WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') GROUP BY name, status
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaQuery:
+    saga: str = ""
+    """Name; empty: all."""
+    statuses: tuple[SagaStatus, ...] = UNFINISHED
+    started_before_ms: int | None = None
+    before: int | None = None
+    """Number in the log: where the next page begins."""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Sagas of one definition that have one status, and are not over."""
+
+    saga: str
+    version: int
+    digest: str
+    status: SagaStatus
+    count: int
+    oldest_ms: int
+    """When the oldest was accepted, ms since the epoch."""
+
+
+def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3.Row]:
+    """One page of the current-state table, newest first."""
+    conditions = [f"status IN ({', '.join('?' * len(query.statuses))})"]
+    values: list[object] = [status.value for status in query.statuses]
+    for condition, value in (
+        ("name = ?", query.saga or None),
+        ("started_ms <= ?", query.started_before_ms),
+        ("number < ?", query.before),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    select = f"SELECT * FROM saga WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"
+    return connection.execute(select, (*values, min(PAGE, query.limit))).fetchall()
+
+
+def standing(connection: sqlite3.Connection) -> list[Standing]:
+    """All that is not over, counted; from the indexes of the unfinished and the stuck."""
+    return [
+        Standing(
+            row["name"],
+            row["version"],
+            row["digest"],
+            SagaStatus(row["status"]),
+            row["count"],
+            row["oldest_ms"],
+        )
+        for row in connection.execute(SELECT_STANDING)
+    ]
+
+
+def ended_counts(connection: sqlite3.Connection) -> dict[tuple[str, SagaStatus], int]:
+    return {
+        (row["name"], SagaStatus(row["status"])): row["count"]
+        for row in connection.execute(SELECT_ENDED_COUNTS)
+    }

@@ -1,0 +1,105 @@
+"""The gateway with the engine in a process of its own; and how they are put together in any process."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from starlette.types import ASGIApp
+
+from sagagen.runtime.admin.admin import admin_app
+from sagagen.runtime.admin.operations import SagaDesk
+from sagagen.runtime.admin.routes import TOKEN, SagaAdmin, saga_routes
+from sagagen.runtime.edge.gateway import Gateway
+from sagagen.runtime.edge.http.server import serve_http
+from sagagen.runtime.edge.shared_answers import SharedAnswers
+from sagagen.runtime.engine.engine import Engine
+from sagagen.runtime.engine.gauges import set_gauges
+from sagagen.runtime.health import Check, Readiness, service_check
+from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.log.upkeep import upkeep
+from sagagen.runtime.process.listening import listening
+from sagagen.runtime.process.project import Project, ProjectError
+from sagagen.runtime.rpc.transport import Transport
+from sagagen.runtime.settings import Settings
+from sagagen.runtime.transports.grpc.client import GrpcTransport
+from sagagen.runtime.transports.observation import ObservedTransport
+
+LOG_FILE = "saga-log.db"
+
+
+def gateway_alone(project: Project, settings: Settings) -> AbstractAsyncContextManager[None]:
+    """Gateway and engine, with services reached over gRPC. Raises ProjectError where gateway/app.py can't be used."""
+    return _gateway_alone(project, settings, composed(project))
+
+
+@asynccontextmanager
+async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway) -> AsyncGenerator[None]:
+    async with AsyncExitStack() as stack:
+        transports: dict[str, Transport] = {}
+        for service in project.mesh.services:
+            address = settings.service_reached(service)
+            reached = await stack.enter_async_context(GrpcTransport(address.host, address.port))
+            transports[service.name] = ObservedTransport(reached, service.name)
+        checks = {name: service_check(transport) for name, transport in transports.items()}
+        await stack.enter_async_context(running(gateway, project, settings, transports, checks))
+        yield
+
+
+@asynccontextmanager
+async def running(
+    gateway: Gateway,
+    project: Project,
+    settings: Settings,
+    transports: Mapping[str, Transport],
+    services: Mapping[str, Check],
+) -> AsyncGenerator[None]:
+    """Gateway and engine, with these ways to the services; `services` tells whether each has been reached."""
+    limits = settings.limits(project.mesh)
+    admin = settings.gateway_admin
+    async with (
+        SharedAnswers.open(project.mesh.project, settings) as shared,
+        SagaLog.open(settings.data_dir / LOG_FILE) as log,
+        upkeep(log, project.mesh.sagas),
+        Engine(
+            sagas=project.mesh.sagas,
+            log=log,
+            transports=transports,
+            responder=gateway.responder,
+            grace_s=settings.grace_s,
+            max_running=limits.max_running,
+            calls_per_service=limits.calls_per_service,
+            on_answer=shared.store if shared else None,
+        ) as engine,
+        AsyncExitStack() as listeners,
+    ):
+        readiness = Readiness({"gateway": engine.check, "saga log": log.check}, services)
+        for app, address, variable in (
+            (_admin(settings, log, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR"),
+            (
+                gateway.application(engine, transports, limits, readiness, shared),
+                settings.http,
+                "SAGAGEN_HTTP_ADDR",
+            ),
+        ):
+            server = serve_http(app, address.host, address.port)
+            await listeners.enter_async_context(listening(server, address, variable))
+        try:
+            yield
+        finally:
+            # Before the server stops: whoever waits for an answer gets its 202 now.
+            engine.stop_accepting()
+
+
+def composed(project: Project) -> Gateway:
+    """The composition root's gateway. Raises ProjectError if gateway/app.py does not define one."""
+    gateway = project.composition_root()
+    if not isinstance(gateway, Gateway):
+        raise ProjectError("gateway/app.py must define `gateway = Gateway(MESH, ...)`")
+    return gateway
+
+
+def _admin(settings: Settings, log: SagaLog, engine: Engine, readiness: Readiness) -> ASGIApp:
+    desk = SagaDesk(log, engine.definitions, engine.order)
+    admin = SagaAdmin(desk, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
+    gauges = partial(set_gauges, log, engine.definitions)
+    return admin_app(readiness, saga_routes(admin), before_metrics=gauges)

@@ -1,0 +1,31 @@
+"""What runs in one process: the whole mesh (embedded), the gateway with the engine, or one service.
+
+Importing takes most of a start, so each is a module of its own that only the process that runs it imports: a service
+needs neither the engine nor the edge, and a parent that only watches its children needs none of them.
+"""
+
+from contextlib import AbstractAsyncContextManager
+
+from sagagen.runtime.process.project import Project
+from sagagen.runtime.settings import Settings
+from sagagen.runtime.telemetry.spans import GATEWAY
+
+
+def process(project: Project, settings: Settings, only: str | None) -> AbstractAsyncContextManager[None]:
+    """The process `only` (the gateway, or a service's name), or all of them in one.
+
+    All that depends on the project alone is imported and made now; entering the context opens files and ports, and
+    then it is ready. Leaving it stops in the opposite order: first no new requests, then the sagas under way, then the
+    services. Raises CannotStart, now or when entered.
+    """
+    if only is None:
+        from sagagen.runtime.process.embedded import embedded
+
+        return embedded(project, settings)
+    if only == GATEWAY:
+        from sagagen.runtime.process.gateway import gateway_alone
+
+        return gateway_alone(project, settings)
+    from sagagen.runtime.process.service import service_alone
+
+    return service_alone(project, settings, only)

@@ -1,0 +1,59 @@
+"""One service in a process of its own, served over gRPC; and how a service is opened in any process."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from sagagen.runtime.admin.admin import admin_app
+from sagagen.runtime.edge.http.server import serve_http
+from sagagen.runtime.health import Readiness
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Service
+from sagagen.runtime.process.listening import listening
+from sagagen.runtime.process.project import Project
+from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.settings import Settings
+from sagagen.runtime.transports.grpc.server import serve_grpc
+
+
+def service_alone(project: Project, settings: Settings, name: str) -> AbstractAsyncContextManager[None]:
+    """One service, served over gRPC. Raises ProjectError where there is none, or its handlers can't be used."""
+    service = project.service(name)
+    schema = Schema(project.mesh.descriptors.read_bytes())
+    return _service_alone(project, settings, service, project.handlers(service), schema)
+
+
+@asynccontextmanager
+async def _service_alone(
+    project: Project, settings: Settings, service: Service, handlers: object, schema: Schema
+) -> AsyncGenerator[None]:
+    listens = settings.service_listens(service)
+    admin = settings.service_admin(project.mesh, service)
+    async with (
+        opened(project, settings, service, handlers, schema) as host,
+        listening(
+            serve_grpc(host, listens.host, listens.port, schema),
+            listens,
+            f"SAGAGEN_GRPC_ADDR (with --mesh SAGAGEN_{service.name.upper()}_ADDR)",
+        ),
+        listening(
+            serve_http(admin_app(Readiness({service.name: host.check})), admin.host, admin.port),
+            admin,
+            "SAGAGEN_ADMIN_ADDR",
+        ),
+    ):
+        yield
+
+
+def opened(
+    project: Project, settings: Settings, service: Service, handlers: object, schema: Schema
+) -> AbstractAsyncContextManager[ServiceHost]:
+    """The service's host, with its database and its handlers."""
+    return ServiceHost.open(
+        service,
+        handlers,
+        project=project.mesh.project,
+        schema=schema,
+        data_dir=settings.data_dir,
+        root=project.root,
+        redis_url=settings.redis_url,
+    )

@@ -1,0 +1,49 @@
+"""What is told of a question to Redis: a span, by the semantic conventions of database clients."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from opentelemetry.trace import SpanKind
+
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.telemetry import spans as tracing
+from sagagen.runtime.telemetry.spans import FinishedSpan
+
+COMMAND = "HMGET"
+
+
+@dataclass(slots=True)
+class Question:
+    """Set `is_answered` when Redis has said what it knows, be it nothing."""
+
+    is_answered: bool = False
+
+
+@contextmanager
+def asking(service: str, trace: TraceContext | None) -> Generator[Question]:
+    """Around the wait for Redis; `trace` is the span of the call that asks."""
+    question, begun_ns = Question(), time.time_ns()
+    yield question
+    spans = tracing.active()
+    if spans is None or trace is None or not trace.is_sampled:
+        return
+    error = "" if question.is_answered else "timeout"
+    spans.record(
+        FinishedSpan(
+            service=service,
+            name=COMMAND,
+            kind=SpanKind.CLIENT,
+            trace=trace.child(),
+            parent_id=trace.span_id,
+            begun_ns=begun_ns,
+            ended_ns=time.time_ns(),
+            attributes={
+                "db.system.name": "redis",
+                "db.operation.name": COMMAND,
+                **({"error.type": error} if error else {}),
+            },
+            error=error,
+        )
+    )

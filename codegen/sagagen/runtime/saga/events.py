@@ -1,0 +1,239 @@
+"""The rows of the saga log: what happened to a saga, in the order in which it happened.
+
+Each row is a fact. Durable rows are on disk before anything that follows from them is done or shown; the others ride
+along in a later commit, always in the order of the log, and losing any of them in a crash changes no outcome.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from grpclib.const import Status as Code
+
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.rpc.errors import DOMAIN
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.scope import Failure
+
+
+class SagaStatus(StrEnum):
+    RUNNING = "RUNNING"
+    COMPENSATING = "COMPENSATING"
+    COMPLETED = "COMPLETED"
+    COMPENSATED = "COMPENSATED"
+    SUPERSEDED = "SUPERSEDED"
+    """Another run owns the saga; this one had no effect."""
+    STUCK = "STUCK"
+    """Waits for an operator."""
+
+    @property
+    def is_under_way(self) -> bool:
+        """Neither over nor stuck: a process that owns the log goes on with it."""
+        return self in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
+
+
+class Outcome(StrEnum):
+    """What is known about a call after it was tried."""
+
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+    """The service recorded a business refusal: nothing happened and nothing will. It settles earlier doubt."""
+    NOT_CALLED = "NOT_CALLED"
+    """Nothing was sent, or what was sent reached a service that another run owns: this run has no effect there."""
+    DOUBT = "DOUBT"
+    """Everything else."""
+
+
+class Ruling(StrEnum):
+    """The barrier's own refusals that decide a saga's way; ErrorInfo.reason with our domain."""
+
+    OTHER_RUN = "OTHER_RUN"
+    STEP_COMPENSATED = "STEP_COMPENSATED"
+    PAYLOAD_MISMATCH = "PAYLOAD_MISMATCH"
+    FORGOTTEN = "FORGOTTEN"
+
+
+_RULINGS = {ruling.value: ruling for ruling in Ruling}
+
+
+@dataclass(frozen=True, slots=True)
+class NextRequest:
+    """What will be sent to the step that follows, logged before it is sent."""
+
+    body: bytes | None = None
+    """None: no step follows, or the request can't be built."""
+    problem: str = ""
+    """Why it can't be built; then the step is NOT_CALLED for good."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What every row has."""
+
+    is_durable: ClassVar[bool] = False
+
+    at_ms: int
+    """The engine's clock, ms since the epoch; never less than that of the row before."""
+    span_id: str = ""
+    """16 hex digits: the span of the attempt, or the one the saga started in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted(Row):
+    """The saga exists. No 2xx leaves before this row is durable."""
+
+    is_durable: ClassVar[bool] = True
+
+    saga_id: str
+    saga: str
+    version: int
+    digest: str
+    run: str
+    caller: str
+    key: str
+    fingerprint: bytes
+    input: bytes
+    trace: TraceContext
+    next: NextRequest
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done(Row):
+    """A step's action took effect."""
+
+    is_durable: ClassVar[bool] = True
+
+    step: str
+    attempt: int
+    response: bytes
+    next: NextRequest
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Row):
+    """An attempt did not succeed."""
+
+    step: str
+    direction: Direction
+    attempt: int
+    """Starts at 1, over all incarnations of the process."""
+    outcome: Outcome
+    """REFUSED or DOUBT."""
+    code: Code
+    domain: str = ""
+    reason: str = ""
+    message: str = ""
+    retry_after_s: float | None = None
+    is_other_payload: bool = False
+    """With OTHER_RUN: the other run was started with another payload."""
+    owner_run: str = ""
+    """With OTHER_RUN: the run that owns the saga, as the service knows it."""
+
+    @property
+    def is_ours(self) -> bool:
+        """The runtime said it, not the handler."""
+        return self.domain == DOMAIN
+
+    @property
+    def ruling(self) -> Ruling | None:
+        return _RULINGS.get(self.reason) if self.is_ours else None
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.code.name, self.reason, self.message) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeUp(Row):
+    """The saga's deadline has passed (before the pivot), or the budget for repeating this call is spent (after it)."""
+
+    step: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnedBack(Row):
+    """From here on the saga only undoes. Durable before the first compensation is sent."""
+
+    is_durable: ClassVar[bool] = True
+
+    failure: Failure
+    outcome: Outcome
+    """Of the step that failed: DOUBT is compensated too."""
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compensated(Row):
+    """A step's compensation took effect, or there was nothing to undo."""
+
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver(Row):
+    """A step needs no compensation; `reason` is a token, `message` is for people."""
+
+    step: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended(Row):
+    """The saga is over."""
+
+    is_durable: ClassVar[bool] = True
+
+    status: SagaStatus
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck(Row):
+    """The saga waits for an operator. `failure.step` is empty if no step is to blame."""
+
+    is_durable: ClassVar[bool] = True
+
+    direction: Direction
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Row):
+    """A new process took the saga over: whatever had no outcome is in doubt, called or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorRow(Row):
+    """What a person did to the saga."""
+
+    is_durable: ClassVar[bool] = True
+
+    by: str = ""
+    """Who, as they named themselves."""
+    note: str = ""
+    """Why, in their words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried(OperatorRow):
+    """An operator had a failing call tried again, with a new budget."""
+
+    step: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved(OperatorRow):
+    """An operator did this step's compensation by hand."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled(OperatorRow):
+    """An operator wants the saga to turn back; it does unless its pivot was attempted."""

@@ -1,0 +1,118 @@
+"""What is told of every call that a service answers: how long it took, its span, and where that stands in its trace."""
+
+import time
+from collections.abc import Mapping
+from contextvars import Token
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from grpclib.const import Status as Code
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.metadata import ATTEMPT, DIRECTION, SAGA_ID, STEP
+from sagagen.runtime.rpc.trace import TraceContext, received
+from sagagen.runtime.telemetry import spans as tracing
+from sagagen.runtime.telemetry.logs import log_within
+from sagagen.runtime.telemetry.metrics import RPC_SERVER_SECONDS, child, exemplar
+from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
+
+_FAULTS = frozenset(
+    code.name
+    for code in (
+        *(Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED),
+        *(Code.INTERNAL, Code.UNAVAILABLE, Code.DATA_LOSS),
+    )
+)
+"""Codes that are a server's error; the others, a refusal among them, are answers (semantic conventions of RPC)."""
+_OF_SAGAS = {SAGA_ID: "saga.id", STEP: "saga.step", DIRECTION: "saga.direction"}
+"""Metadata that a span has as attributes."""
+
+
+@dataclass(slots=True)
+class ObservedCall:
+    """One call, from its arrival to its answer; use it as a context manager around the work."""
+
+    service: str
+    method: str
+    metadata: Mapping[str, str]
+    parent: TraceContext | None
+    """The caller's span; None if it sent none."""
+    trace: TraceContext | None
+    """This call's own span: the parent of what is done for it."""
+    _begun_ns: int = 0
+    _begun_s: float = 0.0
+    _token: Token[Context] | None = None
+
+    @classmethod
+    def begin(cls, service: str, path: str, metadata: Mapping[str, str]) -> Self:
+        """`path` as in `/shop.order.v1.OrderService/CreateOrder`."""
+        parent = received(metadata)
+        # Where no spans are kept, what is done here hangs on the caller's span itself.
+        is_kept = tracing.active() is not None and parent is not None and parent.is_sampled
+        return cls(service, path[1:], metadata, parent, parent.child() if parent and is_kept else parent)
+
+    def __enter__(self) -> Self:
+        self._begun_ns, self._begun_s = time.time_ns(), time.perf_counter()
+        log_within(self._log_scope)
+        self._token = otel_context.attach(tracing.in_context(self.trace) if self.trace else Context())
+        return self
+
+    def _log_scope(self) -> dict[str, str]:
+        known = {"service": self.service, "rpc": "/" + self.method}
+        if self.trace:
+            known |= {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
+        names = {SAGA_ID: "saga_id", STEP: "step", ATTEMPT: "attempt"}
+        return known | {name: self.metadata[key] for key, name in names.items() if key in self.metadata}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token:
+            otel_context.detach(self._token)
+        took_s = time.perf_counter() - self._begun_s
+        code = _code(error).name
+        histogram = child(RPC_SERVER_SECONDS, "grpc", self.method, code)
+        histogram.observe(took_s, exemplar(self.trace) if self.trace else None)
+        if self.trace and self.parent and self.trace is not self.parent and (spans := tracing.active()):
+            self._record(spans, self.trace, self.parent, code, took_s)
+
+    def _record(
+        self, spans: Spans, trace: TraceContext, parent: TraceContext, code: str, took_s: float
+    ) -> None:
+        of_saga: dict[str, str | int] = {
+            name: self.metadata[key] for key, name in _OF_SAGAS.items() if key in self.metadata
+        }
+        if (attempt := self.metadata.get(ATTEMPT, "")).isdecimal():
+            of_saga["saga.attempt"] = int(attempt)
+        error = {"error.type": code} if code in _FAULTS else {}
+        spans.record(
+            FinishedSpan(
+                service=self.service,
+                name=self.method,
+                kind=SpanKind.SERVER,
+                trace=trace,
+                parent_id=parent.span_id,
+                begun_ns=self._begun_ns,
+                ended_ns=self._begun_ns + round(took_s * 1e9),
+                attributes={
+                    "rpc.system.name": "grpc",
+                    "rpc.method": self.method,
+                    "rpc.response.status_code": code,
+                    **of_saga,
+                    **error,
+                },
+                error=code if error else "",
+            )
+        )
+
+
+def _code(error: BaseException | None) -> Code:
+    if error is None:
+        return Code.OK
+    if isinstance(error, RpcError):
+        return error.code
+    return Code.INTERNAL if isinstance(error, Exception) else Code.CANCELLED

@@ -1,0 +1,96 @@
+"""A service's tables: `handlers/<service>.sql`, then numbered changes beside it, then the barrier's own.
+
+`order.sql` is idempotent and runs at each start, until a numbered change was applied. `order.001.sql`, `order.002.sql`
+and so on run once each, in order; the database's `PRAGMA user_version` is the last one's number. From then on
+`order.sql` only makes new databases, since it may bring back what a change has renamed or dropped.
+"""
+
+import re
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sagagen.runtime.service.barrier.barrier import BARRIER_VERSION, DDL, read_meta
+from sagagen.runtime.sqlite.database import CannotOpen, Database, DatabaseTooNew, user_version
+
+
+class SchemaFailed(CannotOpen):
+    """SQLite refuses a service's SQL file."""
+
+    def __init__(self, file: Path, error: sqlite3.Error) -> None:
+        super().__init__(f"{file}: {error}; nothing of it was applied")
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """The SQL files of a service."""
+
+    base_file: Path
+    base: str
+    """Empty if there is no such file."""
+    change_files: Mapping[int, Path]
+    changes: Mapping[int, str]
+
+    @classmethod
+    def read(cls, base_file: Path) -> "Scripts":
+        """`base_file` is `handlers/order.sql`; the changes lie beside it."""
+        files = _numbered(base_file)
+        base = _text(base_file) if base_file.exists() else ""
+        return cls(base_file, base, files, {number: _text(file) for number, file in files.items()})
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CannotOpen(f"{file} is not UTF-8: byte {error.start} can't be read") from error
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseIdentity:
+    """What tells one database, at one start, from others."""
+
+    database_id: int
+    epoch: int
+    """Counts the starts of a service on this database."""
+
+
+async def prepare(path: Path, scripts: Scripts) -> DatabaseIdentity:
+    """Create or change the service's database at `path`. Raises a CannotOpen that says what is wrong."""
+    async with Database(path) as database:
+        if not await database.in_thread(user_version):
+            await _run_base(database, scripts)
+        await database.run_script(DDL)
+        found = await database.in_thread(lambda connection: read_meta(connection, "barrier_version"))
+        if found > BARRIER_VERSION:
+            raise DatabaseTooNew(path, found, BARRIER_VERSION)
+        await _run_changes(database, scripts)
+        return await database.in_thread(_begin_epoch)
+
+
+def _begin_epoch(connection: sqlite3.Connection) -> DatabaseIdentity:
+    connection.execute("UPDATE sagagen_meta SET value = value + 1 WHERE name = 'epoch'")
+    return DatabaseIdentity(read_meta(connection, "database_id"), read_meta(connection, "epoch"))
+
+
+async def _run_base(database: Database, scripts: Scripts) -> None:
+    try:
+        await database.run_script(scripts.base)
+    except sqlite3.Error as error:
+        raise SchemaFailed(scripts.base_file, error) from error
+
+
+async def _run_changes(database: Database, scripts: Scripts) -> None:
+    try:
+        await database.migrate(scripts.changes)
+    except sqlite3.Error as error:
+        done = await database.in_thread(user_version)
+        failed = min(number for number in scripts.changes if number > done)
+        raise SchemaFailed(scripts.change_files[failed], error) from error
+
+
+def _numbered(base_file: Path) -> dict[int, Path]:
+    pattern = re.compile(re.escape(base_file.stem) + r"\.(\d+)\.sql")
+    matches = ((pattern.fullmatch(file.name), file) for file in sorted(base_file.parent.glob("*.sql")))
+    return {int(match[1]): file for match, file in matches if match}

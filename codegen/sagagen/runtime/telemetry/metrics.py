@@ -1,0 +1,145 @@
+"""What Prometheus is told. In the process's default registry, which /metrics serves; docs/metrics.md lists it all.
+
+No label takes an id: sagas, steps, services, methods and codes are as many as the contract and gRPC name. An exemplar
+leads from a bucket to a trace that fell into it; only a sampled trace that this process exports is one, since others
+can be found nowhere.
+"""
+
+from functools import cache
+
+from prometheus_client import Gauge, Info, disable_created_metrics
+
+import sagagen
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.telemetry import spans as tracing
+from sagagen.runtime.telemetry.buckets import CALL_BUCKETS_S, COMMIT_BUCKETS_S, GROUP_BUCKETS, SAGA_BUCKETS_S
+from sagagen.runtime.telemetry.instruments import Counter, Histogram, Instrument, Series
+
+disable_created_metrics()  # a second series for each, of which Prometheus makes no use
+
+Info("sagagen_build", "The version of sagagen that runs.").info({"version": sagagen.__version__})
+
+# sagas, told by the gateway
+
+STARTED = Counter("sagagen_sagas_started", "Sagas that were accepted.", ["saga", "version"])
+ENDED = Counter(
+    "sagagen_sagas_ended", "Sagas that are over, by how they ended.", ["saga", "version", "status"]
+)
+GOT_STUCK = Counter(
+    "sagagen_sagas_got_stuck", "How often a saga came to wait for an operator.", ["saga", "version"]
+)
+SAGA_SECONDS = Histogram(
+    "sagagen_saga_duration_seconds",
+    "From a saga's acceptance to its end.",
+    ["saga", "version", "status"],
+    buckets=SAGA_BUCKETS_S,
+)
+ATTEMPTS = Counter(
+    "sagagen_step_attempts",
+    "Calls of steps and compensations, by outcome (DONE, REFUSED, DOUBT) and gRPC code.",
+    ["saga", "step", "direction", "outcome", "code"],
+)
+ATTEMPT_SECONDS = Histogram(
+    "sagagen_step_attempt_duration_seconds",
+    "What one call of a step or compensation took.",
+    ["saga", "step", "direction", "outcome"],
+    buckets=CALL_BUCKETS_S,
+)
+RETRIES = Counter(
+    "sagagen_step_retries", "Attempts after the first one of their call.", ["saga", "step", "direction"]
+)
+COMPENSATIONS = Counter("sagagen_compensations", "Steps that were undone.", ["saga", "step"])
+ORDERS = Counter("sagagen_operator_orders", "What operators did.", ["saga", "act"])
+
+IN_FLIGHT = Gauge("sagagen_sagas_in_flight", "Sagas that are neither over nor stuck.", ["saga", "version"])
+COMPENSATING = Gauge("sagagen_sagas_compensating", "Sagas that are being undone.", ["saga", "version"])
+STUCK = Gauge("sagagen_sagas_stuck", "Sagas that wait for an operator.", ["saga", "version"])
+WAITING = Gauge(
+    "sagagen_sagas_waiting_for_version",
+    "Unfinished sagas of a version that this code lacks, or has another definition of.",
+    ["saga", "version"],
+)
+OLDEST = Gauge(
+    "sagagen_oldest_unfinished_saga_age_seconds",
+    "Since the oldest saga that is not over was accepted.",
+    ["saga"],
+)
+
+# the saga log
+
+COMMIT_WRITES = Histogram(
+    "sagagen_log_commit_writes", "Writes that shared a commit of the saga log.", buckets=GROUP_BUCKETS
+)
+COMMIT_SECONDS = Histogram(
+    "sagagen_log_commit_duration_seconds",
+    "Time that a commit of the saga log took, with its fsync.",
+    buckets=COMMIT_BUCKETS_S,
+)
+FSYNCS = Counter(
+    "sagagen_log_fsyncs", "Commits of the saga log, each of which waited for one fsync of its WAL."
+)
+LOG_BYTES = Gauge("sagagen_log_size_bytes", "The saga log on disk, with its WAL.")
+DISK_IS_FULL = Gauge("sagagen_log_disk_full", "1 while the log's reserve is spent and new sagas are refused.")
+
+# services
+
+DECISIONS = Counter(
+    "sagagen_barrier_decisions",
+    "Calls that came to a service's barrier, by what it decided.",
+    ["service", "method", "decision"],
+)
+HITS = Counter(
+    "sagagen_idempotency_hits",
+    "Repeated calls, by what answered them: memory, redis, or else the barrier.",
+    ["service", "layer"],
+)
+REDIS_OPERATIONS = Counter(
+    "sagagen_redis_operations", "Operations on Redis, by result: ok, late or failed.", ["result"]
+)
+BREAKER_OPEN = Gauge("sagagen_redis_breaker_open", "1 while Redis is set up, but of no help.")
+SERVICE_COMMIT_WRITES = Histogram(
+    "sagagen_service_commit_writes",
+    "Calls that shared a commit of a service's database.",
+    ["service"],
+    buckets=GROUP_BUCKETS,
+)
+SERVICE_COMMIT_SECONDS = Histogram(
+    "sagagen_service_commit_duration_seconds",
+    "Time that a group of calls held a service's database, with its fsync.",
+    ["service"],
+    buckets=COMMIT_BUCKETS_S,
+)
+
+# HTTP and gRPC, named by OpenTelemetry's conventions in Prometheus' spelling
+
+HTTP_SECONDS = Histogram(
+    "http_server_request_duration_seconds",
+    "Duration of HTTP requests.",
+    ["http_request_method", "http_route", "http_response_status_code"],
+    buckets=CALL_BUCKETS_S,
+)
+RPC_SERVER_SECONDS = Histogram(
+    "rpc_server_call_duration_seconds",
+    "Duration of calls that a service answered.",
+    ["rpc_system_name", "rpc_method", "rpc_response_status_code"],
+    buckets=CALL_BUCKETS_S,
+)
+RPC_CLIENT_SECONDS = Histogram(
+    "rpc_client_call_duration_seconds",
+    "Duration of calls that the gateway made.",
+    ["rpc_system_name", "rpc_method", "rpc_response_status_code", "server_address"],
+    buckets=CALL_BUCKETS_S,
+)
+
+
+@cache
+def child(metric: Instrument[Series], *labels: str) -> Series:
+    """`metric.labels(*labels)`, looked up once: the contract bounds how many there are."""
+    return metric.labels(*labels)
+
+
+def exemplar(trace: TraceContext, span_id: str = "") -> dict[str, str] | None:
+    """What leads from a bucket to a trace; None if nobody keeps that trace."""
+    if tracing.active() is None or not trace.is_sampled:
+        return None
+    return {"trace_id": trace.trace_id, "span_id": span_id or trace.span_id}

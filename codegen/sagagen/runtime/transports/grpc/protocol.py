@@ -1,0 +1,86 @@
+"""grpclib's HTTP/2 connection, of either side: a short way for unary calls, one write for what is sent at once."""
+
+import asyncio
+from typing import Any, cast
+
+from grpclib.protocol import Connection, EventsProcessor, H2Protocol
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes
+
+from sagagen.runtime.transports.grpc.fast import headers as grpc_headers
+from sagagen.runtime.transports.grpc.fast.frames import UnaryConnection
+
+_TYPE, _FLAGS = 3, 4
+"""Where they stand in a frame (RFC 9113, 4.1)."""
+_HEADERS = 1
+"""DATA is 0."""
+_END_STREAM = 1
+
+
+class MeshProtocol(H2Protocol):
+    """One connection."""
+
+    @classmethod
+    def instead_of(cls, protocol: H2Protocol) -> "MeshProtocol":
+        """The same as one of grpclib's that is not connected yet."""
+        return cls(protocol.handler, protocol.config, protocol.h2_config)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As grpclib's, which has no place for another connection than h2's own; event loops set TCP_NODELAY."""
+        h2 = _h2_connection(self.h2_config)
+        h2.initiate_connection()
+        default = h2.local_settings.initial_window_size
+        if more := self.config.http2_connection_window_size - default:
+            h2.increment_flow_control_window(more)
+        if self.config.http2_stream_window_size != default:
+            h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: self.config.http2_stream_window_size})
+        collected = CollectedWrites(cast(asyncio.Transport, transport), h2)
+        self.connection = Connection(h2, cast(asyncio.Transport, collected), config=self.config)
+        self.connection.flush()
+        self.connection.initialize()
+        self.processor = EventsProcessor(self.handler, self.connection)
+
+
+def _h2_connection(config: H2Configuration) -> H2Connection:
+    return UnaryConnection(config) if grpc_headers.compiled else H2Connection(config)
+
+
+class CollectedWrites:
+    """A transport that sends a request, or an answer, in one write.
+
+    grpclib writes each frame by itself: two for a request, three for an answer. Each would be a system call, a packet,
+    and a turn of the other side's event loop. What ends no stream waits until the event loop turns, and no longer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, h2: H2Connection) -> None:
+        self._transport = transport
+        self._h2 = h2
+        self._loop = asyncio.get_running_loop()
+        self._frames: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self._frames.append(data)
+        if _ends_stream(data):
+            self._send()
+        elif len(self._frames) == 1:
+            self._loop.call_soon(self._send)
+
+    def close(self) -> None:
+        # When a peer breaks the rules, grpclib leaves GOAWAY there.
+        self._frames.append(self._h2.data_to_send())
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        frames, self._frames = self._frames, []
+        if frames and not self._transport.is_closing():
+            self._transport.write(b"".join(frames))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def _ends_stream(frame: bytes) -> bool:
+    """A request or an answer is whole with it: DATA or HEADERS with END_STREAM (RFC 9113, 6.1 and 6.2)."""
+    return frame[_TYPE] <= _HEADERS and bool(frame[_FLAGS] & _END_STREAM)
