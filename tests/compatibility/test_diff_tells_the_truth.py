@@ -23,10 +23,10 @@ from sagagen.emit.files import FilePlan
 from sagagen.emit.plan import plan
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.responder import HttpResponder
-from sagagen.runtime.engine.engine import Acceptance, Engine
+from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
 from sagagen.runtime.engine.view import SagaView
 from sagagen.runtime.identity import saga_id
-from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.process.project import Project
@@ -102,7 +102,7 @@ async def begin(folder: Path, transports: dict[str, Transport], price: float) ->
     """One order of the old contract, at its payment."""
     async with (
         SagaLog.open(folder / "saga-log.db") as log,
-        Engine(
+        EmbeddedEngine(
             sagas=[OLD],
             log=log,
             transports={**transports, "payment": Away()},
@@ -121,7 +121,7 @@ async def go_on(
     """The order after the deployment: where it ended, or what it waits for."""
     async with (
         SagaLog.open(folder / "saga-log.db") as log,
-        Engine(
+        EmbeddedEngine(
             sagas=sagas,
             log=log,
             transports=transports,
@@ -133,7 +133,7 @@ async def go_on(
         return await described(engine)
 
 
-async def described(engine: Engine) -> SagaView:
+async def described(engine: EmbeddedEngine) -> SagaView:
     view = await engine.describe(ID)
     assert view is not None
     return view
@@ -271,7 +271,7 @@ async def test_two_versions_side_by_side_each_end_on_their_own(tmp_path: Path):
         await begin(tmp_path, transports, price=50.0)
         async with (
             SagaLog.open(tmp_path / "saga-log.db") as log,
-            Engine(
+            EmbeddedEngine(
                 sagas=both, log=log, transports=transports, responder=HttpResponder(MESH, SCHEMA)
             ) as engine,
         ):

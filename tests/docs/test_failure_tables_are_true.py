@@ -16,8 +16,8 @@ from sagagen.contract.model import Saga
 from sagagen.emit.docs_view import client_gets
 from sagagen.emit.failure_paths import Fault, failure_paths
 from sagagen.runtime import Gateway
-from sagagen.runtime.engine.engine import Engine
-from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.process.project import Project
@@ -126,7 +126,9 @@ async def shop(data_dir: Path, after: str, step: str, fault: Fault) -> AsyncGene
             transports[service.name] = Watched(to, step if fault is Fault.NO_ANSWER else "", undone)
         log = await stack.enter_async_context(SagaLog.open(data_dir / "saga-log.db"))
         engine = await stack.enter_async_context(
-            Engine(sagas=mesh.sagas, log=log, transports=transports, responder=gateway.responder, grace_s=0.0)
+            EmbeddedEngine(
+                sagas=mesh.sagas, log=log, transports=transports, responder=gateway.responder, grace_s=0.0
+            )
         )
         asgi = httpx.ASGITransport(gateway.application(engine, transports))
         client = await stack.enter_async_context(httpx.AsyncClient(transport=asgi, base_url="http://shop"))

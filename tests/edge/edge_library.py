@@ -23,8 +23,8 @@ from sagagen.contract import read_contract
 from sagagen.emit.render import emit
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.server import serve_http
-from sagagen.runtime.engine.engine import Engine
-from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh, Route
 from sagagen.runtime.service.host import ServiceHost
@@ -97,7 +97,7 @@ class Served:
 
     client: httpx.AsyncClient
     shelf: Any
-    engine: Engine
+    engine: EmbeddedEngine
     gateway: Gateway
 
 
@@ -124,7 +124,7 @@ async def served(
             service, shelf, project=mesh.project, schema=gateway.schema, data_dir=data_dir, root=mesh.root
         ) as host,
         SagaLog.open(data_dir / "saga-log.db") as log,
-        Engine(
+        EmbeddedEngine(
             sagas=mesh.sagas,
             log=log,
             transports=(transports := {service.name: MemoryTransport(host)}),

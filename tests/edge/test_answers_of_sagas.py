@@ -8,7 +8,7 @@ from edge_library import library
 
 from sagagen.runtime.edge.problem import HTTP_STATUS, Problem, from_rpc_error
 from sagagen.runtime.edge.responder import HttpResponder
-from sagagen.runtime.edge.transcoding.transcode import RouteError
+from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.rpc.errors import Code, FieldViolation, RpcError
 from sagagen.runtime.scope import Failure
 

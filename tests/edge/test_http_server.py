@@ -13,7 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from sagagen.runtime.edge.http.protocol import DEFAULT_PATIENCE, Patience
-from sagagen.runtime.startup import PortTaken, serve_http
+from sagagen.runtime.edge.http.server import serve_http
+from sagagen.runtime.startup import PortTaken
 
 LOOPBACK = "127.0.0.1"
 

@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 
 from sagagen.runtime.edge.paths.template import Template, parse_template
 from sagagen.runtime.edge.problem import Problem, ProblemError
-from sagagen.runtime.edge.transcoding.transcode import RequestReader, RouteError
+from sagagen.runtime.edge.transcoding.request import RequestReader, RouteError
 
 
 @cache

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from sagagen.runtime.log.log import LoggedSaga
 from sagagen.runtime.log.records import SagaHead, SagaRef
-from sagagen.runtime.saga.events import Accepted, Row, SagaStatus
+from sagagen.runtime.log.store import LoggedSaga
+from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 
 
 @dataclass
 class Stored:
     ref: SagaRef
-    rows: list[Row]
-    lazy: list[Row] = field(default_factory=list)
+    rows: list[LogEvent]
+    lazy: list[LogEvent] = field(default_factory=list)
     """Appended, and not yet on disk."""
 
 
@@ -40,7 +40,7 @@ class CrashingLog:
         await self._committed()
         return ref
 
-    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None) -> None:
+    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
         await self._alive()
         stored = self._of(ref)
         status = status or fold(stored.rows).status
@@ -51,7 +51,7 @@ class CrashingLog:
         if not status.is_under_way:
             self.over.set()
 
-    async def append_later(self, ref: SagaRef, rows: Sequence[Row]) -> None:
+    async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
         await self._alive()
         self._of(ref).lazy += rows
 

@@ -11,7 +11,7 @@ from random import Random
 import betterproto2
 from grpclib.const import Status as Code
 
-from sagagen.runtime.engine.engine import Acceptance, Engine
+from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
 from sagagen.runtime.model.definition import Action, Direction, Method, Respond, Retry, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -19,8 +19,8 @@ from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.scope import CompensationScope, Failure, Scope
-from sagagen.runtime.service.barrier.barrier import RecordEmpty, Replay, RunHandler, State, TurnDown, rule
-from sagagen.runtime.service.barrier.barrier import Row as BarrierRow
+from sagagen.runtime.service.barrier.rules import BarrierRow as BarrierRow
+from sagagen.runtime.service.barrier.rules import RecordEmpty, Replay, RunHandler, State, TurnDown, rule
 
 TRACE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 SEEDS = count(1)
@@ -266,9 +266,9 @@ def engine(
     world: Transport | Mapping[str, Transport],
     clock: TestClock,
     **options: object,
-) -> Engine:
+) -> EmbeddedEngine:
     """An engine whose service `one` is `world` (or whose services they are), and which never waits for real."""
-    return Engine(
+    return EmbeddedEngine(
         sagas=[definition],
         log=log,  # pyright: ignore[reportArgumentType]
         transports=world if isinstance(world, Mapping) else {"one": world},

@@ -11,7 +11,7 @@ from small_disk import fill
 from test_saga_log_file import EVERY_KIND, accepted, rows
 
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.log.log import LogUnavailable, SagaLog
+from sagagen.runtime.log.store import LogUnavailable, SagaLog
 from sagagen.runtime.log.upkeep import one_round
 from sagagen.runtime.saga.events import Ended, SagaStatus
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine_crash import legal_steps
 
-from sagagen.runtime.engine.operator import Act, Order, OrderRefused, row_for
+from sagagen.runtime.engine.operator import Act, CommandRejected, OperatorCommand, row_for
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.saga.decision import (
     CallNow,
@@ -26,12 +26,12 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    LogEvent,
     NextRequest,
     Outcome,
     PassedOver,
     Resolved,
     Resumed,
-    Row,
     SagaStatus,
     Stuck,
     TimeUp,
@@ -49,7 +49,7 @@ class Walk:
 
     definition: Saga
     data: st.DataObject
-    rows: list[Row] = field(default_factory=list)
+    rows: list[LogEvent] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
@@ -59,8 +59,8 @@ class Walk:
 
     def order(self, act: Act) -> None:
         try:
-            row = row_for(Order(act, "ann", "by hand"), self.definition, fold(self.rows), 1)
-        except OrderRefused:
+            row = row_for(OperatorCommand(act, "ann", "by hand"), self.definition, fold(self.rows), 1)
+        except CommandRejected:
             return
         self.rows.append(row)
         if isinstance(row, Resolved):
@@ -86,7 +86,7 @@ class Walk:
             case GetStuck(direction, failure):
                 self.rows.append(Stuck(at_ms=1, direction=direction, failure=failure))
 
-    def call(self, call: StepCall, *, is_troubled: bool) -> Row:
+    def call(self, call: StepCall, *, is_troubled: bool) -> LogEvent:
         name, is_action = call.step.name, call.direction is Direction.ACTION
         fates = ["done"]
         if is_troubled:

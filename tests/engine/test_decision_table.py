@@ -16,13 +16,13 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    LogEvent,
     NextRequest,
     Outcome,
     PassedOver,
     Resolved,
     Resumed,
     Retried,
-    Row,
     SagaStatus,
     Stuck,
     TimeUp,
@@ -95,7 +95,7 @@ def turned_back(name: str, outcome: Outcome) -> TurnedBack:
     return TurnedBack(at_ms=T0 + 9, failure=failure, outcome=outcome)
 
 
-def history(*rows: Row, next: NextRequest | None = None) -> History:
+def history(*rows: LogEvent, next: NextRequest | None = None) -> History:
     return fold([accepted(next), *rows])
 
 
@@ -121,7 +121,7 @@ BEFORE_AFTER = (done("one"), done("two"), done("pivot"))
     ],
 )
 def test_forward_calls_the_first_step_that_is_not_done_with_the_request_as_logged(
-    rows: tuple[Row, ...], name: str, request_bytes: bytes
+    rows: tuple[LogEvent, ...], name: str, request_bytes: bytes
 ) -> None:
     call = the_call(usual_saga(), history(*rows))
     assert (call.step.name, call.direction, call.attempt) == (name, ACTION, 1)
@@ -172,7 +172,7 @@ def test_a_saga_whose_steps_are_all_done_is_completed() -> None:
     ],
 )
 def test_before_the_pivot_is_attempted_a_saga_turns_back(
-    rows: tuple[Row, ...], outcome: Outcome, reason: str
+    rows: tuple[LogEvent, ...], outcome: Outcome, reason: str
 ) -> None:
     decision = decide(usual_saga(), history(*rows))
     assert isinstance(decision, TurnBack), decision
@@ -229,7 +229,7 @@ def test_the_deadline_is_checked_before_the_pivot_and_does_not_shorten_its_call(
         tuple(failed("pivot", attempt=n) for n in range(1, 40)),
     ],
 )
-def test_a_pivot_in_doubt_is_repeated_whatever_else_happens(rows: tuple[Row, ...]) -> None:
+def test_a_pivot_in_doubt_is_repeated_whatever_else_happens(rows: tuple[LogEvent, ...]) -> None:
     call = the_call(usual_saga(), history(*BEFORE_PIVOT, *rows))
     assert (call.step.name, call.give_up_at_ms) == ("pivot", None)
 
@@ -275,7 +275,7 @@ def test_a_retriable_step_without_a_budget_of_its_own_gets_a_day() -> None:
         (done("one"), done("two"), done("pivot", NextRequest(problem="overflow"))),
     ],
 )
-def test_what_contradicts_the_log_or_has_no_way_back_is_stuck(rows: tuple[Row, ...]) -> None:
+def test_what_contradicts_the_log_or_has_no_way_back_is_stuck(rows: tuple[LogEvent, ...]) -> None:
     assert isinstance(decide(usual_saga(), history(*rows)), GetStuck)
 
 
@@ -289,7 +289,7 @@ def test_what_contradicts_the_log_or_has_no_way_back_is_stuck(rows: tuple[Row, .
 )
 @pytest.mark.parametrize("is_resumed", [False, True])
 def test_a_request_that_cannot_be_built_turns_back_and_was_never_called(
-    rows: tuple[Row, ...], is_resumed: bool
+    rows: tuple[LogEvent, ...], is_resumed: bool
 ) -> None:
     end = (Resumed(at_ms=T0),) if is_resumed else ()
     of = history(*rows, *end, next=NextRequest(problem="overflow") if not rows else None)
@@ -299,7 +299,7 @@ def test_a_request_that_cannot_be_built_turns_back_and_was_never_called(
 
 
 @pytest.mark.parametrize("earlier", [(), (failed("one"),), (Resumed(at_ms=T0),)])
-def test_another_run_before_any_write_of_ours_supersedes(earlier: tuple[Row, ...]) -> None:
+def test_another_run_before_any_write_of_ours_supersedes(earlier: tuple[LogEvent, ...]) -> None:
     assert decide(usual_saga(), history(*earlier, ruled("one", "OTHER_RUN"))) == End(SagaStatus.SUPERSEDED)
 
 
@@ -339,7 +339,7 @@ def order_of_compensation(definition: Saga, of: History) -> list[str]:
     ],
 )
 def test_backward_undoes_the_step_in_doubt_and_then_the_done_ones_last_first(
-    rows: tuple[Row, ...], order: list[str]
+    rows: tuple[LogEvent, ...], order: list[str]
 ) -> None:
     assert order_of_compensation(usual_saga(), history(*rows)) == order
 
@@ -369,7 +369,7 @@ def test_a_compensation_that_fails_is_repeated_and_those_before_it_wait() -> Non
         TimeUp(at_ms=T0, step="one", direction=COMPENSATION),
     ],
 )
-def test_a_compensation_of_a_done_step_that_cannot_go_on_is_stuck(row: Row) -> None:
+def test_a_compensation_of_a_done_step_that_cannot_go_on_is_stuck(row: LogEvent) -> None:
     rows = (*BEFORE_TWO, turned_back("two", Outcome.REFUSED), row)
     decision = decide(usual_saga(), history(*rows))
     assert isinstance(decision, GetStuck)

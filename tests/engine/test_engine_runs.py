@@ -26,14 +26,14 @@ from grpclib.const import Status as Code
 from structlog.testing import capture_logs
 
 from sagagen.runtime.engine.acceptance import accepted_row
-from sagagen.runtime.engine.engine import Engine, Overloaded
-from sagagen.runtime.engine.operator import Act, Order
+from sagagen.runtime.engine.embedded import EmbeddedEngine, Overloaded
+from sagagen.runtime.engine.operator import Act, OperatorCommand
 from sagagen.runtime.engine.view import StepStatus
-from sagagen.runtime.log.log import LogUnavailable, SagaLog, SagaRef
+from sagagen.runtime.log.store import LogUnavailable, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import ExpressionError, RpcError
 from sagagen.runtime.rpc.transport import Reply, Transport
-from sagagen.runtime.saga.events import Row, SagaStatus
+from sagagen.runtime.saga.events import LogEvent, SagaStatus
 from sagagen.runtime.scope import Scope
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
@@ -57,12 +57,12 @@ def path(tmp_path: Path) -> Path:
 @asynccontextmanager
 async def process(
     path: Path, definition: Saga, world: Transport, clock: TestClock, **options: object
-) -> AsyncGenerator[tuple[Engine, SagaLog]]:
+) -> AsyncGenerator[tuple[EmbeddedEngine, SagaLog]]:
     async with SagaLog.open(path) as log, engine(definition, log, world, clock, **options) as running:
         yield running, log
 
 
-async def run(path: Path, definition: Saga, world: World, clock: TestClock) -> Engine:
+async def run(path: Path, definition: Saga, world: World, clock: TestClock) -> EmbeddedEngine:
     """One saga, from its acceptance until nothing is left to do."""
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
@@ -70,7 +70,7 @@ async def run(path: Path, definition: Saga, world: World, clock: TestClock) -> E
         return running
 
 
-async def status_of(running: Engine, saga_id: str = SAGA_ID) -> SagaStatus:
+async def status_of(running: EmbeddedEngine, saga_id: str = SAGA_ID) -> SagaStatus:
     view = await running.describe(saga_id)
     assert view is not None
     return view.status
@@ -421,7 +421,7 @@ async def test_an_order_that_comes_while_a_call_waits_for_its_turn_is_obeyed_fir
         await running.accept(acceptance(definition, "under way"))
         await world.reached.wait()
         await running.accept(acceptance(definition, "waiting"))
-        cancelling = asyncio.create_task(running.order("waiting", Order(Act.CANCEL, "ann", "")))
+        cancelling = asyncio.create_task(running.order("waiting", OperatorCommand(Act.CANCEL, "ann", "")))
         await asyncio.sleep(0.1)
         world.go.set()
         await cancelling
@@ -603,7 +603,7 @@ class FlakyLog(CrashingLog):
 
     failures = 0
 
-    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None) -> None:
+    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
         self.failures += 1
         if self.failures % 3:
             raise LogUnavailable("disk full")

@@ -14,9 +14,9 @@ from engine_world import PlainResponder
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from generated.pb.shop.order.v1 import OrderStatus
-from sagagen.runtime.engine.engine import Acceptance, Engine
+from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
 from sagagen.runtime.identity import saga_id
-from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.trace import TraceContext
@@ -95,7 +95,9 @@ async def killed_life(path: Path, transports: Mapping[str, Transport], killer: K
     wires = {name: Wire(transport, killer) for name, transport in transports.items()}
     async with (
         SagaLog.open(path) as log,
-        Engine(sagas=[SAGA], log=log, transports=wires, responder=PlainResponder(), grace_s=0.0) as engine,
+        EmbeddedEngine(
+            sagas=[SAGA], log=log, transports=wires, responder=PlainResponder(), grace_s=0.0
+        ) as engine,
     ):
         await engine.accept(order(price))
         idle = asyncio.create_task(engine.wait_until_idle())
@@ -127,7 +129,9 @@ async def test_an_order_ends_the_same_wherever_the_engine_is_killed(
         await killed_life(path, transports, Killer(at, is_before), price)
         async with (
             SagaLog.open(tmp_path / "left" / "saga-log.db") as log,
-            Engine(sagas=[SAGA], log=log, transports=transports, responder=PlainResponder()) as engine,
+            EmbeddedEngine(
+                sagas=[SAGA], log=log, transports=transports, responder=PlainResponder()
+            ) as engine,
         ):
             await engine.wait_until_idle()
             view = await engine.describe(ORDER_ID)

@@ -9,19 +9,19 @@ import pytest
 from engine_world import SAGA_ID, TestClock, World, acceptance, engine, saga, step, usual_saga
 from grpclib.const import Status as Code
 
-from sagagen.runtime.engine.engine import Engine
-from sagagen.runtime.engine.operator import Act, Order, OrderRefused, UnknownSaga
-from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.operator import Act, CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
-from sagagen.runtime.saga.events import Cancelled, Resolved, Row, SagaStatus
+from sagagen.runtime.saga.events import Cancelled, LogEvent, Resolved, SagaStatus
 from sagagen.runtime.saga.history import fold
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 FORGOTTEN = RpcError(Code.FAILED_PRECONDITION, "forgotten", reason="FORGOTTEN", domain=DOMAIN)
-RETRY = Order(Act.RETRY, "ann")
-CANCEL = Order(Act.CANCEL, "ann", "wrong order")
-RESOLVE = Order(Act.RESOLVE, "ann", "refunded by hand")
+RETRY = OperatorCommand(Act.RETRY, "ann")
+CANCEL = OperatorCommand(Act.CANCEL, "ann", "wrong order")
+RESOLVE = OperatorCommand(Act.RESOLVE, "ann", "refunded by hand")
 
 
 @pytest.fixture
@@ -32,18 +32,18 @@ def clock() -> TestClock:
 @asynccontextmanager
 async def process(
     path: Path, definition: Saga, world: World, clock: TestClock
-) -> AsyncGenerator[tuple[Engine, SagaLog]]:
+) -> AsyncGenerator[tuple[EmbeddedEngine, SagaLog]]:
     async with SagaLog.open(path) as log, engine(definition, log, world, clock) as running:
         yield running, log
 
 
-async def rows(log: SagaLog) -> Sequence[Row]:
+async def rows(log: SagaLog) -> Sequence[LogEvent]:
     logged = await log.find(SAGA_ID)
     assert logged
     return logged.rows
 
 
-async def run(running: Engine, definition: Saga) -> None:
+async def run(running: EmbeddedEngine, definition: Saga) -> None:
     await running.accept(acceptance(definition))
     await running.wait_until_idle()
 
@@ -63,8 +63,8 @@ async def test_a_stuck_compensation_is_retried_resolved_and_remembered(
         await running.order(SAGA_ID, RETRY)
         await running.wait_until_idle()
         assert fold(await rows(log)).status is SagaStatus.STUCK, "the service still does not know"
-        with pytest.raises(OrderRefused, match="note"):
-            await running.order(SAGA_ID, Order(Act.RESOLVE, "ann", " "))
+        with pytest.raises(CommandRejected, match="note"):
+            await running.order(SAGA_ID, OperatorCommand(Act.RESOLVE, "ann", " "))
         await running.order(SAGA_ID, RESOLVE)
         await running.wait_until_idle()
         logged = await rows(log)
@@ -118,14 +118,14 @@ async def test_what_the_pivot_may_have_decided_is_not_cancelled(tmp_path: Path, 
         world = World(clock, faults={(stuck_at, ACTION): [FORGOTTEN]})
         async with process(tmp_path / f"{name}.db", definition, world, clock) as (running, log):
             await run(running, definition)
-            with pytest.raises(OrderRefused, match="only goes forward"):
+            with pytest.raises(CommandRejected, match="only goes forward"):
                 await running.order(SAGA_ID, CANCEL)
-            with pytest.raises(OrderRefused, match="only a compensation"):
+            with pytest.raises(CommandRejected, match="only a compensation"):
                 await running.order(SAGA_ID, RESOLVE)
             await running.order(SAGA_ID, RETRY)
             await running.wait_until_idle()
             assert fold(await rows(log)).status is SagaStatus.COMPLETED
-            with pytest.raises(OrderRefused, match="over"):
+            with pytest.raises(CommandRejected, match="over"):
                 await running.order(SAGA_ID, CANCEL)
 
 
@@ -139,7 +139,7 @@ async def test_two_operators_at_once_are_one_retry(tmp_path: Path, clock: TestCl
         )
         await running.wait_until_idle()
         assert fold(await rows(log)).status is SagaStatus.COMPLETED
-    assert sorted(type(result).__name__ for result in results) == ["NoneType", "OrderRefused"]
+    assert sorted(type(result).__name__ for result in results) == ["CommandRejected", "NoneType"]
 
 
 async def test_orders_for_unknown_sagas_and_missing_definitions_say_so(
@@ -152,5 +152,5 @@ async def test_orders_for_unknown_sagas_and_missing_definitions_say_so(
         with pytest.raises(UnknownSaga, match="nobody"):
             await running.order("nobody", RETRY)
     async with process(tmp_path / "log.db", usual_saga(version=2), world, clock) as (running, _):
-        with pytest.raises(OrderRefused, match="place version 1"):
+        with pytest.raises(CommandRejected, match="place version 1"):
             await running.order(SAGA_ID, RETRY)

@@ -12,10 +12,10 @@ import pytest
 from engine_world import SAGA_ID, TRACE, text
 from grpclib.const import Status as Code
 
-from sagagen.runtime.log import writer as log_writer
-from sagagen.runtime.log.log import LogCorrupted, LogUnavailable, SagaLog
+from sagagen.runtime.log import group_commit as log_writer
+from sagagen.runtime.log.group_commit import GroupWriter
 from sagagen.runtime.log.schema import MIGRATIONS
-from sagagen.runtime.log.writer import GroupWriter
+from sagagen.runtime.log.store import LogCorrupted, LogUnavailable, SagaLog
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import (
@@ -25,13 +25,13 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    LogEvent,
     NextRequest,
     Outcome,
     PassedOver,
     Resolved,
     Resumed,
     Retried,
-    Row,
     SagaStatus,
     Stuck,
     TimeUp,
@@ -63,7 +63,7 @@ def accepted(saga_id: str = SAGA_ID) -> Accepted:
     )
 
 
-EVERY_KIND: Sequence[Row] = [
+EVERY_KIND: Sequence[LogEvent] = [
     Done(at_ms=6, span_id="a", step="one", attempt=2, response=b"r", next=NextRequest(b"n"), answer=ANSWER),
     Done(at_ms=7, span_id="b", step="two", attempt=1, response=b"", next=NextRequest(problem="overflow")),
     Failed(
@@ -172,7 +172,7 @@ async def test_closing_writes_what_rides_along(path: Path) -> None:
         assert await rows(log) == (accepted(), EVERY_KIND[2])
 
 
-async def rows(log: SagaLog, saga_id: str = SAGA_ID) -> tuple[Row, ...]:
+async def rows(log: SagaLog, saga_id: str = SAGA_ID) -> tuple[LogEvent, ...]:
     logged = await log.find(saga_id)
     return logged.rows if logged else ()
 

@@ -11,7 +11,7 @@ import pytest
 from engine_world import TestClock, usual_saga
 from test_saga_log_file import EVERY_KIND, FAILURE, accepted
 
-from sagagen.runtime.log.log import LogCorrupted, SagaLog
+from sagagen.runtime.log.store import LogCorrupted, SagaLog
 from sagagen.runtime.log.upkeep import SLACK_S, UNKNOWN_RETENTION_S, one_round, upkeep
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.events import Ended, SagaStatus, Stuck

@@ -14,15 +14,15 @@ from grpclib.const import Status as Code
 
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
-from sagagen.runtime.admin.admin import admin_app
-from sagagen.runtime.admin.operations import SagaDesk, orders_at_rest
+from sagagen.runtime.admin.listener import admin_app
+from sagagen.runtime.admin.operations import SagaOperations, orders_at_rest
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
 from sagagen.runtime.engine.definitions import Definitions
-from sagagen.runtime.engine.engine import Acceptance, Engine
+from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
-from sagagen.runtime.engine.operator import Act, Order, OrderRefused, UnknownSaga
+from sagagen.runtime.engine.operator import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.health import Readiness
-from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply
@@ -58,12 +58,12 @@ class Forgetful:
 @asynccontextmanager
 async def gateway(
     folder: Path, *, host: str = "127.0.0.1", token: str = "", sagas: int = 1
-) -> AsyncGenerator[tuple[httpx.AsyncClient, Engine, Forgetful]]:
+) -> AsyncGenerator[tuple[httpx.AsyncClient, EmbeddedEngine, Forgetful]]:
     """A gateway whose sagas are stuck at their payment, and a client of its admin listener."""
     services = Forgetful()
     async with (
         SagaLog.open(folder / "saga-log.db") as log,
-        Engine(
+        EmbeddedEngine(
             sagas=MESH.sagas,
             log=log,
             transports={service.name: services for service in MESH.services},
@@ -74,7 +74,7 @@ async def gateway(
         for number in range(sagas):
             await engine.accept(order(f"saga-{number}"))
         await engine.wait_until_idle()
-        desk = SagaDesk(log, engine.definitions, engine.order)
+        desk = SagaOperations(log, engine.definitions, engine.order)
         app = admin_app(
             Readiness({}),
             saga_routes(SagaAdmin(desk, host, token)),
@@ -224,12 +224,12 @@ async def test_an_order_in_a_log_at_rest_is_carried_out_by_the_next_gateway(tmp_
         pass
     async with SagaLog.open(tmp_path / "saga-log.db") as log:
         definitions = Definitions(MESH.sagas)
-        desk = SagaDesk(log, definitions, orders_at_rest(log, definitions))
-        assert (await desk.order("saga-0", Order(Act.CANCEL, "ann")))["status"] == "RUNNING"
-        with pytest.raises(OrderRefused, match="note"):
-            await desk.order("saga-1", Order(Act.RESOLVE, "ann"))
+        desk = SagaOperations(log, definitions, orders_at_rest(log, definitions))
+        assert (await desk.order("saga-0", OperatorCommand(Act.CANCEL, "ann")))["status"] == "RUNNING"
+        with pytest.raises(CommandRejected, match="note"):
+            await desk.order("saga-1", OperatorCommand(Act.RESOLVE, "ann"))
         with pytest.raises(UnknownSaga):
-            await desk.order("nobody", Order(Act.RETRY, "ann"))
+            await desk.order("nobody", OperatorCommand(Act.RETRY, "ann"))
     async with gateway(tmp_path, sagas=0) as (client, engine, _):
         await engine.wait_until_idle()
         found = (await client.get("/sagas?status=ALL")).json()["sagas"]
@@ -253,12 +253,14 @@ async def test_at_rest_a_pivot_that_may_have_been_sent_is_not_cancelled(tmp_path
     silent = {service.name: Silent() for service in MESH.services}
     async with (
         SagaLog.open(path) as log,
-        Engine(sagas=MESH.sagas, log=log, transports=silent, responder=Responder(), grace_s=0.0) as engine,
+        EmbeddedEngine(
+            sagas=MESH.sagas, log=log, transports=silent, responder=Responder(), grace_s=0.0
+        ) as engine,
     ):
         await engine.accept(order("saga-0"))
         await calls.wait()
     async with SagaLog.open(path) as log:
         definitions = Definitions(MESH.sagas)
-        desk = SagaDesk(log, definitions, orders_at_rest(log, definitions))
-        with pytest.raises(OrderRefused, match="only goes forward"):
-            await desk.order("saga-0", Order(Act.CANCEL, "ann"))
+        desk = SagaOperations(log, definitions, orders_at_rest(log, definitions))
+        with pytest.raises(CommandRejected, match="only goes forward"):
+            await desk.order("saga-0", OperatorCommand(Act.CANCEL, "ann"))

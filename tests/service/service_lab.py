@@ -21,7 +21,7 @@ from sagagen.runtime.clock import Clock
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, Method, Service, StepKind, Transaction
 from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.service.call import Call
+from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
 
 
@@ -75,30 +75,30 @@ SQL = (
     "CREATE TABLE IF NOT EXISTS entries (name TEXT NOT NULL, amount INTEGER NOT NULL, UNIQUE (name, amount))"
 )
 
-Body = Callable[[PutRequest, Call], Awaitable[PutResponse]]
+Body = Callable[[PutRequest, CallContext], Awaitable[PutResponse]]
 
 
-async def insert(request: PutRequest, call: Call) -> PutResponse:
+async def insert(request: PutRequest, call: CallContext) -> PutResponse:
     await call.db.execute("INSERT INTO entries VALUES (?, ?)", (request.name, request.amount))
     return PutResponse(total=await total(call))
 
 
-async def delete(request: PutRequest, call: Call) -> PutResponse:
+async def delete(request: PutRequest, call: CallContext) -> PutResponse:
     await call.db.execute("DELETE FROM entries WHERE name = ?", (request.name,))
     return PutResponse(total=await total(call))
 
 
-async def charge(request: PutRequest, call: Call) -> PutResponse:
+async def charge(request: PutRequest, call: CallContext) -> PutResponse:
     await call.begin()
     return await insert(request, call)
 
 
-async def refund(request: PutRequest, call: Call) -> PutResponse:
+async def refund(request: PutRequest, call: CallContext) -> PutResponse:
     await call.begin()
     return await delete(request, call)
 
 
-async def total(call: Call) -> int:
+async def total(call: CallContext) -> int:
     rows = await call.db.fetch("SELECT coalesce(sum(amount), 0) AS total FROM entries")
     return rows[0]["total"]
 
@@ -112,22 +112,22 @@ class Ledger:
         self.on_undo: Body = delete
         self.on_charge: Body = charge
         self.on_refund: Body = refund
-        self.on_get: Callable[[Call], Awaitable[PutResponse]] | None = None
+        self.on_get: Callable[[CallContext], Awaitable[PutResponse]] | None = None
 
-    async def put(self, request: PutRequest, call: Call) -> PutResponse:
+    async def put(self, request: PutRequest, call: CallContext) -> PutResponse:
         self.puts += 1
         return await self.on_put(request, call)
 
-    async def undo(self, request: PutRequest, call: Call) -> PutResponse:
+    async def undo(self, request: PutRequest, call: CallContext) -> PutResponse:
         return await self.on_undo(request, call)
 
-    async def charge(self, request: PutRequest, call: Call) -> PutResponse:
+    async def charge(self, request: PutRequest, call: CallContext) -> PutResponse:
         return await self.on_charge(request, call)
 
-    async def refund(self, request: PutRequest, call: Call) -> PutResponse:
+    async def refund(self, request: PutRequest, call: CallContext) -> PutResponse:
         return await self.on_refund(request, call)
 
-    async def get(self, request: Nothing, call: Call) -> PutResponse:
+    async def get(self, request: Nothing, call: CallContext) -> PutResponse:
         return await self.on_get(call) if self.on_get else PutResponse(total=await total(call))
 
 
@@ -249,7 +249,7 @@ class Turnstile:
         self.was_cancelled = asyncio.Event()
         self._body = body
 
-    async def __call__(self, request: PutRequest, call: Call) -> PutResponse:
+    async def __call__(self, request: PutRequest, call: CallContext) -> PutResponse:
         try:
             response = await self._body(request, call)
             self.entered.set()

@@ -19,10 +19,10 @@ from service_lab import StoppedClock, saga_call
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.service.barrier.barrier import State
+from sagagen.runtime.service.barrier.rules import State
 from sagagen.runtime.service.sql_files import Scripts, prepare
 from sagagen.runtime.service.writer.members import Turn
-from sagagen.runtime.service.writer.steps import Handled, Outcome, Write
+from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
 from sagagen.runtime.service.writer.writer import Writer
 
 DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
@@ -179,7 +179,7 @@ class Deliveries(RuleBasedStateMachine):
         return [*await asyncio.gather(*(self._answer(each) for each in sent))]
 
     async def _answer(self, sent: Sent) -> str:
-        write = Write(sent.call(self.clock.ms), sent.payload, None, sent.step)
+        write = BarredCall(sent.call(self.clock.ms), sent.payload, None, sent.step)
         try:
             outcome = await self.writer.write(write, lambda turn: handle(turn, sent, write))
         except asyncio.CancelledError:
@@ -189,22 +189,22 @@ class Deliveries(RuleBasedStateMachine):
         return "REFUSED" if outcome.error.is_refusal else outcome.error.reason or outcome.error.code.name
 
 
-async def handle(turn: Turn, sent: Sent, write: Write) -> Handled:
+async def handle(turn: Turn, sent: Sent, write: BarredCall) -> Handled:
     if sent.behaviour == "ask a third party":
         pending = write.record(State.PENDING)
-        return Handled(Outcome(error=RpcError(Code.UNAVAILABLE)), pending, keeps_effects=True)
+        return Handled(CallResult(error=RpcError(Code.UNAVAILABLE)), pending, keeps_effects=True)
     effect = (sent.saga, sent.run, sent.step, sent.direction.value)
     await turn.db.execute("INSERT INTO effects VALUES (?, ?, ?, ?)", effect)
     if sent.behaviour == "succeed":
-        return Handled(Outcome(b"DONE"), write.record(State.DONE, b"DONE"), keeps_effects=True)
+        return Handled(CallResult(b"DONE"), write.record(State.DONE, b"DONE"), keeps_effects=True)
     if sent.behaviour == "break off":
         raise asyncio.CancelledError
     if sent.behaviour == "decline" and sent.direction is Direction.ACTION:
         error = refused("NO", "", domain="lab")
         return Handled(
-            Outcome(error=error), write.record(State.REFUSED, error.to_status().SerializeToString())
+            CallResult(error=error), write.record(State.REFUSED, error.to_status().SerializeToString())
         )
-    return Handled(Outcome(error=RpcError(Code.INTERNAL)))
+    return Handled(CallResult(error=RpcError(Code.INTERNAL)))
 
 
 TestDeliveries = Deliveries.TestCase

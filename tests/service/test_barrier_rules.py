@@ -8,15 +8,13 @@ from service_lab import saga_call
 
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN
-from sagagen.runtime.service.barrier.barrier import (
-    DDL,
+from sagagen.runtime.service.barrier.rules import (
     OTHER_PAYLOAD,
     OWNER_RUN,
     ActionState,
-    Record,
+    BarrierRow,
     RecordEmpty,
     Replay,
-    Row,
     Rows,
     RunHandler,
     State,
@@ -24,16 +22,19 @@ from sagagen.runtime.service.barrier.barrier import (
     records_refusal,
     rule,
 )
+from sagagen.runtime.service.barrier.table import DDL, Record
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 ACT, UNDO = saga_call(), saga_call(direction=COMPENSATION)
 
 
-def row(state: State = State.DONE, *, run: str = "run-1", digest: bytes = b"same") -> Row:
-    return Row(run, digest, state, b"outcome")
+def row(state: State = State.DONE, *, run: str = "run-1", digest: bytes = b"same") -> BarrierRow:
+    return BarrierRow(run, digest, state, b"outcome")
 
 
-def rows(action: Row | None = None, compensation: Row | None = None, other: Row | None = None) -> Rows:
+def rows(
+    action: BarrierRow | None = None, compensation: BarrierRow | None = None, other: BarrierRow | None = None
+) -> Rows:
     found = {("put", ACTION): action, ("put", COMPENSATION): compensation, ("else", ACTION): other}
     return {key: value for key, value in found.items() if value is not None}
 
@@ -103,7 +104,7 @@ def test_a_call_is_let_through_or_answered(call, found, ruling):
     assert rule(call, b"same", found, purged_through_ms=700, now_ms=5_000) == ruling
 
 
-def pending(not_after_ms: int = 4_000) -> Row:
+def pending(not_after_ms: int = 4_000) -> BarrierRow:
     return row(State.PENDING)._replace(not_after_ms=not_after_ms)
 
 

@@ -29,7 +29,7 @@ from service_lab import (
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.redis import pipeline as fast_path_redis
-from sagagen.runtime.redis.pipeline import LIMIT_S, RedisLine
+from sagagen.runtime.redis.pipeline import LIMIT_S, RedisPipeline
 from sagagen.runtime.rpc.errors import Declined, RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED, SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
@@ -70,7 +70,7 @@ class Bench:
         connection.close()
 
     @property
-    def line(self) -> RedisLine:
+    def line(self) -> RedisPipeline:
         line = self.host._fast_path.redis
         assert line is not None
         return line

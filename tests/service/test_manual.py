@@ -36,7 +36,7 @@ from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import Declined, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
-from sagagen.runtime.service.call import Call, NoTransaction
+from sagagen.runtime.service.call import CallContext, NoTransaction
 from sagagen.runtime.service.host import ServiceHost
 
 ACT = saga_call()
@@ -51,13 +51,13 @@ class ThirdParty:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     answers: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def charge(self, request: PutRequest, call: Call) -> PutResponse:
+    async def charge(self, request: PutRequest, call: CallContext) -> PutResponse:
         self.keys.append(call.idempotency_key)
         self.asked.set()
         await self.answers.wait()
         return await charge(request, call)
 
-    async def fail(self, request: PutRequest, call: Call) -> PutResponse:
+    async def fail(self, request: PutRequest, call: CallContext) -> PutResponse:
         self.keys.append(call.idempotency_key)
         raise RpcError(Code.UNAVAILABLE, "no line to the bank")
 
@@ -164,7 +164,7 @@ async def test_an_attempt_does_not_outlive_its_not_after(tmp_path: Path):
 async def test_a_failed_attempt_leaves_pending_and_the_next_one_says_so(bank: Bank):
     seen: list[tuple[bool, str]] = []
 
-    async def note(request: PutRequest, call: Call) -> PutResponse:
+    async def note(request: PutRequest, call: CallContext) -> PutResponse:
         seen.append((call.is_repeat, call.idempotency_key))
         return await charge(request, call)
 
@@ -188,7 +188,7 @@ async def test_an_attempt_of_a_dead_process_is_run_again_with_the_same_key(tmp_p
 
 
 async def test_a_refusal_takes_the_local_effects_back_and_is_final(bank: Bank):
-    async def decline(request: PutRequest, call: Call) -> PutResponse:
+    async def decline(request: PutRequest, call: CallContext) -> PutResponse:
         await charge(request, call)
         raise Declined("CARD_DECLINED")
 
@@ -201,7 +201,7 @@ async def test_a_refusal_takes_the_local_effects_back_and_is_final(bank: Bank):
 
 
 async def test_a_method_without_local_effects_need_not_begin(bank: Bank):
-    async def only_ask(request: PutRequest, call: Call) -> PutResponse:
+    async def only_ask(request: PutRequest, call: CallContext) -> PutResponse:
         return PutResponse(note="asked")
 
     bank.ledger.on_charge = only_ask
@@ -240,7 +240,7 @@ async def test_a_dead_action_is_undone_after_its_not_after_and_then_shut_out(tmp
     seen: list[str | None] = []
 
     def noting(body: Callable) -> Callable:
-        async def note(request: PutRequest, call: Call) -> PutResponse:
+        async def note(request: PutRequest, call: CallContext) -> PutResponse:
             seen.append(call.action)
             return await body(request, call)
 
@@ -290,7 +290,7 @@ async def test_a_handler_that_dawdles_after_begin_is_rolled_back(bank: Bank, log
 async def test_a_transaction_is_begun_once_and_only_there(bank: Bank):
     errors: list[Exception] = []
 
-    async def wrong(request: PutRequest, call: Call) -> PutResponse:
+    async def wrong(request: PutRequest, call: CallContext) -> PutResponse:
         for misuse in (insert(request, call), call.begin(), call.begin()):
             try:
                 await misuse

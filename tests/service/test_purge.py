@@ -12,11 +12,11 @@ from service_lab import StoppedClock, saga_call
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.service.barrier import purge as transaction_purge
-from sagagen.runtime.service.barrier.barrier import State
+from sagagen.runtime.service.barrier.rules import State
 from sagagen.runtime.service.sql_files import Scripts, prepare
 from sagagen.runtime.service.writer import writer as transaction
 from sagagen.runtime.service.writer.members import Turn
-from sagagen.runtime.service.writer.steps import Handled, Outcome, Write
+from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
 from sagagen.runtime.service.writer.writer import Writer
 
 RETENTION_S = 100.0
@@ -30,11 +30,13 @@ class Shelf:
 
     async def write(
         self, saga: str, started_ms: int, direction: Direction = Direction.ACTION, step: str = "put"
-    ) -> Outcome:
-        write = Write(saga_call(step, direction, saga=saga, started_ms=started_ms), b"digest", None, "put")
+    ) -> CallResult:
+        write = BarredCall(
+            saga_call(step, direction, saga=saga, started_ms=started_ms), b"digest", None, "put"
+        )
 
         async def run(_: Turn) -> Handled:
-            return Handled(Outcome(b"done"), write.record(State.DONE, b"done"), keeps_effects=True)
+            return Handled(CallResult(b"done"), write.record(State.DONE, b"done"), keeps_effects=True)
 
         return await self.writer.write(write, run)
 

@@ -12,7 +12,7 @@ from sagagen.runtime.messages.validation_rules import has_own_rules, has_rules
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.methods import ServiceIncomplete, bind
 from sagagen.runtime.service.sql_files import SchemaFailed, Scripts, prepare
-from sagagen.runtime.sqlite.database import CannotOpen, Database, DatabaseTooNew
+from sagagen.runtime.sqlite.database import Database, DatabaseError, DatabaseTooNew
 from sagagen.runtime.sqlite.lock import LogLocked
 from sagagen.runtime.transports.memory import MemoryTransport
 
@@ -105,4 +105,4 @@ async def test_data_of_a_later_version_is_left_alone(tmp_path: Path):
     connection.close()
     with pytest.raises(DatabaseTooNew, match="version 99") as error:
         await start(tmp_path)
-    assert isinstance(error.value, CannotOpen)
+    assert isinstance(error.value, DatabaseError)

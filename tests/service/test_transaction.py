@@ -13,13 +13,13 @@ from service_lab import StoppedClock, saga_call
 
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.service.barrier.barrier import State
+from sagagen.runtime.service.barrier.rules import State
 from sagagen.runtime.service.call import Db, TransactionEnded
 from sagagen.runtime.service.sql_files import Scripts, prepare
 from sagagen.runtime.service.writer import queue as transaction_turns
 from sagagen.runtime.service.writer.guard import StatementNotAllowed, TransactionLost
 from sagagen.runtime.service.writer.members import Turn
-from sagagen.runtime.service.writer.steps import Handled, Outcome, Write
+from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
 from sagagen.runtime.service.writer.writer import Writer
 
 TABLES = """
@@ -39,17 +39,17 @@ class Desk:
         self.writer = writer
         self.path = path
 
-    async def write(self, name: str, body: Body | None = None) -> Outcome:
+    async def write(self, name: str, body: Body | None = None) -> CallResult:
         """One saga's action; without a body it inserts a row of its name."""
-        write = Write(saga_call(saga=name), b"digest", None, name)
+        write = BarredCall(saga_call(saga=name), b"digest", None, name)
 
         async def run(turn: Turn) -> Handled:
             try:
                 await (body(turn.db) if body else insert(turn.db, name))
             except Exception as error:  # noqa: BLE001 - as a service does
-                return Handled(Outcome(error=RpcError(Code.INTERNAL, repr(error))))
+                return Handled(CallResult(error=RpcError(Code.INTERNAL, repr(error))))
             return Handled(
-                Outcome(name.encode()), write.record(State.DONE, name.encode()), keeps_effects=True
+                CallResult(name.encode()), write.record(State.DONE, name.encode()), keeps_effects=True
             )
 
         return await self.writer.write(write, run)
@@ -429,7 +429,7 @@ def body_of(kind: int, name: str, strays: set[asyncio.Task]) -> Body:
 async def test_a_storm_of_every_kind_of_handler_leaves_the_writer_whole(desk: Desk, seed: int):
     random = Random(seed)
     strays: set[asyncio.Task] = set()
-    told: dict[str, Outcome] = {}
+    told: dict[str, CallResult] = {}
 
     async def hurried(name: str) -> None:
         body = body_of(

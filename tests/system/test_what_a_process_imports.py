@@ -5,7 +5,11 @@ import sys
 
 import pytest
 
-GATEWAY_ONLY = ["sagagen.runtime.engine.engine", "sagagen.runtime.edge.gateway", "sagagen.runtime.log.log"]
+GATEWAY_ONLY = [
+    "sagagen.runtime.engine.embedded",
+    "sagagen.runtime.edge.gateway",
+    "sagagen.runtime.log.store",
+]
 SERVICE_ONLY = ["sagagen.runtime.service.host", "sagagen.runtime.transports.grpc.server", "protovalidate"]
 
 

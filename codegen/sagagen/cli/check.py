@@ -15,8 +15,8 @@ from sagagen.contract import BufMissing, read_contract
 from sagagen.contract.codes import Code
 from sagagen.contract.model import Mesh
 from sagagen.diagnostics import Diagnostic, Severity, has_errors, in_order
-from sagagen.runtime.log.log import LogError
-from sagagen.runtime.sqlite.database import CannotOpen
+from sagagen.runtime.log.store import LogError
+from sagagen.runtime.sqlite.database import DatabaseError
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 
@@ -54,7 +54,7 @@ def check(output_format: Format, directory: Path | None, running: str | None, to
             diagnostics = in_order(
                 [*diagnostics, *_drained(mesh, asyncio.run(in_flight(running, token, mesh)))]
             )
-    except (ProjectNotFound, BufMissing, AdminError, CannotOpen, LogError) as error:
+    except (ProjectNotFound, BufMissing, AdminError, DatabaseError, LogError) as error:
         raise click.UsageError(str(error)) from error
     print_diagnostics(diagnostics, sys.stdout, output_format)
     if output_format == "text":

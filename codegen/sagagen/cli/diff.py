@@ -16,13 +16,13 @@ from sagagen.cli.sagas_source import AdminError
 from sagagen.compatibility.baseline import NoBaseline, baseline
 from sagagen.compatibility.change import Grade
 from sagagen.compatibility.compare import compare, waived, weighed
-from sagagen.compatibility.running import Standing
+from sagagen.compatibility.running import OpenSagas
 from sagagen.contract import BufMissing, Mesh, Sources, load, resolve
 from sagagen.contract.buf import BufFailed
 from sagagen.contract.codes import UNSOUND
 from sagagen.diagnostics import Diagnostic, has_errors, in_order
-from sagagen.runtime.log.log import LogError
-from sagagen.runtime.sqlite.database import CannotOpen
+from sagagen.runtime.log.store import LogError
+from sagagen.runtime.sqlite.database import DatabaseError
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 
@@ -62,7 +62,7 @@ def diff(
     """
     try:
         report = _report(find_root(directory), against, running, token)
-    except (ProjectNotFound, BufMissing, BufFailed, NoBaseline, AdminError, CannotOpen, LogError) as error:
+    except (ProjectNotFound, BufMissing, BufFailed, NoBaseline, AdminError, DatabaseError, LogError) as error:
         raise click.UsageError(str(error)) from error
     print_report(report, sys.stdout, output_format)
     if any(change.grade is Grade.BREAKING for change in report.changes):
@@ -75,7 +75,7 @@ def _report(root: Path, against: str, running: str | None, token: str) -> Report
         old_sources, old = _contract(old_root, f"the contract of {against}", UNSOUND)
     _, new = _contract(root, "this contract")
     changes = compare(root, old_sources, old, new)
-    standing = Standing(asyncio.run(in_flight(running, token, old)), old) if running else None
+    standing = OpenSagas(asyncio.run(in_flight(running, token, old)), old) if running else None
     if standing:
         changes = weighed(changes, standing)
     today = datetime.datetime.now(datetime.UTC).date()

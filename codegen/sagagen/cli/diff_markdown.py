@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from sagagen.compatibility.change import Change, Grade
-from sagagen.compatibility.running import Standing
+from sagagen.compatibility.running import OpenSagas
 from sagagen.contract.model import Call, Mesh, Saga, Step
 
 _TITLES = {Grade.BREAKING: "Breaking", Grade.WARNING: "Worth knowing", Grade.SAFE: "Safe"}
@@ -11,7 +11,7 @@ _HEAD = ("| | step | calls | undone by | timeout | retried |", "|---|---|---|---
 
 
 def as_markdown(
-    summary: str, old: Mesh, new: Mesh, changes: Sequence[Change], standing: Standing | None
+    summary: str, old: Mesh, new: Mesh, changes: Sequence[Change], standing: OpenSagas | None
 ) -> str:
     lines = [f"## Contract: {summary}", ""]
     if standing:

@@ -12,7 +12,7 @@ from rich.text import Text
 from sagagen.cli.diff_markdown import as_markdown
 from sagagen.cli.report import workflow_command
 from sagagen.compatibility.change import Change, Grade
-from sagagen.compatibility.running import Standing
+from sagagen.compatibility.running import OpenSagas
 from sagagen.contract.model import Mesh
 
 DiffFormat: TypeAlias = Literal["text", "json", "github", "junit", "markdown"]
@@ -31,7 +31,7 @@ class Report:
     old: Mesh
     new: Mesh
     changes: Sequence[Change]
-    standing: Standing | None
+    standing: OpenSagas | None
     """None if nobody asked for the sagas in flight."""
 
 

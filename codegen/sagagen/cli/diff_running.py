@@ -10,7 +10,7 @@ from sagagen.compatibility.running import InFlight
 from sagagen.contract.model import Mesh
 from sagagen.runtime.admin.routes import MAX_LISTED
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.log.log import LoggedSaga, in_flight_in
+from sagagen.runtime.log.store import LoggedSaga, in_flight_in
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.settings import Address
@@ -19,7 +19,7 @@ from sagagen.runtime.startup import SettingsError
 
 
 async def in_flight(source: str, token: str, old: Mesh) -> Sequence[InFlight]:
-    """`source`: a file, `host:port` or a URL. Raises AdminError, or CannotOpen for a file that is no log."""
+    """`source`: a file, `host:port` or a URL. Raises AdminError, or DatabaseError for a file that is no log."""
     if (path := Path(source)).exists():
         return list(await _of_log(path, old))
     return list(await _of_gateway(source, token))

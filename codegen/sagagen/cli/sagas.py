@@ -14,16 +14,16 @@ from sagagen.cli.completion_words import complete_sagas, complete_services, comp
 from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
 from sagagen.runtime.admin.routes import TOKEN, BadQuery
-from sagagen.runtime.engine.operator import Act, OrderRefused, UnknownSaga
-from sagagen.runtime.log.log import LogError
+from sagagen.runtime.engine.operator import Act, CommandRejected, UnknownSaga
+from sagagen.runtime.log.store import LogError
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.settings import Address
-from sagagen.runtime.sqlite.database import CannotOpen
+from sagagen.runtime.sqlite.database import DatabaseError
 from sagagen.runtime.startup import SettingsError
 
 DEFAULT_ADMIN = "127.0.0.1:8081"
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_ERRORS = (AdminError, BadQuery, CannotOpen, LogError, OrderRefused, SettingsError, UnknownSaga)
+_ERRORS = (AdminError, BadQuery, DatabaseError, LogError, CommandRejected, SettingsError, UnknownSaga)
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from sagagen.runtime.admin.operations import SagaDesk, orders_at_rest
+from sagagen.runtime.admin.operations import SagaOperations, orders_at_rest
 from sagagen.runtime.admin.routes import query_of
 from sagagen.runtime.engine.definitions import Definitions
-from sagagen.runtime.engine.operator import Act, Order
-from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.engine.operator import Act, OperatorCommand
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.process.project import Project, ProjectError
 from sagagen.runtime.settings import Address
@@ -82,7 +82,7 @@ class AdminListener:
 class LogAtRest:
     """A log that no gateway runs on."""
 
-    def __init__(self, desk: SagaDesk) -> None:
+    def __init__(self, desk: SagaOperations) -> None:
         self._desk = desk
 
     async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
@@ -93,18 +93,18 @@ class LogAtRest:
         return await self._desk.show(saga_id)
 
     async def order(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
-        return await self._desk.order(saga_id, Order(act, by, note))
+        return await self._desk.order(saga_id, OperatorCommand(act, by, note))
 
     async def stats(self) -> Mapping[str, Any]:
         return await self._desk.stats()
 
 
 @asynccontextmanager
-async def at_rest(path: Path) -> AsyncGenerator[SagaDesk]:
+async def at_rest(path: Path) -> AsyncGenerator[SagaOperations]:
     """The log at `path`, owned meanwhile. Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged."""
     definitions = Definitions(_sagas_of_project())
     async with SagaLog.open(path) as log:
-        yield SagaDesk(log, definitions, orders_at_rest(log, definitions))
+        yield SagaOperations(log, definitions, orders_at_rest(log, definitions))
 
 
 def _sagas_of_project() -> tuple[Saga, ...]:

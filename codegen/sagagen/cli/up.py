@@ -14,11 +14,11 @@ import click
 import structlog
 
 from sagagen.cli.completion_words import complete_processes
-from sagagen.runtime.process.process import process
+from sagagen.runtime.process.choice import process
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, supervise
 from sagagen.runtime.settings import Address, Settings
-from sagagen.runtime.startup import CannotStart, SettingsError
+from sagagen.runtime.startup import SettingsError, StartupError
 from sagagen.runtime.telemetry.export import exporting
 from sagagen.runtime.telemetry.logs import configure_logs
 from sagagen.runtime.telemetry.spans import GATEWAY
@@ -70,7 +70,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         ours = process(project, settings, only)
         if lifeline.wait_until_told():
             _run(_one_process(ours, project, settings, only, lifeline))
-    except* CannotStart as group:
+    except* StartupError as group:
         raise click.ClickException("\n".join(_messages(group))) from None
     finally:
         gc.enable()

@@ -10,7 +10,7 @@ from sagagen.compatibility.change import Change, Grade
 from sagagen.compatibility.edge import compare_limits, compare_routes
 from sagagen.compatibility.options import compare_options
 from sagagen.compatibility.protos import compare_protos
-from sagagen.compatibility.running import Standing
+from sagagen.compatibility.running import OpenSagas
 from sagagen.compatibility.sagas import compare_kept, compare_sagas
 from sagagen.compatibility.services import compare_services
 from sagagen.contract import Sources
@@ -39,12 +39,12 @@ def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
     return tuple(sorted(unique, key=lambda change: (_RANK[change.grade], change.at, change.rule.code)))
 
 
-def weighed(changes: Sequence[Change], standing: Standing) -> tuple[Change, ...]:
+def weighed(changes: Sequence[Change], standing: OpenSagas) -> tuple[Change, ...]:
     """With the sagas in flight that each change hits; what hits none and is about them alone is safe."""
     return in_order(_weighed(change, standing) for change in changes)
 
 
-def _weighed(change: Change, standing: Standing) -> Change:
+def _weighed(change: Change, standing: OpenSagas) -> Change:
     if change.target is None:
         return change
     hit = standing.hit(change.target)

@@ -20,7 +20,7 @@ class InFlight:
     age_s: float
 
 
-class Standing:
+class OpenSagas:
     """Where the sagas in flight are, by the old contract's order of steps."""
 
     def __init__(self, in_flight: Iterable[InFlight], old: Mesh) -> None:

@@ -1,6 +1,6 @@
 """What generated code, handlers and the composition root import. Nothing in here knows the generator.
 
-A name's module is imported when the name is asked for: a service would else import the engine and the edge at its
+A name's module is imported when the name is asked for: a service would otherwise import the engine and the edge at its
 start, which take longer than all the rest of it.
 """
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from sagagen.runtime.rpc.errors import Declined, RpcError
     from sagagen.runtime.rpc.transport import Reply, Transport
     from sagagen.runtime.scope import CompensationScope, Scope
-    from sagagen.runtime.service.barrier.barrier import ActionState
-    from sagagen.runtime.service.call import Call, Db
+    from sagagen.runtime.service.barrier.rules import ActionState
+    from sagagen.runtime.service.call import CallContext as Call
+    from sagagen.runtime.service.call import Db
 
 __all__ = [
     "API",
@@ -61,8 +62,8 @@ __all__ = [
 _HOMES = {
     "API": "sagagen.runtime.model.compatibility",
     "Action": "sagagen.runtime.model.definition",
-    "ActionState": "sagagen.runtime.service.barrier.barrier",
-    "Call": "sagagen.runtime.service.call",
+    "ActionState": "sagagen.runtime.service.barrier.rules",
+    "Call": "sagagen.runtime.service.call:CallContext",
     "CompensationScope": "sagagen.runtime.scope",
     "Db": "sagagen.runtime.service.call",
     "Declined": "sagagen.runtime.rpc.errors",
@@ -85,13 +86,14 @@ _HOMES = {
     "Transport": "sagagen.runtime.rpc.transport",
     "require_api": "sagagen.runtime.model.compatibility",
 }
-"""The module of each name."""
+"""The module of each name, and after a colon the name that it has there if that is another."""
 
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, inner = _HOMES[name].partition(":")
+    found = globals()[name] = getattr(importlib.import_module(module), inner or name)
     return found
 
 

@@ -3,15 +3,15 @@
 import errno
 
 
-class CannotStart(Exception):
+class StartupError(Exception):
     """The message is the whole answer: what is wrong, where, and what to do. Anything else is a traceback."""
 
 
-class SettingsError(CannotStart):
+class SettingsError(StartupError):
     """An environment variable that can't be used; the message names it, its value and what would do."""
 
 
-class PortTaken(OSError, CannotStart):
+class PortTaken(OSError, StartupError):
     """Another program listens where this one should."""
 
     def __init__(self, host: str, port: int) -> None:

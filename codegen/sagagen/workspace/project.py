@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from sagagen.runtime.startup import CannotStart
+from sagagen.runtime.startup import StartupError
 
 CONTRACT = Path("contracts", "saga.yaml")
 """What makes a folder a project, relative to its root."""
 
 
-class ProjectNotFound(CannotStart):
+class ProjectNotFound(StartupError):
     """No project here; the message says what was looked for and where."""
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from sagagen.runtime.clock import rfc3339
 from sagagen.runtime.engine.definitions import Definitions
 from sagagen.runtime.engine.explain import Explanation, explain
-from sagagen.runtime.engine.operator import Order, UnknownSaga, row_for
+from sagagen.runtime.engine.operator import OperatorCommand, UnknownSaga, row_for
 from sagagen.runtime.engine.view import view_of
-from sagagen.runtime.log.log import LoggedSaga, SagaLog
-from sagagen.runtime.log.search import SagaQuery, Standing
+from sagagen.runtime.log.search import OpenCount, SagaQuery
+from sagagen.runtime.log.store import LoggedSaga, SagaLog
 from sagagen.runtime.saga.events import OperatorRow, Resolved, Resumed, Retried, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 
@@ -20,11 +20,11 @@ Shown = dict[str, Any]
 """JSON members."""
 
 
-class SagaDesk:
+class SagaOperations:
     """Reads the log; `order` carries out what an operator wants."""
 
     def __init__(
-        self, log: SagaLog, definitions: Definitions, order: Callable[[str, Order], Awaitable[None]]
+        self, log: SagaLog, definitions: Definitions, order: Callable[[str, OperatorCommand], Awaitable[None]]
     ) -> None:
         self._log = log
         self._definitions = definitions
@@ -64,8 +64,8 @@ class SagaDesk:
             "operators": [_operator(row) for row in logged.rows if isinstance(row, OperatorRow)],
         }
 
-    async def order(self, saga_id: str, order: Order) -> Shown:
-        """Carry it out, durably, and show the saga. Raises UnknownSaga or OrderRefused."""
+    async def order(self, saga_id: str, order: OperatorCommand) -> Shown:
+        """Carry it out, durably, and show the saga. Raises UnknownSaga or CommandRejected."""
         await self._order(saga_id, order)
         return await self.show(saga_id)
 
@@ -88,7 +88,7 @@ class SagaDesk:
             "log": {"size_bytes": self._log.size_bytes, "is_disk_full": self._log.is_disk_full},
         }
 
-    def _versions(self, name: str, standing: Sequence[Standing]) -> Shown:
+    def _versions(self, name: str, standing: Sequence[OpenCount]) -> Shown:
         """Of each version that is kept or still runs: how many are not over, and whether the code can do without."""
         counts = Counter(dict.fromkeys(self._definitions.versions(name), 0))
         for each in standing:
@@ -143,10 +143,12 @@ def _age_s(since_ms: int | None) -> float | None:
     return None if since_ms is None else max(0.0, round(time.time() - since_ms / 1000, 3))
 
 
-def orders_at_rest(log: SagaLog, definitions: Definitions) -> Callable[[str, Order], Awaitable[None]]:
+def orders_at_rest(
+    log: SagaLog, definitions: Definitions
+) -> Callable[[str, OperatorCommand], Awaitable[None]]:
     """Carries orders out in a log that no engine runs on: the next one to open it acts on them."""
 
-    async def order(saga_id: str, order: Order) -> None:
+    async def order(saga_id: str, order: OperatorCommand) -> None:
         logged = await log.find(saga_id)
         if logged is None:
             raise UnknownSaga(saga_id)

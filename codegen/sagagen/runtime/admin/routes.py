@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sagagen.runtime.admin.operations import SagaDesk
-from sagagen.runtime.engine.operator import Act, Order, OrderRefused, UnknownSaga
-from sagagen.runtime.log.log import LogCorrupted, LogUnavailable
+from sagagen.runtime.admin.operations import SagaOperations
+from sagagen.runtime.engine.operator import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.log.search import UNFINISHED, SagaQuery
+from sagagen.runtime.log.store import LogCorrupted, LogUnavailable
 from sagagen.runtime.saga.events import SagaStatus
 
 TOKEN = "SAGAGEN_ADMIN_TOKEN"
@@ -34,7 +34,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class SagaAdmin:
     """The sagas to show, and to whom."""
 
-    desk: SagaDesk
+    desk: SagaOperations
     host: str
     """Where it listens."""
     token: str
@@ -100,7 +100,7 @@ def _statuses(text: str) -> tuple[SagaStatus, ...]:
         raise BadQuery(f"{error}; there are: {', '.join(SagaStatus)}, ALL") from error
 
 
-async def _order_of(request: Request) -> Order:
+async def _order_of(request: Request) -> OperatorCommand:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise BadQuery("an order is JSON: send content-type: application/json")
     try:
@@ -113,7 +113,7 @@ async def _order_of(request: Request) -> Order:
     by, note = given.get("by", ""), given.get("note", "")
     if not isinstance(by, str) or not isinstance(note, str) or not by.strip():
         raise BadQuery("an order says who gives it: `by` and `note` are strings, `by` is not empty")
-    return Order(act, by.strip(), note.strip())
+    return OperatorCommand(act, by.strip(), note.strip())
 
 
 def _guarded(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
@@ -128,7 +128,7 @@ def _guarded(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
             return _error(400, str(error))
         except UnknownSaga as error:
             return _error(404, str(error))
-        except OrderRefused as error:
+        except CommandRejected as error:
             return _error(409, str(error))
         except (LogUnavailable, LogCorrupted) as error:
             return _error(503, str(error))

@@ -10,7 +10,7 @@ from sagagen.runtime.edge.key import idempotency_key
 from sagagen.runtime.edge.problem import Problem, ProblemError, from_rpc_error, invalid, retry_after
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.edge.start import REPLAYED
-from sagagen.runtime.edge.transcoding.transcode import RequestReader
+from sagagen.runtime.edge.transcoding.request import RequestReader
 from sagagen.runtime.identity import direct_id
 from sagagen.runtime.model.definition import Route
 from sagagen.runtime.rpc.errors import Code, RpcError

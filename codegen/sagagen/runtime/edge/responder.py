@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sagagen.runtime.edge.json.protojson import JsonWriter
 from sagagen.runtime.edge.problem import HTTP_STATUS, Problem
-from sagagen.runtime.edge.transcoding.transcode import RouteError
+from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh, Saga
 from sagagen.runtime.rpc.errors import Code

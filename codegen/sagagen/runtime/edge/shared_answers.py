@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sagagen.runtime.model.definition import Saga
-from sagagen.runtime.redis.observation import asking
+from sagagen.runtime.redis.observation import traced_lookup
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import Accepted
@@ -24,7 +24,7 @@ from sagagen.runtime.settings import Settings
 from sagagen.runtime.telemetry import spans as tracing
 
 if TYPE_CHECKING:
-    from sagagen.runtime.redis.pipeline import RedisLine
+    from sagagen.runtime.redis.pipeline import RedisPipeline
 
 LARGEST_ANSWER = 64 * 1024
 """Bytes of its body; a larger one is not shared."""
@@ -62,7 +62,7 @@ class SharedAnswer:
 class SharedAnswers:
     """Of one project. Made by `open`."""
 
-    def __init__(self, project: str, redis: "RedisLine") -> None:
+    def __init__(self, project: str, redis: "RedisPipeline") -> None:
         self._prefix = _prefix(project)
         self._redis = redis
 
@@ -73,9 +73,9 @@ class SharedAnswers:
         if not settings.shares_answers:
             yield None
             return
-        from sagagen.runtime.redis.pipeline import RedisLine  # only here: redis takes a sixth of a start
+        from sagagen.runtime.redis.pipeline import RedisPipeline  # only here: redis takes a sixth of a start
 
-        async with RedisLine.open(settings.redis_url, f"{_prefix(project)}:trial") as line:
+        async with RedisPipeline.open(settings.redis_url, f"{_prefix(project)}:trial") as line:
             yield cls(project, line)
 
     def store(self, saga: Saga, accepted: Accepted, answer: Answer) -> None:
@@ -92,7 +92,7 @@ class SharedAnswers:
         """
         if not self._redis.is_up:
             return None
-        with asking(tracing.GATEWAY, trace) as question:
+        with traced_lookup(tracing.GATEWAY, trace) as question:
             found = await self._redis.find(self._key(saga_id, run), [_FIELD])
             question.is_answered = found is not None
         return SharedAnswer.decode(found[0]) if found and found[0] is not None else None

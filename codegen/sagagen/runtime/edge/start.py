@@ -9,10 +9,10 @@ from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import AT_ACCEPTANCE, OWNER_RUN, accepted, key_reused, location
 from sagagen.runtime.edge.shared_answers import SharedAnswer, SharedAnswers
-from sagagen.runtime.edge.transcoding.transcode import RequestReader
-from sagagen.runtime.engine.engine import Acceptance, Engine, Overloaded, Started
+from sagagen.runtime.edge.transcoding.request import RequestReader
+from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine, Overloaded, Started
 from sagagen.runtime.identity import random_saga_id, saga_id
-from sagagen.runtime.log.log import LogUnavailable
+from sagagen.runtime.log.store import LogUnavailable
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.telemetry.spans import saga_attributes
@@ -29,7 +29,7 @@ class StartEndpoint:
         saga: Saga,
         reader: RequestReader,
         caller: Caller,
-        engine: Engine,
+        engine: EmbeddedEngine,
         shared: SharedAnswers | None = None,
     ) -> None:
         self._project = project

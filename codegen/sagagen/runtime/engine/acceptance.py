@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from sagagen.runtime.engine.requests import built
-from sagagen.runtime.log.log import SagaHead
+from sagagen.runtime.log.store import SagaHead
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.answer import Answer

@@ -10,10 +10,10 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.rpc.refusals import OTHER_PAYLOAD, OWNER_RUN
+from sagagen.runtime.rpc.refusals import OTHER_PAYLOAD, OWNER_RUN, BarrierRefusal
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.decision import StepCall
-from sagagen.runtime.saga.events import Failed, Outcome, Ruling
+from sagagen.runtime.saga.events import Failed, Outcome
 
 DEFAULT_LIMIT = 64
 """Calls under way to one service: twice a group of its writer, so that one group is filled while another commits, and
@@ -67,7 +67,7 @@ class Calls:
 
 def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Failed:
     """What a failed attempt tells: domain and reason first, the code second."""
-    elsewhere = error.metadata if error.is_ours and error.reason == Ruling.OTHER_RUN else {}
+    elsewhere = error.metadata if error.is_ours and error.reason == BarrierRefusal.OTHER_RUN else {}
     return Failed(
         at_ms=at_ms,
         span_id=span_id,

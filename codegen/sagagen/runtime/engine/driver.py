@@ -17,15 +17,16 @@ import structlog
 from grpclib.const import Status as Code
 
 from sagagen.runtime.engine.calls import Calls, failed_row
-from sagagen.runtime.engine.operator import Order, OrderRefused, row_for
+from sagagen.runtime.engine.operator import CommandRejected, OperatorCommand, row_for
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.engine.row_metrics import count_rows, observe_attempt
 from sagagen.runtime.engine.spans import attempt_span
 from sagagen.runtime.engine.time import SagaTime, Sleep
-from sagagen.runtime.log.log import LogUnavailable, SagaLog, SagaRef
+from sagagen.runtime.log.store import LogUnavailable, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Direction, Saga
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.rpc.refusals import BarrierRefusal
 from sagagen.runtime.saga.answer import Answer, Responder
 from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
 from sagagen.runtime.saga.events import (
@@ -34,10 +35,9 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    LogEvent,
     Outcome,
     PassedOver,
-    Row,
-    Ruling,
     SagaStatus,
     Stuck,
     TimeUp,
@@ -58,7 +58,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class EngineContext:
     """What all sagas of an engine share."""
 
     log: SagaLog
@@ -72,7 +72,7 @@ class Surroundings:
 
 
 @dataclass(slots=True, eq=False)
-class Signals:
+class SagaMailbox:
     """How others reach a running saga, and hear of it."""
 
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -81,7 +81,7 @@ class Signals:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     """The final answer, once it is durable; None if the saga stopped without one."""
-    orders: "deque[tuple[Order, asyncio.Future[None]]]" = field(default_factory=deque)
+    orders: "deque[tuple[OperatorCommand, asyncio.Future[None]]]" = field(default_factory=deque)
     """What operators want, each with the future that is done once it is durable."""
     is_stopping: bool = False
     """No new call is begun; the saga is left as it is, resumable."""
@@ -94,8 +94,8 @@ class Signals:
         if not self.answered.done():
             self.answered.set_result(answer)
 
-    async def order(self, order: Order) -> None:
-        """Have the saga carry an order out; it is durable when this returns. Raises OrderRefused."""
+    async def order(self, order: OperatorCommand) -> None:
+        """Have the saga carry an order out; it is durable when this returns. Raises CommandRejected."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.orders.append((order, done))
         self.wake.set()
@@ -103,20 +103,20 @@ class Signals:
 
     def refuse_orders(self, why: str) -> None:
         while self.orders:
-            _refuse(self.orders.popleft()[1], OrderRefused(why))
+            _refuse(self.orders.popleft()[1], CommandRejected(why))
 
 
 class SagaDriver:
     """One saga, from where its history stands to its end, or until it is stopped."""
 
     def __init__(
-        self, saga: Saga, ref: SagaRef, history: History, surroundings: Surroundings, signals: Signals
+        self, saga: Saga, ref: SagaRef, history: History, surroundings: EngineContext, signals: SagaMailbox
     ) -> None:
         self.saga = saga
         self.history = history
         self._ref = ref
         self._latest = history
-        self._pending: list[Row] = []
+        self._pending: list[LogEvent] = []
         self._obeyed: list[asyncio.Future[None]] = []
         """Of orders whose rows are in `_pending`."""
         self._requests = Requests(saga, history)
@@ -137,7 +137,9 @@ class SagaDriver:
             for done in self._obeyed:
                 _refuse(
                     done,
-                    OrderRefused("the engine stopped before the order was in its log: look, and repeat it"),
+                    CommandRejected(
+                        "the engine stopped before the order was in its log: look, and repeat it"
+                    ),
                 )
 
     def _log_scope(self) -> dict[str, str]:
@@ -149,7 +151,7 @@ class SagaDriver:
             "span_id": accepted.trace.span_id,
         }
 
-    def take(self, *rows: Row) -> None:
+    def take(self, *rows: LogEvent) -> None:
         """Add rows that are not waited for by themselves; they are written with what follows."""
         self._latest = self._latest.with_rows(rows)
         self._pending.extend(rows)
@@ -180,7 +182,7 @@ class SagaDriver:
             order, done = self._signals.orders.popleft()
             try:
                 self.take(row_for(order, self.saga, self._latest, self._now()))
-            except OrderRefused as refusal:
+            except CommandRejected as refusal:
                 _refuse(done, refusal)
             else:
                 self._obeyed.append(done)
@@ -219,7 +221,7 @@ class SagaDriver:
             if not done.done():  # who ordered it may have gone
                 done.set_result(None)
 
-    async def _attempt(self, call: StepCall) -> tuple[Row, ...]:
+    async def _attempt(self, call: StepCall) -> tuple[LogEvent, ...]:
         """Wait until it is time, and make the call. No row if something else has happened meanwhile: decide again."""
         if await self._pause(self._delay_s(call)):
             return ()
@@ -297,7 +299,7 @@ class SagaDriver:
             answer=answer,
         )
 
-    def _row(self, decision: TurnBack | End | GetStuck | PassOver) -> Row:
+    def _row(self, decision: TurnBack | End | GetStuck | PassOver) -> LogEvent:
         now, span_id = self._now(), self._latest.accepted.trace.span_id
         match decision:
             case PassOver(step, reason, message):
@@ -330,7 +332,7 @@ class SagaDriver:
 
     def _other_run_met(self) -> list[Failed]:
         lasts = [progress.last for progress in self._latest.progress.values()]
-        return [last for last in lasts if last and last.ruling is Ruling.OTHER_RUN]
+        return [last for last in lasts if last and last.barrier_refusal is BarrierRefusal.OTHER_RUN]
 
     def _success(self) -> Answer | None:
         if self._latest.answer:
@@ -364,6 +366,6 @@ class SagaDriver:
             _logger.exception("a saga could not be marked as stuck", saga_id=self._ref)
 
 
-def _refuse(done: "asyncio.Future[None]", refusal: OrderRefused) -> None:
+def _refuse(done: "asyncio.Future[None]", refusal: CommandRejected) -> None:
     if not done.done():  # who ordered it may have gone
         done.set_exception(refusal)

@@ -3,8 +3,8 @@
 import time
 
 from sagagen.runtime.engine.definitions import Definitions
-from sagagen.runtime.log.log import SagaLog
-from sagagen.runtime.log.search import Standing
+from sagagen.runtime.log.search import OpenCount
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.telemetry.metrics import (
     COMPENSATING,
@@ -33,7 +33,7 @@ async def set_gauges(log: SagaLog, definitions: Definitions) -> None:
     DISK_IS_FULL.set(log.is_disk_full)
 
 
-def _set_version(definitions: Definitions, name: str, version: int, standing: list[Standing]) -> None:
+def _set_version(definitions: Definitions, name: str, version: int, standing: list[OpenCount]) -> None:
     labels = (name, str(version))
     under_way = [each for each in standing if each.status.is_under_way]
     backward = [each for each in under_way if each.status is SagaStatus.COMPENSATING]

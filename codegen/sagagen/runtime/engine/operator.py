@@ -23,7 +23,7 @@ class Act(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class OperatorCommand:
     """What an operator asks for."""
 
     act: Act
@@ -31,7 +31,7 @@ class Order:
     note: str = ""
 
 
-class OrderRefused(Exception):
+class CommandRejected(Exception):
     """The saga does not allow this now; the message says why, and what it does allow. Nothing was changed."""
 
 
@@ -43,10 +43,10 @@ class UnknownSaga(Exception):
         self.saga_id = saga_id
 
 
-def row_for(order: Order, saga: Saga | None, history: History, now_ms: int) -> OperatorRow:
-    """The row that carries the order out. `saga` is None where its definition is missing. Raises OrderRefused."""
+def row_for(order: OperatorCommand, saga: Saga | None, history: History, now_ms: int) -> OperatorRow:
+    """The row that carries the order out. `saga` is None where its definition is missing. Raises CommandRejected."""
     if history.ended:
-        raise OrderRefused(f"the saga is over ({history.status}): nothing is left to {order.act}")
+        raise CommandRejected(f"the saga is over ({history.status}): nothing is left to {order.act}")
     match order.act:
         case Act.RETRY:
             step, direction = _failing(saga, history)
@@ -68,37 +68,37 @@ def current_call(saga: Saga | None, history: History) -> StepCall | None:
 def _failing(saga: Saga | None, history: History) -> tuple[str, Direction]:
     if history.stuck:
         if history.stuck.failure.reason == NOT_BUILT:
-            raise OrderRefused("its request can't be built from what is logged: no retry changes that")
+            raise CommandRejected("its request can't be built from what is logged: no retry changes that")
         return history.stuck.failure.step, history.stuck.direction
     call = current_call(saga, history)
     if call is None or call.failures == 0:
-        raise OrderRefused(
+        raise CommandRejected(
             f"the saga is {history.status} and no call of it is failing: there is nothing to retry"
         )
     return call.step.name, call.direction
 
 
-def _resolvable(order: Order, saga: Saga | None, history: History) -> str:
+def _resolvable(order: OperatorCommand, saga: Saga | None, history: History) -> str:
     if not order.note.strip():
-        raise OrderRefused("resolve needs a note that says what was done by hand")
+        raise CommandRejected("resolve needs a note that says what was done by hand")
     if not history.turned_back:
-        raise OrderRefused("no compensation is stuck: only a compensation can be resolved by hand")
+        raise CommandRejected("no compensation is stuck: only a compensation can be resolved by hand")
     step, direction = _failing(saga, history)
     if direction is not Direction.COMPENSATION or not step:
-        raise OrderRefused("the saga is stuck without a compensation to blame: retry it")
+        raise CommandRejected("the saga is stuck without a compensation to blame: retry it")
     return step
 
 
 def _check_cancel(saga: Saga | None, history: History) -> None:
     if history.turned_back:
-        raise OrderRefused("the saga already turns back; `retry` or `resolve` what fails")
+        raise CommandRejected("the saga already turns back; `retry` or `resolve` what fails")
     if saga is None:
-        raise OrderRefused("this code lacks the saga's definition, so it can't tell what to undo")
+        raise CommandRejected("this code lacks the saga's definition, so it can't tell what to undo")
     step = next((step for step in saga.steps if step.name not in history.responses), None)
     if step is None:
-        raise OrderRefused("all steps of the saga are done")
+        raise CommandRejected("all steps of the saga are done")
     is_called = is_attempted(history, history.of(step.name, Direction.ACTION)) or history.stuck is not None
     if step.kind is StepKind.RETRIABLE or (step.kind is StepKind.PIVOT and is_called):
-        raise OrderRefused(
+        raise CommandRejected(
             f"its pivot is done, or may be: from step {step.name} on the saga only goes forward; `retry` what fails"
         )

@@ -9,9 +9,9 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    LogEvent,
     OperatorRow,
     Outcome,
-    Row,
     SagaStatus,
     Stuck,
 )
@@ -45,7 +45,7 @@ def begin_at_zero(saga: str, version: int) -> None:
         child(SAGA_SECONDS, *own, status)
 
 
-def count_rows(accepted: Accepted, rows: Iterable[Row]) -> None:
+def count_rows(accepted: Accepted, rows: Iterable[LogEvent]) -> None:
     """Count what a saga's rows say that were just written. Those of an earlier process were counted there."""
     for row in rows:
         _count(accepted, row)
@@ -64,7 +64,7 @@ def observe_attempt(accepted: Accepted, row: Done | Failed | Compensated, durati
     histogram.observe(duration_s, exemplar(accepted.trace, row.span_id))
 
 
-def _count(accepted: Accepted, row: Row) -> None:
+def _count(accepted: Accepted, row: LogEvent) -> None:
     saga, version = accepted.saga, str(accepted.version)
     match row:
         case Accepted():

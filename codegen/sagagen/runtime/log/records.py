@@ -18,6 +18,7 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    LogEvent,
     NextRequest,
     OperatorRow,
     Outcome,
@@ -25,7 +26,6 @@ from sagagen.runtime.saga.events import (
     Resolved,
     Resumed,
     Retried,
-    Row,
     SagaStatus,
     Stuck,
     TimeUp,
@@ -34,7 +34,7 @@ from sagagen.runtime.saga.events import (
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.sqlite.database import blob
 
-KINDS: dict[type[Row], str] = {
+KINDS: dict[type[LogEvent], str] = {
     Accepted: "ACCEPTED",
     Done: "DONE",
     Failed: "FAILED",
@@ -75,7 +75,7 @@ class SagaHead:
     answer: Answer | None
 
 
-def event_values(ref: SagaRef, row: Row) -> dict[str, object]:
+def event_values(ref: SagaRef, row: LogEvent) -> dict[str, object]:
     """The columns of a row's event that have a value."""
     values: dict[str, object] = {
         "saga": ref.number,
@@ -88,7 +88,7 @@ def event_values(ref: SagaRef, row: Row) -> dict[str, object]:
     return {column: value for column, value in values.items() if value is not None}
 
 
-def _details(row: Row) -> dict[str, object]:
+def _details(row: LogEvent) -> dict[str, object]:
     match row:
         case Accepted():
             return {"payload": blob(row.input), **_next(row.next), **_answer(row.answer)}
@@ -195,7 +195,7 @@ def head_of(record: sqlite3.Row) -> SagaHead:
     )
 
 
-def rows_of(saga: sqlite3.Row, events: Sequence[sqlite3.Row]) -> tuple[Row, ...]:
+def rows_of(saga: sqlite3.Row, events: Sequence[sqlite3.Row]) -> tuple[LogEvent, ...]:
     """A saga's rows, in the order of the log. Raises KeyError or ValueError for a row that no version of ours wrote."""
     first, *others = events
     return (_accepted_of(saga, first), *(_READERS[event["kind"]](event, _common(event)) for event in others))
@@ -277,7 +277,7 @@ def _answer_of(record: sqlite3.Row) -> Answer | None:
     return Answer(record["answer_status"], headers, record["answer_body"])
 
 
-_READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], Row]] = {
+_READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], LogEvent]] = {
     KINDS[Done]: _done_of,
     KINDS[Failed]: _failed_of,
     KINDS[TurnedBack]: _turned_back_of,

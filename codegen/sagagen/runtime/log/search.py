@@ -33,7 +33,7 @@ class SagaQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class OpenCount:
     """Sagas of one definition that have one status, and are not over."""
 
     saga: str
@@ -61,10 +61,10 @@ def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3
     return connection.execute(select, (*values, min(PAGE, query.limit))).fetchall()
 
 
-def standing(connection: sqlite3.Connection) -> list[Standing]:
+def standing(connection: sqlite3.Connection) -> list[OpenCount]:
     """All that is not over, counted; from the indexes of the unfinished and the stuck."""
     return [
-        Standing(
+        OpenCount(
             row["name"],
             row["version"],
             row["digest"],

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from sagagen.runtime.clock import Clock, SystemClock
-from sagagen.runtime.log.log import LogUnavailable, SagaLog
+from sagagen.runtime.log.store import LogUnavailable, SagaLog
 from sagagen.runtime.model.definition import Saga
 
 EVERY_S = 60.0

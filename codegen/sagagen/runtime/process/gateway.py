@@ -6,16 +6,16 @@ from functools import partial
 
 from starlette.types import ASGIApp
 
-from sagagen.runtime.admin.admin import admin_app
-from sagagen.runtime.admin.operations import SagaDesk
+from sagagen.runtime.admin.listener import admin_app
+from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.routes import TOKEN, SagaAdmin, saga_routes
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.edge.shared_answers import SharedAnswers
-from sagagen.runtime.engine.engine import Engine
+from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
 from sagagen.runtime.health import Check, Readiness, service_check
-from sagagen.runtime.log.log import SagaLog
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.project import Project, ProjectError
@@ -60,7 +60,7 @@ async def running(
         SharedAnswers.open(project.mesh.project, settings) as shared,
         SagaLog.open(settings.data_dir / LOG_FILE) as log,
         upkeep(log, project.mesh.sagas),
-        Engine(
+        EmbeddedEngine(
             sagas=project.mesh.sagas,
             log=log,
             transports=transports,
@@ -98,8 +98,8 @@ def composed(project: Project) -> Gateway:
     return gateway
 
 
-def _admin(settings: Settings, log: SagaLog, engine: Engine, readiness: Readiness) -> ASGIApp:
-    desk = SagaDesk(log, engine.definitions, engine.order)
+def _admin(settings: Settings, log: SagaLog, engine: EmbeddedEngine, readiness: Readiness) -> ASGIApp:
+    desk = SagaOperations(log, engine.definitions, engine.order)
     admin = SagaAdmin(desk, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
     gauges = partial(set_gauges, log, engine.definitions)
     return admin_app(readiness, saga_routes(admin), before_metrics=gauges)

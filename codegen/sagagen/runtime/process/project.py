@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import cast
 
 from sagagen.runtime.model.definition import Mesh, Service
-from sagagen.runtime.startup import CannotStart
+from sagagen.runtime.startup import StartupError
 
 
-class ProjectError(CannotStart):
+class ProjectError(StartupError):
     """The project can't be started as it is on disk; the message says what to do."""
 
 

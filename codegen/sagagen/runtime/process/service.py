@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from sagagen.runtime.admin.admin import admin_app
+from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema

@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from sagagen.runtime.startup import CannotStart
+from sagagen.runtime.startup import StartupError
 
 LIFELINE = "SAGAGEN_LIFELINE_FD"
 """Environment variable that tells a child the number of its end of the socket pair."""
@@ -28,7 +28,7 @@ _RESTART_MAX_S = 5.0
 _logger = structlog.stdlib.get_logger("sagagen.supervisor")
 
 
-class ChildFailed(CannotStart):
+class ChildFailed(StartupError):
     """A child ended before it was ready; it has said why on stderr."""
 
     def __init__(self, name: str, returncode: int) -> None:

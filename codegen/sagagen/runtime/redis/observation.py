@@ -15,16 +15,16 @@ COMMAND = "HMGET"
 
 
 @dataclass(slots=True)
-class Question:
+class Lookup:
     """Set `is_answered` when Redis has said what it knows, be it nothing."""
 
     is_answered: bool = False
 
 
 @contextmanager
-def asking(service: str, trace: TraceContext | None) -> Generator[Question]:
+def traced_lookup(service: str, trace: TraceContext | None) -> Generator[Lookup]:
     """Around the wait for Redis; `trace` is the span of the call that asks."""
-    question, begun_ns = Question(), time.time_ns()
+    question, begun_ns = Lookup(), time.time_ns()
     yield question
     spans = tracing.active()
     if spans is None or trace is None or not trace.is_sampled:

@@ -38,21 +38,21 @@ KEPT_S = 3600
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-Reply = Sequence[bytes | None]
+RedisReply = Sequence[bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
     commands: tuple[tuple[str | bytes | int, ...], ...]
-    reply: asyncio.Future[Reply | None] | None = None
+    reply: asyncio.Future[RedisReply | None] | None = None
     """Of the last command."""
 
-    def tell(self, reply: Reply | None) -> None:
+    def tell(self, reply: RedisReply | None) -> None:
         if self.reply is not None and not self.reply.done():
             self.reply.set_result(reply)
 
 
-class RedisLine:
+class RedisPipeline:
     """Made by `open`. Nothing here raises because of Redis."""
 
     def __init__(self, url: str, trial_key: str) -> None:
@@ -70,7 +70,7 @@ class RedisLine:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, trial_key: str) -> AsyncGenerator["RedisLine"]:
+    async def open(cls, url: str, trial_key: str) -> AsyncGenerator["RedisPipeline"]:
         """`trial_key` is written to find out whether the server takes writes."""
         line = cls(url, trial_key)
         async with asyncio.TaskGroup() as group:
@@ -84,12 +84,12 @@ class RedisLine:
     def is_up(self) -> bool:
         return self._connection is not None
 
-    async def find(self, key: str, fields: Sequence[str]) -> Reply | None:
+    async def find(self, key: str, fields: Sequence[str]) -> RedisReply | None:
         """The fields stored under `key`; None if they can't be known within LIMIT_S."""
         if not self.is_up:
             return None
         generation = self.generation
-        reply: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[RedisReply | None] = asyncio.get_running_loop().create_future()
         self._send(_Operation((("HMGET", key, *fields),), reply))
         await asyncio.wait({reply}, timeout=LIMIT_S)
         if not reply.done():

@@ -1,6 +1,20 @@
-"""What the barrier says of another run, in ErrorInfo.metadata."""
+"""How a service's barrier turns calls down, as both sides of the wire know it."""
+
+from enum import StrEnum
+
+
+class BarrierRefusal(StrEnum):
+    """Why the barrier itself turns a call down: ErrorInfo.reason in the runtime's domain."""
+
+    EXPIRED = "EXPIRED"
+    """The call arrived after its deadline. Nothing follows from that for the saga."""
+    OTHER_RUN = "OTHER_RUN"
+    FORGOTTEN = "FORGOTTEN"
+    STEP_COMPENSATED = "STEP_COMPENSATED"
+    PAYLOAD_MISMATCH = "PAYLOAD_MISMATCH"
+
 
 OTHER_PAYLOAD = "other-payload"
-"""`true` if the run that owns the saga sent another request in this step."""
+"""In ErrorInfo.metadata of OTHER_RUN: `true` if the run that owns the saga sent another request in this step."""
 OWNER_RUN = "owner-run"
-"""The run that owns the saga."""
+"""In ErrorInfo.metadata of OTHER_RUN: the run that owns the saga."""

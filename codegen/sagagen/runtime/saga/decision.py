@@ -45,8 +45,9 @@ Forward, for the first step that is not DONE:
     the same, then cancelled               back: DOUBT        -                      -                  -
 
 Backward, the step in doubt first and then the DONE steps, last one first: a step without compensation is passed over; a
-compensation is repeated until it is done, or its budget is spent (stuck). Any ruling makes the saga stuck, except that
-OTHER_RUN proves that a step in doubt never happened. What lies further back waits: compensations are strictly LIFO.
+compensation is repeated until it is done, or its budget is spent (stuck). Any refusal of the barrier makes the saga
+stuck, except that OTHER_RUN proves that a step in doubt never happened. What lies further back waits: compensations are
+strictly LIFO.
 """
 
 from collections.abc import Iterator
@@ -57,7 +58,8 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.model.definition import Action, Direction, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import is_reason
-from sagagen.runtime.saga.events import Failed, Outcome, Ruling, SagaStatus
+from sagagen.runtime.rpc.refusals import BarrierRefusal
+from sagagen.runtime.saga.events import Failed, Outcome, SagaStatus
 from sagagen.runtime.saga.history import History, Progress
 from sagagen.runtime.scope import Failure
 
@@ -139,8 +141,8 @@ def decide(saga: Saga, history: History) -> Decision | None:
 
 def _forward(saga: Saga, history: History, step: Step) -> Decision:
     progress = history.of(step.name, Direction.ACTION)
-    if progress.last and progress.last.ruling:
-        return _forward_ruled(saga, history, step, progress.last, progress.last.ruling)
+    if progress.last and progress.last.barrier_refusal:
+        return _forward_refused(saga, history, step, progress.last, progress.last.barrier_refusal)
     if history.next.problem:
         return _not_built(step, history.next.problem)
     if step.kind is StepKind.RETRIABLE:
@@ -195,9 +197,11 @@ def _until_budget(step: Step, direction: Direction, progress: Progress, request:
     return _call(step, direction, progress, request, give_up_at_ms, is_cut_short=False)
 
 
-def _forward_ruled(saga: Saga, history: History, step: Step, last: Failed, ruling: Ruling) -> Decision:
+def _forward_refused(
+    saga: Saga, history: History, step: Step, last: Failed, refusal: BarrierRefusal
+) -> Decision:
     failure = failure_of(last)
-    if step.kind is not StepKind.RETRIABLE and ruling is Ruling.OTHER_RUN:
+    if step.kind is not StepKind.RETRIABLE and refusal is BarrierRefusal.OTHER_RUN:
         # Rows of another run at that service prove that no earlier attempt of ours came through either.
         return (
             TurnBack(failure, Outcome.NOT_CALLED)
@@ -207,7 +211,7 @@ def _forward_ruled(saga: Saga, history: History, step: Step, last: Failed, rulin
     if step.kind is StepKind.COMPENSATABLE:
         if history.is_cancelled:
             return TurnBack(_cancelled(step), Outcome.DOUBT)
-        if ruling is Ruling.STEP_COMPENSATED:
+        if refusal is BarrierRefusal.STEP_COMPENSATED:
             return TurnBack(failure, Outcome.DOUBT)
     return GetStuck(Direction.ACTION, failure)
 
@@ -247,10 +251,10 @@ def _undo(history: History, step: Step) -> Decision:
             step.name, reason, "a read changes nothing" if reason == "READ" else "compensate: none"
         )
     progress = history.of(step.name, Direction.COMPENSATION)
-    ruling = progress.last.ruling if progress.last else None
-    if ruling is Ruling.OTHER_RUN and step.name not in history.responses:
-        return PassOver(step.name, ruling.value, "another run owns the saga there: the step never happened")
-    if ruling:
+    refusal = progress.last.barrier_refusal if progress.last else None
+    if refusal is BarrierRefusal.OTHER_RUN and step.name not in history.responses:
+        return PassOver(step.name, refusal.value, "another run owns the saga there: the step never happened")
+    if refusal:
         return _stuck(step, Direction.COMPENSATION, progress)
     return _until_budget(step, Direction.COMPENSATION, progress, None)
 

@@ -12,6 +12,7 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import DOMAIN
+from sagagen.runtime.rpc.refusals import BarrierRefusal
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.scope import Failure
@@ -45,16 +46,8 @@ class Outcome(StrEnum):
     """Everything else."""
 
 
-class Ruling(StrEnum):
-    """The barrier's own refusals that decide a saga's way; ErrorInfo.reason with our domain."""
-
-    OTHER_RUN = "OTHER_RUN"
-    STEP_COMPENSATED = "STEP_COMPENSATED"
-    PAYLOAD_MISMATCH = "PAYLOAD_MISMATCH"
-    FORGOTTEN = "FORGOTTEN"
-
-
-_RULINGS = {ruling.value: ruling for ruling in Ruling}
+_DECISIVE = {refusal.value: refusal for refusal in BarrierRefusal if refusal is not BarrierRefusal.EXPIRED}
+"""Those that decide a saga's way, by ErrorInfo.reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,7 @@ class NextRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class LogEvent:
     """What every row has."""
 
     is_durable: ClassVar[bool] = False
@@ -80,7 +73,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted(Row):
+class Accepted(LogEvent):
     """The saga exists. No 2xx leaves before this row is durable."""
 
     is_durable: ClassVar[bool] = True
@@ -100,7 +93,7 @@ class Accepted(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done(Row):
+class Done(LogEvent):
     """A step's action took effect."""
 
     is_durable: ClassVar[bool] = True
@@ -113,7 +106,7 @@ class Done(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(Row):
+class Failed(LogEvent):
     """An attempt did not succeed."""
 
     step: str
@@ -138,15 +131,16 @@ class Failed(Row):
         return self.domain == DOMAIN
 
     @property
-    def ruling(self) -> Ruling | None:
-        return _RULINGS.get(self.reason) if self.is_ours else None
+    def barrier_refusal(self) -> BarrierRefusal | None:
+        """The barrier's refusal, if it is one that decides the saga's way."""
+        return _DECISIVE.get(self.reason) if self.is_ours else None
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.code.name, self.reason, self.message) if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TimeUp(Row):
+class TimeUp(LogEvent):
     """The saga's deadline has passed (before the pivot), or the budget for repeating this call is spent (after it)."""
 
     step: str
@@ -154,7 +148,7 @@ class TimeUp(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnedBack(Row):
+class TurnedBack(LogEvent):
     """From here on the saga only undoes. Durable before the first compensation is sent."""
 
     is_durable: ClassVar[bool] = True
@@ -166,7 +160,7 @@ class TurnedBack(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compensated(Row):
+class Compensated(LogEvent):
     """A step's compensation took effect, or there was nothing to undo."""
 
     step: str
@@ -174,7 +168,7 @@ class Compensated(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PassedOver(Row):
+class PassedOver(LogEvent):
     """A step needs no compensation; `reason` is a token, `message` is for people."""
 
     step: str
@@ -183,7 +177,7 @@ class PassedOver(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended(Row):
+class Ended(LogEvent):
     """The saga is over."""
 
     is_durable: ClassVar[bool] = True
@@ -193,7 +187,7 @@ class Ended(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stuck(Row):
+class Stuck(LogEvent):
     """The saga waits for an operator. `failure.step` is empty if no step is to blame."""
 
     is_durable: ClassVar[bool] = True
@@ -203,12 +197,12 @@ class Stuck(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed(Row):
+class Resumed(LogEvent):
     """A new process took the saga over: whatever had no outcome is in doubt, called or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorRow(Row):
+class OperatorRow(LogEvent):
     """What a person did to the saga."""
 
     is_durable: ClassVar[bool] = True

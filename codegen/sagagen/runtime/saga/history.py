@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 from grpclib.const import Status as Code
 
 from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.rpc.refusals import BarrierRefusal
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -19,14 +20,13 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    LogEvent,
     NextRequest,
     Outcome,
     PassedOver,
     Resolved,
     Resumed,
     Retried,
-    Row,
-    Ruling,
     SagaStatus,
     Stuck,
     TimeUp,
@@ -56,7 +56,7 @@ class Progress(NamedTuple):
         return (
             self.last is not None
             and self.last.outcome is Outcome.DOUBT
-            and self.last.ruling is not Ruling.OTHER_RUN
+            and self.last.barrier_refusal is not BarrierRefusal.OTHER_RUN
         )
 
     def with_failure(self, row: Failed) -> "Progress":
@@ -90,7 +90,7 @@ class History(NamedTuple):
     is_resumed: bool = False
     """A process has died since the last DONE row: the step after it may have been called."""
     progress: Mapping[CallKey, Progress] = MappingProxyType({})
-    settled: Mapping[str, Row] = MappingProxyType({})
+    settled: Mapping[str, LogEvent] = MappingProxyType({})
     """Steps with nothing left to undo, and the row that says so."""
     turned_back: TurnedBack | None = None
     is_cancelled: bool = False
@@ -110,13 +110,13 @@ class History(NamedTuple):
     def of(self, step: str, direction: Direction) -> Progress:
         return self.progress.get((step, direction), NO_PROGRESS)
 
-    def with_rows(self, rows: Iterable[Row]) -> "History":
+    def with_rows(self, rows: Iterable[LogEvent]) -> "History":
         history = self
         for row in rows:
             history = history.with_row(row)
         return history
 
-    def with_row(self, row: Row) -> "History":
+    def with_row(self, row: LogEvent) -> "History":
         """The history with one more row. Raises TypeError for a second Accepted: a saga begins once."""
         match row:
             case Done() | Failed() | TimeUp() | Compensated() | PassedOver() | Resumed():
@@ -137,7 +137,7 @@ class History(NamedTuple):
         return cls(row, row.at_ms, next=row.next, answer=row.answer)
 
 
-def fold(rows: Iterable[Row]) -> History:
+def fold(rows: Iterable[LogEvent]) -> History:
     """Fold a saga's rows, the first of which is Accepted. Raises ValueError if it is not."""
     iterator = iter(rows)
     first = next(iterator, None)
@@ -153,7 +153,7 @@ def _with_event(
         case Done():
             return _with_done(history, row)
         case Failed():
-            met = history.is_other_run_met or row.ruling is Ruling.OTHER_RUN
+            met = history.is_other_run_met or row.barrier_refusal is BarrierRefusal.OTHER_RUN
             progress = history.of(row.step, row.direction).with_failure(row)
             return _changed(history, row, progress=_with(history, row, progress), is_other_run_met=met)
         case TimeUp():
@@ -162,7 +162,7 @@ def _with_event(
         case Compensated():
             return _changed(history, row, settled={**history.settled, row.step: row})
         case PassedOver():
-            met = history.is_other_run_met or row.reason == Ruling.OTHER_RUN
+            met = history.is_other_run_met or row.reason == BarrierRefusal.OTHER_RUN
             settled = {**history.settled, row.step: row}
             return _changed(history, row, settled=settled, is_other_run_met=met)
         case Resumed():
@@ -208,6 +208,6 @@ def _with(history: History, row: Failed | TimeUp | Retried, progress: Progress) 
     return {**history.progress, (row.step, row.direction): progress}
 
 
-def _changed(history: History, row: Row, **changes: Any) -> History:
+def _changed(history: History, row: LogEvent, **changes: Any) -> History:
     # One copy a row: it is made for each step of each saga.
     return history._replace(updated_ms=max(history.updated_ms, row.at_ms), **changes)

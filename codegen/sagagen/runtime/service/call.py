@@ -10,7 +10,7 @@ import structlog
 
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.service.barrier.barrier import ActionState
+from sagagen.runtime.service.barrier.rules import ActionState
 from sagagen.runtime.service.writer.guard import Guard
 from sagagen.runtime.service.writer.pace import StatementPace
 from sagagen.runtime.sqlite.database import Database
@@ -108,7 +108,7 @@ class Deadline(NamedTuple):
         return self.clock.wall_ms() + round(self.remaining_s() * 1000)
 
 
-class Call:
+class CallContext:
     """One delivery of a request to a handler."""
 
     def __init__(

@@ -14,14 +14,14 @@ from sagagen.runtime.model.definition import Direction, StepKind, Transaction
 from sagagen.runtime.rpc.errors import OUTCOME_KEY, Declined, RpcError, refused
 from sagagen.runtime.rpc.metadata import IDEMPOTENCY_KEY, SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.service.barrier.barrier import ActionState, RunHandler, State, records_refusal, unsettled
-from sagagen.runtime.service.call import Call, Db, Deadline
+from sagagen.runtime.service.barrier.rules import ActionState, RunHandler, State, records_refusal, unsettled
+from sagagen.runtime.service.call import CallContext, Db, Deadline
 from sagagen.runtime.service.manual import ANSWER_S, Attempts
 from sagagen.runtime.service.methods import BoundMethod
-from sagagen.runtime.service.outcome_cache import FastPath
+from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.writer.members import Turn
 from sagagen.runtime.service.writer.readers import Readers
-from sagagen.runtime.service.writer.steps import Handled, Outcome, Write
+from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
 from sagagen.runtime.service.writer.writer import Writer
 
 
@@ -61,20 +61,20 @@ class Delivery(NamedTuple):
         key = metadata.get(IDEMPOTENCY_KEY, "")
         return cls(bound, request, key, saga, deadline, trace, schema, domain)
 
-    async def read(self, readers: Readers) -> Outcome:
+    async def read(self, readers: Readers) -> CallResult:
         """Run the handler on a view of what is committed; reads pass the barrier by."""
         message = self.bound.decode(self.request, self.schema)
         async with readers.read() as db:
             return (await self._handle(self._call(db), write=None, message=message)).outcome
 
-    async def write(self, writer: Writer, attempts: Attempts, fast_path: FastPath) -> Outcome:
+    async def write(self, writer: Writer, attempts: Attempts, fast_path: OutcomeCache) -> CallResult:
         """Pass the barrier, run the handler in the service's transaction, and wait for the commit."""
         barred = self.saga or self._direct_call(writer.purged_through_ms)
-        write = Write(barred, self._digest(), self.trace, self.bound.method.path)
+        write = BarredCall(barred, self._digest(), self.trace, self.bound.method.path)
         if barred and (settled := await self._find_settled(barred, write.digest, fast_path)):
             return settled
         if barred and (error := await attempts.await_action(barred, self.deadline)):
-            return Outcome(error=error)
+            return CallResult(error=error)
         try:
             message: Message | RpcError = self.bound.decode(self.request, self.schema)
         except RpcError as error:
@@ -87,18 +87,22 @@ class Delivery(NamedTuple):
 
         async def run(turn: Turn) -> Handled:
             if barred and turn.ruling.action is ActionState.UNKNOWN and attempts.of_action(barred):
-                return Handled(Outcome(error=unsettled(ANSWER_S)))
+                return Handled(CallResult(error=unsettled(ANSWER_S)))
             return await self._handle(self._call(turn.db, ruling=turn.ruling), write=write, message=message)
 
         return await writer.write(write, run)
 
-    async def _find_settled(self, barred: SagaCall, digest: bytes, fast_path: FastPath) -> Outcome | None:
+    async def _find_settled(
+        self, barred: SagaCall, digest: bytes, fast_path: OutcomeCache
+    ) -> CallResult | None:
         """A first attempt has most likely not been settled; so it does not ask. Direct calls count no attempts."""
         if self.saga and self.saga.attempt == 1:
             return None
         return await fast_path.find(barred, digest, self.deadline.clock.wall_ms(), self.trace)
 
-    async def _write_manually(self, write: Write, message: Message | RpcError, attempts: Attempts) -> Outcome:
+    async def _write_manually(
+        self, write: BarredCall, message: Message | RpcError, attempts: Attempts
+    ) -> CallResult:
         async def run(begin: Callable[[], Awaitable[Db]], ruling: RunHandler) -> Handled:
             return await self._handle(self._call(begin=begin, ruling=ruling), write=write, message=message)
 
@@ -111,8 +115,8 @@ class Delivery(NamedTuple):
         *,
         begin: Callable[[], Awaitable[Db]] | None = None,
         ruling: RunHandler | None = None,
-    ) -> Call:
-        return Call(
+    ) -> CallContext:
+        return CallContext(
             db=db,
             begin=begin,
             deadline=self.deadline,
@@ -123,15 +127,17 @@ class Delivery(NamedTuple):
             action=ruling.action if ruling else None,
         )
 
-    async def _handle(self, call: Call, *, write: Write | None, message: Message | RpcError) -> Handled:
+    async def _handle(
+        self, call: CallContext, *, write: BarredCall | None, message: Message | RpcError
+    ) -> Handled:
         if isinstance(message, RpcError):
-            return Handled(Outcome(error=message))
+            return Handled(CallResult(error=message))
         try:
             response = await self.bound.run(message, call)
         except Declined as declined:
             return self._declined(declined, write)
         except RpcError as error:
-            return Handled(Outcome(error=self._as_ours(error)))
+            return Handled(CallResult(error=self._as_ours(error)))
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
@@ -139,26 +145,26 @@ class Delivery(NamedTuple):
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; the caller learns no more than that
             return self._failed(call, error)
         return Handled(
-            Outcome(response), write.record(State.DONE, response) if write else None, keeps_effects=True
+            CallResult(response), write.record(State.DONE, response) if write else None, keeps_effects=True
         )
 
-    def _declined(self, declined: Declined, write: Write | None) -> Handled:
+    def _declined(self, declined: Declined, write: BarredCall | None) -> Handled:
         barred = write.saga if write else self.saga
         is_settled = records_refusal(barred) if barred else write is None
         if not is_settled:
             error = RpcError(
                 Code.FAILED_PRECONDITION, declined.message, reason=declined.reason, domain=self.domain
             )
-            return Handled(Outcome(error=error))
+            return Handled(CallResult(error=error))
         error = refused(declined.reason, declined.message, domain=self.domain)
         outcome = error.to_status().SerializeToString()
-        return Handled(Outcome(error=error), write.record(State.REFUSED, outcome) if write else None)
+        return Handled(CallResult(error=error), write.record(State.REFUSED, outcome) if write else None)
 
-    def _failed(self, call: Call, error: BaseException) -> Handled:
+    def _failed(self, call: CallContext, error: BaseException) -> Handled:
         call.logger.error("the handler failed", exc_info=error)
         # No text of the exception: it may hold what the caller must not see.
         return Handled(
-            Outcome(error=RpcError(Code.INTERNAL, "the handler failed; the service's log says why"))
+            CallResult(error=RpcError(Code.INTERNAL, "the handler failed; the service's log says why"))
         )
 
     def _as_ours(self, error: RpcError) -> RpcError:

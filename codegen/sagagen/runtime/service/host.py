@@ -21,10 +21,10 @@ from sagagen.runtime.service.delivery import Delivery
 from sagagen.runtime.service.manual import Attempts
 from sagagen.runtime.service.methods import BoundMethod, bind
 from sagagen.runtime.service.observation import ObservedCall
-from sagagen.runtime.service.outcome_cache import FastPath
+from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.sql_files import Scripts, prepare
 from sagagen.runtime.service.writer.readers import Readers
-from sagagen.runtime.service.writer.steps import Outcome
+from sagagen.runtime.service.writer.steps import CallResult
 from sagagen.runtime.service.writer.writer import Writer
 from sagagen.runtime.sqlite.lock import OwnerLock
 
@@ -51,7 +51,7 @@ class ServiceHost:
         clock: Clock,
         writer: Writer,
         readers: Readers,
-        fast_path: FastPath,
+        fast_path: OutcomeCache,
     ) -> None:
         self.service = service
         self._methods = methods
@@ -86,7 +86,7 @@ class ServiceHost:
     ) -> AsyncGenerator["ServiceHost"]:
         """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
 
-        Raises CannotOpen (locked, too new, an SQL file that fails) or ServiceIncomplete before anything is answered.
+        Raises DatabaseError (locked, too new, an SQL file that fails) or ServiceIncomplete before anything is answered.
         """
         clock = clock or SystemClock()
         methods = bind(service, handlers, schema)
@@ -95,7 +95,7 @@ class ServiceHost:
         with OwnerLock(path):
             identity = await prepare(path, scripts)
             async with (
-                FastPath.open(project, service.name, identity, redis_url) as fast_path,
+                OutcomeCache.open(project, service.name, identity, redis_url) as fast_path,
                 Writer.open(
                     path, clock, retention_s=service.barrier_retention_s, committed=fast_path.note
                 ) as writer,
@@ -234,7 +234,7 @@ class ServiceHost:
             await asyncio.wait(self._spawned)
 
 
-def _reply(outcome: Outcome) -> Reply:
+def _reply(outcome: CallResult) -> Reply:
     if outcome.error is None:
         return Reply(outcome.response, {REPLAYED: "true"} if outcome.is_replay else {})
     if outcome.is_replay:

@@ -17,10 +17,10 @@ from grpclib.const import Status as Code
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.service.barrier.barrier import RunHandler, State, unsettled
+from sagagen.runtime.service.barrier.rules import RunHandler, State, unsettled
 from sagagen.runtime.service.call import Db, Deadline
 from sagagen.runtime.service.writer.members import Member, Turn, unavailable
-from sagagen.runtime.service.writer.steps import Handled, Outcome, Write
+from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
 from sagagen.runtime.service.writer.writer import Writer
 
 ANSWER_S = 0.1
@@ -41,13 +41,13 @@ class Attempt:
 
     def __init__(self, ruling: RunHandler) -> None:
         self.ruling = ruling
-        self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._outcome: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
 
-    def end(self, outcome: Outcome) -> None:
+    def end(self, outcome: CallResult) -> None:
         if not self._outcome.done():
             self._outcome.set_result(outcome)
 
-    async def outcome(self) -> Outcome:
+    async def outcome(self) -> CallResult:
         return await asyncio.shield(self._outcome)
 
     async def has_ended(self, within_s: float) -> bool:
@@ -66,15 +66,15 @@ class Attempts:
         self._live: dict[_Key, Attempt] = {}
 
     async def write(
-        self, write: Write, refusal: RpcError | None, deadline: Deadline, handler: Handler
-    ) -> Outcome:
+        self, write: BarredCall, refusal: RpcError | None, deadline: Deadline, handler: Handler
+    ) -> CallResult:
         """Join the attempt that is under way, or begin one.
 
         `refusal`: why the handler can't run, unless the call was done before.
         """
         if write.saga is None:
             if refusal:
-                return Outcome(error=refusal)
+                return CallResult(error=refusal)
             return await _Run(self._writer, write, handler, RunHandler(), deadline.remaining_s()).outcome()
         return await _Claim(self, write, write.saga, refusal, handler, deadline).settle()
 
@@ -96,11 +96,13 @@ class Attempts:
     def find(self, call: SagaCall) -> Attempt | None:
         return self._live.get(_key(call))
 
-    def start(self, attempt: Attempt, write: Write, call: SagaCall, handler: Handler, limit_s: float) -> None:
+    def start(
+        self, attempt: Attempt, write: BarredCall, call: SagaCall, handler: Handler, limit_s: float
+    ) -> None:
         run = _Run(self._writer, write, handler, attempt.ruling, limit_s)
         self._spawn(self._attend(attempt, call, run))
 
-    def drop(self, attempt: Attempt, call: SagaCall, outcome: Outcome) -> None:
+    def drop(self, attempt: Attempt, call: SagaCall, outcome: CallResult) -> None:
         del self._live[_key(call)]
         attempt.end(outcome)
 
@@ -111,7 +113,7 @@ class Attempts:
         finally:
             self.drop(attempt, call, outcome)
 
-    async def claim(self, write: Write, run: Callable[[Turn], Awaitable[Handled]]) -> Outcome:
+    async def claim(self, write: BarredCall, run: Callable[[Turn], Awaitable[Handled]]) -> CallResult:
         return await self._writer.write(write, run)
 
 
@@ -121,7 +123,7 @@ class _Claim:
     def __init__(
         self,
         attempts: Attempts,
-        write: Write,
+        write: BarredCall,
         call: SagaCall,
         refusal: RpcError | None,
         handler: Handler,
@@ -136,7 +138,7 @@ class _Claim:
         self._attempt: Attempt | None = None
         self._is_mine = False
 
-    async def settle(self) -> Outcome:
+    async def settle(self) -> CallResult:
         outcome = unavailable("the call was abandoned")
         try:
             outcome = await self._attempts.claim(self._write, self._find_or_begin)
@@ -150,18 +152,18 @@ class _Claim:
     async def _find_or_begin(self, turn: Turn) -> Handled:
         """In the writer's turn, so that no two deliveries begin one each."""
         if self._refusal:
-            return Handled(Outcome(error=self._refusal))
+            return Handled(CallResult(error=self._refusal))
         if self._call.direction is Direction.COMPENSATION and self._attempts.of_action(self._call):
-            return Handled(Outcome(error=unsettled(ANSWER_S)))
+            return Handled(CallResult(error=unsettled(ANSWER_S)))
         self._attempt = self._attempts.find(self._call)
         if self._attempt is not None:
-            return Handled(Outcome())
+            return Handled(CallResult())
         self._is_mine = True
         self._attempt = self._attempts.begin(self._call, turn.ruling)
         pending = self._write.record(State.PENDING, incarnation=self._attempts.incarnation)
-        return Handled(Outcome(), pending, keeps_effects=True)
+        return Handled(CallResult(), pending, keeps_effects=True)
 
-    def _start_or_drop(self, attempt: Attempt, claimed: Outcome) -> None:
+    def _start_or_drop(self, attempt: Attempt, claimed: CallResult) -> None:
         if claimed.error is not None:
             self._attempts.drop(attempt, self._call, claimed)
             return
@@ -173,7 +175,7 @@ class _Run:
     """A manual handler's run, with the transaction that it opens near its end."""
 
     def __init__(
-        self, writer: Writer, write: Write, handler: Handler, ruling: RunHandler, limit_s: float
+        self, writer: Writer, write: BarredCall, handler: Handler, ruling: RunHandler, limit_s: float
     ) -> None:
         self._writer = writer
         self._write = write
@@ -183,7 +185,7 @@ class _Run:
         self._member: Member | None = None
         self._turn: Turn | None = None
 
-    async def outcome(self) -> Outcome:
+    async def outcome(self) -> CallResult:
         try:
             return await self._settle(await self._handle())
         finally:
@@ -197,7 +199,7 @@ class _Run:
             if self._turn:
                 return self._writer.held_too_long(self._write)
             late = RpcError(Code.DEADLINE_EXCEEDED, "the handler did not end before the call's deadline")
-            return Handled(Outcome(error=late))
+            return Handled(CallResult(error=late))
 
     async def _begin(self) -> Db:
         # From its turn on the writer's own limit is in force too.
@@ -207,7 +209,7 @@ class _Run:
             raise (await self._member.outcome).error or RpcError(Code.ABORTED, "the call is settled already")
         return self._turn.db
 
-    async def _settle(self, handled: Handled) -> Outcome:
+    async def _settle(self, handled: Handled) -> CallResult:
         """Commit what the handler's end asks for; PENDING stays where that is nothing."""
         if self._member and self._turn:
             self._turn.db.close()

@@ -13,11 +13,11 @@ from sagagen.runtime.messages.validation_rules import has_rules
 from sagagen.runtime.model.definition import Method, Service
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES
-from sagagen.runtime.service.call import Call
-from sagagen.runtime.startup import CannotStart
+from sagagen.runtime.service.call import CallContext
+from sagagen.runtime.startup import StartupError
 
 
-class ServiceIncomplete(CannotStart):
+class ServiceIncomplete(StartupError):
     """A handler class can't do what the contract asks of its service."""
 
 
@@ -26,7 +26,7 @@ class BoundMethod:
     """An rpc and the handler's method for it."""
 
     method: Method[Any, Any]
-    handler: Callable[[Message, Call], Awaitable[object]]
+    handler: Callable[[Message, CallContext], Awaitable[object]]
     has_rules: bool
     """The request's type has buf.validate rules, its own or those of a message in it."""
 
@@ -41,7 +41,7 @@ class BoundMethod:
                 Code.INVALID_ARGUMENT, f"the request is no encoded {self.method.request_name}"
             ) from error
 
-    async def run(self, request: Message, call: Call) -> bytes:
+    async def run(self, request: Message, call: CallContext) -> bytes:
         """The encoded response. Raises what the handler raises; TypeError or ValueError if its response is unfit."""
         response = await self.handler(request, call)
         if not isinstance(response, self.method.response):

@@ -17,16 +17,17 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from sagagen.runtime.model.definition import Direction
-from sagagen.runtime.redis.observation import asking
+from sagagen.runtime.redis.observation import traced_lookup
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.service.barrier.barrier import Record, Row, State
+from sagagen.runtime.service.barrier.rules import BarrierRow, State
+from sagagen.runtime.service.barrier.table import Record
 from sagagen.runtime.service.sql_files import DatabaseIdentity
-from sagagen.runtime.service.writer.steps import Outcome, outcome_of_row
+from sagagen.runtime.service.writer.steps import CallResult, outcome_of_row
 from sagagen.runtime.telemetry.metrics import HITS
 
 if TYPE_CHECKING:
-    from sagagen.runtime.redis.pipeline import RedisLine
+    from sagagen.runtime.redis.pipeline import RedisPipeline
 
 CACHE_BYTES = 1024 * 1024
 """Of outcomes and what surrounds them: some 2,000, and small enough for a processor's cache.
@@ -94,10 +95,10 @@ class Entry(NamedTuple):
 Entries = Mapping[Direction, Entry | None]
 
 
-class FastPath:
+class OutcomeCache:
     """Of one service. Made by `open`."""
 
-    def __init__(self, service: str, redis: "RedisLine | None" = None, prefix: str = "") -> None:
+    def __init__(self, service: str, redis: "RedisPipeline | None" = None, prefix: str = "") -> None:
         """`prefix` of keys in Redis names this database and this start of it, among all that share the server."""
         self._service = service
         self._prefix = prefix
@@ -110,17 +111,17 @@ class FastPath:
     @asynccontextmanager
     async def open(
         cls, project: str, service: str, identity: DatabaseIdentity, redis_url: str = ""
-    ) -> AsyncGenerator["FastPath"]:
+    ) -> AsyncGenerator["OutcomeCache"]:
         """Without a URL there is only the memory of this process."""
         if not redis_url:
             yield cls(service)
             return
-        from sagagen.runtime.redis.pipeline import RedisLine  # only here: redis takes a sixth of a start
+        from sagagen.runtime.redis.pipeline import RedisPipeline  # only here: redis takes a sixth of a start
 
         # A database restored from a backup counts epochs up that have been before; so each start has a random part too.
         start = f"{identity.epoch}-{secrets.token_hex(8)}"
         prefix = f"sagagen:{project}:{service}:{identity.database_id:x}:{start}"
-        async with RedisLine.open(redis_url, f"{prefix}:trial") as line:
+        async with RedisPipeline.open(redis_url, f"{prefix}:trial") as line:
             yield cls(service, line, prefix)
 
     def note(self, record: Record) -> None:
@@ -145,7 +146,7 @@ class FastPath:
 
     async def find(
         self, call: SagaCall, digest: bytes, now_ms: int, trace: TraceContext | None = None
-    ) -> Outcome | None:
+    ) -> CallResult | None:
         """The recorded outcome, if the barrier would certainly answer with it too. `trace`: the span that asks."""
         if now_ms > call.not_after_ms:
             return None
@@ -159,7 +160,7 @@ class FastPath:
     async def _ask_redis(self, call: SagaCall, trace: TraceContext | None) -> Entries:
         if self.redis is None or not self.redis.is_up:
             return {}
-        with asking(self._service, trace) as question:
+        with traced_lookup(self._service, trace) as question:
             found = await self.redis.find(self._key(self.redis, call.saga_id, call.step), [*Direction])
             question.is_answered = found is not None
         # The process may have committed something while Redis was asked; it knows better.
@@ -171,17 +172,17 @@ class FastPath:
             if data is not None
         }
 
-    def _key(self, redis: "RedisLine", saga: str, step: str) -> str:
+    def _key(self, redis: "RedisPipeline", saga: str, step: str) -> str:
         return f"{self._prefix}.{redis.generation}:{_name(saga, step)}"
 
 
-def _settled(rows: Entries, call: SagaCall, digest: bytes) -> Outcome | None:
+def _settled(rows: Entries, call: SagaCall, digest: bytes) -> CallResult | None:
     if call.direction is Direction.ACTION and Direction.COMPENSATION in rows:
         return None
     entry = rows.get(call.direction)
     if entry is None or entry.outcome is None or not entry.answers(call, digest):
         return None
-    return outcome_of_row(Row(entry.run, entry.digest, entry.state, entry.outcome))
+    return outcome_of_row(BarrierRow(entry.run, entry.digest, entry.state, entry.outcome))
 
 
 def _weight(entry: Entry | None) -> int:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagagen.runtime.service.barrier.barrier import BARRIER_VERSION, DDL, read_meta
-from sagagen.runtime.sqlite.database import CannotOpen, Database, DatabaseTooNew, user_version
+from sagagen.runtime.service.barrier.table import BARRIER_VERSION, DDL, read_meta
+from sagagen.runtime.sqlite.database import Database, DatabaseError, DatabaseTooNew, user_version
 
 
-class SchemaFailed(CannotOpen):
+class SchemaFailed(DatabaseError):
     """SQLite refuses a service's SQL file."""
 
     def __init__(self, file: Path, error: sqlite3.Error) -> None:
@@ -44,7 +44,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise CannotOpen(f"{file} is not UTF-8: byte {error.start} can't be read") from error
+        raise DatabaseError(f"{file} is not UTF-8: byte {error.start} can't be read") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class DatabaseIdentity:
 
 
 async def prepare(path: Path, scripts: Scripts) -> DatabaseIdentity:
-    """Create or change the service's database at `path`. Raises a CannotOpen that says what is wrong."""
+    """Create or change the service's database at `path`. Raises a DatabaseError that says what is wrong."""
     async with Database(path) as database:
         if not await database.in_thread(user_version):
             await _run_base(database, scripts)

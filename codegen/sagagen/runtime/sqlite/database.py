@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 import aiosqlite
 
-from sagagen.runtime.startup import CannotStart
+from sagagen.runtime.startup import StartupError
 
 T = TypeVar("T")
 
@@ -27,11 +27,11 @@ blob = bytearray
 """Makes a parameter of bytes. For bytes as they are, Python's sqlite3 looks for an adapter each time, 1.3 us."""
 
 
-class CannotOpen(CannotStart):
+class DatabaseError(StartupError):
     """A database can't be used as it is; the message says which, why, and what to do."""
 
 
-class DatabaseTooNew(CannotOpen):
+class DatabaseTooNew(DatabaseError):
     """The file was written by a later version, whose changes this one does not know."""
 
     def __init__(self, path: Path, found: int, known: int) -> None:
@@ -42,7 +42,7 @@ class DatabaseTooNew(CannotOpen):
         self.path = path
 
 
-class DatabaseDamaged(CannotOpen):
+class DatabaseDamaged(DatabaseError):
     """The file is no SQLite database, or no whole one. It is left as it is."""
 
     def __init__(self, path: Path, error: BaseException) -> None:

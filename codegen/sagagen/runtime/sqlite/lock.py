@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sagagen.runtime.sqlite.database import CannotOpen
+from sagagen.runtime.sqlite.database import DatabaseError
 
 ALLOW_NETWORK = "SAGAGEN_ALLOW_NETWORK_FS"
 """Environment variable: `1` opens databases on network file systems all the same."""
@@ -22,7 +22,7 @@ _NETWORK = frozenset(
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
-class LogLocked(CannotOpen):
+class LogLocked(DatabaseError):
     """Another process owns this database."""
 
     def __init__(self, path: Path, pid: int | None) -> None:
@@ -35,7 +35,7 @@ class LogLocked(CannotOpen):
         self.pid = pid
 
 
-class OnNetworkFileSystem(CannotOpen):
+class OnNetworkFileSystem(DatabaseError):
     """The database lies where neither flock nor SQLite's WAL can be trusted."""
 
     def __init__(self, path: Path, file_system: str) -> None:

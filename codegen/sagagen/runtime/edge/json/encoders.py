@@ -25,7 +25,7 @@ _STRINGS = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UIN
 """Numbers that JSON's own, doubles, can't all hold."""
 
 
-class Plains:
+class JsonEncoders:
     """Makes the functions; those of messages are kept by name, since a message may contain itself."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
-from sagagen.runtime.edge.json.encoders import Plain, Plains
+from sagagen.runtime.edge.json.encoders import JsonEncoders, Plain
 from sagagen.runtime.edge.json.scalars import RULE, Findings
-from sagagen.runtime.edge.json.validators import Shapes, strict_object
+from sagagen.runtime.edge.json.validators import JsonValidators, strict_object
 from sagagen.runtime.rpc.errors import FieldViolation
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -32,7 +32,7 @@ class JsonReader:
 
     def __init__(self, descriptor: Descriptor, pool: DescriptorPool) -> None:
         self._pool = pool
-        self._check = Shapes().message(descriptor)
+        self._check = JsonValidators().message(descriptor)
 
     def read(self, data: bytes, message: Message, field: str = "") -> None:
         """Fill `message`, or its one field, from JSON. No data at all is an empty object. Raises JsonError."""
@@ -60,7 +60,7 @@ class JsonWriter:
     def __init__(self, message_type: type[Message], field: str = "") -> None:
         self._parsed = message_type.FromString
         descriptor = cast(Descriptor, message_type.DESCRIPTOR)
-        self._plain = _of_field(message_type, field) if field else Plains().message(descriptor)
+        self._plain = _of_field(message_type, field) if field else JsonEncoders().message(descriptor)
 
     def write(self, data: bytes) -> bytes:
         """The JSON of an encoded message. Raises google.protobuf's DecodeError for bytes that are none."""
@@ -70,7 +70,7 @@ class JsonWriter:
 def _of_field(message_type: type[Message], name: str) -> Plain:
     """Of a message its one field. A message that is not set reads as its default, a scalar as null."""
     field = cast(FieldDescriptor, message_type.DESCRIPTOR.fields_by_name[name])
-    plain = Plains().field(field)
+    plain = JsonEncoders().field(field)
     if field.has_presence and not field.message_type:
         has = message_type.HasField
         return lambda message: plain(getattr(message, name)) if has(message, name) else None

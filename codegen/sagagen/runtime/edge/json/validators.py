@@ -52,7 +52,7 @@ def strict_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return twice
 
 
-class Shapes:
+class JsonValidators:
     """Turns descriptors into checks; messages are kept by name, since they may contain themselves."""
 
     def __init__(self) -> None:

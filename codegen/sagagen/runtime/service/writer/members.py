@@ -7,15 +7,16 @@ from typing import NamedTuple
 from grpclib.const import Status as Code
 
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.service.barrier.barrier import Record, RunHandler
+from sagagen.runtime.service.barrier.rules import RunHandler
+from sagagen.runtime.service.barrier.table import Record
 from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.writer.guard import Guard
-from sagagen.runtime.service.writer.steps import Outcome, Write
+from sagagen.runtime.service.writer.steps import BarredCall, CallResult
 from sagagen.runtime.sqlite.database import Database
 
 
-def unavailable(message: str) -> Outcome:
-    return Outcome(error=RpcError(Code.UNAVAILABLE, message))
+def unavailable(message: str) -> CallResult:
+    return CallResult(error=RpcError(Code.UNAVAILABLE, message))
 
 
 class Turn(NamedTuple):
@@ -30,10 +31,10 @@ class Turn(NamedTuple):
 class Member:
     """One call: it waits for its turn, is handled in it, and is told its outcome once that is committed."""
 
-    write: Write
+    write: BarredCall
     limit: asyncio.Timeout
     """Ends its handler. Without a time until the handler has held the writer for too long."""
-    outcome: asyncio.Future[Outcome] = field(
+    outcome: asyncio.Future[CallResult] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     turn: asyncio.Future[None] | None = None
@@ -42,7 +43,7 @@ class Member:
     """What its handler works in, from its turn on."""
     begun_s: float = 0.0
     """When its handler got its turn, on the loop's clock."""
-    settled: Outcome | None = None
+    settled: CallResult | None = None
     """What is told once the group is committed."""
     record: Record | None = None
     """What the barrier knows of the call once the group is committed."""
@@ -51,7 +52,7 @@ class Member:
     begun_ns: int = 0
     """When its turn came, ns since the epoch."""
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, outcome: CallResult) -> None:
         if self.turn and not self.turn.done():
             self.turn.set_result(None)
         if not self.outcome.done():

@@ -4,9 +4,9 @@ import time
 
 from opentelemetry.trace import SpanKind
 
-from sagagen.runtime.service.barrier.barrier import RecordEmpty, Replay, Ruling, RunHandler
+from sagagen.runtime.service.barrier.rules import BarrierDecision, RecordEmpty, Replay, RunHandler
 from sagagen.runtime.service.writer.members import Group, Member
-from sagagen.runtime.service.writer.steps import Write
+from sagagen.runtime.service.writer.steps import BarredCall
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.metrics import DECISIONS, SERVICE_COMMIT_SECONDS, SERVICE_COMMIT_WRITES, child
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
@@ -23,7 +23,7 @@ class WriterObservation:
         self._writes = SERVICE_COMMIT_WRITES.labels(service)
         self._seconds = SERVICE_COMMIT_SECONDS.labels(service)
 
-    def decided(self, member: Member, ruling: Ruling) -> None:
+    def decided(self, member: Member, ruling: BarrierDecision) -> None:
         """The barrier has ruled; the call's transaction begins."""
         member.decision = _name(ruling)
         member.begun_ns = time.time_ns()
@@ -39,7 +39,7 @@ class WriterObservation:
             for member in group.members:
                 self._record(spans, member.write, member, ended_ns)
 
-    def _record(self, spans: Spans, write: Write, member: Member, ended_ns: int) -> None:
+    def _record(self, spans: Spans, write: BarredCall, member: Member, ended_ns: int) -> None:
         if write.trace is None or not write.trace.is_sampled:
             return
         spans.record(
@@ -61,7 +61,7 @@ class WriterObservation:
         )
 
 
-def _name(ruling: Ruling) -> str:
+def _name(ruling: BarrierDecision) -> str:
     """A label's value: RUN, REPLAY, EMPTY, or the reason of a refusal."""
     match ruling:
         case RunHandler():

@@ -15,12 +15,19 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.service.barrier.barrier import RecordEmpty, RunHandler, State
+from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
 from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.writer.members import Group, Member, Turn, unavailable
 from sagagen.runtime.service.writer.observation import WriterObservation
 from sagagen.runtime.service.writer.pace import StatementPace
-from sagagen.runtime.service.writer.steps import Handled, Outcome, enter, leave, nothing, outcome_of
+from sagagen.runtime.service.writer.steps import (
+    CallResult,
+    Handled,
+    begin_call,
+    end_call,
+    nothing,
+    outcome_of,
+)
 
 GROUP_CALLS = 32
 GROUP_S = 0.05
@@ -36,7 +43,7 @@ _ABANDONED = "the call was abandoned"
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-class Turns:
+class WriterQueue:
     """Who waits, who has the turn, and the group that takes members now."""
 
     def __init__(
@@ -126,7 +133,7 @@ class Turns:
             del self._waiting[member]
         return member
 
-    def stop(self, outcome: Outcome) -> None:
+    def stop(self, outcome: CallResult) -> None:
         """Tell everybody in line."""
         if self._timer:
             self._timer.cancel()
@@ -162,7 +169,7 @@ class Turns:
         try:
             ruling = group.database.in_place(
                 partial(
-                    enter,
+                    begin_call,
                     write=member.write,
                     purged_through_ms=group.purged_through_ms,
                     now_ms=self._clock.wall_ms(),
@@ -186,7 +193,7 @@ class Turns:
 
     def _leave(self, member: Member, group: Group, handled: Handled) -> None:
         try:
-            group.database.in_place(partial(leave, handled=handled))
+            group.database.in_place(partial(end_call, handled=handled))
         except Exception as error:  # noqa: BLE001 - as above
             group.error = error
         else:

@@ -10,18 +10,17 @@ from grpclib.const import Status as Code
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.service.barrier.barrier import (
-    Record,
+from sagagen.runtime.service.barrier.rules import (
+    BarrierDecision,
+    BarrierRow,
     RecordEmpty,
     Replay,
-    Row,
-    Ruling,
     RunHandler,
     State,
     TurnDown,
-    read_rows,
     rule,
 )
+from sagagen.runtime.service.barrier.table import Record, read_rows
 from sagagen.runtime.service.writer.guard import own
 from sagagen.runtime.sqlite import database
 
@@ -35,7 +34,7 @@ _RELEASE = own("RELEASE sagagen_call")
 _COMMIT = own("COMMIT")
 
 
-class Outcome(NamedTuple):
+class CallResult(NamedTuple):
     """What the caller is told: the encoded response, or the error."""
 
     response: bytes = b""
@@ -46,13 +45,13 @@ class Outcome(NamedTuple):
 class Handled(NamedTuple):
     """What a handler's end asks of the transaction."""
 
-    outcome: Outcome
+    outcome: CallResult
     record: Record | None = None
     """The row for the barrier; None for calls that nobody repeats, and where nothing was decided."""
     keeps_effects: bool = False
 
 
-class Write(NamedTuple):
+class BarredCall(NamedTuple):
     """A call as the barrier sees it."""
 
     saga: SagaCall | None
@@ -79,10 +78,12 @@ class GroupVoid(Exception):
     """The transaction is not as its owner left it."""
 
 
-def enter(connection: sqlite3.Connection, *, write: Write, purged_through_ms: int, now_ms: int) -> Ruling:
+def begin_call(
+    connection: sqlite3.Connection, *, write: BarredCall, purged_through_ms: int, now_ms: int
+) -> BarrierDecision:
     """Make the ruling and prepare for it."""
     if write.saga is None:
-        ruling: Ruling = RunHandler()
+        ruling: BarrierDecision = RunHandler()
     else:
         rows = read_rows(connection, write.saga)
         ruling = rule(write.saga, write.digest, rows, purged_through_ms, now_ms)
@@ -94,7 +95,7 @@ def enter(connection: sqlite3.Connection, *, write: Write, purged_through_ms: in
     return ruling
 
 
-def leave(connection: sqlite3.Connection, *, handled: Handled) -> None:
+def end_call(connection: sqlite3.Connection, *, handled: Handled) -> None:
     """Keep a handler's effects, or undo them."""
     if not connection.in_transaction:
         raise GroupVoid("a statement of the handler rolled the whole transaction back")
@@ -119,21 +120,21 @@ def nothing(_connection: sqlite3.Connection) -> None:
     pass
 
 
-def outcome_of(ruling: Replay | RecordEmpty | TurnDown) -> Outcome:
+def outcome_of(ruling: Replay | RecordEmpty | TurnDown) -> CallResult:
     match ruling:
         case RecordEmpty():
-            return Outcome()
+            return CallResult()
         case TurnDown(error):
-            return Outcome(error=error)
+            return CallResult(error=error)
         case Replay(row):
             return outcome_of_row(row)
 
 
-def outcome_of_row(row: Row) -> Outcome:
+def outcome_of_row(row: BarrierRow) -> CallResult:
     """What a settled call is told when it comes again."""
     if row.state is State.REFUSED:
-        return Outcome(error=refusal(row.outcome), is_replay=True)
-    return Outcome(row.outcome, is_replay=True)
+        return CallResult(error=refusal(row.outcome), is_replay=True)
+    return CallResult(row.outcome, is_replay=True)
 
 
 def refusal(outcome: bytes) -> RpcError:

@@ -33,17 +33,17 @@ from grpclib.const import Status as Code
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.service.barrier.barrier import Record, read_meta
 from sagagen.runtime.service.barrier.purge import PURGE_EVERY_S, purge
+from sagagen.runtime.service.barrier.table import Record, read_meta
 from sagagen.runtime.service.writer.guard import Guard
 from sagagen.runtime.service.writer.members import Group, Member, Turn, unavailable
 from sagagen.runtime.service.writer.observation import WriterObservation
 from sagagen.runtime.service.writer.pace import StatementPace
-from sagagen.runtime.service.writer.queue import GROUP_CALLS, Turns
+from sagagen.runtime.service.writer.queue import GROUP_CALLS, WriterQueue
 from sagagen.runtime.service.writer.steps import (
+    BarredCall,
+    CallResult,
     Handled,
-    Outcome,
-    Write,
     begin,
     begin_at_once,
     commit,
@@ -79,7 +79,7 @@ class Writer:
         self._database: Database | None = None
         self._guard = Guard(is_read_only=False)
         self._pace = StatementPace()
-        self._turns = Turns(
+        self._turns = WriterQueue(
             clock, self._pace, self._observation, hold_limit_s=hold_limit_s, begin_now=self._begin_now
         )
         self._is_parked = False
@@ -126,7 +126,7 @@ class Writer:
         """The latest `started` of the sagas that the barrier has forgotten."""
         return self._purged_through_ms
 
-    async def write(self, write: Write, run: Callable[[Turn], Awaitable[Handled]]) -> Outcome:
+    async def write(self, write: BarredCall, run: Callable[[Turn], Awaitable[Handled]]) -> CallResult:
         """Pass the barrier, run the handler in its turn if it is to run, and wait until that is committed.
 
         Cancelling ends the handler, and its effects with it; but not what is decided already.
@@ -136,7 +136,7 @@ class Writer:
             try:
                 turn = await self.take(member)
             except RpcError as error:
-                return Outcome(error=error)
+                return CallResult(error=error)
             if turn:
                 self.finish(member, await self._run_handler(member, run, turn))
             return await member.outcome
@@ -179,14 +179,14 @@ class Writer:
         finally:
             turn.db.close()
 
-    def held_too_long(self, write: Write) -> Handled:
+    def held_too_long(self, write: BarredCall) -> Handled:
         _logger.warning(
             "a handler held the writer for too long and was rolled back: slow work belongs in a manual method",
             rpc=write.name,
             limit_s=self._hold_limit_s,
         )
         slow = RpcError(Code.UNAVAILABLE, f"the handler took longer than {self._hold_limit_s:g} s")
-        return Handled(Outcome(error=slow))
+        return Handled(CallResult(error=slow))
 
     async def _own(self) -> None:
         try:
@@ -307,11 +307,11 @@ class Writer:
                 _logger.error("a connection could not be closed", path=str(self._path), exc_info=error)
 
 
-_PROBE = Write(None, b"", None, "/health check")
+_PROBE = BarredCall(None, b"", None, "/health check")
 
 
 async def _do_nothing(_turn: Turn) -> Handled:
-    return Handled(Outcome())
+    return Handled(CallResult())
 
 
 def _tell_lost(members: Sequence[Member]) -> None:

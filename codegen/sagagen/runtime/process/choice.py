@@ -16,7 +16,7 @@ def process(project: Project, settings: Settings, only: str | None) -> AbstractA
 
     All that depends on the project alone is imported and made now; entering the context opens files and ports, and
     then it is ready. Leaving it stops in the opposite order: first no new requests, then the sagas under way, then the
-    services. Raises CannotStart, now or when entered.
+    services. Raises StartupError, now or when entered.
     """
     if only is None:
         from sagagen.runtime.process.embedded import embedded

@@ -20,14 +20,14 @@ import structlog
 
 from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.damage import damage_of, how_to_mend
+from sagagen.runtime.log.group_commit import GroupWriter, LogError, LogUnavailable
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log.reserve import Reserve
-from sagagen.runtime.log.search import SagaQuery, Standing, ended_counts, find_sagas, standing
-from sagagen.runtime.log.writer import GroupWriter, LogError, LogUnavailable
-from sagagen.runtime.saga.events import Accepted, Done, Ended, Row, SagaStatus, TurnedBack
+from sagagen.runtime.log.search import OpenCount, SagaQuery, ended_counts, find_sagas, standing
+from sagagen.runtime.saga.events import Accepted, Done, Ended, LogEvent, SagaStatus, TurnedBack
 from sagagen.runtime.sqlite.database import Database, never_wait
 from sagagen.runtime.sqlite.lock import OwnerLock
-from sagagen.runtime.startup import CannotStart
+from sagagen.runtime.startup import StartupError
 
 __all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
 
@@ -41,7 +41,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 _ANSWERING = (Accepted, Done, TurnedBack, Ended)
 
 
-class LogCorrupted(LogError, CannotStart):
+class LogCorrupted(LogError, StartupError):
     """The file is damaged, or a saga's rows can't be read; the message names the file or the saga."""
 
 
@@ -50,7 +50,7 @@ class LoggedSaga:
     """A saga as it stands in the log."""
 
     ref: SagaRef
-    rows: tuple[Row, ...]
+    rows: tuple[LogEvent, ...]
 
     @property
     def accepted(self) -> Accepted:
@@ -129,7 +129,7 @@ class SagaLog:
         number = await self._writer.write(lambda connection: _insert_saga(connection, row))
         return None if number is None else SagaRef(number, row.trace.trace_id)
 
-    async def append(self, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None) -> None:
+    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
         """Add rows, all or none, and say where the saga stands then. They are on disk when this returns.
 
         `status` None: it stands where it stood.
@@ -138,7 +138,7 @@ class SagaLog:
         """
         await self._writer.write(lambda connection: _insert_events(connection, ref, rows, status))
 
-    async def append_later(self, ref: SagaRef, rows: Sequence[Row]) -> None:
+    async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
         """Add rows that ride along in a later commit, but never after what is appended after them."""
         await self._writer.write_later(lambda connection: _insert_events(connection, ref, rows, None))
 
@@ -162,7 +162,7 @@ class SagaLog:
         """A page of the sagas that match, newest first. Raises LogCorrupted."""
         return await self._reader.in_thread(lambda connection: _search(connection, query))
 
-    async def standing(self) -> list[Standing]:
+    async def standing(self) -> list[OpenCount]:
         """How many sagas are not over, by name and status."""
         return await self._reader.in_thread(standing)
 
@@ -216,7 +216,7 @@ def _insert_saga(connection: sqlite3.Connection, row: Accepted) -> int | None:
 
 
 def _insert_events(
-    connection: sqlite3.Connection, ref: SagaRef, rows: Sequence[Row], status: SagaStatus | None
+    connection: sqlite3.Connection, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None
 ) -> int | None:
     for row in rows:
         values = event_values(ref, row)

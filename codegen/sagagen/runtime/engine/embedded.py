@@ -19,14 +19,14 @@ from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.engine.acceptance import Acceptance, Started, accepted_row
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.engine.definitions import Definitions
-from sagagen.runtime.engine.driver import OnAnswer, SagaDriver, Signals, Surroundings
-from sagagen.runtime.engine.operator import Order, OrderRefused, UnknownSaga
+from sagagen.runtime.engine.driver import EngineContext, OnAnswer, SagaDriver, SagaMailbox
+from sagagen.runtime.engine.operator import CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import SagaTime, Sleep, sleep_unless_woken
 from sagagen.runtime.engine.view import SagaView, view_of
 from sagagen.runtime.identity import run_id
-from sagagen.runtime.log.log import LoggedSaga, LogUnavailable, SagaHead, SagaLog
+from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.answer import Answer, Responder
@@ -34,7 +34,7 @@ from sagagen.runtime.saga.events import Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.telemetry import spans as tracing
 
-__all__ = ["Acceptance", "Engine", "Overloaded", "SagaView", "Started"]
+__all__ = ["Acceptance", "EmbeddedEngine", "Overloaded", "SagaView", "Started"]
 
 MAX_RUNNING = 10_000
 """Sagas under way at once; beyond it new ones are turned away, and what was accepted still finishes."""
@@ -53,10 +53,10 @@ class Overloaded(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class _UnderWay:
+class SagaEntry:
     """A saga that has a task."""
 
-    signals: Signals = field(default_factory=Signals)
+    signals: SagaMailbox = field(default_factory=SagaMailbox)
     accepted: "asyncio.Future[History | SagaHead | Exception]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -72,7 +72,7 @@ class _UnderWay:
         return Started.under_way(self.driver.history if self.driver else found, is_new=is_new)
 
 
-class Engine:
+class EmbeddedEngine:
     """Use it by `async with`: entering resumes all unfinished sagas, leaving drains.
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
@@ -107,7 +107,7 @@ class Engine:
         """Sagas that wait before they repeat a call."""
         self._grace_s = grace_s
         self._max_running = max_running
-        self._under_way: dict[str, _UnderWay] = {}
+        self._under_way: dict[str, SagaEntry] = {}
         self._group = asyncio.TaskGroup()
         self._is_draining = False
         _check_services(sagas, transports)
@@ -115,7 +115,7 @@ class Engine:
             begin_at_zero(saga.name, saga.version)
 
     async def __aenter__(self) -> Self:
-        self._around = Surroundings(
+        self._around = EngineContext(
             log=self._log,
             calls=self._calls,
             responder=self._responder,
@@ -229,28 +229,28 @@ class Engine:
             self._definitions.missing(history.accepted) if history.status.is_under_way else "",
         )
 
-    async def order(self, saga_id: str, order: Order) -> None:
+    async def order(self, saga_id: str, order: OperatorCommand) -> None:
         """Carry out what an operator wants, between two calls of the saga; it is durable when this returns.
 
-        Raises UnknownSaga, or OrderRefused if the saga does not allow it now. If the caller is cancelled the order may
-        be carried out all the same.
+        Raises UnknownSaga, or CommandRejected if the saga does not allow it now. If the caller is cancelled the command
+        may be carried out all the same.
         """
         entry = self._under_way.get(saga_id)
         if entry is None:
             if await self._log.head(saga_id) is None:
                 raise UnknownSaga(saga_id)
             if self._is_draining:
-                raise OrderRefused("the engine is stopping: repeat it after the restart")
+                raise CommandRejected("the engine is stopping: repeat it after the restart")
             entry = self._under_way.get(saga_id) or self._take_up(saga_id)
         await entry.signals.order(order)
 
-    def _take_up(self, saga_id: str) -> _UnderWay:
+    def _take_up(self, saga_id: str) -> SagaEntry:
         """Go on with a saga that has no task: it is stuck, over, or waits for a deployment."""
-        entry = self._under_way[saga_id] = _UnderWay()
+        entry = self._under_way[saga_id] = SagaEntry()
         entry.task = self._group.create_task(self._find_and_drive(entry, saga_id), name=saga_id)
         return entry
 
-    async def _find_and_drive(self, entry: _UnderWay, saga_id: str) -> None:
+    async def _find_and_drive(self, entry: SagaEntry, saga_id: str) -> None:
         try:
             entry.accepted.set_result(await self._found(entry, saga_id))
             if entry.driver:
@@ -258,7 +258,7 @@ class Engine:
         finally:
             self._forget(saga_id, entry)
 
-    async def _found(self, entry: _UnderWay, saga_id: str) -> History | SagaHead | Exception:
+    async def _found(self, entry: SagaEntry, saga_id: str) -> History | SagaHead | Exception:
         """Read a saga that the log has, and its driver if it can go on."""
         try:
             logged, head = await self._log.find(saga_id), await self._log.head(saga_id)
@@ -294,14 +294,14 @@ class Engine:
             raise refusal
         return Started.earlier(head)
 
-    def _begin(self, acceptance: Acceptance) -> _UnderWay:
-        entry = self._under_way[acceptance.saga_id] = _UnderWay()
+    def _begin(self, acceptance: Acceptance) -> SagaEntry:
+        entry = self._under_way[acceptance.saga_id] = SagaEntry()
         entry.task = self._group.create_task(
             self._accept_and_drive(entry, acceptance), name=acceptance.saga_id
         )
         return entry
 
-    async def _accept_and_drive(self, entry: _UnderWay, acceptance: Acceptance) -> None:
+    async def _accept_and_drive(self, entry: SagaEntry, acceptance: Acceptance) -> None:
         try:
             entry.accepted.set_result(await self._accept(entry, acceptance))
             if entry.driver:
@@ -309,7 +309,7 @@ class Engine:
         finally:
             self._forget(acceptance.saga_id, entry)
 
-    async def _accept(self, entry: _UnderWay, acceptance: Acceptance) -> History | SagaHead | Exception:
+    async def _accept(self, entry: SagaEntry, acceptance: Acceptance) -> History | SagaHead | Exception:
         """Put a saga into the log, or take up what the log has of it."""
         around = self._around
         try:
@@ -325,7 +325,7 @@ class Engine:
         entry.driver = SagaDriver(acceptance.saga, ref, history, around, entry.signals)
         return history
 
-    async def _accepted_before(self, entry: _UnderWay, saga_id: str) -> History | SagaHead:
+    async def _accepted_before(self, entry: SagaEntry, saga_id: str) -> History | SagaHead:
         head = await self._log.head(saga_id)
         assert head, "the log refused a saga id that it does not have"
         if head.status.is_under_way and (logged := await self._log.find(saga_id)):
@@ -336,7 +336,7 @@ class Engine:
         entry.signals.answer(head.answer)
         return head
 
-    def _forget(self, saga_id: str, entry: _UnderWay) -> None:
+    def _forget(self, saga_id: str, entry: SagaEntry) -> None:
         del self._under_way[saga_id]
         entry.signals.answer(None)
         entry.signals.refuse_orders("the saga stopped before it heard of the order: look, and repeat it")
@@ -356,7 +356,7 @@ class Engine:
 
     def _resume(self, logged: LoggedSaga) -> str:
         """Take a saga up, or say what it waits for."""
-        entry = _UnderWay()
+        entry = SagaEntry()
         driver = self._driver(logged, entry)
         accepted = logged.accepted
         if driver is None:
@@ -369,7 +369,7 @@ class Engine:
         )
         return ""
 
-    def _driver(self, logged: LoggedSaga, entry: _UnderWay) -> SagaDriver | None:
+    def _driver(self, logged: LoggedSaga, entry: SagaEntry) -> SagaDriver | None:
         """To go on with a saga from the log; None if its definition is missing."""
         history = fold(logged.rows)
         saga = self._definitions.of(history.accepted)
@@ -387,7 +387,7 @@ class Engine:
             entry.signals.answer(history.answer)
         return driver
 
-    async def _drive(self, saga_id: str, entry: _UnderWay, driver: SagaDriver) -> None:
+    async def _drive(self, saga_id: str, entry: SagaEntry, driver: SagaDriver) -> None:
         try:
             await driver.drive()
         finally:

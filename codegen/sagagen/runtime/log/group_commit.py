@@ -50,7 +50,7 @@ class LogUnavailable(LogError):
 
 
 @dataclass(slots=True, eq=False)
-class Write:
+class LogWrite:
     """One unit of work: all of it is in the log, or none."""
 
     work: Callable[[sqlite3.Connection], int | None]
@@ -67,7 +67,7 @@ class GroupWriter:
         """`release_room` is called when the disk is full; true if there is room now that was not there before."""
         self._database = database
         self._release_room = release_room
-        self._queue: deque[Write] = deque()
+        self._queue: deque[LogWrite] = deque()
         self._taken = 0
         """Writes in the queue and in the commit under way."""
         self._has_room = asyncio.Event()
@@ -79,7 +79,7 @@ class GroupWriter:
         self._enough: asyncio.Future[None] | None = None
         """While a commit waits for more rows."""
         self._is_committing = False
-        self._failed: tuple[Sequence[Write], Exception] | None = None
+        self._failed: tuple[Sequence[LogWrite], Exception] | None = None
         """A commit that was begun by who brought its last row; the task sees to it."""
         self._is_closing = False
         self.commits = 0
@@ -106,7 +106,7 @@ class GroupWriter:
         all the same, or not: read the log to know.
         """
         future: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        await self._enqueue(Write(work, future, is_long))
+        await self._enqueue(LogWrite(work, future, is_long))
         self._waiters += 1
         if not (self._is_resting() and self._is_enough() and self._commit_at_once()):
             self._wake.set()
@@ -116,11 +116,11 @@ class GroupWriter:
 
     async def write_later(self, work: Callable[[sqlite3.Connection], int | None]) -> None:
         """Do `work` in some later commit, in the order of calls. It is lost if the process dies before."""
-        await self._enqueue(Write(work))
+        await self._enqueue(LogWrite(work))
         if not self._wake.is_set():
             self._wake_in(LINGER_S)
 
-    async def _enqueue(self, write: Write) -> None:
+    async def _enqueue(self, write: LogWrite) -> None:
         while self.is_full and not self._is_closing:
             self._wake.set()  # what fills the queue may all be riding along
             self._has_room.clear()
@@ -172,10 +172,10 @@ class GroupWriter:
             self._is_committing or self._failed or self._enough or self._wake.is_set() or self._is_closing
         )
 
-    def _next_group(self) -> list[Write]:
+    def _next_group(self) -> list[LogWrite]:
         return list(islice(self._queue, MAX_GROUP))
 
-    def _take(self, group: list[Write]) -> list[Write]:
+    def _take(self, group: list[LogWrite]) -> list[LogWrite]:
         for write in group:
             self._queue.popleft()
             if write.done:
@@ -247,7 +247,7 @@ class GroupWriter:
         database.hand_over(_commit, done)
         return True
 
-    async def _commit_group(self, group: Sequence[Write], failed: Exception | None = None) -> None:
+    async def _commit_group(self, group: Sequence[LogWrite], failed: Exception | None = None) -> None:
         """`failed`: why it could not be committed when it was tried at once."""
         begun_s = time.monotonic()
         self._is_committing = True
@@ -261,7 +261,7 @@ class GroupWriter:
             self._is_committing = False
 
     def _committed(
-        self, group: Sequence[Write], results: Sequence[int | Exception | None], begun_s: float
+        self, group: Sequence[LogWrite], results: Sequence[int | Exception | None], begun_s: float
     ) -> None:
         self.commits += 1
         FSYNCS.inc()
@@ -273,7 +273,7 @@ class GroupWriter:
         self._look_again()
 
     async def _commit_making_room(
-        self, group: Sequence[Write], failed: Exception | None
+        self, group: Sequence[LogWrite], failed: Exception | None
     ) -> list[int | Exception | None]:
         if failed is None:
             try:
@@ -286,7 +286,7 @@ class GroupWriter:
             raise failed
         return await self._transact(group)
 
-    async def _transact(self, group: Sequence[Write]) -> list[int | Exception | None]:
+    async def _transact(self, group: Sequence[LogWrite]) -> list[int | Exception | None]:
         """Rows are written in place, since that takes less than to hand them over; the thread waits for the disk."""
         database = self._database
         try:
@@ -302,7 +302,7 @@ class GroupWriter:
             raise
         return results
 
-    def _fail(self, waiting: Sequence[Write], error: Exception) -> None:
+    def _fail(self, waiting: Sequence[LogWrite], error: Exception) -> None:
         """Nothing of the group is in the log. Who waits is told; the rest keeps its place before what comes later."""
         _logger.error("the saga log can't be written", error=str(error), writes=len(waiting))
         self._queue.clear()
@@ -325,7 +325,7 @@ def _is_out_of_room(error: Exception) -> bool:
     return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
-def _settle(write: Write, result: int | Exception | None) -> None:
+def _settle(write: LogWrite, result: int | Exception | None) -> None:
     if write.done is None:
         if isinstance(result, Exception):
             _logger.error("a row of the saga log was not written", error=str(result))
@@ -336,7 +336,7 @@ def _settle(write: Write, result: int | Exception | None) -> None:
             write.done.set_result(result)
 
 
-def _write_all(connection: sqlite3.Connection, group: Sequence[Write]) -> list[int | Exception | None]:
+def _write_all(connection: sqlite3.Connection, group: Sequence[LogWrite]) -> list[int | Exception | None]:
     try:
         return [write.work(connection) for write in group]
     except Exception as error:
@@ -363,7 +363,7 @@ def _is_of_file(error: Exception) -> bool:
     return isinstance(error, sqlite3.Error) and not isinstance(error, _ROW_ERRORS)
 
 
-def _write_one(connection: sqlite3.Connection, write: Write) -> int | Exception | None:
+def _write_one(connection: sqlite3.Connection, write: LogWrite) -> int | Exception | None:
     connection.execute("SAVEPOINT one")
     try:
         result = write.work(connection)
