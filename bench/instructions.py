@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Count the instructions that a saga of the shop takes: `python bench/instructions.py [--sagas N] [--concurrency C]`.
+"""Count the instructions that a saga of the shop takes: `python bench/instructions.py [--mesh] [--sagas N] ...`.
 
-Runs the stack in one process under valgrind's callgrind, posts orders, waits until every saga is over, and prints one
-line of JSON. What is counted is the process's own; the system's part of a call, such as a sync, is not. It takes
-fifty times as long as without, but two runs differ by half a percent where time differs by half.
+Runs the stack under valgrind's callgrind, in one process or as a mesh, posts orders, waits until every saga is over,
+and prints one line of JSON. The count is that of all processes together, without the system's part of a call, such as
+a sync. It takes fifty times as long as without, but two runs differ by half a percent where time differs by half.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ _TOTAL = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
 def main() -> None:
     parser = options("Count the instructions that a saga of the shop takes.")
     parser.set_defaults(sagas=200, concurrency=4, warm_up=100)
+    parser.add_argument("--mesh", action="store_true", help="one process for each service, over gRPC")
     parser.add_argument("--telemetry", choices=KINDS, default="off", help="exported, as bench/sagas.py says")
     given = parser.parse_args()
     if not shutil.which("callgrind_control"):
@@ -36,10 +37,12 @@ def main() -> None:
         telemetry(given.telemetry) as told,
     ):
         counts = Path(folder) / "counts"
-        command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counts}"]
+        counts.mkdir()
+        command = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--trace-children=yes"]
+        command.append(f"--callgrind-out-file={counts}/%p")
         # Sets of strings have one order then, so that runs compare.
         start = sagas.starter(
-            is_mesh=False, environment={"PYTHONHASHSEED": "0", **told.environment}, under=command
+            is_mesh=given.mesh, environment={"PYTHONHASHSEED": "0", **told.environment}, under=command
         )
         processes = Processes(Path(folder) / "output.log", start_within_s=_START_WITHIN_S)
         try:
@@ -58,21 +61,24 @@ def main() -> None:
                 _tell_callgrind(processes, "--dump")
         finally:
             processes.stop()
-        tell({**_figures(given.sagas, given.concurrency, counts), "telemetry": given.telemetry})
+        stack = "mesh" if given.mesh else "embedded"
+        figures = _figures(given.sagas, given.concurrency, counts)
+        tell({"stack": stack, **figures, "telemetry": given.telemetry})
 
 
 def _tell_callgrind(processes: Processes, what: str) -> None:
-    command = ["callgrind_control", what, str(processes.pids[0])]
-    subprocess.run(command, check=True, capture_output=True)
+    for pid in processes.pids:
+        subprocess.run(["callgrind_control", what, str(pid)], check=True, capture_output=True)
 
 
 def _figures(count: int, concurrency: int, counts: Path) -> Figures:
-    found = _TOTAL.search(counts.with_name(f"{counts.name}.1").read_text(errors="replace"))
-    assert found, "callgrind wrote no total"
+    totals = [_TOTAL.search(dump.read_text(errors="replace")) for dump in counts.glob("*.1")]
+    total = sum(int(found[1]) for found in totals if found)
+    assert total, "callgrind wrote no total"
     return {
         "sagas": count,
         "concurrency": concurrency,
-        "million_instructions_per_saga": round(int(found[1]) / count / 1e6, 3),
+        "million_instructions_per_saga": round(total / count / 1e6, 3),
     }
 
 
