@@ -7,8 +7,9 @@ forgets it, so that memory holds only what is unfinished; everything else is ans
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random, SystemRandom
 from types import TracebackType
 from typing import Self
@@ -70,6 +71,10 @@ class SagaEntry:
         if isinstance(found, SagaHead):
             return Started.earlier(found)
         return Started.under_way(self.driver.history if self.driver else found, is_new=is_new)
+
+
+Begin = Callable[[SagaEntry], Awaitable[History | SagaHead]]
+"""How a saga begins in this process: gives its entry a driver if it can go on, and says what the log has of it."""
 
 
 class EmbeddedEngine:
@@ -192,7 +197,7 @@ class EmbeddedEngine:
         if entry is None:
             if refusal := self._refusal():
                 return await self._find_or(acceptance.saga_id, refusal)
-            entry = self._begin(acceptance)
+            entry = self._enter(acceptance.saga_id, partial(self._accept, acceptance))
         found = await asyncio.shield(entry.accepted)
         if isinstance(found, Exception):
             raise found
@@ -241,43 +246,8 @@ class EmbeddedEngine:
                 raise UnknownSaga(saga_id)
             if self._is_draining:
                 raise CommandRejected("the engine is stopping: repeat it after the restart")
-            entry = self._under_way.get(saga_id) or self._take_up(saga_id)
+            entry = self._under_way.get(saga_id) or self._enter(saga_id, partial(self._find, saga_id))
         await entry.signals.order(order)
-
-    def _take_up(self, saga_id: str) -> SagaEntry:
-        """Go on with a saga that has no task: it is stuck, over, or waits for a deployment."""
-        entry = self._under_way[saga_id] = SagaEntry()
-        entry.task = self._group.create_task(self._find_and_drive(entry, saga_id), name=saga_id)
-        return entry
-
-    async def _find_and_drive(self, entry: SagaEntry, saga_id: str) -> None:
-        try:
-            entry.accepted.set_result(await self._found(entry, saga_id))
-            if entry.driver:
-                await entry.driver.drive()
-        finally:
-            self._forget(saga_id, entry)
-
-    async def _found(self, entry: SagaEntry, saga_id: str) -> History | SagaHead | Exception:
-        """Read a saga that the log has, and its driver if it can go on."""
-        try:
-            logged, head = await self._log.find(saga_id), await self._log.head(saga_id)
-        except Exception as error:  # noqa: BLE001 - the caller's to hear; other sagas go on
-            entry.signals.refuse_orders(str(error))
-            return error
-        if logged is None or head is None:
-            return LogUnavailable(f"saga {saga_id} was purged just now")
-        if head.status.is_under_way or head.status is SagaStatus.STUCK:
-            entry.driver = self._driver(logged, entry)
-        if entry.driver is None:
-            missing = self._definitions.missing(logged.accepted)
-            entry.signals.refuse_orders(
-                f"the saga waits for a deployment: {missing}"
-                if missing
-                else f"the saga is over ({head.status})"
-            )
-            return head
-        return entry.driver.history
 
     def _refusal(self) -> Overloaded | None:
         if self._is_draining:
@@ -294,47 +264,73 @@ class EmbeddedEngine:
             raise refusal
         return Started.earlier(head)
 
-    def _begin(self, acceptance: Acceptance) -> SagaEntry:
-        entry = self._under_way[acceptance.saga_id] = SagaEntry()
-        entry.task = self._group.create_task(
-            self._accept_and_drive(entry, acceptance), name=acceptance.saga_id
-        )
+    def _enter(self, saga_id: str, begin: Begin) -> SagaEntry:
+        """The one way to a driver: whatever begins a saga here, its task is this entry's, and ends with it."""
+        entry = self._under_way[saga_id] = SagaEntry()
+        entry.task = self._group.create_task(self._run(saga_id, entry, begin), name=saga_id)
         return entry
 
-    async def _accept_and_drive(self, entry: SagaEntry, acceptance: Acceptance) -> None:
+    async def _run(self, saga_id: str, entry: SagaEntry, begin: Begin) -> None:
+        """A saga's task: begin, drive, forget."""
         try:
-            entry.accepted.set_result(await self._accept(entry, acceptance))
+            entry.accepted.set_result(await _begun(entry, begin))
             if entry.driver:
                 await entry.driver.drive()
         finally:
-            self._forget(acceptance.saga_id, entry)
+            self._forget(saga_id, entry)
 
-    async def _accept(self, entry: SagaEntry, acceptance: Acceptance) -> History | SagaHead | Exception:
-        """Put a saga into the log, or take up what the log has of it."""
+    async def _accept(self, acceptance: Acceptance, entry: SagaEntry) -> History | SagaHead:
+        """Put a saga into the log, or go on with what the log has of it."""
         around = self._around
-        try:
-            row = accepted_row(acceptance, around.time.now_ms(), run_id(around.random))
-            ref = await self._log.accept(row)
-            if ref is None:
-                return await self._accepted_before(entry, acceptance.saga_id)
-        except Exception as error:  # noqa: BLE001 - the caller's to hear; other sagas go on
-            return error
+        row = accepted_row(acceptance, around.time.now_ms(), run_id(around.random))
+        ref = await self._log.accept(row)
+        if ref is None:
+            return await self._find(acceptance.saga_id, entry)
         history = History.begin(row)
         count_rows(row, [row])
         entry.is_new = True
         entry.driver = SagaDriver(acceptance.saga, ref, history, around, entry.signals)
         return history
 
-    async def _accepted_before(self, entry: SagaEntry, saga_id: str) -> History | SagaHead:
+    async def _find(self, saga_id: str, entry: SagaEntry) -> History | SagaHead:
+        """Go on with a saga that the log has and nobody drives, if it can go on.
+
+        It is stuck, over, or waits for a deployment; or its acceptance reached the disk although the disk said that it
+        had failed.
+        """
         head = await self._log.head(saga_id)
-        assert head, "the log refused a saga id that it does not have"
-        if head.status.is_under_way and (logged := await self._log.find(saga_id)):
-            # Nobody drives it: its acceptance reached the disk although the disk said that it had failed.
-            entry.driver = self._driver(logged, entry)
-            if entry.driver:
-                return entry.driver.history
+        if head is None:
+            raise LogUnavailable(f"saga {saga_id} was purged just now")
+        is_open = head.status.is_under_way or head.status is SagaStatus.STUCK
+        logged = await self._log.find(saga_id) if is_open else None
+        if logged is None:
+            entry.signals.refuse_orders(f"the saga is over ({head.status})")
+        elif missing := self._definitions.missing(logged.accepted):
+            entry.signals.refuse_orders(f"the saga waits for a deployment: {missing}")
+        else:
+            return await self._resume(logged, entry)
         entry.signals.answer(head.answer)
         return head
+
+    async def _resume(self, logged: LoggedSaga, entry: SagaEntry) -> History:
+        """Go on with a saga from the log, whose definition this code has."""
+        history = fold(logged.rows)
+        saga = self._definitions.of(history.accepted)
+        assert saga, "whoever resumes a saga has looked for its definition"
+        entry.driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
+        if history.status.is_under_way:
+            entry.driver.take(self._resumed(logged))
+        if history.answer:
+            entry.signals.answer(history.answer)
+        return entry.driver.history
+
+    def _resumed(self, logged: LoggedSaga) -> Resumed:
+        accepted = logged.accepted
+        span = accepted.trace.child(self._random)
+        row = Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id)
+        if (spans := tracing.active()) and span.is_sampled:
+            spans.record(resumed_span(accepted, row, logged.rows[-1].span_id, time.time_ns()))
+        return row
 
     def _forget(self, saga_id: str, entry: SagaEntry) -> None:
         del self._under_way[saga_id]
@@ -347,51 +343,14 @@ class EmbeddedEngine:
         waiting: dict[str, int] = {}
         async for page in self._log.unfinished():
             for logged in page:
-                if missing := self._resume(logged):
+                if missing := self._definitions.missing(logged.accepted):
                     waiting[missing] = waiting.get(missing, 0) + 1
+                else:
+                    self._enter(logged.accepted.saga_id, partial(self._resume, logged))
         if self._under_way:
             _logger.info("sagas are resumed", count=len(self._under_way))
         for missing, count in waiting.items():
             _logger.warning("sagas wait for a deployment", count=count, waiting_for=missing)
-
-    def _resume(self, logged: LoggedSaga) -> str:
-        """Take a saga up, or say what it waits for."""
-        entry = SagaEntry()
-        driver = self._driver(logged, entry)
-        accepted = logged.accepted
-        if driver is None:
-            return self._definitions.missing(accepted)
-        entry.driver = driver
-        entry.accepted.set_result(driver.history)
-        self._under_way[accepted.saga_id] = entry
-        entry.task = self._group.create_task(
-            self._drive(accepted.saga_id, entry, driver), name=accepted.saga_id
-        )
-        return ""
-
-    def _driver(self, logged: LoggedSaga, entry: SagaEntry) -> SagaDriver | None:
-        """To go on with a saga from the log; None if its definition is missing."""
-        history = fold(logged.rows)
-        saga = self._definitions.of(history.accepted)
-        if saga is None:
-            return None
-        driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
-        if history.status.is_under_way:
-            span = history.accepted.trace.child(self._random)
-            row = Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id)
-            driver.take(row)
-            if (spans := tracing.active()) and span.is_sampled:
-                last = logged.rows[-1].span_id
-                spans.record(resumed_span(history.accepted, row, last, time.time_ns()))
-        if history.answer:
-            entry.signals.answer(history.answer)
-        return driver
-
-    async def _drive(self, saga_id: str, entry: SagaEntry, driver: SagaDriver) -> None:
-        try:
-            await driver.drive()
-        finally:
-            self._forget(saga_id, entry)
 
     async def _drain(self) -> None:
         try:
@@ -399,6 +358,14 @@ class EmbeddedEngine:
                 await self.wait_until_idle()
         except TimeoutError:
             _logger.warning("calls under way are given up; their sagas resume", count=len(self._under_way))
+
+
+async def _begun(entry: SagaEntry, begin: Begin) -> "History | SagaHead | Exception":
+    try:
+        return await begin(entry)
+    except Exception as error:  # noqa: BLE001 - whoever asked for the saga hears of it; other sagas go on
+        entry.signals.refuse_orders(str(error))
+        return error
 
 
 def _check_services(sagas: Sequence[Saga], transports: Mapping[str, Transport]) -> None:
