@@ -48,7 +48,7 @@ class CrashingLog:
         stored.lazy = []
         assert fold(stored.rows).status is status
         await self._committed()
-        if not status.is_under_way:
+        if not status.is_active:
             self.over.set()
 
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
@@ -81,7 +81,7 @@ class CrashingLog:
         open_ones = [
             LoggedSaga(stored.ref, tuple(stored.rows))
             for saga_id, stored in self.sagas.items()
-            if self.history(saga_id).status.is_under_way
+            if self.history(saga_id).status.is_active
         ]
         if open_ones:
             yield open_ones

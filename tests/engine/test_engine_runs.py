@@ -413,7 +413,7 @@ async def test_draining_ends_a_backoff_at_once(path: Path, clock: TestClock) -> 
     assert [call.attempt for call, _, _ in world.calls] == [1]
 
 
-async def test_an_order_that_comes_while_a_call_waits_for_its_turn_is_obeyed_first(
+async def test_a_command_that_comes_while_a_call_waits_for_its_turn_goes_first(
     path: Path, clock: TestClock
 ) -> None:
     definition, world = usual_saga(), Held(clock)
@@ -421,7 +421,7 @@ async def test_an_order_that_comes_while_a_call_waits_for_its_turn_is_obeyed_fir
         await running.accept(acceptance(definition, "under way"))
         await world.reached.wait()
         await running.accept(acceptance(definition, "waiting"))
-        cancelling = asyncio.create_task(running.order("waiting", OperatorCommand(Act.CANCEL, "ann", "")))
+        cancelling = asyncio.create_task(running.command("waiting", OperatorCommand(Act.CANCEL, "ann", "")))
         await asyncio.sleep(0.1)
         world.go.set()
         await cancelling

@@ -74,7 +74,7 @@ async def gateway(
         for number in range(sagas):
             await engine.accept(order(f"saga-{number}"))
         await engine.wait_until_idle()
-        desk = SagaOperations(log, engine.definitions, engine.order)
+        desk = SagaOperations(log, engine.definitions, engine.command)
         app = admin_app(
             Readiness({}),
             saga_routes(SagaAdmin(desk, host, token)),

@@ -77,7 +77,7 @@ class SagaOperations:
         for name in sorted({*self._definitions.names, *(s.saga for s in standing), *(n for n, _ in ended)}):
             own = [each for each in standing if each.saga == name]
             sagas[name] = {
-                "in_flight": sum(each.count for each in own if each.status.is_under_way),
+                "in_flight": sum(each.count for each in own if each.status.is_active),
                 "stuck": sum(each.count for each in own if each.status is SagaStatus.STUCK),
                 "oldest_unfinished_age_s": _age_s(min((each.oldest_ms for each in own), default=None)),
                 "versions": self._versions(name, own),
@@ -104,7 +104,7 @@ class SagaOperations:
         saga = self._definitions.of(logged.accepted)
         # Without any definition at hand (a log at rest, far from its project) nothing can be said to be missing.
         missing = self._definitions.missing(logged.accepted) if self._definitions.names else ""
-        waiting_for = missing if history.status.is_under_way else ""
+        waiting_for = missing if history.status.is_active else ""
         return _members(history, waiting_for, explain(saga, history, waiting_for))
 
 
@@ -155,7 +155,7 @@ def orders_at_rest(
         now_ms = max(round(time.time() * 1000), await log.last_ms())
         history = fold(logged.rows)
         # The process that ran it has gone: what it was doing is in doubt, as it will be for the next one.
-        seen = history.with_row(Resumed(at_ms=now_ms)) if history.status.is_under_way else history
+        seen = history.with_row(Resumed(at_ms=now_ms)) if history.status.is_active else history
         row = row_for(order, definitions.of(logged.accepted), seen, now_ms)
         await log.append(logged.ref, [row], history.with_row(row).status)
 

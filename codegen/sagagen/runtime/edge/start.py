@@ -81,7 +81,7 @@ class StartEndpoint:
             return await self._first_answer(exchange, started)
         if started.fingerprint != fingerprint:
             raise ProblemError(key_reused().of_saga(started.saga_id, started.trace_id))
-        if not started.status.is_under_way and self._is_expired(started):
+        if not started.status.is_active and self._is_expired(started):
             raise ProblemError(_expired(started))
         return _replayed(await self._repeated_answer(exchange, started))
 

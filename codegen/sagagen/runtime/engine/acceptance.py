@@ -46,7 +46,7 @@ class Started:
     status: SagaStatus
 
     @classmethod
-    def under_way(cls, history: History, *, is_new: bool) -> Self:
+    def of_history(cls, history: History, *, is_new: bool) -> Self:
         accepted = history.accepted
         return cls(
             saga_id=accepted.saga_id,
@@ -60,7 +60,7 @@ class Started:
         )
 
     @classmethod
-    def earlier(cls, head: SagaHead) -> Self:
+    def of_head(cls, head: SagaHead) -> Self:
         return cls(
             saga_id=head.saga_id,
             is_new=False,

@@ -1,9 +1,9 @@
 """Drives one saga: decide, act, log, and again.
 
-Theory of operation: `history` is what may be shown, and holds nothing that is not durable where it has to be.
-`_latest` may be ahead of it by the rows in `_pending`. Rows are collected until the saga has to act on them (send a
-call, or stop), then written in one commit: the last step's Done and Ended, or a failed attempt and TurnedBack, share
-one fsync.
+Theory of operation: two histories. `durable` is what may be shown: each of its rows that must be on disk is there.
+`_ahead` is what is decided from; it has the rows in `_pending` as well. Rows are collected until the saga has to act on
+them (send a call, or stop), then written in one commit: the last step's Done and Ended, or a failed attempt and
+TurnedBack, share one fsync.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ class SagaMailbox:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
     """The final answer, once it is durable; None if the saga stopped without one."""
-    orders: "deque[tuple[OperatorCommand, asyncio.Future[None]]]" = field(default_factory=deque)
+    commands: "deque[tuple[OperatorCommand, asyncio.Future[None]]]" = field(default_factory=deque)
     """What operators want, each with the future that is done once it is durable."""
     is_stopping: bool = False
     """No new call is begun; the saga is left as it is, resumable."""
@@ -94,35 +94,35 @@ class SagaMailbox:
         if not self.answered.done():
             self.answered.set_result(answer)
 
-    async def order(self, order: OperatorCommand) -> None:
-        """Have the saga carry an order out; it is durable when this returns. Raises CommandRejected."""
+    async def submit(self, command: OperatorCommand) -> None:
+        """Have the saga carry out a command; it is durable when this returns. Raises CommandRejected."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.orders.append((order, done))
+        self.commands.append((command, done))
         self.wake.set()
         await done
 
-    def refuse_orders(self, why: str) -> None:
-        while self.orders:
-            _refuse(self.orders.popleft()[1], CommandRejected(why))
+    def reject_commands(self, why: str) -> None:
+        while self.commands:
+            _reject(self.commands.popleft()[1], CommandRejected(why))
 
 
 class SagaDriver:
     """One saga, from where its history stands to its end, or until it is stopped."""
 
     def __init__(
-        self, saga: Saga, ref: SagaRef, history: History, surroundings: EngineContext, signals: SagaMailbox
+        self, saga: Saga, ref: SagaRef, history: History, context: EngineContext, mailbox: SagaMailbox
     ) -> None:
         self.saga = saga
-        self.history = history
+        self.durable = history
         self._ref = ref
-        self._latest = history
+        self._ahead = history
         self._pending: list[LogEvent] = []
-        self._obeyed: list[asyncio.Future[None]] = []
-        """Of orders whose rows are in `_pending`."""
+        self._applied: list[asyncio.Future[None]] = []
+        """Of commands whose rows are in `_pending`."""
         self._requests = Requests(saga, history)
-        self._around = surroundings
-        self._now = surroundings.time.now_ms
-        self._signals = signals
+        self._context = context
+        self._now = context.time.now_ms
+        self._mailbox = mailbox
 
     async def drive(self) -> None:
         """Run until the saga is over, stuck or stopped. Raises nothing but CancelledError."""
@@ -130,20 +130,20 @@ class SagaDriver:
         try:
             await self._run()
         except Exception as error:
-            _logger.exception("the engine failed with a saga", saga_id=self.history.accepted.saga_id)
+            _logger.exception("the engine failed with a saga", saga_id=self.durable.accepted.saga_id)
             await self._get_stuck(error)
         finally:
-            self._signals.answer(self.history.answer)
-            for done in self._obeyed:
-                _refuse(
+            self._mailbox.answer(self.durable.answer)
+            for done in self._applied:
+                _reject(
                     done,
                     CommandRejected(
-                        "the engine stopped before the order was in its log: look, and repeat it"
+                        "the engine stopped before the command was in its log: look, and repeat it"
                     ),
                 )
 
     def _log_scope(self) -> dict[str, str]:
-        accepted = self._latest.accepted
+        accepted = self._ahead.accepted
         return {
             "service": tracing.GATEWAY,
             "saga_id": accepted.saga_id,
@@ -151,82 +151,82 @@ class SagaDriver:
             "span_id": accepted.trace.span_id,
         }
 
-    def take(self, *rows: LogEvent) -> None:
+    def append(self, *rows: LogEvent) -> None:
         """Add rows that are not waited for by themselves; they are written with what follows."""
-        self._latest = self._latest.with_rows(rows)
+        self._ahead = self._ahead.with_rows(rows)
         self._pending.extend(rows)
 
     async def _run(self) -> None:
         await self._advance()
         await self._write()
-        while self._signals.orders and not self._signals.is_stopping:  # they came with the last write
+        while self._mailbox.commands and not self._mailbox.is_stopping:  # they came with the last write
             await self._advance()
             await self._write()
 
     async def _advance(self) -> None:
         """Go on until there is nothing to do, or the saga is stopped."""
-        while not self._signals.is_stopping:
-            self._obey()
-            decision = decide(self.saga, self._latest)
+        while not self._mailbox.is_stopping:
+            self._apply_commands()
+            decision = decide(self.saga, self._ahead)
             if decision is None:
                 break
             if isinstance(decision, CallNow):
                 await self._write()
                 for call in decision.calls:
-                    self.take(*await self._attempt(call))
+                    self.append(*await self._attempt(call))
             else:
-                self.take(self._row(decision))
+                self.append(self._row(decision))
 
-    def _obey(self) -> None:
-        while self._signals.orders:
-            order, done = self._signals.orders.popleft()
+    def _apply_commands(self) -> None:
+        while self._mailbox.commands:
+            command, done = self._mailbox.commands.popleft()
             try:
-                self.take(row_for(order, self.saga, self._latest, self._now()))
+                self.append(row_for(command, self.saga, self._ahead, self._now()))
             except CommandRejected as refusal:
-                _refuse(done, refusal)
+                _reject(done, refusal)
             else:
-                self._obeyed.append(done)
+                self._applied.append(done)
 
     async def _write(self) -> None:
-        """Bring the log up to `_latest`, waiting for the disk if one of the rows must be durable."""
+        """Bring the log up to `_ahead`, waiting for the disk if one of the rows must be durable."""
         while self._pending:
             try:
                 if any(row.is_durable for row in self._pending):
-                    status = self._latest.status
-                    has_changed = status is not self.history.status
-                    await self._around.log.append(self._ref, self._pending, status if has_changed else None)
+                    status = self._ahead.status
+                    has_changed = status is not self.durable.status
+                    await self._context.log.append(self._ref, self._pending, status if has_changed else None)
                 else:
-                    await self._around.log.append_later(self._ref, self._pending)
+                    await self._context.log.append_later(self._ref, self._pending)
             except LogUnavailable as error:
-                if self._signals.is_stopping:
+                if self._mailbox.is_stopping:
                     return
                 await self._pause(error.retry_after_s)
             else:
-                count_rows(self._latest.accepted, self._pending)
+                count_rows(self._ahead.accepted, self._pending)
                 self._pending = []
                 self._show()
 
     def _show(self) -> None:
-        if self._latest.stuck and not self.history.stuck:
-            failure = self._latest.stuck.failure
-            _logger.error("a saga is stuck", saga_id=self._latest.accepted.saga_id, failure=failure)
-        was_answered = self.history.answer is not None
-        self.history = self._latest
-        if self.history.answer:
-            self._signals.answer(self.history.answer)
-            if self._around.on_answer and not was_answered:
-                self._around.on_answer(self.saga, self.history.accepted, self.history.answer)
-        obeyed, self._obeyed = self._obeyed, []
-        for done in obeyed:
-            if not done.done():  # who ordered it may have gone
+        if self._ahead.stuck and not self.durable.stuck:
+            failure = self._ahead.stuck.failure
+            _logger.error("a saga is stuck", saga_id=self._ahead.accepted.saga_id, failure=failure)
+        was_answered = self.durable.answer is not None
+        self.durable = self._ahead
+        if self.durable.answer:
+            self._mailbox.answer(self.durable.answer)
+            if self._context.on_answer and not was_answered:
+                self._context.on_answer(self.saga, self.durable.accepted, self.durable.answer)
+        applied, self._applied = self._applied, []
+        for done in applied:
+            if not done.done():  # whoever sent it may have gone
                 done.set_result(None)
 
     async def _attempt(self, call: StepCall) -> tuple[LogEvent, ...]:
         """Wait until it is time, and make the call. No row if something else has happened meanwhile: decide again."""
         if await self._pause(self._delay_s(call)):
             return ()
-        async with self._around.calls.slot(call.action.service):
-            if self._signals.is_stopping or self._signals.orders:
+        async with self._context.calls.slot(call.action.service):
+            if self._mailbox.is_stopping or self._mailbox.commands:
                 return ()
             left_s = self._left_s(call)
             if left_s is not None and left_s <= 0:
@@ -237,13 +237,13 @@ class SagaDriver:
         """Wait; true if woken, which says that something outside has changed."""
         if seconds <= 0:
             return False
-        await self._around.sleep(seconds, self._signals.wake)
-        is_woken = self._signals.wake.is_set()
-        self._signals.wake.clear()
+        await self._context.sleep(seconds, self._mailbox.wake)
+        is_woken = self._mailbox.wake.is_set()
+        self._mailbox.wake.clear()
         return is_woken
 
     def _delay_s(self, call: StepCall) -> float:
-        delay_s = backoff_s(call.action.retry, call.failures, call.retry_after_s, self._around.random)
+        delay_s = backoff_s(call.action.retry, call.failures, call.retry_after_s, self._context.random)
         left_s = self._left_s(call)
         return delay_s if left_s is None else min(delay_s, left_s)
 
@@ -251,13 +251,13 @@ class SagaDriver:
         return None if call.give_up_at_ms is None else (call.give_up_at_ms - self._now()) / 1000
 
     async def _send(self, call: StepCall, at_most_s: float | None) -> Done | Failed | Compensated:
-        request = self._requests.request(call, self._latest)
+        request = self._requests.request(call, self._ahead)
         begun_ns, begun_s = time.time_ns(), time.perf_counter()
         timeout_s = min(call.action.timeout_s, at_most_s if at_most_s is not None else call.action.timeout_s)
-        span = self._latest.accepted.trace.child(self._around.random)
+        span = self._ahead.accepted.trace.child(self._context.random)
         metadata = self._saga_call(call, timeout_s).to_metadata() | span.to_metadata()
         try:
-            response = await self._around.calls.send(
+            response = await self._context.calls.send(
                 call.action.service, call.action.method.path, request, metadata, timeout_s
             )
         except RpcError as error:
@@ -265,13 +265,13 @@ class SagaDriver:
         else:
             row = self._done(call, response, span.span_id)
         took_s = time.perf_counter() - begun_s
-        observe_attempt(self._latest.accepted, row, took_s)
+        observe_attempt(self._ahead.accepted, row, took_s)
         if (spans := tracing.active()) and span.is_sampled:
-            spans.record(attempt_span(self._latest.accepted, call, row, begun_ns, took_s))
+            spans.record(attempt_span(self._ahead.accepted, call, row, begun_ns, took_s))
         return row
 
     def _saga_call(self, call: StepCall, timeout_s: float) -> SagaCall:
-        accepted = self._latest.accepted
+        accepted = self._ahead.accepted
         return SagaCall(
             saga_id=accepted.saga_id,
             run=accepted.run,
@@ -280,7 +280,7 @@ class SagaDriver:
             kind=call.step.kind,
             direction=call.direction,
             attempt=call.attempt,
-            not_after_ms=self._around.time.wall_ms() + max(1, round(timeout_s * 1000)),
+            not_after_ms=self._context.time.wall_ms() + max(1, round(timeout_s * 1000)),
         )
 
     def _done(self, call: StepCall, response: bytes, span_id: str) -> Done | Compensated:
@@ -300,7 +300,7 @@ class SagaDriver:
         )
 
     def _row(self, decision: TurnBack | End | GetStuck | PassOver) -> LogEvent:
-        now, span_id = self._now(), self._latest.accepted.trace.span_id
+        now, span_id = self._now(), self._ahead.accepted.trace.span_id
         match decision:
             case PassOver(step, reason, message):
                 return PassedOver(at_ms=now, span_id=span_id, step=step, reason=reason, message=message)
@@ -314,14 +314,14 @@ class SagaDriver:
 
     def _final(self, status: SagaStatus) -> Answer | None:
         """The answer that leaves at the end, if none has left before."""
-        if self._latest.answer:
+        if self._ahead.answer:
             return None
-        if self._latest.turned_back:
-            return self._failure(self._latest.turned_back.failure, self._latest.turned_back.outcome)
+        if self._ahead.turned_back:
+            return self._failure(self._ahead.turned_back.failure, self._ahead.turned_back.outcome)
         if status is SagaStatus.SUPERSEDED:
-            accepted = self._latest.accepted
+            accepted = self._ahead.accepted
             met = self._other_run_met()
-            return self._around.responder.superseded(
+            return self._context.responder.superseded(
                 self.saga,
                 accepted.saga_id,
                 accepted.trace.trace_id,
@@ -331,22 +331,22 @@ class SagaDriver:
         return self._success()
 
     def _other_run_met(self) -> list[Failed]:
-        lasts = [progress.last for progress in self._latest.progress.values()]
+        lasts = [progress.last for progress in self._ahead.progress.values()]
         return [last for last in lasts if last and last.barrier_refusal is BarrierRefusal.OTHER_RUN]
 
     def _success(self) -> Answer | None:
-        if self._latest.answer:
+        if self._ahead.answer:
             return None
-        accepted = self._latest.accepted
-        return self._around.responder.success(
+        accepted = self._ahead.accepted
+        return self._context.responder.success(
             self.saga, accepted.saga_id, self._requests.answer_body(), accepted.trace.trace_id
         )
 
     def _failure(self, failure: Failure, outcome: Outcome) -> Answer | None:
-        if self._latest.answer:
+        if self._ahead.answer:
             return None
-        accepted = self._latest.accepted
-        return self._around.responder.failure(
+        accepted = self._ahead.accepted
+        return self._context.responder.failure(
             self.saga,
             accepted.saga_id,
             failure,
@@ -357,15 +357,15 @@ class SagaDriver:
     async def _get_stuck(self, error: Exception) -> None:
         """A mistake of ours is shown as what it is, and stops this saga alone."""
         failure = Failure(Code.INTERNAL.name, ENGINE_ERROR, f"{type(error).__name__}: {error}", "")
-        direction = Direction.COMPENSATION if self._latest.turned_back else Direction.ACTION
+        direction = Direction.COMPENSATION if self._ahead.turned_back else Direction.ACTION
         try:
-            self._latest, self._pending = self.history, []
-            self.take(self._row(GetStuck(direction, failure)))
+            self._ahead, self._pending = self.durable, []
+            self.append(self._row(GetStuck(direction, failure)))
             await self._write()
         except Exception:
             _logger.exception("a saga could not be marked as stuck", saga_id=self._ref)
 
 
-def _refuse(done: "asyncio.Future[None]", refusal: CommandRejected) -> None:
-    if not done.done():  # who ordered it may have gone
+def _reject(done: "asyncio.Future[None]", refusal: CommandRejected) -> None:
+    if not done.done():  # whoever sent it may have gone
         done.set_exception(refusal)

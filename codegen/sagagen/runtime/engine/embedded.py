@@ -31,7 +31,7 @@ from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, Saga
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.answer import Answer, Responder
-from sagagen.runtime.saga.events import Resumed, SagaStatus
+from sagagen.runtime.saga.events import Resumed
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.telemetry import spans as tracing
 
@@ -57,7 +57,7 @@ class Overloaded(Exception):
 class SagaEntry:
     """A saga that has a task."""
 
-    signals: SagaMailbox = field(default_factory=SagaMailbox)
+    mailbox: SagaMailbox = field(default_factory=SagaMailbox)
     accepted: "asyncio.Future[History | SagaHead | Exception]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -69,8 +69,8 @@ class SagaEntry:
 
     def started(self, *, is_new: bool, found: History | SagaHead) -> Started:
         if isinstance(found, SagaHead):
-            return Started.earlier(found)
-        return Started.under_way(self.driver.history if self.driver else found, is_new=is_new)
+            return Started.of_head(found)
+        return Started.of_history(self.driver.durable if self.driver else found, is_new=is_new)
 
 
 Begin = Callable[[SagaEntry], Awaitable[History | SagaHead]]
@@ -112,7 +112,7 @@ class EmbeddedEngine:
         """Sagas that wait before they repeat a call."""
         self._grace_s = grace_s
         self._max_running = max_running
-        self._under_way: dict[str, SagaEntry] = {}
+        self._entries: dict[str, SagaEntry] = {}
         self._group = asyncio.TaskGroup()
         self._is_draining = False
         _check_services(sagas, transports)
@@ -120,7 +120,7 @@ class EmbeddedEngine:
             begin_at_zero(saga.name, saga.version)
 
     async def __aenter__(self) -> Self:
-        self._around = EngineContext(
+        self._context = EngineContext(
             log=self._log,
             calls=self._calls,
             responder=self._responder,
@@ -145,7 +145,7 @@ class EmbeddedEngine:
         try:
             await self._drain()
         finally:
-            for entry in self._under_way.values():
+            for entry in self._entries.values():
                 if entry.task:
                     entry.task.cancel()
             # No sagas' task fails, so the group only waits here; the body's own error goes on as it is.
@@ -160,7 +160,7 @@ class EmbeddedEngine:
 
     def _at_work(self, since_s: float) -> int:
         """Sagas that wait for the log or will write to it soon: they neither rest nor wait for a slow call."""
-        return len(self._under_way) - self._resting - self._calls.begun_before(since_s)
+        return len(self._entries) - self._resting - self._calls.begun_before(since_s)
 
     @property
     def definitions(self) -> Definitions:
@@ -173,18 +173,18 @@ class EmbeddedEngine:
     @property
     def running(self) -> int:
         """Sagas under way in this process."""
-        return len(self._under_way)
+        return len(self._entries)
 
     async def wait_until_idle(self) -> None:
         """Return when no saga is under way in this process: each has ended, is stuck, or was stopped."""
-        while tasks := [entry.task for entry in self._under_way.values() if entry.task]:
+        while tasks := [entry.task for entry in self._entries.values() if entry.task]:
             await asyncio.wait(tasks)
 
     def stop_accepting(self) -> None:
         """Begin to drain: no new sagas, no new calls; waits end at once, calls under way go on. May be repeated."""
         self._is_draining = True
-        for entry in self._under_way.values():
-            entry.signals.stop()
+        for entry in self._entries.values():
+            entry.mailbox.stop()
 
     async def accept(self, acceptance: Acceptance) -> Started:
         """Start a saga, or find the one that has this id. A new one is durable when this returns.
@@ -192,7 +192,7 @@ class EmbeddedEngine:
         Any number of callers may bring the same id at once: one of them gets `is_new`. If the caller is cancelled, the
         saga runs all the same. Raises Overloaded or LogUnavailable: then nothing was accepted.
         """
-        entry = self._under_way.get(acceptance.saga_id)
+        entry = self._entries.get(acceptance.saga_id)
         is_first = entry is None
         if entry is None:
             if refusal := self._refusal():
@@ -211,8 +211,8 @@ class EmbeddedEngine:
         Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains; or when
         `closing` is done.
         """
-        if entry := self._under_way.get(saga_id):
-            answered = entry.signals.answered
+        if entry := self._entries.get(saga_id):
+            answered = entry.mailbox.answered
             ends = {answered, closing} if closing else {answered}
             await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             return answered.result() if answered.done() else None
@@ -221,9 +221,9 @@ class EmbeddedEngine:
 
     async def describe(self, saga_id: str) -> SagaView | None:
         """The saga as it stands, or None if there is none of this id."""
-        entry = self._under_way.get(saga_id)
+        entry = self._entries.get(saga_id)
         if entry and entry.driver:
-            return view_of(entry.driver.history, entry.driver.saga)
+            return view_of(entry.driver.durable, entry.driver.saga)
         logged = await self._log.find(saga_id)
         if logged is None:
             return None
@@ -231,28 +231,28 @@ class EmbeddedEngine:
         return view_of(
             history,
             self._definitions.of(history.accepted),
-            self._definitions.missing(history.accepted) if history.status.is_under_way else "",
+            self._definitions.missing(history.accepted) if history.status.is_active else "",
         )
 
-    async def order(self, saga_id: str, order: OperatorCommand) -> None:
+    async def command(self, saga_id: str, command: OperatorCommand) -> None:
         """Carry out what an operator wants, between two calls of the saga; it is durable when this returns.
 
         Raises UnknownSaga, or CommandRejected if the saga does not allow it now. If the caller is cancelled the command
         may be carried out all the same.
         """
-        entry = self._under_way.get(saga_id)
+        entry = self._entries.get(saga_id)
         if entry is None:
             if await self._log.head(saga_id) is None:
                 raise UnknownSaga(saga_id)
             if self._is_draining:
                 raise CommandRejected("the engine is stopping: repeat it after the restart")
-            entry = self._under_way.get(saga_id) or self._enter(saga_id, partial(self._find, saga_id))
-        await entry.signals.order(order)
+            entry = self._entries.get(saga_id) or self._enter(saga_id, partial(self._find, saga_id))
+        await entry.mailbox.submit(command)
 
     def _refusal(self) -> Overloaded | None:
         if self._is_draining:
             return Overloaded("the engine is stopping")
-        if len(self._under_way) >= self._max_running:
+        if len(self._entries) >= self._max_running:
             return Overloaded(f"{self._max_running} sagas are under way")
         if self._log.is_full:
             return Overloaded("the saga log can't keep up")
@@ -262,11 +262,11 @@ class EmbeddedEngine:
         head = await self._log.head(saga_id)  # a replay costs little and passes admission
         if head is None:
             raise refusal
-        return Started.earlier(head)
+        return Started.of_head(head)
 
     def _enter(self, saga_id: str, begin: Begin) -> SagaEntry:
         """The one way to a driver: whatever begins a saga here, its task is this entry's, and ends with it."""
-        entry = self._under_way[saga_id] = SagaEntry()
+        entry = self._entries[saga_id] = SagaEntry()
         entry.task = self._group.create_task(self._run(saga_id, entry, begin), name=saga_id)
         return entry
 
@@ -281,15 +281,15 @@ class EmbeddedEngine:
 
     async def _accept(self, acceptance: Acceptance, entry: SagaEntry) -> History | SagaHead:
         """Put a saga into the log, or go on with what the log has of it."""
-        around = self._around
-        row = accepted_row(acceptance, around.time.now_ms(), run_id(around.random))
+        context = self._context
+        row = accepted_row(acceptance, context.time.now_ms(), run_id(context.random))
         ref = await self._log.accept(row)
         if ref is None:
             return await self._find(acceptance.saga_id, entry)
         history = History.begin(row)
         count_rows(row, [row])
         entry.is_new = True
-        entry.driver = SagaDriver(acceptance.saga, ref, history, around, entry.signals)
+        entry.driver = SagaDriver(acceptance.saga, ref, history, context, entry.mailbox)
         return history
 
     async def _find(self, saga_id: str, entry: SagaEntry) -> History | SagaHead:
@@ -301,15 +301,14 @@ class EmbeddedEngine:
         head = await self._log.head(saga_id)
         if head is None:
             raise LogUnavailable(f"saga {saga_id} was purged just now")
-        is_open = head.status.is_under_way or head.status is SagaStatus.STUCK
-        logged = await self._log.find(saga_id) if is_open else None
+        logged = await self._log.find(saga_id) if head.status.is_open else None
         if logged is None:
-            entry.signals.refuse_orders(f"the saga is over ({head.status})")
+            entry.mailbox.reject_commands(f"the saga is over ({head.status})")
         elif missing := self._definitions.missing(logged.accepted):
-            entry.signals.refuse_orders(f"the saga waits for a deployment: {missing}")
+            entry.mailbox.reject_commands(f"the saga waits for a deployment: {missing}")
         else:
             return await self._resume(logged, entry)
-        entry.signals.answer(head.answer)
+        entry.mailbox.answer(head.answer)
         return head
 
     async def _resume(self, logged: LoggedSaga, entry: SagaEntry) -> History:
@@ -317,25 +316,25 @@ class EmbeddedEngine:
         history = fold(logged.rows)
         saga = self._definitions.of(history.accepted)
         assert saga, "whoever resumes a saga has looked for its definition"
-        entry.driver = SagaDriver(saga, logged.ref, history, self._around, entry.signals)
-        if history.status.is_under_way:
-            entry.driver.take(self._resumed(logged))
+        entry.driver = SagaDriver(saga, logged.ref, history, self._context, entry.mailbox)
+        if history.status.is_active:
+            entry.driver.append(self._resumed(logged))
         if history.answer:
-            entry.signals.answer(history.answer)
-        return entry.driver.history
+            entry.mailbox.answer(history.answer)
+        return entry.driver.durable
 
     def _resumed(self, logged: LoggedSaga) -> Resumed:
         accepted = logged.accepted
         span = accepted.trace.child(self._random)
-        row = Resumed(at_ms=self._around.time.now_ms(), span_id=span.span_id)
+        row = Resumed(at_ms=self._context.time.now_ms(), span_id=span.span_id)
         if (spans := tracing.active()) and span.is_sampled:
             spans.record(resumed_span(accepted, row, logged.rows[-1].span_id, time.time_ns()))
         return row
 
     def _forget(self, saga_id: str, entry: SagaEntry) -> None:
-        del self._under_way[saga_id]
-        entry.signals.answer(None)
-        entry.signals.refuse_orders("the saga stopped before it heard of the order: look, and repeat it")
+        del self._entries[saga_id]
+        entry.mailbox.answer(None)
+        entry.mailbox.reject_commands("the saga stopped before it got to the command: look, and repeat it")
         if not entry.accepted.done():
             entry.accepted.set_result(LogUnavailable("the engine stopped before the saga was accepted"))
 
@@ -347,8 +346,8 @@ class EmbeddedEngine:
                     waiting[missing] = waiting.get(missing, 0) + 1
                 else:
                     self._enter(logged.accepted.saga_id, partial(self._resume, logged))
-        if self._under_way:
-            _logger.info("sagas are resumed", count=len(self._under_way))
+        if self._entries:
+            _logger.info("sagas are resumed", count=len(self._entries))
         for missing, count in waiting.items():
             _logger.warning("sagas wait for a deployment", count=count, waiting_for=missing)
 
@@ -357,14 +356,14 @@ class EmbeddedEngine:
             async with asyncio.timeout(max(0.0, self._grace_s - CANCEL_BEFORE_END_S)):
                 await self.wait_until_idle()
         except TimeoutError:
-            _logger.warning("calls under way are given up; their sagas resume", count=len(self._under_way))
+            _logger.warning("calls under way are given up; their sagas resume", count=len(self._entries))
 
 
 async def _begun(entry: SagaEntry, begin: Begin) -> "History | SagaHead | Exception":
     try:
         return await begin(entry)
     except Exception as error:  # noqa: BLE001 - whoever asked for the saga hears of it; other sagas go on
-        entry.signals.refuse_orders(str(error))
+        entry.mailbox.reject_commands(str(error))
         return error
 
 

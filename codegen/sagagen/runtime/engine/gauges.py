@@ -35,12 +35,12 @@ async def set_gauges(log: SagaLog, definitions: Definitions) -> None:
 
 def _set_version(definitions: Definitions, name: str, version: int, standing: list[OpenCount]) -> None:
     labels = (name, str(version))
-    under_way = [each for each in standing if each.status.is_under_way]
-    backward = [each for each in under_way if each.status is SagaStatus.COMPENSATING]
-    stuck = [each for each in standing if not each.status.is_under_way]
-    waiting = [each for each in under_way if not definitions.keeps(name, version, each.digest)]
+    active = [each for each in standing if each.status.is_active]
+    backward = [each for each in active if each.status is SagaStatus.COMPENSATING]
+    stuck = [each for each in standing if not each.status.is_active]
+    waiting = [each for each in active if not definitions.keeps(name, version, each.digest)]
     for gauge, counted in (
-        (IN_FLIGHT, under_way),
+        (IN_FLIGHT, active),
         (COMPENSATING, backward),
         (STUCK, stuck),
         (WAITING, waiting),

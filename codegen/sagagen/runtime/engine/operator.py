@@ -1,7 +1,7 @@
 """What an operator may do to a saga, and the row that says it was done.
 
-`row_for` is pure and the same for a saga that runs, one that is stuck, and one in a log at rest. Each order is checked
-between two calls of the saga, never during one: so a pivot whose call is on its way counts as attempted.
+`row_for` is pure, and the same for a saga that runs, one that is stuck, and one in a log at rest. Each command is
+checked between two calls of the saga, never during one: so a pivot whose call is on its way counts as attempted.
 """
 
 from dataclasses import dataclass
@@ -43,20 +43,20 @@ class UnknownSaga(Exception):
         self.saga_id = saga_id
 
 
-def row_for(order: OperatorCommand, saga: Saga | None, history: History, now_ms: int) -> OperatorRow:
-    """The row that carries the order out. `saga` is None where its definition is missing. Raises CommandRejected."""
+def row_for(command: OperatorCommand, saga: Saga | None, history: History, now_ms: int) -> OperatorRow:
+    """The row that carries it out. `saga` is None where its definition is missing. Raises CommandRejected."""
     if history.ended:
-        raise CommandRejected(f"the saga is over ({history.status}): nothing is left to {order.act}")
-    match order.act:
+        raise CommandRejected(f"the saga is over ({history.status}): nothing is left to {command.act}")
+    match command.act:
         case Act.RETRY:
             step, direction = _failing(saga, history)
-            return Retried(at_ms=now_ms, by=order.by, note=order.note, step=step, direction=direction)
+            return Retried(at_ms=now_ms, by=command.by, note=command.note, step=step, direction=direction)
         case Act.RESOLVE:
-            step = _resolvable(order, saga, history)
-            return Resolved(at_ms=now_ms, by=order.by, note=order.note, step=step)
+            step = _resolvable(command, saga, history)
+            return Resolved(at_ms=now_ms, by=command.by, note=command.note, step=step)
         case Act.CANCEL:
             _check_cancel(saga, history)
-            return Cancelled(at_ms=now_ms, by=order.by, note=order.note)
+            return Cancelled(at_ms=now_ms, by=command.by, note=command.note)
 
 
 def current_call(saga: Saga | None, history: History) -> StepCall | None:
@@ -78,8 +78,8 @@ def _failing(saga: Saga | None, history: History) -> tuple[str, Direction]:
     return call.step.name, call.direction
 
 
-def _resolvable(order: OperatorCommand, saga: Saga | None, history: History) -> str:
-    if not order.note.strip():
+def _resolvable(command: OperatorCommand, saga: Saga | None, history: History) -> str:
+    if not command.note.strip():
         raise CommandRejected("resolve needs a note that says what was done by hand")
     if not history.turned_back:
         raise CommandRejected("no compensation is stuck: only a compensation can be resolved by hand")

@@ -99,7 +99,7 @@ def composed(project: Project) -> Gateway:
 
 
 def _admin(settings: Settings, log: SagaLog, engine: EmbeddedEngine, readiness: Readiness) -> ASGIApp:
-    desk = SagaOperations(log, engine.definitions, engine.order)
+    desk = SagaOperations(log, engine.definitions, engine.command)
     admin = SagaAdmin(desk, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
     gauges = partial(set_gauges, log, engine.definitions)
     return admin_app(readiness, saga_routes(admin), before_metrics=gauges)

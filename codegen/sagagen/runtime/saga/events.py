@@ -29,9 +29,14 @@ class SagaStatus(StrEnum):
     """Waits for an operator."""
 
     @property
-    def is_under_way(self) -> bool:
-        """Neither over nor stuck: a process that owns the log goes on with it."""
+    def is_active(self) -> bool:
+        """Neither over nor stuck: whichever process runs its engine goes on with it."""
         return self in (SagaStatus.RUNNING, SagaStatus.COMPENSATING)
+
+    @property
+    def is_open(self) -> bool:
+        """Not over: active, or stuck."""
+        return self.is_active or self is SagaStatus.STUCK
 
 
 class Outcome(StrEnum):

@@ -1,4 +1,4 @@
-"""What an operator orders: durable, between two calls, and never against what the saga has promised."""
+"""What an operator commands: durable, between two calls, and never against what the saga has promised."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -60,12 +60,12 @@ async def test_a_stuck_compensation_is_retried_resolved_and_remembered(
     async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
         await run(running, definition)
         assert fold(await rows(log)).status is SagaStatus.STUCK
-        await running.order(SAGA_ID, RETRY)
+        await running.command(SAGA_ID, RETRY)
         await running.wait_until_idle()
         assert fold(await rows(log)).status is SagaStatus.STUCK, "the service still does not know"
         with pytest.raises(CommandRejected, match="note"):
-            await running.order(SAGA_ID, OperatorCommand(Act.RESOLVE, "ann", " "))
-        await running.order(SAGA_ID, RESOLVE)
+            await running.command(SAGA_ID, OperatorCommand(Act.RESOLVE, "ann", " "))
+        await running.command(SAGA_ID, RESOLVE)
         await running.wait_until_idle()
         logged = await rows(log)
         assert fold(logged).status is SagaStatus.COMPENSATED
@@ -93,7 +93,7 @@ async def test_a_saga_that_waits_between_two_attempts_is_cancelled_at_once(tmp_p
     async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
         await running.accept(acceptance(definition))
         await clock.waits.wait()
-        await running.order(SAGA_ID, CANCEL)
+        await running.command(SAGA_ID, CANCEL)
         assert any(isinstance(row, Cancelled) and row.by == "ann" for row in await rows(log)), "durable now"
         await running.wait_until_idle()
         assert fold(await rows(log)).status is SagaStatus.COMPENSATED
@@ -106,7 +106,7 @@ async def test_a_saga_stuck_on_its_way_forward_is_cancelled(tmp_path: Path, cloc
     async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
         await run(running, definition)
         assert fold(await rows(log)).status is SagaStatus.STUCK
-        await running.order(SAGA_ID, CANCEL)
+        await running.command(SAGA_ID, CANCEL)
         await running.wait_until_idle()
         assert fold(await rows(log)).status is SagaStatus.COMPENSATED
     assert world.done(COMPENSATION) == ["one"]
@@ -119,14 +119,14 @@ async def test_what_the_pivot_may_have_decided_is_not_cancelled(tmp_path: Path, 
         async with process(tmp_path / f"{name}.db", definition, world, clock) as (running, log):
             await run(running, definition)
             with pytest.raises(CommandRejected, match="only goes forward"):
-                await running.order(SAGA_ID, CANCEL)
+                await running.command(SAGA_ID, CANCEL)
             with pytest.raises(CommandRejected, match="only a compensation"):
-                await running.order(SAGA_ID, RESOLVE)
-            await running.order(SAGA_ID, RETRY)
+                await running.command(SAGA_ID, RESOLVE)
+            await running.command(SAGA_ID, RETRY)
             await running.wait_until_idle()
             assert fold(await rows(log)).status is SagaStatus.COMPLETED
             with pytest.raises(CommandRejected, match="over"):
-                await running.order(SAGA_ID, CANCEL)
+                await running.command(SAGA_ID, CANCEL)
 
 
 async def test_two_operators_at_once_are_one_retry(tmp_path: Path, clock: TestClock) -> None:
@@ -135,14 +135,14 @@ async def test_two_operators_at_once_are_one_retry(tmp_path: Path, clock: TestCl
     async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
         await run(running, definition)
         results = await asyncio.gather(
-            running.order(SAGA_ID, RETRY), running.order(SAGA_ID, RETRY), return_exceptions=True
+            running.command(SAGA_ID, RETRY), running.command(SAGA_ID, RETRY), return_exceptions=True
         )
         await running.wait_until_idle()
         assert fold(await rows(log)).status is SagaStatus.COMPLETED
     assert sorted(type(result).__name__ for result in results) == ["CommandRejected", "NoneType"]
 
 
-async def test_orders_for_unknown_sagas_and_missing_definitions_say_so(
+async def test_commands_for_unknown_sagas_and_missing_definitions_say_so(
     tmp_path: Path, clock: TestClock
 ) -> None:
     definition = usual_saga()
@@ -150,7 +150,7 @@ async def test_orders_for_unknown_sagas_and_missing_definitions_say_so(
     async with process(tmp_path / "log.db", definition, world, clock) as (running, _):
         await run(running, definition)
         with pytest.raises(UnknownSaga, match="nobody"):
-            await running.order("nobody", RETRY)
+            await running.command("nobody", RETRY)
     async with process(tmp_path / "log.db", usual_saga(version=2), world, clock) as (running, _):
         with pytest.raises(CommandRejected, match="place version 1"):
-            await running.order(SAGA_ID, RETRY)
+            await running.command(SAGA_ID, RETRY)
