@@ -24,7 +24,6 @@ from sagagen.emit.plan import plan
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
-from sagagen.runtime.engine.view import SagaView
 from sagagen.runtime.identity import saga_id
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
@@ -34,6 +33,7 @@ from sagagen.runtime.rpc.errors import Code, RpcError
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.view import SagaView
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.transports.memory import MemoryTransport
 

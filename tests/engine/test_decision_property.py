@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine_crash import legal_steps
 
-from sagagen.runtime.engine.operator import Act, CommandRejected, OperatorCommand, row_for
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
+from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, row_for
 from sagagen.runtime.saga.decision import (
     CallNow,
     Decision,

@@ -27,13 +27,13 @@ from structlog.testing import capture_logs
 
 from sagagen.runtime.engine.acceptance import accepted_row
 from sagagen.runtime.engine.embedded import EmbeddedEngine, Overloaded
-from sagagen.runtime.engine.operator import Act, OperatorCommand
-from sagagen.runtime.engine.view import StepStatus
 from sagagen.runtime.log.store import LogUnavailable, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import ExpressionError, RpcError
 from sagagen.runtime.rpc.transport import Reply, Transport
+from sagagen.runtime.saga.commands import Act, OperatorCommand
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
+from sagagen.runtime.saga.view import StepStatus
 from sagagen.runtime.scope import Scope
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION

@@ -10,10 +10,10 @@ from engine_world import SAGA_ID, TestClock, World, acceptance, engine, saga, st
 from grpclib.const import Status as Code
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.engine.operator import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
+from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.events import Cancelled, LogEvent, Resolved, SagaStatus
 from sagagen.runtime.saga.history import fold
 

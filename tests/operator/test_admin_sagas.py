@@ -17,16 +17,16 @@ from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.admin.operations import SagaOperations, orders_at_rest
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
-from sagagen.runtime.engine.definitions import Definitions
 from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
-from sagagen.runtime.engine.operator import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.definitions import Definitions
 
 (SAGA,) = MESH.sagas
 SECRET_CUSTOMER = "cust_secret_payload"

@@ -14,8 +14,8 @@ from sagagen.cli.completion_words import complete_sagas, complete_services, comp
 from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
 from sagagen.runtime.admin.routes import TOKEN, BadQuery
-from sagagen.runtime.engine.operator import Act, CommandRejected, UnknownSaga
 from sagagen.runtime.log.store import LogError
+from sagagen.runtime.saga.commands import Act, CommandRejected, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.settings import Address
 from sagagen.runtime.sqlite.database import DatabaseError

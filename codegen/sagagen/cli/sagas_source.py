@@ -11,11 +11,11 @@ from urllib.parse import quote, urlencode
 
 from sagagen.runtime.admin.operations import SagaOperations, orders_at_rest
 from sagagen.runtime.admin.routes import query_of
-from sagagen.runtime.engine.definitions import Definitions
-from sagagen.runtime.engine.operator import Act, OperatorCommand
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.process.project import Project, ProjectError
+from sagagen.runtime.saga.commands import Act, OperatorCommand
+from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.settings import Address
 from sagagen.workspace.project import ProjectNotFound, find_root
 

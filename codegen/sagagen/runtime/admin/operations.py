@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sagagen.runtime.clock import rfc3339
-from sagagen.runtime.engine.definitions import Definitions
-from sagagen.runtime.engine.explain import Explanation, explain
-from sagagen.runtime.engine.operator import OperatorCommand, UnknownSaga, row_for
-from sagagen.runtime.engine.view import view_of
 from sagagen.runtime.log.search import OpenCount, SagaQuery
 from sagagen.runtime.log.store import LoggedSaga, SagaLog
+from sagagen.runtime.saga.commands import OperatorCommand, UnknownSaga, row_for
+from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import OperatorRow, Resolved, Resumed, Retried, SagaStatus
+from sagagen.runtime.saga.explain import Explanation, explain
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.view import view_of
 
 Shown = dict[str, Any]
 """JSON members."""

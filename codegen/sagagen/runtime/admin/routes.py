@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.engine.operator import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.log.search import UNFINISHED, SagaQuery
 from sagagen.runtime.log.store import LogCorrupted, LogUnavailable
+from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
 
 TOKEN = "SAGAGEN_ADMIN_TOKEN"

@@ -17,7 +17,6 @@ import structlog
 from grpclib.const import Status as Code
 
 from sagagen.runtime.engine.calls import Calls, failed_row
-from sagagen.runtime.engine.operator import CommandRejected, OperatorCommand, row_for
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.engine.row_metrics import count_rows, observe_attempt
 from sagagen.runtime.engine.spans import attempt_span
@@ -28,6 +27,7 @@ from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.refusals import BarrierRefusal
 from sagagen.runtime.saga.answer import Answer, Responder
+from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, row_for
 from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
 from sagagen.runtime.saga.events import (
     Accepted,

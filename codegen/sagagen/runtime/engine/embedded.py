@@ -19,20 +19,20 @@ import structlog
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.engine.acceptance import Acceptance, Started, accepted_row
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
-from sagagen.runtime.engine.definitions import Definitions
 from sagagen.runtime.engine.driver import EngineContext, OnAnswer, SagaDriver, SagaMailbox
-from sagagen.runtime.engine.operator import CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import SagaTime, Sleep, sleep_unless_woken
-from sagagen.runtime.engine.view import SagaView, view_of
 from sagagen.runtime.identity import run_id
 from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.answer import Answer, Responder
+from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Resumed
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.view import SagaView, view_of
 from sagagen.runtime.telemetry import spans as tracing
 
 __all__ = ["Acceptance", "EmbeddedEngine", "Overloaded", "SagaView", "Started"]

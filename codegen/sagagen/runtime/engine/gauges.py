@@ -2,9 +2,9 @@
 
 import time
 
-from sagagen.runtime.engine.definitions import Definitions
 from sagagen.runtime.log.search import OpenCount
 from sagagen.runtime.log.store import SagaLog
+from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.telemetry.metrics import (
     COMPENSATING,

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from sagagen.runtime.engine.operator import current_call
 from sagagen.runtime.model.definition import Direction, Saga, Step, StepKind
+from sagagen.runtime.saga.commands import current_call
 from sagagen.runtime.saga.decision import StepCall
 from sagagen.runtime.saga.events import Stuck
 from sagagen.runtime.saga.history import History
