@@ -10,8 +10,9 @@ survive is a line that nothing holds: a test is missing, or the change means not
     python bench/mutate.py saga --sample 50 --seed 7 --jobs 2
     python bench/mutate.py log --summary                         # counts and survivors of what has run so far
 
-Results are lines of JSON, in var/mutants.jsonl or `--out`. A run that is stopped goes on where it was; a module that has changed since, or
-other tests, run anew. Statements that only log are left alone, and so are annotations, decorators and docstrings.
+Results are lines of JSON, in var/mutants.jsonl or `--out`. A run that is stopped goes on where it was; a module that
+has changed since, or other tests, run anew. Statements that only log are left alone, and so are annotations, decorators
+and docstrings.
 """
 
 import argparse

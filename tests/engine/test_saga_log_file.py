@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_world import SAGA_ID, TRACE, text
 from grpclib.const import Status as Code
 
-from sagagen.runtime.log import group_commit as log_writer
 from sagagen.runtime.log.group_commit import GroupWriter
 from sagagen.runtime.log.schema import MIGRATIONS
 from sagagen.runtime.log.store import LogCorrupted, LogUnavailable, SagaLog
@@ -295,10 +295,10 @@ async def test_rows_that_no_version_wrote_are_named(path: Path) -> None:
 
 
 @asynccontextmanager
-async def small_disk(path: Path) -> AsyncGenerator[tuple[GroupWriter, Database]]:
+async def small_disk(path: Path, **bounds: Any) -> AsyncGenerator[tuple[GroupWriter, Database]]:
     async with Database(path) as database:
         await database.run_script("CREATE TABLE t (x); CREATE TABLE filler (x)")
-        writer = GroupWriter(database)
+        writer = GroupWriter(database, **bounds)
         task = asyncio.create_task(writer.run())
         yield writer, database
         writer.close()
@@ -355,11 +355,8 @@ async def test_who_stops_waiting_disturbs_nobody(tmp_path: Path) -> None:
         assert len(await database.in_thread(lambda c: c.execute("SELECT x FROM t").fetchall())) == 2
 
 
-async def test_who_finds_the_queue_full_waits_for_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_writer, "MAX_WAITING", 3)
-    async with small_disk(tmp_path / "log.db") as (writer, database):
+async def test_who_finds_the_queue_full_waits_for_room(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "log.db", max_waiting=3) as (writer, database):
         riding = [asyncio.create_task(writer.write_later(insert(n))) for n in range(20)]
         await asyncio.sleep(0)
         assert writer.is_full
@@ -370,11 +367,8 @@ async def test_who_finds_the_queue_full_waits_for_room(
         assert not writer.is_full
 
 
-async def test_who_waits_for_room_when_the_log_closes_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_writer, "MAX_WAITING", 1)
-    async with small_disk(tmp_path / "log.db") as (writer, _):
+async def test_who_waits_for_room_when_the_log_closes_is_told(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "log.db", max_waiting=1) as (writer, _):
         written = asyncio.create_task(writer.write(insert(1)))
         late = asyncio.create_task(writer.write(insert(2)))
         await asyncio.sleep(0)
@@ -385,11 +379,8 @@ async def test_who_waits_for_room_when_the_log_closes_is_told(
                 await late
 
 
-async def test_a_commit_waits_for_half_of_those_at_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_writer, "GATHER_S", 3600)
-    async with small_disk(tmp_path / "log.db") as (writer, _):
+async def test_a_commit_waits_for_half_of_those_at_work(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "log.db", gather_s=3600) as (writer, _):
         at_work = 16
         writer.gather_for(lambda _: at_work)
 
@@ -404,11 +395,8 @@ async def test_a_commit_waits_for_half_of_those_at_work(
         assert writer.commits <= 16 * 5 / 8
 
 
-async def test_the_first_of_several_at_work_waits_for_the_second(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_writer, "GATHER_S", 3600)
-    async with small_disk(tmp_path / "log.db") as (writer, _):
+async def test_the_first_of_several_at_work_waits_for_the_second(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "log.db", gather_s=3600) as (writer, _):
         writer.gather_for(lambda _: 4)
         first = asyncio.create_task(writer.write(insert(1)))
         await asyncio.sleep(0.05)
@@ -417,11 +405,8 @@ async def test_the_first_of_several_at_work_waits_for_the_second(
         assert writer.commits == 1
 
 
-async def test_a_writer_who_is_alone_never_waits_for_company(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_writer, "GATHER_S", 3600)
-    async with small_disk(tmp_path / "log.db") as (writer, _):
+async def test_a_writer_who_is_alone_never_waits_for_company(tmp_path: Path) -> None:
+    async with small_disk(tmp_path / "log.db", gather_s=3600) as (writer, _):
         writer.gather_for(lambda _: 1)
         for value in range(3):
             await writer.write(insert(value))

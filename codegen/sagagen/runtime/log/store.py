@@ -1,8 +1,7 @@
 """The saga log: what the engine decides from, durable before anything follows from it.
 
 One SQLite file in WAL mode with synchronous=FULL, owned by one process (P10): an append-only event table and a table
-of where each saga stands now. `log_writer` commits in groups, `log_records` maps rows to columns, `log_schema` has the
-SQL.
+of where each saga stands now. `group_commit` writes to it, `records` maps rows to columns, `schema` has the SQL.
 """
 
 import asyncio
@@ -20,14 +19,14 @@ import structlog
 
 from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.damage import damage_of, how_to_mend
-from sagagen.runtime.log.group_commit import GroupWriter, LogError, LogUnavailable
+from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
+from sagagen.runtime.log.group_commit import GroupWriter
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log.reserve import Reserve
 from sagagen.runtime.log.search import OpenCount, SagaQuery, ended_counts, find_sagas, standing
 from sagagen.runtime.saga.events import Accepted, Done, Ended, LogEvent, SagaStatus, TurnedBack
 from sagagen.runtime.sqlite.database import Database, never_wait
 from sagagen.runtime.sqlite.lock import OwnerLock
-from sagagen.runtime.startup import StartupError
 
 __all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
 
@@ -39,10 +38,6 @@ PURGED_AT_ONCE = 100
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _ANSWERING = (Accepted, Done, TurnedBack, Ended)
-
-
-class LogCorrupted(LogError, StartupError):
-    """The file is damaged, or a saga's rows can't be read; the message names the file or the saga."""
 
 
 @dataclass(frozen=True, slots=True)
