@@ -103,6 +103,9 @@ async def test_data_of_a_later_version_is_left_alone(tmp_path: Path):
     with sqlite3.connect(tmp_path / "a.db") as connection:
         connection.execute("UPDATE sagagen_meta SET value = 99 WHERE name = 'barrier_version'")
     connection.close()
+    (tmp_path / "ledger.sql").write_text(f"{SQL}; INSERT INTO entries VALUES ('mine', 1)")
+    before = (tmp_path / "a.db").read_bytes()
     with pytest.raises(DatabaseTooNew, match="version 99") as error:
         await start(tmp_path)
     assert isinstance(error.value, DatabaseError)
+    assert (tmp_path / "a.db").read_bytes() == before

@@ -59,14 +59,21 @@ class DatabaseIdentity:
 async def prepare(path: Path, scripts: Scripts) -> DatabaseIdentity:
     """Create or change the service's database at `path`. Raises a DatabaseError that says what is wrong."""
     async with Database(path) as database:
+        # First of all: a database that is refused keeps every byte, so no script may have run on it.
+        found = await database.in_thread(_barrier_version)
+        if found > BARRIER_VERSION:
+            raise DatabaseTooNew(path, found, BARRIER_VERSION)
         if not await database.in_thread(user_version):
             await _run_base(database, scripts)
         await database.run_script(DDL)
-        found = await database.in_thread(lambda connection: read_meta(connection, "barrier_version"))
-        if found > BARRIER_VERSION:
-            raise DatabaseTooNew(path, found, BARRIER_VERSION)
         await _run_changes(database, scripts)
         return await database.in_thread(_begin_epoch)
+
+
+def _barrier_version(connection: sqlite3.Connection) -> int:
+    """0 in a file that no service has opened yet."""
+    is_there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sagagen_meta'").fetchone()
+    return read_meta(connection, "barrier_version") if is_there else 0
 
 
 def _begin_epoch(connection: sqlite3.Connection) -> DatabaseIdentity:

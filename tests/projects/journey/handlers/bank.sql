@@ -1,0 +1,10 @@
+CREATE TABLE IF NOT EXISTS charges (
+  trip_id      TEXT PRIMARY KEY,
+  amount_minor INTEGER NOT NULL,
+  status       TEXT NOT NULL CHECK (status IN ('CHARGED', 'REFUNDED'))
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS points (
+  trip_id TEXT PRIMARY KEY,
+  points  INTEGER NOT NULL
+) STRICT;

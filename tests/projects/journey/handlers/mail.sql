@@ -1,0 +1,4 @@
+CREATE TABLE IF NOT EXISTS letters (
+  trip_id TEXT PRIMARY KEY,
+  copies  INTEGER NOT NULL
+) STRICT;
