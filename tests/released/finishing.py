@@ -66,23 +66,23 @@ def statuses(stack: Stack) -> dict[str, str]:
 
 
 def come_to_rest(stack: Stack, *, but: str = "") -> dict[str, str]:
-    """Wait until no saga is under way, `but` perhaps for one that waits. Returns where they stand."""
+    """Wait until no saga is active, except for `but`, which waits for something. Returns where they stand."""
     ends_s = time.monotonic() + WITHIN_S
     while True:
         found = statuses(stack)
-        moving = [key for key, each in found.items() if each in ("RUNNING", "COMPENSATING") and key != but]
-        if not moving:
+        active = [key for key, each in found.items() if each in ("RUNNING", "COMPENSATING") and key != but]
+        if not active:
             return found
-        assert time.monotonic() < ends_s, f"still under way: {moving}"
+        assert time.monotonic() < ends_s, f"still active: {active}"
         time.sleep(0.05)
 
 
 def help_out(stack: Stack, key: str, acts: Sequence[str], *, but: str = "") -> list[tuple[str, str]]:
     """Do as an operator would, one act after the other."""
-    return [(act, _order(stack, key, act, but)) for act in acts]
+    return [(act, _act(stack, key, act, but)) for act in acts]
 
 
-def _order(stack: Stack, key: str, act: str, but: str) -> str:
+def _act(stack: Stack, key: str, act: str, but: str) -> str:
     url = f"{stack.admin_url}/sagas/{saga_id_of(stack, key)}/{act}"
     answered = httpx.post(url, json={"by": "bob", "note": "by hand"}, timeout=60)
     if answered.status_code == 409:

@@ -23,8 +23,8 @@ def trip(key: str, *script: str, seat: str = "7", copies: str = "1") -> Journey:
     return Journey(key, script, fields={"guest": "ann", "seat": seat, "copies": copies})
 
 
+# Another gateway has run these before, and at least one service remembers that.
 ELSEWHERE = trip("superseded")
-"""The three that another gateway's run has had before, as far as one service still knows."""
 ELSEWHERE_OTHERWISE = trip("superseded: another payload", "nothing: goes wrong")
 ELSEWHERE_LATER = trip("turned back: another run at the bank", "charge_card: declined")
 ELSEWHERE_AFTER_PIVOT = trip("stuck: another run at the mail")
@@ -78,7 +78,7 @@ STUCK = (
     trip("stuck: the answer is not written", "hold_seat: endless"),
 )
 
-UNDER_WAY = (
+ACTIVE = (
     trip("running: nothing is done", "look: silent"),
     trip("running: open_trip fails", "open_trip: down"),
     trip("running: note_guest fails", "note_guest: down"),

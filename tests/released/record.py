@@ -66,19 +66,19 @@ class Recording:
         shown: object = None
         with httpx.Client(base_url=self.stack.url, timeout=60) as client:
             for _ in until(WITHIN_S, "the sagas do not come to rest"):
-                before, shown = shown, [client.get(f"/sagas/{each}").json() for each in self.unfinished()]
+                before, shown = shown, [client.get(f"/sagas/{each}").json() for each in self.active()]
                 if shown == before:
                     return
                 time.sleep(1)
 
     def finish(self) -> None:
-        """Wait until no saga is under way."""
+        """Wait until no saga is active."""
         for _ in until(WITHIN_S, "the sagas do not end"):
-            if not self.unfinished():
+            if not self.active():
                 return
             time.sleep(0.1)
 
-    def unfinished(self) -> list[str]:
+    def active(self) -> list[str]:
         query = "SELECT saga_id FROM saga WHERE status IN ('RUNNING', 'COMPENSATING')"
         return [row["saga_id"] for row in self.stack.rows(LOG, query)]
 
@@ -87,12 +87,12 @@ class Recording:
         found = self.stack.rows(LOG, "SELECT idempotency_key, saga_id FROM saga")
         return {row["idempotency_key"]: row["saga_id"] for row in found}
 
-    def order(self, act: str, journey: j.Journey, note: str) -> None:
+    def act(self, act: str, journey: j.Journey, note: str) -> None:
         """As an operator."""
         url = f"{self.stack.admin_url}/sagas/{self.saga_ids()[journey.key]}/{act}"
         httpx.post(url, json={"by": "ann", "note": note}, timeout=60).raise_for_status()
 
-    def order_at_rest(self, act: str, journey: j.Journey, note: str) -> None:
+    def act_at_rest(self, act: str, journey: j.Journey, note: str) -> None:
         saga_id, log = self.saga_ids()[journey.key], str(self.stack.data_dir / f"{LOG}.db")
         sagagen("sagas", act, saga_id, "--by", "ann", "--note", note, "--log", log, cwd=self.root)
 
@@ -140,14 +140,14 @@ def knows_operators() -> bool:
 
 
 def record(it: Recording, *, is_first_release: bool) -> list[dict[str, object]]:
+    """Bring sagas into every state, and leave them there. Returns what each has been answered."""
     it.deploy()
     as_another_gateway(it)
     with it.life("away", "down"):
         if not is_first_release:
             it.ask([j.FORGOTTEN])
-            it.ask(
-                [j.FORGOTTEN_UNDO]
-            )  # later: what is purged is told by the stamp of a row, and the first has none
+            # After it, since a purge goes by the stamps of rows, and the seats have no row of the first.
+            it.ask([j.FORGOTTEN_UNDO])
             time.sleep(2)  # longer than the forgetful service remembers
         it.ask([j.REMEMBERED, *j.RESTORED])
     if not is_first_release:
@@ -164,7 +164,7 @@ def record(it: Recording, *, is_first_release: bool) -> list[dict[str, object]]:
     with it.life("down", "silent"):
         it.ask([j.ELSEWHERE, j.ELSEWHERE_OTHERWISE, j.ELSEWHERE_LATER, j.ELSEWHERE_AFTER_PIVOT, *j.RESUMED])
     with it.life("down", "silent", "broken"):
-        it.ask([*j.ENDED, *j.STUCK, *j.UNDER_WAY])
+        it.ask([*j.ENDED, *j.STUCK, *j.ACTIVE])
         call_directly(it)
         if not is_first_release:
             it.ask([j.TO_BE_CANCELLED, j.TO_BE_CANCELLED_AT_REST])
@@ -172,13 +172,13 @@ def record(it: Recording, *, is_first_release: bool) -> list[dict[str, object]]:
         answers = it.answers()
         it.ask([j.LAST])
     if not is_first_release:
-        it.order_at_rest("retry", j.TO_BE_RETRIED_AT_REST, "the seats are back")
-        it.order_at_rest("cancel", j.TO_BE_CANCELLED_AT_REST, "the guest is ill")
+        it.act_at_rest("retry", j.TO_BE_RETRIED_AT_REST, "the seats are back")
+        it.act_at_rest("cancel", j.TO_BE_CANCELLED_AT_REST, "the guest is ill")
     return answers
 
 
 def as_another_gateway(it: Recording) -> None:
-    """Three times a run of another log comes first. What is taken away here is what its services have lost."""
+    """Run sagas with another log first, three times; then lose that log, and some databases as well."""
     for journeys, lost in (
         ([j.ELSEWHERE_AFTER_PIVOT], [LOG, "trips", "seats", "bank"]),
         ([j.ELSEWHERE_LATER], [LOG, "trips", "seats"]),
@@ -217,9 +217,9 @@ def call_directly(it: Recording) -> None:
 
 
 def have_operators_act(it: Recording) -> None:
-    it.order("retry", j.TO_BE_RETRIED, "the seats are back")
-    it.order("resolve", j.TO_BE_RESOLVED, "released by phone")
-    it.order("cancel", j.TO_BE_CANCELLED, "the guest is ill")
+    it.act("retry", j.TO_BE_RETRIED, "the seats are back")
+    it.act("resolve", j.TO_BE_RESOLVED, "released by phone")
+    it.act("cancel", j.TO_BE_CANCELLED, "the guest is ill")
     it.settle()
 
 

@@ -17,20 +17,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finishing import REFUSED, Finished, ask_again, come_to_rest, help_out, log_of, restored, show_at_rest
+from finishing import (
+    REFUSED,
+    Finished,
+    ask_again,
+    come_to_rest,
+    help_out,
+    log_of,
+    restored,
+    saga_id_of,
+    show_at_rest,
+)
 from journey_effects import NOTHING, WHOLE, effects_of_all, left
 from journey_project import ANOTHER_MEANING, HASTY, PATIENT, REMEMBERING, SERVICES, change, generate, sagagen
 from released_set import CORPUS, LOG, ReleasedSet, Rows, released_sets
 
 from sagagen.runtime.log.records import KINDS
 from sagagen.runtime.log.schema import MIGRATIONS
-from sagagen.runtime.saga.events import Outcome, Ruling, SagaStatus
-from sagagen.runtime.service.barrier.barrier import BARRIER_VERSION, State
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.service.barrier.table import BARRIER_VERSION
 
 pytestmark = pytest.mark.slow
 
 SETS = released_sets()
 NEWEST = max(MIGRATIONS)
+ACTIVE = ("RUNNING", "COMPENSATING")
 WAITS = "running: waits for version 2"
 TURNS_BACK = "cancelled: not acted on yet"
 
@@ -49,6 +60,9 @@ HELP: Mapping[str, list[tuple[str, str]]] = {
 
 BEFORE_PIVOT = {"book_trip": "charge_card", "gather_points": "add_points", "send_greeting": None}
 """Once this step is done, the pivot is in doubt."""
+
+REFUSALS = {"OTHER_RUN", "STEP_COMPENSATED", "PAYLOAD_MISMATCH", "FORGOTTEN"}
+"""Of a barrier."""
 
 each_set = pytest.mark.parametrize("released", SETS, ids=lambda each: each.folder.name)
 
@@ -81,7 +95,7 @@ def finished(
         it.stack.start("up")
         it.resumed = come_to_rest(it.stack, but=WAITS)
         for key in sorted(key for key, status in it.resumed.items() if status == "STUCK"):
-            it.helped[key] = help_out(it.stack, key, [act for act, _ in HELP[key]], but=WAITS)
+            it.helped[key] = help_out(it.stack, key, [act for act, _ in HELP.get(key, [])], but=WAITS)
         it.ended = come_to_rest(it.stack, but=WAITS)
         it.answers = ask_again(it.stack, it.released.requests)
         it.stack.terminate("up")
@@ -129,14 +143,14 @@ def test_the_sets_have_every_state_that_there_is() -> None:
     assert {event["kind"] for event in events} == set(KINDS.values())
     assert {saga["status"] for released in SETS for saga in released.sagas} == set(SagaStatus)
     assert {event["outcome"] for event in events if event["kind"] in ("FAILED", "TURNED_BACK")} == {
-        Outcome.REFUSED,
-        Outcome.DOUBT,
-        Outcome.NOT_CALLED,
+        "REFUSED",
+        "DOUBT",
+        "NOT_CALLED",
     }
-    assert {event["reason"] for event in events} >= set(Ruling)
+    assert {event["reason"] for event in events if event["kind"] == "FAILED"} >= REFUSALS
     assert {(row["direction"], row["state"]) for row in rows} == {
-        *(("action", state) for state in (State.DONE, State.REFUSED, State.PENDING)),
-        *(("compensation", state) for state in (State.DONE, State.EMPTY, State.PENDING)),
+        *(("action", state) for state in ("DONE", "REFUSED", "PENDING")),
+        *(("compensation", state) for state in ("DONE", "EMPTY", "PENDING")),
     }
     assert any(row["saga"].startswith("direct:") for row in rows)
     assert any(released.meta(service)["purged_through_ms"] for released in SETS for service in SERVICES)
@@ -183,21 +197,21 @@ def test_a_saga_whose_version_is_missing_says_what_it_waits_for(finished: Finish
 
 
 def end_of(saga: Mapping[str, Any]) -> str:
-    """Where an unfinished saga ends if nothing goes wrong any more."""
+    """Where an active saga ends if nothing goes wrong any more."""
     turns_back = saga["status"] == "COMPENSATING" or saga["idempotency_key"] == TURNS_BACK
     return "COMPENSATED" if turns_back else "COMPLETED"
 
 
-def test_every_saga_that_was_under_way_ends(finished: Finished) -> None:
+def test_every_saga_that_was_active_ends(finished: Finished) -> None:
     for saga in finished.released.sagas:
         key, status = saga["idempotency_key"], saga["status"]
-        if status in ("RUNNING", "COMPENSATING") and key != WAITS:
+        if status in ACTIVE and key != WAITS:
             assert (key, finished.resumed[key]) == (key, end_of(saga))
 
 
 def test_what_was_over_or_stuck_stays_so(finished: Finished) -> None:
     for saga in finished.released.sagas:
-        if saga["status"] not in ("RUNNING", "COMPENSATING"):
+        if saga["status"] not in ACTIVE:
             key = saga["idempotency_key"]
             assert (key, finished.resumed[key]) == (key, saga["status"])
 
@@ -275,7 +289,7 @@ def test_sagas_that_were_over_are_not_touched(finished: Finished) -> None:
 def test_what_a_service_has_recorded_stays_recorded(finished: Finished, service: str) -> None:
     before = finished.released.barrier(service)
     after = today(finished, service, "sagagen_barrier", before)
-    lost = [row for row in before if row["state"] != State.PENDING and row not in after]
+    lost = [row for row in before if row["state"] != "PENDING" and row not in after]
     assert not lost
     keys = {(row["saga"], row["step"], row["direction"]) for row in after}
     assert keys >= {(row["saga"], row["step"], row["direction"]) for row in before}
@@ -283,10 +297,12 @@ def test_what_a_service_has_recorded_stays_recorded(finished: Finished, service:
 
 def test_a_manual_call_stays_pending_only_where_it_is_undone(finished: Finished) -> None:
     rows = today(finished, "bank", "sagagen_barrier", finished.released.barrier("bank"))
-    pending = [row for row in rows if row["state"] == State.PENDING]
+    # Called before its log was restored from a backup: the saga of today does not know of it.
+    lost = (saga_id_of(finished.stack, "stuck: another payload after a restore"), "charge_card")
+    pending = [row for row in rows if row["state"] == "PENDING"]
     undone = {(row["saga"], row["step"]) for row in rows if row["direction"] == "compensation"}
     assert {row["direction"] for row in pending} <= {"action"}
-    assert {(row["saga"], row["step"]) for row in pending} <= undone
+    assert {(row["saga"], row["step"]) for row in pending} - undone <= {lost}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -302,7 +318,7 @@ def test_a_service_knows_itself_and_what_it_forgot(finished: Finished, service: 
 
 
 def late_end_of(released: ReleasedSet, saga: Mapping[str, Any]) -> str:
-    """Where an unfinished saga ends after its deadline: only one whose pivot may be done goes forward."""
+    """Where an active saga ends after its deadline: only one whose pivot may be done goes forward."""
     if saga["status"] == "COMPENSATING":
         return "COMPENSATED"
     done = {event["step"] for event in released.events_of(saga["number"]) if event["kind"] == "DONE"}
@@ -313,7 +329,7 @@ def late_end_of(released: ReleasedSet, saga: Mapping[str, Any]) -> str:
 def test_after_its_deadline_every_saga_ends_or_asks_for_an_operator(late: Finished) -> None:
     for saga in late.released.sagas:
         key, status = saga["idempotency_key"], saga["status"]
-        if status not in ("RUNNING", "COMPENSATING"):
+        if status not in ACTIVE:
             assert (key, late.ended[key]) == (key, status)
             continue
         end = late_end_of(late.released, saga)
