@@ -1,10 +1,10 @@
 """A mistake in the user's contract is a value; a mistake in this program is an exception. The two never mix."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, Self, TypeAlias
 
 from sagagen.source import Span
 
@@ -26,6 +26,16 @@ class Diagnostic:
     """What is wrong, in the words of the contract. One line."""
     hint: str = ""
     """The edit that mends it. One line."""
+
+    def encoded(self) -> list[str | int]:
+        """What `decoded` makes it of again, as JSON knows it."""
+        at = self.at
+        return [at.path, at.line, at.column, self.severity, self.code, self.message, self.hint]
+
+    @classmethod
+    def decoded(cls, parts: Sequence[Any]) -> Self:
+        path, line, column, severity, code, message, hint = parts
+        return cls(Span(path, line, column), Severity(severity), code, message, hint)
 
 
 Report: TypeAlias = Callable[[Diagnostic], None]

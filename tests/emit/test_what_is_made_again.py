@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from generating import PROJECTS, run_generate
 
+from sagagen.cache import FOLDER
 from sagagen.contract import buf, read_contract
+from sagagen.contract.built import Built
 from sagagen.diagnostics import Diagnostic
 from sagagen.emit import dashboards
 from sagagen.emit.boards import SagaBoard, ServiceBoard
 from sagagen.emit.compiler_process import COMPILER
 from sagagen.emit.messages import Compilation
-from sagagen.workspace import handler_sync, no_change
+from sagagen.workspace import handler_sync, snapshot
+from sagagen.workspace.no_change import unchanged
+from sagagen.workspace.snapshot import Snapshot, open_cache
 from sagagen.workspace.synced import Synced
 
 PROTO = "contracts/tiny/v1/counter.proto"
@@ -163,39 +167,42 @@ def test_check_trusts_no_memory(tiny: Path, understood: list[str]) -> None:
     assert understood == ["handlers/counter.py"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b"[1, null]", b"\xff"])
-def test_a_damaged_memory_counts_as_none(tiny: Path, understood: list[str], damage: bytes) -> None:
-    (tiny / no_change.CACHE / "handlers.json").write_bytes(damage)
-    edit(tiny / PROTO, "message ", "// A comment.\nmessage ")
-    assert run_generate(tiny).exit_code == 0
-    assert understood == ["handlers/counter.py"]
-
-
-@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b"\xff", b'{"state": 1, "diagnostics": 2}'])
-def test_a_last_run_that_cannot_be_read_is_none(tiny: Path, damage: bytes) -> None:
-    now = no_change.snapshot(tiny)
-    assert no_change.unchanged(tiny, now) is not None
-    (tiny / no_change.CACHE / "last_run.json").write_bytes(damage)
-    assert no_change.unchanged(tiny, now) is None
-
-
-@pytest.mark.parametrize("name", ["protos.json", "protos.binpb"])
-@pytest.mark.parametrize("damage", [b"", b"[]", b"{}", b"null", b"\xff", b'{"tools": 1}', None])
-def test_protos_that_cannot_be_read_are_none(tiny: Path, name: str, damage: bytes | None) -> None:
-    now = no_change.snapshot(tiny)
-    path = tiny / no_change.CACHE / name
-    assert no_change.remembered_protos(tiny, now) is not None
-    path.unlink() if damage is None else path.write_bytes(damage)
-    assert no_change.remembered_protos(tiny, now) is None
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff" * 100])
+def test_a_damaged_memory_counts_as_none(
+    tiny: Path, understood: list[str], asked: list[str], damage: bytes
+) -> None:
+    now = snapshot.snapshot(tiny)
+    cache = open_cache(tiny, now)
+    assert (unchanged(cache, now), Built.latest(cache) is None) == ((), False)
+    for path in (tiny / FOLDER).iterdir():
+        path.write_bytes(damage)
+    assert (unchanged(cache, now), Built.latest(cache)) == (None, None)
     edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadline: 11s")
     assert run_generate(tiny).exit_code == 0
-    assert no_change.remembered_protos(tiny, now) is not None
+    assert (understood, sorted(asked)) == (["handlers/counter.py"], ["build", "lint"])
+    assert Built.latest(cache) is not None
+    assert run_generate(tiny, "--check").exit_code == 0
 
 
-def test_protos_that_other_tools_made_are_none(tiny: Path) -> None:
-    now = no_change.snapshot(tiny)
-    assert no_change.remembered_protos(tiny, {**now, "<surroundings>": "another buf"}) is None
-    assert no_change.remembered_protos(tiny, {**now, "<sagagen>/contract/buf.py": "another rule"}) is None
+def test_what_another_generator_or_other_tools_made_is_not_asked_for(tiny: Path) -> None:
+    now = snapshot.snapshot(tiny)
+    for other in ("<surroundings>", "<sagagen>/contract/buf.py", "<sagagen>/emit/templates/saga.py.j2"):
+        assert other in now
+        assert Built.latest(open_cache(tiny, {**now, other: "another"})) is None
+    assert Built.latest(open_cache(tiny, {**now, "contracts/saga.yaml": "another"})) is not None
+
+
+def test_a_contract_that_was_there_before_is_made_of_what_is_kept(
+    tiny: Path, understood: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(tiny / PROTO, "message ", "message Passing {}\n\nmessage ")
+    run_generate(tiny)
+    edit(tiny / PROTO, "message Passing {}\n\n", "")
+    monkeypatch.setattr(Compilation, "run", lambda *_: pytest.fail("these messages were compiled before"))
+    assert run_generate(tiny).exit_code == 0
+    assert understood == []
+    monkeypatch.undo()
+    assert run_generate(tiny, "--check").exit_code == 0
 
 
 @pytest.fixture
@@ -253,15 +260,15 @@ def test_a_contract_that_was_changed_during_a_run_and_changed_back_is_read_again
     tiny: Path, monkeypatch: pytest.MonkeyPatch, path: str, before: str, saved: str, meanwhile: str
 ) -> None:
     edit(tiny / path, before, saved)
-    genuine = no_change.snapshot
+    genuine = snapshot.snapshot
 
-    def taken_before_a_change(root: Path) -> no_change.Snapshot:
+    def taken_before_a_change(root: Path) -> Snapshot:
         taken = genuine(root)
         edit(tiny / path, saved, meanwhile)
         return taken
 
     with monkeypatch.context() as patch:
-        patch.setattr(no_change, "snapshot", taken_before_a_change)
+        patch.setattr(snapshot, "snapshot", taken_before_a_change)
         assert run_generate(tiny).exit_code == 0
     edit(tiny / path, meanwhile, saved)
     assert run_generate(tiny).exit_code == 0
@@ -269,15 +276,15 @@ def test_a_contract_that_was_changed_during_a_run_and_changed_back_is_read_again
 
 
 def test_where_nothing_can_be_kept_all_is_made_each_time(tiny: Path) -> None:
-    shutil.rmtree(tiny / no_change.CACHE)
-    (tiny / no_change.CACHE).write_text("in the way")
+    shutil.rmtree(tiny / FOLDER)
+    (tiny / FOLDER).write_text("in the way")
     edit(tiny / "contracts/saga.yaml", "deadline: 10s", "deadlin: 10s")
     broken = run_generate(tiny)
     assert (broken.exit_code, "deadlin" in broken.stderr) == (1, True)
     edit(tiny / "contracts/saga.yaml", "deadlin: 10s", "deadline: 11s")
     assert run_generate(tiny).exit_code == 0
     assert run_generate(tiny, "--check").exit_code == 0
-    assert (tiny / no_change.CACHE).read_text() == "in the way"
+    assert (tiny / FOLDER).read_text() == "in the way"
 
 
 def test_a_preview_does_not_wait_for_buf_either(tiny: Path, asked: list[str]) -> None:

@@ -6,15 +6,17 @@ What takes long to import is imported where it is needed, so that a run with not
 import gc
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from sagagen.cache import NO_CACHE, Cache
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 if TYPE_CHECKING:
-    from sagagen.workspace.no_change import Snapshot
+    from sagagen.workspace.snapshot import Snapshot
 
 
 @click.command()
@@ -49,11 +51,12 @@ def generate(
 
             watch_project(root, force=force)
         elif only_compare:
-            sys.exit(_with_contract(root, "check"))
+            sys.exit(_with_contract(root, "check", NO_CACHE, {}))
         elif only_preview:
-            from sagagen.workspace.no_change import snapshot
+            from sagagen.workspace.snapshot import open_cache, snapshot
 
-            sys.exit(_with_contract(root, "show", known=snapshot(root)))
+            before = snapshot(root)
+            sys.exit(_with_contract(root, "show", open_cache(root, before, writes=False), before))
         else:
             sys.exit(generate_once(root, force=force))
     except ProjectNotFound as error:
@@ -62,12 +65,14 @@ def generate(
 
 def generate_once(root: Path, *, force: bool) -> int:
     """Bring the disk in line, unless nothing has changed since the last run. The exit code."""
-    from sagagen.workspace.no_change import snapshot, unchanged
+    from sagagen.workspace.no_change import unchanged
+    from sagagen.workspace.snapshot import open_cache, snapshot
 
     before = snapshot(root)
-    warnings = unchanged(root, before)
+    cache = open_cache(root, before)
+    warnings = unchanged(cache, before)
     if warnings is None:
-        return _with_contract(root, "run", before, known=None if force else before, force=force)
+        return _with_contract(root, "run", replace(cache, reads=not force), before, force=force)
     if warnings:
         from sagagen.cli.report import print_diagnostics
 
@@ -76,24 +81,19 @@ def generate_once(root: Path, *, force: bool) -> int:
     return 0
 
 
-def _with_contract(
-    root: Path,
-    what: str,
-    *arguments: object,
-    known: "Snapshot | None" = None,
-    **options: object,
-) -> int:
+def _with_contract(root: Path, what: str, cache: Cache, before: "Snapshot", **options: object) -> int:
     """Call a function of `generate_run`; buf reads the protos while it is imported, which takes as long.
 
-    `known`: what there is now, if what an earlier run made of the same protos may be trusted. The compiler of messages
-    starts as well where the protos are others.
+    The compiler of messages starts as well, unless the cache knows that the protos are as they were. `before`: what
+    there is now.
     """
+    from sagagen.contract.built import Built
     from sagagen.emit.compiler_process import spare_compiler
-    from sagagen.workspace.no_change import protos, remembered_protos
+    from sagagen.workspace.snapshot import is_self_contained, protos
 
     gc.disable()  # everything is needed until the end
-    now = protos(known or {})
-    built = remembered_protos(root, known) if known else None
+    now = protos(before)
+    built = Built.latest(cache) if is_self_contained(root) else None
     with spare_compiler() as prepare:
         if built is None or built.changed(now):
             prepare()
@@ -103,7 +103,7 @@ def _with_contract(
         try:
             with loading(root, built, now) as started:
                 module = importlib.import_module("sagagen.cli.generate_run")
-                return getattr(module, what)(started, *arguments, **options)
+                return getattr(module, what)(started, cache, before, **options)
         except BufMissing as error:
             raise click.UsageError(str(error)) from None
         finally:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from sagagen.cache import Cache
 from sagagen.cli.report import print_diagnostics, summary
 from sagagen.contract import Loading
 from sagagen.diagnostics import has_errors
@@ -14,20 +15,20 @@ from sagagen.workspace import no_change
 from sagagen.workspace.comparison import Difference, Kind
 from sagagen.workspace.generation import Generation, generation
 from sagagen.workspace.preview import preview
+from sagagen.workspace.snapshot import Snapshot, after, has_same_contract, is_self_contained, protos
 from sagagen.workspace.writing import Changes
 
 
-def run(started: Loading, before: no_change.Snapshot, *, force: bool) -> int:
+def run(started: Loading, cache: Cache, before: Snapshot, *, force: bool) -> int:
     """Bring the disk in line. 1 if the contract is in error, a hand edit is in the way, or a handler cannot be read.
 
     `before`: what there was when the contract began to be read.
     """
     root = started.root
-    with _progress() as progress:
-        made = _make(started, progress, reuse=not force, disk=before)
-    is_known = no_change.is_self_contained(root) and no_change.has_same_contract(root, before)
-    if is_known and (built := started.built(no_change.protos(before))):
-        no_change.remember_protos(root, before, built)
+    made = _make(started, cache, before)
+    is_known = is_self_contained(root) and has_same_contract(root, before)
+    if is_known and (built := started.built(protos(before))):
+        built.keep(cache)
     if made.mesh is None:
         return _refuse(made)
     if not force and (edited := made.edited()):
@@ -41,14 +42,15 @@ def run(started: Loading, before: no_change.Snapshot, *, force: bool) -> int:
     if has_errors(made.findings):
         return 1
     if is_known and not (changes.left or changes.busy):
-        no_change.remember(root, _left_behind(before, made, changes), (*made.diagnostics, *made.findings))
+        warnings = (*made.diagnostics, *made.findings)
+        no_change.remember(cache, _left_behind(before, made, changes), warnings)
+    cache.trim()
     return 0
 
 
-def check(started: Loading) -> int:
-    """Name what differs. Trusts nothing that an earlier run wrote: everything is made again, and compared."""
-    with _progress() as progress:
-        made = _make(started, progress, reuse=False)
+def check(started: Loading, cache: Cache, before: Snapshot) -> int:
+    """Name what differs. With an empty cache it trusts no earlier run: everything is made again, and compared."""
+    made = _make(started, cache, before)
     if made.mesh is None:
         return _refuse(made)
     differences = made.differences()
@@ -63,10 +65,9 @@ def check(started: Loading) -> int:
     return 1 if differences or has_errors(made.findings) else 0
 
 
-def show(started: Loading) -> int:
+def show(started: Loading, cache: Cache, before: Snapshot) -> int:
     """Preview what a run would change, as a unified diff."""
-    with _progress() as progress:
-        made = _make(started, progress, reuse=True)
+    made = _make(started, cache, before)
     if made.mesh is None:
         return _refuse(made)
     print_diff(preview(made.differences()))
@@ -87,16 +88,11 @@ def print_diff(lines: Iterator[str]) -> None:
             click.echo(line, nl=False)
 
 
-def _make(
-    started: Loading,
-    progress: Callable[[str], None],
-    *,
-    reuse: bool,
-    disk: no_change.Snapshot | None = None,
-) -> Generation:
-    made = generation(started, reuse=reuse, progress=progress, disk=disk)
-    print_diagnostics(made.diagnostics, sys.stderr)
-    return made
+def _make(started: Loading, cache: Cache, disk: Snapshot) -> Generation:
+    with _progress() as progress:
+        made = generation(started, cache, disk, progress)
+        print_diagnostics(made.diagnostics, sys.stderr)
+        return made
 
 
 @contextmanager
@@ -134,11 +130,11 @@ def _cure(differences: Sequence[Difference]) -> str:
     return f"run `sagagen generate`{force}"
 
 
-def _left_behind(before: no_change.Snapshot, made: Generation, changes: Changes) -> no_change.Snapshot:
+def _left_behind(before: Snapshot, made: Generation, changes: Changes) -> Snapshot:
     contents = {file.path: file.content for file in made.files}
     written = {path: contents[path] for path in (*changes.created, *changes.updated)}
     synced = {handler.path: handler.content for handler in changes.synced}
-    return no_change.after(before, {**written, **synced}, changes.removed)
+    return after(before, {**written, **synced}, changes.removed)
 
 
 def _report_changes(changes: Changes) -> None:

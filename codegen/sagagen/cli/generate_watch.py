@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,10 +10,12 @@ from watchfiles import Change, watch
 
 from sagagen.cli.generate_run import run
 from sagagen.contract.buf import CONTRACTS, BufMissing
+from sagagen.contract.built import Built
 from sagagen.contract.loading import loading
 from sagagen.emit.compiler_process import spare_compiler
 from sagagen.emit.paths import HANDLERS
-from sagagen.workspace.no_change import Snapshot, protos, remembered_protos, snapshot, unchanged
+from sagagen.workspace.no_change import unchanged
+from sagagen.workspace.snapshot import Snapshot, is_self_contained, open_cache, protos, snapshot
 from sagagen.workspace.tree import TEMPORARY
 
 _SETTLED_MS = 50
@@ -38,7 +41,9 @@ def _watch(root: Path, prepare: Callable[[], None], *, force: bool) -> None:
     for paths in _changes(root):
         # Else it was our own writing, or a file that was saved as it was.
         everything = snapshot(root)
-        if (now := _watched(everything)) != seen and unchanged(root, everything) is None:
+        if (now := _watched(everything)) != seen and unchanged(
+            open_cache(root, everything), everything
+        ) is None:
             click.echo(f"\n{', '.join(paths)} changed")
             _run(root, everything, force=force)
             prepare()
@@ -53,9 +58,10 @@ def _watched(everything: Snapshot) -> Snapshot:
 def _run(root: Path, before: Snapshot, *, force: bool) -> None:
     began = time.monotonic()
     try:
-        built = None if force else remembered_protos(root, before)
+        cache = replace(open_cache(root, before), reads=not force)
+        built = Built.latest(cache) if is_self_contained(root) else None
         with loading(root, built, protos(before)) as started:
-            run(started, before, force=force)
+            run(started, cache, before, force=force)
     except BufMissing as error:
         raise click.UsageError(str(error)) from None
     except click.ClickException as error:

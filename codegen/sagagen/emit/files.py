@@ -27,14 +27,11 @@ class FilePlan:
     """With forward slashes."""
     render: Callable[[], str | bytes]
     ownership: Ownership = Ownership.GENERATED
-    inputs: Callable[[], str] | None = None
-    """Digest of all that decides the content, where rendering is costly and should be spared; else None."""
-    parts: Callable[[], str] | None = None
-    """Digest of the parts of the contract that the file is made of (parts.py), where a file is not made of all; else
-    None. Not for the manifest: it says more than the content does, and another release renders the same otherwise."""
+    made_from: Callable[[], str] | None = None
+    """Digest of all of the contract that decides the content; None where that is all of it."""
     begin: Callable[[Collection[str]], None] = nothing
-    """Starts what goes on in other processes while other files are rendered. Told which files of the plan with
-    inputs will be rendered, by path."""
+    """Starts what goes on in other processes while other files are rendered. Told which files of the plan will be
+    rendered, by path."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,6 @@ class File:
     path: str
     content: bytes
     ownership: Ownership
-    parts: str = ""
-    """Digest of the parts of the contract that it is made of; empty if of all."""
 
     @cached_property
     def digest(self) -> str:

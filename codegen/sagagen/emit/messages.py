@@ -15,11 +15,9 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from sagagen.contract.model import Mesh
-from sagagen.emit.compiler_process import COMPILER, compiler
+from sagagen.emit.compiler_process import compiler
 from sagagen.emit.header import header, sources_of
-from sagagen.emit.layout import SETTINGS
 from sagagen.emit.renaming import Docs, renamed
-from sagagen.emit.reuse import made_from
 from sagagen.python_names import PythonNames
 
 _CORES = os.cpu_count() or 1
@@ -46,17 +44,6 @@ class MessageModules:
     @cached_property
     def packages(self) -> tuple[str, ...]:
         return tuple(sorted(set(self.mesh.names.packages.values())))
-
-    def inputs(self, package: str) -> str:
-        """Digest of all that decides a package's module.
-
-        That is its own files with their comments, and the types of those that it uses, directly or through others.
-        """
-        compilation = self._compilation
-        files = compilation.files(package)
-        own = [compilation.renamed(file.name).SerializeToString(deterministic=True) for file in files]
-        used = [self._types(name) for name in compilation.used(files)]
-        return made_from(_compiler_source(), SETTINGS, self._header(package), *own, *used)
 
     def begin(self, packages: Collection[str]) -> None:
         """Start to compile these, all that will be asked for, if that has not begun: it goes on in other processes."""
@@ -88,16 +75,6 @@ class MessageModules:
     def _compilers(self) -> ThreadPoolExecutor:
         """Threads that wait for processes."""
         return ThreadPoolExecutor(_CORES)
-
-    def _types(self, name: str) -> str:
-        """Digest of what a file says to others: its types, without their comments."""
-        if name not in self._known_types:
-            self._known_types[name] = _digest_of_types(self._compilation.renamed(name))
-        return self._known_types[name]
-
-    @cached_property
-    def _known_types(self) -> dict[str, str]:
-        return {}
 
     def _header(self, package: str) -> str:
         sources = sources_of(self.mesh, self._compilation.files(package), with_sagas=False)
@@ -178,22 +155,6 @@ def _on_our_base(source: str) -> str:
     return source.replace("(betterproto2.Message):", "(wire.Message):").replace(
         "\nimport betterproto2\n", "\nimport betterproto2\n\nfrom sagagen.runtime import wire\n", 1
     )
-
-
-@functools.cache
-def _compiler_source() -> bytes:
-    """What makes modules out of requests: a change of it changes what comes out of the same contract."""
-    own = Path(__file__)
-    paths = (own, COMPILER, own.parent / "templates" / "pb_module.py.j2")
-    return b"".join(path.read_bytes() for path in paths)
-
-
-def _digest_of_types(file: FileDescriptorProto) -> str:
-    """Without its comments: they are nobody else's."""
-    bare = FileDescriptorProto()
-    bare.CopyFrom(file)
-    bare.ClearField("source_code_info")
-    return made_from(bare.SerializeToString(deterministic=True))
 
 
 @functools.lru_cache(maxsize=8)

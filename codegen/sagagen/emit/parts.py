@@ -1,9 +1,10 @@
 """Of which parts of the contract a file is made that is about one saga, service or package, as a digest.
 
-Such a file says nothing but what follows from saga.yaml, from older versions of sagas, and from the protos of the rpcs
-in it with all that those import. Of saga.yaml's sagas only its own is in a file, and none is in a service's or a
-package's; where things stand there is in none of them. Python's names are shared out among a package, so a package
-counts as a whole. That is more than a file may say, and never less: where the digest is as it was, the file is, too.
+A package's messages say what its protos say, with comments, and what the types that these import are. A file about a
+saga or service says nothing but what follows from saga.yaml, from older versions of sagas, and from the protos of the
+rpcs in it with all that those import. Of saga.yaml's sagas only its own is in a file, and none is in a service's; where
+things stand there is in none of them. Python's names are shared out among a package, so a package counts as a whole.
+That is more than a file may say, and never less: where the digest is as it was, the file is, too.
 """
 
 from collections.abc import Iterable
@@ -11,8 +12,8 @@ from functools import cached_property
 
 from google.protobuf.descriptor import FileDescriptor
 
+from sagagen.cache import digest_of
 from sagagen.contract.model import Mesh, Saga, Service
-from sagagen.emit.reuse import made_from
 
 
 class Parts:
@@ -26,30 +27,36 @@ class Parts:
         calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
         rpcs = (saga.trigger, *(call.method.descriptor for call in calls))
         said = self._mesh.saga_digests.get(saga.name, "")  # also of the newest: a kept version leads to it
-        return made_from(said, self._of(rpc.containing_service.file for rpc in rpcs))
+        return digest_of(said, self._of(rpc.containing_service.file for rpc in rpcs))
 
     def of_service(self, service: Service) -> str:
         return self._of(proto.file for proto in service.implements)
 
     def of_package(self, package: str) -> str:
         """Of the messages of a Python package."""
-        return made_from(self._everywhere, self._with_imports(package))
+        imported = sorted(self._reached(package) - {package})
+        return digest_of(self._own[package], *(self._types[one] for one in imported))
 
     def _of(self, files: Iterable[FileDescriptor]) -> str:
         packages = sorted({self._package(file) for file in files})
-        return made_from(self._everywhere, *(self._with_imports(package) for package in packages))
+        return digest_of(self._everywhere, *(self._with_imports(package) for package in packages))
 
     def _with_imports(self, package: str) -> str:
         """Digest of a Python package with all others that its files import, directly or through others."""
         if package not in self._known:
-            reached = {package}
-            waiting = [package]
-            while waiting:
-                new = self._imported[waiting.pop()] - reached
-                reached |= new
-                waiting += new
-            self._known[package] = made_from(*(self._own[one] for one in sorted(reached)))
+            reached = sorted(self._reached(package))
+            self._known[package] = digest_of(*(self._own[one] for one in reached))
         return self._known[package]
+
+    def _reached(self, package: str) -> set[str]:
+        """A Python package, and those that its files import, directly or through others."""
+        reached = {package}
+        waiting = [package]
+        while waiting:
+            new = self._imported[waiting.pop()] - reached
+            reached |= new
+            waiting += new
+        return reached
 
     def _package(self, file: FileDescriptor) -> str:
         return self._mesh.names.packages[file.package]
@@ -59,7 +66,7 @@ class Parts:
         """What may show in any file: all that is in no package of messages, and what the packages are called."""
         mesh, named = self._mesh, self._named
         others = sorted((name, digest) for name, digest in mesh.digests.items() if name not in named)
-        return made_from(repr(others), repr(sorted(mesh.names.packages.items())))
+        return digest_of(repr(others), repr(sorted(mesh.names.packages.items())))
 
     @cached_property
     def _named(self) -> frozenset[str]:
@@ -71,8 +78,21 @@ class Parts:
         mesh = self._mesh
         return {
             package: repr(
-                sorted((file.name, file.name in mesh.own_files, mesh.digests[file.name]) for file in files)
+                (
+                    package,
+                    sorted(
+                        (file.name, file.name in mesh.own_files, mesh.digests[file.name]) for file in files
+                    ),
+                )
             )
+            for package, files in self._files.items()
+        }
+
+    @cached_property
+    def _types(self) -> dict[str, str]:
+        """Of each Python package, what its files say to those that import them: all but their comments."""
+        return {
+            package: digest_of(package, *(file.serialized_pb for file in files))
             for package, files in self._files.items()
         }
 

@@ -4,6 +4,3 @@ GENERATED = "generated"
 MANIFEST = f"{GENERATED}/manifest.json"
 HANDLERS = "handlers"
 GATEWAY = "gateway"
-
-INPUTS = "made_from"
-"""The manifest's key for what each file was made from."""

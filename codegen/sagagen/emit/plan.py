@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
+from sagagen.cache import digest_of
 from sagagen.contract import saga_schema
 from sagagen.contract.model import Mesh
 from sagagen.emit.boards import SagaBoard, ServiceBoard
@@ -20,7 +19,6 @@ from sagagen.emit.openapi import openapi
 from sagagen.emit.parts import Parts
 from sagagen.emit.paths import GENERATED
 from sagagen.emit.project_view import app_view, sql_view
-from sagagen.emit.reuse import made_from
 from sagagen.emit.rules_view import rules_view
 from sagagen.emit.saga_view import saga_module, saga_view
 from sagagen.emit.service_names import ServiceNames, name_services
@@ -88,8 +86,7 @@ def _messages(mesh: Mesh, parts: Parts) -> Iterator[FilePlan]:
             _module(package),
             "pb_module.py.j2",
             lambda package=package: messages.view(package),
-            inputs=lambda package=package: messages.inputs(package),
-            parts=lambda package=package: parts.of_package(package),
+            made_from=lambda package=package: parts.of_package(package),
             begin=begin,
         )
     between = {parent for package in packages for parent in _parents(package)}
@@ -123,7 +120,7 @@ def _services(mesh: Mesh, services: Services, parts: Parts) -> Iterator[FilePlan
             f"{GENERATED}/services/{names.module}.py",
             "service.py.j2",
             lambda service=service, names=names: service_view(service, names, mesh),
-            parts=lambda service=service: parts.of_service(service),
+            made_from=lambda service=service: parts.of_service(service),
         )
 
 
@@ -133,7 +130,7 @@ def _sagas(mesh: Mesh, services: Services, parts: Parts) -> Iterator[FilePlan]:
             f"{GENERATED}/sagas/{saga_module(saga)}.py",
             "saga.py.j2",
             lambda saga=saga: saga_view(saga, mesh, services),
-            parts=lambda saga=saga: parts.of_saga(saga),
+            made_from=lambda saga=saga: parts.of_saga(saga),
         )
 
 
@@ -164,23 +161,19 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
 
 def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
     yield FilePlan(
-        f"{folder}/overview.json",
-        lambda: _overview(mesh.project),
-        inputs=lambda: made_from(_source_of_dashboards(), mesh.project),
+        f"{folder}/overview.json", lambda: _overview(mesh.project), made_from=lambda: digest_of(mesh.project)
     )
     for saga in mesh.sagas:
         yield FilePlan(
             f"{folder}/saga-{saga.name}.json",
             lambda saga=saga: _saga_board(SagaBoard.of(mesh, saga)),
-            inputs=lambda saga=saga: made_from(_source_of_dashboards(), repr(SagaBoard.of(mesh, saga))),
+            made_from=lambda saga=saga: digest_of(repr(SagaBoard.of(mesh, saga))),
         )
     for service in mesh.services:
         yield FilePlan(
             f"{folder}/service-{service.name}.json",
             lambda service=service: _service_board(ServiceBoard.of(mesh, service)),
-            inputs=lambda service=service: made_from(
-                _source_of_dashboards(), repr(ServiceBoard.of(mesh, service))
-            ),
+            made_from=lambda service=service: digest_of(repr(ServiceBoard.of(mesh, service))),
         )
 
 
@@ -205,14 +198,6 @@ def _service_board(service: ServiceBoard) -> str:
     return service_board(service)
 
 
-@cache
-def _source_of_dashboards() -> str:
-    """Another release of the generator makes other boards of the same data."""
-    return made_from(
-        *(Path(__file__).with_name(name).read_bytes() for name in ("dashboards.py", "promql.py"))
-    )
-
-
 def _docs(mesh: Mesh, parts: Parts) -> Iterator[FilePlan]:
     yield _printed(f"{GENERATED}/docs/index.md", "index_doc.md.j2", lambda: index_doc(mesh))
     for saga in (*mesh.sagas, *mesh.kept):
@@ -220,7 +205,7 @@ def _docs(mesh: Mesh, parts: Parts) -> Iterator[FilePlan]:
             f"{GENERATED}/docs/{saga_path(saga)}",
             "saga_doc.md.j2",
             lambda saga=saga: saga_doc(saga, mesh),
-            parts=lambda saga=saga: parts.of_saga(saga),
+            made_from=lambda saga=saga: parts.of_saga(saga),
         )
 
 
@@ -247,11 +232,10 @@ def _printed(
     template: str,
     view: "Callable[[], DataclassInstance]",
     ownership: Ownership = Ownership.GENERATED,
-    inputs: Callable[[], str] | None = None,
-    parts: Callable[[], str] | None = None,
+    made_from: Callable[[], str] | None = None,
     begin: Callable[[Collection[str]], None] = nothing,
 ) -> FilePlan:
-    return FilePlan(path, lambda: render_template(template, view()), ownership, inputs, parts, begin)
+    return FilePlan(path, lambda: render_template(template, view()), ownership, made_from, begin)
 
 
 def refuse_collisions(files: Iterable[FilePlan]) -> None:

@@ -6,9 +6,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from sagagen.emit.files import File, Ownership
-from sagagen.emit.paths import INPUTS, MANIFEST
+from sagagen.emit.paths import MANIFEST
 from sagagen.workspace.synced import Synced
-from sagagen.workspace.tree import digest, generated_files, parse_manifest, recorded
+from sagagen.workspace.tree import digest, generated_files, recorded
 
 
 class Kind(StrEnum):
@@ -64,18 +64,10 @@ def _difference(root: Path, file: File, before: Mapping[str, frozenset[str]]) ->
     if file.ownership is Ownership.YOURS:
         return None
     content = path.read_bytes()
-    if file.path == MANIFEST:
-        is_same = _claims(content) == _claims(file.content)
-        return None if is_same else Difference(file.path, Kind.CHANGED, content, file.content)
     if content == file.content:
         return None
-    kind = Kind.CHANGED if digest(content) in before.get(file.path, frozenset()) else Kind.EDITED
-    return Difference(file.path, kind, content, file.content)
-
-
-def _claims(manifest: bytes) -> Mapping[str, object]:
-    """What a manifest says of the files; what they were made from only saves time, and proves nothing."""
-    return {key: value for key, value in parse_manifest(manifest).items() if key != INPUTS}
+    is_ours = file.path == MANIFEST or digest(content) in before.get(file.path, frozenset())
+    return Difference(file.path, Kind.CHANGED if is_ours else Kind.EDITED, content, file.content)
 
 
 def _other(root: Path, path: str, before: Mapping[str, frozenset[str]]) -> Difference:

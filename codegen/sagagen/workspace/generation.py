@@ -4,18 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sagagen.cache import Cache
 from sagagen.contract import Loading, read_loaded
 from sagagen.contract.model import Mesh
 from sagagen.diagnostics import Diagnostic, has_errors
-from sagagen.emit.files import File
-from sagagen.emit.handler_contract import HandlerContract, handler_contracts
+from sagagen.emit.files import File, Ownership
+from sagagen.emit.handler_contract import handler_contracts
 from sagagen.emit.paths import GATEWAY, HANDLERS
-from sagagen.emit.render import emitting
-from sagagen.emit.reuse import NOTHING
-from sagagen.workspace import handlers_in_sync
+from sagagen.emit.render import emit
 from sagagen.workspace.comparison import Difference, Kind, compare
-from sagagen.workspace.earlier import earlier, remember
-from sagagen.workspace.no_change import Snapshot
+from sagagen.workspace.handlers_in_sync import synced
+from sagagen.workspace.snapshot import Snapshot
 from sagagen.workspace.synced import Synced
 from sagagen.workspace.writing import Changes, write
 
@@ -36,10 +35,6 @@ class Generation:
     handlers: tuple[Synced, ...] = ()
     before: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     """What the handler files say."""
-    contracts: tuple[HandlerContract, ...] = ()
-    """What is asked of the handler files."""
-    asked: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By digest, of those that are there (handlers_in_sync.py)."""
     disk: Snapshot = field(default_factory=Snapshot)
     """What there was when the run began, as far as it is known."""
 
@@ -62,27 +57,14 @@ class Generation:
 
     def write(self) -> Changes:
         """Raises OSError where the disk does not let it."""
-        changes = write(self.root, self.files, self.behind, self.before, self.disk)
-        handlers_in_sync.remember(self.root, self._in_sync(changes))
-        if self.disk:
-            remember(self.root, self.disk, self.files)
-        return changes
-
-    def _in_sync(self, changes: Changes) -> list[str]:
-        """Digests of the handler files that need nothing now: what was found so, and what this run created."""
-        found = [one for one in self.handlers if not one.findings and one.content == self.before[one.path]]
-        created = {file.path: file.content for file in self.files if file.path in changes.created}
-        of_created = handlers_in_sync.digests(created, self.contracts)
-        return [*(self.asked[one.path] for one in found), *of_created.values()]
+        return write(self.root, self.files, self.behind, self.before, self.disk)
 
 
-def generation(
-    started: Loading, *, reuse: bool, progress: Progress, disk: Snapshot | None = None
-) -> Generation:
+def generation(started: Loading, cache: Cache, disk: Snapshot, progress: Progress) -> Generation:
     """Make the files of a project whose contract is being read.
 
-    With `reuse`, what the last run made of the same input is taken from the disk, if it is there untouched. `disk`:
-    digests of what was there when the run began, by path. A file that somebody changes meanwhile is for the next run.
+    What an earlier run made of the same input is taken from the cache. `disk`: digests of what was there when the run
+    began, by path, as far as they are known. A file that somebody changes meanwhile is for the next run.
     """
     root = started.root
     progress("reading the contract")
@@ -90,28 +72,14 @@ def generation(
     if mesh is None or has_errors(diagnostics):
         return Generation(root, diagnostics)
     progress(f"making the files of {mesh.project}")
-    with emitting(mesh, _yours(root), earlier(root, disk) if reuse else NOTHING) as files:
-        contracts = handler_contracts(mesh)
-        paths = [contract.path for contract in contracts]
-        before = {path: (root / path).read_bytes() for path in paths if (root / path).is_file()}
-        asked = handlers_in_sync.digests(before, contracts)
-        made = files()
+    files = emit(mesh, _yours(root), cache)
     progress("reading the handlers")
-    known = handlers_in_sync.known(root) if reuse else frozenset[str]()
-    handlers = tuple(
-        Synced.untouched(contract.path, before[contract.path])
-        if asked[contract.path] in known
-        else _synced(before[contract.path], contract)
-        for contract in contracts
-        if contract.path in before
-    )
-    return Generation(root, diagnostics, mesh, made, handlers, before, contracts, asked, disk or {})
-
-
-def _synced(content: bytes, contract: HandlerContract) -> Synced:
-    from sagagen.workspace.handler_sync import sync_handler  # libcst takes long to import
-
-    return sync_handler(content, contract)
+    contracts = handler_contracts(mesh)
+    paths = [contract.path for contract in contracts]
+    before = {path: (root / path).read_bytes() for path in paths if (root / path).is_file()}
+    created = {file.path: file.content for file in files if file.ownership is Ownership.YOURS}
+    handlers = synced(contracts, before, created, cache)
+    return Generation(root, diagnostics, mesh, files, handlers, before, disk)
 
 
 def _yours(root: Path) -> frozenset[str]:

@@ -1,38 +1,55 @@
-"""Which handler files were found in line with their contract, so that they need not be understood again.
+"""What becomes of each handler file. Those that were found in line before need not be understood again.
 
-Kept in the cache folder beside what `no_change` knows, by a digest of all that decides: the file, what the contract
-asks of it, and the source of what compares the two. Deleting it costs one full run; `--check` does not ask it.
+They are remembered by all that decides: what the file says, and what the contract asks of it.
 """
 
-import json
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import cast
 
+from sagagen.cache import Cache, digest_of
 from sagagen.emit.handler_contract import HandlerContract
-from sagagen.emit.reuse import made_from
 from sagagen.python_names import PyClass
-from sagagen.workspace.no_change import CACHE, keep
+from sagagen.workspace.synced import Synced
 
-_RECORD = "handlers.json"
-_SOURCES = "handler_*.py", "source_text.py", "synced.py"
 _WORD = re.compile(r"\w+")
 
 
-def digests(contents: Mapping[str, bytes], contracts: Sequence[HandlerContract]) -> dict[str, str]:
-    """Path -> digest of the file and all that decides what becomes of it, for each that is there."""
-    folder = Path(__file__).parent
-    sources = [path.read_bytes() for pattern in _SOURCES for path in sorted(folder.glob(pattern))]
-    everyone = made_from(sys.version, version("libcst"), *sources)
+def synced(
+    contracts: Sequence[HandlerContract],
+    before: Mapping[str, bytes],
+    created: Mapping[str, bytes],
+    cache: Cache,
+) -> tuple[Synced, ...]:
+    """Of the files that there are, which say what is in `before`. `created`: those to come, in line as they are."""
+    keys = _keys(cache, {**created, **before}, contracts)
+    for path in created.keys() & keys.keys():
+        cache.put(keys[path], b"")
+    return tuple(
+        _synced(one, before[one.path], keys[one.path], cache) for one in contracts if one.path in before
+    )
+
+
+def _synced(contract: HandlerContract, content: bytes, key: str, cache: Cache) -> Synced:
+    if cache.get(key) is not None:
+        return Synced.untouched(contract.path, content)
+    from sagagen.workspace.handler_sync import sync_handler  # libcst takes long to import
+
+    found = sync_handler(content, contract)
+    if found == Synced.untouched(contract.path, content):
+        cache.put(key, b"")
+    return found
+
+
+def _keys(
+    cache: Cache, contents: Mapping[str, bytes], contracts: Sequence[HandlerContract]
+) -> dict[str, str]:
+    """By path, of each file that is there."""
     messages = {known: _Messages.of(known) for known in {contract.messages for contract in contracts}}
     return {
-        one.path: made_from(
-            everyone,
+        one.path: cache.key(
+            "handler in line",
             content,
             _asked(one),
             *messages[one.messages].that_matter_to(content.decode(errors="replace")),
@@ -58,7 +75,7 @@ class _Messages:
         for one in sorted(classes, key=str):
             modules.add(one.module)
             by_name[one.name].append(str(one))
-        return cls(made_from(*sorted(modules)), {name: made_from(*ours) for name, ours in by_name.items()})
+        return cls(digest_of(*sorted(modules)), {name: digest_of(*ours) for name, ours in by_name.items()})
 
     def that_matter_to(self, text: str) -> Iterator[str]:
         yield self.modules
@@ -68,17 +85,3 @@ class _Messages:
 
 def _asked(contract: HandlerContract) -> str:
     return str((contract.path, contract.implementation, contract.base, contract.methods))
-
-
-def known(root: Path) -> frozenset[str]:
-    """The digests that were remembered."""
-    try:
-        record = json.loads((root / CACHE / _RECORD).read_bytes())
-    except (OSError, ValueError):
-        return frozenset()
-    return frozenset(map(str, cast(list[object], record))) if isinstance(record, list) else frozenset()
-
-
-def remember(root: Path, in_sync: Iterable[str]) -> None:
-    """`in_sync`: the digests of the handler files that need nothing, as they are on disk now."""
-    keep(root, _RECORD, (json.dumps(sorted(in_sync), indent=0) + "\n").encode())

@@ -44,33 +44,23 @@ def recorded(root: Path) -> Mapping[str, frozenset[str]]:
     """
     digests: dict[str, frozenset[str]] = {}
     for manifest in (MANIFEST, NEXT_MANIFEST):
-        for path, sha256 in entries(read_manifest(root / manifest), "files").items():
+        for path, sha256 in _files_of(root / manifest).items():
             if _is_inside(path):
                 name = f"{GENERATED}/{path}"
                 digests[name] = digests.get(name, frozenset()) | {sha256}
     return digests
 
 
-def read_manifest(path: Path) -> Mapping[str, object]:
+def _files_of(manifest: Path) -> Mapping[str, str]:
     """Empty if there is none, or none that can be read."""
-    return parse_manifest(path.read_bytes()) if path.is_file() else {}
-
-
-def parse_manifest(content: bytes) -> Mapping[str, object]:
-    """Empty if it says nothing that a manifest would."""
     try:
-        manifest: object = json.loads(content)
-    except ValueError:
+        said: object = json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
         return {}
-    return cast(dict[str, object], manifest) if isinstance(manifest, dict) else {}
-
-
-def entries(manifest: Mapping[str, object], name: str) -> Mapping[str, str]:
-    """A mapping of the manifest; empty if it has no such one."""
-    found = manifest.get(name)
-    if not isinstance(found, dict):
+    files = cast(dict[str, object], said).get("files") if isinstance(said, dict) else None
+    if not isinstance(files, dict):
         return {}
-    return {key: str(value) for key, value in cast(dict[str, object], found).items()}
+    return {path: str(sha256) for path, sha256 in cast(dict[str, object], files).items()}
 
 
 def digest(content: bytes) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sagagen.workspace.no_change import has_same_contract, snapshot, state
+from sagagen.workspace.snapshot import has_same_contract, snapshot, state
 
 
 @pytest.fixture
