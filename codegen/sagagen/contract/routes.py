@@ -11,8 +11,8 @@ from sagagen.contract.codes import Code
 from sagagen.contract.findings import error, suggest, warning
 from sagagen.contract.protos import Path, Protos, http_rule, is_read, is_streaming
 from sagagen.diagnostics import Diagnostic
+from sagagen.runtime.edge.paths.fields import find_field
 from sagagen.runtime.edge.paths.template import Template, TemplateError, parse_template
-from sagagen.runtime.edge.transcoding.fields import find_field
 from sagagen.source import Span
 
 Verb = Literal["GET", "PUT", "POST", "DELETE", "PATCH"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sagagen.contract.model import Call, Saga, Step
 from sagagen.emit.docs_text import label
 from sagagen.emit.failure_paths import FailurePath, FailurePaths, Fault
-from sagagen.runtime.edge.responder import AT_ACCEPTANCE, final_status
+from sagagen.runtime.model.definition import AT_ACCEPTANCE, final_status
 from sagagen.runtime.saga.events import SagaStatus
 
 AT_COMPLETION = "completion"

@@ -9,9 +9,8 @@ from sagagen.emit.docs_text import code, in_words, listed, quoted, repeats
 from sagagen.emit.failure_paths import FailurePath, FailurePaths, Fault, failure_paths
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.saga_view import saga_module
-from sagagen.runtime.edge.problem import HTTP_STATUS
-from sagagen.runtime.edge.responder import AT_ACCEPTANCE, COMPENSATED, final_status
-from sagagen.runtime.model.definition import StepKind
+from sagagen.runtime.edge.problem import COMPENSATED, HTTP_STATUS
+from sagagen.runtime.model.definition import AT_ACCEPTANCE, StepKind, final_status
 from sagagen.runtime.rpc.errors import Code
 from sagagen.runtime.saga.decision import DEFAULT_BUDGET_S
 from sagagen.runtime.saga.events import Outcome, SagaStatus

@@ -6,7 +6,7 @@ from sagagen.contract.model import Route, Saga
 from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import SCHEMAS, Form, Schemas
 from sagagen.runtime.edge.problem import MAX_VIOLATIONS, PROBLEM_JSON, phrase
-from sagagen.runtime.edge.responder import AT_ACCEPTANCE, final_status
+from sagagen.runtime.model.definition import AT_ACCEPTANCE, final_status
 
 JSON = "application/json"
 WATCH = "getSaga"

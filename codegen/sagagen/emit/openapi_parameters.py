@@ -9,9 +9,9 @@ from sagagen.contract.model import Route, Saga
 from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import Form, Schemas, must_be_sent
 from sagagen.runtime.edge.json.validators import is_map
-from sagagen.runtime.edge.key import MAX_LENGTH
+from sagagen.runtime.edge.paths.fields import FieldPath, find_field
 from sagagen.runtime.edge.paths.template import ANY, ANY_REST, Template, parse_template
-from sagagen.runtime.edge.transcoding.fields import FieldPath, find_field
+from sagagen.runtime.model.definition import MAX_KEY_LENGTH
 
 WHOLE_BODY = "*"
 KEY_PARAMETER: Mapping[bool, str] = {True: "IdempotencyKey", False: "OptionalIdempotencyKey"}
@@ -29,7 +29,7 @@ def key_parameter(*, is_required: bool) -> JsonSchema:
         "schema": {
             "type": "string",
             "minLength": 1,
-            "maxLength": MAX_LENGTH,
+            "maxLength": MAX_KEY_LENGTH,
             "pattern": "^[!#-~](?:[ -~]*[!-~])?$",
             "examples": ["8e03978e-40d5-43e8-bc93-6894a57f9324"],
         },

@@ -1,7 +1,7 @@
 """The queries that dashboards and rules share, each in one place. Names are those of docs/metrics.md."""
 
 from sagagen.contract.model import Saga
-from sagagen.runtime.telemetry.buckets import SAGA_BUCKETS_S
+from sagagen.runtime.model.buckets import SAGA_BUCKETS_S
 
 RATE = "$__rate_interval"
 """Grafana's own: at least four scrapes."""

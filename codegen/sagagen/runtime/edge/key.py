@@ -5,13 +5,12 @@ import re
 from typing import TYPE_CHECKING
 
 from sagagen.runtime.edge.problem import ProblemError, invalid
+from sagagen.runtime.model.definition import MAX_KEY_LENGTH
 
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
 NAMES = ("idempotency-key", "x-idempotency-key")
-MAX_LENGTH = 255
-"""Characters of the key itself, without quotes."""
 
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _STRING = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
@@ -40,8 +39,8 @@ def _parse(value: str) -> str:
     key = _unquoted(text) if text.startswith('"') else text
     if not _PRINTABLE.fullmatch(key):
         raise _invalid("an idempotency key is printable ASCII and not empty")
-    if len(key) > MAX_LENGTH:
-        raise _invalid(f"an idempotency key has at most {MAX_LENGTH} characters; this one has {len(key)}")
+    if len(key) > MAX_KEY_LENGTH:
+        raise _invalid(f"an idempotency key has at most {MAX_KEY_LENGTH} characters; this one has {len(key)}")
     return key
 
 

@@ -13,6 +13,8 @@ from sagagen.runtime.rpc.errors import FieldViolation, RpcError
 from sagagen.runtime.saga.answer import Answer
 
 PROBLEM_JSON = "application/problem+json"
+COMPENSATED = "SAGA_COMPENSATED"
+"""Reason of the answer to a saga that was undone because a service could not be reached, or did not say no itself."""
 RETRY_AFTER_S = 1.0
 """What a client is told to wait where the service has no better idea."""
 MAX_VIOLATIONS = 20

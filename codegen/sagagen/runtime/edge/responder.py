@@ -4,19 +4,16 @@ import json
 from collections.abc import Mapping
 
 from sagagen.runtime.edge.json.protojson import JsonWriter
-from sagagen.runtime.edge.problem import HTTP_STATUS, Problem
+from sagagen.runtime.edge.problem import COMPENSATED, HTTP_STATUS, Problem
 from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.messages.schema import Schema
-from sagagen.runtime.model.definition import Mesh, Saga
+from sagagen.runtime.model.definition import Mesh, Saga, final_status
 from sagagen.runtime.rpc.errors import Code
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.scope import Failure
 
 JSON = (("content-type", "application/json"),)
-COMPENSATED = "SAGA_COMPENSATED"
 ELSEWHERE = "SAGA_ELSEWHERE"
-AT_ACCEPTANCE = "acceptance"
-"""`respond.after` of a saga that is answered before its first step."""
 OWNER_RUN = "saga-owner-run"
 """Header of SAGA_ELSEWHERE: the run that owns the saga. Gateways find its answer by it (`shared_answers.py`)."""
 KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
@@ -51,11 +48,6 @@ class HttpResponder:
         """Another gateway's run owns the saga: 409 SAGA_ELSEWHERE, or 422 if it was started with another payload."""
         problem = key_reused() if is_other_payload else _elsewhere(owner_run)
         return _answer(problem, saga_id, trace_id, "")
-
-
-def final_status(status: int) -> int:
-    """HTTP status of the answer that is kept. 202 promises another one to come, so a final answer never has it."""
-    return 200 if status == 202 else status
 
 
 def accepted(saga: Saga, saga_id: str, trace_id: str) -> Answer:

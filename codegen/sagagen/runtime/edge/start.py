@@ -7,13 +7,13 @@ from dataclasses import replace
 from sagagen.runtime.edge.exchange import SAGA, Caller, Exchange, caller_of, traceparent
 from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
-from sagagen.runtime.edge.responder import AT_ACCEPTANCE, OWNER_RUN, accepted, key_reused, location
+from sagagen.runtime.edge.responder import OWNER_RUN, accepted, key_reused, location
 from sagagen.runtime.edge.shared_answers import SharedAnswer, SharedAnswers
 from sagagen.runtime.edge.transcoding.request import RequestReader
 from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine, Overloaded, Started
 from sagagen.runtime.identity import random_saga_id, saga_id
 from sagagen.runtime.log.store import LogUnavailable
-from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.model.definition import AT_ACCEPTANCE, Saga
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.telemetry.spans import saga_attributes
 

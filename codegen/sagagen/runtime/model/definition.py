@@ -27,6 +27,8 @@ RETRIED_BY_DEFAULT = frozenset(
     }
 )
 """Repeating any of these is harmless: the barrier lets an effect through once."""
+MAX_KEY_LENGTH = 255
+"""Characters of an idempotency key, without quotes."""
 
 
 class StepKind(StrEnum):
@@ -124,6 +126,10 @@ class Step:
     compensation: Action | None = None
 
 
+AT_ACCEPTANCE = "acceptance"
+"""`Respond.after` of a saga that is answered before its first step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Respond:
     """When and with what the request that started the saga is answered."""
@@ -134,6 +140,11 @@ class Respond:
     wait_s: float
     body: Callable[[Any], Message] | None = None
     """Builds the trigger's response from a `Scope`; None: its default."""
+
+
+def final_status(status: int) -> int:
+    """HTTP status of the answer that is kept. 202 promises another one to come, so a final answer never has it."""
+    return 200 if status == 202 else status
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from functools import cache
 from prometheus_client import Gauge, Info, disable_created_metrics
 
 import sagagen
+from sagagen.runtime.model.buckets import CALL_BUCKETS_S, COMMIT_BUCKETS_S, GROUP_BUCKETS, SAGA_BUCKETS_S
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.telemetry import spans as tracing
-from sagagen.runtime.telemetry.buckets import CALL_BUCKETS_S, COMMIT_BUCKETS_S, GROUP_BUCKETS, SAGA_BUCKETS_S
 from sagagen.runtime.telemetry.instruments import Counter, Histogram, Instrument, Series
 
 disable_created_metrics()  # a second series for each, of which Prometheus makes no use

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from google.protobuf import json_format, message_factory
@@ -11,20 +10,13 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from sagagen.runtime.edge.json.scalars import INTEGER_RANGES, decode_base64
-from sagagen.runtime.edge.json.validators import (
-    NOT_SHOWN,
-    TEXTUAL,
-    WRAPPER,
-    entry_fields,
-    is_map,
-    is_redacted,
-)
+from sagagen.runtime.edge.json.validators import NOT_SHOWN, TEXTUAL, entry_fields, is_redacted
+from sagagen.runtime.edge.paths.fields import FieldPath, is_textual
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?|[+-]?Infinity|NaN")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
-_ENTRY = re.compile(r"(.+)\[([^\[\]]*)\]")
 
 
 class TextError(ValueError):
@@ -33,53 +25,6 @@ class TextError(ValueError):
 
 Convert = Callable[[str], object]
 """From text to the value of a scalar field. Raises TextError."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldPath:
-    """A field, or an entry of a map field, and the messages that lead to it."""
-
-    fields: tuple[FieldDescriptor, ...]
-    key: str | None = None
-    """Of the map's entry: `labels[red]`."""
-
-    @property
-    def last(self) -> FieldDescriptor:
-        return self.fields[-1]
-
-    @property
-    def is_map(self) -> bool:
-        return is_map(self.last)
-
-    @property
-    def is_text(self) -> bool:
-        """Whether its value, or each of its values, can be written as one text."""
-        target = entry_fields(self.last)[1] if self.is_map else self.last
-        return converter(target) is not None and self.is_map == (self.key is not None)
-
-    def __str__(self) -> str:
-        path = ".".join(field.name for field in self.fields)
-        return path if self.key is None else f"{path}[{self.key}]"
-
-
-def find_field(descriptor: Descriptor, name: str) -> FieldPath | None:
-    """The field of a dotted name, each part spelled as in the proto or as in JSON; None if there is none."""
-    entry = _ENTRY.fullmatch(name)
-    fields: list[FieldDescriptor] = []
-    at: Descriptor | None = descriptor
-    for part in (entry[1] if entry else name).split("."):
-        field = _field(at, part) if at else None
-        if not field:
-            return None
-        fields.append(field)
-        at = None if field.is_repeated else field.message_type
-    path = FieldPath(tuple(fields), entry[2] if entry else None)
-    return path if path.is_map or not entry else None
-
-
-def _field(descriptor: Descriptor, name: str) -> FieldDescriptor | None:
-    by_name = descriptor.fields_by_name.get(name)
-    return by_name or next((field for field in descriptor.fields if field.json_name == name), None)
 
 
 def put(message: Message, path: FieldPath, texts: Sequence[str], *, is_final: bool = False) -> None:
@@ -163,6 +108,8 @@ def _converted(field: FieldDescriptor, text: str) -> object:
 
 def converter(field: FieldDescriptor) -> Convert | None:
     """Reads one value of a field; None for messages that no text stands for."""
+    if not is_textual(field):
+        return None
     if field.message_type:
         return _message_converter(field.message_type)
     if field.enum_type:
@@ -170,12 +117,9 @@ def converter(field: FieldDescriptor) -> Convert | None:
     return _SCALARS[field.cpp_type] if field.type != FieldDescriptor.TYPE_BYTES else _bytes
 
 
-def _message_converter(descriptor: Descriptor) -> Convert | None:
-    name = descriptor.full_name
-    if name not in TEXTUAL and not WRAPPER.fullmatch(name):
-        return None
+def _message_converter(descriptor: Descriptor) -> Convert:
     message_type = message_factory.GetMessageClass(descriptor)
-    if name in TEXTUAL:
+    if descriptor.full_name in TEXTUAL:
         return lambda text: _from_json(message_type, text)
     inner = converter(descriptor.fields_by_name["value"])
     assert inner is not None, "wrappers wrap scalars"

@@ -11,9 +11,10 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from sagagen.runtime.edge.json.protojson import JsonError, JsonReader
+from sagagen.runtime.edge.paths.fields import FieldPath, find_field
 from sagagen.runtime.edge.paths.template import Template
 from sagagen.runtime.edge.problem import broken_rules, invalid
-from sagagen.runtime.edge.transcoding.fields import FieldPath, TextError, find_field, put
+from sagagen.runtime.edge.transcoding.fields import TextError, put
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Route
 from sagagen.runtime.rpc.errors import FieldViolation

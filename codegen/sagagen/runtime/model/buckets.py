@@ -1,4 +1,4 @@
-"""Upper bounds of the histograms' buckets: in seconds, or a number of writes."""
+"""Upper bounds of the histograms' buckets: in seconds, or a number of writes. The emitted rules name some of them."""
 
 CALL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
