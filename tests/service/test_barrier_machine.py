@@ -20,10 +20,10 @@ from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.rules import State
-from sagagen.runtime.service.sql_files import Scripts, prepare
-from sagagen.runtime.service.writer.members import Turn
-from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
-from sagagen.runtime.service.writer.writer import Writer
+from sagagen.runtime.service.sqlite_store.members import Turn
+from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
+from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
+from sagagen.runtime.service.sqlite_store.writer import Writer
 
 DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
 STEPS = 40

@@ -22,7 +22,7 @@ from sagagen.runtime.service.barrier.rules import (
     records_refusal,
     rule,
 )
-from sagagen.runtime.service.barrier.table import DDL, Record
+from sagagen.runtime.service.sqlite_store.table import DDL, Record
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 ACT, UNDO = saga_call(), saga_call(direction=COMPENSATION)

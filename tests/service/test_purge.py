@@ -11,13 +11,13 @@ import pytest
 from service_lab import StoppedClock, saga_call
 
 from sagagen.runtime.model.definition import Direction
-from sagagen.runtime.service.barrier import purge as transaction_purge
 from sagagen.runtime.service.barrier.rules import State
-from sagagen.runtime.service.sql_files import Scripts, prepare
-from sagagen.runtime.service.writer import writer as transaction
-from sagagen.runtime.service.writer.members import Turn
-from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
-from sagagen.runtime.service.writer.writer import Writer
+from sagagen.runtime.service.sqlite_store import purge as transaction_purge
+from sagagen.runtime.service.sqlite_store import writer as transaction
+from sagagen.runtime.service.sqlite_store.members import Turn
+from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
+from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
+from sagagen.runtime.service.sqlite_store.writer import Writer
 
 RETENTION_S = 100.0
 NOW_MS = 1_000_000

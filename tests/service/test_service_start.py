@@ -11,7 +11,7 @@ from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.messages.validation_rules import has_own_rules, has_rules
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.methods import ServiceIncomplete, bind
-from sagagen.runtime.service.sql_files import SchemaFailed, Scripts, prepare
+from sagagen.runtime.service.sqlite_store.sql_files import SchemaFailed, Scripts, prepare
 from sagagen.runtime.sqlite.database import Database, DatabaseError, DatabaseTooNew
 from sagagen.runtime.sqlite.lock import LogLocked
 from sagagen.runtime.transports.memory import MemoryTransport

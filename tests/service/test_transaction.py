@@ -15,12 +15,12 @@ from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.barrier.rules import State
 from sagagen.runtime.service.call import Db, TransactionEnded
-from sagagen.runtime.service.sql_files import Scripts, prepare
-from sagagen.runtime.service.writer import queue as transaction_turns
-from sagagen.runtime.service.writer.guard import StatementNotAllowed, TransactionLost
-from sagagen.runtime.service.writer.members import Turn
-from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
-from sagagen.runtime.service.writer.writer import Writer
+from sagagen.runtime.service.sqlite_store import queue as transaction_turns
+from sagagen.runtime.service.sqlite_store.guard import StatementNotAllowed, TransactionLost
+from sagagen.runtime.service.sqlite_store.members import Turn
+from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
+from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
+from sagagen.runtime.service.sqlite_store.writer import Writer
 
 TABLES = """
 CREATE TABLE entries (name TEXT PRIMARY KEY, amount INTEGER);

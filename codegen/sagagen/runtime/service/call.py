@@ -11,8 +11,8 @@ import structlog
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.rules import ActionState
-from sagagen.runtime.service.writer.guard import Guard
-from sagagen.runtime.service.writer.pace import StatementPace
+from sagagen.runtime.service.sqlite_store.guard import Guard
+from sagagen.runtime.service.sqlite_store.pace import StatementPace
 from sagagen.runtime.sqlite.database import Database
 
 T = TypeVar("T")

@@ -19,10 +19,10 @@ from sagagen.runtime.service.call import CallContext, Db, Deadline
 from sagagen.runtime.service.manual import ANSWER_S, Attempts
 from sagagen.runtime.service.methods import BoundMethod
 from sagagen.runtime.service.outcome_cache import OutcomeCache
-from sagagen.runtime.service.writer.members import Turn
-from sagagen.runtime.service.writer.readers import Readers
-from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
-from sagagen.runtime.service.writer.writer import Writer
+from sagagen.runtime.service.sqlite_store.members import Turn
+from sagagen.runtime.service.sqlite_store.readers import Readers
+from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
+from sagagen.runtime.service.sqlite_store.writer import Writer
 
 
 class Delivery(NamedTuple):

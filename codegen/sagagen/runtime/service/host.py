@@ -22,10 +22,10 @@ from sagagen.runtime.service.manual import Attempts
 from sagagen.runtime.service.methods import BoundMethod, bind
 from sagagen.runtime.service.observation import ObservedCall
 from sagagen.runtime.service.outcome_cache import OutcomeCache
-from sagagen.runtime.service.sql_files import Scripts, prepare
-from sagagen.runtime.service.writer.readers import Readers
-from sagagen.runtime.service.writer.steps import CallResult
-from sagagen.runtime.service.writer.writer import Writer
+from sagagen.runtime.service.sqlite_store.readers import Readers
+from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
+from sagagen.runtime.service.sqlite_store.steps import CallResult
+from sagagen.runtime.service.sqlite_store.writer import Writer
 from sagagen.runtime.sqlite.lock import OwnerLock
 
 T = TypeVar("T")

@@ -19,9 +19,9 @@ from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.rules import RunHandler, State, unsettled
 from sagagen.runtime.service.call import Db, Deadline
-from sagagen.runtime.service.writer.members import Member, Turn, unavailable
-from sagagen.runtime.service.writer.steps import BarredCall, CallResult, Handled
-from sagagen.runtime.service.writer.writer import Writer
+from sagagen.runtime.service.sqlite_store.members import Member, Turn, unavailable
+from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
+from sagagen.runtime.service.sqlite_store.writer import Writer
 
 ANSWER_S = 0.1
 """Seconds before its deadline at which a call that waits is answered, so that the answer still arrives."""

@@ -21,9 +21,9 @@ from sagagen.runtime.redis.observation import traced_lookup
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.service.barrier.rules import BarrierRow, State
-from sagagen.runtime.service.barrier.table import Record
-from sagagen.runtime.service.sql_files import DatabaseIdentity
-from sagagen.runtime.service.writer.steps import CallResult, outcome_of_row
+from sagagen.runtime.service.sqlite_store.sql_files import DatabaseIdentity
+from sagagen.runtime.service.sqlite_store.steps import CallResult, outcome_of_row
+from sagagen.runtime.service.sqlite_store.table import Record
 from sagagen.runtime.telemetry.metrics import HITS
 
 if TYPE_CHECKING:

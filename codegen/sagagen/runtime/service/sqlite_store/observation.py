@@ -5,8 +5,8 @@ import time
 from opentelemetry.trace import SpanKind
 
 from sagagen.runtime.service.barrier.rules import BarrierDecision, RecordEmpty, Replay, RunHandler
-from sagagen.runtime.service.writer.members import Group, Member
-from sagagen.runtime.service.writer.steps import BarredCall
+from sagagen.runtime.service.sqlite_store.members import Group, Member
+from sagagen.runtime.service.sqlite_store.steps import BarredCall
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.metrics import DECISIONS, SERVICE_COMMIT_SECONDS, SERVICE_COMMIT_WRITES, child
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans

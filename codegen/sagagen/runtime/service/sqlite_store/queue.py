@@ -17,10 +17,10 @@ from sagagen.runtime.clock import Clock
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
 from sagagen.runtime.service.call import Db
-from sagagen.runtime.service.writer.members import Group, Member, Turn, unavailable
-from sagagen.runtime.service.writer.observation import WriterObservation
-from sagagen.runtime.service.writer.pace import StatementPace
-from sagagen.runtime.service.writer.steps import (
+from sagagen.runtime.service.sqlite_store.members import Group, Member, Turn, unavailable
+from sagagen.runtime.service.sqlite_store.observation import WriterObservation
+from sagagen.runtime.service.sqlite_store.pace import StatementPace
+from sagagen.runtime.service.sqlite_store.steps import (
     CallResult,
     Handled,
     begin_call,

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from sagagen.runtime.service.call import Db
-from sagagen.runtime.service.writer.guard import Guard, own
-from sagagen.runtime.service.writer.pace import StatementPace
+from sagagen.runtime.service.sqlite_store.guard import Guard, own
+from sagagen.runtime.service.sqlite_store.pace import StatementPace
 from sagagen.runtime.sqlite.database import Database
 
 CONNECTIONS = 4

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sagagen.runtime.service.barrier.table import BARRIER_VERSION, DDL, read_meta
+from sagagen.runtime.service.sqlite_store.table import BARRIER_VERSION, DDL, read_meta
 from sagagen.runtime.sqlite.database import Database, DatabaseError, DatabaseTooNew, user_version
 
 

@@ -20,8 +20,8 @@ from sagagen.runtime.service.barrier.rules import (
     TurnDown,
     rule,
 )
-from sagagen.runtime.service.barrier.table import Record, read_rows
-from sagagen.runtime.service.writer.guard import own
+from sagagen.runtime.service.sqlite_store.guard import own
+from sagagen.runtime.service.sqlite_store.table import Record, read_rows
 from sagagen.runtime.sqlite import database
 
 begin = partial(database.begin, sql=own(database.BEGIN))

@@ -8,10 +8,10 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.barrier.rules import RunHandler
-from sagagen.runtime.service.barrier.table import Record
 from sagagen.runtime.service.call import Db
-from sagagen.runtime.service.writer.guard import Guard
-from sagagen.runtime.service.writer.steps import BarredCall, CallResult
+from sagagen.runtime.service.sqlite_store.guard import Guard
+from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult
+from sagagen.runtime.service.sqlite_store.table import Record
 from sagagen.runtime.sqlite.database import Database
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 from dataclasses import dataclass
 
-from sagagen.runtime.service.writer.guard import own
+from sagagen.runtime.service.sqlite_store.guard import own
 
 BATCH_ROWS = 500
 """About as many go at a time, so that calls need not wait long."""

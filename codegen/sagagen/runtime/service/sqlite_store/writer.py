@@ -33,14 +33,13 @@ from grpclib.const import Status as Code
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.service.barrier.purge import PURGE_EVERY_S, purge
-from sagagen.runtime.service.barrier.table import Record, read_meta
-from sagagen.runtime.service.writer.guard import Guard
-from sagagen.runtime.service.writer.members import Group, Member, Turn, unavailable
-from sagagen.runtime.service.writer.observation import WriterObservation
-from sagagen.runtime.service.writer.pace import StatementPace
-from sagagen.runtime.service.writer.queue import GROUP_CALLS, WriterQueue
-from sagagen.runtime.service.writer.steps import (
+from sagagen.runtime.service.sqlite_store.guard import Guard
+from sagagen.runtime.service.sqlite_store.members import Group, Member, Turn, unavailable
+from sagagen.runtime.service.sqlite_store.observation import WriterObservation
+from sagagen.runtime.service.sqlite_store.pace import StatementPace
+from sagagen.runtime.service.sqlite_store.purge import PURGE_EVERY_S, purge
+from sagagen.runtime.service.sqlite_store.queue import GROUP_CALLS, WriterQueue
+from sagagen.runtime.service.sqlite_store.steps import (
     BarredCall,
     CallResult,
     Handled,
@@ -49,6 +48,7 @@ from sagagen.runtime.service.writer.steps import (
     commit,
     never_wait,
 )
+from sagagen.runtime.service.sqlite_store.table import Record, read_meta
 from sagagen.runtime.sqlite.database import Database
 
 HOLD_LIMIT_S = 1.0
