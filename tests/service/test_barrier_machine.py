@@ -19,11 +19,11 @@ from service_lab import StoppedClock, saga_call
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import State
-from sagagen.runtime.service.sqlite_store.members import Turn
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
-from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
 from sagagen.runtime.service.sqlite_store.writer import Writer
+from sagagen.runtime.service.store import Turn
 
 DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
 STEPS = 40

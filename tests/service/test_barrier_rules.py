@@ -8,6 +8,7 @@ from service_lab import saga_call
 
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN
+from sagagen.runtime.service.barrier.calls import Record
 from sagagen.runtime.service.barrier.rules import (
     OTHER_PAYLOAD,
     OWNER_RUN,
@@ -22,7 +23,7 @@ from sagagen.runtime.service.barrier.rules import (
     records_refusal,
     rule,
 )
-from sagagen.runtime.service.sqlite_store.table import DDL, Record
+from sagagen.runtime.service.sqlite_store.table import DDL, insert
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 ACT, UNDO = saga_call(), saga_call(direction=COMPENSATION)
@@ -170,7 +171,7 @@ def test_an_outcome_takes_the_place_of_what_was_pending_and_of_nothing_else() ->
     connection.executescript(DDL)
 
     def write(state: State) -> None:
-        Record(saga_call(), b"digest", "trace", state, state.value.encode()).insert(connection)
+        insert(connection, Record(saga_call(), b"digest", "trace", state, state.value.encode()))
 
     def stands() -> tuple[str, bytes]:
         return connection.execute("SELECT state, outcome FROM sagagen_barrier").fetchone()

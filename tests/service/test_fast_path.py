@@ -71,7 +71,7 @@ class Bench:
 
     @property
     def line(self) -> RedisPipeline:
-        line = self.host._fast_path.redis
+        line = self.host._context.outcome_cache.redis
         assert line is not None
         return line
 
@@ -329,7 +329,7 @@ async def test_a_server_that_speaks_no_redis_is_given_up(tmp_path: Path):
     async with server, running(tmp_path, Ledger(), redis_url=f"redis://127.0.0.1:{port}/0") as host:
         for call in (FIRST, REPEAT):
             await host.handle(PUT.path, put(), call.to_metadata(), 10.0)
-        await until(lambda: host._fast_path.redis.failures > 0)
+        await until(lambda: host._context.outcome_cache.redis.failures > 0)
 
 
 @pytest.mark.usefixtures("no_memory")

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,12 @@ import pytest
 from service_lab import StoppedClock, saga_call
 
 from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import State
-from sagagen.runtime.service.sqlite_store import purge as transaction_purge
-from sagagen.runtime.service.sqlite_store import writer as transaction
-from sagagen.runtime.service.sqlite_store.members import Turn
+from sagagen.runtime.service.sqlite_store import purge
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
-from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
 from sagagen.runtime.service.sqlite_store.writer import Writer
+from sagagen.runtime.service.store import Turn
 
 RETENTION_S = 100.0
 NOW_MS = 1_000_000
@@ -53,11 +52,6 @@ class Shelf:
         finally:
             connection.close()
 
-    async def until(self, is_so: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
-            while not is_so():  # noqa: ASYNC110 - the writer tells nobody
-                await asyncio.sleep(0.005)
-
 
 @asynccontextmanager
 async def opened(folder: Path, clock: StoppedClock) -> AsyncGenerator[Shelf]:
@@ -68,8 +62,7 @@ async def opened(folder: Path, clock: StoppedClock) -> AsyncGenerator[Shelf]:
 
 
 @pytest.fixture
-async def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Shelf]:
-    monkeypatch.setattr(transaction, "PURGE_EVERY_S", 0.02)
+async def shelf(tmp_path: Path) -> AsyncGenerator[Shelf]:
     async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
         yield shelf
 
@@ -77,8 +70,8 @@ async def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
 async def test_old_sagas_are_forgotten_and_turned_down_from_then_on(shelf: Shelf):
     for saga, age_s in (("old", 200), ("older", 300), ("young", 100), ("new", 0)):
         await shelf.write(saga, NOW_MS - age_s * 1000)
-    # The disk is looked at from this loop, which hears of the thread's commit a moment later.
-    await shelf.until(lambda: shelf.writer.purged_through_ms == NOW_MS - 200_000)
+    await shelf.writer.purge()
+    assert shelf.writer.purged_through_ms == NOW_MS - 200_000
     assert shelf.sagas() == {"young", "new"}
     assert shelf.purged_through_ms() == NOW_MS - 200_000
     for direction in Direction:
@@ -93,16 +86,18 @@ async def test_the_rows_of_a_saga_go_together(shelf: Shelf):
         for direction in Direction:
             await shelf.write("old", NOW_MS - 200_000, direction, step)
     await shelf.write("new", NOW_MS)
-    await shelf.until(lambda: shelf.sagas() == {"new"})
+    await shelf.writer.purge()
+    assert shelf.sagas() == {"new"}
 
 
 async def test_much_is_forgotten_in_batches_and_calls_come_between(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(transaction_purge, "BATCH_ROWS", 3)
+    monkeypatch.setattr(purge, "BATCH_ROWS", 3)
     await asyncio.gather(*(shelf.write(f"old{n}", NOW_MS - 200_000 + n) for n in range(20)))
     await shelf.write("new", NOW_MS)
-    await shelf.until(lambda: shelf.sagas() == {"new"})
+    await shelf.writer.purge()
+    assert shelf.sagas() == {"new"}
     assert shelf.purged_through_ms() == NOW_MS - 200_000 + 19
 
 
@@ -111,7 +106,8 @@ async def test_it_is_still_known_after_a_restart(tmp_path: Path):
         await shelf.write("old", NOW_MS - 200_000)
         await shelf.write("new", NOW_MS)
     async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
-        await shelf.until(lambda: shelf.sagas() == {"new"})
+        await shelf.writer.purge()
+    assert shelf.sagas() == {"new"}
     async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
         assert shelf.writer.purged_through_ms == NOW_MS - 200_000
 
@@ -123,12 +119,15 @@ async def test_a_clock_that_runs_ahead_makes_nobody_forget(tmp_path: Path, clock
         await shelf.write("running", NOW_MS - 50_000)
         await shelf.write("newest", newest_ms)
     async with opened(tmp_path, StoppedClock(clock_ms)) as shelf:
+        await shelf.writer.purge()
         await shelf.write("another", NOW_MS - 50_000)
         assert shelf.sagas() == {"running", "newest", "another"}
 
 
 async def test_stopping_during_a_purge_is_not_missed(tmp_path: Path):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for _ in range(20):
-            async with opened(tmp_path, StoppedClock(NOW_MS)):
+            async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
+                purging = asyncio.create_task(shelf.writer.purge())
                 await asyncio.sleep(0)
+            await purging

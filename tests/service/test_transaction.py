@@ -13,14 +13,14 @@ from service_lab import StoppedClock, saga_call
 
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import State
 from sagagen.runtime.service.call import Db, TransactionEnded
-from sagagen.runtime.service.sqlite_store import queue as transaction_turns
+from sagagen.runtime.service.sqlite_store import writer as writer_module
 from sagagen.runtime.service.sqlite_store.guard import StatementNotAllowed, TransactionLost
-from sagagen.runtime.service.sqlite_store.members import Turn
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
-from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
 from sagagen.runtime.service.sqlite_store.writer import Writer
+from sagagen.runtime.service.store import Turn
 
 TABLES = """
 CREATE TABLE entries (name TEXT PRIMARY KEY, amount INTEGER);
@@ -68,9 +68,9 @@ class Desk:
             connection.close()
 
     async def in_connection(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        database = self.writer._database
-        assert database is not None
-        await database.in_thread(work)
+        session = self.writer._session
+        assert session is not None
+        await session.database.in_thread(work)
 
 
 async def insert(db: Db, name: str) -> None:
@@ -126,10 +126,10 @@ async def test_no_reply_leaves_before_the_commit_and_one_commit_serves_many(time
 
 async def test_a_group_takes_no_more_than_its_limit(timeless: Desk):
     gate = Gate("33")
-    group = [asyncio.create_task(timeless.write(f"n{n}")) for n in range(transaction_turns.GROUP_CALLS)]
+    group = [asyncio.create_task(timeless.write(f"n{n}")) for n in range(writer_module.GROUP_CALLS)]
     beyond = asyncio.create_task(timeless.write("33", gate))
     await gate.entered.wait()
-    assert len(timeless.names()) == transaction_turns.GROUP_CALLS
+    assert len(timeless.names()) == writer_module.GROUP_CALLS
     gate.released.set()
     await asyncio.gather(*group, beyond)
 
@@ -143,7 +143,7 @@ async def test_a_group_ends_after_its_time_though_others_wait(tmp_path: Path):
             asyncio.create_task(desk.write("second", second)),
         ]
         await first.entered.wait()
-        clock.ms += round(transaction_turns.GROUP_S * 1000) + 1
+        clock.ms += round(writer_module.GROUP_S * 1000) + 1
         first.released.set()
         async with asyncio.timeout(10.0):
             await tasks[0]
@@ -366,7 +366,7 @@ async def test_a_statement_that_never_ends_is_interrupted(tmp_path: Path):
 
 
 async def test_more_than_may_wait_is_turned_away_early(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(transaction_turns, "MAX_WAITING", 2)
+    monkeypatch.setattr(writer_module, "MAX_WAITING", 2)
     gate = Gate("first")
     first = asyncio.create_task(desk.write("first", gate))
     await gate.entered.wait()

@@ -1,8 +1,8 @@
 """A running service: it answers calls, whatever transport brings them, from its handlers and its own database."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,19 +14,17 @@ from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Service
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED
-from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.service.barrier.calls import CallResult
 from sagagen.runtime.service.call import Deadline
-from sagagen.runtime.service.delivery import Delivery
+from sagagen.runtime.service.delivery import Delivery, DeliveryContext
 from sagagen.runtime.service.manual import Attempts
 from sagagen.runtime.service.methods import BoundMethod, bind
 from sagagen.runtime.service.observation import ObservedCall
 from sagagen.runtime.service.outcome_cache import OutcomeCache
-from sagagen.runtime.service.sqlite_store.readers import Readers
-from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
-from sagagen.runtime.service.sqlite_store.steps import CallResult
-from sagagen.runtime.service.sqlite_store.writer import Writer
-from sagagen.runtime.sqlite.lock import OwnerLock
+from sagagen.runtime.service.sqlite_store.sql_files import Scripts
+from sagagen.runtime.service.sqlite_store.store import SqliteStore
+from sagagen.runtime.service.store import ServiceStore
 
 T = TypeVar("T")
 
@@ -36,6 +34,8 @@ DEFAULT_TIMEOUT_S = 60.0
 """For callers that set no deadline."""
 DRAIN_S = 8.0
 """How long a stopping service waits for the calls under way: the grace period less 2 s."""
+PURGE_EVERY_S = 600.0
+"""Seconds between two times of forgetting what is older than the retention."""
 
 
 class ServiceHost:
@@ -49,25 +49,24 @@ class ServiceHost:
         domain: str,
         schema: Schema,
         clock: Clock,
-        writer: Writer,
-        readers: Readers,
-        fast_path: OutcomeCache,
+        store: ServiceStore,
+        outcome_cache: OutcomeCache,
     ) -> None:
         self.service = service
+        self.is_open = True
+        """Calls reach it, if only to be told that it is draining."""
         self._methods = methods
-        self._domain = domain
-        self._schema = schema
         self._clock = clock
-        self._writer = writer
-        self._readers = readers
-        self._fast_path = fast_path
-        self._attempts = Attempts(writer, self._run_apart)
+        self._store = store
+        self._context = DeliveryContext(
+            store, Attempts(store, self._run_apart), outcome_cache, schema, domain
+        )
         self._spawned: set[asyncio.Task[Any]] = set()
         self._under_way = 0
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        """Calls, and what outlives them."""
         self._is_draining = False
-        self._is_open = True
+        self._is_drained = asyncio.Event()
+        """No call is under way, and none is taken any more."""
 
     @classmethod
     @asynccontextmanager
@@ -92,40 +91,31 @@ class ServiceHost:
         methods = bind(service, handlers, schema)
         path = data_dir / f"{service.name}.db"
         scripts = Scripts.read(root / service.schema)
-        with OwnerLock(path):
-            identity = await prepare(path, scripts)
-            async with (
-                OutcomeCache.open(project, service.name, identity, redis_url) as fast_path,
-                Writer.open(
-                    path, clock, retention_s=service.barrier_retention_s, committed=fast_path.note
-                ) as writer,
-                Readers.open(path) as readers,
-            ):
-                host = cls(
-                    service,
-                    methods,
-                    domain=f"{service.name}.{project}",
-                    schema=schema,
-                    clock=clock,
-                    writer=writer,
-                    readers=readers,
-                    fast_path=fast_path,
-                )
-                try:
-                    yield host
-                finally:
-                    await host.drain(drain_s)
-                    await host._close()
+        async with (
+            SqliteStore.open(path, scripts, clock, retention_s=service.barrier_retention_s) as store,
+            OutcomeCache.open(project, service.name, store.identity, redis_url) as outcome_cache,
+        ):
+            store.report_commits(outcome_cache.remember)
+            host = cls(
+                service,
+                methods,
+                domain=f"{service.name}.{project}",
+                schema=schema,
+                clock=clock,
+                store=store,
+                outcome_cache=outcome_cache,
+            )
+            host.spawn(host._purge_regularly())
+            try:
+                yield host
+            finally:
+                await host.drain(drain_s)
+                await host._close()
 
     @property
     def is_draining(self) -> bool:
         """It takes no new calls any more."""
         return self._is_draining
-
-    @property
-    def is_open(self) -> bool:
-        """Calls reach it, if only to be told that it is draining."""
-        return self._is_open
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -135,17 +125,17 @@ class ServiceHost:
     async def drain(self, grace_s: float = DRAIN_S) -> None:
         """Turn new calls away with UNAVAILABLE, and wait for those under way, at most `grace_s` seconds."""
         self._is_draining = True
-        try:
+        if not self._under_way:
+            self._is_drained.set()
+        with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                await self._is_idle.wait()
-        except TimeoutError:
-            return
+                await self._is_drained.wait()
 
     async def check(self) -> str:
         """What is wrong with the service, in a few words; empty if it takes calls and can write its database."""
         if self._is_draining:
             return "it is stopping"
-        return await self._writer.check()
+        return await self._store.check()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a call in a task of its own, which the host ends when it closes. `work` must not raise."""
@@ -167,77 +157,64 @@ class ServiceHost:
             raise RpcError(Code.UNIMPLEMENTED, f"service {self.service.name} has no rpc {path}")
         if self._is_draining:
             raise RpcError(Code.UNAVAILABLE, f"service {self.service.name} is stopping")
-        observed = ObservedCall.begin(self.service.name, path, metadata)
-        self._enter()
+        self._under_way += 1
         try:
-            with observed:
-                if timeout_s is not None:
-                    return await self._answer(bound, request, metadata, timeout_s, observed.trace)
-                return await self._answer_in_time(bound, request, metadata, observed.trace)
+            with ObservedCall(self.service.name, path, metadata) as observed:
+                limit_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+                delivery = Delivery.parse(
+                    self._context,
+                    bound,
+                    request,
+                    metadata,
+                    deadline=Deadline(self._clock, self._clock.monotonic_s() + limit_s),
+                    trace=observed.trace,
+                )
+                answer = delivery.read() if bound.method.is_read else delivery.write()
+                return _reply(await (_in_time(answer) if timeout_s is None else answer))
         except RpcError:
             raise
         except Exception as error:
             _logger.exception("a call failed outside its handler", rpc=path)
             raise RpcError(Code.INTERNAL, "the service failed; its log says why") from error
         finally:
-            self._leave()
-
-    async def _answer_in_time(
-        self, bound: BoundMethod, request: bytes, metadata: Mapping[str, str], trace: TraceContext | None
-    ) -> Reply:
-        try:
-            async with asyncio.timeout(DEFAULT_TIMEOUT_S):
-                return await self._answer(bound, request, metadata, DEFAULT_TIMEOUT_S, trace)
-        except TimeoutError as error:
-            raise RpcError(Code.DEADLINE_EXCEEDED, f"took longer than {DEFAULT_TIMEOUT_S:g} s") from error
-
-    async def _answer(
-        self,
-        bound: BoundMethod,
-        request: bytes,
-        metadata: Mapping[str, str],
-        timeout_s: float,
-        trace: TraceContext | None,
-    ) -> Reply:
-        delivery = Delivery.received(
-            bound,
-            request,
-            metadata,
-            deadline=Deadline.after(self._clock, timeout_s),
-            trace=trace,
-            schema=self._schema,
-            domain=self._domain,
-        )
-        if bound.method.is_read:
-            return _reply(await delivery.read(self._readers))
-        return _reply(await delivery.write(self._writer, self._attempts, self._fast_path))
+            self._end_call()
 
     def _run_apart(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what outlives the rpc that began it; draining waits for it all the same."""
-        self._enter()
-        self.spawn(work).add_done_callback(lambda _: self._leave())
-
-    def _enter(self) -> None:
         self._under_way += 1
-        self._is_idle.clear()
+        self.spawn(work).add_done_callback(lambda _: self._end_call())
 
-    def _leave(self) -> None:
+    def _end_call(self) -> None:
         self._under_way -= 1
-        if not self._under_way:
-            self._is_idle.set()
+        if self._is_draining and not self._under_way:
+            self._is_drained.set()
+
+    async def _purge_regularly(self) -> None:
+        while True:
+            await self._store.purge()
+            await asyncio.sleep(PURGE_EVERY_S)
 
     async def _close(self) -> None:
-        self._is_open = False
+        self.is_open = False
         for task in self._spawned:
             task.cancel()
         if self._spawned:
             await asyncio.wait(self._spawned)
 
 
-def _reply(outcome: CallResult) -> Reply:
-    if outcome.error is None:
-        return Reply(outcome.response, {REPLAYED: "true"} if outcome.is_replay else {})
-    if outcome.is_replay:
+async def _in_time(answer: Awaitable[CallResult]) -> CallResult:
+    """For a caller that set no deadline, and so has a transport that ends no call."""
+    try:
+        async with asyncio.timeout(DEFAULT_TIMEOUT_S):
+            return await answer
+    except TimeoutError as error:
+        raise RpcError(Code.DEADLINE_EXCEEDED, f"took longer than {DEFAULT_TIMEOUT_S:g} s") from error
+
+
+def _reply(result: CallResult) -> Reply:
+    if result.error is None:
+        return Reply(result.response, {REPLAYED: "true"} if result.is_replay else {})
+    if result.is_replay:
         # Errors have no trailers of their own in the transport's terms; so it stands in their ErrorInfo.
-        outcome.error.metadata[REPLAYED] = "true"
-    raise outcome.error
+        result.error.metadata[REPLAYED] = "true"
+    raise result.error

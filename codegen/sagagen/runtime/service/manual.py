@@ -17,11 +17,10 @@ from grpclib.const import Status as Code
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled, unavailable
 from sagagen.runtime.service.barrier.rules import RunHandler, State, unsettled
 from sagagen.runtime.service.call import Db, Deadline
-from sagagen.runtime.service.sqlite_store.members import Member, Turn, unavailable
-from sagagen.runtime.service.sqlite_store.steps import BarredCall, CallResult, Handled
-from sagagen.runtime.service.sqlite_store.writer import Writer
+from sagagen.runtime.service.store import OpenTurn, ServiceStore, Turn, held_too_long
 
 ANSWER_S = 0.1
 """Seconds before its deadline at which a call that waits is answered, so that the answer still arrives."""
@@ -39,82 +38,85 @@ def _key(call: SagaCall) -> _Key:
 class Attempt:
     """One run of a manual handler."""
 
-    def __init__(self, ruling: RunHandler) -> None:
-        self.ruling = ruling
-        self._outcome: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
+    def __init__(self, decision: RunHandler) -> None:
+        self.decision = decision
+        self._result: asyncio.Future[CallResult] = asyncio.get_running_loop().create_future()
 
-    def end(self, outcome: CallResult) -> None:
-        if not self._outcome.done():
-            self._outcome.set_result(outcome)
+    def end(self, result: CallResult) -> None:
+        """Only the first end counts."""
+        if not self._result.done():
+            self._result.set_result(result)
 
-    async def outcome(self) -> CallResult:
-        return await asyncio.shield(self._outcome)
+    async def result(self) -> CallResult:
+        """Wait for its end. Cancelling the waiting does not touch the attempt."""
+        return await asyncio.shield(self._result)
 
     async def has_ended(self, within_s: float) -> bool:
-        await asyncio.wait({self._outcome}, timeout=within_s)
-        return self._outcome.done()
+        await asyncio.wait({self._result}, timeout=within_s)
+        return self._result.done()
 
 
 class Attempts:
     """The manual calls that run in this process now. PENDING rows of others are of attempts that have ended."""
 
-    def __init__(self, writer: Writer, spawn: Spawn) -> None:
+    def __init__(self, store: ServiceStore, spawn: Spawn) -> None:
         self.incarnation = secrets.token_hex(8)
         """Of this process."""
-        self._writer = writer
+        self.store = store
         self._spawn = spawn
         self._live: dict[_Key, Attempt] = {}
 
     async def write(
-        self, write: BarredCall, refusal: RpcError | None, deadline: Deadline, handler: Handler
+        self, call: BarredCall, refusal: RpcError | None, deadline: Deadline, handler: Handler
     ) -> CallResult:
         """Join the attempt that is under way, or begin one.
 
         `refusal`: why the handler can't run, unless the call was done before.
         """
-        if write.saga is None:
+        if call.saga is None:
             if refusal:
                 return CallResult(error=refusal)
-            return await _Run(self._writer, write, handler, RunHandler(), deadline.remaining_s()).outcome()
-        return await _Claim(self, write, write.saga, refusal, handler, deadline).settle()
+            return await _Run(self.store, call, handler, RunHandler(), deadline.remaining_s()).result()
+        return await _Claim(self, call, call.saga, refusal, handler, deadline).result()
 
     def of_action(self, compensation: SagaCall) -> Attempt | None:
         """The attempt that a compensation would undo, if it is still under way."""
         return self._live.get((compensation.saga_id, compensation.step, Direction.ACTION))
 
-    async def await_action(self, call: SagaCall, deadline: Deadline) -> RpcError | None:
+    async def await_action(self, compensation: SagaCall, deadline: Deadline) -> RpcError | None:
         """Let the action come to its end before it is undone. The error is for when that takes too long."""
-        attempt = self.of_action(call) if call.direction is Direction.COMPENSATION else None
+        attempt = self.of_action(compensation)
         if attempt is None or await attempt.has_ended(max(0.0, deadline.remaining_s() - ANSWER_S)):
             return None
         return unsettled(ANSWER_S)
 
-    def begin(self, call: SagaCall, ruling: RunHandler) -> Attempt:
-        attempt = self._live[_key(call)] = Attempt(ruling)
+    def begin(self, call: SagaCall, decision: RunHandler) -> Attempt:
+        """From now on repeats join it."""
+        attempt = self._live[_key(call)] = Attempt(decision)
         return attempt
 
     def find(self, call: SagaCall) -> Attempt | None:
+        """The attempt of the same call, if it is under way."""
         return self._live.get(_key(call))
 
     def start(
-        self, attempt: Attempt, write: BarredCall, call: SagaCall, handler: Handler, limit_s: float
+        self, attempt: Attempt, call: BarredCall, saga: SagaCall, handler: Handler, limit_s: float
     ) -> None:
-        run = _Run(self._writer, write, handler, attempt.ruling, limit_s)
-        self._spawn(self._attend(attempt, call, run))
+        """Run the handler in a task of its own, for at most `limit_s` seconds."""
+        run = _Run(self.store, call, handler, attempt.decision, limit_s)
+        self._spawn(self._attend(attempt, saga, run))
 
-    def drop(self, attempt: Attempt, call: SagaCall, outcome: CallResult) -> None:
+    def drop(self, attempt: Attempt, call: SagaCall, result: CallResult) -> None:
+        """It is over: whoever has joined it gets the result."""
         del self._live[_key(call)]
-        attempt.end(outcome)
+        attempt.end(result)
 
     async def _attend(self, attempt: Attempt, call: SagaCall, run: "_Run") -> None:
-        outcome = unavailable("the service stopped during the call")
+        result = unavailable("the service stopped during the call")
         try:
-            outcome = await run.outcome()
+            result = await run.result()
         finally:
-            self.drop(attempt, call, outcome)
-
-    async def claim(self, write: BarredCall, run: Callable[[Turn], Awaitable[Handled]]) -> CallResult:
-        return await self._writer.write(write, run)
+            self.drop(attempt, call, result)
 
 
 class _Claim:
@@ -123,110 +125,108 @@ class _Claim:
     def __init__(
         self,
         attempts: Attempts,
-        write: BarredCall,
-        call: SagaCall,
+        call: BarredCall,
+        saga: SagaCall,
         refusal: RpcError | None,
         handler: Handler,
         deadline: Deadline,
     ) -> None:
         self._attempts = attempts
-        self._write = write
         self._call = call
+        self._saga = saga
         self._refusal = refusal
         self._handler = handler
         self._deadline = deadline
         self._attempt: Attempt | None = None
         self._is_mine = False
 
-    async def settle(self) -> CallResult:
-        outcome = unavailable("the call was abandoned")
+    async def result(self) -> CallResult:
+        result = unavailable("the call was abandoned")
         try:
-            outcome = await self._attempts.claim(self._write, self._find_or_begin)
+            result = await self._attempts.store.write(self._call, self._find_or_begin)
         finally:
+            # Not before PENDING is committed: the third party is not called on behalf of a row that may be lost.
             if self._attempt and self._is_mine:
-                self._start_or_drop(self._attempt, outcome)
-        if self._attempt is None or outcome.error is not None:
-            return outcome
-        return await self._attempt.outcome()
+                self._start_or_drop(self._attempt, result)
+        if self._attempt is None or result.error is not None:
+            return result
+        return await self._attempt.result()
 
     async def _find_or_begin(self, turn: Turn) -> Handled:
-        """In the writer's turn, so that no two deliveries begin one each."""
+        """In the call's turn, so that no two deliveries begin one each. The store may run it again for another turn."""
         if self._refusal:
             return Handled(CallResult(error=self._refusal))
-        if self._call.direction is Direction.COMPENSATION and self._attempts.of_action(self._call):
+        if self._saga.direction is Direction.COMPENSATION and self._attempts.of_action(self._saga):
             return Handled(CallResult(error=unsettled(ANSWER_S)))
-        self._attempt = self._attempts.find(self._call)
-        if self._attempt is not None:
-            return Handled(CallResult())
-        self._is_mine = True
-        self._attempt = self._attempts.begin(self._call, turn.ruling)
-        pending = self._write.record(State.PENDING, incarnation=self._attempts.incarnation)
+        if not self._is_mine:
+            self._attempt = self._attempts.find(self._saga)
+            if self._attempt is not None:
+                return Handled(CallResult())
+            self._is_mine = True
+            self._attempt = self._attempts.begin(self._saga, turn.decision)
+        pending = self._call.record(State.PENDING, incarnation=self._attempts.incarnation)
         return Handled(CallResult(), pending, keeps_effects=True)
 
     def _start_or_drop(self, attempt: Attempt, claimed: CallResult) -> None:
         if claimed.error is not None:
-            self._attempts.drop(attempt, self._call, claimed)
+            self._attempts.drop(attempt, self._saga, claimed)
             return
-        limit_s = max(0.0, (self._call.not_after_ms - self._deadline.clock.wall_ms()) / 1000)
-        self._attempts.start(attempt, self._write, self._call, self._handler, limit_s)
+        limit_s = max(0.0, (self._saga.not_after_ms - self._deadline.clock.wall_ms()) / 1000)
+        self._attempts.start(attempt, self._call, self._saga, self._handler, limit_s)
 
 
 class _Run:
     """A manual handler's run, with the transaction that it opens near its end."""
 
     def __init__(
-        self, writer: Writer, write: BarredCall, handler: Handler, ruling: RunHandler, limit_s: float
+        self, store: ServiceStore, call: BarredCall, handler: Handler, decision: RunHandler, limit_s: float
     ) -> None:
-        self._writer = writer
-        self._write = write
+        self._store = store
+        self._call = call
         self._handler = handler
-        self._ruling = ruling
+        self._decision = decision
         self._limit = asyncio.timeout(limit_s)
-        self._member: Member | None = None
-        self._turn: Turn | None = None
+        self._turn: OpenTurn | None = None
+        self._refusal: CallResult | None = None
+        """What came in place of a turn."""
 
-    async def outcome(self) -> CallResult:
+    async def result(self) -> CallResult:
         try:
             return await self._settle(await self._handle())
         finally:
-            self._close()
+            if self._turn:
+                self._turn.abandon()
 
     async def _handle(self) -> Handled:
         try:
             async with self._limit:
-                return await self._handler(self._begin, self._ruling)
+                return await self._handler(self._begin, self._decision)
         except TimeoutError:
             if self._turn:
-                return self._writer.held_too_long(self._write)
+                return held_too_long(self._call, self._store.hold_limit_s)
             late = RpcError(Code.DEADLINE_EXCEEDED, "the handler did not end before the call's deadline")
             return Handled(CallResult(error=late))
 
     async def _begin(self) -> Db:
-        # From its turn on the writer's own limit is in force too.
-        self._member = Member(self._write, self._limit)
-        self._turn = await self._writer.take(self._member)
-        if self._turn is None:
-            raise (await self._member.outcome).error or RpcError(Code.ABORTED, "the call is settled already")
-        return self._turn.db
+        # From its turn on the store's own limit is in force too.
+        turn = await self._store.turn(self._call, self._limit)
+        if isinstance(turn, CallResult):
+            self._refusal = turn
+            raise turn.error or RpcError(Code.ABORTED, "the call is settled already")
+        self._turn = turn
+        return turn.db
 
     async def _settle(self, handled: Handled) -> CallResult:
         """Commit what the handler's end asks for; PENDING stays where that is nothing."""
-        if self._member and self._turn:
-            self._turn.db.close()
-            self._writer.finish(self._member, handled)
-            return await self._member.outcome
-        if self._member and self._member.outcome.done():
-            return self._member.outcome.result()
+        if self._turn:
+            self._turn.finish(handled)
+            return await self._turn.commit()
+        if self._refusal:
+            return self._refusal
         if handled.record is None:
-            return handled.outcome
+            return handled.result
 
         async def record(_: Turn) -> Handled:
             return handled
 
-        return await self._writer.write(self._write, record)
-
-    def _close(self) -> None:
-        if self._turn:
-            self._turn.db.close()
-        if self._member:
-            self._writer.withdraw(self._member)
+        return await self._store.write(self._call, record)

@@ -1,4 +1,4 @@
-"""What is told of every call that a service answers: how long it took, its span, and where that stands in its trace."""
+"""What every call that a service answers reports: how long it took, its span, and its place in the trace."""
 
 import time
 from collections.abc import Mapping
@@ -37,32 +37,29 @@ class ObservedCall:
     """One call, from its arrival to its answer; use it as a context manager around the work."""
 
     service: str
-    method: str
+    path: str
+    """As in `/shop.order.v1.OrderService/CreateOrder`."""
     metadata: Mapping[str, str]
-    parent: TraceContext | None
+    parent: TraceContext | None = None
     """The caller's span; None if it sent none."""
-    trace: TraceContext | None
-    """This call's own span: the parent of what is done for it."""
+    trace: TraceContext | None = None
+    """This call's own span, once it has begun: the parent of what is done for it."""
     _begun_ns: int = 0
     _begun_s: float = 0.0
     _token: Token[Context] | None = None
 
-    @classmethod
-    def begin(cls, service: str, path: str, metadata: Mapping[str, str]) -> Self:
-        """`path` as in `/shop.order.v1.OrderService/CreateOrder`."""
-        parent = received(metadata)
-        # Where no spans are kept, what is done here hangs on the caller's span itself.
-        is_kept = tracing.active() is not None and parent is not None and parent.is_sampled
-        return cls(service, path[1:], metadata, parent, parent.child() if parent and is_kept else parent)
-
     def __enter__(self) -> Self:
         self._begun_ns, self._begun_s = time.time_ns(), time.perf_counter()
+        parent = self.parent = self.trace = received(self.metadata)
+        # Where no spans are kept, what is done here hangs on the caller's span itself.
+        if tracing.active() is not None and parent is not None and parent.is_sampled:
+            self.trace = parent.child()
         log_within(self._log_scope)
         self._token = otel_context.attach(tracing.in_context(self.trace) if self.trace else Context())
         return self
 
     def _log_scope(self) -> dict[str, str]:
-        known = {"service": self.service, "rpc": "/" + self.method}
+        known = {"service": self.service, "rpc": self.path}
         if self.trace:
             known |= {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
         names = {SAGA_ID: "saga_id", STEP: "step", ATTEMPT: "attempt"}
@@ -74,10 +71,13 @@ class ObservedCall:
         if self._token:
             otel_context.detach(self._token)
         took_s = time.perf_counter() - self._begun_s
-        code = _code(error).name
-        histogram = child(RPC_SERVER_SECONDS, "grpc", self.method, code)
-        histogram.observe(took_s, exemplar(self.trace) if self.trace else None)
-        if self.trace and self.parent and self.trace is not self.parent and (spans := tracing.active()):
+        code = "OK" if error is None else _code(error).name
+        histogram = child(RPC_SERVER_SECONDS, "grpc", self.path[1:], code)
+        if self.trace is self.parent or self.trace is None or self.parent is None:
+            histogram.observe(took_s)
+            return
+        histogram.observe(took_s, exemplar(self.trace))
+        if spans := tracing.active():
             self._record(spans, self.trace, self.parent, code, took_s)
 
     def _record(
@@ -92,7 +92,7 @@ class ObservedCall:
         spans.record(
             FinishedSpan(
                 service=self.service,
-                name=self.method,
+                name=self.path[1:],
                 kind=SpanKind.SERVER,
                 trace=trace,
                 parent_id=parent.span_id,
@@ -100,7 +100,7 @@ class ObservedCall:
                 ended_ns=self._begun_ns + round(took_s * 1e9),
                 attributes={
                     "rpc.system.name": "grpc",
-                    "rpc.method": self.method,
+                    "rpc.method": self.path[1:],
                     "rpc.response.status_code": code,
                     **of_saga,
                     **error,
@@ -110,9 +110,7 @@ class ObservedCall:
         )
 
 
-def _code(error: BaseException | None) -> Code:
-    if error is None:
-        return Code.OK
+def _code(error: BaseException) -> Code:
     if isinstance(error, RpcError):
         return error.code
     return Code.INTERNAL if isinstance(error, Exception) else Code.CANCELLED

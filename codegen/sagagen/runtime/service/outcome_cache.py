@@ -1,8 +1,8 @@
-"""What was settled already, answered without the database: from this process's memory, else from Redis.
+"""What was settled already, answered without the database: from this process's memory, otherwise from Redis.
 
-What memory has no room for moves on to Redis, so that a step costs no round trip before that. Only repeats ask; a
-first attempt goes straight to the barrier, which must be passed anyway. What is found here was committed: entries are
-made by the writer after its COMMIT. Both directions of a step stand in one entry, so that a compensation, once noted,
+What memory has no room for is evicted to Redis, so that a step costs no round trip before that. Only repeats ask; a
+first attempt goes straight to the barrier, which must be passed anyway. What is found here was committed: the store
+reports a row after its COMMIT. Both directions of a step stand in one entry, so that a compensation, once remembered,
 can't be forgotten while its action is remembered. Whatever does not match in saga, run, step, direction and digest is
 left to the barrier, and so is all that is not found.
 """
@@ -20,10 +20,9 @@ from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.redis.observation import traced_lookup
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.service.barrier.calls import CallResult, Record, result_of_row
 from sagagen.runtime.service.barrier.rules import BarrierRow, State
-from sagagen.runtime.service.sqlite_store.sql_files import DatabaseIdentity
-from sagagen.runtime.service.sqlite_store.steps import CallResult, outcome_of_row
-from sagagen.runtime.service.sqlite_store.table import Record
+from sagagen.runtime.service.store import DatabaseIdentity
 from sagagen.runtime.telemetry.metrics import HITS
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 CACHE_BYTES = 1024 * 1024
 """Of outcomes and what surrounds them: some 2,000, and small enough for a processor's cache.
 
-Once it is full, each call moves an entry out. Sixteen times as much costs a saga 6 % more then (measured).
+Once it is full, each call evicts an entry. Sixteen times as much costs a saga 6 % more then (measured).
 """
 LARGEST_OUTCOME = 64 * 1024
 """Bytes; the barrier answers what is larger."""
@@ -121,22 +120,23 @@ class OutcomeCache:
         # A database restored from a backup counts epochs up that have been before; so each start has a random part too.
         start = f"{identity.epoch}-{secrets.token_hex(8)}"
         prefix = f"sagagen:{project}:{service}:{identity.database_id:x}:{start}"
-        async with RedisPipeline.open(redis_url, f"{prefix}:trial") as line:
-            yield cls(service, line, prefix)
+        async with RedisPipeline.open(redis_url, f"{prefix}:trial") as pipeline:
+            yield cls(service, pipeline, prefix)
 
-    def note(self, record: Record) -> None:
+    def remember(self, record: Record) -> None:
         """The row is committed."""
         entry = Entry.of(record)
         place = (entry.saga, entry.step)
         rows = self._cache.setdefault(place, {})
-        self._free += _weight(rows.get(entry.direction))
+        if earlier := rows.get(entry.direction):
+            self._free += _weight(earlier)
         rows[entry.direction] = entry
         self._free -= _weight(entry)
         self._cache.move_to_end(place)
         while self._free < 0:
-            self._move_out(*self._cache.popitem(last=False))
+            self._evict(*self._cache.popitem(last=False))
 
-    def _move_out(self, place: tuple[str, str], rows: Mapping[Direction, Entry]) -> None:
+    def _evict(self, place: tuple[str, str], rows: Mapping[Direction, Entry]) -> None:
         """Redis takes what memory has no room for; before that nobody would ask it."""
         self._free += sum(_weight(row) for row in rows.values())
         if self.redis:
@@ -160,9 +160,9 @@ class OutcomeCache:
     async def _ask_redis(self, call: SagaCall, trace: TraceContext | None) -> Entries:
         if self.redis is None or not self.redis.is_up:
             return {}
-        with traced_lookup(self._service, trace) as question:
+        with traced_lookup(self._service, trace) as lookup:
             found = await self.redis.find(self._key(self.redis, call.saga_id, call.step), [*Direction])
-            question.is_answered = found is not None
+            lookup.is_answered = found is not None
         # The process may have committed something while Redis was asked; it knows better.
         if latest := self._cache.get((call.saga_id, call.step)):
             return latest
@@ -182,11 +182,11 @@ def _settled(rows: Entries, call: SagaCall, digest: bytes) -> CallResult | None:
     entry = rows.get(call.direction)
     if entry is None or entry.outcome is None or not entry.answers(call, digest):
         return None
-    return outcome_of_row(BarrierRow(entry.run, entry.digest, entry.state, entry.outcome))
+    return result_of_row(BarrierRow(entry.run, entry.digest, entry.state, entry.outcome))
 
 
-def _weight(entry: Entry | None) -> int:
-    return 0 if entry is None else _ROW_BYTES + len(entry.outcome or b"")
+def _weight(entry: Entry) -> int:
+    return _ROW_BYTES + len(entry.outcome or b"")
 
 
 def _name(saga: str, step: str) -> str:

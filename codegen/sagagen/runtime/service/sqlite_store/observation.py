@@ -1,12 +1,12 @@
-"""What is told of a service's writes: the barrier's decisions, the commits, and a span for each call's transaction."""
+"""What a service's writes report: the barrier's decisions, the commits, and a span for each call's transaction."""
 
 import time
 
 from opentelemetry.trace import SpanKind
 
-from sagagen.runtime.service.barrier.rules import BarrierDecision, RecordEmpty, Replay, RunHandler
-from sagagen.runtime.service.sqlite_store.members import Group, Member
-from sagagen.runtime.service.sqlite_store.steps import BarredCall
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.service.barrier.rules import BarrierDecision, RecordEmpty, Replay, RunHandler, TurnDown
+from sagagen.runtime.service.sqlite_store.turn import Group, WriterTurn
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.metrics import DECISIONS, SERVICE_COMMIT_SECONDS, SERVICE_COMMIT_WRITES, child
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
@@ -23,52 +23,49 @@ class WriterObservation:
         self._writes = SERVICE_COMMIT_WRITES.labels(service)
         self._seconds = SERVICE_COMMIT_SECONDS.labels(service)
 
-    def decided(self, member: Member, ruling: BarrierDecision) -> None:
-        """The barrier has ruled; the call's transaction begins."""
-        member.decision = _name(ruling)
-        member.begun_ns = time.time_ns()
-        if member.write.saga is not None:
-            child(DECISIONS, self._service, member.write.name[1:], member.decision).inc()
+    def decided(self, turn: WriterTurn, decision: BarrierDecision) -> None:
+        """The barrier has decided; the call's transaction begins."""
+        turn.decision_name = "RUN" if isinstance(decision, RunHandler) else _name(decision)
+        turn.begun_ns = time.time_ns()
+        if turn.call.saga is not None:
+            child(DECISIONS, self._service, turn.call.name[1:], turn.decision_name).inc()
 
     def committed(self, group: Group, took_s: float) -> None:
-        """All of the group is on disk; nobody has been told yet."""
-        self._writes.observe(len(group.members))
+        """All of the group is on disk; no caller has its result yet."""
+        self._writes.observe(len(group.turns))
         self._seconds.observe(took_s)
         if spans := tracing.active():
             ended_ns = time.time_ns()
-            for member in group.members:
-                self._record(spans, member.write, member, ended_ns)
+            for turn in group.turns:
+                if turn.call.trace and turn.call.trace.is_sampled:
+                    self._record(spans, turn, turn.call.trace, ended_ns)
 
-    def _record(self, spans: Spans, write: BarredCall, member: Member, ended_ns: int) -> None:
-        if write.trace is None or not write.trace.is_sampled:
-            return
+    def _record(self, spans: Spans, turn: WriterTurn, trace: TraceContext, ended_ns: int) -> None:
         spans.record(
             FinishedSpan(
                 service=self._service,
                 name=f"COMMIT {self._service}",
                 kind=SpanKind.CLIENT,
-                trace=write.trace.child(),
-                parent_id=write.trace.span_id,
-                begun_ns=member.begun_ns,
+                trace=trace.child(),
+                parent_id=trace.span_id,
+                begun_ns=turn.begun_ns,
                 ended_ns=ended_ns,
                 attributes={
                     "db.system.name": "sqlite",
                     "db.namespace": self._service,
                     "db.operation.name": "COMMIT",
-                    "saga.barrier": member.decision,
+                    "saga.barrier": turn.decision_name,
                 },
             )
         )
 
 
-def _name(ruling: BarrierDecision) -> str:
-    """A label's value: RUN, REPLAY, EMPTY, or the reason of a refusal."""
-    match ruling:
-        case RunHandler():
-            return "RUN"
+def _name(decision: Replay | RecordEmpty | TurnDown) -> str:
+    """A label's value: REPLAY, EMPTY, or the reason of a refusal."""
+    match decision:
         case Replay():
             return "REPLAY"
         case RecordEmpty():
             return "EMPTY"
-        case _:
-            return ruling.error.reason or UNSETTLED
+        case TurnDown(error):
+            return error.reason or UNSETTLED

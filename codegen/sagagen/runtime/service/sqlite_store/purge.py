@@ -7,7 +7,6 @@ from sagagen.runtime.service.sqlite_store.guard import own
 
 BATCH_ROWS = 500
 """About as many go at a time, so that calls need not wait long."""
-PURGE_EVERY_S = 600.0
 
 _BEGIN, _COMMIT, _ROLLBACK = own("BEGIN IMMEDIATE"), own("COMMIT"), own("ROLLBACK")
 
@@ -19,7 +18,7 @@ class Purged:
     has_more: bool
 
 
-def purge(connection: sqlite3.Connection, *, retention_ms: int, now_ms: int) -> Purged | None:
+def purge_batch(connection: sqlite3.Connection, *, retention_ms: int, now_ms: int) -> Purged | None:
     """Delete a batch of what is older than the retention; None if there is nothing.
 
     Rows of one saga have one stamp, so they go together. Old is what the engines' stamps and this machine's clock agree

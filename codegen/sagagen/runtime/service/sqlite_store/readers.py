@@ -6,10 +6,9 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from sagagen.runtime.service.call import Db
-from sagagen.runtime.service.sqlite_store.guard import Guard, own
-from sagagen.runtime.service.sqlite_store.pace import StatementPace
-from sagagen.runtime.sqlite.database import Database
+from sagagen.runtime.service.sqlite_store.db import Session, SqliteDb
+from sagagen.runtime.service.sqlite_store.guard import own
+from sagagen.runtime.service.sqlite_store.timing import StatementTiming
 
 CONNECTIONS = 4
 _END = own("ROLLBACK")
@@ -19,7 +18,7 @@ class Readers:
     """A pool: each read has a connection for itself, and one view of the database from its first query to its last."""
 
     def __init__(self) -> None:
-        self._idle: asyncio.LifoQueue[tuple[Database, Guard, StatementPace]] = asyncio.LifoQueue()
+        self._idle: asyncio.LifoQueue[Session] = asyncio.LifoQueue()
 
     @classmethod
     @asynccontextmanager
@@ -28,34 +27,35 @@ class Readers:
         readers = cls()
         async with AsyncExitStack() as stack:
             for _ in range(CONNECTIONS):
-                database = await stack.enter_async_context(Database(path, is_read_only=True))
-                guard = Guard(is_read_only=True)
-                pace = StatementPace()
-                await database.in_thread(guard.install)
-                await database.in_thread(pace.watch)
-                readers._idle.put_nowait((database, guard, pace))
+                session = await Session.open(path, StatementTiming(), is_read_only=True)
+                stack.push_async_callback(session.database.close)
+                readers._idle.put_nowait(session)
             yield readers
 
     @asynccontextmanager
-    async def read(self) -> AsyncGenerator[Db]:
+    async def read(self) -> AsyncGenerator[SqliteDb]:
         """Wait for a connection, and use it until the block ends.
 
         Cancelling is safe at any time: the thread does the clean-up before whatever comes after it.
         """
-        database, guard, pace = await self._idle.get()
-        db = Db(database, guard, pace)
+        session = await self._idle.get()
+        db = SqliteDb(session)
         try:
             yield db
         finally:
             db.close()
             try:
-                if database.is_idle:
-                    database.in_place(_end)
-                else:  # a handler that was cancelled has left a statement
-                    database.interrupt_statement()
-                    await database.in_thread(_end)
+                await _end_view(session)
             finally:
-                self._idle.put_nowait((database, guard, pace))
+                self._idle.put_nowait(session)
+
+
+async def _end_view(session: Session) -> None:
+    if session.database.is_idle:
+        _end(session.connection)
+    else:  # a handler that was cancelled has left a statement
+        session.database.interrupt_statement()
+        await session.database.in_thread(_end)
 
 
 def _end(connection: sqlite3.Connection) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sagagen.runtime.service.sqlite_store.table import BARRIER_VERSION, DDL, read_meta
+from sagagen.runtime.service.store import DatabaseIdentity
 from sagagen.runtime.sqlite.database import Database, DatabaseError, DatabaseTooNew, user_version
 
 
@@ -45,15 +46,6 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise DatabaseError(f"{file} is not UTF-8: byte {error.start} can't be read") from error
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseIdentity:
-    """What tells one database, at one start, from others."""
-
-    database_id: int
-    epoch: int
-    """Counts the starts of a service on this database."""
 
 
 async def prepare(path: Path, scripts: Scripts) -> DatabaseIdentity:

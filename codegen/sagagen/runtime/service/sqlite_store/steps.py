@@ -1,27 +1,12 @@
-"""What the writer does with its connection: each function is a part of one transaction."""
+"""What the writer does with its connection: each function is a step of one transaction, made in one piece."""
 
 import sqlite3
 from functools import partial
-from typing import NamedTuple
 
-from google.rpc import status_pb2
-from grpclib.const import Status as Code
-
-from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.service.barrier.rules import (
-    BarrierDecision,
-    BarrierRow,
-    RecordEmpty,
-    Replay,
-    RunHandler,
-    State,
-    TurnDown,
-    rule,
-)
+from sagagen.runtime.service.barrier.calls import BarredCall, Handled
+from sagagen.runtime.service.barrier.rules import BarrierDecision, RecordEmpty, RunHandler, State, rule
 from sagagen.runtime.service.sqlite_store.guard import own
-from sagagen.runtime.service.sqlite_store.table import Record, read_rows
+from sagagen.runtime.service.sqlite_store.table import insert, read_rows
 from sagagen.runtime.sqlite import database
 
 begin = partial(database.begin, sql=own(database.BEGIN))
@@ -34,110 +19,50 @@ _RELEASE = own("RELEASE sagagen_call")
 _COMMIT = own("COMMIT")
 
 
-class CallResult(NamedTuple):
-    """What the caller is told: the encoded response, or the error."""
-
-    response: bytes = b""
-    error: RpcError | None = None
-    is_replay: bool = False
-
-
-class Handled(NamedTuple):
-    """What a handler's end asks of the transaction."""
-
-    outcome: CallResult
-    record: Record | None = None
-    """The row for the barrier; None for calls that nobody repeats, and where nothing was decided."""
-    keeps_effects: bool = False
-
-
-class BarredCall(NamedTuple):
-    """A call as the barrier sees it."""
-
-    saga: SagaCall | None
-    """None: passes the barrier by."""
-    digest: bytes
-    """Of method and request."""
-    trace: TraceContext | None
-    """The span of the call; None if its caller sent none."""
-    name: str
-    """The rpc: `/shop.order.v1.OrderService/CreateOrder`."""
-
-    @property
-    def trace_id(self) -> str:
-        """Empty if the caller sent none."""
-        return self.trace.trace_id if self.trace else ""
-
-    def record(self, state: State, outcome: bytes = b"", incarnation: str = "") -> Record | None:
-        if self.saga is None:
-            return None
-        return Record(self.saga, self.digest, self.trace_id, state, outcome, incarnation)
-
-
 class GroupVoid(Exception):
     """The transaction is not as its owner left it."""
 
 
 def begin_call(
-    connection: sqlite3.Connection, *, write: BarredCall, purged_through_ms: int, now_ms: int
+    connection: sqlite3.Connection, call: BarredCall, purged_through_ms: int, now_ms: int
 ) -> BarrierDecision:
-    """Make the ruling and prepare for it."""
-    if write.saga is None:
-        ruling: BarrierDecision = RunHandler()
+    """Let the barrier decide, and prepare for what it says.
+
+    The rows are read in the transaction that the record will be written in: no other call comes between.
+    """
+    if call.saga is None:
+        decision: BarrierDecision = RunHandler()
     else:
-        rows = read_rows(connection, write.saga)
-        ruling = rule(write.saga, write.digest, rows, purged_through_ms, now_ms)
-    if isinstance(ruling, RunHandler):
+        rows = read_rows(connection, call.saga)
+        decision = rule(call.saga, call.digest, rows, purged_through_ms, now_ms)
+    if isinstance(decision, RunHandler):
         connection.execute(_SAVEPOINT)
-        return ruling
-    if isinstance(ruling, RecordEmpty):
-        _insert(connection, write.record(State.EMPTY))
-    return ruling
+    elif isinstance(decision, RecordEmpty) and (record := call.record(State.EMPTY)):
+        insert(connection, record)
+    return decision
 
 
-def end_call(connection: sqlite3.Connection, *, handled: Handled) -> None:
-    """Keep a handler's effects, or undo them."""
+def end_call(connection: sqlite3.Connection, handled: Handled) -> None:
+    """Keep a handler's effects, or undo them; then record its outcome.
+
+    The record comes after the undoing, which would take it along. RELEASE comes last: until then a failure of the
+    record undoes the effects with it, since it voids the group.
+    """
     if not connection.in_transaction:
         raise GroupVoid("a statement of the handler rolled the whole transaction back")
     if not handled.keeps_effects:
         connection.execute(_UNDO)
-    _insert(connection, handled.record)
+    if handled.record is not None:
+        insert(connection, handled.record)
     connection.execute(_RELEASE)
 
 
-def _insert(connection: sqlite3.Connection, record: Record | None) -> None:
-    if record is not None:
-        record.insert(connection)
-
-
 def commit(connection: sqlite3.Connection) -> None:
+    """Raises GroupVoid where SQLite has rolled the group back already."""
     if not connection.in_transaction:
         raise GroupVoid("the transaction of the group is gone")
     connection.execute(_COMMIT)
 
 
 def nothing(_connection: sqlite3.Connection) -> None:
-    pass
-
-
-def outcome_of(ruling: Replay | RecordEmpty | TurnDown) -> CallResult:
-    match ruling:
-        case RecordEmpty():
-            return CallResult()
-        case TurnDown(error):
-            return CallResult(error=error)
-        case Replay(row):
-            return outcome_of_row(row)
-
-
-def outcome_of_row(row: BarrierRow) -> CallResult:
-    """What a settled call is told when it comes again."""
-    if row.state is State.REFUSED:
-        return CallResult(error=refusal(row.outcome), is_replay=True)
-    return CallResult(row.outcome, is_replay=True)
-
-
-def refusal(outcome: bytes) -> RpcError:
-    """A recorded refusal, as it was told the first time."""
-    status = status_pb2.Status.FromString(outcome)
-    return RpcError.from_status(Code(status.code), status.message, outcome)
+    """For whoever waits until the thread has done what it was given before."""

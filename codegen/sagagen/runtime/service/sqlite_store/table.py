@@ -2,10 +2,10 @@
 
 import sqlite3
 from functools import cache
-from typing import NamedTuple
 
 from sagagen.runtime.model.definition import direction_of
 from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.service.barrier.calls import Record
 from sagagen.runtime.service.barrier.rules import BarrierRow, Rows, State
 from sagagen.runtime.sqlite.database import blob
 
@@ -54,44 +54,38 @@ def read_rows(connection: sqlite3.Connection, call: SagaCall) -> Rows:
     }
 
 
-class Record(NamedTuple):
-    """A row about to be written, in the transaction of the effect that it tells of."""
+def insert(connection: sqlite3.Connection, record: Record) -> None:
+    """An outcome takes the place of the PENDING that came before it, and of nothing else.
 
-    call: SagaCall
-    digest: bytes
-    trace_id: str
-    state: State
-    outcome: bytes = b""
-    incarnation: str = ""
-    """Of the process that runs a PENDING call."""
-
-    def insert(self, connection: sqlite3.Connection) -> None:
-        """An outcome takes the place of the PENDING that came before it, and of nothing else."""
-        written = connection.execute(
-            "INSERT INTO sagagen_barrier (saga, step, direction, run, started_ms, not_after_ms,"
-            " digest, state, outcome, incarnation, trace_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET not_after_ms = excluded.not_after_ms, state = excluded.state,"
-            " outcome = excluded.outcome, incarnation = excluded.incarnation, trace_id = excluded.trace_id"
-            " WHERE state = 'PENDING'",
-            (
-                self.call.saga_id,
-                self.call.step,
-                str(self.call.direction),
-                self.call.run,
-                self.call.started_ms,
-                self.call.not_after_ms,
-                blob(self.digest),
-                str(self.state),
-                blob(self.outcome),
-                self.incarnation,
-                self.trace_id,
-            ),
-        ).rowcount
-        if written != 1:
-            raise sqlite3.IntegrityError(f"{self.call.saga_id} has another outcome of this step already")
+    Raises sqlite3.IntegrityError where another outcome stands already.
+    """
+    call = record.call
+    written = connection.execute(
+        "INSERT INTO sagagen_barrier (saga, step, direction, run, started_ms, not_after_ms,"
+        " digest, state, outcome, incarnation, trace_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET not_after_ms = excluded.not_after_ms, state = excluded.state,"
+        " outcome = excluded.outcome, incarnation = excluded.incarnation, trace_id = excluded.trace_id"
+        " WHERE state = 'PENDING'",
+        (
+            call.saga_id,
+            call.step,
+            str(call.direction),
+            call.run,
+            call.started_ms,
+            call.not_after_ms,
+            blob(record.digest),
+            str(record.state),
+            blob(record.outcome),
+            record.incarnation,
+            record.trace_id,
+        ),
+    ).rowcount
+    if written != 1:
+        raise sqlite3.IntegrityError(f"{call.saga_id} has another outcome of this step already")
 
 
 def read_meta(connection: sqlite3.Connection, name: str) -> int:
+    """A number that the database keeps about itself, for example `purged_through_ms`."""
     value: int = connection.execute("SELECT value FROM sagagen_meta WHERE name = ?", (name,)).fetchone()[0]
     return value

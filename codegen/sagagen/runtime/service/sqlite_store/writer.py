@@ -1,29 +1,53 @@
-"""The writer of a service's database: calls take turns in it, and are committed in groups.
+"""The writer of a service's database: calls have their turns in it one after the other, and are committed in groups.
 
-Theory of operation. One connection writes, and one task owns it. Calls take turns (`transaction_turns`), each in the
-task of its rpc, where its handler runs too:
+Theory of operation. One connection writes. A call's way through it:
 
-    BEGIN IMMEDIATE                                    (in place; in the connection's thread if it has to wait)
-      for each call: barrier, SAVEPOINT
-                     the handler                       (at most HOLD_LIMIT_S)
-                     undo or barrier row, RELEASE
-    COMMIT                                             (by the owner, in the thread: it waits for the disk)
+    write     the call takes the turn if it is free, otherwise it waits in line until the turn is offered to it
+      BEGIN IMMEDIATE                    if no group is open
+      barrier: read the saga's rows, `rule`
+        run the handler:  SAVEPOINT, the handler in the task of its rpc (at most the hold limit),
+                          undo if it asks for that, barrier row, RELEASE
+        an empty compensation:  barrier row
+        a replay, a refusal:    nothing
+      the turn is offered to the first in line
+    COMMIT    by the owner, once nobody has the turn and nobody waits, or the group is full
+    the call's row is reported, and its caller gets the result
 
-All but the COMMIT is done in place: a barrier's row takes 20 us, a hop to the thread and back three times as much
-(`statement_pace` says which of the handlers' own statements are quick enough for that).
+Everything but the COMMIT is done in place, by the call itself: a barrier's row takes 20 us, a hop to the connection's
+thread and back three times as much. The owner is a task that does whatever has to be awaited. Both go by one state:
 
-Two rules. A cancelled rpc leaves the line, or ends its own handler; what the owner awaits it never touches, and what is
-done in place it can't interrupt. And no outcome is told before COMMIT has returned, not even a replay, since the row it
-was read from may be the group's own.
+    state          the owner                        events, and the states that they lead to
+    -----          ---------                        ----------------------------------------
+    BUSY           opens, begins, forgets           BEGIN -> FREE  BREAK -> VOID  REST -> IDLE  STOP -> STOPPED
+    IDLE           waits                            BEGIN -> FREE  WAKE -> BUSY
+    FREE           commits                          OFFER -> OFFERED  TAKE -> HELD  COMMIT -> COMMITTING
+    OFFERED        waits                            TAKE -> HELD  PASS -> FREE
+    HELD           waits                            PASS -> FREE  LEAVE -> LEFT_TO_OWNER  BREAK -> VOID
+    LEFT_TO_OWNER  awaits the thread, ends the turn PASS -> FREE  BREAK -> VOID
+    COMMITTING     awaits the COMMIT                REST -> BUSY  BREAK -> VOID
+    VOID           closes the connection            REST -> BUSY
+    STOPPED        has ended
 
-SQLite rolls the whole transaction back on some errors (a full disk, INSERT OR ROLLBACK). Then the group is void: all of
-its calls get UNAVAILABLE, which is in doubt and so repeated, and the connection is opened anew.
+`states` says what each of them means, and holds the same table for the lookups. An owner that is cancelled has STOPPED
+whatever the state was.
+
+Three rules follow.
+
+Cancelling. A cancelled rpc leaves the line, declines the turn that it was offered, or ends its own handler. Steps that
+are made in place can't be interrupted, since they lie between two awaits; what the owner awaits, no client can cancel.
+
+Results. No caller gets one before COMMIT has returned, not even a replay: its row may be the group's own.
+
+Void groups. SQLite rolls the whole transaction back on some errors (a full disk, INSERT OR ROLLBACK), and a step that
+fails leaves nobody knows what. Then all calls of the group get UNAVAILABLE, which is in doubt and so repeated; the
+connection is opened anew; and the next GROUP_CALLS groups have one call each, so that the call that spoilt the group
+fails alone when it comes again (decision 041).
 """
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -33,67 +57,89 @@ from grpclib.const import Status as Code
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.service.sqlite_store.guard import Guard
-from sagagen.runtime.service.sqlite_store.members import Group, Member, Turn, unavailable
-from sagagen.runtime.service.sqlite_store.observation import WriterObservation
-from sagagen.runtime.service.sqlite_store.pace import StatementPace
-from sagagen.runtime.service.sqlite_store.purge import PURGE_EVERY_S, purge
-from sagagen.runtime.service.sqlite_store.queue import GROUP_CALLS, WriterQueue
-from sagagen.runtime.service.sqlite_store.steps import (
+from sagagen.runtime.service.barrier.calls import (
     BarredCall,
     CallResult,
     Handled,
+    Record,
+    result_of,
+    unavailable,
+)
+from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
+from sagagen.runtime.service.sqlite_store.db import Session, SqliteDb
+from sagagen.runtime.service.sqlite_store.observation import WriterObservation
+from sagagen.runtime.service.sqlite_store.purge import purge_batch
+from sagagen.runtime.service.sqlite_store.states import AFTER, WriterEvent, WriterState
+from sagagen.runtime.service.sqlite_store.steps import (
     begin,
     begin_at_once,
+    begin_call,
     commit,
+    end_call,
     never_wait,
+    nothing,
 )
-from sagagen.runtime.service.sqlite_store.table import Record, read_meta
-from sagagen.runtime.sqlite.database import Database
+from sagagen.runtime.service.sqlite_store.table import read_meta
+from sagagen.runtime.service.sqlite_store.timing import StatementTiming
+from sagagen.runtime.service.sqlite_store.turn import Group, WriterTurn
+from sagagen.runtime.service.store import HOLD_LIMIT_S, Handle, Turn, held_too_long
+from sagagen.runtime.sqlite.database import DatabaseError
 
-HOLD_LIMIT_S = 1.0
-"""Seconds that one handler may hold the writer."""
+GROUP_CALLS = 32
+GROUP_S = 0.05
+"""Seconds after which a group takes no further call: nobody waits much longer for the sake of others.
+
+Well above what a commit takes: where the event loop is busy a call takes milliseconds, and with less time than that
+nearly every call would get a commit of its own."""
+MAX_WAITING = 1024
+"""Writes that may wait for their turn; one more is turned away with RESOURCE_EXHAUSTED."""
+LOST_LATELY_S = 5.0
+"""For so many seconds after a commit that failed, the service does not say that it is well."""
+
+_ABANDONED = "the call was abandoned"
+_LOST = "the service could not commit"
+_STOPPED = "the service has stopped"
+_PROBE = BarredCall(None, b"", None, "/health check")
+
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-LOST_LATELY_S = 5.0
-"""For so many seconds after a commit that failed, the service does not say that it is well."""
-_LOST = "the service could not commit"
-_STOPPED = "the service has stopped"
-
-
-Committed = Callable[[Record], None]
-
-
 class Writer:
-    """Writes of one service, one after the other."""
+    """The one owner of the connection, of the line of calls, and of the group that is open."""
 
-    def __init__(
-        self, path: Path, clock: Clock, *, retention_s: float, hold_limit_s: float, committed: Committed
-    ) -> None:
+    def __init__(self, path: Path, clock: Clock, *, retention_s: float, hold_limit_s: float) -> None:
+        self.hold_limit_s = hold_limit_s
+        self.purged_through_ms = 0
+        """The latest `started_ms` of the sagas that the barrier has forgotten."""
+        self.committed: Callable[[Record], None] = _ignore
+        """Called with each row of the barrier once it is committed, before anybody gets the result."""
         self._path = path
         self._clock = clock
-        self._hold_limit_s = hold_limit_s
-        self._committed = committed
+        self._retention_ms = round(retention_s * 1000)
+        self._loop = asyncio.get_running_loop()
         self._observation = WriterObservation(path.stem)
-        self._database: Database | None = None
-        self._guard = Guard(is_read_only=False)
-        self._pace = StatementPace()
-        self._turns = WriterQueue(
-            clock, self._pace, self._observation, hold_limit_s=hold_limit_s, begin_now=self._begin_now
-        )
-        self._is_parked = False
-        """The owner does nothing but wait for something to do."""
-        self._is_stopping = False
-        self._lost_s = float("-inf")
-        """When a commit failed last, on the monotonic clock."""
+        self._timing = StatementTiming()
+
+        self._state = WriterState.BUSY
+        self._session: Session | None = None
+        self._waiting: dict[WriterTurn, None] = {}
+        """The line, first come first."""
+        self._holder: WriterTurn | None = None
+        """Whose turn it is; not None in OFFERED, HELD and LEFT_TO_OWNER."""
+        self._for_owner = Handled(CallResult())
+        """In LEFT_TO_OWNER: how the holder's turn is to end."""
+        self._group = Group(0.0, 0)
         self._singly = 0
         """Calls that still get a group of their own, so that one that spoils groups spoils no others' again."""
-        self._purged_through_ms = 0
-        self._retention_ms = round(retention_s * 1000)
-        self._purge_at_s = 0.0
-        """On the loop's clock."""
-        self._purge_timer: asyncio.TimerHandle | None = None
+        self._lost_s = float("-inf")
+        """When a commit failed last, on the monotonic clock."""
+        self._purging: asyncio.Future[None] | None = None
+        """Somebody waits until what is old is forgotten."""
+        self._is_stopping = False
+        self._changed = asyncio.Event()
+        """The owner is to look at the state again."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs while turns are taken, for whoever holds the writer too long; one for all of them."""
 
     @classmethod
     @asynccontextmanager
@@ -104,216 +150,374 @@ class Writer:
         *,
         retention_s: float = BARRIER_RETENTION_S,
         hold_limit_s: float = HOLD_LIMIT_S,
-        committed: Committed = lambda _: None,
     ) -> AsyncGenerator["Writer"]:
-        """Run the owner task. The barrier's tables must exist. Leaving ends what waits, and the connection.
-
-        `committed` is told of each row of the barrier, before anybody learns the outcome.
-        """
-        writer = cls(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s, committed=committed)
-        await writer._open()
+        """Run the owner. The barrier's tables must exist. Leaving serves those who wait, and closes the connection."""
+        writer = cls(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s)
+        await writer._open_session()
         async with asyncio.TaskGroup() as group:
             owner = group.create_task(writer._own(), name=f"writer of {path.name}")
             try:
                 yield writer
             finally:
                 writer._is_stopping = True
-                writer._turns.changed.set()
+                writer._wake()
                 await asyncio.wait({owner})
 
-    @property
-    def purged_through_ms(self) -> int:
-        """The latest `started` of the sagas that the barrier has forgotten."""
-        return self._purged_through_ms
-
-    async def write(self, write: BarredCall, run: Callable[[Turn], Awaitable[Handled]]) -> CallResult:
-        """Pass the barrier, run the handler in its turn if it is to run, and wait until that is committed.
-
-        Cancelling ends the handler, and its effects with it; but not what is decided already.
-        """
-        member = Member(write, asyncio.timeout(None))
+    async def write(self, call: BarredCall, handle: Handle) -> CallResult:
+        """As ServiceStore says. `handle` runs at most once."""
+        turn = WriterTurn(self, call, asyncio.timeout(None), self._loop.create_future())
         try:
-            try:
-                turn = await self.take(member)
-            except RpcError as error:
-                return CallResult(error=error)
-            if turn:
-                self.finish(member, await self._run_handler(member, run, turn))
-            return await member.outcome
-        finally:
-            self.withdraw(member)
+            if await self._acquire(turn):
+                self.finish(turn, await self._handle(turn, handle))
+            return await turn.result
+        except BaseException:
+            self.withdraw(turn)
+            raise
+
+    async def turn(self, call: BarredCall, limit: asyncio.Timeout) -> WriterTurn | CallResult:
+        """As ServiceStore says."""
+        turn = WriterTurn(self, call, limit, self._loop.create_future())
+        try:
+            return turn if await self._acquire(turn) else await turn.result
+        except BaseException:
+            self.withdraw(turn)
+            raise
+
+    async def purge(self) -> None:
+        """As ServiceStore says. Calls that wait have their groups between the batches."""
+        if self._purging is None and not self._is_stopping:
+            self._purging = self._loop.create_future()
+            self._wake()
+        if self._purging is not None:
+            await asyncio.wait({self._purging})
 
     async def check(self) -> str:
         """Take a turn that does nothing: the owner, its connection and the lock must all be there for it."""
         if self._clock.monotonic_s() - self._lost_s < LOST_LATELY_S:
             return _LOST
-        outcome = await self.write(_PROBE, _do_nothing)
-        is_busy = outcome.error is not None and outcome.error.code is Code.RESOURCE_EXHAUSTED
-        return "" if outcome.error is None or is_busy else outcome.error.message
+        result = await self.write(_PROBE, _do_nothing)
+        is_busy = result.error is not None and result.error.code is Code.RESOURCE_EXHAUSTED
+        return "" if result.error is None or is_busy else result.error.message
 
-    async def take(self, member: Member) -> Turn | None:
-        """Wait for a call's turn; `withdraw` must follow in any case. Raises RpcError if no more may wait.
+    # the calls' side: whatever changes the state here does so between two awaits
 
-        None if no handler is to run: what there is to tell comes with the outcome.
-        """
+    async def _acquire(self, turn: WriterTurn) -> bool:
+        """Wait for the call's turn, and begin it. False: no handler is to run, and the result says why."""
         if self._is_stopping:
-            raise RpcError(Code.UNAVAILABLE, _STOPPED)
-        return await self._turns.take(member)
+            turn.resolve(unavailable(_STOPPED))
+            return False
+        # Whoever waits was here before, so a turn that becomes free meanwhile is not for this call.
+        is_free = self._has_room() if self._state is WriterState.FREE else self._begin_in_place()
+        if is_free and not self._waiting:
+            self._holder = turn
+        elif not await self._wait(turn):
+            return False
+        self._state = AFTER[self._state, WriterEvent.TAKE]
+        return self._begin_turn(turn)
 
-    def finish(self, member: Member, handled: Handled) -> None:
-        """The handler has ended, and the turn with it; the outcome comes after the commit."""
-        self._turns.finish(member, handled)
-
-    def withdraw(self, member: Member) -> None:
-        """Nobody asks for this call any more: what is not decided by now is undone."""
-        self._turns.withdraw(member)
-
-    async def _run_handler(
-        self, member: Member, run: Callable[[Turn], Awaitable[Handled]], turn: Turn
-    ) -> Handled:
+    def _begin_in_place(self) -> bool:
+        """Where the owner has nothing to do, a call begins the group itself. Where it can't, the owner does."""
+        if self._state is not WriterState.IDLE or self._session is None:
+            return False  # in IDLE nobody waits, and nothing is left in the thread
         try:
-            async with member.limit:
-                return await run(turn)
-        except TimeoutError:
-            return self.held_too_long(member.write)
-        finally:
-            turn.db.close()
+            if not begin_at_once(self._session.connection):
+                return False
+        except sqlite3.Error:
+            return False  # the owner meets it again, and sees to it
+        self._open_group()
+        return True
 
-    def held_too_long(self, write: BarredCall) -> Handled:
-        _logger.warning(
-            "a handler held the writer for too long and was rolled back: slow work belongs in a manual method",
-            rpc=write.name,
-            limit_s=self._hold_limit_s,
-        )
-        slow = RpcError(Code.UNAVAILABLE, f"the handler took longer than {self._hold_limit_s:g} s")
-        return Handled(CallResult(error=slow))
+    def _has_room(self) -> bool:
+        group = self._group
+        return len(group.turns) < group.limit and self._clock.monotonic_s() - group.begun_s < GROUP_S
+
+    async def _wait(self, turn: WriterTurn) -> bool:
+        """False if the turn never came: the result says why."""
+        if len(self._waiting) >= MAX_WAITING:
+            error = RpcError(Code.RESOURCE_EXHAUSTED, "too many writes wait", retry_after_s=1.0)
+            turn.resolve(CallResult(error=error))
+            return False
+        turn.offered = self._loop.create_future()
+        self._waiting[turn] = None
+        self._wake()
+        await turn.offered
+        return self._holder is turn
+
+    def _begin_turn(self, turn: WriterTurn) -> bool:
+        """Pass the barrier. False: no handler is to run, and the turn is over."""
+        assert self._session, "a group is open"
+        # A member of the group before anything else: if the barrier fails, the call is in doubt with all the others.
+        self._group.turns.append(turn)
+        try:
+            decision = begin_call(
+                self._session.connection, turn.call, self.purged_through_ms, self._clock.wall_ms()
+            )
+        except Exception as error:  # noqa: BLE001 - whatever broke the group, the owner sees to it
+            self._break(error)
+            return False
+        self._observation.decided(turn, decision)
+        if isinstance(decision, RunHandler):
+            turn.db, turn.decision, turn.begun_s = SqliteDb(self._session), decision, self._loop.time()
+            if self._timer is None:
+                self._timer = self._loop.call_later(self.hold_limit_s, self._look_at_holder)
+            return True
+        turn.settled = result_of(decision)
+        if isinstance(decision, RecordEmpty):
+            turn.record = turn.call.record(State.EMPTY)
+        self._pass_on()
+        return False
+
+    async def _handle(self, turn: WriterTurn, handle: Handle) -> Handled:
+        try:
+            async with turn.limit:
+                return await handle(turn)
+        except TimeoutError:
+            return held_too_long(turn.call, self.hold_limit_s)
+
+    def finish(self, turn: WriterTurn, handled: Handled) -> None:
+        """The handler has ended. Whoever has lost the turn meanwhile finishes nothing."""
+        if turn is not self._holder or self._state is not WriterState.HELD:
+            return
+        assert self._session, "a group is open"
+        turn.db.close()
+        # Ending the turn in place must not overtake a statement that the handler has left in the thread.
+        if self._session.database.is_idle:
+            self._end_turn(turn, handled)
+        else:
+            self._leave_to_owner(handled)
+
+    def withdraw(self, turn: WriterTurn) -> None:
+        """Nobody asks for this call any more: what is not decided by now is undone."""
+        self._waiting.pop(turn, None)
+        if turn is not self._holder:
+            return
+        if self._state is WriterState.OFFERED:
+            self._pass_on()
+        else:
+            self.finish(turn, Handled(unavailable(_ABANDONED)))
+
+    def _end_turn(self, turn: WriterTurn, handled: Handled) -> None:
+        assert self._session, "a group is open"
+        try:
+            end_call(self._session.connection, handled)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._break(error)
+            return
+        turn.settled, turn.record = handled.result, handled.record
+        self._pass_on()
+
+    def _leave_to_owner(self, handled: Handled) -> None:
+        self._for_owner = handled
+        self._state = AFTER[self._state, WriterEvent.LEAVE]
+        self._changed.set()
+
+    def _pass_on(self) -> None:
+        self._holder = None
+        self._state = AFTER[self._state, WriterEvent.PASS]
+        self._offer()
+
+    def _offer(self) -> None:
+        """Offer the turn to the first in line; have the owner commit if there is none, or the group is full."""
+        while self._waiting and self._has_room():
+            turn = self._take_first()
+            if turn.offered and not turn.offered.done():  # otherwise it is cancelled, but has not run since
+                self._holder = turn
+                self._state = AFTER[self._state, WriterEvent.OFFER]
+                turn.offered.set_result(None)
+                return
+        self._changed.set()
+
+    def _take_first(self) -> WriterTurn:
+        turn = next(iter(self._waiting))
+        del self._waiting[turn]
+        return turn
+
+    def _break(self, error: Exception) -> None:
+        """Nothing of the group may be committed."""
+        self._holder = None
+        self._group.error = error
+        self._state = AFTER[self._state, WriterEvent.BREAK]
+        self._changed.set()
+
+    def _wake(self) -> None:
+        if self._state is WriterState.IDLE:
+            self._state = AFTER[self._state, WriterEvent.WAKE]
+        self._changed.set()
+
+    def _look_at_holder(self) -> None:
+        """Cancel a handler that has held the writer for too long, and go on without one that ignores that."""
+        self._timer = None
+        turn = self._holder
+        if turn is None or self._state is not WriterState.HELD:
+            return
+        held_s = self._loop.time() - turn.begun_s
+        if held_s >= 2 * self.hold_limit_s:
+            self._give_up(turn)
+            return
+        is_late = held_s >= self.hold_limit_s
+        if is_late:
+            # A manual handler may have ended without the task that began its transaction.
+            with suppress(RuntimeError):
+                turn.limit.reschedule(self._loop.time())
+        look_in_s = (2 if is_late else 1) * self.hold_limit_s - held_s
+        self._timer = self._loop.call_later(look_in_s, self._look_at_holder)
+
+    def _give_up(self, turn: WriterTurn) -> None:
+        turn.db.close()
+        _logger.error("a handler goes on though it was cancelled; it has lost its turn", rpc=turn.call.name)
+        self._leave_to_owner(Handled(unavailable(_ABANDONED)))
+
+    # the owner's side: whatever is awaited here, no client can cancel
 
     async def _own(self) -> None:
         try:
-            while self._turns.group or self._turns.has_waiting or not self._is_stopping:
-                if group := self._turns.group:
-                    await self._end(group)
-                    continue
-                has_more_to_purge = await self._purge_if_due()
-                if self._turns.has_waiting:
-                    await self._begin()
-                elif not has_more_to_purge and not self._is_stopping:
-                    await self._park()
+            while self._state is not WriterState.STOPPED:
+                match self._state:
+                    case WriterState.BUSY:
+                        await self._work()
+                    case WriterState.FREE:
+                        await self._commit()
+                    case WriterState.LEFT_TO_OWNER:
+                        await self._end_turn_left()
+                    case WriterState.VOID:
+                        await self._void()
+                    case _:
+                        self._changed.clear()
+                        await self._changed.wait()
         finally:
-            if self._purge_timer:
-                self._purge_timer.cancel()
-            self._turns.stop(unavailable(_STOPPED))
-            await self._close()
+            await self._stop()
 
-    async def _park(self) -> None:
-        self._is_parked = True
-        self._turns.changed.clear()
-        await self._turns.changed.wait()
-        self._is_parked = False
-
-    async def _purge_if_due(self) -> bool:
-        """Forget a batch of what is old. True: there is more, to be forgotten after those that wait now."""
-        loop = asyncio.get_running_loop()
-        if self._is_stopping or loop.time() < self._purge_at_s:
-            return False
-        hop = partial(purge, retention_ms=self._retention_ms, now_ms=self._clock.wall_ms())
-        try:
-            database = self._database or await self._open()
-            purged = await database.in_thread(hop)
-        except sqlite3.Error as error:
-            _logger.error("the barrier could not be purged", path=str(self._path), exc_info=error)
-            await self._close()
-            purged = None
-        if purged:
-            self._purged_through_ms = max(self._purged_through_ms, purged.through_ms)
-        if purged and purged.has_more:
-            return True
-        self._purge_at_s = loop.time() + PURGE_EVERY_S
-        self._purge_timer = loop.call_at(self._purge_at_s, self._turns.changed.set)
-        return False
-
-    def _begin_now(self) -> Group | None:
-        database = self._database
-        if database is None or not self._is_parked or not database.is_idle:
-            return None
-        try:
-            return self._group(database) if database.in_place(begin_at_once) else None
-        except sqlite3.Error:
-            return None  # the owner meets it again, and sees to it
+    async def _work(self) -> None:
+        """Between two groups."""
+        has_more_to_purge = False
+        if self._purging and not self._is_stopping:
+            has_more_to_purge = await self._purge_batch(self._purging)
+        if self._waiting:
+            await self._begin()
+        elif self._is_stopping:
+            self._state = AFTER[self._state, WriterEvent.STOP]
+        elif not has_more_to_purge:
+            self._state = AFTER[self._state, WriterEvent.REST]
 
     async def _begin(self) -> None:
         try:
-            database = self._database or await self._open()
-            if not database.in_place(begin_at_once):
-                await database.in_thread(begin)
+            session = self._session or await self._open_session()
+            if not begin_at_once(session.connection):
+                await session.database.in_thread(begin)
         except Exception as error:  # noqa: BLE001 - whatever it was, the owner goes on
-            # Tell whoever waits longest, else the owner would try for ever.
-            first = self._turns.take_first()
-            await self._void([first] if first else [], error)
+            # Tell whoever waits longest, otherwise the owner would try for ever.
+            self._group = Group(0.0, 0, [self._take_first()] if self._waiting else [])
+            self._break(error)
         else:
-            self._turns.open(self._group(database))
+            self._open_group()
+            self._offer()
 
-    def _group(self, database: Database) -> Group:
+    def _open_group(self) -> None:
         limit = 1 if self._singly else GROUP_CALLS
         self._singly = max(0, self._singly - 1)
-        return Group(database, self._guard, self._purged_through_ms, self._clock.monotonic_s(), limit)
+        self._group = Group(self._clock.monotonic_s(), limit)
+        self._state = AFTER[self._state, WriterEvent.BEGIN]
 
-    async def _end(self, group: Group) -> None:
+    async def _end_turn_left(self) -> None:
+        """Wait for the statements that a handler left in the thread; interrupt one that takes too long."""
+        assert self._session
+        assert self._holder
+        database = self._session.database
+        timer = self._loop.call_later(self.hold_limit_s, database.interrupt_statement)
         try:
-            await self._turns.end(group)
-            if group.error:
-                raise group.error
-            await group.database.in_thread(commit)
-        except Exception as error:  # noqa: BLE001 - whatever broke the group, the owner goes on with the next
-            await self._void(group.members, error)
-            return
-        except BaseException:
-            _tell_lost(group.members)
-            raise
-        self._observation.committed(group, self._clock.monotonic_s() - group.begun_s)
-        for member in group.members:
-            if member.record:
-                self._committed(member.record)
-            member.tell(member.settled or unavailable(_LOST))
+            await database.in_thread(nothing)
+        finally:
+            timer.cancel()
+        self._end_turn(self._holder, self._for_owner)
 
-    async def _void(self, members: Sequence[Member], error: Exception) -> None:
+    async def _commit(self) -> None:
+        assert self._session, "a group is open"
+        self._state = AFTER[self._state, WriterEvent.COMMIT]
+        try:
+            await self._session.database.in_thread(commit)
+        except Exception as error:  # noqa: BLE001 - whatever broke the group, the owner goes on with the next
+            self._break(error)
+            return
+        group, self._group = self._group, Group(0.0, 0)
+        self._state = AFTER[self._state, WriterEvent.REST]
+        self._observation.committed(group, self._clock.monotonic_s() - group.begun_s)
+        for turn in group.turns:
+            # The row first: a caller that has its result may repeat the call, and then it is to be remembered.
+            if turn.record:
+                self.committed(turn.record)
+            turn.resolve(turn.settled or unavailable(_LOST))
+
+    async def _void(self) -> None:
+        group, self._group = self._group, Group(0.0, 0)
         _logger.error(
             "a group of writes was lost; its calls will be repeated",
-            calls=[member.write.name for member in members],
-            exc_info=error,
+            calls=[turn.call.name for turn in group.turns],
+            exc_info=group.error,
         )
         self._singly = GROUP_CALLS
         self._lost_s = self._clock.monotonic_s()
-        await self._close()
-        _tell_lost(members)
+        try:
+            # Closing ends what is left of the transaction: after that a repeat finds either nothing of it, or all.
+            await self._close_session()
+        finally:
+            _resolve_all(group.turns, unavailable(_LOST))
+        self._state = AFTER[self._state, WriterEvent.REST]
 
-    async def _open(self) -> Database:
-        database = self._database = await Database(self._path).__aenter__()
-        self._guard = Guard(is_read_only=False)
-        await database.in_thread(never_wait)
-        await database.in_thread(self._guard.install)
-        await database.in_thread(self._pace.watch)
-        self._purged_through_ms = await database.in_thread(
+    async def _purge_batch(self, purging: asyncio.Future[None]) -> bool:
+        """Forget a batch of what is old. True: there is more, to be forgotten after those that wait now."""
+        work = partial(purge_batch, retention_ms=self._retention_ms, now_ms=self._clock.wall_ms())
+        try:
+            session = self._session or await self._open_session()
+            purged = await session.database.in_thread(work)
+        except (sqlite3.Error, DatabaseError) as error:
+            _logger.error("the barrier could not be purged", path=str(self._path), exc_info=error)
+            await self._close_session()
+            purged = None
+        if purged:
+            self.purged_through_ms = max(self.purged_through_ms, purged.through_ms)
+        if purged and purged.has_more:
+            return True
+        purging.set_result(None)
+        self._purging = None
+        return False
+
+    async def _stop(self) -> None:
+        """Nobody waits for the owner any more, whether it was told to stop or was cancelled."""
+        self._is_stopping = True
+        self._state = WriterState.STOPPED
+        if self._timer:
+            self._timer.cancel()
+        if self._purging:
+            self._purging.set_result(None)
+        _resolve_all(self._group.turns, unavailable(_LOST))
+        _resolve_all([*self._waiting], unavailable(_STOPPED))
+        await self._close_session()
+
+    async def _open_session(self) -> Session:
+        session = self._session = await Session.open(self._path, self._timing)
+        await session.database.in_thread(never_wait)
+        self.purged_through_ms = await session.database.in_thread(
             lambda connection: read_meta(connection, "purged_through_ms")
         )
-        return database
+        return session
 
-    async def _close(self) -> None:
-        database, self._database = self._database, None
-        if database is not None:
+    async def _close_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
             try:
-                await database.close()
+                await session.database.close()
             except sqlite3.Error as error:
                 _logger.error("a connection could not be closed", path=str(self._path), exc_info=error)
 
 
-_PROBE = BarredCall(None, b"", None, "/health check")
+def _resolve_all(turns: list[WriterTurn], result: CallResult) -> None:
+    for turn in turns:
+        turn.resolve(result)
 
 
 async def _do_nothing(_turn: Turn) -> Handled:
     return Handled(CallResult())
 
 
-def _tell_lost(members: Sequence[Member]) -> None:
-    for member in members:
-        member.tell(unavailable(_LOST))
+def _ignore(_record: Record) -> None:
+    pass

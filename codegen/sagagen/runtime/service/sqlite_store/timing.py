@@ -9,6 +9,11 @@ interrupted, which costs its call a repeat.
 import math
 import sqlite3
 import time
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 QUICK_S = 0.0005
 """At most this, measured in the thread: from now on in place."""
@@ -23,34 +28,33 @@ _STEPS_BETWEEN_LOOKS = 20_000
 """Instructions of SQLite's virtual machine: well below a millisecond."""
 
 
-class StatementPace:
-    """What is known of the statements of one service. One connection at a time may be watched by it."""
+class StatementTiming:
+    """What is known of the statements of one service. It may watch one connection at a time."""
 
     def __init__(self) -> None:
-        self._quick: set[str] = set()
+        self.quick: set[str] = set()
+        """Statements that run in place."""
         self._interrupt_at_s = math.inf
 
     def watch(self, connection: sqlite3.Connection) -> None:
-        """Once per connection."""
+        """Interrupt what takes too long on this connection. Call it once per connection."""
         connection.set_progress_handler(self._is_too_late, _STEPS_BETWEEN_LOOKS)
 
-    def is_quick(self, sql: str) -> bool:
-        return sql in self._quick
+    def remember_in_thread(self, sql: str, seconds: float) -> None:
+        """The statement took so long in the thread."""
+        if seconds <= QUICK_S and len(self.quick) < MAX_TEXTS:
+            self.quick.add(sql)
 
-    def note_in_thread(self, sql: str, seconds: float) -> None:
-        if seconds <= QUICK_S and len(self._quick) < MAX_TEXTS:
-            self._quick.add(sql)
-
-    def begin_in_place(self) -> float:
-        """The time, in seconds, for `end_in_place`."""
-        now_s = time.monotonic()
-        self._interrupt_at_s = now_s + INTERRUPTED_AFTER_S
-        return now_s
-
-    def end_in_place(self, sql: str, begun_s: float) -> None:
-        self._interrupt_at_s = math.inf
-        if time.monotonic() - begun_s > SLOW_S:
-            self._quick.discard(sql)
+    def run_in_place(self, sql: str, run: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Run a quick statement in the calling thread; it is interrupted if it takes far too long."""
+        begun_s = time.monotonic()
+        self._interrupt_at_s = begun_s + INTERRUPTED_AFTER_S
+        try:
+            return run(*arguments)
+        finally:
+            self._interrupt_at_s = math.inf
+            if time.monotonic() - begun_s > SLOW_S:
+                self.quick.discard(sql)
 
     def _is_too_late(self) -> bool:
         return time.monotonic() > self._interrupt_at_s

@@ -1,0 +1,64 @@
+"""A service's store in one SQLite file: one connection that writes, and a few that read."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from sagagen.runtime.clock import Clock
+from sagagen.runtime.model.definition import BARRIER_RETENTION_S
+from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Record
+from sagagen.runtime.service.call import Db
+from sagagen.runtime.service.sqlite_store.readers import Readers
+from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
+from sagagen.runtime.service.sqlite_store.writer import Writer
+from sagagen.runtime.service.store import HOLD_LIMIT_S, DatabaseIdentity, Handle, OpenTurn
+from sagagen.runtime.sqlite.lock import OwnerLock
+
+
+class SqliteStore:
+    """A ServiceStore. Made by `open`, which owns the file."""
+
+    def __init__(self, identity: DatabaseIdentity, writer: Writer, readers: Readers) -> None:
+        self.identity = identity
+        self._writer = writer
+        # The writer's and the readers' methods as they are, with nothing in between on every call's way.
+        self.write: Callable[[BarredCall, Handle], Awaitable[CallResult]] = writer.write
+        self.turn: Callable[[BarredCall, asyncio.Timeout], Awaitable[OpenTurn | CallResult]] = writer.turn
+        self.read: Callable[[], AbstractAsyncContextManager[Db]] = readers.read
+        self.purge: Callable[[], Awaitable[None]] = writer.purge
+        self.check: Callable[[], Awaitable[str]] = writer.check
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: Path,
+        scripts: Scripts,
+        clock: Clock,
+        *,
+        retention_s: float = BARRIER_RETENTION_S,
+        hold_limit_s: float = HOLD_LIMIT_S,
+    ) -> AsyncGenerator["SqliteStore"]:
+        """Create or change the database at `path` as the scripts say, and own it until the block is left.
+
+        Raises DatabaseError where it is owned already, too new or damaged, or where an SQL file fails.
+        """
+        with OwnerLock(path):
+            identity = await prepare(path, scripts)
+            async with (
+                Writer.open(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s) as writer,
+                Readers.open(path) as readers,
+            ):
+                yield cls(identity, writer, readers)
+
+    @property
+    def hold_limit_s(self) -> float:
+        return self._writer.hold_limit_s
+
+    @property
+    def purged_through_ms(self) -> int:
+        return self._writer.purged_through_ms
+
+    def report_commits(self, committed: Callable[[Record], None]) -> None:
+        self._writer.committed = committed
