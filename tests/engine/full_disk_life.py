@@ -11,6 +11,7 @@ from small_disk import fill
 from test_saga_log_file import EVERY_KIND, accepted, rows
 
 from sagagen.runtime.clock import SystemClock
+from sagagen.runtime.health import Readiness
 from sagagen.runtime.log.store import LogUnavailable, SagaLog
 from sagagen.runtime.log.upkeep import one_round
 from sagagen.runtime.saga.events import Ended, SagaStatus
@@ -36,6 +37,8 @@ async def live(folder: Path) -> None:
         assert len(await rows(log, "under way")) == written + 2, (
             "what was under way went on, and lost nothing"
         )
+        readiness = Readiness({"saga log": log.check})
+        assert await readiness.problems() == ["saga log: the disk is full"]
         assert await log.accept(accepted("old")) is None, "a repeat is found"
         with pytest.raises(LogUnavailable, match="full"):
             await log.accept(accepted("new"))
@@ -44,6 +47,7 @@ async def live(folder: Path) -> None:
         filler.unlink()
         await one_round(log, [usual_saga()], SystemClock())
         assert not log.is_disk_full
+        assert await readiness.problems() == []
         assert await log.accept(accepted("new"))
 
 

@@ -94,5 +94,5 @@ def test_a_full_disk_stops_new_sagas_and_no_others(tmp_path: Path) -> None:
         pytest.skip("this system lets nobody mount a small disk")
     command = [*namespace, sys.executable, str(FOLDER / "full_disk_life.py"), str(tmp_path)]
     paths = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
-    life = subprocess.run(command, env=paths, capture_output=True, text=True, check=False, timeout=60)
+    life = subprocess.run(command, env=paths, capture_output=True, text=True, check=False, timeout=180)
     assert life.stdout.endswith("fine\n"), life.stdout + life.stderr

@@ -8,6 +8,7 @@ accepted, and to take every gateway out of service for one participant would tur
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
+import structlog
 from grpclib.const import Status as Code
 
 from sagagen.runtime.rpc.errors import RpcError
@@ -21,6 +22,8 @@ WITHIN_S = 2.0
 _HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 _SERVING = b"\x08\x01"
 """HealthCheckResponse(status=SERVING), encoded."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Readiness:
@@ -48,6 +51,10 @@ async def _within(check: Check) -> str:
             return await check()
     except TimeoutError:
         return f"no answer within {WITHIN_S:g} s"
+    except Exception as error:
+        # A check that fails is no reason to answer 500: whoever asks wants to know what is in the way.
+        _logger.exception("a check of readiness failed")
+        return f"{type(error).__name__}: {error}"
 
 
 def service_check(transport: Transport) -> Check:

@@ -21,6 +21,7 @@ from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.damage import damage_of, how_to_mend
 from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
 from sagagen.runtime.log.group_commit import GroupWriter
+from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log.reserve import Reserve
 from sagagen.runtime.log.search import OpenCount, SagaQuery, ended_counts, find_sagas, standing
@@ -57,11 +58,20 @@ class LoggedSaga:
 class SagaLog:
     """Open one with `async with SagaLog.open(path) as log`."""
 
-    def __init__(self, path: Path, writer: GroupWriter, reader: Database, reserve: Reserve) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: GroupWriter,
+        reader: Database,
+        reserve: Reserve,
+        probes: Sequence[ThreadProbe],
+    ) -> None:
+        """`probes`: of all threads that it needs."""
         self.path = path
         self._writer = writer
         self._reader = reader
         self._reserve = reserve
+        self._probes = tuple(probes)
 
     @classmethod
     @asynccontextmanager
@@ -85,7 +95,8 @@ class SagaLog:
                     Database(path, is_read_only=True) as reader,
                     _running(database, reserve) as writer,
                 ):
-                    yield cls(path, writer, reader, reserve)
+                    probes = ThreadProbe(database, "writing"), ThreadProbe(reader, "reading")
+                    yield cls(path, writer, reader, reserve, probes)
 
     @property
     def commits(self) -> int:
@@ -103,8 +114,12 @@ class SagaLog:
         return self._reserve.is_spent
 
     async def check(self) -> str:
-        """What is in the way of new sagas, in a few words; empty if nothing."""
-        return "the disk is full" if self.is_disk_full else ""
+        """What is in the way of new sagas, in a few words; empty if nothing.
+
+        Each of its threads is asked for a turn, and has `probe.WITHIN_S` seconds for it.
+        """
+        found = await asyncio.gather(*(probe.check() for probe in self._probes))
+        return "; ".join(filter(None, ["the disk is full" if self.is_disk_full else "", *found]))
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """Let commits wait a little for the rows of writers at work; as `GroupWriter` says."""
