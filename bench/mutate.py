@@ -178,6 +178,8 @@ def _expressions(node: ast.AST) -> Iterator[Change]:
         case ast.BoolOp(op=operator, values=values):
             word = " and " if isinstance(operator, ast.Or) else " or "
             yield "and/or", node, f"({word.join(f'({ast.unparse(value)})' for value in values)})"
+            for value in values:
+                yield "drop operand", node, f"({ast.unparse(_without(node, value))})"
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             yield "drop not", node, f"({ast.unparse(operand)})"
         case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _ARITHMETIC:
@@ -191,6 +193,11 @@ def _expressions(node: ast.AST) -> Iterator[Change]:
             yield "constant - 1", node, f"({value - 1!r})"
         case _:
             return
+
+
+def _without(node: ast.BoolOp, value: ast.expr) -> ast.expr:
+    left = [each for each in node.values if each is not value]
+    return left[0] if len(left) == 1 else ast.BoolOp(node.op, left)
 
 
 def _other(operator: ast.cmpop) -> ast.cmpop:

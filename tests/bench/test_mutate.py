@@ -43,6 +43,8 @@ def test_each_operator_changes_what_it_should_and_nothing_else() -> None:
         ("constant + 1", "0", "1"),
         ("constant - 1", "0", "(-1)"),
         ("and/or", "not self.is_open and size < LIMIT", "((not self.is_open) or (size < LIMIT))"),
+        ("drop operand", "not self.is_open and size < LIMIT", "(not self.is_open)"),
+        ("drop operand", "not self.is_open and size < LIMIT", "(size < LIMIT)"),
         ("negate condition", "not self.is_open and size < LIMIT", "not (not self.is_open and size < LIMIT)"),
         ("drop not", "not self.is_open", "(self.is_open)"),
         ("swap comparison", "size < LIMIT", "(size <= LIMIT)"),
