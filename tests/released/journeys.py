@@ -102,3 +102,6 @@ TO_BE_CANCELLED_AT_REST = trip("cancelled: not acted on yet", "charge_card: down
 
 LAST = Journey("greeting: the last", path=GREETINGS)
 """Its commit takes along what is known of the others' attempts."""
+
+CALLED = Journey("points: the pivot is called", path=POINTS)
+"""Its service does not get to answer, so the log knows nothing of the call."""

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -163,7 +163,7 @@ def record(it: Recording, *, is_first_release: bool) -> list[dict[str, object]]:
     it.deploy()
     with it.life("down", "silent"):
         it.ask([j.ELSEWHERE, j.ELSEWHERE_OTHERWISE, j.ELSEWHERE_LATER, j.ELSEWHERE_AFTER_PIVOT, *j.RESUMED])
-    with it.life("down", "silent", "broken"):
+    with ExitStack() as until_killed, it.life("down", "silent", "broken"):
         it.ask([*j.ENDED, *j.STUCK, *j.ACTIVE])
         call_directly(it)
         if not is_first_release:
@@ -171,6 +171,8 @@ def record(it: Recording, *, is_first_release: bool) -> list[dict[str, object]]:
             have_operators_act(it)
         answers = it.answers()
         it.ask([j.LAST])
+        until_killed.enter_context(it.stack.holding_writes("mail"))
+        it.ask([j.CALLED])
     if not is_first_release:
         it.act_at_rest("retry", j.TO_BE_RETRIED_AT_REST, "the seats are back")
         it.act_at_rest("cancel", j.TO_BE_CANCELLED_AT_REST, "the guest is ill")
