@@ -35,7 +35,7 @@ from released_set import CORPUS, LOG, ReleasedSet, Rows, released_sets
 from sagagen.runtime.log.records import KINDS
 from sagagen.runtime.log.schema import MIGRATIONS
 from sagagen.runtime.saga.events import SagaStatus
-from sagagen.runtime.service.barrier.table import BARRIER_VERSION
+from sagagen.runtime.service.sqlite_store.table import BARRIER_VERSION
 
 pytestmark = pytest.mark.slow
 
