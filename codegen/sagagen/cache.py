@@ -45,7 +45,7 @@ class Cache:
     generator: str
     """Digest of what makes the entries: the generator, and all that is installed."""
     reads: bool = True
-    """Otherwise it answers as if it were empty."""
+    """If not, it answers as if it were empty."""
     writes: bool = True
 
     def key(self, kind: str, *parts: str | bytes) -> str:
@@ -98,4 +98,4 @@ def _is_entry(found: "os.DirEntry[str]") -> bool:
 
 
 NO_CACHE = Cache(Path(), "", reads=False, writes=False)
-"""For who trusts nothing."""
+"""For a run that trusts no earlier one."""

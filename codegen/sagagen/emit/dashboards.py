@@ -1,7 +1,7 @@
 """Grafana's dashboards of a mesh: an overview, one for each saga with a row for each step, one for each service.
 
 Built with Grafana's own foundation SDK, so that their shape is held by its types. What a board shows is data first
-(boards.py): where that is as it was in the last run, nothing is built again, nor is this imported.
+(boards.py): while an earlier run's board of the same data is kept, nothing is built, and this is not imported.
 """
 
 import hashlib

@@ -19,7 +19,7 @@ from sagagen.workspace.synced import Synced
 from sagagen.workspace.writing import Changes, write
 
 Progress = Callable[[str], None]
-"""Told what is being done, before it is."""
+"""Reports what is about to be done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def after(digests: Snapshot, written: Mapping[str, bytes], removed: Iterable[str
 
 
 def has_same_contract(root: Path, before: Snapshot) -> bool:
-    """Whether contracts/ still says what it said. Else nobody knows which of the two was read, and it may go back."""
+    """Whether contracts/ still says what it said. Otherwise nobody knows which of the two was read."""
     now = {name: _digest(path) for name, path in _files(str(root / CONTRACTS), CONTRACTS)}
     return now == {name: digest for name, digest in before.items() if name.startswith(f"{CONTRACTS}/")}
 
