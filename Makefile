@@ -1,8 +1,8 @@
-# make up, make mesh, make test, make test-compose, make check: each makes the environment it needs first.
+# make up, make mesh, make test, make test-compose, make golden, make check: each makes the environment it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up mesh test test-compose check format clean
+.PHONY: up mesh test test-compose golden check format clean
 
 up: .venv/run.stamp
 	@exec $(BIN)/sagagen up
@@ -15,6 +15,11 @@ test: .venv/dev.stamp
 
 test-compose: .venv/dev.stamp
 	@$(BIN)/python -m pytest tests/system/test_compose.py tests/system/test_compose_of_a_new_project.py $(ARGS)
+
+# Expect of the contracts in tests/golden/ what they become today: all of them, or `make golden CASES="NAME NAME"`.
+golden: .venv/dev.stamp
+	@PYTHONPATH=codegen:. $(BIN)/python tests/golden/rewrite.py $(CASES)
+	@git add --intent-to-add tests/golden && git --no-pager diff --stat -- tests/golden
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
