@@ -23,7 +23,8 @@ from sagagen.emit.files import FilePlan
 from sagagen.emit.plan import plan
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.responder import HttpResponder
-from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.port import Acceptance
 from sagagen.runtime.identity import saga_id
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema

@@ -15,7 +15,7 @@ from redis_server import RedisServer
 from sagagen.runtime.edge.problem import ProblemError
 from sagagen.runtime.edge.shared_answers import LARGEST_ANSWER, SharedAnswer, SharedAnswers
 from sagagen.runtime.edge.start import of_owner
-from sagagen.runtime.engine.embedded import Started
+from sagagen.runtime.engine.port import Started
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import Accepted, NextRequest, SagaStatus

@@ -61,13 +61,13 @@ class CrashingLog:
         history = self.history(saga_id)
         accepted = history.accepted
         return SagaHead(
-            ref=self.sagas[saga_id].ref,
             saga_id=saga_id,
             saga=accepted.saga,
             version=accepted.version,
             digest=accepted.digest,
             caller=accepted.caller,
             fingerprint=accepted.fingerprint,
+            trace_id=accepted.trace.trace_id,
             started_ms=accepted.at_ms,
             status=history.status,
             answer=history.answer,

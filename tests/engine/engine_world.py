@@ -2,22 +2,26 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import count
 from random import Random
+from typing import Any
 
 import betterproto2
 from grpclib.const import Status as Code
 
-from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.port import Acceptance
+from sagagen.runtime.log.store import SagaLog, SagaRef
 from sagagen.runtime.model.definition import Action, Direction, Method, Respond, Retry, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.events import LogEvent, SagaStatus
 from sagagen.runtime.scope import CompensationScope, Failure, Scope
 from sagagen.runtime.service.barrier.rules import BarrierRow as BarrierRow
 from sagagen.runtime.service.barrier.rules import RecordEmpty, Replay, RunHandler, State, TurnDown, rule
@@ -146,6 +150,18 @@ class TestClock:
             await asyncio.sleep(0)
 
 
+class PatientClock(TestClock):
+    """Its sleeps end only when the saga is woken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = asyncio.Event()
+
+    async def sleep(self, seconds: float, wake: asyncio.Event) -> None:
+        self.waits.set()
+        await wake.wait()
+
+
 class PlainResponder:
     """Answers that are easy to compare."""
 
@@ -260,9 +276,26 @@ def acceptance(definition: Saga, saga_id: str = SAGA_ID, value: str = "x") -> Ac
     )
 
 
+@dataclass(frozen=True)
+class TimedJournal:
+    """A log whose waits are the test clock's."""
+
+    log: SagaLog
+    clock: TestClock
+
+    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
+        await self.log.append(ref, rows, status)
+
+    async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
+        await self.log.append_later(ref, rows)
+
+    async def rest(self, seconds: float, wake: asyncio.Event) -> None:
+        await self.clock.sleep(seconds, wake)
+
+
 def engine(
     definition: Saga,
-    log: object,
+    log: Any,
     world: Transport | Mapping[str, Transport],
     clock: TestClock,
     **options: object,
@@ -270,11 +303,11 @@ def engine(
     """An engine whose service `one` is `world` (or whose services they are), and which never waits for real."""
     return EmbeddedEngine(
         sagas=[definition],
-        log=log,  # pyright: ignore[reportArgumentType]
+        log=log,
+        journal=TimedJournal(log, clock),
         transports=world if isinstance(world, Mapping) else {"one": world},
         responder=PlainResponder(),
         clock=clock,
         random=Random(next(SEEDS)),
-        sleep=clock.sleep,
         **options,  # pyright: ignore[reportArgumentType]
     )

@@ -12,6 +12,7 @@ from engine_world import (
     RETRY,
     SAGA_ID,
     TRACE,
+    PatientClock,
     TestClock,
     Text,
     World,
@@ -26,7 +27,8 @@ from grpclib.const import Status as Code
 from structlog.testing import capture_logs
 
 from sagagen.runtime.engine.acceptance import accepted_row
-from sagagen.runtime.engine.embedded import EmbeddedEngine, Overloaded
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.port import Overloaded
 from sagagen.runtime.log.store import LogUnavailable, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import ExpressionError, RpcError
@@ -81,7 +83,7 @@ async def test_a_saga_completes_with_one_commit_a_step(path: Path, world: World,
     async with process(path, definition, world, clock) as (running, log):
         started = await running.accept(acceptance(definition))
         assert (started.is_new, started.answer, started.trace_id) == (True, None, TRACE.trace_id)
-        answer = await running.wait_for_answer(SAGA_ID, 5)
+        answer = await running.wait(SAGA_ID, 5)
         assert answer is not None
         assert (answer.status, answer.body) == (201, text("answer to x"))
         await running.wait_until_idle()
@@ -117,7 +119,7 @@ async def test_a_refusal_is_answered_and_undone(path: Path, world: World, clock:
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
-        answer = await running.wait_for_answer(SAGA_ID, 5)
+        answer = await running.wait(SAGA_ID, 5)
         assert answer is not None
         assert (answer.status, answer.body) == (409, b"SOLD_OUT")
         await running.wait_until_idle()
@@ -142,7 +144,7 @@ async def test_an_answer_leaves_with_its_step_and_is_replayed_as_it_was(
     definition = usual_saga(respond_after="one")
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
-        answer = await running.wait_for_answer(SAGA_ID, 5)
+        answer = await running.wait(SAGA_ID, 5)
         assert answer is not None
         assert answer.status == 201
         await running.wait_until_idle()
@@ -151,7 +153,7 @@ async def test_an_answer_leaves_with_its_step_and_is_replayed_as_it_was(
         assert replay.fingerprint == acceptance(definition).fingerprint
     async with process(path, definition, world, clock) as (running, _):
         assert (await running.accept(acceptance(definition))).answer == answer
-        assert await running.wait_for_answer(SAGA_ID, 5) == answer
+        assert await running.wait(SAGA_ID, 5) == answer
     assert world.done(ACTION) == ["one"]
 
 
@@ -163,7 +165,7 @@ async def test_a_failure_before_the_answering_step_is_answered_before_it_is_undo
     definition = usual_saga(respond_after="two")
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
-        answer = await running.wait_for_answer(SAGA_ID, 5)
+        answer = await running.wait(SAGA_ID, 5)
         assert answer is not None
         assert answer.body == b"SOLD_OUT"
         assert world.done(COMPENSATION) == []
@@ -180,7 +182,7 @@ async def test_a_saga_that_nobody_waits_for_has_its_answer_at_its_end(
         started = await running.accept(acceptance(definition))
         assert started.answer is None
         assert started.is_new
-        answer = await running.wait_for_answer(SAGA_ID, 5)
+        answer = await running.wait(SAGA_ID, 5)
         assert answer is not None
         assert (await status_of(running)) is SagaStatus.COMPLETED
         assert (await running.accept(acceptance(definition))).answer == answer
@@ -191,7 +193,7 @@ async def test_twenty_duplicates_at_once_are_one_saga(path: Path, world: World, 
     async with process(path, definition, world, clock) as (running, _):
         started = await asyncio.gather(*(running.accept(acceptance(definition)) for _ in range(20)))
         assert [each.is_new for each in started].count(True) == 1
-        answers = await asyncio.gather(*(running.wait_for_answer(SAGA_ID, 5) for _ in range(20)))
+        answers = await asyncio.gather(*(running.wait(SAGA_ID, 5) for _ in range(20)))
         assert len(set(answers)) == 1
         assert answers[0] is not None
     assert world.done(ACTION) == ["one", "two", "pivot", "after"]
@@ -247,7 +249,7 @@ async def test_a_spent_budget_is_stuck_and_stays_so_over_a_restart(
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
-        assert await running.wait_for_answer(SAGA_ID, 60) is None, "nothing left to wait for"
+        assert await running.wait(SAGA_ID, 60) is None, "nothing left to wait for"
         await running.wait_until_idle()
         view = await running.describe(SAGA_ID)
         assert view is not None
@@ -333,7 +335,7 @@ async def test_a_saga_whose_definition_is_missing_waits_and_says_for_what(
         assert view.status is SagaStatus.RUNNING
         assert "saga place version 1" in view.waiting_for
         assert (await running.accept(acceptance(new))).status is SagaStatus.RUNNING
-        assert await running.wait_for_answer(SAGA_ID, 60) is None
+        assert await running.wait(SAGA_ID, 60) is None
     async with process(path, old, world, clock) as (running, _):
         await running.wait_until_idle()
         assert await status_of(running) is SagaStatus.COMPLETED
@@ -385,7 +387,7 @@ async def test_draining_lets_a_call_under_way_finish_and_starts_no_other(
         with pytest.raises(Overloaded):
             await running.accept(acceptance(definition, "another"))
         assert not (await running.accept(acceptance(definition))).is_new, "duplicates are still told"
-        waiting = asyncio.create_task(running.wait_for_answer(SAGA_ID, 60))
+        waiting = asyncio.create_task(running.wait(SAGA_ID, 60))
         world.go.set()
         assert await waiting is None
     assert world.done(ACTION) == ["one"]
@@ -395,21 +397,13 @@ async def test_draining_lets_a_call_under_way_finish_and_starts_no_other(
     assert [call.step for call, _, _ in world.calls].count("one") == 1, "its outcome was logged"
 
 
-async def test_draining_ends_a_backoff_at_once(path: Path, clock: TestClock) -> None:
+async def test_draining_ends_a_backoff_at_once(path: Path) -> None:
+    clock = PatientClock()
     world = World(clock, faults={("one", ACTION): ["down"]})
-    sleeping = asyncio.Event()
-
-    async def sleep(seconds: float, wake: asyncio.Event) -> None:
-        sleeping.set()
-        await wake.wait()
-
     definition = usual_saga()
-    async with SagaLog.open(path) as log:
-        running = engine(definition, log, world, clock)
-        running._sleep = sleep  # pyright: ignore[reportPrivateUsage]
-        async with running:
-            await running.accept(acceptance(definition))
-            await sleeping.wait()
+    async with process(path, definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        await clock.waits.wait()
     assert [call.attempt for call, _, _ in world.calls] == [1]
 
 
@@ -465,7 +459,7 @@ async def test_two_gateways_with_one_key_are_two_runs_and_one_set_of_effects(
         await first.accept(acceptance(definition))
         await first.wait_until_idle()
         await second.accept(acceptance(definition, value=value))
-        answer = await second.wait_for_answer(SAGA_ID, 5)
+        answer = await second.wait(SAGA_ID, 5)
         assert answer is not None
         assert answer.status == status
         await second.wait_until_idle()
@@ -581,7 +575,7 @@ async def test_an_acceptance_that_the_disk_kept_although_it_failed_is_taken_up_b
             await log.accept(row)
             started = await running.accept(acceptance(definition))
             assert not started.is_new
-            assert await running.wait_for_answer(SAGA_ID, 5) is not None
+            assert await running.wait(SAGA_ID, 5) is not None
             await running.wait_until_idle()
     assert {call.run for call, _, _ in world.calls} == {row.run}
 

@@ -14,7 +14,8 @@ from engine_world import PlainResponder
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from generated.pb.shop.order.v1 import OrderStatus
-from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.port import Acceptance
 from sagagen.runtime.identity import saga_id
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema

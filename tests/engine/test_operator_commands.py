@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from engine_world import SAGA_ID, TestClock, World, acceptance, engine, saga, step, usual_saga
+from engine_world import SAGA_ID, PatientClock, TestClock, World, acceptance, engine, saga, step, usual_saga
 from grpclib.const import Status as Code
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
@@ -73,18 +73,6 @@ async def test_a_stuck_compensation_is_retried_resolved_and_remembered(
         assert (resolved.step, resolved.by, resolved.note) == ("two", "ann", "refunded by hand")
         assert resolved.at_ms > 0
     assert world.done(COMPENSATION) == ["one"], "what lies before the resolved one is undone by its service"
-
-
-class PatientClock(TestClock):
-    """Its sleeps end only when the saga is woken."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits = asyncio.Event()
-
-    async def sleep(self, seconds: float, wake: asyncio.Event) -> None:
-        self.waits.set()
-        await wake.wait()
 
 
 async def test_a_saga_that_waits_between_two_attempts_is_cancelled_at_once(tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from grpclib.const import Status as Code
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from sagagen.runtime.admin.listener import admin_app
-from sagagen.runtime.admin.operations import SagaOperations, orders_at_rest
+from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
-from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine
+from sagagen.runtime.engine.at_rest import SagasAtRest
+from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
+from sagagen.runtime.engine.port import Acceptance
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
@@ -74,11 +76,11 @@ async def gateway(
         for number in range(sagas):
             await engine.accept(order(f"saga-{number}"))
         await engine.wait_until_idle()
-        desk = SagaOperations(log, engine.definitions, engine.command)
+        desk = SagaOperations(engine)
         app = admin_app(
             Readiness({}),
             saga_routes(SagaAdmin(desk, host, token)),
-            before_metrics=partial(set_gauges, log, engine.definitions),
+            before_metrics=partial(set_gauges, engine),
         )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8081") as client:
@@ -223,8 +225,7 @@ async def test_an_order_in_a_log_at_rest_is_carried_out_by_the_next_gateway(tmp_
     async with gateway(tmp_path, sagas=2):
         pass
     async with SagaLog.open(tmp_path / "saga-log.db") as log:
-        definitions = Definitions(MESH.sagas)
-        desk = SagaOperations(log, definitions, orders_at_rest(log, definitions))
+        desk = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
         assert (await desk.order("saga-0", OperatorCommand(Act.CANCEL, "ann")))["status"] == "RUNNING"
         with pytest.raises(CommandRejected, match="note"):
             await desk.order("saga-1", OperatorCommand(Act.RESOLVE, "ann"))
@@ -260,7 +261,6 @@ async def test_at_rest_a_pivot_that_may_have_been_sent_is_not_cancelled(tmp_path
         await engine.accept(order("saga-0"))
         await calls.wait()
     async with SagaLog.open(path) as log:
-        definitions = Definitions(MESH.sagas)
-        desk = SagaOperations(log, definitions, orders_at_rest(log, definitions))
+        desk = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
         with pytest.raises(CommandRejected, match="only goes forward"):
             await desk.order("saga-0", OperatorCommand(Act.CANCEL, "ann"))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from sagagen.runtime.admin.operations import SagaOperations, orders_at_rest
+from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.routes import query_of
+from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.process.project import Project, ProjectError
@@ -104,7 +105,7 @@ async def at_rest(path: Path) -> AsyncGenerator[SagaOperations]:
     """The log at `path`, owned meanwhile. Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged."""
     definitions = Definitions(_sagas_of_project())
     async with SagaLog.open(path) as log:
-        yield SagaOperations(log, definitions, orders_at_rest(log, definitions))
+        yield SagaOperations(SagasAtRest(log, definitions))
 
 
 def _sagas_of_project() -> tuple[Saga, ...]:

@@ -1,5 +1,6 @@
 """Time as an argument: production reads the machine's clocks, tests choose."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -26,3 +27,14 @@ def rfc3339(at_ms: int) -> str:
     """Milliseconds since the epoch as `2026-01-31T12:00:00.000Z`."""
     text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+async def sleep_unless_woken(seconds: float, wake: asyncio.Event) -> None:
+    """Return after `seconds`, or as soon as `wake` is set."""
+    if seconds <= 0 or wake.is_set():
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        pass

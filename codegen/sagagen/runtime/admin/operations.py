@@ -3,17 +3,17 @@
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagagen.runtime.clock import rfc3339
-from sagagen.runtime.log.search import OpenCount, SagaQuery
-from sagagen.runtime.log.store import LoggedSaga, SagaLog
-from sagagen.runtime.saga.commands import OperatorCommand, UnknownSaga, row_for
+from sagagen.runtime.engine.port import RecordedSaga, SagaControl
+from sagagen.runtime.saga.commands import OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.saga.events import OperatorRow, Resolved, Resumed, Retried, SagaStatus
+from sagagen.runtime.saga.events import OperatorRow, Resolved, Retried, SagaStatus
 from sagagen.runtime.saga.explain import Explanation, explain
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.saga.view import view_of
 
 Shown = dict[str, Any]
@@ -21,14 +21,11 @@ Shown = dict[str, Any]
 
 
 class SagaOperations:
-    """Reads the log; `order` carries out what an operator wants."""
+    """Lists, shows and commands sagas."""
 
-    def __init__(
-        self, log: SagaLog, definitions: Definitions, order: Callable[[str, OperatorCommand], Awaitable[None]]
-    ) -> None:
-        self._log = log
-        self._definitions = definitions
-        self._order = order
+    def __init__(self, sagas: SagaControl) -> None:
+        self._sagas = sagas
+        self._definitions = sagas.definitions
 
     @property
     def definitions(self) -> Definitions:
@@ -38,17 +35,17 @@ class SagaOperations:
     async def list(self, query: SagaQuery, *, step: str = "", service: str = "") -> list[Shown]:
         """Sagas that match, newest first; `step` and `service` are those of the call under way, or stuck."""
         found: list[Shown] = []
-        while len(found) < query.limit and (page := await self._log.search(query)):
+        while len(found) < query.limit and (page := await self._sagas.search(query)):
             for logged in page:
                 shown = self._summary(logged)
                 if (not step or shown["step"] == step) and (not service or shown["service"] == service):
                     found.append(shown)
-            query = dataclasses.replace(query, before=page[-1].ref.number)
+            query = dataclasses.replace(query, before=page[-1].cursor)
         return found[: query.limit]
 
     async def show(self, saga_id: str) -> Shown:
         """Everything that is known of a saga but its payloads. Raises UnknownSaga."""
-        logged = await self._log.find(saga_id)
+        logged = await self._sagas.find(saga_id)
         if logged is None:
             raise UnknownSaga(saga_id)
         history = fold(logged.rows)
@@ -66,13 +63,13 @@ class SagaOperations:
 
     async def order(self, saga_id: str, order: OperatorCommand) -> Shown:
         """Carry it out, durably, and show the saga. Raises UnknownSaga or CommandRejected."""
-        await self._order(saga_id, order)
+        await self._sagas.command(saga_id, order)
         return await self.show(saga_id)
 
     async def stats(self) -> Shown:
         """How many sagas stand where."""
-        standing = await self._log.standing()
-        ended = await self._log.ended_counts()
+        standing = await self._sagas.open_counts()
+        ended = await self._sagas.ended_counts()
         sagas: dict[str, Shown] = {}
         for name in sorted({*self._definitions.names, *(s.saga for s in standing), *(n for n, _ in ended)}):
             own = [each for each in standing if each.saga == name]
@@ -83,9 +80,10 @@ class SagaOperations:
                 "versions": self._versions(name, own),
                 "ended": {str(status): count for (n, status), count in ended.items() if n == name},
             }
+        disk = self._sagas.disk_use()
         return {
             "sagas": sagas,
-            "log": {"size_bytes": self._log.size_bytes, "is_disk_full": self._log.is_disk_full},
+            **({"log": {"size_bytes": disk.size_bytes, "is_disk_full": disk.is_full}} if disk else {}),
         }
 
     def _versions(self, name: str, standing: Sequence[OpenCount]) -> Shown:
@@ -99,7 +97,7 @@ class SagaOperations:
             for version, count in sorted(counts.items())
         }
 
-    def _summary(self, logged: LoggedSaga) -> Shown:
+    def _summary(self, logged: RecordedSaga) -> Shown:
         history = fold(logged.rows)
         saga = self._definitions.of(logged.accepted)
         # Without any definition at hand (a log at rest, far from its project) nothing can be said to be missing.
@@ -141,22 +139,3 @@ def _operator(row: OperatorRow) -> Mapping[str, object]:
 
 def _age_s(since_ms: int | None) -> float | None:
     return None if since_ms is None else max(0.0, round(time.time() - since_ms / 1000, 3))
-
-
-def orders_at_rest(
-    log: SagaLog, definitions: Definitions
-) -> Callable[[str, OperatorCommand], Awaitable[None]]:
-    """Carries orders out in a log that no engine runs on: the next one to open it acts on them."""
-
-    async def order(saga_id: str, order: OperatorCommand) -> None:
-        logged = await log.find(saga_id)
-        if logged is None:
-            raise UnknownSaga(saga_id)
-        now_ms = max(round(time.time() * 1000), await log.last_ms())
-        history = fold(logged.rows)
-        # The process that ran it has gone: what it was doing is in doubt, as it will be for the next one.
-        seen = history.with_row(Resumed(at_ms=now_ms)) if history.status.is_active else history
-        row = row_for(order, definitions.of(logged.accepted), seen, now_ms)
-        await log.append(logged.ref, [row], history.with_row(row).status)
-
-    return order

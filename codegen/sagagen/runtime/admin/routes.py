@@ -17,10 +17,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.log.search import UNFINISHED, SagaQuery
-from sagagen.runtime.log.store import LogCorrupted, LogUnavailable
 from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
+from sagagen.runtime.saga.search import OPEN, SagaQuery
 
 TOKEN = "SAGAGEN_ADMIN_TOKEN"
 """Environment variable."""
@@ -91,7 +91,7 @@ def query_of(asked: Mapping[str, str]) -> SagaQuery:
 
 def _statuses(text: str) -> tuple[SagaStatus, ...]:
     if not text:
-        return UNFINISHED
+        return OPEN
     if text.upper() == "ALL":
         return tuple(SagaStatus)
     try:
@@ -130,7 +130,7 @@ def _guarded(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
             return _error(404, str(error))
         except CommandRejected as error:
             return _error(409, str(error))
-        except (LogUnavailable, LogCorrupted) as error:
+        except (JournalUnavailable, JournalUnreadable) as error:
             return _error(503, str(error))
 
     return guarded

@@ -39,7 +39,7 @@ from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.edge.start import StartEndpoint
 from sagagen.runtime.edge.transcoding.fields import shown
 from sagagen.runtime.edge.transcoding.request import RequestReader
-from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Limits, Mesh, Route, Saga
@@ -84,7 +84,7 @@ class Gateway:
 
     def application(
         self,
-        engine: EmbeddedEngine,
+        engine: SagaRuntime,
         transports: Mapping[str, Transport],
         limits: Limits | None = None,
         readiness: Readiness | None = None,
@@ -108,7 +108,7 @@ class Gateway:
         app.router.default = _Dispatcher(router, self._routes)
         return Observed(app)
 
-    def _own(self, engine: EmbeddedEngine, readiness: Readiness) -> Iterable[tuple[str, Template, Endpoint]]:
+    def _own(self, engine: SagaRuntime, readiness: Readiness) -> Iterable[tuple[str, Template, Endpoint]]:
         yield "GET", parse_template("/healthz"), HealthEndpoint()
         yield "GET", parse_template("/readyz"), ReadyEndpoint(readiness)
         yield "GET", parse_template("/sagas/{id}"), WatchEndpoint(self._caller, engine)
@@ -118,7 +118,7 @@ class Gateway:
 
     def _contract(
         self,
-        engine: EmbeddedEngine,
+        engine: SagaRuntime,
         transports: Mapping[str, Transport],
         waiting: Waiting,
         shared: SharedAnswers | None,

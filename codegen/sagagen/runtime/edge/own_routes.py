@@ -7,7 +7,7 @@ from sagagen.runtime.clock import rfc3339
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
 from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import JSON
-from sagagen.runtime.engine.embedded import EmbeddedEngine, SagaView
+from sagagen.runtime.engine.port import SagaRuntime, SagaView
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.saga.answer import Answer
 
@@ -17,7 +17,7 @@ TEXT = (("content-type", "text/plain; charset=utf-8"),)
 class WatchEndpoint:
     """Shows a saga to whoever started it, without payloads."""
 
-    def __init__(self, caller: Caller, engine: EmbeddedEngine) -> None:
+    def __init__(self, caller: Caller, engine: SagaRuntime) -> None:
         self._caller = caller
         self._engine = engine
 

@@ -10,9 +10,8 @@ from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, r
 from sagagen.runtime.edge.responder import OWNER_RUN, accepted, key_reused, location
 from sagagen.runtime.edge.shared_answers import SharedAnswer, SharedAnswers
 from sagagen.runtime.edge.transcoding.request import RequestReader
-from sagagen.runtime.engine.embedded import Acceptance, EmbeddedEngine, Overloaded, Started
+from sagagen.runtime.engine.port import Acceptance, JournalUnavailable, Overloaded, SagaRuntime, Started
 from sagagen.runtime.identity import random_saga_id, saga_id
-from sagagen.runtime.log.store import LogUnavailable
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, Saga
 from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.telemetry.spans import saga_attributes
@@ -29,7 +28,7 @@ class StartEndpoint:
         saga: Saga,
         reader: RequestReader,
         caller: Caller,
-        engine: EmbeddedEngine,
+        engine: SagaRuntime,
         shared: SharedAnswers | None = None,
     ) -> None:
         self._project = project
@@ -73,12 +72,14 @@ class StartEndpoint:
     async def _accept(self, acceptance: Acceptance) -> Started:
         try:
             return await self._engine.accept(acceptance)
-        except (Overloaded, LogUnavailable) as error:
+        except (Overloaded, JournalUnavailable) as error:
             raise ProblemError(_nothing_accepted(error)) from error
 
     async def _answer(self, exchange: Exchange, started: Started, fingerprint: bytes) -> Answer:
         if started.is_new:
             return await self._first_answer(exchange, started)
+        if started.fingerprint is None:  # what it was accepted with can't be read yet: this may be a replay
+            raise ProblemError(_under_way(started))
         if started.fingerprint != fingerprint:
             raise ProblemError(key_reused().of_saga(started.saga_id, started.trace_id))
         if not started.status.is_active and self._is_expired(started):
@@ -105,7 +106,7 @@ class StartEndpoint:
     async def _wait(self, exchange: Exchange, started: Started) -> Answer | None:
         """The final answer; None after `respond.wait`, or when the server stops."""
         wait_s = self._saga.respond.wait_s
-        return await self._engine.wait_for_answer(started.saga_id, wait_s, exchange.closing)
+        return await self._engine.wait(started.saga_id, wait_s, exchange.closing)
 
 
 def _random_id() -> str:

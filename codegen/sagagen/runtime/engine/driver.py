@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Generic, TypeVar
 
 import structlog
 from grpclib.const import Status as Code
@@ -20,8 +21,7 @@ from sagagen.runtime.engine.calls import Calls, failed_row
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.engine.row_metrics import count_rows, observe_attempt
 from sagagen.runtime.engine.spans import attempt_span
-from sagagen.runtime.engine.time import SagaTime, Sleep
-from sagagen.runtime.log.store import LogUnavailable, SagaLog, SagaRef
+from sagagen.runtime.engine.time import SagaTime
 from sagagen.runtime.model.definition import Direction, Saga
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -44,6 +44,7 @@ from sagagen.runtime.saga.events import (
     TurnedBack,
 )
 from sagagen.runtime.saga.history import History
+from sagagen.runtime.saga.journal import Journal, JournalUnavailable
 from sagagen.runtime.saga.retry import backoff_s
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.telemetry import spans as tracing
@@ -52,21 +53,23 @@ from sagagen.runtime.telemetry.logs import log_within
 ENGINE_ERROR = "ENGINE_ERROR"
 COMPLETION = "completion"
 
+Ref = TypeVar("Ref")
+"""What the journal knows a saga by."""
+
 OnAnswer = Callable[[Saga, Accepted, Answer], None]
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class EngineContext:
+class EngineContext(Generic[Ref]):
     """What all sagas of an engine share."""
 
-    log: SagaLog
+    journal: Journal[Ref]
     calls: Calls
     responder: Responder
     time: SagaTime
     random: Random
-    sleep: Sleep
     on_answer: OnAnswer | None
     """Told of each final answer once it is durable."""
 
@@ -106,11 +109,11 @@ class SagaMailbox:
             _reject(self.commands.popleft()[1], CommandRejected(why))
 
 
-class SagaDriver:
+class SagaDriver(Generic[Ref]):
     """One saga, from where its history stands to its end, or until it is stopped."""
 
     def __init__(
-        self, saga: Saga, ref: SagaRef, history: History, context: EngineContext, mailbox: SagaMailbox
+        self, saga: Saga, ref: Ref, history: History, context: EngineContext[Ref], mailbox: SagaMailbox
     ) -> None:
         self.saga = saga
         self.durable = history
@@ -194,10 +197,12 @@ class SagaDriver:
                 if any(row.is_durable for row in self._pending):
                     status = self._ahead.status
                     has_changed = status is not self.durable.status
-                    await self._context.log.append(self._ref, self._pending, status if has_changed else None)
+                    await self._context.journal.append(
+                        self._ref, self._pending, status if has_changed else None
+                    )
                 else:
-                    await self._context.log.append_later(self._ref, self._pending)
-            except LogUnavailable as error:
+                    await self._context.journal.append_later(self._ref, self._pending)
+            except JournalUnavailable as error:
                 if self._mailbox.is_stopping:
                     return
                 await self._pause(error.retry_after_s)
@@ -237,7 +242,7 @@ class SagaDriver:
         """Wait; true if woken, which says that something outside has changed."""
         if seconds <= 0:
             return False
-        await self._context.sleep(seconds, self._mailbox.wake)
+        await self._context.journal.rest(seconds, self._mailbox.wake)
         is_woken = self._mailbox.wake.is_set()
         self._mailbox.wake.clear()
         return is_woken
@@ -363,7 +368,7 @@ class SagaDriver:
             self.append(self._row(GetStuck(direction, failure)))
             await self._write()
         except Exception:
-            _logger.exception("a saga could not be marked as stuck", saga_id=self._ref)
+            _logger.exception("a saga could not be marked as stuck", saga_id=self.durable.accepted.saga_id)
 
 
 def _reject(done: "asyncio.Future[None]", refusal: CommandRejected) -> None:

@@ -17,25 +17,27 @@ from typing import Self
 import structlog
 
 from sagagen.runtime.clock import Clock, SystemClock
-from sagagen.runtime.engine.acceptance import Acceptance, Started, accepted_row
+from sagagen.runtime.engine.acceptance import accepted_row, started_of
+from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.engine.driver import EngineContext, OnAnswer, SagaDriver, SagaMailbox
+from sagagen.runtime.engine.port import Acceptance, DiskUse, Overloaded, Started
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
-from sagagen.runtime.engine.time import SagaTime, Sleep, sleep_unless_woken
+from sagagen.runtime.engine.time import SagaTime
 from sagagen.runtime.identity import run_id
-from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog
+from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.answer import Answer, Responder
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.saga.events import Resumed
+from sagagen.runtime.saga.events import Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.journal import Journal
+from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.saga.view import SagaView, view_of
 from sagagen.runtime.telemetry import spans as tracing
-
-__all__ = ["Acceptance", "EmbeddedEngine", "Overloaded", "SagaView", "Started"]
 
 MAX_RUNNING = 10_000
 """Sagas under way at once; beyond it new ones are turned away, and what was accepted still finishes."""
@@ -43,14 +45,6 @@ CANCEL_BEFORE_END_S = 2.0
 """How long before the end of the grace period running calls are given up."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-class Overloaded(Exception):
-    """Nothing was accepted: the engine has too much to do, or is stopping. Try again after `retry_after_s` seconds."""
-
-    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
 
 
 @dataclass(slots=True, eq=False)
@@ -64,13 +58,11 @@ class SagaEntry:
     """How its acceptance ended: its history if it runs, its head if it is over or can't run now."""
     is_new: bool = False
     """It was accepted in this process, and not before."""
-    driver: SagaDriver | None = None
+    driver: SagaDriver[SagaRef] | None = None
     task: "asyncio.Task[None] | None" = None
 
     def started(self, *, is_new: bool, found: History | SagaHead) -> Started:
-        if isinstance(found, SagaHead):
-            return Started.of_head(found)
-        return Started.of_history(self.driver.durable if self.driver else found, is_new=is_new)
+        return started_of(self.driver.durable if self.driver else found, is_new=is_new)
 
 
 Begin = Callable[[SagaEntry], Awaitable[History | SagaHead]]
@@ -82,7 +74,7 @@ class EmbeddedEngine:
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
     in seconds that draining may take. `on_answer` is told of each final answer once it is durable. Clock, random and
-    sleep are arguments so that tests can choose them.
+    journal (what sagas write to, and wait with: the log) are arguments so that tests can choose them.
     """
 
     def __init__(
@@ -90,11 +82,11 @@ class EmbeddedEngine:
         *,
         sagas: Sequence[Saga],
         log: SagaLog,
+        journal: Journal[SagaRef] | None = None,
         transports: Mapping[str, Transport],
         responder: Responder,
         clock: Clock | None = None,
         random: Random | None = None,
-        sleep: Sleep = sleep_unless_woken,
         grace_s: float = 10.0,
         max_running: int = MAX_RUNNING,
         calls_per_service: int = DEFAULT_LIMIT,
@@ -102,14 +94,12 @@ class EmbeddedEngine:
     ) -> None:
         self._definitions = Definitions(sagas)
         self._log = log
+        self._journal = journal or log
         self._calls = Calls(transports, limit=calls_per_service)
         self._responder = responder
         self._clock = clock or SystemClock()
         self._random = random or Random(SystemRandom().getrandbits(256))
-        self._sleep = sleep
         self._on_answer = on_answer
-        self._resting = 0
-        """Sagas that wait before they repeat a call."""
         self._grace_s = grace_s
         self._max_running = max_running
         self._entries: dict[str, SagaEntry] = {}
@@ -121,12 +111,11 @@ class EmbeddedEngine:
 
     async def __aenter__(self) -> Self:
         self._context = EngineContext(
-            log=self._log,
+            journal=self._journal,
             calls=self._calls,
             responder=self._responder,
             time=SagaTime(self._clock, await self._log.last_ms()),
             random=self._random,
-            sleep=self._rest,
             on_answer=self._on_answer,
         )
         self._log.gather_for(self._at_work)
@@ -151,16 +140,9 @@ class EmbeddedEngine:
             # No sagas' task fails, so the group only waits here; the body's own error goes on as it is.
             await self._group.__aexit__(None, None, None)
 
-    async def _rest(self, seconds: float, wake: asyncio.Event) -> None:
-        self._resting += 1
-        try:
-            await self._sleep(seconds, wake)
-        finally:
-            self._resting -= 1
-
     def _at_work(self, since_s: float) -> int:
-        """Sagas that wait for the log or will write to it soon: they neither rest nor wait for a slow call."""
-        return len(self._entries) - self._resting - self._calls.begun_before(since_s)
+        """Sagas that wait for the log or will write to it soon, if they do not rest: they wait for no slow call."""
+        return len(self._entries) - self._calls.begun_before(since_s)
 
     @property
     def definitions(self) -> Definitions:
@@ -203,7 +185,7 @@ class EmbeddedEngine:
             raise found
         return entry.started(is_new=is_first and entry.is_new, found=found)
 
-    async def wait_for_answer(
+    async def wait(
         self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
     ) -> Answer | None:
         """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
@@ -218,6 +200,21 @@ class EmbeddedEngine:
             return answered.result() if answered.done() else None
         head = await self._log.head(saga_id)
         return head.answer if head else None
+
+    async def find(self, saga_id: str) -> LoggedSaga | None:
+        return await self._log.find(saga_id)
+
+    async def search(self, query: SagaQuery) -> Sequence[LoggedSaga]:
+        return await self._log.search(query)
+
+    async def open_counts(self) -> Sequence[OpenCount]:
+        return await self._log.standing()
+
+    async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
+        return await self._log.ended_counts()
+
+    def disk_use(self) -> DiskUse:
+        return disk_use_of(self._log)
 
     async def describe(self, saga_id: str) -> SagaView | None:
         """The saga as it stands, or None if there is none of this id."""
@@ -246,7 +243,7 @@ class EmbeddedEngine:
                 raise UnknownSaga(saga_id)
             if self._is_draining:
                 raise CommandRejected("the engine is stopping: repeat it after the restart")
-            entry = self._entries.get(saga_id) or self._enter(saga_id, partial(self._find, saga_id))
+            entry = self._entries.get(saga_id) or self._enter(saga_id, partial(self._go_on, saga_id))
         await entry.mailbox.submit(command)
 
     def _refusal(self) -> Overloaded | None:
@@ -262,7 +259,7 @@ class EmbeddedEngine:
         head = await self._log.head(saga_id)  # a replay costs little and passes admission
         if head is None:
             raise refusal
-        return Started.of_head(head)
+        return started_of(head, is_new=False)
 
     def _enter(self, saga_id: str, begin: Begin) -> SagaEntry:
         """The one way to a driver: whatever begins a saga here, its task is this entry's, and ends with it."""
@@ -285,14 +282,14 @@ class EmbeddedEngine:
         row = accepted_row(acceptance, context.time.now_ms(), run_id(context.random))
         ref = await self._log.accept(row)
         if ref is None:
-            return await self._find(acceptance.saga_id, entry)
+            return await self._go_on(acceptance.saga_id, entry)
         history = History.begin(row)
         count_rows(row, [row])
         entry.is_new = True
         entry.driver = SagaDriver(acceptance.saga, ref, history, context, entry.mailbox)
         return history
 
-    async def _find(self, saga_id: str, entry: SagaEntry) -> History | SagaHead:
+    async def _go_on(self, saga_id: str, entry: SagaEntry) -> History | SagaHead:
         """Go on with a saga that the log has and nobody drives, if it can go on.
 
         It is stuck, over, or waits for a deployment; or its acceptance reached the disk although the disk said that it

@@ -1,8 +1,5 @@
 """The engine's own time, for its log: it never goes back, neither within a process nor from one process to the next."""
 
-import asyncio
-from typing import Protocol
-
 import structlog
 
 from sagagen.runtime.clock import Clock
@@ -31,20 +28,3 @@ class SagaTime:
     def wall_ms(self) -> int:
         """What the wall clock says now: for times that other machines compare with theirs."""
         return self._clock.wall_ms()
-
-
-class Sleep(Protocol):
-    """Waits for a time, or until woken: an argument, so that tests need not wait."""
-
-    async def __call__(self, seconds: float, wake: asyncio.Event) -> None: ...
-
-
-async def sleep_unless_woken(seconds: float, wake: asyncio.Event) -> None:
-    """Return after `seconds`, or as soon as `wake` is set."""
-    if seconds <= 0 or wake.is_set():
-        return
-    try:
-        async with asyncio.timeout(seconds):
-            await wake.wait()
-    except TimeoutError:
-        pass

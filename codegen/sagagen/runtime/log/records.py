@@ -53,7 +53,7 @@ KINDS: dict[type[LogEvent], str] = {
 
 @dataclass(frozen=True, slots=True)
 class SagaRef:
-    """A saga's place in the log."""
+    """A saga's place in the log; only the log looks into it."""
 
     number: int
     trace_id: str
@@ -63,13 +63,13 @@ class SagaRef:
 class SagaHead:
     """What a saga's row of the current-state table says."""
 
-    ref: SagaRef
     saga_id: str
     saga: str
     version: int
     digest: str
     caller: str
     fingerprint: bytes
+    trace_id: str
     started_ms: int
     status: SagaStatus
     answer: Answer | None
@@ -182,13 +182,13 @@ def saga_values(row: Accepted) -> tuple[object, ...]:
 def head_of(record: sqlite3.Row) -> SagaHead:
     """From SELECT_HEAD."""
     return SagaHead(
-        ref=SagaRef(record["number"], record["trace_id"]),
         saga_id=record["saga_id"],
         saga=record["name"],
         version=record["version"],
         digest=record["digest"],
         caller=record["caller"],
         fingerprint=record["fingerprint"],
+        trace_id=record["trace_id"],
         started_ms=record["started_ms"],
         status=SagaStatus(record["status"]),
         answer=_answer_of(record),

@@ -1,11 +1,10 @@
 """Looking for sagas in the log, by what its current-state table knows."""
 
 import sqlite3
-from dataclasses import dataclass
 
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.search import OpenCount, SagaQuery
 
-UNFINISHED = (SagaStatus.RUNNING, SagaStatus.COMPENSATING, SagaStatus.STUCK)
 PAGE = 200
 
 SELECT_STANDING = """
@@ -21,30 +20,6 @@ WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') GROUP BY name, status
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SagaQuery:
-    saga: str = ""
-    """Name; empty: all."""
-    statuses: tuple[SagaStatus, ...] = UNFINISHED
-    started_before_ms: int | None = None
-    before: int | None = None
-    """Number in the log: where the next page begins."""
-    limit: int = 100
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCount:
-    """Sagas of one definition that have one status, and are not over."""
-
-    saga: str
-    version: int
-    digest: str
-    status: SagaStatus
-    count: int
-    oldest_ms: int
-    """When the oldest was accepted, ms since the epoch."""
-
-
 def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3.Row]:
     """One page of the current-state table, newest first."""
     conditions = [f"status IN ({', '.join('?' * len(query.statuses))})"]
@@ -52,7 +27,7 @@ def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3
     for condition, value in (
         ("name = ?", query.saga or None),
         ("started_ms <= ?", query.started_before_ms),
-        ("number < ?", query.before),
+        ("number < ?", int(query.before) if query.before else None),
     ):
         if value is not None:
             conditions.append(condition)

@@ -17,6 +17,7 @@ from typing import Self
 
 import structlog
 
+from sagagen.runtime.clock import sleep_unless_woken
 from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.damage import damage_of, how_to_mend
 from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
@@ -24,8 +25,9 @@ from sagagen.runtime.log.group_commit import GroupWriter
 from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log.reserve import Reserve
-from sagagen.runtime.log.search import OpenCount, SagaQuery, ended_counts, find_sagas, standing
+from sagagen.runtime.log.search import ended_counts, find_sagas, standing
 from sagagen.runtime.saga.events import Accepted, Done, Ended, LogEvent, SagaStatus, TurnedBack
+from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.sqlite.database import Database, never_wait
 from sagagen.runtime.sqlite.lock import OwnerLock
 
@@ -54,6 +56,11 @@ class LoggedSaga:
         assert isinstance(first, Accepted), "rows_of reads nothing else first"
         return first
 
+    @property
+    def cursor(self) -> str:
+        """Its place in the log, for `SagaQuery.before`."""
+        return str(self.ref.number)
+
 
 class SagaLog:
     """Open one with `async with SagaLog.open(path) as log`."""
@@ -72,6 +79,8 @@ class SagaLog:
         self._reader = reader
         self._reserve = reserve
         self._probes = tuple(probes)
+        self._resting = 0
+        """Sagas that wait before they repeat a call."""
 
     @classmethod
     @asynccontextmanager
@@ -122,8 +131,11 @@ class SagaLog:
         return "; ".join(filter(None, ["the disk is full" if self.is_disk_full else "", *found]))
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
-        """Let commits wait a little for the rows of writers at work; as `GroupWriter` says."""
-        self._writer.gather_for(at_work)
+        """Let commits wait a little for the rows of writers at work, as `GroupWriter` says.
+
+        Sagas that `rest` may be among them: they are taken off here.
+        """
+        self._writer.gather_for(lambda since_s: at_work(since_s) - self._resting)
 
     async def restore_reserve(self) -> None:
         """Make the reserve anew, if the disk has room again."""
@@ -151,6 +163,14 @@ class SagaLog:
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
         """Add rows that ride along in a later commit, but never after what is appended after them."""
         await self._writer.write_later(lambda connection: _insert_events(connection, ref, rows, None))
+
+    async def rest(self, seconds: float, wake: asyncio.Event) -> None:
+        """Wait before an attempt, until `seconds` have passed or `wake` is set. No commit waits for who rests."""
+        self._resting += 1
+        try:
+            await sleep_unless_woken(seconds, wake)
+        finally:
+            self._resting -= 1
 
     async def head(self, saga_id: str) -> SagaHead | None:
         """Where a saga stands, and its answer if it has one."""
@@ -275,7 +295,7 @@ def in_flight_in(connection: sqlite3.Connection) -> list[LoggedSaga]:
     query, found = SagaQuery(limit=PAGE), list[LoggedSaga]()
     while page := _search(connection, query):
         found += page
-        query = replace(query, before=page[-1].ref.number)
+        query = replace(query, before=page[-1].cursor)
     return found
 
 

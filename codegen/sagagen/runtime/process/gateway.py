@@ -14,6 +14,7 @@ from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
+from sagagen.runtime.engine.port import SagaControl
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
@@ -74,7 +75,7 @@ async def running(
     ):
         readiness = Readiness({"gateway": engine.check, "saga log": log.check}, services)
         for app, address, variable in (
-            (_admin(settings, log, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR"),
+            (_admin(settings, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR"),
             (
                 gateway.application(engine, transports, limits, readiness, shared),
                 settings.http,
@@ -98,8 +99,7 @@ def composed(project: Project) -> Gateway:
     return gateway
 
 
-def _admin(settings: Settings, log: SagaLog, engine: EmbeddedEngine, readiness: Readiness) -> ASGIApp:
-    desk = SagaOperations(log, engine.definitions, engine.command)
+def _admin(settings: Settings, sagas: SagaControl, readiness: Readiness) -> ASGIApp:
+    desk = SagaOperations(sagas)
     admin = SagaAdmin(desk, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
-    gauges = partial(set_gauges, log, engine.definitions)
-    return admin_app(readiness, saga_routes(admin), before_metrics=gauges)
+    return admin_app(readiness, saga_routes(admin), before_metrics=partial(set_gauges, sagas))

@@ -1,0 +1,55 @@
+"""The sagas of a log that no engine runs on, for operators: what they command, the next engine acts on."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from sagagen.runtime.engine.port import DiskUse
+from sagagen.runtime.log.store import LoggedSaga, SagaLog
+from sagagen.runtime.saga.commands import OperatorCommand, UnknownSaga, row_for
+from sagagen.runtime.saga.definitions import Definitions
+from sagagen.runtime.saga.events import Resumed, SagaStatus
+from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.search import OpenCount, SagaQuery
+
+
+class SagasAtRest:
+    """Implements `SagaControl` on a log. `definitions` may be empty: then steps are known by name only."""
+
+    def __init__(self, log: SagaLog, definitions: Definitions) -> None:
+        self._log = log
+        self._definitions = definitions
+
+    @property
+    def definitions(self) -> Definitions:
+        return self._definitions
+
+    async def find(self, saga_id: str) -> LoggedSaga | None:
+        return await self._log.find(saga_id)
+
+    async def search(self, query: SagaQuery) -> Sequence[LoggedSaga]:
+        return await self._log.search(query)
+
+    async def open_counts(self) -> Sequence[OpenCount]:
+        return await self._log.standing()
+
+    async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
+        return await self._log.ended_counts()
+
+    def disk_use(self) -> DiskUse:
+        return disk_use_of(self._log)
+
+    async def command(self, saga_id: str, command: OperatorCommand) -> None:
+        """Write the row that says it was done; the next engine to open the log goes on from there."""
+        logged = await self._log.find(saga_id)
+        if logged is None:
+            raise UnknownSaga(saga_id)
+        now_ms = max(round(time.time() * 1000), await self._log.last_ms())
+        history = fold(logged.rows)
+        # The process that ran it has gone: what it was doing is in doubt, as it will be for the next one.
+        seen = history.with_row(Resumed(at_ms=now_ms)) if history.status.is_active else history
+        row = row_for(command, self._definitions.of(logged.accepted), seen, now_ms)
+        await self._log.append(logged.ref, [row], history.with_row(row).status)
+
+
+def disk_use_of(log: SagaLog) -> DiskUse:
+    return DiskUse(log.size_bytes, log.is_disk_full)

@@ -1,0 +1,182 @@
+"""The port between whoever starts, watches and operates sagas and the engine that runs them: `SagaRuntime`.
+
+The edge, the admin listener and the gauges know an engine by this module alone; which engine it is, only `process/`
+decides. `SagaControl` is its operators' half, which a log at rest has too.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.definitions import Definitions
+from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
+from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
+from sagagen.runtime.saga.search import OpenCount, SagaQuery
+from sagagen.runtime.saga.view import SagaView
+
+__all__ = [
+    "Acceptance",
+    "CommandRejected",
+    "DiskUse",
+    "JournalUnavailable",
+    "JournalUnreadable",
+    "OpenCount",
+    "OperatorCommand",
+    "Overloaded",
+    "RecordedSaga",
+    "SagaControl",
+    "SagaQuery",
+    "SagaRuntime",
+    "SagaView",
+    "Started",
+    "UnknownSaga",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A request that starts a saga."""
+
+    saga: Saga
+    saga_id: str
+    caller: str
+    key: str
+    """The idempotency key, or what stands for it where there is none."""
+    fingerprint: bytes
+    """Of trigger and payload: what tells a replay from another request with the same key."""
+    input: bytes
+    """The trigger's request, encoded."""
+    trace: TraceContext
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What `accept` found or made."""
+
+    saga_id: str
+    is_new: bool
+    caller: str
+    """Caller, fingerprint and trace id are those of the first acceptance."""
+    fingerprint: bytes | None
+    """None: the saga was accepted before, and what with can't be read yet. Ask again a little later."""
+    answer: Answer | None
+    """The final answer, if there is one already."""
+    trace_id: str
+    started_ms: int
+    """When it was first accepted, ms since the epoch."""
+    status: SagaStatus
+
+
+class Overloaded(Exception):
+    """Nothing was accepted: the engine has too much to do, or is stopping. Try again after `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RecordedSaga(Protocol):
+    """A saga as it is recorded."""
+
+    @property
+    def rows(self) -> Sequence[LogEvent]: ...
+
+    @property
+    def accepted(self) -> Accepted:
+        """The first of the rows."""
+        ...
+
+    @property
+    def cursor(self) -> str:
+        """Its place among the others, for `SagaQuery.before`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """What an engine keeps on a disk of this machine."""
+
+    size_bytes: int
+    is_full: bool
+    """New sagas are turned away until there is room again."""
+
+
+class SagaControl(Protocol):
+    """What operators work with: the sagas of an engine that runs, or those of a log at rest."""
+
+    @property
+    def definitions(self) -> Definitions:
+        """All versions of all sagas that the code keeps."""
+        ...
+
+    async def find(self, saga_id: str) -> RecordedSaga | None:
+        """A saga as it is recorded; None if there is none of this id. Raises JournalUnreadable."""
+        ...
+
+    async def search(self, query: SagaQuery) -> Sequence[RecordedSaga]:
+        """A page of the sagas that match, newest first; empty after the last one. Raises JournalUnreadable."""
+        ...
+
+    async def open_counts(self) -> Sequence[OpenCount]:
+        """How many open sagas there are, by definition and status."""
+        ...
+
+    async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
+        """How many of the sagas that are kept have ended, by name and status."""
+        ...
+
+    async def command(self, saga_id: str, command: OperatorCommand) -> None:
+        """Carry out what an operator wants, between two calls of the saga; it is durable when this returns.
+
+        Raises UnknownSaga, CommandRejected if the saga does not allow it now, or JournalUnavailable. If the caller is
+        cancelled the command may be carried out all the same.
+        """
+        ...
+
+    def disk_use(self) -> DiskUse | None:
+        """None: nothing is kept on this machine."""
+        ...
+
+
+class SagaRuntime(SagaControl, Protocol):
+    """An engine at work. It is opened and closed by whoever chose it.
+
+    Events that a waiting saga is told from outside (`deliver`) come with the contract language's second edition.
+    """
+
+    async def accept(self, acceptance: Acceptance) -> Started:
+        """Start a saga, or find the one that has this id. A new one is durable when this returns.
+
+        Any number of callers may bring the same id at once: one of them gets `is_new`. If the caller is cancelled, the
+        saga runs all the same. A saga that exists is found however much there is to do.
+
+        Raises Overloaded or JournalUnavailable: then nothing was accepted.
+        """
+        ...
+
+    async def wait(
+        self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
+    ) -> Answer | None:
+        """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
+
+        Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains; or when
+        `closing` is done.
+        """
+        ...
+
+    async def describe(self, saga_id: str) -> SagaView | None:
+        """The saga as it stands, or None if there is none of this id."""
+        ...
+
+    async def check(self) -> str:
+        """What is in the way of new sagas, in a few words; empty if nothing."""
+        ...
+
+    def stop_accepting(self) -> None:
+        """Begin to drain: no new sagas, no new calls; waits end at once, calls under way go on. May be repeated."""
+        ...

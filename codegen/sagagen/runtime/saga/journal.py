@@ -1,0 +1,50 @@
+"""The port between a saga's driver and what keeps its rows: `Journal`, and how it says that it can't.
+
+A journal is told rows and gives none back: whoever drives a saga knows its history. How a saga is found again after a
+restart is the engine's own business.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from sagagen.runtime.saga.events import LogEvent, SagaStatus
+
+Ref = TypeVar("Ref", contravariant=True)
+"""What a journal knows a saga by. Only the journal looks into it."""
+
+
+class JournalUnavailable(Exception):
+    """Nothing can be written now, and nothing was. Try again after `retry_after_s`."""
+
+    retry_after_s = 1.0
+    """Seconds."""
+
+
+class JournalUnreadable(Exception):
+    """A saga's rows can't be read; the message says which and why. Nothing is guessed: the saga waits."""
+
+
+class Journal(Protocol[Ref]):
+    """What a SagaDriver writes to. One task writes the rows of a saga, one call after the other."""
+
+    async def append(self, ref: Ref, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
+        """Add rows, all or none; they are durable when this returns, after all that was added before them.
+
+        `status` is where the saga stands then; None: where it stood. Raises JournalUnavailable: none of them is there.
+        """
+        ...
+
+    async def append_later(self, ref: Ref, rows: Sequence[LogEvent]) -> None:
+        """Add rows that need not be durable yet. They ride along with what is appended after them, or earlier.
+
+        Raises JournalUnavailable: none of them is there, nor will be.
+        """
+        ...
+
+    async def rest(self, seconds: float, wake: asyncio.Event) -> None:
+        """Wait before an attempt, until `seconds` have passed or `wake` is set.
+
+        A journal may make the wait durable, and end the process's part in the saga meanwhile.
+        """
+        ...
