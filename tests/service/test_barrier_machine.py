@@ -5,29 +5,27 @@ SAGAGEN_TEST_DELIVERIES is how many there are, about; 1,000 by default.
 
 import asyncio
 import os
-import sqlite3
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from grpclib.const import Status as Code
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from service_lab import StoppedClock, saga_call
+from store_conformance import STORES, StoreFactory, opened
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import State
-from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
-from sagagen.runtime.service.sqlite_store.writer import Writer
 from sagagen.runtime.service.store import Turn
 
 DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
 STEPS = 40
-TABLE = "CREATE TABLE effects (saga TEXT, run TEXT, step TEXT, direction TEXT)"
 BEHAVIOURS = ("succeed", "succeed", "succeed", "decline", "fail", "break off", "ask a third party")
 
 
@@ -108,15 +106,15 @@ class Model:
 
 
 class Deliveries(RuleBasedStateMachine):
-    """A service's writer on a real file."""
+    """A store of a service, with all that it keeps."""
+
+    make: StoreFactory
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name, "machine.db")
         self.clock, self.model = StoppedClock(), Model()
         self.loop = asyncio.Runner()
-        self.loop.run(prepare(self.path, Scripts(self.path, TABLE, {}, {})))
         self.loop.run(self._open())
 
     async def _open(self) -> None:
@@ -125,7 +123,7 @@ class Deliveries(RuleBasedStateMachine):
         await self.ready.wait()
 
     async def _keep_open(self) -> None:
-        async with Writer.open(self.path, self.clock) as self.writer:
+        async with opened(type(self).make, Path(self.folder.name), self.clock) as self.store:
             self.ready.set()
             await self.stop.wait()
 
@@ -161,15 +159,17 @@ class Deliveries(RuleBasedStateMachine):
 
     @invariant()
     def what_is_there_is_what_should_be(self) -> None:
-        connection = sqlite3.connect(self.path)
-        effects = connection.execute("SELECT * FROM effects ORDER BY rowid").fetchall()
-        connection.close()
-        assert effects == self.model.effects
+        effects = self.loop.run(self._effects())
+        assert sorted(effects) == sorted(self.model.effects)
         assert len(set(effects)) == len(effects), "an effect happened twice"
         unknown = {(saga, step) for (saga, step, _), row in self.model.rows.items() if row[1] == "PENDING"}
         undone = [effect for effect in effects if (effect[0], effect[2]) not in unknown]
         assert all((saga, run, step, "action") in effects for saga, run, step, _ in undone)
         assert len({(saga, run) for saga, run, *_ in effects}) == len({saga for saga, *_ in effects})
+
+    async def _effects(self) -> list[tuple[str, ...]]:
+        async with self.store.read() as db:
+            return [tuple(row["name"].split("/")) for row in await db.fetch("SELECT name FROM effects")]
 
     def _deliver_all(self, sent: list[Sent]) -> None:
         expected = [self.model.deliver(each, self.clock.ms) for each in sent]
@@ -179,39 +179,44 @@ class Deliveries(RuleBasedStateMachine):
         return [*await asyncio.gather(*(self._answer(each) for each in sent))]
 
     async def _answer(self, sent: Sent) -> str:
-        write = BarredCall(sent.call(self.clock.ms), sent.payload, None, sent.step)
+        call = BarredCall(sent.call(self.clock.ms), sent.payload, None, sent.step)
         try:
-            outcome = await self.writer.write(write, lambda turn: handle(turn, sent, write))
+            result = await self.store.write(call, lambda turn: handle(turn, sent, call))
         except asyncio.CancelledError:
             return "CANCELLED"
-        if outcome.error is None:
-            return outcome.response.decode() or "EMPTY"
-        return "REFUSED" if outcome.error.is_refusal else outcome.error.reason or outcome.error.code.name
+        if result.error is None:
+            return result.response.decode() or "EMPTY"
+        return "REFUSED" if result.error.is_refusal else result.error.reason or result.error.code.name
 
 
-async def handle(turn: Turn, sent: Sent, write: BarredCall) -> Handled:
+async def handle(turn: Turn, sent: Sent, call: BarredCall) -> Handled:
     if sent.behaviour == "ask a third party":
-        pending = write.record(State.PENDING)
+        pending = call.record(State.PENDING)
         return Handled(CallResult(error=RpcError(Code.UNAVAILABLE)), pending, keeps_effects=True)
-    effect = (sent.saga, sent.run, sent.step, sent.direction.value)
-    await turn.db.execute("INSERT INTO effects VALUES (?, ?, ?, ?)", effect)
+    effect = "/".join((sent.saga, sent.run, sent.step, sent.direction.value))
+    await turn.db.execute("INSERT INTO effects VALUES (?)", (effect,))
     if sent.behaviour == "succeed":
-        return Handled(CallResult(b"DONE"), write.record(State.DONE, b"DONE"), keeps_effects=True)
+        return Handled(CallResult(b"DONE"), call.record(State.DONE, b"DONE"), keeps_effects=True)
     if sent.behaviour == "break off":
         raise asyncio.CancelledError
     if sent.behaviour == "decline" and sent.direction is Direction.ACTION:
         error = refused("NO", "", domain="lab")
         return Handled(
-            CallResult(error=error), write.record(State.REFUSED, error.to_status().SerializeToString())
+            CallResult(error=error), call.record(State.REFUSED, error.to_status().SerializeToString())
         )
     return Handled(CallResult(error=RpcError(Code.INTERNAL)))
 
 
-TestDeliveries = Deliveries.TestCase
-TestDeliveries.settings = settings(
+SETTINGS = settings(
     max_examples=max(1, DELIVERIES // STEPS),
     stateful_step_count=STEPS,
     suppress_health_check=list(HealthCheck),
     database=None,
     phases=[Phase.generate],
 )
+
+
+@pytest.mark.parametrize("make", STORES.values(), ids=STORES.keys())
+def test_deliveries(make: StoreFactory):
+    machine = type("DeliveriesTo", (Deliveries,), {"make": staticmethod(make)})
+    run_state_machine_as_test(machine, settings=SETTINGS)

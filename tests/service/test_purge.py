@@ -1,22 +1,21 @@
 """Forgetting old calls: whole sagas at a time, never what may still be asked for, and never unnoticed."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from service_lab import StoppedClock, saga_call
+from service_lab import PUT, Ledger, StoppedClock, put, running, saga_call
+from store_conformance import STORES, StoreFactory, barred, done, opened
 
 from sagagen.runtime.model.definition import Direction
-from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
-from sagagen.runtime.service.barrier.rules import State
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.service import host as host_module
+from sagagen.runtime.service.barrier.calls import CallResult, Handled
 from sagagen.runtime.service.sqlite_store import purge
-from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
-from sagagen.runtime.service.sqlite_store.writer import Writer
-from sagagen.runtime.service.store import Turn
+from sagagen.runtime.service.store import ServiceStore, Turn
 
 RETENTION_S = 100.0
 NOW_MS = 1_000_000
@@ -24,110 +23,125 @@ NOW_MS = 1_000_000
 
 @dataclass
 class Shelf:
-    writer: Writer
-    path: Path
+    store: ServiceStore
 
     async def write(
         self, saga: str, started_ms: int, direction: Direction = Direction.ACTION, step: str = "put"
     ) -> CallResult:
-        write = BarredCall(
-            saga_call(step, direction, saga=saga, started_ms=started_ms), b"digest", None, "put"
-        )
+        call = barred(saga_call(step, direction, saga=saga, started_ms=started_ms))
 
-        async def run(_: Turn) -> Handled:
-            return Handled(CallResult(b"done"), write.record(State.DONE, b"done"), keeps_effects=True)
+        async def handle(_: Turn) -> Handled:
+            return done(call)
 
-        return await self.writer.write(write, run)
+        return await self.store.write(call, handle)
 
-    def sagas(self) -> set[str]:
-        return {saga for (saga,) in self.query("SELECT saga FROM sagagen_barrier")}
-
-    def purged_through_ms(self) -> int:
-        return self.query("SELECT value FROM sagagen_meta WHERE name = 'purged_through_ms'")[0][0]
-
-    def query(self, sql: str) -> list[tuple]:
-        connection = sqlite3.connect(self.path)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
+    async def knows(self, saga: str, started_ms: int, step: str = "put") -> bool:
+        """A repeat of its action is answered, and not turned down as forgotten."""
+        result = await self.write(saga, started_ms, step=step)
+        assert result.is_replay or (result.error is not None and result.error.reason == "FORGOTTEN")
+        return result.is_replay
 
 
-@asynccontextmanager
-async def opened(folder: Path, clock: StoppedClock) -> AsyncGenerator[Shelf]:
-    path = folder / "shelf.db"
-    await prepare(path, Scripts(folder / "shelf.sql", "", {}, {}))
-    async with Writer.open(path, clock, retention_s=RETENTION_S) as writer:
-        yield Shelf(writer, path)
+@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+def make(request: pytest.FixtureRequest) -> StoreFactory:
+    return request.param
+
+
+def shelf_at(
+    make: StoreFactory, folder: Path, clock_ms: int = NOW_MS
+) -> AbstractAsyncContextManager[ServiceStore]:
+    return opened(make, folder, StoppedClock(clock_ms), retention_s=RETENTION_S)
 
 
 @pytest.fixture
-async def shelf(tmp_path: Path) -> AsyncGenerator[Shelf]:
-    async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
-        yield shelf
+async def shelf(make: StoreFactory, tmp_path: Path) -> AsyncGenerator[Shelf]:
+    async with shelf_at(make, tmp_path) as store:
+        yield Shelf(store)
+
+
+OLD_MS = NOW_MS - 200_000
 
 
 async def test_old_sagas_are_forgotten_and_turned_down_from_then_on(shelf: Shelf):
-    for saga, age_s in (("old", 200), ("older", 300), ("young", 100), ("new", 0)):
+    ages_s = {"old": 200, "older": 300, "young": 100, "new": 0}
+    for saga, age_s in ages_s.items():
         await shelf.write(saga, NOW_MS - age_s * 1000)
-    await shelf.writer.purge()
-    assert shelf.writer.purged_through_ms == NOW_MS - 200_000
-    assert shelf.sagas() == {"young", "new"}
-    assert shelf.purged_through_ms() == NOW_MS - 200_000
+    await shelf.store.purge()
+    assert shelf.store.purged_through_ms == OLD_MS
+    known = [saga for saga, age_s in ages_s.items() if await shelf.knows(saga, NOW_MS - age_s * 1000)]
+    assert known == ["young", "new"]
     for direction in Direction:
-        outcome = await shelf.write("old", NOW_MS - 200_000, direction)
-        assert outcome.error is not None
-        assert outcome.error.reason == "FORGOTTEN"
-    assert (await shelf.write("young", NOW_MS - 100_000)).is_replay
+        result = await shelf.write("old", OLD_MS, direction)
+        assert result.error is not None
+        assert result.error.reason == "FORGOTTEN"
 
 
 async def test_the_rows_of_a_saga_go_together(shelf: Shelf):
     for step in ("one", "two"):
         for direction in Direction:
-            await shelf.write("old", NOW_MS - 200_000, direction, step)
+            await shelf.write("old", OLD_MS, direction, step)
     await shelf.write("new", NOW_MS)
-    await shelf.writer.purge()
-    assert shelf.sagas() == {"new"}
+    await shelf.store.purge()
+    assert not await shelf.knows("old", OLD_MS, "one")
+    assert not await shelf.knows("old", OLD_MS, "two")
+    assert await shelf.knows("new", NOW_MS)
 
 
 async def test_much_is_forgotten_in_batches_and_calls_come_between(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(purge, "BATCH_ROWS", 3)
-    await asyncio.gather(*(shelf.write(f"old{n}", NOW_MS - 200_000 + n) for n in range(20)))
+    await asyncio.gather(*(shelf.write(f"old{n}", OLD_MS + n) for n in range(20)))
     await shelf.write("new", NOW_MS)
-    await shelf.writer.purge()
-    assert shelf.sagas() == {"new"}
-    assert shelf.purged_through_ms() == NOW_MS - 200_000 + 19
+    purging = asyncio.create_task(shelf.store.purge())
+    between = await asyncio.gather(*(shelf.write(f"new{n}", NOW_MS) for n in range(20)))
+    await purging
+    assert all(result.error is None for result in between)
+    assert shelf.store.purged_through_ms == OLD_MS + 19
+    assert not any([await shelf.knows(f"old{n}", OLD_MS + n) for n in range(20)])
 
 
-async def test_it_is_still_known_after_a_restart(tmp_path: Path):
-    async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
-        await shelf.write("old", NOW_MS - 200_000)
-        await shelf.write("new", NOW_MS)
-    async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
-        await shelf.writer.purge()
-    assert shelf.sagas() == {"new"}
-    async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
-        assert shelf.writer.purged_through_ms == NOW_MS - 200_000
+async def test_it_is_still_known_after_a_restart(make: StoreFactory, tmp_path: Path):
+    async with shelf_at(make, tmp_path) as store:
+        await Shelf(store).write("old", OLD_MS)
+        await Shelf(store).write("new", NOW_MS)
+        await store.purge()
+    async with shelf_at(make, tmp_path) as store:
+        assert store.purged_through_ms == OLD_MS
+        assert not await Shelf(store).knows("old", OLD_MS)
 
 
 @pytest.mark.parametrize(("clock_ms", "newest_ms"), [(9 * NOW_MS, NOW_MS), (NOW_MS, 9 * NOW_MS)])
-async def test_a_clock_that_runs_ahead_makes_nobody_forget(tmp_path: Path, clock_ms: int, newest_ms: int):
+async def test_a_clock_that_runs_ahead_makes_nobody_forget(
+    make: StoreFactory, tmp_path: Path, clock_ms: int, newest_ms: int
+):
     """The service's own, and an engine's."""
-    async with opened(tmp_path, StoppedClock(clock_ms)) as shelf:
-        await shelf.write("running", NOW_MS - 50_000)
-        await shelf.write("newest", newest_ms)
-    async with opened(tmp_path, StoppedClock(clock_ms)) as shelf:
-        await shelf.writer.purge()
-        await shelf.write("another", NOW_MS - 50_000)
-        assert shelf.sagas() == {"running", "newest", "another"}
+    async with shelf_at(make, tmp_path, clock_ms) as store:
+        await Shelf(store).write("running", NOW_MS - 50_000)
+        await Shelf(store).write("newest", newest_ms)
+        await store.purge()
+        assert await Shelf(store).knows("running", NOW_MS - 50_000)
+        assert await Shelf(store).knows("newest", newest_ms)
 
 
-async def test_stopping_during_a_purge_is_not_missed(tmp_path: Path):
+async def test_stopping_during_a_purge_is_not_missed(make: StoreFactory, tmp_path: Path):
     async with asyncio.timeout(60):
         for _ in range(20):
-            async with opened(tmp_path, StoppedClock(NOW_MS)) as shelf:
-                purging = asyncio.create_task(shelf.writer.purge())
+            async with shelf_at(make, tmp_path) as store:
+                purging = asyncio.create_task(store.purge())
                 await asyncio.sleep(0)
             await purging
+
+
+async def test_a_service_forgets_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(host_module, "PURGE_EVERY_S", 0.01)
+    now_ms = 10 * 365 * 24 * 3600 * 1000
+    old = saga_call(saga="old", started_ms=1, attempt=2)
+    async with running(tmp_path, Ledger(), clock=StoppedClock(now_ms)) as host:
+        await host.handle(PUT.path, put("a"), old.to_metadata(), 60.0)
+        await host.handle(PUT.path, put("b"), saga_call(saga="new", started_ms=now_ms).to_metadata(), 60.0)
+        async with asyncio.timeout(60):
+            while not host._store.purged_through_ms:  # noqa: ASYNC110 - nobody reports it
+                await asyncio.sleep(0.005)
+        with pytest.raises(RpcError, match="FORGOTTEN"):
+            await host.handle(PUT.path, put("a"), old._replace(attempt=1).to_metadata(), 60.0)
