@@ -57,5 +57,5 @@ def write_project(folder: Path, edits: Sequence[Edit]) -> None:
         file.write_text(edited(file.read_text(), was, now))
 
 
-def grades(found: Sequence[Change]) -> dict[str, str]:
-    return {change.rule.code: change.grade.value for change in found}
+def severities(found: Sequence[Change]) -> dict[str, str]:
+    return {change.rule.code: change.severity.value for change in found}

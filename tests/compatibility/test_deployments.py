@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from contract_pair import ROOT, changes, edited, grades
+from contract_pair import ROOT, changes, edited, severities
 from stack import Stack, keyed, order_body
 from test_diff_rules import CASES
 
@@ -162,7 +162,7 @@ def is_over(stack: Stack, order_id: str) -> bool:
 def test_what_is_called_breaking_stops_the_order_under_way_and_a_way_back_ends_it(
     name: str, begun: Begun, deploy: Callable[[str], Stack], tmp_path: Path
 ) -> None:
-    found = grades(changes(tmp_path / "compared", CASES[name][0]))
+    found = severities(changes(tmp_path / "compared", CASES[name][0]))
     assert "breaking" in {found.get(code) for code in ("SD002", "SD003", "SD004")}
     stack = deploy(name)
     shown = admin(stack, f"/sagas/{begun.order_id}")
@@ -178,7 +178,7 @@ def test_what_is_called_breaking_stops_the_order_under_way_and_a_way_back_ends_i
 def test_what_is_not_breaking_lets_it_end_and_its_key_answers_as_before(
     name: str, begun: Begun, deploy: Callable[[str], Stack], tmp_path: Path
 ) -> None:
-    assert "breaking" not in grades(changes(tmp_path / "compared", CASES[name][0])).values()
+    assert "breaking" not in severities(changes(tmp_path / "compared", CASES[name][0])).values()
     stack = deploy(name)
     eventually(lambda: is_over(stack, begun.order_id))
     again = order(stack)

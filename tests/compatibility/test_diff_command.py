@@ -161,13 +161,14 @@ async def test_sagas_at_the_step_are_counted_and_once_they_have_drained_nothing_
         done = await asyncio.to_thread(diff, repository, "--against", "HEAD", "--running", log)
         assert done.returncode == 1
         assert "breaking[SD201]: place_order/charge_payment" in done.stdout
-        assert "1 in flight (1 at charge_payment), the oldest for" in done.stdout
+        assert "1 open saga (1 at charge_payment), the oldest for" in done.stdout
         view = await go_on(tmp_path, transports, [OLD])
         assert view.status is SagaStatus.COMPLETED
     done = await asyncio.to_thread(diff, repository, "--against", "HEAD", "--running", log)
     assert done.returncode == 0
     assert "safe[SD201]" in done.stdout
-    assert "no saga in flight is hit" in done.stdout
+    assert "no open saga is hit" in done.stdout
+    assert "looked at 0 open sagas" in done.stdout
 
 
 def test_what_is_no_log_is_named(repository: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract_pair import ROOT, SAGA_YAML, Edit, changes, edited, grades, resolved, shop, write_project
+from contract_pair import ROOT, SAGA_YAML, Edit, changes, edited, resolved, severities, shop, write_project
 
 from sagagen.compatibility.compare import compare_contracts
 from sagagen.compatibility.rules import OWN_RULES
@@ -208,7 +208,7 @@ CASES: dict[str, tuple[list[Edit], dict[str, str]]] = {
         [(ORDER, "string reason = 2 [(buf.validate.field).string.min_len = 1];", "string reason = 2 [(buf.validate.field).string.min_len = 9];")],
         {"SD206": B},
     ),
-    # Pace.
+    # Timing.
     "timeout lowered": ([yaml("step: { timeout: 2s", "step: { timeout: 1s")], {"SD301": W}),
     "timeout raised": ([yaml("step: { timeout: 2s", "step: { timeout: 3s")], {"SD307": S}),
     "deadline lowered": ([yaml("deadline: 60s", "deadline: 30s")], {"SD302": B}),
@@ -385,10 +385,10 @@ BACKWARDS: dict[str, tuple[list[Edit], dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_change_has_its_rule_and_grade(name: str, tmp_path: Path):
+def test_a_change_has_its_rule_and_severity(name: str, tmp_path: Path):
     edits, expected = CASES[name]
     found = changes(tmp_path / "shop", edits)
-    assert grades(found) == expected
+    assert severities(found) == expected
     for change in found:
         assert (ROOT / change.at.path).is_file(), change.at
         assert change.subject
@@ -396,9 +396,9 @@ def test_a_change_has_its_rule_and_grade(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", BACKWARDS)
-def test_a_change_the_other_way_has_its_rule_and_grade(name: str, tmp_path: Path):
+def test_a_change_the_other_way_has_its_rule_and_severity(name: str, tmp_path: Path):
     edits, expected = BACKWARDS[name]
-    assert grades(changes(tmp_path / "shop", edits, backwards=True)) == expected
+    assert severities(changes(tmp_path / "shop", edits, backwards=True)) == expected
 
 
 V1 = "contracts/sagas/place_order.v1.yaml"
@@ -420,17 +420,17 @@ def kept_text() -> str:
 
 def test_a_raised_version_whose_old_one_is_kept_is_safe_whatever_changes_in_it():
     new = with_kept(kept_text(), (REFUND, "        compensate: none\n"), (RESERVE, ""))
-    assert grades(list(compare_contracts(shop()[1], new))) == {"SD012": S}
+    assert severities(list(compare_contracts(shop()[1], new))) == {"SD012": S}
 
 
 def test_a_kept_version_must_not_change():
     changed = kept_text().replace("amount_minor: steps.create_order.order.total_minor", "amount_minor: 1")
     old, new = with_kept(kept_text()), with_kept(changed)
-    assert grades(list(compare_contracts(old, new))) == {"SD004": B, "SD110": B}
+    assert severities(list(compare_contracts(old, new))) == {"SD004": B, "SD110": B}
 
 
 def test_a_kept_version_that_goes_leaves_its_sagas_alone():
-    assert grades(list(compare_contracts(with_kept(kept_text()), with_kept("")))) == {"SD003": B}
+    assert severities(list(compare_contracts(with_kept(kept_text()), with_kept("")))) == {"SD003": B}
 
 
 CANCEL = "compensate: { call: order/CancelOrder, request: { order_id: saga.id, reason: failure.reason } }"
@@ -448,7 +448,7 @@ def kept_alone_undoes(folder: Path, edits: list[Edit]) -> Mesh:
 def test_what_only_a_kept_version_undoes_by_must_not_get_stricter(tmp_path: Path):
     stricter, _ = CASES["a compensation's request is validated more strictly"]
     old, new = kept_alone_undoes(tmp_path / "old", []), kept_alone_undoes(tmp_path / "new", stricter)
-    assert grades(list(compare_contracts(old, new))) == {"SD206": B}
+    assert severities(list(compare_contracts(old, new))) == {"SD206": B}
 
 
 def test_every_rule_is_planted():
@@ -462,7 +462,7 @@ def test_every_rule_has_a_row_in_the_docs():
     expected = [
         (
             rule.code,
-            rule.grade.value,
+            rule.severity.value,
             "†" if rule.is_about_running else "",
             rule.title,
             rule.reason,

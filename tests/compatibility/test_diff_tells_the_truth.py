@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from contract_pair import SAGA_YAML, Edit, changes, edited, grades, resolved, shop
+from contract_pair import SAGA_YAML, Edit, changes, edited, resolved, severities, shop
 from test_diff_rules import CASES, CHARGE, CONFIRM, LOOK, LOOK_AT_THE_END, RESERVE
 
 from generated.mesh import MESH
@@ -173,7 +173,7 @@ def _loaded(folder: Path, name: str, content: str) -> Saga:
 @pytest.mark.parametrize("name", OF_SAGA_YAML)
 async def test_an_order_under_way_goes_on_if_and_only_if_the_diff_says_so(name: str, tmp_path: Path):
     edits, _ = CASES[name]
-    waits = bool(WAITS & grades(changes(tmp_path / "shop", edits)).keys())
+    waits = bool(WAITS & severities(changes(tmp_path / "shop", edits)).keys())
     async with services(tmp_path) as transports:
         await begin(tmp_path, transports, price=50.0)
         view = await go_on(tmp_path, transports, deployed(tmp_path, edits))
@@ -212,7 +212,7 @@ RESERVE_MORE = """        compensate:
     ],
 )
 async def test_a_step_that_nobody_undoes_keeps_its_stock(rule: str, edits: list[Edit], tmp_path: Path):
-    assert rule in grades(changes(tmp_path / "shop", edits))
+    assert rule in severities(changes(tmp_path / "shop", edits))
     view = await forced(tmp_path, edits)
     assert view.status in {SagaStatus.COMPENSATED, SagaStatus.STUCK}
     assert rows(tmp_path / "inventory.db", "SELECT sum(reserved) >= 2 FROM stock") == [(1,)]
@@ -227,7 +227,7 @@ async def test_without_a_change_the_stock_comes_back(tmp_path: Path):
 async def test_an_order_past_the_place_of_a_new_step_runs_it_late(tmp_path: Path):
     """SD105: between the two steps that it was put between nothing has run it."""
     edits = [(SAGA_YAML, RESERVE, LOOK + RESERVE)]
-    assert "SD105" in grades(changes(tmp_path / "shop", edits))
+    assert "SD105" in severities(changes(tmp_path / "shop", edits))
     async with services(tmp_path) as transports:
         await begin(tmp_path, transports, 50.0)
         (changed,) = deployed(tmp_path, edits)
@@ -238,7 +238,7 @@ async def test_an_order_past_the_place_of_a_new_step_runs_it_late(tmp_path: Path
 
 async def test_a_lower_deadline_turns_older_orders_back(tmp_path: Path):
     edits = [(SAGA_YAML, "deadline: 60s", "deadline: 20s")]
-    assert "SD302" in grades(changes(tmp_path / "shop", edits))
+    assert "SD302" in severities(changes(tmp_path / "shop", edits))
     async with services(tmp_path) as transports:
         await begin(tmp_path, transports, 50.0)
         view = await go_on(tmp_path, transports, deployed(tmp_path, edits), later_s=40.0)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from contract_pair import edited, grades, resolved, shop
+from contract_pair import edited, resolved, severities, shop
 
 from sagagen.compatibility.compare import compare_contracts
 from sagagen.contract import Mesh
@@ -31,7 +31,9 @@ def shop_with(*steps: str) -> Mesh:
 
 def found(old: Mesh, new: Mesh) -> dict[str, str]:
     return {
-        code: grade for code, grade in grades(list(compare_contracts(old, new))).items() if code != "SD004"
+        code: severity
+        for code, severity in severities(list(compare_contracts(old, new))).items()
+        if code != "SD004"
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from stack import Stack, keyed, order_body
 
 from sagagen.cli.sagas_place import line_of_step
-from sagagen.cli.sagas_table import print_stats
+from sagagen.cli.sagas_table import print_saga, print_stats
 
 pytestmark = pytest.mark.slow
 
@@ -167,8 +167,34 @@ def test_columns_are_plain_where_rich_is_not_installed(capsys: pytest.CaptureFix
     }
     print_stats({"sagas": {"place_order": stats}, "log": {"size_bytes": 2_000_000, "is_disk_full": False}})
     assert capsys.readouterr().out.splitlines() == [
-        "SAGA         IN FLIGHT  STUCK  OLDEST  COMPLETED  COMPENSATED  SUPERSEDED",
-        "place_order  2          1      1h1m    7          0            0",
-        "place_order version 1 can go: nothing that runs on it is left",
+        "SAGA         ACTIVE  STUCK  OLDEST  COMPLETED  COMPENSATED  SUPERSEDED",
+        "place_order  2       1      1h1m    7          0            0",
+        "place_order version 1 can go: no open saga runs on it",
         "the log has 2.0 MB",
+    ]
+
+
+def test_a_step_s_status_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    statuses = ("DONE", "PASSED_OVER", "NOT_CALLED", "IN_DOUBT")
+    print_saga(
+        {
+            **dict.fromkeys(("id", "explanation", "created_at", "updated_at", "caller", "trace_id"), "x"),
+            **dict.fromkeys(("until", "then", "error", "step", "waiting_for")),
+            "saga": "place_order",
+            "version": 1,
+            "status": "COMPENSATED",
+            "age_s": 5.0,
+            "steps": [
+                {"name": f"step_{n}", "status": status, "attempts": n, "error": None}
+                for n, status in enumerate(statuses)
+            ],
+            "operators": [],
+        }
+    )
+    assert capsys.readouterr().out.splitlines()[-5:] == [
+        "STEP    STATUS                     ATTEMPTS  LAST ERROR",
+        "step_0  DONE                       0",
+        "step_1  SKIPPED (nothing to undo)  1",
+        "step_2  not called                 2",
+        "step_3  unknown                    3",
     ]

@@ -223,7 +223,7 @@ def _kept() -> Iterator[Entry]:
     )
     yield Entry(
         "SG093",
-        "With `--running`: an older version is kept that nothing under way needs.",
+        "With `--running`: an older version is kept that no open saga needs.",
         "Delete its file.",
         is_warning=True,
     )

@@ -12,7 +12,7 @@ import sagagen
 
 _COMMANDS = {
     "add": "Add a service, rpc, saga or step to the contract.",
-    "bump": "Raise a saga's version, and keep the old one for sagas under way.",
+    "bump": "Raise a saga's version, and keep the old one for open sagas.",
     "check": "Report every mistake in the contract.",
     "completion": "Teach the shell to complete these commands.",
     "diff": "Say what a change of the contract breaks.",

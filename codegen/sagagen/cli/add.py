@@ -105,7 +105,7 @@ def step(
     """Add the step NAME to SAGA.
 
     What can be undone goes before the pivot, what comes after it is retriable. Where the saga is deployed already, run
-    `sagagen bump SAGA` first: those under way then end as they began.
+    `sagagen bump SAGA` first: open sagas then end as they began.
     """
     from sagagen.cli import add_run
 

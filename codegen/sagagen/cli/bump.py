@@ -19,7 +19,7 @@ from sagagen.workspace.project import ProjectNotFound, find_root
 def bump(saga: str, directory: Path | None) -> None:
     """Raise the version of SAGA, and keep the old one for the instances that are under way.
 
-    Do this before a breaking change. New sagas take the new version, those under way end on theirs.
+    Do this before a breaking change. New sagas take the new version, open sagas end on theirs.
     """
     from sagagen.workspace.versions import CannotBump
     from sagagen.workspace.versions import bump as bump_saga
@@ -29,4 +29,4 @@ def bump(saga: str, directory: Path | None) -> None:
     except (ProjectNotFound, CannotBump) as error:
         raise click.UsageError(str(error)) from error
     old = bumped.version - 1
-    click.echo(f"{bumped.kept}: version {old} for sagas under way; `sagagen sagas stats` says when it can go")
+    click.echo(f"{bumped.kept}: version {old} for open sagas; `sagagen sagas stats` says when it can go")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from sagagen.cli.diff_running import in_flight
+from sagagen.cli.diff_running import read_open_sagas
 from sagagen.cli.report import FORMATS, Format, print_diagnostics, summary
 from sagagen.cli.sagas_source import AdminError
-from sagagen.compatibility.running import InFlight
+from sagagen.compatibility.running import OpenSaga
 from sagagen.contract import BufMissing, read_contract
 from sagagen.contract.codes import Code
 from sagagen.contract.model import Mesh
@@ -38,7 +38,7 @@ from sagagen.workspace.project import ProjectNotFound, find_root
 @click.option(
     "--running",
     metavar="FILE|URL",
-    help="Also name older versions that nothing under way needs: a saga log, or a gateway's admin listener.",
+    help="Also name older versions that no open saga needs: a saga log, or a gateway's admin listener.",
 )
 @click.option(
     "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Of the admin listener, if it wants one."
@@ -52,7 +52,7 @@ def check(output_format: Format, directory: Path | None, running: str | None, to
         mesh, diagnostics = read_contract(find_root(directory))
         if running and mesh is not None:
             diagnostics = in_order(
-                [*diagnostics, *_drained(mesh, asyncio.run(in_flight(running, token, mesh)))]
+                [*diagnostics, *_drained(mesh, asyncio.run(read_open_sagas(running, token, mesh)))]
             )
     except (ProjectNotFound, BufMissing, AdminError, DatabaseError, LogError) as error:
         raise click.UsageError(str(error)) from error
@@ -64,12 +64,12 @@ def check(output_format: Format, directory: Path | None, running: str | None, to
         raise SystemExit(1)
 
 
-def _drained(mesh: Mesh, found: Sequence[InFlight]) -> Iterator[Diagnostic]:
+def _drained(mesh: Mesh, found: Sequence[OpenSaga]) -> Iterator[Diagnostic]:
     """Older versions that could go."""
     needed = {(saga.saga, saga.version) for saga in found}
     for saga in mesh.kept:
         if (saga.name, saga.version) not in needed:
-            message = f"version {saga.version} of {saga.name} is kept, and nothing that runs on it is left"
+            message = f"version {saga.version} of {saga.name} is kept, and no open saga runs on it"
             yield Diagnostic(
                 saga.span, Severity.WARNING, Code.KEPT_DRAINED, message, f"delete {saga.span.path}"
             )

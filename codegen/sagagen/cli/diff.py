@@ -10,11 +10,11 @@ from typing import NoReturn
 import click
 
 from sagagen.cli.diff_report import DIFF_FORMATS, DiffFormat, Report, print_report
-from sagagen.cli.diff_running import in_flight
+from sagagen.cli.diff_running import read_open_sagas
 from sagagen.cli.report import print_diagnostics
 from sagagen.cli.sagas_source import AdminError
 from sagagen.compatibility.baseline import NoBaseline, baseline
-from sagagen.compatibility.change import Grade
+from sagagen.compatibility.change import ChangeSeverity
 from sagagen.compatibility.compare import compare, waived, weighed
 from sagagen.compatibility.running import OpenSagas
 from sagagen.contract import BufMissing, Mesh, Sources, load, resolve
@@ -41,7 +41,7 @@ from sagagen.workspace.project import ProjectNotFound, find_root
 @click.option(
     "--running",
     metavar="FILE|URL",
-    help="Count the sagas in flight that each change hits: a saga log, or a gateway's admin listener.",
+    help="Count the open sagas that each change hits: a saga log, or a gateway's admin listener.",
 )
 @click.option(
     "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Of the admin listener, if it wants one."
@@ -57,7 +57,7 @@ def diff(
 ) -> None:
     """Say what breaks between an older contract and this one.
 
-    On the wire and in JSON (buf), at the HTTP edge, and for sagas under way. Exits 0 if nothing breaks, 1 if something
+    On the wire and in JSON (buf), at the HTTP edge, and for open sagas. Exits 0 if nothing breaks, 1 if something
     does, 2 if there is nothing to compare.
     """
     try:
@@ -65,7 +65,7 @@ def diff(
     except (ProjectNotFound, BufMissing, BufFailed, NoBaseline, AdminError, DatabaseError, LogError) as error:
         raise click.UsageError(str(error)) from error
     print_report(report, sys.stdout, output_format)
-    if any(change.grade is Grade.BREAKING for change in report.changes):
+    if any(change.severity is ChangeSeverity.BREAKING for change in report.changes):
         raise SystemExit(1)
 
 
@@ -75,11 +75,11 @@ def _report(root: Path, against: str, running: str | None, token: str) -> Report
         old_sources, old = _contract(old_root, f"the contract of {against}", UNSOUND)
     _, new = _contract(root, "this contract")
     changes = compare(root, old_sources, old, new)
-    standing = OpenSagas(asyncio.run(in_flight(running, token, old)), old) if running else None
-    if standing:
-        changes = weighed(changes, standing)
+    open_sagas = OpenSagas(asyncio.run(read_open_sagas(running, token, old)), old) if running else None
+    if open_sagas:
+        changes = weighed(changes, open_sagas)
     today = datetime.datetime.now(datetime.UTC).date()
-    return Report(against, old, new, waived(changes, new.waivers, today), standing)
+    return Report(against, old, new, waived(changes, new.waivers, today), open_sagas)
 
 
 def _contract(root: Path, whose: str, tolerated: Container[str] = ()) -> tuple[Sources, Mesh]:

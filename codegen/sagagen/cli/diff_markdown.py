@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 
-from sagagen.compatibility.change import Change, Grade
+from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.running import OpenSagas
 from sagagen.contract.model import Call, Mesh, Saga, Step
 
-_TITLES = {Grade.BREAKING: "Breaking", Grade.WARNING: "Worth knowing", Grade.SAFE: "Safe"}
+_TITLES = {
+    ChangeSeverity.BREAKING: "Breaking",
+    ChangeSeverity.WARNING: "Worth knowing",
+    ChangeSeverity.SAFE: "Safe",
+}
 _HEAD = ("| | step | calls | undone by | timeout | retried |", "|---|---|---|---|---|---|")
 
 
 def as_markdown(
-    summary: str, old: Mesh, new: Mesh, changes: Sequence[Change], standing: OpenSagas | None
+    summary: str, old: Mesh, new: Mesh, changes: Sequence[Change], open_sagas: OpenSagas | None
 ) -> str:
     lines = [f"## Contract: {summary}", ""]
-    if standing:
-        lines += [f"{standing.count} sagas in flight were looked at.", ""]
-    for grade, title in _TITLES.items():
-        found = [change for change in changes if change.grade is grade]
+    if open_sagas:
+        lines += [f"Looked at {open_sagas}.", ""]
+    for severity, title in _TITLES.items():
+        found = [change for change in changes if change.severity is severity]
         if found:
             lines += [f"### {title}", "", *(line for change in found for line in _item(change)), ""]
     before = {saga.name: saga for saga in old.sagas}
@@ -30,11 +34,11 @@ def as_markdown(
 def _item(change: Change) -> Iterator[str]:
     subject, message = _plain(change.subject), _plain(change.message)
     yield f"- **{change.rule.code}** `{subject}`: {message} (`{change.at.path}:{change.at.line}`)"
-    if change.grade is not Grade.SAFE and change.rule.reason:
+    if change.severity is not ChangeSeverity.SAFE and change.rule.reason:
         yield f"  {_plain(change.rule.reason)}."
     if change.hit:
         yield f"  **{change.hit}**."
-    if change.grade is Grade.BREAKING and change.rule.recipe:
+    if change.severity is ChangeSeverity.BREAKING and change.rule.recipe:
         yield f"  *Instead:* {_plain(change.rule.recipe)}."
     yield from (f"  *{_plain(note)}*" for note in change.notes)
 

@@ -11,15 +11,19 @@ from rich.text import Text
 
 from sagagen.cli.diff_markdown import as_markdown
 from sagagen.cli.report import workflow_command
-from sagagen.compatibility.change import Change, Grade
+from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.running import OpenSagas
 from sagagen.contract.model import Mesh
 
 DiffFormat: TypeAlias = Literal["text", "json", "github", "junit", "markdown"]
 DIFF_FORMATS: tuple[DiffFormat, ...] = ("text", "json", "github", "junit", "markdown")
 
-_COLOURS = {Grade.BREAKING: "red", Grade.WARNING: "yellow", Grade.SAFE: "green"}
-_COMMANDS = {Grade.BREAKING: "error", Grade.WARNING: "warning", Grade.SAFE: "notice"}
+_COLOURS = {ChangeSeverity.BREAKING: "red", ChangeSeverity.WARNING: "yellow", ChangeSeverity.SAFE: "green"}
+_COMMANDS = {
+    ChangeSeverity.BREAKING: "error",
+    ChangeSeverity.WARNING: "warning",
+    ChangeSeverity.SAFE: "notice",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,8 @@ class Report:
     old: Mesh
     new: Mesh
     changes: Sequence[Change]
-    standing: OpenSagas | None
-    """None if nobody asked for the sagas in flight."""
+    open_sagas: OpenSagas | None
+    """None if nobody asked for the open sagas."""
 
 
 def print_report(report: Report, stream: TextIO, output_format: DiffFormat) -> None:
@@ -45,36 +49,39 @@ def print_report(report: Report, stream: TextIO, output_format: DiffFormat) -> N
 
 def summary(report: Report) -> str:
     """`2 breaking, 1 warning, 3 safe changes against main`."""
-    counts = [(sum(change.grade is grade for change in report.changes), grade) for grade in Grade]
-    found = ", ".join(f"{count} {grade.value}" for count, grade in counts if count)
+    counts = [
+        (sum(change.severity is severity for change in report.changes), severity)
+        for severity in ChangeSeverity
+    ]
+    found = ", ".join(f"{count} {severity.value}" for count, severity in counts if count)
     return f"{found or 'no'} {'change' if len(report.changes) == 1 else 'changes'} against {report.against}"
 
 
 def _print_text(report: Report, stream: TextIO) -> None:
     console = Console(file=stream, soft_wrap=True, highlight=False)
     for change in report.changes:
-        colour = _COLOURS[change.grade]
+        colour = _COLOURS[change.severity]
         console.print(
             Text.assemble(
                 (f"{change.at}: ", "bold"),
-                (f"{change.grade.value}[{change.rule.code}]", f"bold {colour}"),
+                (f"{change.severity.value}[{change.rule.code}]", f"bold {colour}"),
                 f": {change.subject}: {change.message}",
             )
         )
         for label, text in _details(change):
             console.print(Text.assemble("  ", (label, "cyan"), f": {text}"))
     console.print(Text(summary(report), style="bold"))
-    if report.standing:
-        console.print(f"{report.standing.count} sagas in flight were looked at")
+    if report.open_sagas:
+        console.print(f"looked at {report.open_sagas}")
 
 
 def _details(change: Change) -> Iterator[tuple[str, str]]:
     """A safe change needs no reasons, unless it is only safe this time."""
-    if change.grade is not Grade.SAFE and change.rule.reason:
+    if change.severity is not ChangeSeverity.SAFE and change.rule.reason:
         yield "why", change.rule.reason
     if change.hit:
         yield "hits", str(change.hit)
-    if change.grade is Grade.BREAKING and change.rule.recipe:
+    if change.severity is ChangeSeverity.BREAKING and change.rule.recipe:
         yield "instead", change.rule.recipe
     for note in change.notes:
         yield "note", note
@@ -91,7 +98,7 @@ def _row(change: Change) -> dict[str, object]:
         "path": change.at.path,
         "line": change.at.line,
         "column": change.at.column,
-        "severity": change.grade.value,
+        "severity": change.severity.value,
         "code": change.rule.code,
         "subject": change.subject,
         "message": change.message,
@@ -105,9 +112,9 @@ def _row(change: Change) -> dict[str, object]:
 
 def _as_github(report: Report) -> str:
     return "".join(
-        workflow_command(_COMMANDS[change.grade], change.at, change.rule.code, _paragraph(change))
+        workflow_command(_COMMANDS[change.severity], change.at, change.rule.code, _paragraph(change))
         for change in report.changes
-        if change.grade is not Grade.SAFE
+        if change.severity is not ChangeSeverity.SAFE
     )
 
 
@@ -118,7 +125,7 @@ def _paragraph(change: Change) -> str:
 
 def _as_junit(report: Report) -> str:
     """As Jenkins and GitLab read it: what breaks is a failure, everything else a test that passed."""
-    failures = sum(change.grade is Grade.BREAKING for change in report.changes)
+    failures = sum(change.severity is ChangeSeverity.BREAKING for change in report.changes)
     suites = ET.Element("testsuites")
     suite = ET.SubElement(
         suites,
@@ -131,7 +138,7 @@ def _as_junit(report: Report) -> str:
     for change in report.changes:
         name = f"{change.rule.code} {change.subject}"
         case = ET.SubElement(suite, "testcase", classname=change.at.path, name=name, line=str(change.at.line))
-        if change.grade is Grade.BREAKING:
+        if change.severity is ChangeSeverity.BREAKING:
             failure = ET.SubElement(case, "failure", message=change.message, type=change.rule.code)
             failure.text = f"{change.at}\n{_paragraph(change)}"
         else:
@@ -141,7 +148,7 @@ def _as_junit(report: Report) -> str:
 
 
 def _as_markdown(report: Report) -> str:
-    return as_markdown(summary(report), report.old, report.new, report.changes, report.standing)
+    return as_markdown(summary(report), report.old, report.new, report.changes, report.open_sagas)
 
 
 _WRITERS: dict[str, Callable[[Report], str]] = {

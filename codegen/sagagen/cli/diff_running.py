@@ -1,4 +1,4 @@
-"""Reads which sagas are in flight: from a gateway's admin listener, or straight from a log."""
+"""Reads which sagas are open: from a gateway's admin listener, or straight from a log."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from sagagen.cli.sagas_source import AdminError, AdminListener
-from sagagen.compatibility.running import InFlight
+from sagagen.compatibility.running import OpenSaga
 from sagagen.contract.model import Mesh
 from sagagen.runtime.admin.routes import MAX_LISTED
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.log.store import LoggedSaga, in_flight_in
+from sagagen.runtime.log.store import LoggedSaga, open_sagas_in
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.settings import Address
@@ -18,14 +18,14 @@ from sagagen.runtime.sqlite.database import Database
 from sagagen.runtime.startup import SettingsError
 
 
-async def in_flight(source: str, token: str, old: Mesh) -> Sequence[InFlight]:
+async def read_open_sagas(source: str, token: str, old: Mesh) -> Sequence[OpenSaga]:
     """`source`: a file, `host:port` or a URL. Raises AdminError, or DatabaseError for a file that is no log."""
     if (path := Path(source)).exists():
         return list(await _of_log(path, old))
     return list(await _of_gateway(source, token))
 
 
-async def _of_gateway(source: str, token: str) -> Iterator[InFlight]:
+async def _of_gateway(source: str, token: str) -> Iterator[OpenSaga]:
     text = source.removeprefix("http://").rstrip("/")
     try:
         address = Address.parse(text, "--running")
@@ -37,8 +37,8 @@ async def _of_gateway(source: str, token: str) -> Iterator[InFlight]:
     return (_shown(saga) for saga in listed["sagas"])
 
 
-def _shown(saga: Mapping[str, Any]) -> InFlight:
-    return InFlight(
+def _shown(saga: Mapping[str, Any]) -> OpenSaga:
+    return OpenSaga(
         saga=saga["saga"],
         version=saga["version"],
         status=saga["status"],
@@ -47,22 +47,22 @@ def _shown(saga: Mapping[str, Any]) -> InFlight:
     )
 
 
-async def _of_log(path: Path, old: Mesh) -> Iterator[InFlight]:
+async def _of_log(path: Path, old: Mesh) -> Iterator[OpenSaga]:
     """Without the log's lock: reading disturbs no gateway."""
     steps = {(s.name, s.version): [step.name for step in s.steps] for s in (*old.sagas, *old.kept)}
     try:
         async with Database(path, is_read_only=True) as database:
-            logged = await database.in_thread(in_flight_in)
+            logged = await database.in_thread(open_sagas_in)
     except sqlite3.Error as error:
         raise AdminError(f"{path} can't be read as a saga log: {error}") from error
     now_ms = SystemClock().wall_ms()
     return (_of(saga, steps.get((saga.accepted.saga, saga.accepted.version), ()), now_ms) for saga in logged)
 
 
-def _of(logged: LoggedSaga, steps: Sequence[str], now_ms: int) -> InFlight:
+def _of(logged: LoggedSaga, steps: Sequence[str], now_ms: int) -> OpenSaga:
     history = fold(logged.rows)
     accepted = history.accepted
-    return InFlight(
+    return OpenSaga(
         saga=accepted.saga,
         version=accepted.version,
         status=str(history.status),

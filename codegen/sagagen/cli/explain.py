@@ -65,7 +65,7 @@ def _list_all() -> None:
             click.echo(f"  {entry.code}  {entry.cause}")
     click.secho("Contract diff: SD001 and up", bold=True)
     for rule in sorted(OWN_RULES, key=lambda rule: rule.code):
-        click.echo(f"  {rule.code}  {rule.grade}: {rule.title}")
+        click.echo(f"  {rule.code}  {rule.severity}: {rule.title}")
 
 
 def _show_entry(entry: Entry) -> None:
@@ -81,11 +81,11 @@ def _show_entry(entry: Entry) -> None:
 
 
 def _show_rule(rule: Rule) -> None:
-    click.secho(f"{rule.code}: {rule.grade}", bold=True)
+    click.secho(f"{rule.code}: {rule.severity}", bold=True)
     _show_part("Change", rule.title)
     _show_part("Cause", rule.reason)
     if rule.is_about_running:
-        _show_part("Hits", "sagas under way alone: with --running it is safe where none is")
+        _show_part("Hits", "open sagas alone: with --running it is safe where none is")
     if rule.recipe:
         _show_part("Cure", rule.recipe)
 

@@ -76,7 +76,7 @@ def sagas() -> None:
     "--status",
     multiple=True,
     type=click.Choice([*SagaStatus, "ALL"], case_sensitive=False),
-    help="May be repeated; else all that are not over.",
+    help="May be repeated; otherwise the open ones (RUNNING, COMPENSATING, STUCK).",
 )
 @click.option(
     "--older-than", type=Age(), default=0.0, metavar="AGE", help="Accepted longer ago: 90s, 15m, 2h, 3d."

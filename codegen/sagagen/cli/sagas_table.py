@@ -1,4 +1,4 @@
-"""How sagas are shown to people: with rich where it is installed and this is a terminal, else in plain columns."""
+"""How sagas are shown to people: with rich where it is installed and this is a terminal, otherwise in plain columns."""
 
 import importlib.util
 import sys
@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from sagagen.cli.sagas_place import place_in_contract
+
+_IN_WORDS = {"PASSED_OVER": "SKIPPED (nothing to undo)", "NOT_CALLED": "not called", "IN_DOUBT": "unknown"}
 
 
 def print_sagas(shown: Mapping[str, Any]) -> None:
@@ -45,7 +47,10 @@ def print_saga(saga: Mapping[str, Any]) -> None:
         f"\n  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}"
     )
     click.echo(f"  caller {saga['caller']}, trace {saga['trace_id']}\n")
-    steps = [(s["name"], s["status"], str(s["attempts"]), _short(s["error"] or "")) for s in saga["steps"]]
+    steps = [
+        (s["name"], in_words(s["status"]), str(s["attempts"]), _short(s["error"] or ""))
+        for s in saga["steps"]
+    ]
     _print_table(("STEP", "STATUS", "ATTEMPTS", "LAST ERROR"), steps)
     for done in saga["operators"]:
         step = f" {done['step']}" if done["step"] else ""
@@ -53,10 +58,15 @@ def print_saga(saga: Mapping[str, Any]) -> None:
         click.echo(f"  {done['at']} {done['by'] or 'someone'} {done['act']}{step}{note}")
 
 
+def in_words(status: str) -> str:
+    """A step's status as people read it; programs (`--json`, the API) read the token."""
+    return _IN_WORDS.get(status, status)
+
+
 def print_stats(shown: Mapping[str, Any]) -> None:
     endings = ("COMPLETED", "COMPENSATED", "SUPERSEDED")
     _print_table(
-        ("SAGA", "IN FLIGHT", "STUCK", "OLDEST", *endings),
+        ("SAGA", "ACTIVE", "STUCK", "OLDEST", *endings),
         [
             (
                 name,
@@ -80,9 +90,9 @@ def _old_versions(name: str, versions: Mapping[str, Mapping[str, Any]]) -> Itera
     newest = max((int(version) for version in versions), default=0)
     for version, counts in versions.items():
         if counts["can_go"]:
-            yield f"{name} version {version} can go: nothing that runs on it is left"
+            yield f"{name} version {version} can go: no open saga runs on it"
         elif int(version) < newest and counts["unfinished"]:
-            yield f"{name} version {version} must stay: {counts['unfinished']} are not over"
+            yield f"{name} version {version} must stay: open sagas that run on it: {counts['unfinished']}"
 
 
 def age(seconds: float | None) -> str:

@@ -6,9 +6,9 @@ from enum import StrEnum
 from sagagen.source import Span
 
 
-class Grade(StrEnum):
+class ChangeSeverity(StrEnum):
     BREAKING = "breaking"
-    """Somebody's request, retry, compensation or saga under way fails or does another thing than before."""
+    """Somebody's request, retry, compensation or open saga fails or does another thing than before."""
     WARNING = "warning"
     """It works, but not as before; somebody should know."""
     SAFE = "safe"
@@ -20,7 +20,7 @@ class Rule:
 
     code: str
     """Stable, for example `SD201`; a rule of buf has buf's name."""
-    grade: Grade
+    severity: ChangeSeverity
     title: str
     """The difference in a few words."""
     reason: str
@@ -28,13 +28,13 @@ class Rule:
     recipe: str
     """How to make the change without that; empty if there is nothing to do."""
     is_about_running: bool = False
-    """It breaks sagas under way only: without one that it would hit, it is safe."""
+    """It breaks open sagas only: if it hits none, it is safe."""
 
 
 class Reach(StrEnum):
     """Which of a saga's instances a change hits."""
 
-    ALL = "all that are not over"
+    ALL = "all that are open"
     BEFORE_END_OF_STEP = "those that have not finished the step"
     OWES_STEP = "those that have begun the step"
 
@@ -60,7 +60,7 @@ class Hit:
 
     def __str__(self) -> str:
         places = ", ".join(f"{count} at {step}" for step, count in self.where)
-        return f"{self.count} in flight ({places}), the oldest for {_age(self.oldest_age_s)}"
+        return f"{count_open(self.count)} ({places}), the oldest for {_age(self.oldest_age_s)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,24 @@ class Change:
     """What has changed, by its path in the contract: `place_order/charge_payment`."""
     message: str
     """What was and what is, in one line."""
-    grade: Grade
+    severity: ChangeSeverity
     target: Target | None = None
     hit: Hit | None = None
     """None if nobody looked, or if there is nothing to look for."""
     notes: tuple[str, ...] = field(default=())
-    """Why the grade is not the rule's own."""
+    """Why its severity is not the rule's own."""
 
     @classmethod
     def of(cls, rule: Rule, at: Span, subject: str, message: str, target: Target | None = None) -> "Change":
-        return cls(rule, at, subject, message, rule.grade, target)
+        return cls(rule, at, subject, message, rule.severity, target)
 
-    def graded(self, grade: Grade, note: str) -> "Change":
-        return replace(self, grade=grade, notes=(*self.notes, note))
+    def with_severity(self, severity: ChangeSeverity, note: str) -> "Change":
+        return replace(self, severity=severity, notes=(*self.notes, note))
+
+
+def count_open(count: int) -> str:
+    """`1 open saga`, `2 open sagas`."""
+    return f"{count} open {'saga' if count == 1 else 'sagas'}"
 
 
 def _age(seconds: float) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sagagen.compatibility import rules
-from sagagen.compatibility.change import Change, Grade
+from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.edge import compare_limits, compare_routes
 from sagagen.compatibility.options import compare_options
 from sagagen.compatibility.protos import compare_protos
@@ -16,7 +16,7 @@ from sagagen.compatibility.services import compare_services
 from sagagen.contract import Sources
 from sagagen.contract.model import Mesh, Waiver
 
-_RANK = {Grade.BREAKING: 0, Grade.WARNING: 1, Grade.SAFE: 2}
+_RANK = {ChangeSeverity.BREAKING: 0, ChangeSeverity.WARNING: 1, ChangeSeverity.SAFE: 2}
 
 
 def compare(root: Path, old_sources: Sources, old: Mesh, new: Mesh) -> tuple[Change, ...]:
@@ -36,22 +36,22 @@ def compare_contracts(old: Mesh, new: Mesh) -> Iterator[Change]:
 
 def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
     unique = dict.fromkeys(changes)
-    return tuple(sorted(unique, key=lambda change: (_RANK[change.grade], change.at, change.rule.code)))
+    return tuple(sorted(unique, key=lambda change: (_RANK[change.severity], change.at, change.rule.code)))
 
 
-def weighed(changes: Sequence[Change], standing: OpenSagas) -> tuple[Change, ...]:
-    """With the sagas in flight that each change hits; what hits none and is about them alone is safe."""
-    return in_order(_weighed(change, standing) for change in changes)
+def weighed(changes: Sequence[Change], open_sagas: OpenSagas) -> tuple[Change, ...]:
+    """With the open sagas that each change hits; what hits none and is about them alone is safe."""
+    return in_order(_weighed(change, open_sagas) for change in changes)
 
 
-def _weighed(change: Change, standing: OpenSagas) -> Change:
+def _weighed(change: Change, open_sagas: OpenSagas) -> Change:
     if change.target is None:
         return change
-    hit = standing.hit(change.target)
+    hit = open_sagas.hit(change.target)
     if hit.count:
         return replace(change, hit=hit)
     if change.rule.is_about_running:
-        return change.graded(Grade.SAFE, "no saga in flight is hit")
+        return change.with_severity(ChangeSeverity.SAFE, "no open saga is hit")
     return change
 
 
@@ -61,12 +61,14 @@ def waived(changes: Sequence[Change], waivers: Sequence[Waiver], today: datetime
 
 
 def _waived(change: Change, waivers: Sequence[Waiver], today: datetime.date) -> Change:
-    if change.grade is not Grade.BREAKING:
+    if change.severity is not ChangeSeverity.BREAKING:
         return change
     for waiver in waivers:
         if waiver.rule == change.rule.code and waiver.at in {"", change.subject}:
             if today <= waiver.until:
-                return change.graded(Grade.WARNING, f"waived until {waiver.until}: {waiver.reason}")
+                return change.with_severity(
+                    ChangeSeverity.WARNING, f"waived until {waiver.until}: {waiver.reason}"
+                )
             change = replace(
                 change, notes=(*change.notes, f"the waiver at {waiver.span} expired on {waiver.until}")
             )

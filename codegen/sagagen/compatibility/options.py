@@ -144,7 +144,7 @@ def _messages(mesh: Mesh) -> Iterator[Descriptor]:
 
 
 def _compensation_requests(mesh: Mesh) -> Iterator[Descriptor]:
-    """Of older versions too: those under way on them are still to be undone."""
+    """Of older versions too: open sagas on them may still have to be undone."""
     for saga in (*mesh.sagas, *mesh.kept):
         for step in saga.steps:
             if step.compensation:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from sagagen.compatibility.change import Change, Grade, Rule
+from sagagen.compatibility.change import Change, ChangeSeverity, Rule
 from sagagen.contract import Sources, buf
 from sagagen.contract.model import Mesh
 
@@ -26,7 +26,7 @@ def compare_protos(root: Path, old_sources: Sources, old: Mesh, new: Mesh) -> It
         findings = buf.breaking(workspace, image)
     levels = _changed_levels(old, new)
     for finding in findings:
-        rule = Rule(finding.rule, Grade.BREAKING, "proto changed", _REASON, _RECIPE)
+        rule = Rule(finding.rule, ChangeSeverity.BREAKING, "proto changed", _REASON, _RECIPE)
         change = Change.of(rule, finding.at, finding.at.path, finding.message)
         yield _graded(change, levels)
 
@@ -37,8 +37,8 @@ def _graded(change: Change, levels: Mapping[str, str]) -> Change:
         return change
     name = next((name for name in levels if f'"{name.rpartition(".")[2]}"' in change.message), "")
     if levels.get(name) == "IDEMPOTENT":
-        return change.graded(
-            Grade.SAFE, "the promise to be repeatable was added: nothing relies on its absence"
+        return change.with_severity(
+            ChangeSeverity.SAFE, "the promise to be repeatable was added: nothing relies on its absence"
         )
     return change
 

@@ -1,17 +1,17 @@
 """Every rule of the contract diff that is not buf's. docs/diff-rules.md is made from this list."""
 
-from sagagen.compatibility.change import Grade, Rule
+from sagagen.compatibility.change import ChangeSeverity, Rule
 
-_B, _W, _S = Grade.BREAKING, Grade.WARNING, Grade.SAFE
+_B, _W, _S = ChangeSeverity.BREAKING, ChangeSeverity.WARNING, ChangeSeverity.SAFE
 
 _KEEP = "raise the saga's version and keep the old one beside it until it has drained (`sagagen bump`)"
-_DRAIN = "wait until none is under way (`sagagen sagas list`), or leave it in"
+_DRAIN = "wait until none is open (`sagagen sagas list`), or leave it in"
 
 SAGA_REMOVED = Rule(
     "SD001",
     _B,
     "saga removed",
-    "those under way can neither go on nor be undone",
+    "open sagas can neither go on nor be undone",
     _DRAIN,
     True,
 )
@@ -19,14 +19,14 @@ SAGA_RENAMED = Rule(
     "SD002",
     _B,
     "saga renamed",
-    "its log rows, metrics and routes are known by the old name; those under way find no definition",
+    "its log rows, metrics and routes are known by the old name; open sagas find no definition",
     "keep the name; what people read can change in docs and titles",
 )
 VERSION_GONE = Rule(
     "SD003",
     _B,
     "version raised, the old one is gone",
-    "those under way end on the version that they began with, and wait for it",
+    "open sagas end on the version that they began with, and wait for it",
     "keep it beside the new one (`sagagen bump`), or deploy once it has drained: `--running` says when",
     True,
 )
@@ -34,7 +34,7 @@ VERSION_NOT_RAISED = Rule(
     "SD004",
     _B,
     "behaviour changed, version not raised",
-    "one version has two meanings: those under way see another digest and wait",
+    "one version has two meanings: open sagas see another digest and wait",
     "raise `version` of the saga and keep the old one: `sagagen bump`",
     True,
 )
@@ -45,7 +45,7 @@ VERSION_LOWERED = Rule(
     "a number that was used gets a second meaning",
     "versions only grow: take a new one",
 )
-VERSION_KEPT = Rule("SD012", _S, "version raised, the old one is kept", "those under way end on it", "")
+VERSION_KEPT = Rule("SD012", _S, "version raised, the old one is kept", "open sagas end on it", "")
 SAGA_ADDED = Rule("SD006", _S, "saga added", "nobody has used it yet", "")
 TRIGGER_CHANGED = Rule(
     "SD007",
@@ -65,7 +65,7 @@ NEW_INPUT_READ = Rule(
     "SD009",
     _B,
     "a new field of the input is read",
-    "sagas under way were started without it: they send its default",
+    "open sagas were started without it: they send its default",
     "read it only where its default is right, or raise the version and drain",
     True,
 )
@@ -97,7 +97,7 @@ STEP_REMOVED = Rule(
     "SD102",
     _W,
     "step removed",
-    "those under way resume at another place than they stopped at",
+    "open sagas resume at another place than they stopped at",
     _KEEP,
     True,
 )
@@ -112,7 +112,7 @@ STEPS_REORDERED = Rule(
     "SD104",
     _B,
     "steps reordered",
-    "those under way resume at the wrong place and are undone in another order",
+    "open sagas resume at the wrong place and are undone in another order",
     _KEEP,
     True,
 )
@@ -167,7 +167,7 @@ KIND_CHANGED = Rule(
     "SD111",
     _B,
     "kind of a step changed",
-    "those under way would turn back where they went forward, or the reverse",
+    "open sagas would turn back where they went forward, or the reverse",
     _KEEP,
 )
 PIVOT_LATER = Rule(
@@ -198,7 +198,7 @@ COMPENSATION_REMOVED = Rule(
     "SD201",
     _B,
     "compensation removed",
-    "what those under way did in this step is never undone: stock stays reserved, money stays charged",
+    "what open sagas did in this step is never undone: stock stays reserved, money stays charged",
     _KEEP,
     True,
 )
@@ -225,7 +225,7 @@ COMPENSATION_REQUEST_CHANGED = Rule(
     _KEEP,
     True,
 )
-COMPENSATION_PACE = Rule(
+COMPENSATION_TIMING = Rule(
     "SD205",
     _W,
     "compensation gets less time",
@@ -251,7 +251,7 @@ DEADLINE_LOWERED = Rule(
     "SD302",
     _B,
     "deadline lowered",
-    "it holds for sagas under way too: those that are older turn back at the next start",
+    "it holds for open sagas too: those that are older turn back at the next start",
     "let those that are older than the new deadline end first",
     True,
 )
@@ -277,7 +277,7 @@ BACKOFF_SHORTENED = Rule(
     "a service that recovers meets more repeats at once",
     "",
 )
-PACE_RELAXED = Rule("SD307", _S, "more time, or more attempts", "what ended in time still does", "")
+TIMING_RELAXED = Rule("SD307", _S, "more time, or more attempts", "what ended in time still does", "")
 
 KEY_REQUIRED = Rule(
     "SD401",
@@ -362,7 +362,7 @@ SERVICE_REMOVED = Rule(
     "SD601",
     _B,
     "service removed",
-    "sagas under way may still call it, to go on or to be undone",
+    "open sagas may still call it, to go on or to be undone",
     _DRAIN,
     True,
 )

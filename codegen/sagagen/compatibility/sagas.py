@@ -1,4 +1,4 @@
-"""What changed about whole sagas: identity, version, trigger, pace, idempotency and answers."""
+"""What changed about whole sagas: identity, version, trigger, timing, idempotency and answers."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -110,7 +110,7 @@ def _compare_deadline(old: Saga, new: Saga) -> Iterator[Change]:
         target = Target(old.name, old.version)
         yield Change.of(rules.DEADLINE_LOWERED, new.span, new.name, message, target)
     elif new.deadline_s > old.deadline_s:
-        yield Change.of(rules.PACE_RELAXED, new.span, new.name, message)
+        yield Change.of(rules.TIMING_RELAXED, new.span, new.name, message)
 
 
 def _compare_idempotency(old: Saga, new: Saga) -> Iterator[Change]:

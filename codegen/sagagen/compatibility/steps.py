@@ -104,7 +104,7 @@ class _Pair:
         yield from self._kind()
         yield from self._action()
         yield from self._compensation()
-        yield from self._pace()
+        yield from self._timing()
 
     def _change(
         self, rule: Rule, message: str, reach: Reach | None = None, call: Call | None = None
@@ -154,20 +154,20 @@ class _Pair:
             message = f"request of {_shown(now)} is built otherwise"
             yield self._change(rules.COMPENSATION_REQUEST_CHANGED, message, owes, now)
 
-    def _pace(self) -> Iterator[Change]:
+    def _timing(self) -> Iterator[Change]:
         was, now = self._was.action, self._now.action
         if now.timeout_s < was.timeout_s:
             message = f"timeout {was.timeout_s:g} s -> {now.timeout_s:g} s"
             yield self._change(rules.TIMEOUT_LOWERED, message, call=now)
         elif now.timeout_s > was.timeout_s:
             message = f"timeout {was.timeout_s:g} s -> {now.timeout_s:g} s"
-            yield self._change(rules.PACE_RELAXED, message, call=now)
+            yield self._change(rules.TIMING_RELAXED, message, call=now)
         for rule, message in _retries(was.retry, now.retry):
             yield self._change(rule, message, call=now)
         undone, undoes = self._was.compensation, self._now.compensation
         if undone and undoes:
             for message in _less_time(undone, undoes):
-                yield self._change(rules.COMPENSATION_PACE, message, call=undoes)
+                yield self._change(rules.COMPENSATION_TIMING, message, call=undoes)
 
 
 def _retries(was: Retry, now: Retry) -> Iterator[tuple[Rule, str]]:
@@ -175,7 +175,7 @@ def _retries(was: Retry, now: Retry) -> Iterator[tuple[Rule, str]]:
     if before != after:
         is_fewer = after is not None and (before is None or after < before)
         message = f"max_attempts {before or 'unlimited'} -> {after or 'unlimited'}"
-        yield (rules.ATTEMPTS_LOWERED if is_fewer else rules.PACE_RELAXED), message
+        yield (rules.ATTEMPTS_LOWERED if is_fewer else rules.TIMING_RELAXED), message
     lost, gained = set(was.codes) - set(now.codes), set(now.codes) - set(was.codes)
     if lost:
         yield rules.CODES_NARROWED, f"no longer retried: {', '.join(sorted(code.name for code in lost))}"

@@ -1,7 +1,7 @@
 """The digest by which a running saga recognizes its definition after a deployment (P8).
 
 It covers what the log of a running saga relies on: the steps, their order and kinds, whom they call with what, and the
-answer. It does not cover pace (timeouts, backoff, deadline, retention): those may be tuned under running sagas, which
+answer. It does not cover timing (timeouts, backoff, deadline, retention): those may be tuned under running sagas, which
 then simply go on with the new values. See docs/decisions/010-what-a-digest-covers.md.
 """
 

@@ -95,7 +95,7 @@ class Saga:
     respond: Respond
     steps: tuple[Step, ...]
     digest: str
-    """Hex SHA-256 over what a running saga relies on: steps, calls, requests, answer. Not spelling, not pace."""
+    """Hex SHA-256 over what a running saga relies on: steps, calls, requests, answer. Not spelling, not timing."""
     span: Span
 
 

@@ -290,7 +290,7 @@ def _search(connection: sqlite3.Connection, query: SagaQuery) -> list[LoggedSaga
     ]
 
 
-def in_flight_in(connection: sqlite3.Connection) -> list[LoggedSaga]:
+def open_sagas_in(connection: sqlite3.Connection) -> list[LoggedSaga]:
     """All sagas of a log that are not over, newest first. Raises LogCorrupted."""
     query, found = SagaQuery(limit=PAGE), list[LoggedSaga]()
     while page := _search(connection, query):

@@ -36,7 +36,7 @@ SAGA_SECONDS = Histogram(
 )
 ATTEMPTS = Counter(
     "sagagen_step_attempts",
-    "Calls of steps and compensations, by outcome (DONE, REFUSED, DOUBT) and gRPC code.",
+    "Calls of steps and compensations, by outcome (DONE, REFUSED, or DOUBT: unknown) and gRPC code.",
     ["saga", "step", "direction", "outcome", "code"],
 )
 ATTEMPT_SECONDS = Histogram(
@@ -51,17 +51,17 @@ RETRIES = Counter(
 COMPENSATIONS = Counter("sagagen_compensations", "Steps that were undone.", ["saga", "step"])
 ORDERS = Counter("sagagen_operator_orders", "What operators did.", ["saga", "act"])
 
-IN_FLIGHT = Gauge("sagagen_sagas_in_flight", "Sagas that are neither over nor stuck.", ["saga", "version"])
+IN_FLIGHT = Gauge("sagagen_sagas_in_flight", "Active sagas: RUNNING or COMPENSATING.", ["saga", "version"])
 COMPENSATING = Gauge("sagagen_sagas_compensating", "Sagas that are being undone.", ["saga", "version"])
 STUCK = Gauge("sagagen_sagas_stuck", "Sagas that wait for an operator.", ["saga", "version"])
 WAITING = Gauge(
     "sagagen_sagas_waiting_for_version",
-    "Unfinished sagas of a version that this code lacks, or has another definition of.",
+    "Active sagas of a version that this code lacks, or has another definition of.",
     ["saga", "version"],
 )
 OLDEST = Gauge(
     "sagagen_oldest_unfinished_saga_age_seconds",
-    "Since the oldest saga that is not over was accepted.",
+    "Since the oldest open saga (active or STUCK) was accepted.",
     ["saga"],
 )
 
