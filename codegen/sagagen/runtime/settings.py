@@ -1,4 +1,4 @@
-"""What the environment decides: where data lies and where each process listens. Names are the ones that stay."""
+"""What the environment decides: where data is kept and where each process listens. The variables' names are stable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -10,7 +10,7 @@ from sagagen.runtime.startup import SettingsError
 
 HTTP_PORT = 8080
 ADMIN_PORT = 8081
-"""Of the gateway; the services of a local mesh count up from the next one, in contract order."""
+"""The gateway's; the services of a local mesh have the ports after it, in the order of the contract."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -37,22 +37,22 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The environment of one process, read once at its start."""
+    """The environment of one process. It is read once, at the start."""
 
     data_dir: Path
     http: Address
     log_format: Literal["auto", "json", "console"]
     grace_s: float
-    """Time in seconds between SIGTERM and the end of the process, at most."""
+    """Time in seconds that may pass between SIGTERM and the end of the process."""
     environment: Mapping[str, str]
     redis_url: str = ""
-    """`redis://host:6379/0`; empty: services answer repeats from memory and barrier alone."""
+    """`redis://host:6379/0`; if empty, services answer repeats from memory and barrier alone."""
     shares_answers: bool = False
-    """Gateways that have logs of their own, and share services, tell each other their answers through Redis."""
+    """Gateways that have logs of their own and share services share their answers too, through Redis."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str], root: Path) -> "Settings":
-        """Raises SettingsError for a value that can't be used."""
+        """From environment variables; `root` is the project's folder. Raises SettingsError for a value of no use."""
         log_format = environment.get("SAGAGEN_LOG_FORMAT", "auto")
         if log_format not in ("auto", "json", "console"):
             raise SettingsError(f'SAGAGEN_LOG_FORMAT="{log_format}" is unknown; use json, console or auto')
@@ -67,7 +67,7 @@ class Settings:
         )
 
     def limits(self, mesh: Mesh) -> Limits:
-        """The contract's, unless the environment says otherwise. Raises SettingsError."""
+        """The contract's limits, unless the environment sets others. Raises SettingsError."""
         written = {
             field.name: _count(self.environment, f"SAGAGEN_{field.name.upper()}") for field in fields(Limits)
         }
@@ -75,18 +75,20 @@ class Settings:
 
     @property
     def gateway_admin(self) -> Address:
+        """Where the gateway's admin listener binds. Raises SettingsError."""
         return _address(self.environment, "SAGAGEN_ADMIN_ADDR", Address(LOOPBACK, ADMIN_PORT))
 
     def service_admin(self, mesh: Mesh, service: Service) -> Address:
+        """Where the admin listener of the service's own process binds. Raises SettingsError."""
         position = mesh.services.index(service)
         return _address(self.environment, "SAGAGEN_ADMIN_ADDR", Address(LOOPBACK, ADMIN_PORT + 1 + position))
 
     def service_listens(self, service: Service) -> Address:
-        """Where the service's own process binds."""
+        """Where the service's own process listens for gRPC. Raises SettingsError."""
         return _address(self.environment, "SAGAGEN_GRPC_ADDR", Address(LOOPBACK, service.port))
 
     def service_reached(self, service: Service) -> Address:
-        """Where the gateway finds it."""
+        """Where the gateway reaches the service. Raises SettingsError."""
         variable = f"SAGAGEN_{service.name.upper()}_ADDR"
         return _address(self.environment, variable, Address(LOOPBACK, service.port))
 

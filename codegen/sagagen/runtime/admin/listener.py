@@ -1,4 +1,4 @@
-"""The admin listener that each process has: is it alive, is it ready, its metrics; a gateway's also has its sagas."""
+"""The admin listener of a process: is it alive, is it ready, and its metrics. A gateway's also has its sagas."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -21,9 +21,9 @@ def admin_app(
     *,
     before_metrics: Callable[[], Awaitable[None]] = _nothing,
 ) -> Starlette:
-    """`/healthz`: the process runs. `/readyz`: it takes new work, or 503 and what is in the way. `/metrics`.
+    """`/healthz`: the process runs. `/readyz`: it accepts new work, or 503 and what is in the way. `/metrics`.
 
-    `routes` come beside them; `before_metrics` sets the gauges that are only known when asked for.
+    `routes` are served beside them. `before_metrics` sets the gauges that are read only when Prometheus asks.
     """
 
     async def healthz(_request: Request) -> PlainTextResponse:
@@ -36,7 +36,7 @@ def admin_app(
 
     async def metrics(request: Request) -> Response:
         await before_metrics()
-        # OpenMetrics for those who ask for it, as Prometheus does: exemplars have no place in the older format.
+        # OpenMetrics for whoever asks for it, as Prometheus does: the older format has no place for exemplars.
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(REGISTRY), headers={"content-type": content_type})
 

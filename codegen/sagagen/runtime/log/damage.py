@@ -1,7 +1,7 @@
 """Is the log's file whole? Asked at each start, before anything is written to it.
 
-A damaged file is only read: it is the one place that knows which sagas are unfinished, and what can still be saved from
-it is for a person to decide.
+A damaged file is only read: nothing else knows which sagas are open, and a person has to decide what can still be
+saved from it.
 """
 
 import sqlite3
@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 CHECK_AT_MOST_S = 1.0
-"""Time in seconds; a log too big to be read in it is checked in part, so that recovery is not held up."""
+"""Time in seconds. A log that can't be read in it is checked in part, so that recovery is not held up."""
 _INSTRUCTIONS = 20_000
 """Of SQLite's virtual machine, between two looks at the clock: well below a millisecond."""
 
@@ -20,7 +20,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 def damage_of(path: Path) -> str:
-    """What is wrong with the file; empty if nothing was found, or there is no file. Nothing is written."""
+    """What is wrong with the file; empty if nothing was found or there is no file. Nothing is written."""
     if not path.exists() or path.stat().st_size == 0:
         return ""
     try:
@@ -33,11 +33,11 @@ def damage_of(path: Path) -> str:
 
 
 def how_to_mend(path: Path, damage: str) -> str:
-    """The message for a person."""
+    """The message for whoever has to repair it."""
     return (
         f"{path} is damaged ({damage}). It is kept as it is, and nothing starts on it. Restore it from a backup, "
         f"together with its -wal file; or save what can be read with `sqlite3 {path.name} .recover`; or move it and "
-        f"its -wal and -shm files away to begin with an empty log: the sagas under way in it are then not finished"
+        f"its -wal and -shm files away to begin with an empty log: the open sagas in it are then not finished"
     )
 
 

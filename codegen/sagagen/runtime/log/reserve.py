@@ -1,7 +1,7 @@
-"""Room on the disk, kept for the day when there is none left: a file beside the log that is removed first.
+"""Room on the disk that is kept for the day when there is none left: a file beside the log, which is removed first.
 
-With it gone, the sagas under way can go on and what has expired can be purged; new sagas are turned away until there is
-room for the reserve again.
+Once it is gone, open sagas can go on and expired ones can be purged. New sagas are refused until there is room for the
+reserve again.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ class Reserve:
         self._file = path.with_name(path.name + ".reserve")
         self._size_bytes = size_bytes
         self.is_spent = False
-        """The disk was full, and there is no room yet to make the reserve anew."""
+        """The disk was full, and there is no room yet to make the reserve again."""
 
     def make(self) -> bool:
-        """Allocate it, if it is not there. False if the disk has too little room: then it counts as spent."""
+        """Allocate it if it is not there. False if the disk has too little room; the reserve then counts as spent."""
         try:
             self._allocate()
         except OSError as error:
@@ -38,12 +38,12 @@ class Reserve:
             self.is_spent = True
             return False
         if self.is_spent:
-            _logger.info("the disk has room again: new sagas are taken")
+            _logger.info("the disk has room again: new sagas are accepted")
         self.is_spent = False
         return True
 
     def release(self) -> bool:
-        """Give the room back to the disk. False if none is left to give, or the disk is not what is full."""
+        """Give the room back to the disk. False if there is none to give, or if the disk is not full."""
         if shutil.disk_usage(self._file.parent).free >= 2 * self._size_bytes:
             return False
         self.is_spent = True
@@ -52,14 +52,14 @@ class Reserve:
         except FileNotFoundError:
             return False
         _logger.error(
-            "the disk is full: the reserve is released, new sagas are turned away", path=str(self._file)
+            "the disk is full: the reserve is released, new sagas are refused", path=str(self._file)
         )
         return True
 
     def _allocate(self) -> None:
         if self._file.exists() and self._file.stat().st_size == self._size_bytes:
             return
-        # Twice its size must be free, so that what was released is not taken back at once.
+        # Twice its size must be free, so that the room that was released is not taken back at once.
         if self.is_spent and shutil.disk_usage(self._file.parent).free < 2 * self._size_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:

@@ -1,4 +1,4 @@
-"""What the log needs now and then: sagas that ended long ago are purged, and a spent reserve is made anew."""
+"""What the log needs now and then: it purges sagas that ended long ago, and makes a spent reserve again."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -13,11 +13,11 @@ from sagagen.runtime.model.definition import Saga
 EVERY_S = 60.0
 """Time in seconds between two rounds."""
 WHEN_FULL_S = 1.0
-"""The same, while the disk is full."""
+"""Time in seconds between two rounds while the disk is full."""
 SLACK_S = 3600.0
-"""How much longer than its retention a saga is kept: barriers purge in rounds too, and must have forgotten first."""
+"""Time in seconds that a saga is kept beyond its retention. Barriers purge in rounds too, and must forget first."""
 UNKNOWN_RETENTION_S = 30 * 86400.0
-"""Of sagas that the code has no definition of any more, at least: thirty days, the contract's default."""
+"""Least retention, in seconds, of sagas whose definition is gone: thirty days, the contract's default."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -63,7 +63,7 @@ async def one_round(log: SagaLog, sagas: Sequence[Saga], clock: Clock) -> int:
 
 
 def retentions_s(sagas: Sequence[Saga]) -> Mapping[str, float]:
-    """How long each saga is kept after its end: the longest retention of its versions."""
+    """Time in seconds that each saga is kept after its end: the longest retention of its versions."""
     longest: dict[str, float] = {}
     for saga in sagas:
         longest[saga.name] = max(saga.retention_s, longest.get(saga.name, 0.0))
