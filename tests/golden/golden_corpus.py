@@ -221,9 +221,7 @@ def settled(root: Path, runs: Sequence[Run]) -> Texts:
 
 
 def emitted(root: Path) -> Texts:
-    return {
-        f"{folder}/{path}": text for folder in EMITTED for path, text in read_tree(root / folder).items()
-    }
+    return {f"{folder}/{path}": text for folder in EMITTED for path, text in read_tree(root / folder).items()}
 
 
 def _invalid(made: Texts) -> Iterator[str]:
