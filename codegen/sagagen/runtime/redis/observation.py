@@ -1,4 +1,4 @@
-"""What is told of a question to Redis: a span, by the semantic conventions of database clients."""
+"""What a lookup in Redis reports: a span, by the semantic conventions of database clients."""
 
 import time
 from collections.abc import Generator
@@ -16,7 +16,7 @@ COMMAND = "HMGET"
 
 @dataclass(slots=True)
 class Lookup:
-    """Set `is_answered` when Redis has said what it knows, be it nothing."""
+    """Set `is_answered` once Redis has said what it knows, even if that is nothing."""
 
     is_answered: bool = False
 
@@ -24,12 +24,12 @@ class Lookup:
 @contextmanager
 def traced_lookup(service: str, trace: TraceContext | None) -> Generator[Lookup]:
     """Around the wait for Redis; `trace` is the span of the call that asks."""
-    question, begun_ns = Lookup(), time.time_ns()
-    yield question
+    lookup, begun_ns = Lookup(), time.time_ns()
+    yield lookup
     spans = tracing.active()
     if spans is None or trace is None or not trace.is_sampled:
         return
-    error = "" if question.is_answered else "timeout"
+    error = "" if lookup.is_answered else "timeout"
     spans.record(
         FinishedSpan(
             service=service,

@@ -1,13 +1,13 @@
-"""A process's line to Redis: bounded, ordered, and forgetful rather than wrong.
+"""A process's pipeline to Redis: bounded, ordered, and forgetful rather than wrong.
 
 Theory of operation. One connection, used by one task, which sends whatever waits as one batch; so writes arrive in the
-order in which they were committed. An exchange that fails or takes longer than LIMIT_S takes the line down: nobody
-waits for it any more, and the task tries to connect again, ever more rarely. Whoever asks while the line is down is
-answered at once, with nothing.
+order in which they were committed. An exchange that fails or takes longer than LIMIT_S disconnects the pipeline: nobody
+waits for it any more, and the task tries to connect again, ever more rarely. Until it succeeds, whoever asks gets
+nothing, at once.
 
 Nobody knows what became of the writes of a failed exchange, and a server that is reached again may have lost some. A
-lost compensation would leave its action's answer standing. So each failure begins a new `generation`: made a part of
-every key, it keeps what was written before from being found any more.
+lost compensation would leave its action's answer standing. So each failure begins a new `generation`: as a part of
+every key, it hides what was written before.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ CONNECT_S = 1.0
 PAUSE_S, MAX_PAUSE_S = 0.25, 10.0
 """Between attempts to connect: doubled each time."""
 IDLE_S = 5.0
-"""Without work; then a question that tells whether the line is still good."""
+"""Without work; then a PING shows whether the connection is still good."""
 BATCH = 64
 MAX_WAITING = 1000
 """Operations; more than that means that Redis can't keep up."""
@@ -47,7 +47,7 @@ class _Operation:
     reply: asyncio.Future[RedisReply | None] | None = None
     """Of the last command."""
 
-    def tell(self, reply: RedisReply | None) -> None:
+    def resolve(self, reply: RedisReply | None) -> None:
         if self.reply is not None and not self.reply.done():
             self.reply.set_result(reply)
 
@@ -66,22 +66,23 @@ class RedisPipeline:
         self._work = asyncio.Event()
         self.generation = 0
         self.failures = 0
-        """How often the line went down, or could not be made."""
+        """How often the connection was lost, or could not be made."""
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str, trial_key: str) -> AsyncGenerator["RedisPipeline"]:
-        """`trial_key` is written to find out whether the server takes writes."""
-        line = cls(url, trial_key)
+        """`trial_key` is written to see whether the server takes writes. Leaving drops what waits."""
+        pipeline = cls(url, trial_key)
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(line._serve(), name="line to redis")
+            task = group.create_task(pipeline._serve(), name="pipeline to redis")
             try:
-                yield line
+                yield pipeline
             finally:
                 task.cancel()
 
     @property
     def is_up(self) -> bool:
+        """There is a connection, as far as anybody knows."""
         return self._connection is not None
 
     async def find(self, key: str, fields: Sequence[str]) -> RedisReply | None:
@@ -113,7 +114,7 @@ class RedisPipeline:
     def _forget(self) -> None:
         self.generation += 1
         for operation in self._waiting:
-            operation.tell(None)
+            operation.resolve(None)
         self._waiting.clear()
 
     async def _serve(self) -> None:
@@ -126,22 +127,22 @@ class RedisPipeline:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MAX_PAUSE_S)
         finally:
-            await self._take_down()
+            await self._lose_connection()
 
     async def _connect(self) -> bool:
         connection: Any = self._pool.make_connection()
         try:
             async with asyncio.timeout(CONNECT_S):
                 await connection.connect()
-                # A server that is full, still loading or read-only answers, but is of no use.
+                # A server that is full, still loading or read-only does answer, but is of no use.
                 await _exchange(connection, [("SET", self._trial_key, b"", "PX", 1000)])
         except Exception as error:  # noqa: BLE001 - whatever listens there may answer anything
-            self._note_failure(error)
+            self._count_failure(error)
             await _disconnect(connection)
             return False
         self._connection = connection
         BREAKER_OPEN.set(0)
-        _logger.info("redis is used as a fast path")
+        _logger.info("redis answers repeats")
         return True
 
     async def _exchange_until_lost(self) -> None:
@@ -151,11 +152,11 @@ class RedisPipeline:
                 while self._waiting:
                     await self._exchange_batch()
         except Exception as error:  # noqa: BLE001 - as above
-            self._note_failure(error)
-            await self._take_down()
+            self._count_failure(error)
+            await self._lose_connection()
 
     async def _await_work(self) -> None:
-        """Where there is none for a while, ask whether Redis is still there: nobody else would notice."""
+        """Where there is none for a while, ask whether Redis is still there: otherwise nobody would notice its end."""
         while not self._work.is_set():
             try:
                 await asyncio.wait_for(self._work.wait(), IDLE_S)
@@ -172,13 +173,13 @@ class RedisPipeline:
                     await _exchange(self._connection, [each for one in batch for each in one.commands])
                 )
             for operation in batch:
-                operation.tell([next(replies) for _ in operation.commands][-1])
+                operation.resolve([next(replies) for _ in operation.commands][-1])
             REDIS_OPERATIONS.labels("ok").inc(len(batch))
         finally:
             for operation in batch:
-                operation.tell(None)
+                operation.resolve(None)
 
-    def _note_failure(self, error: Exception) -> None:
+    def _count_failure(self, error: Exception) -> None:
         self.failures += 1
         BREAKER_OPEN.set(1)
         REDIS_OPERATIONS.labels("failed").inc()
@@ -187,7 +188,7 @@ class RedisPipeline:
                 "redis is no help at present; calls go straight to the barrier", error=repr(error)
             )
 
-    async def _take_down(self) -> None:
+    async def _lose_connection(self) -> None:
         connection, self._connection = self._connection, None
         self._forget()
         if connection is not None:

@@ -54,7 +54,7 @@ class ServiceHost:
     ) -> None:
         self.service = service
         self.is_open = True
-        """Calls reach it, if only to be told that it is draining."""
+        """Calls reach it, even if it only turns them away because it is draining."""
         self._methods = methods
         self._clock = clock
         self._store = store
@@ -149,7 +149,7 @@ class ServiceHost:
     ) -> Reply:
         """Answer one call. Raises RpcError for every way not to succeed, and nothing else.
 
-        `timeout_s` is what the handler is told; the transport ends a call that is late by cancelling it. Cancelling
+        `timeout_s` is what the handler may see; the transport ends a call that is late by cancelling it. Cancelling
         ends the handler; what it has decided already is committed all the same.
         """
         bound = self._methods.get(path)

@@ -107,7 +107,7 @@ class Attempts:
         self._spawn(self._attend(attempt, saga, run))
 
     def drop(self, attempt: Attempt, call: SagaCall, result: CallResult) -> None:
-        """It is over: whoever has joined it gets the result."""
+        """It has ended: whoever has joined it gets the result."""
         del self._live[_key(call)]
         attempt.end(result)
 

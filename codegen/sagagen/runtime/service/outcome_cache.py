@@ -95,7 +95,7 @@ Entries = Mapping[Direction, Entry | None]
 
 
 class OutcomeCache:
-    """Of one service. Made by `open`."""
+    """The settled calls of one service. Made by `open`."""
 
     def __init__(self, service: str, redis: "RedisPipeline | None" = None, prefix: str = "") -> None:
         """`prefix` of keys in Redis names this database and this start of it, among all that share the server."""
@@ -124,7 +124,7 @@ class OutcomeCache:
             yield cls(service, pipeline, prefix)
 
     def remember(self, record: Record) -> None:
-        """The row is committed."""
+        """The row is committed: from now on it answers repeats."""
         entry = Entry.of(record)
         place = (entry.saga, entry.step)
         rows = self._cache.setdefault(place, {})
@@ -137,7 +137,7 @@ class OutcomeCache:
             self._evict(*self._cache.popitem(last=False))
 
     def _evict(self, place: tuple[str, str], rows: Mapping[Direction, Entry]) -> None:
-        """Redis takes what memory has no room for; before that nobody would ask it."""
+        """Redis gets what memory has no room for; until then nobody would ask it."""
         self._free += sum(_weight(row) for row in rows.values())
         if self.redis:
             self.redis.store(
@@ -147,23 +147,23 @@ class OutcomeCache:
     async def find(
         self, call: SagaCall, digest: bytes, now_ms: int, trace: TraceContext | None = None
     ) -> CallResult | None:
-        """The recorded outcome, if the barrier would certainly answer with it too. `trace`: the span that asks."""
+        """The recorded outcome, if the barrier would certainly answer with it too. `trace`: the span of the call."""
         if now_ms > call.not_after_ms:
             return None
-        layer, rows = MEMORY, self._cache.get((call.saga_id, call.step))
-        if rows is None:
-            layer, rows = REDIS, await self._ask_redis(call, trace)
-        outcome = _settled(rows, call, digest)
-        self._hits[layer if outcome else BARRIER].inc()
-        return outcome
+        layer, entries = MEMORY, self._cache.get((call.saga_id, call.step))
+        if entries is None:
+            layer, entries = REDIS, await self._look_up(call, trace)
+        result = _result(entries, call, digest)
+        self._hits[layer if result else BARRIER].inc()
+        return result
 
-    async def _ask_redis(self, call: SagaCall, trace: TraceContext | None) -> Entries:
+    async def _look_up(self, call: SagaCall, trace: TraceContext | None) -> Entries:
         if self.redis is None or not self.redis.is_up:
             return {}
         with traced_lookup(self._service, trace) as lookup:
             found = await self.redis.find(self._key(self.redis, call.saga_id, call.step), [*Direction])
             lookup.is_answered = found is not None
-        # The process may have committed something while Redis was asked; it knows better.
+        # This process may have committed something meanwhile, which is newer than what Redis says.
         if latest := self._cache.get((call.saga_id, call.step)):
             return latest
         return {
@@ -176,10 +176,10 @@ class OutcomeCache:
         return f"{self._prefix}.{redis.generation}:{_name(saga, step)}"
 
 
-def _settled(rows: Entries, call: SagaCall, digest: bytes) -> CallResult | None:
-    if call.direction is Direction.ACTION and Direction.COMPENSATION in rows:
-        return None
-    entry = rows.get(call.direction)
+def _result(entries: Entries, call: SagaCall, digest: bytes) -> CallResult | None:
+    if call.direction is Direction.ACTION and Direction.COMPENSATION in entries:
+        return None  # the barrier refuses it now, whatever it answered before
+    entry = entries.get(call.direction)
     if entry is None or entry.outcome is None or not entry.answers(call, digest):
         return None
     return result_of_row(BarrierRow(entry.run, entry.digest, entry.state, entry.outcome))

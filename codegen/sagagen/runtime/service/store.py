@@ -8,9 +8,9 @@ transaction. `delivery` and `manual` talk to this port only. What every store mu
   not even a replay.
 - Where a commit fails, or its success is not known, the result is UNAVAILABLE: in doubt, and so repeated.
 - Cancelling a call ends its handler and undoes what is not finished. It never leaves a transaction open or half ended.
-- A read sees one unchanging view of what is committed.
+- A read sees one unchanging view of what is committed, and nothing of a transaction that is open.
 
-`tests/service/store_conformance.py` holds a store to all of that.
+The suite in `tests/service/test_store_conformance.py` holds every store to all of that.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DatabaseIdentity:
-    """What tells one database, at one start, from others."""
+    """What distinguishes one database, at one start, from others."""
 
     database_id: int
     epoch: int

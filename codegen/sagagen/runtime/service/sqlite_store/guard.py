@@ -1,8 +1,8 @@
 """What a handler's SQL may do on the service's connection: anything but end or leave the runtime's transaction.
 
 SQLite asks its authorizer when a statement is prepared, and Python keeps prepared statements by their text. So the
-runtime's own statements carry a mark that no handler's text has; else a handler's `COMMIT` would find the runtime's,
-prepared and allowed, and run.
+runtime's own statements carry a mark that no handler's text has. Without it a handler's `COMMIT` would find the
+runtime's, prepared and allowed, and run.
 """
 
 import secrets

@@ -1,7 +1,7 @@
-"""The states of a service's writer, and the events that lead from one to another: data for `writer`, which draws it.
+"""The states of a service's writer, and the events that lead from one to the next. `writer` draws the table.
 
-Two rules hold in every state. Whoever changes the state does so between two awaits. And an event that the table does
-not have for a state is a mistake of the writer's, which the lookup turns into a KeyError.
+Two rules. Whoever changes the state does so between two awaits. And an event that the table lacks for a state does not
+happen in it: the lookup would raise a KeyError, which is a mistake of the writer's.
 """
 
 from collections.abc import Mapping
@@ -42,9 +42,9 @@ class WriterEvent(StrEnum):
     TAKE = "TAKE"
     """A call's turn begins."""
     PASS = "PASS"
-    """A turn is over, or was not wanted any more."""
+    """A turn has ended, or was not wanted any more."""
     LEAVE = "LEAVE"
-    """A turn is over as soon as the thread has nothing left of it."""
+    """A turn ends as soon as the thread has nothing left of it."""
     COMMIT = "COMMIT"
     """The group is closed; COMMIT goes to the thread."""
     BREAK = "BREAK"
@@ -54,7 +54,7 @@ class WriterEvent(StrEnum):
     WAKE = "WAKE"
     """There is something for the owner to do."""
     STOP = "STOP"
-    """The owner was told to end, and nothing is left."""
+    """The store closes, and nothing is left to do."""
 
 
 _S, _E = WriterState, WriterEvent

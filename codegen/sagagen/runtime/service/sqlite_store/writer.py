@@ -1,47 +1,49 @@
 """The writer of a service's database: calls have their turns in it one after the other, and are committed in groups.
 
-Theory of operation. One connection writes. A call's way through it:
+Theory of operation. One connection writes. A call takes the turn if it is free, otherwise it waits in line until the
+turn is offered to it. What then happens is one transaction for all calls of a group:
 
-    write     the call takes the turn if it is free, otherwise it waits in line until the turn is offered to it
-      BEGIN IMMEDIATE                    if no group is open
-      barrier: read the saga's rows, `rule`
-        run the handler:  SAVEPOINT, the handler in the task of its rpc (at most the hold limit),
-                          undo if it asks for that, barrier row, RELEASE
-        an empty compensation:  barrier row
-        a replay, a refusal:    nothing
-      the turn is offered to the first in line
-    COMMIT    by the owner, once nobody has the turn and nobody waits, or the group is full
-    the call's row is reported, and its caller gets the result
+    BEGIN IMMEDIATE                       by the first call of the group
+      for each call in its turn
+        the barrier                       the saga's rows are read, and `barrier.rules.rule` decides
+        to run its handler:               SAVEPOINT
+                                          the handler, in the task of its rpc, for at most the hold limit
+                                          ROLLBACK TO, unless its effects are kept
+                                          the barrier's row, RELEASE
+        an empty compensation:            the barrier's row
+        a replay, or a refusal:           nothing
+    COMMIT                                once nobody has the turn and nobody waits, or the group is full
+    for each call                         its row is reported, then its caller gets the result
 
-Everything but the COMMIT is done in place, by the call itself: a barrier's row takes 20 us, a hop to the connection's
-thread and back three times as much. The owner is a task that does whatever has to be awaited. Both go by one state:
+A call makes all of its steps itself and in place, in the event loop's thread: a barrier's row takes 20 us, and handing
+it to the connection's thread three times as much. What has to be awaited is left to the owner, a task: it opens the
+connection, begins where another program holds the file's lock, waits for statements that a handler left in the thread,
+commits, and forgets what is old. Both go by one state:
 
-    state          the owner                        events, and the states that they lead to
-    -----          ---------                        ----------------------------------------
-    BUSY           opens, begins, forgets           BEGIN -> FREE  BREAK -> VOID  REST -> IDLE  STOP -> STOPPED
-    IDLE           waits                            BEGIN -> FREE  WAKE -> BUSY
-    FREE           commits                          OFFER -> OFFERED  TAKE -> HELD  COMMIT -> COMMITTING
-    OFFERED        waits                            TAKE -> HELD  PASS -> FREE
-    HELD           waits                            PASS -> FREE  LEAVE -> LEFT_TO_OWNER  BREAK -> VOID
-    LEFT_TO_OWNER  awaits the thread, ends the turn PASS -> FREE  BREAK -> VOID
-    COMMITTING     awaits the COMMIT                REST -> BUSY  BREAK -> VOID
-    VOID           closes the connection            REST -> BUSY
-    STOPPED        has ended
+    state           the owner                         events, and the states that follow
+    -----           ---------                         ----------------------------------
+    BUSY            opens, begins, forgets            BEGIN -> FREE  BREAK -> VOID  REST -> IDLE  STOP -> STOPPED
+    IDLE            waits                             BEGIN -> FREE  WAKE -> BUSY
+    FREE            commits                           OFFER -> OFFERED  TAKE -> HELD  COMMIT -> COMMITTING
+    OFFERED         waits                             TAKE -> HELD  PASS -> FREE
+    HELD            waits                             PASS -> FREE  LEAVE -> LEFT_TO_OWNER  BREAK -> VOID
+    LEFT_TO_OWNER   awaits the thread, ends the turn  PASS -> FREE  BREAK -> VOID
+    COMMITTING      awaits the COMMIT                 REST -> BUSY  BREAK -> VOID
+    VOID            closes the connection             REST -> BUSY
+    STOPPED         has ended
 
-`states` says what each of them means, and holds the same table for the lookups. An owner that is cancelled has STOPPED
-whatever the state was.
+`states` says what each of them means, and holds the table that is looked up. An owner that is cancelled leaves STOPPED
+behind, whatever the state was. Three rules follow.
 
-Three rules follow.
-
-Cancelling. A cancelled rpc leaves the line, declines the turn that it was offered, or ends its own handler. Steps that
-are made in place can't be interrupted, since they lie between two awaits; what the owner awaits, no client can cancel.
+Cancelling. A cancelled rpc leaves the line, declines the turn that it was offered, or ends its own handler. Steps made
+in place lie between two awaits, where no cancellation can come; and what the owner awaits, no client can cancel.
 
 Results. No caller gets one before COMMIT has returned, not even a replay: its row may be the group's own.
 
-Void groups. SQLite rolls the whole transaction back on some errors (a full disk, INSERT OR ROLLBACK), and a step that
-fails leaves nobody knows what. Then all calls of the group get UNAVAILABLE, which is in doubt and so repeated; the
-connection is opened anew; and the next GROUP_CALLS groups have one call each, so that the call that spoilt the group
-fails alone when it comes again (decision 041).
+Void groups. SQLite rolls the whole transaction back on some errors (a full disk, INSERT OR ROLLBACK), and after a step
+that fails nobody knows what is left of it. Then every call of the group gets UNAVAILABLE, which is in doubt and so
+repeated; the connection is opened anew; and the next GROUP_CALLS groups have one call each, so that the call that
+spoilt the group fails alone when it comes again (decision 041).
 """
 
 import asyncio
@@ -244,7 +246,7 @@ class Writer:
         return self._holder is turn
 
     def _begin_turn(self, turn: WriterTurn) -> bool:
-        """Pass the barrier. False: no handler is to run, and the turn is over."""
+        """Pass the barrier. False: no handler is to run, and the turn has ended."""
         assert self._session, "a group is open"
         # A member of the group before anything else: if the barrier fails, the call is in doubt with all the others.
         self._group.turns.append(turn)
@@ -482,7 +484,7 @@ class Writer:
         return False
 
     async def _stop(self) -> None:
-        """Nobody waits for the owner any more, whether it was told to stop or was cancelled."""
+        """The owner's last act, whether the store closes or the owner was cancelled: nobody waits for it any more."""
         self._is_stopping = True
         self._state = WriterState.STOPPED
         if self._timer:

@@ -28,13 +28,13 @@ from service_lab import (
 )
 
 from sagagen.runtime.model.definition import Direction
-from sagagen.runtime.redis import pipeline as fast_path_redis
+from sagagen.runtime.redis import pipeline as pipeline_module
 from sagagen.runtime.redis.pipeline import LIMIT_S, RedisPipeline
 from sagagen.runtime.rpc.errors import Declined, RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED, SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply
-from sagagen.runtime.service import outcome_cache as fast_path
+from sagagen.runtime.service import outcome_cache
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
@@ -45,7 +45,7 @@ UNDO_CALL = saga_call(direction=Direction.COMPENSATION)
 
 async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not is_so():  # noqa: ASYNC110 - the line tells nobody
+        while not is_so():  # noqa: ASYNC110 - the pipeline reports nothing
             await asyncio.sleep(0.005)
 
 
@@ -70,17 +70,17 @@ class Bench:
         connection.close()
 
     @property
-    def line(self) -> RedisPipeline:
-        line = self.host._context.outcome_cache.redis
-        assert line is not None
-        return line
+    def pipeline(self) -> RedisPipeline:
+        pipeline = self.host._context.outcome_cache.redis
+        assert pipeline is not None
+        return pipeline
 
     async def up(self) -> None:
-        await until(lambda: self.line.is_up)
+        await until(lambda: self.pipeline.is_up)
 
     async def down(self) -> None:
         async with asyncio.timeout(10):
-            while self.line.is_up:
+            while self.pipeline.is_up:
                 await self.act(REPEAT)
 
 
@@ -111,9 +111,9 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
         async with opened(tmp_path) as bench:
             yield bench
         return
-    monkeypatch.setattr(fast_path, "CACHE_BYTES", 0)
+    monkeypatch.setattr(outcome_cache, "CACHE_BYTES", 0)
     # These are about what is found; on a machine that is busy enough, 20 ms are over before Redis has its turn.
-    monkeypatch.setattr(fast_path_redis, "LIMIT_S", 5.0)
+    monkeypatch.setattr(pipeline_module, "LIMIT_S", 5.0)
     with RedisServer(tmp_path) as server:
         async with opened(tmp_path, server) as bench:
             yield bench
@@ -121,7 +121,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_path, "CACHE_BYTES", 0)
+    monkeypatch.setattr(outcome_cache, "CACHE_BYTES", 0)
 
 
 async def test_a_repeat_is_answered_without_the_barrier(bench: Bench):
@@ -183,7 +183,7 @@ async def test_what_does_not_match_in_all_is_left_to_the_barrier(bench: Bench, c
 
 async def test_an_outcome_too_large_to_keep_is_answered_by_the_barrier(bench: Bench):
     async def large(request, call):
-        return PutResponse(padding=b"x" * fast_path.LARGEST_OUTCOME)
+        return PutResponse(padding=b"x" * outcome_cache.LARGEST_OUTCOME)
 
     bench.ledger.on_put = large
     first = await bench.act()
@@ -194,7 +194,7 @@ async def test_an_outcome_too_large_to_keep_is_answered_by_the_barrier(bench: Be
 
 
 async def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fast_path, "CACHE_BYTES", 2_000)
+    monkeypatch.setattr(outcome_cache, "CACHE_BYTES", 2_000)
     async with opened(tmp_path) as bench:
         for number in range(10):
             await bench.act(saga_call(saga=f"s{number}"), put(f"n{number}"))
@@ -216,11 +216,11 @@ async def test_a_killed_redis_costs_nothing_and_is_used_again_when_it_is_back(
         await bench.down()
         began = time.perf_counter()
         for _ in range(1000):
-            assert await bench.line.find("name", ["action"]) is None
+            assert await bench.pipeline.find("name", ["action"]) is None
         assert (time.perf_counter() - began) / 1000 < 0.0005
         redis.start()
         await bench.up()
-        monkeypatch.setattr(fast_path_redis, "LIMIT_S", 5.0)
+        monkeypatch.setattr(pipeline_module, "LIMIT_S", 5.0)
         await bench.act(saga_call(saga="s2"), put("b"))
         bench.forget()
         await bench.act(saga_call(saga="s2", attempt=2), put("b"))
@@ -230,12 +230,12 @@ async def test_a_killed_redis_costs_nothing_and_is_used_again_when_it_is_back(
 async def test_a_redis_that_goes_is_missed_although_nobody_asks(
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(fast_path_redis, "IDLE_S", 0.05)
+    monkeypatch.setattr(pipeline_module, "IDLE_S", 0.05)
     async with opened(tmp_path, redis) as bench:
         await asyncio.sleep(0.5)
-        assert (bench.line.is_up, bench.line.failures) == (True, 0)
+        assert (bench.pipeline.is_up, bench.pipeline.failures) == (True, 0)
         redis.kill()
-        await until(lambda: not bench.line.is_up)
+        await until(lambda: not bench.pipeline.is_up)
         redis.start()
         await bench.up()
 
@@ -245,7 +245,7 @@ async def test_what_was_stored_before_a_failure_is_not_believed_after_it(tmp_pat
     """Redis may have lost that the action was compensated."""
     async with opened(tmp_path, redis) as bench:
         await bench.act()
-        assert await bench.line.find("anything", ["action"]) == [None]
+        assert await bench.pipeline.find("anything", ["action"]) == [None]
         redis.freeze()
         await bench.undo()
         await asyncio.sleep(2 * LIMIT_S)
@@ -277,7 +277,7 @@ async def test_a_frozen_redis_is_waited_for_once_and_briefly(tmp_path: Path, red
 async def test_a_question_to_redis_has_a_span_which_tells_whether_it_was_answered(
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(fast_path_redis, "LIMIT_S", 0.2)
+    monkeypatch.setattr(pipeline_module, "LIMIT_S", 0.2)
     kept, trace = KeptSpans(), TraceContext.new()
 
     async def repeat() -> list[FinishedSpan]:
