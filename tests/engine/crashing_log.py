@@ -77,7 +77,7 @@ class CrashingLog:
         stored = self.sagas.get(saga_id)
         return LoggedSaga(stored.ref, tuple(stored.rows)) if stored else None
 
-    async def unfinished(self) -> AsyncIterator[list[LoggedSaga]]:
+    async def active_sagas(self) -> AsyncIterator[list[LoggedSaga]]:
         open_ones = [
             LoggedSaga(stored.ref, tuple(stored.rows))
             for saga_id, stored in self.sagas.items()

@@ -226,7 +226,7 @@ async def test_a_log_of_the_first_version_is_brought_up_to_date_with_its_sagas(p
                 (kind, payload),
             )
     async with SagaLog.open(path) as log:
-        (page,) = [page async for page in log.unfinished()]
+        (page,) = [page async for page in log.active_sagas()]
         first, cancelled = page[0].rows
         assert (first.at_ms, cancelled) == (5, Cancelled(at_ms=5, span_id="s"))
         await log.append(page[0].ref, [EVERY_KIND[9]], SagaStatus.RUNNING)
@@ -253,7 +253,7 @@ async def test_a_row_that_cannot_be_written_fails_alone(path: Path) -> None:
         assert head.status is SagaStatus.RUNNING
 
 
-async def test_unfinished_sagas_are_read_in_pages_and_others_not_at_all(path: Path) -> None:
+async def test_active_sagas_are_read_in_pages_and_others_not_at_all(path: Path) -> None:
     async with SagaLog.open(path) as log:
         refs = await asyncio.gather(*(log.accept(accepted(f"saga {n}")) for n in range(1100)))
         end = Ended(at_ms=9, status=SagaStatus.COMPLETED)
@@ -263,7 +263,7 @@ async def test_unfinished_sagas_are_read_in_pages_and_others_not_at_all(path: Pa
             *(log.append(ref, [stuck], SagaStatus.STUCK) for ref in refs[50:100] if ref),
             *(log.append(ref, [EVERY_KIND[0]], SagaStatus.RUNNING) for ref in refs[100:110] if ref),
         )
-        pages = [page async for page in log.unfinished()]
+        pages = [page async for page in log.active_sagas()]
         found = [logged for page in pages for logged in page]
         assert [len(page) for page in pages] == [500, 500]
         assert [logged.ref for logged in found] == refs[100:]
@@ -271,7 +271,7 @@ async def test_unfinished_sagas_are_read_in_pages_and_others_not_at_all(path: Pa
         assert {len(logged.rows) for logged in found[10:]} == {1}
 
 
-async def test_recovery_uses_the_index_of_the_unfinished(path: Path) -> None:
+async def test_recovery_uses_the_index_of_active_sagas(path: Path) -> None:
     async with SagaLog.open(path):
         pass
     connection = sqlite3.connect(path)

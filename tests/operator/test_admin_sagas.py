@@ -76,10 +76,10 @@ async def gateway(
         for number in range(sagas):
             await engine.accept(order(f"saga-{number}"))
         await engine.wait_until_idle()
-        desk = SagaOperations(engine)
+        operations = SagaOperations(engine)
         app = admin_app(
             Readiness({}),
-            saga_routes(SagaAdmin(desk, host, token)),
+            saga_routes(SagaAdmin(operations, host, token)),
             before_metrics=partial(set_gauges, engine),
         )
         transport = httpx.ASGITransport(app)
@@ -225,12 +225,12 @@ async def test_an_order_in_a_log_at_rest_is_carried_out_by_the_next_gateway(tmp_
     async with gateway(tmp_path, sagas=2):
         pass
     async with SagaLog.open(tmp_path / "saga-log.db") as log:
-        desk = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
-        assert (await desk.order("saga-0", OperatorCommand(Act.CANCEL, "ann")))["status"] == "RUNNING"
+        operations = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
+        assert (await operations.command("saga-0", OperatorCommand(Act.CANCEL, "ann")))["status"] == "RUNNING"
         with pytest.raises(CommandRejected, match="note"):
-            await desk.order("saga-1", OperatorCommand(Act.RESOLVE, "ann"))
+            await operations.command("saga-1", OperatorCommand(Act.RESOLVE, "ann"))
         with pytest.raises(UnknownSaga):
-            await desk.order("nobody", OperatorCommand(Act.RETRY, "ann"))
+            await operations.command("nobody", OperatorCommand(Act.RETRY, "ann"))
     async with gateway(tmp_path, sagas=0) as (client, engine, _):
         await engine.wait_until_idle()
         found = (await client.get("/sagas?status=ALL")).json()["sagas"]
@@ -261,6 +261,6 @@ async def test_at_rest_a_pivot_that_may_have_been_sent_is_not_cancelled(tmp_path
         await engine.accept(order("saga-0"))
         await calls.wait()
     async with SagaLog.open(path) as log:
-        desk = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
+        operations = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
         with pytest.raises(CommandRejected, match="only goes forward"):
-            await desk.order("saga-0", OperatorCommand(Act.CANCEL, "ann"))
+            await operations.command("saga-0", OperatorCommand(Act.CANCEL, "ann"))

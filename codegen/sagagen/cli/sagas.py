@@ -147,7 +147,7 @@ def _by(command: F) -> F:
     return click.option(
         "--by",
         default=_user,
-        show_default="who runs this",
+        show_default="your user name",
         help="Who you are; it is kept in the log.",
     )(command)
 
@@ -159,7 +159,7 @@ def _by(command: F) -> F:
 @_where
 def retry(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, as_json: bool) -> None:
     """Try a stuck or failing call again now, with a new budget."""
-    _order(Act.RETRY, saga_id, by, note, admin, log_path, as_json)
+    _command(Act.RETRY, saga_id, by, note, admin, log_path, as_json)
 
 
 @sagas.command()
@@ -169,7 +169,7 @@ def retry(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, a
 @_where
 def resolve(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, as_json: bool) -> None:
     """Say that the stuck compensation was done by hand; the saga goes on with those before it."""
-    _order(Act.RESOLVE, saga_id, by, note, admin, log_path, as_json)
+    _command(Act.RESOLVE, saga_id, by, note, admin, log_path, as_json)
 
 
 @sagas.command()
@@ -179,13 +179,13 @@ def resolve(saga_id: str, note: str, by: str, admin: str, log_path: Path | None,
 @_where
 def cancel(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, as_json: bool) -> None:
     """Turn a saga back: what it did is compensated. Refused once its pivot was attempted."""
-    _order(Act.CANCEL, saga_id, by, note, admin, log_path, as_json)
+    _command(Act.CANCEL, saga_id, by, note, admin, log_path, as_json)
 
 
-def _order(
+def _command(
     act: Act, saga_id: str, by: str, note: str, admin: str, log_path: Path | None, as_json: bool
 ) -> None:
-    shown = _ask(admin, log_path, lambda source: source.order(saga_id, act, by, note))
+    shown = _ask(admin, log_path, lambda source: source.command(saga_id, act, by, note))
     _print(shown, as_json, print_saga)
     if log_path and not as_json:
         click.echo("It goes on when a gateway opens this log.")
@@ -196,8 +196,8 @@ def _ask(admin: str, log_path: Path | None, question: Callable[[Source], Any]) -
         if log_path is None:
             address = Address.parse(admin, "--admin")
             return await question(AdminListener(address, os.environ.get(TOKEN, "")))
-        async with at_rest(log_path) as desk:
-            return await question(LogAtRest(desk))
+        async with at_rest(log_path) as operations:
+            return await question(LogAtRest(operations))
 
     try:
         return asyncio.run(asked())

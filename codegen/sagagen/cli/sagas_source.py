@@ -21,17 +21,17 @@ from sagagen.runtime.settings import Address
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 TIMEOUT_S = 30.0
-"""An order waits for the call that is under way, and that for its own timeout."""
+"""Time in seconds. A command waits for the saga's current call, and that one for its own timeout."""
 
 
 class AdminError(Exception):
-    """The admin listener can't be reached, or says no; the message is for the person who asked."""
+    """The admin listener can't be reached, or refuses; the message is for the person who asked."""
 
 
 class Source(Protocol):
     async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]: ...
     async def show(self, saga_id: str) -> Mapping[str, Any]: ...
-    async def order(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]: ...
+    async def command(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]: ...
     async def stats(self) -> Mapping[str, Any]: ...
 
 
@@ -51,7 +51,7 @@ class AdminListener:
     async def show(self, saga_id: str) -> Mapping[str, Any]:
         return await self._call("GET", f"/sagas/{quote(saga_id, safe='')}")
 
-    async def order(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
+    async def command(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
         body = json.dumps({"by": by, "note": note}).encode()
         return await self._call("POST", f"/sagas/{quote(saga_id, safe='')}/{act}", body)
 
@@ -83,21 +83,21 @@ class AdminListener:
 class LogAtRest:
     """A log that no gateway runs on."""
 
-    def __init__(self, desk: SagaOperations) -> None:
-        self._desk = desk
+    def __init__(self, operations: SagaOperations) -> None:
+        self._operations = operations
 
     async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
-        found = await self._desk.list(query_of(asked), step=asked["step"], service=asked["service"])
+        found = await self._operations.list(query_of(asked), step=asked["step"], service=asked["service"])
         return {"sagas": found}
 
     async def show(self, saga_id: str) -> Mapping[str, Any]:
-        return await self._desk.show(saga_id)
+        return await self._operations.show(saga_id)
 
-    async def order(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
-        return await self._desk.order(saga_id, OperatorCommand(act, by, note))
+    async def command(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
+        return await self._operations.command(saga_id, OperatorCommand(act, by, note))
 
     async def stats(self) -> Mapping[str, Any]:
-        return await self._desk.stats()
+        return await self._operations.stats()
 
 
 @asynccontextmanager

@@ -81,12 +81,13 @@ def print_stats(shown: Mapping[str, Any]) -> None:
     for name, counts in shown["sagas"].items():
         for line in _old_versions(name, counts["versions"]):
             click.echo(line)
-    full = "; the disk is full: new sagas are refused" if shown["log"]["is_disk_full"] else ""
-    click.echo(f"the log has {shown['log']['size_bytes'] / 1e6:.1f} MB{full}")
+    if log := shown.get("log"):
+        full = "; the disk is full: new sagas are refused" if log["is_disk_full"] else ""
+        click.echo(f"the log has {log['size_bytes'] / 1e6:.1f} MB{full}")
 
 
 def _old_versions(name: str, versions: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What to know before an old version is taken out of the code."""
+    """What to know before an old version is removed from the code."""
     newest = max((int(version) for version in versions), default=0)
     for version, counts in versions.items():
         if counts["can_go"]:

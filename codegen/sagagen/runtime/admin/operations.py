@@ -1,4 +1,4 @@
-"""What operators see and do: the same over a running engine and over a log at rest. Payloads are never shown."""
+"""What operators see and do. It is the same for a running engine and a log at rest. Payloads are never shown."""
 
 import dataclasses
 import time
@@ -33,46 +33,51 @@ class SagaOperations:
         return self._definitions
 
     async def list(self, query: SagaQuery, *, step: str = "", service: str = "") -> list[Shown]:
-        """Sagas that match, newest first; `step` and `service` are those of the call under way, or stuck."""
+        """Sagas that match, newest first; `step` and `service` are those of its current call, or the stuck one.
+
+        Raises JournalUnreadable.
+        """
         found: list[Shown] = []
         while len(found) < query.limit and (page := await self._sagas.search(query)):
-            for logged in page:
-                shown = self._summary(logged)
+            for recorded in page:
+                shown = self._summary(recorded)
                 if (not step or shown["step"] == step) and (not service or shown["service"] == service):
                     found.append(shown)
             query = dataclasses.replace(query, before=page[-1].cursor)
         return found[: query.limit]
 
     async def show(self, saga_id: str) -> Shown:
-        """Everything that is known of a saga but its payloads. Raises UnknownSaga."""
-        logged = await self._sagas.find(saga_id)
-        if logged is None:
+        """Everything that is known of a saga but its payloads. Raises UnknownSaga or JournalUnreadable."""
+        recorded = await self._sagas.find(saga_id)
+        if recorded is None:
             raise UnknownSaga(saga_id)
-        history = fold(logged.rows)
-        view = view_of(history, self._definitions.of(logged.accepted))
+        history = fold(recorded.rows)
+        view = view_of(history, self._definitions.of(recorded.accepted))
         return {
-            **self._summary(logged),
+            **self._summary(recorded),
             "caller": view.caller,
             "trace_id": view.trace_id,
             "steps": [
                 {"name": s.name, "status": str(s.status), "attempts": s.attempts, "error": s.error or None}
                 for s in view.steps
             ],
-            "operators": [_operator(row) for row in logged.rows if isinstance(row, OperatorRow)],
+            "operators": [_operator(row) for row in recorded.rows if isinstance(row, OperatorRow)],
         }
 
-    async def order(self, saga_id: str, order: OperatorCommand) -> Shown:
-        """Carry it out, durably, and show the saga. Raises UnknownSaga or CommandRejected."""
-        await self._sagas.command(saga_id, order)
+    async def command(self, saga_id: str, command: OperatorCommand) -> Shown:
+        """Carry it out, durably, and show the saga. Raises UnknownSaga, CommandRejected or JournalUnavailable."""
+        await self._sagas.command(saga_id, command)
         return await self.show(saga_id)
 
     async def stats(self) -> Shown:
-        """How many sagas stand where."""
-        standing = await self._sagas.open_counts()
+        """How many sagas there are, by name and status; and the size of the log, if it is on this machine."""
+        open_counts = await self._sagas.open_counts()
         ended = await self._sagas.ended_counts()
         sagas: dict[str, Shown] = {}
-        for name in sorted({*self._definitions.names, *(s.saga for s in standing), *(n for n, _ in ended)}):
-            own = [each for each in standing if each.saga == name]
+        for name in sorted(
+            {*self._definitions.names, *(each.saga for each in open_counts), *(n for n, _ in ended)}
+        ):
+            own = [each for each in open_counts if each.saga == name]
             sagas[name] = {
                 "in_flight": sum(each.count for each in own if each.status.is_active),
                 "stuck": sum(each.count for each in own if each.status is SagaStatus.STUCK),
@@ -86,10 +91,10 @@ class SagaOperations:
             **({"log": {"size_bytes": disk.size_bytes, "is_disk_full": disk.is_full}} if disk else {}),
         }
 
-    def _versions(self, name: str, standing: Sequence[OpenCount]) -> Shown:
-        """Of each version that is kept or still runs: how many are not over, and whether the code can do without."""
+    def _versions(self, name: str, own: Sequence[OpenCount]) -> Shown:
+        """For each version that is kept or has open sagas: how many those are, and whether the code can drop it."""
         counts = Counter(dict.fromkeys(self._definitions.versions(name), 0))
-        for each in standing:
+        for each in own:
             counts[each.version] += each.count
         newest = max(self._definitions.versions(name), default=0)
         return {
@@ -97,11 +102,11 @@ class SagaOperations:
             for version, count in sorted(counts.items())
         }
 
-    def _summary(self, logged: RecordedSaga) -> Shown:
-        history = fold(logged.rows)
-        saga = self._definitions.of(logged.accepted)
-        # Without any definition at hand (a log at rest, far from its project) nothing can be said to be missing.
-        missing = self._definitions.missing(logged.accepted) if self._definitions.names else ""
+    def _summary(self, recorded: RecordedSaga) -> Shown:
+        history = fold(recorded.rows)
+        saga = self._definitions.of(recorded.accepted)
+        # A log at rest may be far from its project: where no definition is known, none is missing.
+        missing = self._definitions.missing(recorded.accepted) if self._definitions.names else ""
         waiting_for = missing if history.status.is_active else ""
         return _members(history, waiting_for, explain(saga, history, waiting_for))
 

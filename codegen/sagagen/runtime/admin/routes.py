@@ -1,8 +1,8 @@
-"""What a gateway's admin listener has beyond the others': its sagas, and orders about them.
+"""What a gateway's admin listener has besides what every process has: its sagas, and the commands about them.
 
-Who can reach it and may not be trusted is kept away from the sagas by a token. On loopback none is needed, and then
-two things keep web pages out: a Host that is not this machine (DNS rebinding), and orders that are not JSON (which a
-browser sends to other origins without asking).
+A token keeps strangers away from the sagas. On loopback none is needed, and two checks keep web pages out instead: the
+Host must be this machine (DNS rebinding), and a command must be JSON (a browser sends other content types to other
+origins without asking).
 """
 
 import hmac
@@ -23,8 +23,9 @@ from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
 from sagagen.runtime.saga.search import OPEN, SagaQuery
 
 TOKEN = "SAGAGEN_ADMIN_TOKEN"
-"""Environment variable."""
+"""The environment variable that holds the token."""
 MAX_LISTED = 10_000
+"""Most sagas that one answer lists."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -32,45 +33,45 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class SagaAdmin:
-    """The sagas to show, and to whom."""
+    """Which sagas are shown, and to whom."""
 
-    desk: SagaOperations
+    operations: SagaOperations
     host: str
-    """Where it listens."""
+    """Where the listener binds."""
     token: str
-    """What `Authorization: Bearer` must bring; empty: none is asked for on loopback, and elsewhere nobody is let in."""
+    """What `Authorization: Bearer` must hold. If it is empty, loopback needs none, and elsewhere nobody is let in."""
 
 
 def saga_routes(admin: SagaAdmin) -> list[Route]:
-    """`/sagas`, one saga, the orders about it, and `/stats`."""
+    """`/sagas`, one saga, the commands about it, and `/stats`."""
 
     async def listed(request: Request) -> Response:
         asked = request.query_params
-        found = await admin.desk.list(
+        found = await admin.operations.list(
             query_of(asked), step=asked.get("step", ""), service=asked.get("service", "")
         )
         return JSONResponse({"sagas": found})
 
     async def shown(request: Request) -> Response:
-        return JSONResponse(await admin.desk.show(request.path_params["id"]))
+        return JSONResponse(await admin.operations.show(request.path_params["id"]))
 
-    async def ordered(request: Request) -> Response:
-        order = await _order_of(request)
-        return JSONResponse(await admin.desk.order(request.path_params["id"], order))
+    async def commanded(request: Request) -> Response:
+        command = await _command_of(request)
+        return JSONResponse(await admin.operations.command(request.path_params["id"], command))
 
     async def stats(_request: Request) -> Response:
-        return JSONResponse(await admin.desk.stats())
+        return JSONResponse(await admin.operations.stats())
 
     return [
         Route("/stats", _guarded(admin, stats)),
         Route("/sagas", _guarded(admin, listed)),
         Route("/sagas/{id}", _guarded(admin, shown)),
-        Route("/sagas/{id}/{act}", _guarded(admin, ordered), methods=["POST"]),
+        Route("/sagas/{id}/{act}", _guarded(admin, commanded), methods=["POST"]),
     ]
 
 
 class BadQuery(ValueError):
-    """What was asked for can't be understood; the message says what would do."""
+    """A request that can't be understood; the message says what would do."""
 
 
 def query_of(asked: Mapping[str, str]) -> SagaQuery:
@@ -100,24 +101,24 @@ def _statuses(text: str) -> tuple[SagaStatus, ...]:
         raise BadQuery(f"{error}; there are: {', '.join(SagaStatus)}, ALL") from error
 
 
-async def _order_of(request: Request) -> OperatorCommand:
+async def _command_of(request: Request) -> OperatorCommand:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise BadQuery("an order is JSON: send content-type: application/json")
+        raise BadQuery("a command is JSON: send content-type: application/json")
     try:
         act, members = Act(request.path_params["act"]), json.loads(await request.body())
     except ValueError as error:
         raise BadQuery(str(error)) from error
     if not isinstance(members, dict):
-        raise BadQuery('an order is an object: {"by": "ann", "note": "refunded by hand"}')
+        raise BadQuery('a command is an object: {"by": "ann", "note": "refunded by hand"}')
     given = cast(dict[str, Any], members)
     by, note = given.get("by", ""), given.get("note", "")
     if not isinstance(by, str) or not isinstance(note, str) or not by.strip():
-        raise BadQuery("an order says who gives it: `by` and `note` are strings, `by` is not empty")
+        raise BadQuery("a command says who gives it: `by` and `note` are strings, `by` is not empty")
     return OperatorCommand(act, by.strip(), note.strip())
 
 
 def _guarded(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
-    """Let in who may, and tell errors as JSON: `{"error": ...}`."""
+    """Let in whoever may see the sagas, and answer errors as JSON: `{"error": ...}`."""
 
     async def guarded(request: Request) -> Response:
         if refusal := _refusal(admin, request):
@@ -141,14 +142,14 @@ def _refusal(admin: SagaAdmin, request: Request) -> Response | None:
         kind, _, given = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), admin.token.encode()):
             return None
-        return _error(401, f"the sagas need a token: send what {TOKEN} is, as `Authorization: Bearer`")
+        return _error(401, f"the sagas need a token: send the value of {TOKEN} as `Authorization: Bearer`")
     if admin.host not in _LOOPBACK:
         return _error(
             403,
             f"this listener is not on loopback ({admin.host}): set {TOKEN} for the gateway to open its sagas",
         )
     if request.url.hostname not in _LOOPBACK:
-        return _error(403, f"without a token ({TOKEN}) the sagas are reached by localhost only")
+        return _error(403, f"without a token ({TOKEN}) the sagas can be reached at localhost only")
     return None
 
 

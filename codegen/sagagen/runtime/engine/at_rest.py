@@ -30,7 +30,7 @@ class SagasAtRest:
         return await self._log.search(query)
 
     async def open_counts(self) -> Sequence[OpenCount]:
-        return await self._log.standing()
+        return await self._log.open_counts()
 
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         return await self._log.ended_counts()

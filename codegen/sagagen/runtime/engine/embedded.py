@@ -1,7 +1,7 @@
 """The engine: takes sagas on, drives each to its end, and takes up after a restart what the last process left.
 
 Structure: one asyncio.TaskGroup holds a task for each saga under way. A saga's task accepts it, drives it, and then
-forgets it, so that memory holds only what is unfinished; everything else is answered from the log. The caller of
+forgets it, so that memory holds only active sagas; everything else is answered from the log. The caller of
 `accept` only waits: a client that hangs up cancels its wait, never the saga.
 """
 
@@ -70,7 +70,7 @@ Begin = Callable[[SagaEntry], Awaitable[History | SagaHead]]
 
 
 class EmbeddedEngine:
-    """Use it by `async with`: entering resumes all unfinished sagas, leaving drains.
+    """Use it by `async with`: entering resumes all active sagas, leaving drains.
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
     in seconds that draining may take. `on_answer` is told of each final answer once it is durable. Clock, random and
@@ -208,7 +208,7 @@ class EmbeddedEngine:
         return await self._log.search(query)
 
     async def open_counts(self) -> Sequence[OpenCount]:
-        return await self._log.standing()
+        return await self._log.open_counts()
 
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         return await self._log.ended_counts()
@@ -337,7 +337,7 @@ class EmbeddedEngine:
 
     async def _resume_all(self) -> None:
         waiting: dict[str, int] = {}
-        async for page in self._log.unfinished():
+        async for page in self._log.active_sagas():
             for logged in page:
                 if missing := self._definitions.missing(logged.accepted):
                     waiting[missing] = waiting.get(missing, 0) + 1

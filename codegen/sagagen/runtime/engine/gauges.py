@@ -8,9 +8,9 @@ from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.search import OpenCount
 from sagagen.runtime.telemetry.metrics import (
+    ACTIVE,
     COMPENSATING,
     DISK_IS_FULL,
-    IN_FLIGHT,
     LOG_BYTES,
     OLDEST,
     STUCK,
@@ -21,7 +21,7 @@ from sagagen.runtime.telemetry.metrics import (
 async def set_gauges(sagas: SagaControl) -> None:
     """Read what is true now. Versions that this code keeps are shown also where no saga has them."""
     open_counts, definitions = await sagas.open_counts(), sagas.definitions
-    for gauge in (IN_FLIGHT, COMPENSATING, STUCK, WAITING, OLDEST):
+    for gauge in (ACTIVE, COMPENSATING, STUCK, WAITING, OLDEST):
         gauge.clear()  # a version whose last saga is over is not reported any more
     kept = {(name, version) for name in definitions.names for version in definitions.versions(name)}
     for name, version in kept | {(each.saga, each.version) for each in open_counts}:
@@ -42,7 +42,7 @@ def _set_version(definitions: Definitions, name: str, version: int, own: Sequenc
     stuck = [each for each in own if not each.status.is_active]
     waiting = [each for each in active if not definitions.keeps(name, version, each.digest)]
     for gauge, counted in (
-        (IN_FLIGHT, active),
+        (ACTIVE, active),
         (COMPENSATING, backward),
         (STUCK, stuck),
         (WAITING, waiting),

@@ -28,7 +28,7 @@ LINGERING, PAUSED) and enough rows are there: that saves two turns of the event 
     TURN         the task, which was called, has its turn
     BEGUN        a commit was begun at once
     COMMITTED    the group is on disk
-    FAILED       the task could not commit: those who wait were told, and what rides along is queued as before
+    FAILED       the task could not commit: whoever waits has the error, and what rides along is queued as before
     BROKE        a commit that was begun at once failed
     CLOSE        no more rows are accepted; what is queued is still written
 

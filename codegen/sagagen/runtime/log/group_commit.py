@@ -30,7 +30,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class GroupWriter:
-    """The queue, and what empties it: whoever brings a row, if the log rests and enough have come; else `run`."""
+    """The queue, and what empties it: whoever brings a row, if the log rests and enough have come; otherwise `run`."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class GroupWriter:
             self._queue.dequeue(group)
         try:
             results = await self._commit_making_room(group, error)
-        except Exception as cause:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        except Exception as cause:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
             self._fail(group, cause)
         else:
             self._committed(group, results, begun_s)
@@ -231,7 +231,7 @@ class GroupWriter:
         return results
 
     def _fail(self, group: Sequence[LogWrite], error: Exception) -> None:
-        """Nothing of the group is in the log. Those who wait are told; the rest keeps its place."""
+        """Nothing of the group is in the log. Whoever waits gets the error; the rest keeps its place."""
         given_up = self._queue.put_back(group)
         _logger.error("the saga log can't be written", error=str(error), writes=len(given_up))
         for write in given_up:

@@ -97,11 +97,11 @@ WHERE saga.saga_id = ?
 SELECT_SAGA = "SELECT * FROM saga WHERE saga_id = ?"
 SELECT_EVENTS = "SELECT * FROM event WHERE saga = ? ORDER BY seq"
 
-SELECT_UNFINISHED = """
+SELECT_ACTIVE = """
 SELECT * FROM saga WHERE status IN ('RUNNING', 'COMPENSATING') AND number > ? ORDER BY number LIMIT ?
 """
 
-SELECT_UNFINISHED_EVENTS = """
+SELECT_ACTIVE_EVENTS = """
 SELECT event.* FROM saga JOIN event ON event.saga = saga.number
 WHERE saga.status IN ('RUNNING', 'COMPENSATING') AND saga.number > ? AND saga.number <= ?
 ORDER BY saga.number, event.seq

@@ -6,8 +6,9 @@ from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 
 PAGE = 200
+"""Most sagas that one query reads."""
 
-SELECT_STANDING = """
+SELECT_OPEN_COUNTS = """
 SELECT name, version, digest, status, count(*) AS count, min(started_ms) AS oldest_ms FROM saga
 WHERE status IN ('RUNNING', 'COMPENSATING') GROUP BY name, version, digest, status
 UNION ALL
@@ -36,8 +37,8 @@ def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3
     return connection.execute(select, (*values, min(PAGE, query.limit))).fetchall()
 
 
-def standing(connection: sqlite3.Connection) -> list[OpenCount]:
-    """All that is not over, counted; from the indexes of the unfinished and the stuck."""
+def open_counts(connection: sqlite3.Connection) -> list[OpenCount]:
+    """All open sagas, counted; from the indexes of the active and the stuck ones."""
     return [
         OpenCount(
             row["name"],
@@ -47,7 +48,7 @@ def standing(connection: sqlite3.Connection) -> list[OpenCount]:
             row["count"],
             row["oldest_ms"],
         )
-        for row in connection.execute(SELECT_STANDING)
+        for row in connection.execute(SELECT_OPEN_COUNTS)
     ]
 
 

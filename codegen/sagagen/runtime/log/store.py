@@ -1,4 +1,4 @@
-"""The saga log: what the engine decides from, durable before anything follows from it.
+"""The saga log: what an engine decides from. A row is durable before anything follows from it.
 
 One SQLite file in WAL mode with synchronous=FULL, owned by one process (P10): an append-only event table and a table
 of where each saga stands now. `group_commit` writes to it, `records` maps rows to columns, `schema` has the SQL.
@@ -25,7 +25,7 @@ from sagagen.runtime.log.group_commit import GroupWriter
 from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log.reserve import Reserve
-from sagagen.runtime.log.search import ended_counts, find_sagas, standing
+from sagagen.runtime.log.search import ended_counts, find_sagas, open_counts
 from sagagen.runtime.saga.events import Accepted, Done, Ended, LogEvent, SagaStatus, TurnedBack
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.sqlite.database import Database, never_wait
@@ -34,9 +34,9 @@ from sagagen.runtime.sqlite.lock import OwnerLock
 __all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
 
 PAGE = 500
-"""Sagas that recovery reads with one query."""
+"""Number of sagas that recovery reads with one query."""
 PURGED_AT_ONCE = 100
-"""Sagas in one write: it holds up the transitions of others for some milliseconds."""
+"""Number of sagas that one write purges: it holds up the rows of other sagas for some milliseconds."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class SagaLog:
         reserve: Reserve,
         probes: Sequence[ThreadProbe],
     ) -> None:
-        """`probes`: of all threads that it needs."""
+        """`probes` ask the threads that the log needs."""
         self.path = path
         self._writer = writer
         self._reader = reader
@@ -96,7 +96,7 @@ class SagaLog:
                 raise LogCorrupted(how_to_mend(path, damage))
             reserve = Reserve(path)
             if not reserve.make():
-                _logger.error("the disk has no room for the saga log's reserve: new sagas are turned away")
+                _logger.error("the disk has no room for the saga log's reserve: new sagas are refused")
             async with Database(path) as database:
                 await database.migrate(sql.MIGRATIONS)
                 await database.in_thread(never_wait)
@@ -114,12 +114,12 @@ class SagaLog:
 
     @property
     def is_full(self) -> bool:
-        """So many rows wait for the disk that new sagas should be turned away."""
+        """So many rows wait for the disk that new sagas should be refused."""
         return self._writer.is_full
 
     @property
     def is_disk_full(self) -> bool:
-        """There was no room for a commit, and there is not much yet: sagas go on, new ones are turned away."""
+        """There was no room for a commit, and there is not much yet: open sagas go on, new ones are refused."""
         return self._reserve.is_spent
 
     async def check(self) -> str:
@@ -133,18 +133,18 @@ class SagaLog:
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """Let commits wait a little for the rows of writers at work, as `GroupWriter` says.
 
-        Sagas that `rest` may be among them: they are taken off here.
+        Sagas that `rest` may be among them: they are subtracted here.
         """
         self._writer.gather_for(lambda since_s: at_work(since_s) - self._resting)
 
     async def restore_reserve(self) -> None:
-        """Make the reserve anew, if the disk has room again."""
+        """Make the reserve again if the disk has room for it."""
         await asyncio.to_thread(self._reserve.make)
 
     async def accept(self, row: Accepted) -> SagaRef | None:
         """Begin a saga, durably. None, and nothing written, if its id is already in the log.
 
-        Raises LogUnavailable if nothing can be written, or too little room is left to finish what is under way.
+        Raises LogUnavailable if nothing can be written, or too little room is left to finish open sagas.
         """
         if self.is_disk_full and await self.head(row.saga_id) is None:
             raise LogUnavailable("the disk is full: no new sagas until there is room again")
@@ -152,20 +152,23 @@ class SagaLog:
         return None if number is None else SagaRef(number, row.trace.trace_id)
 
     async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
-        """Add rows, all or none, and say where the saga stands then. They are on disk when this returns.
+        """Add rows, all or none. They are on disk when this returns.
 
-        `status` None: it stands where it stood.
+        `status` is the saga's status after them, or None if it stays as it was.
 
         Raises LogUnavailable if nothing can be written: none of them is in the log.
         """
         await self._writer.write(lambda connection: _insert_events(connection, ref, rows, status))
 
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
-        """Add rows that ride along in a later commit, but never after what is appended after them."""
+        """Add rows that ride along in some later commit. The log's order is still the order of the calls.
+
+        Raises LogUnavailable if the log is closing. If the process dies before that commit, the rows are lost.
+        """
         await self._writer.write_later(lambda connection: _insert_events(connection, ref, rows, None))
 
     async def rest(self, seconds: float, wake: asyncio.Event) -> None:
-        """Wait before an attempt, until `seconds` have passed or `wake` is set. No commit waits for who rests."""
+        """Wait before an attempt, until `seconds` have passed or `wake` is set. No commit waits for it."""
         self._resting += 1
         try:
             await sleep_unless_woken(seconds, wake)
@@ -173,16 +176,16 @@ class SagaLog:
             self._resting -= 1
 
     async def head(self, saga_id: str) -> SagaHead | None:
-        """Where a saga stands, and its answer if it has one."""
+        """The saga's status, who started it, and its answer if it has one; None if there is no such saga."""
         records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_HEAD, (saga_id,)).fetchall())
         return head_of(records[0]) if records else None
 
     async def find(self, saga_id: str) -> LoggedSaga | None:
-        """All rows of a saga. Raises LogCorrupted if they can't be read."""
+        """A saga with all of its rows; None if there is no such saga. Raises LogCorrupted if they can't be read."""
         return await self._reader.in_thread(lambda connection: _find(connection, saga_id))
 
-    async def unfinished(self) -> AsyncIterator[list[LoggedSaga]]:
-        """All sagas that are neither over nor stuck, oldest first, a page at a time. Raises LogCorrupted."""
+    async def active_sagas(self) -> AsyncIterator[list[LoggedSaga]]:
+        """All active sagas, oldest first, a page at a time. Raises LogCorrupted."""
         after = 0
         while page := await self._reader.in_thread(lambda connection, a=after: _page(connection, a)):
             yield page
@@ -192,28 +195,28 @@ class SagaLog:
         """A page of the sagas that match, newest first. Raises LogCorrupted."""
         return await self._reader.in_thread(lambda connection: _search(connection, query))
 
-    async def standing(self) -> list[OpenCount]:
-        """How many sagas are not over, by name and status."""
-        return await self._reader.in_thread(standing)
+    async def open_counts(self) -> list[OpenCount]:
+        """How many sagas are open, by definition and status."""
+        return await self._reader.in_thread(open_counts)
 
     async def ended_counts(self) -> dict[tuple[str, SagaStatus], int]:
-        """How many sagas that are kept have ended, by name and status. Reads them all."""
+        """How many of the kept sagas have ended, by name and status. It reads them all."""
         return await self._reader.in_thread(ended_counts)
 
     @property
     def size_bytes(self) -> int:
-        """On disk, with the WAL."""
+        """Bytes on disk, with the WAL."""
         files = (self.path, self.path.with_name(self.path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
     async def ended_names(self) -> list[str]:
-        """Names of the sagas of which some have ended."""
+        """Names of the definitions of which some sagas have ended."""
         return await self._reader.in_thread(_ended_names)
 
     async def purge(self, name: str, before_ms: int, at_most: int = PURGED_AT_ONCE) -> int:
         """Forget sagas of this name that ended before a time (ms since the epoch), the longest ended first.
 
-        Returns how many. Stuck and unfinished ones stay. Raises LogUnavailable if nothing can be written.
+        Returns how many. Open ones stay. Raises LogUnavailable if nothing can be written.
         """
         purge = partial(_purge, name=name, before_ms=before_ms, at_most=at_most)
         return await self._writer.write(purge, is_long=True) or 0
@@ -232,7 +235,7 @@ async def _running(database: Database, reserve: Reserve) -> AsyncGenerator[Group
         yield writer
     finally:
         writer.close()
-        # Shielded and awaited: rows that wait must reach the disk, also when the process is being cancelled.
+        # Shielded and awaited: queued rows must reach the disk, also when the process is being cancelled.
         await asyncio.shield(task)
 
 
@@ -240,6 +243,7 @@ def _insert_saga(connection: sqlite3.Connection, row: Accepted) -> int | None:
     inserted = connection.execute(sql.INSERT_SAGA, saga_values(row))
     if inserted.rowcount == 0 or inserted.lastrowid is None:
         return None
+    # The saga's row comes first: its number is what the events refer to.
     ref = SagaRef(inserted.lastrowid, row.trace.trace_id)
     _insert_events(connection, ref, [row], None)
     return ref.number
@@ -251,6 +255,7 @@ def _insert_events(
     for row in rows:
         values = event_values(ref, row)
         inserted = connection.execute(sql.insert_event(tuple(values)), tuple(values.values()))
+        # After the event, whose number it takes. The first answer stays: SET_ANSWER changes no saga that has one.
         if isinstance(row, _ANSWERING) and row.answer is not None:
             connection.execute(sql.SET_ANSWER, (inserted.lastrowid, ref.number))
     if status is not None:
@@ -271,6 +276,7 @@ def _ended_names(connection: sqlite3.Connection) -> list[str]:
 def _purge(connection: sqlite3.Connection, name: str, before_ms: int, at_most: int) -> int:
     found = connection.execute(sql.SELECT_PURGEABLE, (name, before_ms, at_most)).fetchall()
     numbers = [(record["number"],) for record in found]
+    # Events first: they refer to their saga, and SQLite checks that at each statement.
     connection.executemany(sql.DELETE_EVENTS, numbers)
     connection.executemany(sql.DELETE_SAGA, numbers)
     return len(numbers)
@@ -291,7 +297,7 @@ def _search(connection: sqlite3.Connection, query: SagaQuery) -> list[LoggedSaga
 
 
 def open_sagas_in(connection: sqlite3.Connection) -> list[LoggedSaga]:
-    """All sagas of a log that are not over, newest first. Raises LogCorrupted."""
+    """All open sagas of a log, newest first. Raises LogCorrupted."""
     query, found = SagaQuery(limit=PAGE), list[LoggedSaga]()
     while page := _search(connection, query):
         found += page
@@ -300,10 +306,10 @@ def open_sagas_in(connection: sqlite3.Connection) -> list[LoggedSaga]:
 
 
 def _page(connection: sqlite3.Connection, after: int) -> list[LoggedSaga]:
-    sagas = connection.execute(sql.SELECT_UNFINISHED, (after, PAGE)).fetchall()
+    sagas = connection.execute(sql.SELECT_ACTIVE, (after, PAGE)).fetchall()
     if not sagas:
         return []
-    events = connection.execute(sql.SELECT_UNFINISHED_EVENTS, (after, sagas[-1]["number"])).fetchall()
+    events = connection.execute(sql.SELECT_ACTIVE_EVENTS, (after, sagas[-1]["number"])).fetchall()
     of_saga = {number: list(group) for number, group in groupby(events, itemgetter("saga"))}
     return [_logged(saga, of_saga[saga["number"]]) for saga in sagas]
 

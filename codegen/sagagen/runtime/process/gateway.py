@@ -100,6 +100,6 @@ def composed(project: Project) -> Gateway:
 
 
 def _admin(settings: Settings, sagas: SagaControl, readiness: Readiness) -> ASGIApp:
-    desk = SagaOperations(sagas)
-    admin = SagaAdmin(desk, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
+    operations = SagaOperations(sagas)
+    admin = SagaAdmin(operations, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
     return admin_app(readiness, saga_routes(admin), before_metrics=partial(set_gauges, sagas))

@@ -51,7 +51,7 @@ RETRIES = Counter(
 COMPENSATIONS = Counter("sagagen_compensations", "Steps that were undone.", ["saga", "step"])
 ORDERS = Counter("sagagen_operator_orders", "What operators did.", ["saga", "act"])
 
-IN_FLIGHT = Gauge("sagagen_sagas_in_flight", "Active sagas: RUNNING or COMPENSATING.", ["saga", "version"])
+ACTIVE = Gauge("sagagen_sagas_in_flight", "Active sagas: RUNNING or COMPENSATING.", ["saga", "version"])
 COMPENSATING = Gauge("sagagen_sagas_compensating", "Sagas that are being undone.", ["saga", "version"])
 STUCK = Gauge("sagagen_sagas_stuck", "Sagas that wait for an operator.", ["saga", "version"])
 WAITING = Gauge(
