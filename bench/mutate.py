@@ -296,6 +296,9 @@ class Tree:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, folder / name)
 
+    def read(self, module: str) -> str:
+        return (self._folder / module).read_text()
+
     def write(self, module: str, text: str) -> None:
         path = self._folder / module
         path.write_text(text)
@@ -402,8 +405,8 @@ def _usual_limit_s(trees: "queue.SimpleQueue[Tree]") -> float:
 
 def _trying(trees: "queue.SimpleQueue[Tree]", results: Results, limit_s: float) -> Callable[[Mutant], None]:
     def attempt(mutant: Mutant) -> None:
-        text = (ROOT / mutant.module).read_text()
         tree, begun_s = trees.get(), time.monotonic()
+        text = tree.read(mutant.module)  # as it was when the run began, whatever is written beside it meanwhile
         try:
             tree.write(mutant.module, mutated(text, mutant))
             result, by = tree.test(limit_s)
