@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sagagen.runtime.log import commit_states
 from sagagen.runtime.log.commit_states import CALLING, RESTFUL, Event, ImpossibleEvent, State, next_state
@@ -193,8 +194,14 @@ class World:
         assert not self.lost & set(found)
 
 
+def never() -> bool:
+    return False
+
+
 @asynccontextmanager
-async def world(path: Path, **bounds: float) -> AsyncGenerator[World]:
+async def world(
+    path: Path, release_room: Callable[[], bool] | None = None, **bounds: float
+) -> AsyncGenerator[World]:
     async with Database(path) as database:
         await database.run_script(
             "CREATE TABLE t (x); CREATE TABLE parent (x INTEGER PRIMARY KEY);"
@@ -202,7 +209,7 @@ async def world(path: Path, **bounds: float) -> AsyncGenerator[World]:
         )
         await database.in_thread(never_wait)
         times = {"gather_s": NEVER_S, "linger_s": NEVER_S, "pause_s": NEVER_S} | bounds
-        here = World(GroupWriter(database, max_waiting=8, **times), database)
+        here = World(GroupWriter(database, release_room or never, max_waiting=8, **times), database)
         try:
             yield here
         finally:
@@ -447,3 +454,95 @@ async def test_leaving_a_state_ends_its_timer(tmp_path: Path) -> None:
         await here.state(State.RESTING)
         await asyncio.sleep(0.1)  # a timer that was left would be an event that can't happen
         assert here.writer.state is State.RESTING
+
+
+class SmallDisk:
+    """A database file that may not grow, until its room is released."""
+
+    def __init__(self, *, has_reserve: bool) -> None:
+        self.here: World | None = None
+        self.asked = 0
+        self._has_reserve = has_reserve
+
+    def fill(self, here: World) -> None:
+        self.here = here
+        here.database.in_place(lambda c: c.execute("PRAGMA max_page_count = 1").fetchall())
+
+    def release(self) -> bool:
+        self.asked += 1
+        if self.here and self._has_reserve:
+            self.here.database.in_place(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchall())
+        return self._has_reserve
+
+
+def insert_much(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS filler AS SELECT zeroblob(100000) AS x")
+
+
+async def test_a_commit_that_finds_no_room_is_repeated_once_room_is_made(tmp_path: Path) -> None:
+    disk = SmallDisk(has_reserve=True)
+    async with world(tmp_path / "log.db", disk.release) as here:
+        disk.fill(here)
+        here.start()
+        await here.ride()
+        async with asyncio.timeout(LIMIT_S):
+            await here.writer.write(insert_much)
+        assert (disk.asked, here.writer.commits, here.writer.state) == (1, 1, State.RESTING)
+
+
+async def test_a_commit_that_finds_no_room_fails_where_none_can_be_made(tmp_path: Path) -> None:
+    disk = SmallDisk(has_reserve=False)
+    async with world(tmp_path / "log.db", disk.release) as here:
+        disk.fill(here)
+        here.start()
+        await here.ride()
+        async with asyncio.timeout(LIMIT_S):
+            with pytest.raises(LogUnavailable, match="full"):
+                await here.writer.write(insert_much)
+        assert (disk.asked, here.writer.commits, here.writer.state) == (1, 0, State.PAUSED)
+        here.database.in_place(lambda c: c.execute("PRAGMA max_page_count = 1000000").fetchall())
+
+
+async def test_no_room_is_made_for_a_commit_that_fails_for_another_reason(tmp_path: Path) -> None:
+    disk = SmallDisk(has_reserve=True)
+    async with world(tmp_path / "log.db", disk.release) as here:
+        here.start()
+        async with asyncio.timeout(LIMIT_S):
+            with pytest.raises(LogUnavailable, match="FOREIGN KEY"):
+                await here.writer.write(insert_orphan)
+        assert disk.asked == 0
+
+
+async def test_a_row_that_rides_along_and_can_t_be_written_is_logged_and_harms_no_other(
+    tmp_path: Path,
+) -> None:
+    def insert_too_much(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO t VALUES (?)", (2**70,))
+
+    async with world(tmp_path / "log.db") as here:
+        with capture_logs() as lines:
+            await here.writer.write_later(insert_too_much)
+            await here.writer.write_later(insert(1))
+            await here.writer.write(insert(2))
+        assert [line["event"] for line in lines] == ["a row of the saga log was not written"]
+        found = await here.database.in_thread(lambda c: [row[0] for row in c.execute("SELECT x FROM t")])
+        assert found == [1, 2]
+
+
+async def test_a_write_says_what_its_work_returned(tmp_path: Path) -> None:
+    async with world(tmp_path / "log.db") as here:
+        assert await here.writer.write(lambda c: c.execute("INSERT INTO t VALUES (7)").lastrowid) == 1
+
+
+async def test_long_work_runs_in_the_thread_and_never_in_the_event_loop(tmp_path: Path) -> None:
+    threads: list[int] = []
+
+    def work(_: sqlite3.Connection) -> None:
+        threads.append(threading.get_ident())
+
+    async with world(tmp_path / "log.db") as here:
+        here.start()
+        async with asyncio.timeout(LIMIT_S):
+            await here.writer.write(work)
+            await here.writer.write(work, is_long=True)
+        assert [thread == threading.get_ident() for thread in threads] == [True, False]
