@@ -406,7 +406,9 @@ def _usual_limit_s(trees: "queue.SimpleQueue[Tree]") -> float:
 def _trying(trees: "queue.SimpleQueue[Tree]", results: Results, limit_s: float) -> Callable[[Mutant], None]:
     def attempt(mutant: Mutant) -> None:
         tree, begun_s = trees.get(), time.monotonic()
-        text = tree.read(mutant.module)  # as it was when the run began, whatever is written beside it meanwhile
+        text = tree.read(
+            mutant.module
+        )  # as it was when the run began, whatever is written beside it meanwhile
         try:
             tree.write(mutant.module, mutated(text, mutant))
             result, by = tree.test(limit_s)
