@@ -22,7 +22,6 @@ from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from sagagen.emit.files import FilePlan
 from sagagen.emit.plan import plan
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import Acceptance
 from sagagen.runtime.identity import saga_id
@@ -107,7 +106,6 @@ async def begin(folder: Path, transports: dict[str, Transport], price: float) ->
             sagas=[OLD],
             log=log,
             transports={**transports, "payment": Away()},
-            responder=HttpResponder(MESH, SCHEMA),
             grace_s=0.0,
         ) as engine,
     ):
@@ -126,7 +124,6 @@ async def go_on(
             sagas=sagas,
             log=log,
             transports=transports,
-            responder=HttpResponder(MESH, SCHEMA),
             clock=Later(later_s),
         ) as engine,
     ):
@@ -272,9 +269,7 @@ async def test_two_versions_side_by_side_each_end_on_their_own(tmp_path: Path):
         await begin(tmp_path, transports, price=50.0)
         async with (
             SagaLog.open(tmp_path / "saga-log.db") as log,
-            EmbeddedEngine(
-                sagas=both, log=log, transports=transports, responder=HttpResponder(MESH, SCHEMA)
-            ) as engine,
+            EmbeddedEngine(sagas=both, log=log, transports=transports) as engine,
         ):
             await engine.accept(replace(acceptance(50.0), saga=newest, saga_id="another"))
             await engine.wait_until_idle()

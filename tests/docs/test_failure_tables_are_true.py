@@ -126,9 +126,7 @@ async def shop(data_dir: Path, after: str, step: str, fault: Fault) -> AsyncGene
             transports[service.name] = Watched(to, step if fault is Fault.NO_ANSWER else "", undone)
         log = await stack.enter_async_context(SagaLog.open(data_dir / "saga-log.db"))
         engine = await stack.enter_async_context(
-            EmbeddedEngine(
-                sagas=mesh.sagas, log=log, transports=transports, responder=gateway.responder, grace_s=0.0
-            )
+            EmbeddedEngine(sagas=mesh.sagas, log=log, transports=transports, grace_s=0.0)
         )
         asgi = httpx.ASGITransport(gateway.application(engine, transports))
         client = await stack.enter_async_context(httpx.AsyncClient(transport=asgi, base_url="http://shop"))

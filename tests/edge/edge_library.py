@@ -128,7 +128,6 @@ async def served(
             sagas=mesh.sagas,
             log=log,
             transports=(transports := {service.name: MemoryTransport(host)}),
-            responder=gateway.responder,
             max_running=mesh.limits.max_running,
             calls_per_service=mesh.limits.calls_per_service,
         ) as engine,

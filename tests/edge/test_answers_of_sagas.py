@@ -1,4 +1,4 @@
-"""The stored answers: pure, and the same bytes for the same arguments."""
+"""What HTTP makes of results: pure, and the same bytes for the same result."""
 
 import json
 from dataclasses import replace
@@ -6,17 +6,22 @@ from dataclasses import replace
 import pytest
 from edge_library import library
 
-from sagagen.runtime.edge.problem import HTTP_STATUS, Problem, from_rpc_error
+from sagagen.runtime.edge.answer import Answer
+from sagagen.runtime.edge.problem import HTTP_STATUS, Problem, ProblemError, from_rpc_error
 from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.rpc.errors import Code, FieldViolation, RpcError
+from sagagen.runtime.saga.result import SagaResult, StoredAnswer, Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.scope import Failure
 
 SAGA_ID, TRACE_ID = "00000000-0000-5000-8000-000000000001", "0af7651916cd43dd8448eb211c80319c"
 
 
-def responder() -> HttpResponder:
-    return HttpResponder(library().mesh, library().schema)
+def answer_of(result: SagaResult) -> Answer:
+    """To a request that started the first saga."""
+    mesh = library().mesh
+    trigger = mesh.sagas[0].trigger.path
+    return HttpResponder(mesh, library().schema).answer(trigger, result, SAGA_ID, TRACE_ID)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +38,7 @@ def responder() -> HttpResponder:
 )
 def test_a_refusal_is_always_a_4xx(code: str, status: int) -> None:
     failure = Failure(code, "OUT_OF_STOCK", "none left", "take_book")
-    answer = responder().failure(library().mesh.sagas[0], SAGA_ID, failure, TRACE_ID, refused=True)
+    answer = answer_of(Unsuccessful(failure, is_refused=True))
     assert json.loads(answer.body) == {
         "type": "about:blank",
         "title": json.loads(answer.body)["title"],
@@ -50,7 +55,7 @@ def test_a_refusal_is_always_a_4xx(code: str, status: int) -> None:
 
 def test_anything_else_is_502_without_retry_after() -> None:
     failure = Failure("UNAVAILABLE", "UNAVAILABLE", "", "take_book")
-    answer = responder().failure(library().mesh.sagas[0], SAGA_ID, failure, TRACE_ID, refused=False)
+    answer = answer_of(Unsuccessful(failure, is_refused=False))
     assert (answer.status, json.loads(answer.body)["reason"]) == (502, "SAGA_COMPENSATED")
     assert [name for name, _ in answer.headers] == ["content-type"]
 
@@ -60,8 +65,7 @@ def test_anything_else_is_502_without_retry_after() -> None:
     [(False, 409, "SAGA_ELSEWHERE"), (True, 422, "IDEMPOTENCY_KEY_REUSED")],
 )
 def test_a_superseded_run_says_where_the_saga_is(is_other_payload: bool, status: int, reason: str) -> None:
-    saga = library().mesh.sagas[0]
-    answer = responder().superseded(saga, SAGA_ID, TRACE_ID, owner_run="", is_other_payload=is_other_payload)
+    answer = answer_of(Superseded("", is_other_payload))
     assert (answer.status, json.loads(answer.body)["reason"]) == (status, reason)
 
 
@@ -70,10 +74,21 @@ def test_a_success_is_the_field_that_the_route_names() -> None:
     start = next(route for route in mesh.routes if route.target == "lend_book")
     named = replace(mesh, routes=(replace(start, response_body="loan_id"),))
     loan = library().schema.message_type(start.method.response_name)
-    answer = HttpResponder(named, library().schema).success(
-        mesh.sagas[0], SAGA_ID, loan(loan_id="7").SerializeToString(), TRACE_ID
-    )
+    result = Succeeded(201, start.method.response_name, loan(loan_id="7").SerializeToString())
+    answer = HttpResponder(named, library().schema).answer(start.method.path, result, SAGA_ID, TRACE_ID)
     assert (answer.status, answer.body) == (201, b'"7"')
+
+
+def test_a_result_of_a_message_that_the_trigger_has_no_more_is_an_expired_key() -> None:
+    with pytest.raises(ProblemError) as refused:
+        answer_of(Succeeded(201, "library.v0.Loan", b"\x0a\x017"))
+    problem = refused.value.problem
+    assert (problem.status, problem.reason, problem.saga_id) == (409, "KEY_EXPIRED", SAGA_ID)
+
+
+def test_an_answer_that_an_earlier_version_stored_leaves_as_it_is() -> None:
+    stored = StoredAnswer(207, (("x-old", "1"),), b"as it was")
+    assert answer_of(stored) == Answer(207, (("x-old", "1"),), b"as it was")
 
 
 def test_routes_of_one_trigger_must_answer_alike() -> None:
@@ -102,3 +117,16 @@ def test_an_error_of_a_service_keeps_its_details() -> None:
 
 def test_a_document_is_json_even_where_a_client_sent_half_a_character() -> None:
     assert json.loads(Problem(400, "X", "Y", "\ud800").body())["detail"] == "\ud800"
+
+
+def test_a_response_that_json_cannot_express_is_said_to_be_one() -> None:
+    mesh, schema = library().mesh, library().schema
+    method = replace(mesh.sagas[0].trigger, response_name="google.protobuf.Duration")
+    endless = schema.message_type("google.protobuf.Duration")(seconds=10**12).SerializeToString()
+    odd = replace(mesh, sagas=(replace(mesh.sagas[0], trigger=method),), routes=())
+    with pytest.raises(ProblemError) as refused:
+        HttpResponder(odd, schema).answer(
+            method.path, Succeeded(201, method.response_name, endless), SAGA_ID, ""
+        )
+    problem = refused.value.problem
+    assert (problem.status, problem.reason, problem.saga_id) == (500, "ANSWER_NOT_WRITTEN", SAGA_ID)

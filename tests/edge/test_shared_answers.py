@@ -12,12 +12,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 from redis_server import RedisServer
 
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.problem import ProblemError
 from sagagen.runtime.edge.shared_answers import LARGEST_ANSWER, SharedAnswer, SharedAnswers
 from sagagen.runtime.edge.start import of_owner
 from sagagen.runtime.engine.port import Started
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import Accepted, NextRequest, SagaStatus
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.startup import SettingsError
@@ -49,7 +49,7 @@ STARTED = Started(
     is_new=True,
     caller="anonymous",
     fingerprint=b"print",
-    answer=None,
+    result=None,
     trace_id="ours",
     started_ms=1,
     status=SagaStatus.SUPERSEDED,

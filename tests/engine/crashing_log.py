@@ -70,7 +70,7 @@ class CrashingLog:
             trace_id=accepted.trace.trace_id,
             started_ms=accepted.at_ms,
             status=history.status,
-            answer=history.answer,
+            result=history.result,
         )
 
     async def find(self, saga_id: str) -> LoggedSaga | None:

@@ -20,9 +20,8 @@ from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply, Transport
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
-from sagagen.runtime.scope import CompensationScope, Failure, Scope
+from sagagen.runtime.scope import CompensationScope, Scope
 from sagagen.runtime.service.barrier.rules import BarrierRow as BarrierRow
 from sagagen.runtime.service.barrier.rules import RecordEmpty, Replay, RunHandler, State, TurnDown, rule
 
@@ -162,21 +161,6 @@ class PatientClock(TestClock):
         await wake.wait()
 
 
-class PlainResponder:
-    """Answers that are easy to compare."""
-
-    def success(self, saga: Saga, saga_id: str, body: bytes, trace_id: str) -> Answer:
-        return Answer(saga.respond.status, (("saga", saga_id),), body)
-
-    def failure(self, saga: Saga, saga_id: str, failure: Failure, trace_id: str, *, refused: bool) -> Answer:
-        return Answer(409 if refused else 502, (("saga", saga_id),), failure.reason.encode())
-
-    def superseded(
-        self, saga: Saga, saga_id: str, trace_id: str, *, owner_run: str, is_other_payload: bool
-    ) -> Answer:
-        return Answer(422 if is_other_payload else 409, (("saga", saga_id),), b"SAGA_ELSEWHERE")
-
-
 @dataclass(frozen=True)
 class Effect:
     """Something that a service did, once."""
@@ -306,7 +290,6 @@ def engine(
         log=log,
         journal=TimedJournal(log, clock),
         transports=world if isinstance(world, Mapping) else {"one": world},
-        responder=PlainResponder(),
         clock=clock,
         random=Random(next(SEEDS)),
         **options,  # pyright: ignore[reportArgumentType]

@@ -161,7 +161,7 @@ async def tell(story: Story) -> tuple[History, World]:
     survivors = iter(story.survivors * 1000)
     crashes = iter(story.crashes)
     log = CrashingLog()
-    answer = None
+    result = None
     for _life in range(MAX_LIVES):
         crash = next(crashes, None)
         log = log.after_crash(lambda: next(survivors), Countdown(crash, "commit"))
@@ -169,9 +169,9 @@ async def tell(story: Story) -> tuple[History, World]:
         if not log.over.is_set():
             await live(story, log, world, clock, crash, is_first=SAGA_ID not in log.sagas)
         history = log.history(SAGA_ID) if SAGA_ID in log.sagas else None
-        if history and answer:
-            assert history.answer == answer, "an answer never changes"
-        answer = history.answer if history else None
+        if history and result:
+            assert history.result == result, "a result never changes"
+        result = history.result if history else None
         if history and history.status not in (SagaStatus.RUNNING, SagaStatus.COMPENSATING):
             return history, world
     raise AssertionError("the saga does not end")
@@ -188,7 +188,7 @@ def check(story: Story, history: History, world: World) -> None:
         undoable = [name for name in done if any(s.name == name and s.compensation for s in story.steps)]
         assert undone == undoable[::-1], "everything undone, last one first"
         assert not any(s.name in done and s.kind is not StepKind.COMPENSATABLE for s in story.steps)
-    assert history.answer is not None
+    assert history.result is not None
 
 
 @settings(max_examples=150)

@@ -35,10 +35,12 @@ from sagagen.runtime.rpc.errors import ExpressionError, RpcError
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.commands import Act, OperatorCommand
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
+from sagagen.runtime.saga.result import Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.saga.view import StepStatus
-from sagagen.runtime.scope import Scope
+from sagagen.runtime.scope import Failure, Scope
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
+SUCCESS = Succeeded(201, "test.v1.Text", text("answer to x"))
 
 
 @pytest.fixture
@@ -82,10 +84,8 @@ async def test_a_saga_completes_with_one_commit_a_step(path: Path, world: World,
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, log):
         started = await running.accept(acceptance(definition))
-        assert (started.is_new, started.answer, started.trace_id) == (True, None, TRACE.trace_id)
-        answer = await running.wait(SAGA_ID, 5)
-        assert answer is not None
-        assert (answer.status, answer.body) == (201, text("answer to x"))
+        assert (started.is_new, started.result, started.trace_id) == (True, None, TRACE.trace_id)
+        assert await running.wait(SAGA_ID, 5) == SUCCESS
         await running.wait_until_idle()
         assert log.commits == 1 + len(definition.steps), (
             "acceptance and each step; the end is in the last step's"
@@ -119,9 +119,8 @@ async def test_a_refusal_is_answered_and_undone(path: Path, world: World, clock:
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
-        answer = await running.wait(SAGA_ID, 5)
-        assert answer is not None
-        assert (answer.status, answer.body) == (409, b"SOLD_OUT")
+        sold_out = Failure("FAILED_PRECONDITION", "SOLD_OUT", "none left", "pivot")
+        assert await running.wait(SAGA_ID, 5) == Unsuccessful(sold_out, is_refused=True)
         await running.wait_until_idle()
         view = await running.describe(SAGA_ID)
     assert view is not None
@@ -144,16 +143,14 @@ async def test_an_answer_leaves_with_its_step_and_is_replayed_as_it_was(
     definition = usual_saga(respond_after="one")
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
-        answer = await running.wait(SAGA_ID, 5)
-        assert answer is not None
-        assert answer.status == 201
+        assert await running.wait(SAGA_ID, 5) == SUCCESS
         await running.wait_until_idle()
         replay = await running.accept(acceptance(definition, value="other"))
-        assert (replay.is_new, replay.answer, replay.status) == (False, answer, SagaStatus.COMPENSATED)
+        assert (replay.is_new, replay.result, replay.status) == (False, SUCCESS, SagaStatus.COMPENSATED)
         assert replay.fingerprint == acceptance(definition).fingerprint
     async with process(path, definition, world, clock) as (running, _):
-        assert (await running.accept(acceptance(definition))).answer == answer
-        assert await running.wait(SAGA_ID, 5) == answer
+        assert (await running.accept(acceptance(definition))).result == SUCCESS
+        assert await running.wait(SAGA_ID, 5) == SUCCESS
     assert world.done(ACTION) == ["one"]
 
 
@@ -165,9 +162,9 @@ async def test_a_failure_before_the_answering_step_is_answered_before_it_is_undo
     definition = usual_saga(respond_after="two")
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
-        answer = await running.wait(SAGA_ID, 5)
-        assert answer is not None
-        assert answer.body == b"SOLD_OUT"
+        result = await running.wait(SAGA_ID, 5)
+        assert isinstance(result, Unsuccessful)
+        assert (result.failure.reason, result.is_refused) == ("SOLD_OUT", True)
         assert world.done(COMPENSATION) == []
         assert await status_of(running) is SagaStatus.COMPENSATING
         await running.wait_until_idle()
@@ -180,12 +177,11 @@ async def test_a_saga_that_nobody_waits_for_has_its_answer_at_its_end(
     definition = usual_saga(respond_after="acceptance")
     async with process(path, definition, world, clock) as (running, _):
         started = await running.accept(acceptance(definition))
-        assert started.answer is None
+        assert started.result is None
         assert started.is_new
-        answer = await running.wait(SAGA_ID, 5)
-        assert answer is not None
+        assert await running.wait(SAGA_ID, 5) == SUCCESS
         assert (await status_of(running)) is SagaStatus.COMPLETED
-        assert (await running.accept(acceptance(definition))).answer == answer
+        assert (await running.accept(acceptance(definition))).result == SUCCESS
 
 
 async def test_twenty_duplicates_at_once_are_one_saga(path: Path, world: World, clock: TestClock) -> None:
@@ -193,9 +189,8 @@ async def test_twenty_duplicates_at_once_are_one_saga(path: Path, world: World, 
     async with process(path, definition, world, clock) as (running, _):
         started = await asyncio.gather(*(running.accept(acceptance(definition)) for _ in range(20)))
         assert [each.is_new for each in started].count(True) == 1
-        answers = await asyncio.gather(*(running.wait(SAGA_ID, 5) for _ in range(20)))
-        assert len(set(answers)) == 1
-        assert answers[0] is not None
+        results = await asyncio.gather(*(running.wait(SAGA_ID, 5) for _ in range(20)))
+        assert set(results) == {SUCCESS}
     assert world.done(ACTION) == ["one", "two", "pivot", "after"]
 
 
@@ -447,9 +442,9 @@ async def test_the_engine_limits_its_own_calls_to_a_service(path: Path, clock: T
     assert (world.most_at_once, len(world.effects)) == (3, 20)
 
 
-@pytest.mark.parametrize(("value", "status"), [("x", 409), ("y", 422)])
+@pytest.mark.parametrize(("value", "is_other_payload"), [("x", False), ("y", True)])
 async def test_two_gateways_with_one_key_are_two_runs_and_one_set_of_effects(
-    tmp_path: Path, world: World, clock: TestClock, value: str, status: int
+    tmp_path: Path, world: World, clock: TestClock, value: str, is_other_payload: bool
 ) -> None:
     definition = usual_saga(respond_after="one")
     async with (
@@ -459,9 +454,8 @@ async def test_two_gateways_with_one_key_are_two_runs_and_one_set_of_effects(
         await first.accept(acceptance(definition))
         await first.wait_until_idle()
         await second.accept(acceptance(definition, value=value))
-        answer = await second.wait(SAGA_ID, 5)
-        assert answer is not None
-        assert answer.status == status
+        owner_run = world.calls[0][0].run
+        assert await second.wait(SAGA_ID, 5) == Superseded(owner_run, is_other_payload)
         await second.wait_until_idle()
         assert await status_of(first) is SagaStatus.COMPLETED
         assert await status_of(second) is SagaStatus.SUPERSEDED

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from engine_world import PlainResponder
 
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
@@ -96,9 +95,7 @@ async def killed_life(path: Path, transports: Mapping[str, Transport], killer: K
     wires = {name: Wire(transport, killer) for name, transport in transports.items()}
     async with (
         SagaLog.open(path) as log,
-        EmbeddedEngine(
-            sagas=[SAGA], log=log, transports=wires, responder=PlainResponder(), grace_s=0.0
-        ) as engine,
+        EmbeddedEngine(sagas=[SAGA], log=log, transports=wires, grace_s=0.0) as engine,
     ):
         await engine.accept(order(price))
         idle = asyncio.create_task(engine.wait_until_idle())
@@ -130,9 +127,7 @@ async def test_an_order_ends_the_same_wherever_the_engine_is_killed(
         await killed_life(path, transports, Killer(at, is_before), price)
         async with (
             SagaLog.open(tmp_path / "left" / "saga-log.db") as log,
-            EmbeddedEngine(
-                sagas=[SAGA], log=log, transports=transports, responder=PlainResponder()
-            ) as engine,
+            EmbeddedEngine(sagas=[SAGA], log=log, transports=transports) as engine,
         ):
             await engine.wait_until_idle()
             view = await engine.describe(ORDER_ID)

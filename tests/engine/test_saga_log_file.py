@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from sagagen.runtime.log.group_commit import GroupWriter
 from sagagen.runtime.log.schema import MIGRATIONS
 from sagagen.runtime.log.store import LogCorrupted, LogUnavailable, SagaLog
 from sagagen.runtime.model.definition import Direction
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import (
     Accepted,
     Cancelled,
@@ -37,11 +35,13 @@ from sagagen.runtime.saga.events import (
     TimeUp,
     TurnedBack,
 )
+from sagagen.runtime.saga.result import SagaResult, StoredAnswer, Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.sqlite.database import Database, DatabaseTooNew
 from sagagen.runtime.sqlite.lock import LogLocked
 
-ANSWER = Answer(201, (("content-type", "application/json"), ("location", "/sagas/ü")), b'{"a": 1}')
+RESULT = Succeeded(201, "shop.v1.PlaceOrderResponse", b"\x0a\x00")
+STORED = StoredAnswer(201, (("content-type", "application/json"), ("location", "/sagas/ü")), b'{"a": 1}')
 FAILURE = Failure("FAILED_PRECONDITION", "SOLD_OUT", "none left", "two")
 
 
@@ -64,7 +64,7 @@ def accepted(saga_id: str = SAGA_ID) -> Accepted:
 
 
 EVERY_KIND: Sequence[LogEvent] = [
-    Done(at_ms=6, span_id="a", step="one", attempt=2, response=b"r", next=NextRequest(b"n"), answer=ANSWER),
+    Done(at_ms=6, span_id="a", step="one", attempt=2, response=b"r", next=NextRequest(b"n"), result=RESULT),
     Done(at_ms=7, span_id="b", step="two", attempt=1, response=b"", next=NextRequest(problem="overflow")),
     Failed(
         at_ms=8,
@@ -82,7 +82,9 @@ EVERY_KIND: Sequence[LogEvent] = [
         owner_run="0123456789abcdef",
     ),
     TimeUp(at_ms=9, step="two", direction=Direction.ACTION),
-    TurnedBack(at_ms=10, failure=FAILURE, outcome=Outcome.DOUBT, answer=None),
+    TurnedBack(
+        at_ms=10, failure=FAILURE, outcome=Outcome.DOUBT, result=Unsuccessful(FAILURE, is_refused=False)
+    ),
     Compensated(at_ms=11, span_id="d", step="two", attempt=5),
     PassedOver(at_ms=12, step="one", reason="READ", message="a read"),
     Stuck(at_ms=13, direction=Direction.COMPENSATION, failure=FAILURE),
@@ -90,7 +92,9 @@ EVERY_KIND: Sequence[LogEvent] = [
     Resolved(at_ms=15, by="ann", note="paid back in cash", step="two"),
     Cancelled(at_ms=16, by="bob"),
     Resumed(at_ms=17, span_id="e"),
-    Ended(at_ms=18, status=SagaStatus.COMPENSATED, answer=None),
+    Ended(
+        at_ms=18, status=SagaStatus.COMPENSATED, result=Superseded("0123456789abcdef", is_other_payload=True)
+    ),
 ]
 
 
@@ -126,18 +130,20 @@ async def test_a_saga_is_accepted_once_and_its_head_tells_who_started_it(path: P
         head = await log.head(SAGA_ID)
         assert head is not None
         assert (head.caller, head.fingerprint, head.version) == ("alice", b"\x00\xff", 3)
-        assert (head.status, head.answer) == (SagaStatus.RUNNING, None)
+        assert (head.status, head.result) == (SagaStatus.RUNNING, None)
 
 
-async def test_the_first_answer_stays(path: Path) -> None:
+@pytest.mark.parametrize("first", [RESULT, STORED])
+async def test_the_first_result_stays(path: Path, first: SagaResult) -> None:
     async with SagaLog.open(path) as log:
-        ref = await log.accept(replace(accepted(), answer=ANSWER))
+        ref = await log.accept(accepted())
         assert ref is not None
-        late = Ended(at_ms=9, status=SagaStatus.COMPLETED, answer=Answer(500, (), b""))
-        await log.append(ref, [late], SagaStatus.COMPLETED)
+        done = Done(at_ms=8, step="one", attempt=1, response=b"", next=NextRequest(b"n"), result=first)
+        late = Ended(at_ms=9, status=SagaStatus.COMPLETED, result=StoredAnswer(500, (), b""))
+        await log.append(ref, [done, late], SagaStatus.COMPLETED)
         head = await log.head(SAGA_ID)
         assert head is not None
-        assert (head.answer, head.status) == (ANSWER, SagaStatus.COMPLETED)
+        assert (head.result, head.status) == (first, SagaStatus.COMPLETED)
 
 
 async def test_what_waits_at_once_shares_a_commit(path: Path) -> None:

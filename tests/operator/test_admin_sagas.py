@@ -26,23 +26,11 @@ from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 
 (SAGA,) = MESH.sagas
 SECRET_CUSTOMER = "cust_secret_payload"
-
-
-class Responder:
-    def success(self, *_: object) -> Answer:
-        return Answer(201, (), b"")
-
-    def failure(self, *_: object, **__: object) -> Answer:
-        return Answer(502, (), b"")
-
-    def superseded(self, *_: object, **__: object) -> Answer:
-        return Answer(409, (), b"")
 
 
 class Forgetful:
@@ -69,7 +57,6 @@ async def gateway(
             sagas=MESH.sagas,
             log=log,
             transports={service.name: services for service in MESH.services},
-            responder=Responder(),
             random=Random(1),
         ) as engine,
     ):
@@ -254,9 +241,7 @@ async def test_at_rest_a_pivot_that_may_have_been_sent_is_not_cancelled(tmp_path
     silent = {service.name: Silent() for service in MESH.services}
     async with (
         SagaLog.open(path) as log,
-        EmbeddedEngine(
-            sagas=MESH.sagas, log=log, transports=silent, responder=Responder(), grace_s=0.0
-        ) as engine,
+        EmbeddedEngine(sagas=MESH.sagas, log=log, transports=silent, grace_s=0.0) as engine,
     ):
         await engine.accept(order("saga-0"))
         await calls.wait()

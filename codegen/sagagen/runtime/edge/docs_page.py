@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import sagagen
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.exchange import Exchange
 from sagagen.runtime.edge.problem import Problem, ProblemError
-from sagagen.runtime.saga.answer import Answer
 
 POLICY = "; ".join(
     (

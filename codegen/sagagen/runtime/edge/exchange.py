@@ -8,9 +8,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.problem import Problem, ProblemError
 from sagagen.runtime.rpc.trace import SAMPLED, TraceContext, received
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.telemetry import spans as tracing
 
 _TRACE_HEADERS = frozenset({b"traceparent", b"tracestate"})

@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
 from sagagen.runtime.edge.json.protojson import JsonWriter
 from sagagen.runtime.edge.key import idempotency_key
@@ -17,7 +18,6 @@ from sagagen.runtime.rpc.errors import Code, RpcError
 from sagagen.runtime.rpc.metadata import IDEMPOTENCY_KEY
 from sagagen.runtime.rpc.metadata import REPLAYED as REPLAYED_TRAILER
 from sagagen.runtime.rpc.transport import Reply, Transport
-from sagagen.runtime.saga.answer import Answer
 
 DEFAULT_TIMEOUT_S = 10.0
 """Time in seconds that a service has, unless the request asks for less."""

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.docs_page import DocsEndpoint, DocsFileEndpoint
 from sagagen.runtime.edge.exchange import (
     ROUTE,
@@ -45,7 +46,6 @@ from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Limits, Mesh, Route, Saga
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Transport
-from sagagen.runtime.saga.answer import Answer
 
 HttpRequest = Request
 """What the caller hook is given: starlette's request."""
@@ -127,7 +127,13 @@ class Gateway:
             route = binding.route
             endpoint = (
                 StartEndpoint(
-                    self._mesh.project, self._newest(route), binding.reader, self._caller, engine, shared
+                    self._mesh.project,
+                    self._newest(route),
+                    binding.reader,
+                    self._caller,
+                    engine,
+                    self.responder,
+                    shared,
                 )
                 if route.starts_saga
                 else ForwardEndpoint(

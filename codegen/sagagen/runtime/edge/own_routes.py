@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 from sagagen.runtime.clock import rfc3339
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
 from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.engine.port import SagaRuntime, SagaView
 from sagagen.runtime.health import Readiness
-from sagagen.runtime.saga.answer import Answer
 
 TEXT = (("content-type", "text/plain; charset=utf-8"),)
 

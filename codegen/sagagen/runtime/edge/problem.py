@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from grpclib.const import Status as Code
 
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.rpc.errors import FieldViolation, RpcError
-from sagagen.runtime.saga.answer import Answer
 
 PROBLEM_JSON = "application/problem+json"
 COMPENSATED = "SAGA_COMPENSATED"

@@ -1,15 +1,19 @@
-"""The final answers of sagas, rendered as they are stored and replayed: pure, so recovery renders the same bytes."""
+"""What HTTP makes of a saga's result. Pure: the same result gives the same bytes, at first and at every replay."""
 
 import json
 from collections.abc import Mapping
 
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.json.protojson import JsonWriter
-from sagagen.runtime.edge.problem import COMPENSATED, HTTP_STATUS, Problem
+from sagagen.runtime.edge.problem import COMPENSATED, HTTP_STATUS, Problem, ProblemError
 from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh, Saga, final_status
 from sagagen.runtime.rpc.errors import Code
-from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.result import SagaResult, StoredAnswer, Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.scope import Failure
 
 JSON = (("content-type", "application/json"),)
@@ -18,9 +22,12 @@ OWNER_RUN = "saga-owner-run"
 """Header of SAGA_ELSEWHERE: the run that owns the saga. Gateways find its answer by it (`shared_answers.py`)."""
 KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
 
+_NOT_WRITTEN = (DecodeError, json_format.Error, ValueError, TypeError, OverflowError)
+"""What writing JSON raises, for a duration of more than ten thousand years for example."""
+
 
 class HttpResponder:
-    """Implements `runtime.answer.Responder` for a mesh."""
+    """Makes answers of the results of a mesh's sagas."""
 
     def __init__(self, mesh: Mesh, schema: Schema) -> None:
         """Raises RouteError where the bindings of one trigger answer with different fields."""
@@ -32,22 +39,36 @@ class HttpResponder:
             for saga in mesh.sagas
         }
 
-    def success(self, saga: Saga, saga_id: str, body: bytes, trace_id: str) -> Answer:
-        """The trigger's response as JSON, with the contract's status."""
-        writer = self._writers[saga.trigger.path, saga.trigger.response_name]
-        return Answer(final_status(saga.respond.status), (*JSON, _monitor(saga_id)), writer.write(body))
+    def answer(self, trigger: str, result: SagaResult, saga_id: str, trace_id: str) -> Answer:
+        """The answer to the request that started a saga; `trigger` is the path of its rpc.
 
-    def failure(self, saga: Saga, saga_id: str, failure: Failure, trace_id: str, *, refused: bool) -> Answer:
-        """A service's refusal by its own code, as a 4xx; anything else as 502 SAGA_COMPENSATED."""
-        problem = _refused(failure) if refused else _compensated(failure)
-        return _answer(problem, saga_id, trace_id, failure.step)
+        Raises ProblemError where a success can't be told: 409 KEY_EXPIRED if the contract has given the trigger another
+        response since then, 500 ANSWER_NOT_WRITTEN if JSON can't express what the message holds.
+        """
+        match result:
+            case Succeeded():
+                try:
+                    body = self._body(trigger, result)
+                except ProblemError as error:
+                    raise ProblemError(error.problem.of_saga(saga_id, trace_id)) from error
+                return Answer(final_status(result.status), (*JSON, _monitor(saga_id)), body)
+            case Unsuccessful(failure, is_refused):
+                problem = _refused(failure) if is_refused else _compensated(failure)
+                return problem.of_saga(saga_id, trace_id, failure.step).answer()
+            case Superseded(owner_run, is_other_payload):
+                problem = key_reused() if is_other_payload else _elsewhere(owner_run)
+                return problem.of_saga(saga_id, trace_id).answer()
+            case StoredAnswer(status, headers, body):
+                return Answer(status, headers, body)
 
-    def superseded(
-        self, saga: Saga, saga_id: str, trace_id: str, *, owner_run: str, is_other_payload: bool
-    ) -> Answer:
-        """Another gateway's run owns the saga: 409 SAGA_ELSEWHERE, or 422 if it was started with another payload."""
-        problem = key_reused() if is_other_payload else _elsewhere(owner_run)
-        return _answer(problem, saga_id, trace_id, "")
+    def _body(self, trigger: str, result: Succeeded) -> bytes:
+        writer = self._writers.get((trigger, result.message_type))
+        if writer is None:
+            raise ProblemError(key_expired())
+        try:
+            return writer.write(result.message)
+        except _NOT_WRITTEN as error:
+            raise ProblemError(_not_written(error)) from error
 
 
 def accepted(saga: Saga, saga_id: str, trace_id: str) -> Answer:
@@ -74,6 +95,21 @@ def key_reused() -> Problem:
         KEY_REUSED,
         "this idempotency key was used before, with another request; use a new one",
     )
+
+
+def key_expired() -> Problem:
+    """409 for a key whose saga is known still, but whose answer is not."""
+    return Problem(
+        409,
+        "ABORTED",
+        "KEY_EXPIRED",
+        "this idempotency key was used so long ago that its answer is kept no longer; use a new one",
+    )
+
+
+def _not_written(error: Exception) -> Problem:
+    detail = f"the saga has its answer, but JSON can't express it: {error}"
+    return Problem(500, "INTERNAL", "ANSWER_NOT_WRITTEN", detail)
 
 
 def _elsewhere(owner_run: str) -> Problem:
@@ -103,12 +139,8 @@ def _compensated(failure: Failure) -> Problem:
     return Problem(502, failure.code, COMPENSATED, detail)
 
 
-def _answer(problem: Problem, saga_id: str, trace_id: str, step: str) -> Answer:
-    return problem.of_saga(saga_id, trace_id, step).answer()
-
-
 def _response_fields(mesh: Mesh) -> Mapping[str, str]:
-    """What the routes of each trigger take from its response. The answer is stored once, so all must take the same."""
+    """What the routes of each trigger take from its response. A saga has one answer, so all must take the same."""
     fields: dict[str, str] = {}
     for route in mesh.routes:
         if (

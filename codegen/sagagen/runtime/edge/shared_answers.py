@@ -15,10 +15,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.redis.observation import traced_lookup
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.telemetry import spans as tracing

@@ -4,16 +4,30 @@ import hashlib
 import time
 from dataclasses import replace
 
+from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.exchange import SAGA, Caller, Exchange, caller_of, traceparent
 from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
-from sagagen.runtime.edge.responder import OWNER_RUN, accepted, key_reused, location
+from sagagen.runtime.edge.responder import (
+    OWNER_RUN,
+    HttpResponder,
+    accepted,
+    key_expired,
+    key_reused,
+    location,
+)
 from sagagen.runtime.edge.shared_answers import SharedAnswer, SharedAnswers
 from sagagen.runtime.edge.transcoding.request import RequestReader
-from sagagen.runtime.engine.port import Acceptance, JournalUnavailable, Overloaded, SagaRuntime, Started
+from sagagen.runtime.engine.port import (
+    Acceptance,
+    JournalUnavailable,
+    Overloaded,
+    SagaResult,
+    SagaRuntime,
+    Started,
+)
 from sagagen.runtime.identity import random_saga_id, saga_id
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, Saga
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.telemetry.spans import saga_attributes
 
 REPLAYED = ("idempotency-replayed", "true")
@@ -29,6 +43,7 @@ class StartEndpoint:
         reader: RequestReader,
         caller: Caller,
         engine: SagaRuntime,
+        responder: HttpResponder,
         shared: SharedAnswers | None = None,
     ) -> None:
         self._project = project
@@ -36,6 +51,7 @@ class StartEndpoint:
         self._reader = reader
         self._caller = caller
         self._engine = engine
+        self._responder = responder
         self._shared = shared
 
     async def __call__(self, exchange: Exchange) -> Answer:
@@ -92,19 +108,25 @@ class StartEndpoint:
     async def _first_answer(self, exchange: Exchange, started: Started) -> Answer:
         """The final answer; 202 if the contract does not wait for it, or if it takes too long. That is never stored."""
         is_waited_for = self._saga.respond.after != AT_ACCEPTANCE
-        answer = started.answer or (await self._wait(exchange, started) if is_waited_for else None)
-        return answer or accepted(self._saga, started.saga_id, started.trace_id)
+        result = started.result or (await self._wait(exchange, started) if is_waited_for else None)
+        if result is None:
+            return accepted(self._saga, started.saga_id, started.trace_id)
+        return self._final(started, result)
 
     async def _repeated_answer(self, exchange: Exchange, started: Started) -> Answer:
         """The first answer again; while there is none, what the contract says of duplicates."""
-        if started.answer:
-            return started.answer
-        if self._saga.on_concurrent == "wait" and (answer := await self._wait(exchange, started)):
-            return answer
-        raise ProblemError(_under_way(started))
+        result = started.result
+        if result is None and self._saga.on_concurrent == "wait":
+            result = await self._wait(exchange, started)
+        if result is None:
+            raise ProblemError(_under_way(started))
+        return self._final(started, result)
 
-    async def _wait(self, exchange: Exchange, started: Started) -> Answer | None:
-        """The final answer; None after `respond.wait`, or when the server stops."""
+    def _final(self, started: Started, result: SagaResult) -> Answer:
+        return self._responder.answer(self._saga.trigger.path, result, started.saga_id, started.trace_id)
+
+    async def _wait(self, exchange: Exchange, started: Started) -> SagaResult | None:
+        """The result; None after `respond.wait`, or when the server stops."""
         wait_s = self._saga.respond.wait_s
         return await self._engine.wait(started.saga_id, wait_s, exchange.closing)
 
@@ -149,12 +171,7 @@ def _under_way(started: Started) -> Problem:
 
 def _expired(started: Started) -> Problem:
     """As long as the log has the saga, a service may know its steps too: a new one of this id might find them done."""
-    return Problem(
-        409,
-        "ABORTED",
-        "KEY_EXPIRED",
-        "this idempotency key was used so long ago that its answer is kept no longer; use a new one",
-    ).of_saga(started.saga_id, started.trace_id)
+    return key_expired().of_saga(started.saga_id, started.trace_id)
 
 
 def _nothing_accepted(error: Exception) -> Problem:

@@ -26,7 +26,6 @@ from sagagen.runtime.model.definition import Direction, Saga
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.refusals import BarrierRefusal
-from sagagen.runtime.saga.answer import Answer, Responder
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, row_for
 from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
 from sagagen.runtime.saga.events import (
@@ -45,6 +44,7 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.journal import Journal, JournalUnavailable
+from sagagen.runtime.saga.result import SagaResult, Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.saga.retry import backoff_s
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.telemetry import spans as tracing
@@ -56,7 +56,7 @@ COMPLETION = "completion"
 Ref = TypeVar("Ref")
 """What the journal knows a saga by."""
 
-OnAnswer = Callable[[Saga, Accepted, Answer], None]
+OnResult = Callable[[Saga, Accepted, SagaResult], None]
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -67,11 +67,10 @@ class EngineContext(Generic[Ref]):
 
     journal: Journal[Ref]
     calls: Calls
-    responder: Responder
     time: SagaTime
     random: Random
-    on_answer: OnAnswer | None
-    """Told of each final answer once it is durable."""
+    on_result: OnResult | None
+    """Called with each result, once that is durable."""
 
 
 @dataclass(slots=True, eq=False)
@@ -80,10 +79,10 @@ class SagaMailbox:
 
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Ends a wait: something has changed outside."""
-    answered: asyncio.Future[Answer | None] = field(
+    answered: asyncio.Future[SagaResult | None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    """The final answer, once it is durable; None if the saga stopped without one."""
+    """The result, once it is durable; None if the saga stopped without one."""
     commands: "deque[tuple[OperatorCommand, asyncio.Future[None]]]" = field(default_factory=deque)
     """What operators want, each with the future that is done once it is durable."""
     is_stopping: bool = False
@@ -93,9 +92,9 @@ class SagaMailbox:
         self.is_stopping = True
         self.wake.set()
 
-    def answer(self, answer: Answer | None) -> None:
+    def answer(self, result: SagaResult | None) -> None:
         if not self.answered.done():
-            self.answered.set_result(answer)
+            self.answered.set_result(result)
 
     async def submit(self, command: OperatorCommand) -> None:
         """Have the saga carry out a command; it is durable when this returns. Raises CommandRejected."""
@@ -136,7 +135,7 @@ class SagaDriver(Generic[Ref]):
             _logger.exception("the engine failed with a saga", saga_id=self.durable.accepted.saga_id)
             await self._get_stuck(error)
         finally:
-            self._mailbox.answer(self.durable.answer)
+            self._mailbox.answer(self.durable.result)
             for done in self._applied:
                 _reject(
                     done,
@@ -215,12 +214,12 @@ class SagaDriver(Generic[Ref]):
         if self._ahead.stuck and not self.durable.stuck:
             failure = self._ahead.stuck.failure
             _logger.error("a saga is stuck", saga_id=self._ahead.accepted.saga_id, failure=failure)
-        was_answered = self.durable.answer is not None
+        was_answered = self.durable.result is not None
         self.durable = self._ahead
-        if self.durable.answer:
-            self._mailbox.answer(self.durable.answer)
-            if self._context.on_answer and not was_answered:
-                self._context.on_answer(self.saga, self.durable.accepted, self.durable.answer)
+        if self.durable.result:
+            self._mailbox.answer(self.durable.result)
+            if self._context.on_result and not was_answered:
+                self._context.on_result(self.saga, self.durable.accepted, self.durable.result)
         applied, self._applied = self._applied, []
         for done in applied:
             if not done.done():  # whoever sent it may have gone
@@ -293,7 +292,7 @@ class SagaDriver(Generic[Ref]):
         if call.direction is Direction.COMPENSATION:
             return Compensated(at_ms=now, span_id=span_id, step=step, attempt=call.attempt)
         following = self._requests.after(step, response)
-        answer = self._success() if self.saga.respond.after == step else None
+        result = self._success() if self.saga.respond.after == step else None
         return Done(
             at_ms=now,
             span_id=span_id,
@@ -301,7 +300,7 @@ class SagaDriver(Generic[Ref]):
             attempt=call.attempt,
             response=response,
             next=following,
-            answer=answer,
+            result=result,
         )
 
     def _row(self, decision: TurnBack | End | GetStuck | PassOver) -> LogEvent:
@@ -310,54 +309,37 @@ class SagaDriver(Generic[Ref]):
             case PassOver(step, reason, message):
                 return PassedOver(at_ms=now, span_id=span_id, step=step, reason=reason, message=message)
             case TurnBack(failure, outcome):
-                answer = None if self.saga.respond.after == COMPLETION else self._failure(failure, outcome)
-                return TurnedBack(at_ms=now, span_id=span_id, failure=failure, outcome=outcome, answer=answer)
+                result = None if self.saga.respond.after == COMPLETION else self._failure(failure, outcome)
+                return TurnedBack(at_ms=now, span_id=span_id, failure=failure, outcome=outcome, result=result)
             case End(status):
-                return Ended(at_ms=now, span_id=span_id, status=status, answer=self._final(status))
+                return Ended(at_ms=now, span_id=span_id, status=status, result=self._final(status))
             case GetStuck(direction, failure):
                 return Stuck(at_ms=now, span_id=span_id, direction=direction, failure=failure)
 
-    def _final(self, status: SagaStatus) -> Answer | None:
-        """The answer that leaves at the end, if none has left before."""
-        if self._ahead.answer:
+    def _final(self, status: SagaStatus) -> SagaResult | None:
+        """The result of a saga that has had none before its end."""
+        if self._ahead.result:
             return None
         if self._ahead.turned_back:
             return self._failure(self._ahead.turned_back.failure, self._ahead.turned_back.outcome)
-        if status is SagaStatus.SUPERSEDED:
-            accepted = self._ahead.accepted
-            met = self._other_run_met()
-            return self._context.responder.superseded(
-                self.saga,
-                accepted.saga_id,
-                accepted.trace.trace_id,
-                owner_run=next((each.owner_run for each in met if each.owner_run), ""),
-                is_other_payload=any(each.is_other_payload for each in met),
-            )
-        return self._success()
+        return self._superseded() if status is SagaStatus.SUPERSEDED else self._success()
 
-    def _other_run_met(self) -> list[Failed]:
+    def _superseded(self) -> SagaResult:
         lasts = [progress.last for progress in self._ahead.progress.values()]
-        return [last for last in lasts if last and last.barrier_refusal is BarrierRefusal.OTHER_RUN]
+        met = [last for last in lasts if last and last.barrier_refusal is BarrierRefusal.OTHER_RUN]
+        owner_run = next((each.owner_run for each in met if each.owner_run), "")
+        return Superseded(owner_run, is_other_payload=any(each.is_other_payload for each in met))
 
-    def _success(self) -> Answer | None:
-        if self._ahead.answer:
+    def _success(self) -> SagaResult | None:
+        if self._ahead.result:
             return None
-        accepted = self._ahead.accepted
-        return self._context.responder.success(
-            self.saga, accepted.saga_id, self._requests.answer_body(), accepted.trace.trace_id
-        )
+        message = self._requests.answer_body()
+        return Succeeded(self.saga.respond.status, self.saga.trigger.response_name, message)
 
-    def _failure(self, failure: Failure, outcome: Outcome) -> Answer | None:
-        if self._ahead.answer:
+    def _failure(self, failure: Failure, outcome: Outcome) -> SagaResult | None:
+        if self._ahead.result:
             return None
-        accepted = self._ahead.accepted
-        return self._context.responder.failure(
-            self.saga,
-            accepted.saga_id,
-            failure,
-            accepted.trace.trace_id,
-            refused=outcome is Outcome.REFUSED,
-        )
+        return Unsuccessful(failure, is_refused=outcome is Outcome.REFUSED)
 
     async def _get_stuck(self, error: Exception) -> None:
         """A mistake of ours is shown as what it is, and stops this saga alone."""

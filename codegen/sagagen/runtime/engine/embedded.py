@@ -20,7 +20,7 @@ from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.engine.acceptance import accepted_row, started_of
 from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
-from sagagen.runtime.engine.driver import EngineContext, OnAnswer, SagaDriver, SagaMailbox
+from sagagen.runtime.engine.driver import EngineContext, OnResult, SagaDriver, SagaMailbox
 from sagagen.runtime.engine.port import Acceptance, DiskUse, Overloaded, Started
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
@@ -29,12 +29,12 @@ from sagagen.runtime.identity import run_id
 from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.transport import Transport
-from sagagen.runtime.saga.answer import Answer, Responder
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import Journal
+from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.saga.view import SagaView, view_of
 from sagagen.runtime.telemetry import spans as tracing
@@ -73,7 +73,7 @@ class EmbeddedEngine:
     """Use it by `async with`: entering resumes all active sagas, leaving drains.
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
-    in seconds that draining may take. `on_answer` is told of each final answer once it is durable. Clock, random and
+    in seconds that draining may take. `on_result` is called with each result, once that is durable. Clock, random and
     journal (what sagas write to, and wait with: the log) are arguments so that tests can choose them.
     """
 
@@ -84,22 +84,20 @@ class EmbeddedEngine:
         log: SagaLog,
         journal: Journal[SagaRef] | None = None,
         transports: Mapping[str, Transport],
-        responder: Responder,
         clock: Clock | None = None,
         random: Random | None = None,
         grace_s: float = 10.0,
         max_running: int = MAX_RUNNING,
         calls_per_service: int = DEFAULT_LIMIT,
-        on_answer: OnAnswer | None = None,
+        on_result: OnResult | None = None,
     ) -> None:
         self._definitions = Definitions(sagas)
         self._log = log
         self._journal = journal or log
         self._calls = Calls(transports, limit=calls_per_service)
-        self._responder = responder
         self._clock = clock or SystemClock()
         self._random = random or Random(SystemRandom().getrandbits(256))
-        self._on_answer = on_answer
+        self._on_result = on_result
         self._grace_s = grace_s
         self._max_running = max_running
         self._entries: dict[str, SagaEntry] = {}
@@ -113,10 +111,9 @@ class EmbeddedEngine:
         self._context = EngineContext(
             journal=self._journal,
             calls=self._calls,
-            responder=self._responder,
             time=SagaTime(self._clock, await self._log.last_ms()),
             random=self._random,
-            on_answer=self._on_answer,
+            on_result=self._on_result,
         )
         self._log.gather_for(self._at_work)
         await self._group.__aenter__()
@@ -187,7 +184,7 @@ class EmbeddedEngine:
 
     async def wait(
         self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
-    ) -> Answer | None:
+    ) -> SagaResult | None:
         """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
 
         Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains; or when
@@ -199,7 +196,7 @@ class EmbeddedEngine:
             await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             return answered.result() if answered.done() else None
         head = await self._log.head(saga_id)
-        return head.answer if head else None
+        return head.result if head else None
 
     async def find(self, saga_id: str) -> LoggedSaga | None:
         return await self._log.find(saga_id)
@@ -305,7 +302,7 @@ class EmbeddedEngine:
             entry.mailbox.reject_commands(f"the saga waits for a deployment: {missing}")
         else:
             return await self._resume(logged, entry)
-        entry.mailbox.answer(head.answer)
+        entry.mailbox.answer(head.result)
         return head
 
     async def _resume(self, logged: LoggedSaga, entry: SagaEntry) -> History:
@@ -316,8 +313,8 @@ class EmbeddedEngine:
         entry.driver = SagaDriver(saga, logged.ref, history, self._context, entry.mailbox)
         if history.status.is_active:
             entry.driver.append(self._resumed(logged))
-        if history.answer:
-            entry.mailbox.answer(history.answer)
+        if history.result:
+            entry.mailbox.answer(history.result)
         return entry.driver.durable
 
     def _resumed(self, logged: LoggedSaga) -> Resumed:

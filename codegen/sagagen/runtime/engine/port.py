@@ -11,11 +11,11 @@ from typing import Protocol
 
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
+from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.saga.view import SagaView
 
@@ -31,6 +31,7 @@ __all__ = [
     "RecordedSaga",
     "SagaControl",
     "SagaQuery",
+    "SagaResult",
     "SagaRuntime",
     "SagaView",
     "Started",
@@ -64,8 +65,8 @@ class Started:
     """Caller, fingerprint and trace id are those of the first acceptance."""
     fingerprint: bytes | None
     """None: the saga was accepted before, and what with can't be read yet. Ask again a little later."""
-    answer: Answer | None
-    """The final answer, if there is one already."""
+    result: SagaResult | None
+    """None: there is none yet."""
     trace_id: str
     started_ms: int
     """When it was first accepted, ms since the epoch."""
@@ -161,8 +162,8 @@ class SagaRuntime(SagaControl, Protocol):
 
     async def wait(
         self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
-    ) -> Answer | None:
-        """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
+    ) -> SagaResult | None:
+        """The saga's result, as soon as it is durable. None if there is none in time, or none to wait for.
 
         Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains; or when
         `closing` is done.

@@ -1,6 +1,5 @@
 """Rows of the history, as columns of the log and back."""
 
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import (
     Accepted,
     Cancelled,
@@ -31,6 +29,7 @@ from sagagen.runtime.saga.events import (
     TimeUp,
     TurnedBack,
 )
+from sagagen.runtime.saga.result import SagaResult, of_columns, to_columns
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.sqlite.database import blob
 
@@ -72,7 +71,7 @@ class SagaHead:
     trace_id: str
     started_ms: int
     status: SagaStatus
-    answer: Answer | None
+    result: SagaResult | None
 
 
 def event_values(ref: SagaRef, row: LogEvent) -> dict[str, object]:
@@ -91,16 +90,16 @@ def event_values(ref: SagaRef, row: LogEvent) -> dict[str, object]:
 def _details(row: LogEvent) -> dict[str, object]:
     match row:
         case Accepted():
-            return {"payload": blob(row.input), **_next(row.next), **_answer(row.answer)}
+            return {"payload": blob(row.input), **_next(row.next)}
         case Done():
             details = {"step": row.step, "attempt": row.attempt, "payload": blob(row.response)}
-            return {**details, **_next(row.next), **_answer(row.answer)}
+            return {**details, **_next(row.next), **_result(row.result)}
         case Failed():
             return _failed(row)
         case TurnedBack():
-            return {"outcome": str(row.outcome), **_failure(row.failure), **_answer(row.answer)}
+            return {"outcome": str(row.outcome), **_failure(row.failure), **_result(row.result)}
         case Ended():
-            return {"outcome": str(row.status), **_answer(row.answer)}
+            return {"outcome": str(row.status), **_result(row.result)}
         case Stuck():
             return {"direction": str(row.direction), **_failure(row.failure)}
         case PassedOver():
@@ -153,11 +152,12 @@ def _next(request: NextRequest) -> dict[str, object]:
     return {"next_request": body, "next_problem": request.problem or None}
 
 
-def _answer(answer: Answer | None) -> dict[str, object]:
-    if answer is None:
+def _result(result: SagaResult | None) -> dict[str, object]:
+    if result is None:
         return {}
-    headers = json.dumps(answer.headers, separators=(",", ":"))
-    return {"answer_status": answer.status, "answer_headers": headers, "answer_body": blob(answer.body)}
+    status, text, body = to_columns(result)
+    answer_body = None if body is None else blob(body)
+    return {"answer_status": status, "answer_headers": text, "answer_body": answer_body}
 
 
 def saga_values(row: Accepted) -> tuple[object, ...]:
@@ -191,7 +191,7 @@ def head_of(record: sqlite3.Row) -> SagaHead:
         trace_id=record["trace_id"],
         started_ms=record["started_ms"],
         status=SagaStatus(record["status"]),
-        answer=_answer_of(record),
+        result=_result_of(record),
     )
 
 
@@ -221,7 +221,6 @@ def _accepted_of(saga: sqlite3.Row, event: sqlite3.Row) -> Accepted:
         input=event["payload"],
         trace=TraceContext(saga["trace_id"], event["span_id"], saga["trace_flags"], saga["trace_state"]),
         next=_next_of(event),
-        answer=_answer_of(event),
     )
 
 
@@ -232,7 +231,7 @@ def _done_of(event: sqlite3.Row, common: dict[str, Any]) -> Done:
         attempt=event["attempt"],
         response=event["payload"],
         next=_next_of(event),
-        answer=_answer_of(event),
+        result=_result_of(event),
     )
 
 
@@ -255,7 +254,7 @@ def _failed_of(event: sqlite3.Row, common: dict[str, Any]) -> Failed:
 
 def _turned_back_of(event: sqlite3.Row, common: dict[str, Any]) -> TurnedBack:
     outcome = Outcome(event["outcome"])
-    return TurnedBack(**common, failure=_failure_of(event), outcome=outcome, answer=_answer_of(event))
+    return TurnedBack(**common, failure=_failure_of(event), outcome=outcome, result=_result_of(event))
 
 
 def _failure_of(event: sqlite3.Row) -> Failure:
@@ -270,11 +269,9 @@ def _next_of(event: sqlite3.Row) -> NextRequest:
     return NextRequest(event["next_request"], event["next_problem"] or "")
 
 
-def _answer_of(record: sqlite3.Row) -> Answer | None:
-    if record["answer_status"] is None:
-        return None
-    headers = tuple((name, value) for name, value in json.loads(record["answer_headers"]))
-    return Answer(record["answer_status"], headers, record["answer_body"])
+def _result_of(record: sqlite3.Row) -> SagaResult | None:
+    text = record["answer_headers"]
+    return None if text is None else of_columns(record["answer_status"], text, record["answer_body"])
 
 
 _READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], LogEvent]] = {
@@ -284,7 +281,7 @@ _READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], LogEvent]] = {
     KINDS[TimeUp]: lambda e, c: TimeUp(**c, step=e["step"], direction=Direction(e["direction"])),
     KINDS[Compensated]: lambda e, c: Compensated(**c, step=e["step"], attempt=e["attempt"]),
     KINDS[PassedOver]: lambda e, c: PassedOver(**c, step=e["step"], reason=e["reason"], message=e["message"]),
-    KINDS[Ended]: lambda e, c: Ended(**c, status=SagaStatus(e["outcome"]), answer=_answer_of(e)),
+    KINDS[Ended]: lambda e, c: Ended(**c, status=SagaStatus(e["outcome"]), result=_result_of(e)),
     KINDS[Stuck]: lambda e, c: Stuck(**c, direction=Direction(e["direction"]), failure=_failure_of(e)),
     KINDS[Resumed]: lambda e, c: Resumed(**c),
     KINDS[Retried]: lambda e, c: Retried(

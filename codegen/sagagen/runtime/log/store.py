@@ -40,7 +40,7 @@ PURGED_AT_ONCE = 100
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_ANSWERING = (Accepted, Done, TurnedBack, Ended)
+_ANSWERING = (Done, TurnedBack, Ended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class SagaLog:
             self._resting -= 1
 
     async def head(self, saga_id: str) -> SagaHead | None:
-        """The saga's status, who started it, and its answer if it has one; None if there is no such saga."""
+        """Where a saga stands, who started it, and its result if it has one; None if there is no such saga."""
         records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_HEAD, (saga_id,)).fetchall())
         return head_of(records[0]) if records else None
 
@@ -255,8 +255,8 @@ def _insert_events(
     for row in rows:
         values = event_values(ref, row)
         inserted = connection.execute(sql.insert_event(tuple(values)), tuple(values.values()))
-        # After the event, whose number it takes. The first answer stays: SET_ANSWER changes no saga that has one.
-        if isinstance(row, _ANSWERING) and row.answer is not None:
+        # After the event, whose number it takes. The first result stays: SET_ANSWER changes no saga that has one.
+        if isinstance(row, _ANSWERING) and row.result is not None:
             connection.execute(sql.SET_ANSWER, (inserted.lastrowid, ref.number))
     if status is not None:
         connection.execute(sql.UPDATE_STATUS, (str(status), rows[-1].at_ms, ref.number))
@@ -317,6 +317,6 @@ def _page(connection: sqlite3.Connection, after: int) -> list[LoggedSaga]:
 def _logged(saga: sqlite3.Row, events: list[sqlite3.Row]) -> LoggedSaga:
     try:
         rows = rows_of(saga, events)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise LogCorrupted(f"saga {saga['saga_id']} can't be read from the log: {error}") from error
     return LoggedSaga(SagaRef(saga["number"], saga["trace_id"]), rows)

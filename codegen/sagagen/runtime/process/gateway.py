@@ -1,7 +1,7 @@
 """The gateway with the engine in a process of its own; and how they are put together in any process."""
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from starlette.types import ASGIApp
@@ -11,6 +11,8 @@ from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.routes import TOKEN, SagaAdmin, saga_routes
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.server import serve_http
+from sagagen.runtime.edge.problem import ProblemError
+from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
@@ -18,9 +20,12 @@ from sagagen.runtime.engine.port import SagaControl
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
+from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.project import Project, ProjectError
 from sagagen.runtime.rpc.transport import Transport
+from sagagen.runtime.saga.events import Accepted
+from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
@@ -65,11 +70,10 @@ async def running(
             sagas=project.mesh.sagas,
             log=log,
             transports=transports,
-            responder=gateway.responder,
             grace_s=settings.grace_s,
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
-            on_answer=shared.store if shared else None,
+            on_result=partial(_share, shared, gateway.responder) if shared else None,
         ) as engine,
         AsyncExitStack() as listeners,
     ):
@@ -97,6 +101,14 @@ def composed(project: Project) -> Gateway:
     if not isinstance(gateway, Gateway):
         raise ProjectError("gateway/app.py must define `gateway = Gateway(MESH, ...)`")
     return gateway
+
+
+def _share(
+    shared: SharedAnswers, responder: HttpResponder, saga: Saga, accepted: Accepted, result: SagaResult
+) -> None:
+    with suppress(ProblemError):  # what can't be answered here can't be repeated elsewhere
+        answer = responder.answer(saga.trigger.path, result, accepted.saga_id, accepted.trace.trace_id)
+        shared.store(saga, accepted, answer)
 
 
 def _admin(settings: Settings, sagas: SagaControl, readiness: Readiness) -> ASGIApp:

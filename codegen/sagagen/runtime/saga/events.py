@@ -14,7 +14,7 @@ from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import DOMAIN
 from sagagen.runtime.rpc.refusals import BarrierRefusal
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.saga.answer import Answer
+from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.scope import Failure
 
 
@@ -94,7 +94,6 @@ class Accepted(LogEvent):
     input: bytes
     trace: TraceContext
     next: NextRequest
-    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +106,7 @@ class Done(LogEvent):
     attempt: int
     response: bytes
     next: NextRequest
-    answer: Answer | None = None
+    result: SagaResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +160,7 @@ class TurnedBack(LogEvent):
     failure: Failure
     outcome: Outcome
     """Of the step that failed: DOUBT is compensated too."""
-    answer: Answer | None = None
+    result: SagaResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +187,7 @@ class Ended(LogEvent):
     is_durable: ClassVar[bool] = True
 
     status: SagaStatus
-    answer: Answer | None = None
+    result: SagaResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

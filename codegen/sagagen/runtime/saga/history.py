@@ -12,7 +12,6 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.refusals import BarrierRefusal
-from sagagen.runtime.saga.answer import Answer
 from sagagen.runtime.saga.events import (
     Accepted,
     Cancelled,
@@ -32,6 +31,7 @@ from sagagen.runtime.saga.events import (
     TimeUp,
     TurnedBack,
 )
+from sagagen.runtime.saga.result import SagaResult
 
 CallKey = tuple[str, Direction]
 """Which call: a step, and whether it is its action or its compensation."""
@@ -97,7 +97,7 @@ class History(NamedTuple):
     is_other_run_met: bool = False
     stuck: Stuck | None = None
     ended: Ended | None = None
-    answer: Answer | None = None
+    result: SagaResult | None = None
 
     @property
     def status(self) -> SagaStatus:
@@ -122,9 +122,9 @@ class History(NamedTuple):
             case Done() | Failed() | TimeUp() | Compensated() | PassedOver() | Resumed():
                 return _with_event(self, row)
             case TurnedBack():
-                return _changed(self, row, turned_back=row, answer=self.answer or row.answer)
+                return _changed(self, row, turned_back=row, result=self.result or row.result)
             case Ended():
-                return _changed(self, row, ended=row, answer=self.answer or row.answer)
+                return _changed(self, row, ended=row, result=self.result or row.result)
             case Stuck():
                 return _changed(self, row, stuck=row)
             case Retried() | Resolved() | Cancelled():
@@ -134,7 +134,7 @@ class History(NamedTuple):
 
     @classmethod
     def begin(cls, row: Accepted) -> Self:
-        return cls(row, row.at_ms, next=row.next, answer=row.answer)
+        return cls(row, row.at_ms, next=row.next)
 
 
 def fold(rows: Iterable[LogEvent]) -> History:
@@ -177,7 +177,7 @@ def _with_done(history: History, row: Done) -> History:
         attempts={**history.attempts, row.step: row.attempt},
         next=row.next,
         is_resumed=False,
-        answer=history.answer or row.answer,
+        result=history.result or row.result,
     )
 
 
