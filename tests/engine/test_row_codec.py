@@ -1,0 +1,216 @@
+"""Rows outside of the log: any of them comes back as it was, the bytes stay, and what is unknown is refused by name."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from crashing_log import CrashingLog
+from engine_world import SAGA_ID, TestClock, World, acceptance, engine, usual_saga
+from google.protobuf import descriptor_pb2, json_format
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpclib.const import Status as Code
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from released.sql_text import from_text
+from test_saga_log_file import EVERY_KIND, accepted
+
+from sagagen.runtime.log.search import PAGE
+from sagagen.runtime.log.store import SagaLog
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.saga import codec
+from sagagen.runtime.saga.codec import UnknownFormat, UnknownKind, decode, encode
+from sagagen.runtime.saga.events import (
+    Accepted,
+    Cancelled,
+    Compensated,
+    Done,
+    Ended,
+    Failed,
+    LogEvent,
+    NextRequest,
+    OperatorRow,
+    Outcome,
+    PassedOver,
+    Resolved,
+    Resumed,
+    Retried,
+    SagaStatus,
+    Stuck,
+    TimeUp,
+    TurnedBack,
+)
+from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.history_messages import Batch, Row, descriptor
+from sagagen.runtime.saga.journal import JournalUnreadable
+from sagagen.runtime.saga.result import StoredAnswer, Succeeded, Superseded, Unsuccessful
+from sagagen.runtime.saga.search import SagaQuery
+from sagagen.runtime.scope import Failure
+
+PROTO = Path(codec.__file__).with_name("history.proto")
+RELEASED = sorted(Path(__file__).parents[1].glob("released/schema_*/saga-log.sql"))
+
+TEXT, BYTES, STEP = st.text(max_size=20), st.binary(max_size=20), st.text(max_size=8)
+AT_MS, ATTEMPT = st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1)
+DIRECTION, OUTCOME = st.sampled_from(Direction), st.sampled_from(Outcome)
+FAILURE = st.builds(Failure, TEXT, TEXT, TEXT, STEP)
+NEXT = st.builds(NextRequest, st.none() | BYTES, TEXT)
+RESULT = st.none() | st.one_of(
+    st.builds(Succeeded, ATTEMPT, TEXT, BYTES),
+    st.builds(Unsuccessful, FAILURE, st.booleans()),
+    st.builds(Superseded, TEXT, st.booleans()),
+    st.builds(StoredAnswer, ATTEMPT, st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple), BYTES),
+)
+ROW: dict[str, st.SearchStrategy[object]] = {"at_ms": AT_MS, "span_id": TEXT}
+OPERATOR: dict[str, st.SearchStrategy[object]] = {**ROW, "by": TEXT, "note": TEXT}
+
+
+@st.composite
+def accepted_rows(draw: st.DrawFn) -> Accepted:
+    span_id = draw(TEXT)
+    return Accepted(
+        at_ms=draw(AT_MS),
+        span_id=span_id,
+        saga_id=draw(TEXT),
+        saga=draw(TEXT),
+        version=draw(ATTEMPT),
+        digest=draw(TEXT),
+        run=draw(TEXT),
+        caller=draw(TEXT),
+        key=draw(TEXT),
+        fingerprint=draw(BYTES),
+        input=draw(BYTES),
+        trace=TraceContext(draw(TEXT), span_id, draw(ATTEMPT), draw(TEXT)),
+        next=draw(NEXT),
+    )
+
+
+ROWS: Sequence[st.SearchStrategy[LogEvent]] = (
+    accepted_rows(),
+    st.builds(Done, **ROW, step=STEP, attempt=ATTEMPT, response=BYTES, next=NEXT, result=RESULT),
+    st.builds(
+        Failed,
+        **ROW,
+        step=STEP,
+        direction=DIRECTION,
+        attempt=ATTEMPT,
+        outcome=OUTCOME,
+        code=st.sampled_from(Code),
+        domain=TEXT,
+        reason=TEXT,
+        message=TEXT,
+        retry_after_s=st.none() | st.floats(allow_nan=False),
+        is_other_payload=st.booleans(),
+        owner_run=TEXT,
+    ),
+    st.builds(TimeUp, **ROW, step=STEP, direction=DIRECTION),
+    st.builds(TurnedBack, **ROW, failure=FAILURE, outcome=OUTCOME, result=RESULT),
+    st.builds(Compensated, **ROW, step=STEP, attempt=ATTEMPT),
+    st.builds(PassedOver, **ROW, step=STEP, reason=TEXT, message=TEXT),
+    st.builds(Ended, **ROW, status=st.sampled_from(SagaStatus), result=RESULT),
+    st.builds(Stuck, **ROW, direction=DIRECTION, failure=FAILURE),
+    st.builds(Resumed, **ROW),
+    st.builds(Retried, **OPERATOR, step=STEP, direction=DIRECTION),
+    st.builds(Resolved, **OPERATOR, step=STEP),
+    st.builds(Cancelled, **OPERATOR),
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(st.one_of(*ROWS), max_size=5).map(tuple))
+def test_any_rows_come_back_as_they_were(rows: tuple[LogEvent, ...]) -> None:
+    assert decode(encode(rows)) == rows
+
+
+def test_every_kind_of_row_is_tried() -> None:
+    # By name: a dataclass with slots is made twice, and the first one stays in __subclasses__.
+    kinds = {kind.__name__ for kind in (*LogEvent.__subclasses__(), *OperatorRow.__subclasses__())}
+    assert {type(row).__name__ for row in (accepted(), *EVERY_KIND)} == kinds - {"OperatorRow"}
+
+
+GOLDEN = Path(__file__).with_name("rows_of_format_1.hex")
+
+
+def test_the_bytes_of_format_1_stay() -> None:
+    rows = (accepted(), *EVERY_KIND)
+    golden = bytes.fromhex(GOLDEN.read_text())
+    assert encode(rows).hex() == golden.hex(), "a change of these bytes needs another format"
+    assert decode(golden) == rows
+
+
+async def _ended(world: World, clock: TestClock) -> Sequence[LogEvent]:
+    definition, log = usual_saga(respond_after="one"), CrashingLog()
+    async with engine(definition, log, world, clock) as running:
+        await running.accept(acceptance(definition))
+        await running.wait_until_idle()
+    return [*log.sagas[SAGA_ID].rows, *log.sagas[SAGA_ID].lazy]
+
+
+@pytest.mark.parametrize("trouble", ["none", "declined", "in doubt", "stuck"])
+def test_the_history_of_a_saga_comes_back_and_says_the_same(trouble: str) -> None:
+    clock = TestClock()
+    forgotten = RpcError(Code.FAILED_PRECONDITION, "forgotten", reason="FORGOTTEN", domain="sagagen")
+    world = {
+        "none": World(clock),
+        "declined": World(clock, declines=frozenset({"pivot"})),
+        "in doubt": World(clock, faults={("two", Direction.ACTION): ["lost", "down"]}),
+        "stuck": World(clock, faults={("after", Direction.ACTION): [forgotten]}),
+    }[trouble]
+    rows = asyncio.run(_ended(world, clock))
+    assert len(rows) > 5
+    assert fold(decode(encode(rows))) == fold(rows)
+
+
+@pytest.mark.parametrize("text", RELEASED, ids=lambda path: path.parent.name)
+async def test_what_released_versions_logged_comes_back(text: Path, tmp_path: Path) -> None:
+    from_text(text.read_text(), tmp_path / "saga-log.db")
+    async with SagaLog.open(tmp_path / "saga-log.db") as log:
+        sagas = await log.search(SagaQuery(statuses=tuple(SagaStatus), limit=PAGE))
+    assert len(sagas) > 20
+    for saga in sagas:
+        assert decode(encode(saga.rows)) == saga.rows
+
+
+def test_another_format_is_refused_by_name() -> None:
+    with pytest.raises(UnknownFormat, match="reads rows of format 2") as refused:
+        decode(Batch(format=2).SerializeToString())
+    assert refused.value.number == 2
+    with pytest.raises(UnknownFormat, match="format 0"):
+        decode(b"")
+
+
+def test_another_kind_of_row_is_refused_by_name() -> None:
+    with pytest.raises(UnknownKind, match='"AWAITED"') as refused:
+        decode(Batch(format=1, rows=[Row(kind="AWAITED", at_ms=1)]).SerializeToString())
+    assert refused.value.kind == "AWAITED"
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\x08\x01\x1a\x00", b"\x08\x01\x12\x08\x0a\x04DONE\x10\x01"])
+def test_what_is_no_batch_is_refused(data: bytes) -> None:
+    """Bytes that are no message, a field of the batch that nobody knows, and a row that lacks most of its columns."""
+    with pytest.raises(JournalUnreadable):
+        decode(data)
+
+
+def test_a_column_that_nobody_knows_is_refused() -> None:
+    row = Row(kind="RESUMED", at_ms=1).SerializeToString() + b"\xfa\x07\x01x"
+    batch = b"\x08\x01\x12" + bytes([len(row)]) + row
+    with pytest.raises(JournalUnreadable, match="127"):
+        decode(batch)
+
+
+def test_the_proto_file_says_what_is_written(tmp_path: Path) -> None:
+    (tmp_path / "history.proto").write_bytes(PROTO.read_bytes())
+    buf = Path(sys.executable).with_name("buf")
+    command = [buf, "build", "--as-file-descriptor-set", "--exclude-source-info", "-o", "-"]
+    image = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
+    (file,) = FileDescriptorSet.FromString(image).file
+    for message in file.message_type:
+        for field in message.field:
+            field.ClearField("json_name")
+    assert json_format.MessageToDict(file) == json_format.MessageToDict(descriptor())
+    assert file.edition == descriptor_pb2.EDITION_2023
