@@ -186,9 +186,10 @@ async def running(
     project: str = "lab",
     clock: Clock | None = None,
     drain_s: float = 5.0,
+    hold_limit_s: float = 60.0,
     redis_url: str = "",
 ) -> AsyncGenerator[ServiceHost]:
-    """The service, with its data in `folder`."""
+    """The service, with its data in `folder`. A handler may take as long as a busy machine lets it."""
     (folder / "handlers").mkdir(exist_ok=True)
     (folder / "handlers" / "ledger.sql").write_text(SQL)
     async with ServiceHost.open(
@@ -200,6 +201,7 @@ async def running(
         root=folder,
         clock=clock,
         drain_s=drain_s,
+        hold_limit_s=hold_limit_s,
         redis_url=redis_url,
     ) as host:
         yield host

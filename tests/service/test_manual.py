@@ -91,11 +91,11 @@ class Bank:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, *, clock: StoppedClock | None = None, drain_s: float = 5.0
+    folder: Path, *, clock: StoppedClock | None = None, drain_s: float = 5.0, hold_limit_s: float = 60.0
 ) -> AsyncGenerator[Bank]:
     ledger, third = Ledger(), ThirdParty()
     ledger.on_charge = third.charge
-    async with running(folder, ledger, clock=clock, drain_s=drain_s) as host:
+    async with running(folder, ledger, clock=clock, drain_s=drain_s, hold_limit_s=hold_limit_s) as host:
         yield Bank(host, ledger, third, folder / "var" / f"{SERVICE.name}.db")
 
 
@@ -277,14 +277,15 @@ async def test_begin_refuses_an_action_that_was_compensated_meanwhile(bank: Bank
     assert (caught.value.reason, bank.total()) == ("STEP_COMPENSATED", 0)
 
 
-async def test_a_handler_that_dawdles_after_begin_is_rolled_back(bank: Bank, log_lines):
+async def test_a_handler_that_dawdles_after_begin_is_rolled_back(tmp_path: Path, log_lines):
     gate = Turnstile(charge)
-    bank.ledger.on_charge = gate
-    with pytest.raises(RpcError) as caught:
-        await bank.charge()
-    assert caught.value.code is Code.UNAVAILABLE
-    assert (bank.states(), bank.total(), gate.was_cancelled.is_set()) == ({"action": "PENDING"}, 0, True)
-    assert any("held the writer" in line["event"] for line in log_lines)
+    async with opened(tmp_path, hold_limit_s=0.1) as bank:
+        bank.ledger.on_charge = gate
+        with pytest.raises(RpcError) as caught:
+            await bank.charge()
+        assert caught.value.code is Code.UNAVAILABLE
+        assert (bank.states(), bank.total(), gate.was_cancelled.is_set()) == ({"action": "PENDING"}, 0, True)
+        assert any("held the writer" in line["event"] for line in log_lines)
 
 
 async def test_a_transaction_is_begun_once_and_only_there(bank: Bank):

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -330,6 +331,26 @@ async def test_a_slow_handler_is_rolled_back_and_named(tmp_path: Path, log_lines
         (line,) = log_lines
         assert (line["log_level"], line["rpc"]) == ("warning", "slow")
         assert (await desk.write("quick")).error is None
+
+
+async def test_a_handler_is_cancelled_before_it_loses_its_turn_however_late_that_is(tmp_path: Path):
+    was_cancelled = asyncio.Event()
+
+    async def stall(db: Db) -> None:
+        await insert(db, "slow")
+        time.sleep(0.5)  # the whole loop stands still for longer than both limits
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            was_cancelled.set()
+            raise
+
+    async with desk_at(tmp_path, hold_limit_s=0.1) as desk:
+        async with asyncio.timeout(60):
+            outcome = await desk.write("slow", stall)
+        assert outcome.error is not None
+        assert was_cancelled.is_set()
+        assert desk.names() == set()
 
 
 async def test_a_handler_that_ignores_its_cancellation_loses_its_turn(tmp_path: Path):

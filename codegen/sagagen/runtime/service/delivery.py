@@ -84,7 +84,8 @@ class Delivery(NamedTuple):
         if may_be_settled and (settled := await self._find_settled(call)):
             return settled
         # Before the barrier, since a call that waits there has the turn, and others would wait with it.
-        if error := await self._await_action():
+        undo = self.saga if self.saga and self.saga.direction is Direction.COMPENSATION else None
+        if undo and (error := await self.context.attempts.await_action(undo, self.deadline)):
             return CallResult(error=error)
         try:
             message: Message | RpcError = self.bound.decode(self.request, self.context.schema)
@@ -102,12 +103,6 @@ class Delivery(NamedTuple):
             return None
         now_ms = self.deadline.clock.wall_ms()
         return await self.context.outcome_cache.find(call.saga, call.digest, now_ms, self.trace)
-
-    async def _await_action(self) -> RpcError | None:
-        """Of a compensation: let an attempt of the action that is under way end, so that its outcome is known."""
-        if self.saga is None or self.saga.direction is Direction.ACTION:
-            return None
-        return await self.context.attempts.await_action(self.saga, self.deadline)
 
     async def _handle_turn(self, turn: Turn, *, call: BarredCall, message: Message | RpcError) -> Handled:
         # Once more, in the turn: an attempt of the action may have begun since this call looked.

@@ -24,7 +24,7 @@ from sagagen.runtime.service.observation import ObservedCall
 from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts
 from sagagen.runtime.service.sqlite_store.store import SqliteStore
-from sagagen.runtime.service.store import ServiceStore
+from sagagen.runtime.service.store import HOLD_LIMIT_S, ServiceStore
 
 T = TypeVar("T")
 
@@ -81,6 +81,7 @@ class ServiceHost:
         root: Path,
         clock: Clock | None = None,
         drain_s: float = DRAIN_S,
+        hold_limit_s: float = HOLD_LIMIT_S,
         redis_url: str = "",
     ) -> AsyncGenerator["ServiceHost"]:
         """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
@@ -92,7 +93,13 @@ class ServiceHost:
         path = data_dir / f"{service.name}.db"
         scripts = Scripts.read(root / service.schema)
         async with (
-            SqliteStore.open(path, scripts, clock, retention_s=service.barrier_retention_s) as store,
+            SqliteStore.open(
+                path,
+                scripts,
+                clock,
+                retention_s=service.barrier_retention_s,
+                hold_limit_s=hold_limit_s,
+            ) as store,
             OutcomeCache.open(project, service.name, store.identity, redis_url) as outcome_cache,
         ):
             store.report_commits(outcome_cache.remember)

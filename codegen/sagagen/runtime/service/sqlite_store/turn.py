@@ -32,8 +32,10 @@ class WriterTurn:
     db: SqliteDb = field(init=False)
     """From the beginning of the turn on, if the handler is to run."""
     decision: RunHandler = field(init=False)
-    begun_s: float = 0.0
-    """When its handler got the turn, on the loop's clock."""
+    until_s: float = 0.0
+    """When its handler must have ended, on the loop's clock: by itself, then once it is cancelled."""
+    is_late: bool = False
+    """The handler has held the writer for too long, and is cancelled."""
     settled: CallResult | None = None
     """The result, once the group is committed."""
     record: Record | None = None

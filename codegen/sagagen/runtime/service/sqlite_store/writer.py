@@ -259,9 +259,10 @@ class Writer:
             return False
         self._observation.decided(turn, decision)
         if isinstance(decision, RunHandler):
-            turn.db, turn.decision, turn.begun_s = SqliteDb(self._session), decision, self._loop.time()
+            turn.db, turn.decision = SqliteDb(self._session), decision
+            turn.until_s = self._loop.time() + self.hold_limit_s
             if self._timer is None:
-                self._timer = self._loop.call_later(self.hold_limit_s, self._look_at_holder)
+                self._timer = self._loop.call_at(turn.until_s, self._look_at_holder)
             return True
         turn.settled = result_of(decision)
         if isinstance(decision, RecordEmpty):
@@ -352,17 +353,16 @@ class Writer:
         turn = self._holder
         if turn is None or self._state is not WriterState.HELD:
             return
-        held_s = self._loop.time() - turn.begun_s
-        if held_s >= 2 * self.hold_limit_s:
-            self._give_up(turn)
-            return
-        is_late = held_s >= self.hold_limit_s
-        if is_late:
+        now_s = self._loop.time()
+        if now_s >= turn.until_s:
+            if turn.is_late:
+                self._give_up(turn)
+                return
+            turn.is_late, turn.until_s = True, now_s + self.hold_limit_s
             # A manual handler may have ended without the task that began its transaction.
             with suppress(RuntimeError):
-                turn.limit.reschedule(self._loop.time())
-        look_in_s = (2 if is_late else 1) * self.hold_limit_s - held_s
-        self._timer = self._loop.call_later(look_in_s, self._look_at_holder)
+                turn.limit.reschedule(now_s)
+        self._timer = self._loop.call_at(turn.until_s, self._look_at_holder)
 
     def _give_up(self, turn: WriterTurn) -> None:
         turn.db.close()
