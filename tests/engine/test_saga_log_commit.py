@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from sagagen.runtime.log import commit_states
 from sagagen.runtime.log.commit_states import CALLING, RESTFUL, Event, ImpossibleEvent, State, next_state
 from sagagen.runtime.log.errors import LogUnavailable
-from sagagen.runtime.log.group_commit import GroupWriter
+from sagagen.runtime.log.group_commit import GroupWriter, open_writer
 from sagagen.runtime.sqlite.database import Database, never_wait
 
 LIMIT_S = 60
@@ -546,3 +546,48 @@ async def test_long_work_runs_in_the_thread_and_never_in_the_event_loop(tmp_path
             await here.writer.write(work)
             await here.writer.write(work, is_long=True)
         assert [thread == threading.get_ident() for thread in threads] == [True, False]
+
+
+@pytest.mark.parametrize("rows", [1, 8])
+async def test_a_disk_that_does_not_answer_keeps_no_process_from_ending(tmp_path: Path, rows: int) -> None:
+    gate = threading.Event()
+    async with Database(tmp_path / "log.db") as database:
+        await database.run_script("CREATE TABLE t (x)")
+        await database.in_thread(never_wait)
+        with capture_logs() as lines:
+            async with open_writer(database, never, close_s=0.2) as writer:
+                # With one at work its row is committed at once; with more it is the task that commits them.
+                writer.gather_for(lambda _: 2 * rows)
+                blocked = asyncio.create_task(database.in_thread(lambda _: gate.wait(LIMIT_S)))
+                await asyncio.sleep(0)
+                waiting = [asyncio.create_task(writer.write(insert(n))) for n in range(rows)]
+                await until(lambda: writer.state is State.COMMITTING)
+        assert [line["waited_s"] for line in lines] == [0.2]
+        gate.set()
+        await blocked
+        for task in waiting:
+            task.cancel()
+        assert not await database.in_thread(lambda c: c.in_transaction), (
+            "the thread goes on, and is free again"
+        )
+
+
+async def test_closing_waits_for_rows_even_when_it_is_cancelled(tmp_path: Path) -> None:
+    gate = threading.Event()
+    async with Database(tmp_path / "log.db") as database:
+        await database.run_script("CREATE TABLE t (x)")
+        await database.in_thread(never_wait)
+
+        async def open_and_close() -> None:
+            async with open_writer(database, never) as writer:
+                await writer.write_later(insert(1))
+
+        blocked = asyncio.create_task(database.in_thread(lambda _: gate.wait(LIMIT_S)))
+        closing = asyncio.create_task(open_and_close())
+        await asyncio.sleep(0.05)
+        closing.cancel()
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert database.in_place(lambda c: [row[0] for row in c.execute("SELECT x FROM t")]) == [1]
+        await blocked

@@ -95,9 +95,7 @@ async def test_a_blocked_thread_is_in_the_way_until_it_goes_on(tmp_path: Path, t
 @pytest.mark.parametrize("thread", ["writing", "reading"])
 async def test_a_dead_thread_is_in_the_way(tmp_path: Path, thread: str) -> None:
     async with opened(tmp_path) as here:
-        stopped = here.databases[thread].stop()
-        assert stopped
-        await stopped
+        await here.databases[thread].close()
         status, text = await here.readyz()
         assert (status, f"saga log: its {thread} thread has ended" in text) == (503, True)
 
@@ -106,9 +104,7 @@ async def test_all_that_is_in_the_way_is_said(tmp_path: Path) -> None:
     async with opened(tmp_path) as here:
         here.reserve.is_spent = True
         for database in here.databases.values():
-            stopped = database.stop()
-            assert stopped
-            await stopped
+            await database.close()
         assert [said.split(" (")[0] for said in (await here.log.check()).split("; ")] == [
             "the disk is full",
             "its writing thread has ended",

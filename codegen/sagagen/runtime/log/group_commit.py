@@ -9,8 +9,8 @@ rides along waits in the same queue for the next commit, so nothing that follows
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -23,6 +23,9 @@ from sagagen.runtime.telemetry.metrics import COMMIT_SECONDS, COMMIT_WRITES, FSY
 
 LINGER_S = 0.5
 """Time in seconds that rows that ride along wait for company before they get a commit of their own."""
+
+CLOSE_S = 10.0
+"""Time in seconds that closing waits at most for the disk."""
 
 Work = Callable[[sqlite3.Connection], int | None]
 
@@ -224,6 +227,10 @@ class GroupWriter:
             else:
                 results = database.in_place(lambda connection: write_all(connection, group))
             await database.in_thread(commit)
+        except asyncio.CancelledError:
+            # The log closes and its disk does not answer: nobody waits for the thread any more.
+            database.hand_over(roll_back, lambda _: None)
+            raise
         except BaseException:
             # In the thread, and so after whatever of this transaction is still at work there.
             await database.in_thread(roll_back)
@@ -238,6 +245,37 @@ class GroupWriter:
             if write.done and not write.done.done():
                 write.done.set_exception(LogUnavailable(f"the saga log can't be written: {error}"))
         self._on(Event.FAILED)
+
+
+@asynccontextmanager
+async def open_writer(
+    database: Database, release_room: Callable[[], bool], *, close_s: float = CLOSE_S
+) -> AsyncGenerator[GroupWriter]:
+    """A GroupWriter with its task. On leaving, what is queued is written, unless that takes longer than `close_s`."""
+    writer = GroupWriter(database, release_room)
+    task = asyncio.create_task(writer.run(), name="saga log")
+    try:
+        yield writer
+    finally:
+        writer.close()
+        await _ended(task, close_s)
+
+
+async def _ended(task: asyncio.Task[None], close_s: float) -> None:
+    try:
+        await asyncio.wait({task}, timeout=close_s)
+    except (
+        asyncio.CancelledError
+    ):  # queued rows must reach the disk, also when the process is being cancelled
+        await asyncio.wait({task}, timeout=close_s)
+        raise
+    if task.done():
+        task.result()
+    else:
+        task.cancel()
+        _logger.error(
+            "the saga log could not write its last rows: its disk does not answer", waited_s=close_s
+        )
 
 
 def _settle(write: LogWrite, result: Written) -> None:

@@ -21,7 +21,7 @@ from sagagen.runtime.clock import sleep_unless_woken
 from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.damage import damage_of, how_to_mend
 from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
-from sagagen.runtime.log.group_commit import GroupWriter
+from sagagen.runtime.log.group_commit import GroupWriter, open_writer
 from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log.reserve import Reserve
@@ -102,7 +102,7 @@ class SagaLog:
                 await database.in_thread(never_wait)
                 async with (
                     Database(path, is_read_only=True) as reader,
-                    _running(database, reserve) as writer,
+                    open_writer(database, reserve.release) as writer,
                 ):
                     probes = ThreadProbe(database, "writing"), ThreadProbe(reader, "reading")
                     yield cls(path, writer, reader, reserve, probes)
@@ -225,18 +225,6 @@ class SagaLog:
         """Time of the last row, ms since the epoch; 0 if there is none."""
         records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_LAST_MS).fetchall())
         return records[0]["at_ms"] if records else 0
-
-
-@asynccontextmanager
-async def _running(database: Database, reserve: Reserve) -> AsyncGenerator[GroupWriter]:
-    writer = GroupWriter(database, reserve.release)
-    task = asyncio.create_task(writer.run(), name="saga log")
-    try:
-        yield writer
-    finally:
-        writer.close()
-        # Shielded and awaited: queued rows must reach the disk, also when the process is being cancelled.
-        await asyncio.shield(task)
 
 
 def _insert_saga(connection: sqlite3.Connection, row: Accepted) -> int | None:
