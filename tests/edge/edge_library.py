@@ -4,7 +4,7 @@ import atexit
 import importlib
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +24,7 @@ from sagagen.emit.render import emit
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh, Route
@@ -113,9 +114,15 @@ async def caller(request: Request) -> str:
 
 @asynccontextmanager
 async def served(
-    data_dir: Path, routes: Sequence[BaseRoute] = (), mesh: Mesh | None = None
+    data_dir: Path,
+    routes: Sequence[BaseRoute] = (),
+    mesh: Mesh | None = None,
+    seen: Callable[[SagaRuntime], SagaRuntime] = lambda engine: engine,
 ) -> AsyncGenerator[Served]:
-    """The real thing: gateway, engine, log, and the service over the in-memory transport."""
+    """The real thing: gateway, engine, log, and the service over the in-memory transport.
+
+    `seen` says how the gateway sees the engine.
+    """
     mesh, shelf = mesh or library().mesh, library().handlers.ShelfService()
     gateway = Gateway(mesh, caller=caller, routes=routes)
     service = mesh.services[0]
@@ -131,7 +138,7 @@ async def served(
             max_running=mesh.limits.max_running,
             calls_per_service=mesh.limits.calls_per_service,
         ) as engine,
-        serve_http(gateway.application(engine, transports), "127.0.0.1", 0) as listening,
+        serve_http(gateway.application(seen(engine), transports), "127.0.0.1", 0) as listening,
         httpx.AsyncClient(base_url=listening.url, timeout=10) as client,
     ):
         yield Served(client, shelf, engine, gateway)

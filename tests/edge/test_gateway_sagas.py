@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from edge_library import Served, served
+
+from sagagen.runtime.engine.port import Acceptance, SagaRuntime, Started
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -167,6 +170,31 @@ async def test_what_takes_long_is_202_then_409_then_the_answer(library: Served) 
     after = await lend(library, "late", book="slow")
     assert (after.status_code, after.headers["idempotency-replayed"]) == (201, "true")
     assert after.json()["loan_id"] == saga_id
+
+
+class NotReadableYet:
+    """An engine that knows which sagas were accepted, and not yet with what."""
+
+    def __init__(self, engine: SagaRuntime) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def accept(self, acceptance: Acceptance) -> Started:
+        started = await self._engine.accept(acceptance)
+        return started if started.is_new else replace(started, fingerprint=None)
+
+
+async def test_a_repeat_of_what_cannot_be_read_yet_may_be_sent_again_whatever_its_payload(
+    tmp_path: Path,
+) -> None:
+    async with served(tmp_path, seen=NotReadableYet) as running:  # pyright: ignore[reportArgumentType]
+        assert (await lend(running, "unread")).status_code == 201
+        for book in ("b", "another"):
+            again = await lend(running, "unread", book=book)
+            assert (again.status_code, again.json()["reason"]) == (409, "IDEMPOTENCY_CONFLICT")
+            assert int(again.headers["retry-after"]) >= 1
 
 
 async def test_twenty_at_once_with_one_key_are_one_saga(library: Served) -> None:

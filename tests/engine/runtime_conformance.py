@@ -1,0 +1,82 @@
+"""What the conformance suite needs of an engine, and one entry for each engine that there is.
+
+A second implementation is one more entry in RUNTIMES: `test_runtime_conformance.py` runs over all of them, and looks at
+an engine through its port only.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from engine_world import SAGA_ID, TestClock, engine
+
+from sagagen.runtime.engine.port import SagaRuntime
+from sagagen.runtime.log.store import SagaLog
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.rpc.transport import Transport
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.view import SagaView
+
+LONG_S = 60.0
+"""In seconds: longer than anything takes, also on a busy machine."""
+
+
+class RuntimeFactory(Protocol):
+    """Opens an engine; the same folder again is the same sagas. `world` is its service `one`."""
+
+    def __call__(
+        self,
+        folder: Path,
+        definition: Saga,
+        world: Transport,
+        clock: TestClock,
+        *,
+        max_running: int = 10_000,
+        grace_s: float = LONG_S,
+    ) -> AbstractAsyncContextManager[SagaRuntime]: ...
+
+
+@asynccontextmanager
+async def _embedded(
+    folder: Path,
+    definition: Saga,
+    world: Transport,
+    clock: TestClock,
+    *,
+    max_running: int = 10_000,
+    grace_s: float = LONG_S,
+) -> AsyncGenerator[SagaRuntime]:
+    async with SagaLog.open(folder / "saga-log.db") as log:
+        opened = engine(definition, log, world, clock, max_running=max_running, grace_s=grace_s)
+        async with opened as runtime:
+            yield runtime
+
+
+RUNTIMES: dict[str, RuntimeFactory] = {"embedded": _embedded}
+
+
+async def until(
+    runtime: SagaRuntime,
+    holds: Callable[[SagaView], bool],
+    saga_id: str = SAGA_ID,
+    *,
+    within_s: float = LONG_S,
+) -> SagaView:
+    """The saga, once that holds of it."""
+    view = None
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                view = await runtime.describe(saga_id)
+                if view and holds(view):
+                    return view
+                await asyncio.sleep(0.005)
+    except TimeoutError as error:
+        raise AssertionError(f"saga {saga_id} stood like this at last: {view}") from error
+
+
+async def over(runtime: SagaRuntime, saga_id: str = SAGA_ID) -> SagaStatus:
+    """How the saga stands once it is not active any more."""
+    return (await until(runtime, lambda view: not view.status.is_active, saga_id)).status
