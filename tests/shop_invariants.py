@@ -1,42 +1,33 @@
 """What must hold in the shop whatever happened, read straight from the services' databases."""
 
-import time
+import operator
 from collections.abc import Iterable
 
-import httpx
 from stack import Stack
+from waiting import eventually
 
 PENDING, CONFIRMED, CANCELLED = 1, 2, 3
 INITIAL_STOCK = 1000
 TERMINAL = {"COMPLETED", "COMPENSATED", "SUPERSEDED"}
 
 
-def await_terminal(stack: Stack, saga_ids: Iterable[str], within_s: float = 30.0) -> dict[str, str]:
+def await_terminal(stack: Stack, saga_ids: Iterable[str]) -> dict[str, str]:
     """Wait until each saga has ended. Returns their statuses."""
-    ended: dict[str, str] = {}
-    waiting = set(saga_ids)
-    deadline = time.monotonic() + within_s
-    with httpx.Client(base_url=stack.url, timeout=10) as client:
-        while waiting and time.monotonic() < deadline:
-            for saga_id in list(waiting):
-                status = client.get(f"/sagas/{saga_id}").json()["status"]
-                if status in TERMINAL:
-                    ended[saga_id] = status
-                    waiting.discard(saga_id)
-            if waiting:
-                time.sleep(0.2)
-    assert not waiting, f"{len(waiting)} sagas have not ended, among them {sorted(waiting)[:3]}"
-    return ended
+    statuses = dict.fromkeys(saga_ids, "")
+
+    def still_open() -> list[str]:
+        for saga_id in [saga_id for saga_id, status in statuses.items() if status not in TERMINAL]:
+            statuses[saga_id] = stack.http.get(f"/sagas/{saga_id}").json()["status"]
+        return [f"{saga_id} {status}" for saga_id, status in statuses.items() if status not in TERMINAL]
+
+    eventually("each saga to end", still_open, operator.not_)
+    return statuses
 
 
-def await_all_orders_final(stack: Stack, within_s: float = 30.0) -> None:
+def await_all_orders_final(stack: Stack) -> None:
     """Wait until no order is PENDING any more."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if not stack.rows("order", f"SELECT 1 FROM orders WHERE status = {PENDING} LIMIT 1"):
-            return
-        time.sleep(0.05)
-    raise AssertionError("an order is still pending")
+    pending = f"SELECT order_id FROM orders WHERE status = {PENDING}"
+    eventually("no order to be pending", lambda: len(stack.rows("order", pending)), operator.not_)
 
 
 def assert_shop_is_consistent(stack: Stack) -> None:

@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+from waiting import LIMIT_S, eventually
 
 REPOSITORY = Path(__file__).parents[1]
-START_WITHIN_S = 30.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -55,6 +56,10 @@ class Stack:
         self._grpc = dict(zip(services, rest[len(services) :], strict=True))
         self.reached = dict(self._grpc)
         """Where the gateway looks for a service: a test may put something of its own in between."""
+        self.http = patient_client(self.url)
+        """For the public listener."""
+        self.admin = patient_client(self.admin_url)
+        """For the admin listener of the gateway, or of the single process."""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.log_path = data_dir / "processes.log"
 
@@ -72,6 +77,10 @@ class Stack:
     def service_admin_url(self, service: str) -> str:
         """Of a service's admin listener."""
         return f"http://127.0.0.1:{self._service_admin[service]}"
+
+    def service_admin(self, service: str) -> httpx.Client:
+        """For a service's admin listener. To be closed by nobody: it keeps no connection."""
+        return patient_client(self.service_admin_url(service))
 
     def reached_at(self, service: str) -> str:
         """Where a service's gRPC listens, as host:port."""
@@ -98,24 +107,26 @@ class Stack:
         for name in names:
             self.processes[name].kill()
         for name in names:
-            self.processes.pop(name).wait(timeout=10)
+            self.processes.pop(name).wait(timeout=LIMIT_S)
 
     def terminate(self, name: str, number: int = signal.SIGTERM) -> tuple[int, float]:
         """Ask a process to end. Returns its exit code and how long that took, in seconds."""
         process = self.processes.pop(name)
         begun = time.monotonic()
         process.send_signal(number)
-        return process.wait(timeout=30), time.monotonic() - begun
+        return process.wait(timeout=LIMIT_S), time.monotonic() - begun
 
     def close(self) -> None:
         for name in list(self.processes):
             process = self.processes.pop(name)
             process.terminate()
             try:
-                process.wait(timeout=15)
+                process.wait(timeout=LIMIT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.http.close()
+        self.admin.close()
 
     def environment(self, name: str) -> dict[str, str]:
         addresses = {f"SAGAGEN_{s.upper()}_ADDR": f"127.0.0.1:{port}" for s, port in self.reached.items()}
@@ -149,21 +160,21 @@ class Stack:
 
     def _await_ready(self, name: str) -> None:
         port = self._service_admin.get(name, self._http)
-        deadline = time.monotonic() + START_WITHIN_S
-        while time.monotonic() < deadline:
-            if self.processes[name].poll() is not None:
-                break
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
-        raise AssertionError(f"{name} is not ready; its log:\n{self.log_path.read_text()[-4000:]}")
+        with patient_client(f"http://127.0.0.1:{port}") as client:
+            eventually(
+                f"{name} to be ready",
+                lambda: self._is_over(name) or client.get("/readyz").status_code == 200,
+                despite=(httpx.TransportError,),
+            )
+        assert not self._is_over(name), f"{name} has ended; its log:\n{self.log_path.read_text()[-4000:]}"
+
+    def _is_over(self, name: str) -> bool:
+        return self.processes[name].poll() is not None
 
     # -- looking into the services' databases ----------------------------------------------------------------------
 
     def rows(self, database: str, query: str) -> list[sqlite3.Row]:
-        with closing(sqlite3.connect(self.data_dir / f"{database}.db", timeout=10)) as connection:
+        with closing(sqlite3.connect(self.data_dir / f"{database}.db", timeout=LIMIT_S)) as connection:
             connection.row_factory = sqlite3.Row
             return connection.execute(query).fetchall()
 
@@ -171,13 +182,21 @@ class Stack:
     def holding_writes(self, service: str) -> Iterator[None]:
         """Hold the write lock of a service's database, so that its sagas stop where they are."""
         with closing(
-            sqlite3.connect(self.data_dir / f"{service}.db", timeout=10, isolation_level=None)
+            sqlite3.connect(self.data_dir / f"{service}.db", timeout=LIMIT_S, isolation_level=None)
         ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
             finally:
                 connection.execute("ROLLBACK")
+
+
+def patient_client(url: str) -> httpx.Client:
+    """A client for `url` that waits, and keeps no connection: a server that stops need not think of it."""
+    # Loading the certificates of the world takes longer than most of the requests made here.
+    return httpx.Client(
+        base_url=url, timeout=LIMIT_S, limits=httpx.Limits(max_keepalive_connections=0), verify=False
+    )
 
 
 def order_body(price: float = 50.0, *, quantity: int = 1, product: str = "prod_1") -> dict[str, object]:
@@ -189,3 +208,30 @@ def order_body(price: float = 50.0, *, quantity: int = 1, product: str = "prod_1
 
 def keyed(key: str) -> Mapping[str, str]:
     return {"X-Idempotency-Key": key}
+
+
+def post_order(
+    stack: Stack,
+    key: str,
+    price: float = 50.0,
+    *,
+    quantity: int = 1,
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """Place an order in the shop. Returns whatever is answered."""
+    sent = {**keyed(key), **(headers or {})}
+    return stack.http.post("/orders", json=order_body(price, quantity=quantity), headers=sent)
+
+
+def place_order(
+    stack: Stack, key: str, price: float = 50.0, *, headers: Mapping[str, str] | None = None
+) -> str:
+    """Place an order that is accepted. Returns its id."""
+    answer = post_order(stack, key, price, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["order_id"]
+
+
+def sagas_at(stack: Stack, step: str) -> list[dict[str, Any]]:
+    """The sagas under way that are at this step, as the admin listener shows them."""
+    return stack.admin.get("/sagas", params={"step": step}).json()["sagas"]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = {
@@ -35,7 +36,7 @@ def test_a_measurement_tells_every_figure(command: list[str], tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=4 * LIMIT_S,
     )
     figures = json.loads(run.stdout)
     assert figures.keys() == FIGURES
@@ -46,7 +47,7 @@ def test_a_measurement_tells_every_figure(command: list[str], tmp_path: Path) ->
 
 def told(script: str, *options: object) -> str:
     command = [sys.executable, REPOSITORY / "bench" / script, *options]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=4 * LIMIT_S).stdout
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -13,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_the_generator_is_measured_in_each_of_its_situations(tmp_path: Path) -> None:
     command = [sys.executable, REPOSITORY / "bench" / "generate.py", "--services", "2", "--data", tmp_path]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=4 * LIMIT_S)
     figures = [json.loads(line) for line in run.stdout.splitlines()]
     situations = [(one["run"], one["services"]) for one in figures]
     assert situations == [

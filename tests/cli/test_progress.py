@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from waiting import LIMIT_S
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -19,7 +20,7 @@ def test_progress_is_for_a_terminal_that_somebody_watches(ci: str, is_told: bool
         cwd=REPOSITORY,
         env={**os.environ, "CI": ci, "TERM": "xterm"},  # pyright: ignore[reportArgumentType]
         encoding="utf-8",
-        timeout=60,
+        timeout=LIMIT_S,
     )
     run.expect(pexpect.EOF)
     assert run.before is not None

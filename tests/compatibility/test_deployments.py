@@ -3,10 +3,7 @@
 SAGAGEN_PROOFS=all tries every case; by default a few of each kind are.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from contract_pair import ROOT, changes, edited, severities
-from stack import Stack, keyed, order_body
+from contract_pair import changes, edited, severities
+from project_copy import WRITTEN, copy_project, generate
+from stack import Stack, post_order, sagas_at
 from test_diff_rules import CASES
+from thorough import TRIES_ALL, chosen
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
-IS_WHOLE = os.environ.get("SAGAGEN_PROOFS") == "all"
 KEY = "under-way"
 FRESH_S = 20.0
 """An order has 60 s, and a case may need a third of them."""
@@ -47,12 +45,6 @@ GOES_ON = [
     *("timeout raised", "answers kept longer", "limits raised", "a maximum raised", "a rule removed"),
     *("route added", "enum value added", "an rpc is marked idempotent"),
 ]
-FIRST = 2
-"""So many of each list are tried by default."""
-
-
-def chosen(names: list[str]) -> list[str]:
-    return names if IS_WHOLE else names[:FIRST]
 
 
 @dataclass(frozen=True)
@@ -80,14 +72,12 @@ class Orders:
 
 
 def begin(folder: Path) -> Begun:
-    project = folder / "shop"
-    for part in ("contracts", "handlers", "gateway", "generated"):
-        shutil.copytree(ROOT / part, project / part)
+    project = copy_project("shop", folder / "shop", (*WRITTEN, "generated"))
     with closing(Stack(folder / "var", root=project)) as stack:
         stack.start("up")
         with stack.holding_writes("payment"), ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(order, stack)
-            eventually(lambda: len(admin(stack, "/sagas?step=charge_payment")["sagas"]) == 1)
+            answer = pool.submit(post_order, stack, KEY)
+            eventually("an order at its payment", lambda: sagas_at(stack, "charge_payment"))
             stack.kill("up")
             order_id = str(answer.result().json()["order_id"])
     return Begun(folder / "var", project, order_id)
@@ -128,26 +118,15 @@ def changed(begun: Begun, name: str, project: Path) -> Path:
     edits, _ = CASES[name]
     for path, was, now in edits:
         (project / path).write_text(edited((project / path).read_text(), was, now))
-    command = [sys.executable, "-m", "sagagen", "generate", "--project", str(project)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return project
+    return generate(project)
 
 
-def order(stack: Stack, quantity: int = 1) -> httpx.Response:
-    body = order_body(quantity=quantity)
-    return httpx.post(f"{stack.url}/orders", json=body, headers=keyed(KEY), timeout=30)
+def shown(stack: Stack, order_id: str) -> dict[str, Any]:
+    return stack.admin.get(f"/sagas/{order_id}").json()
 
 
-def admin(stack: Stack, path: str) -> Any:
-    return httpx.get(f"{stack.admin_url}{path}", timeout=10).json()
-
-
-def eventually(question: Callable[[], bool], within_s: float = 15.0) -> None:
-    give_up_at = time.monotonic() + within_s
-    while not question():
-        assert time.monotonic() < give_up_at, "it did not come true in time"
-        time.sleep(0.05)
+def await_end(stack: Stack, order_id: str) -> None:
+    eventually("the order to end", lambda: is_over(stack, order_id))
 
 
 def charges(stack: Stack) -> int:
@@ -155,33 +134,33 @@ def charges(stack: Stack) -> int:
 
 
 def is_over(stack: Stack, order_id: str) -> bool:
-    return admin(stack, f"/sagas/{order_id}")["status"] == "COMPLETED"
+    return shown(stack, order_id)["status"] == "COMPLETED"
 
 
-@pytest.mark.parametrize("name", chosen(WAITS))
+@pytest.mark.parametrize("name", chosen(WAITS, first=2))
 def test_what_is_called_breaking_stops_the_order_under_way_and_a_way_back_ends_it(
     name: str, begun: Begun, deploy: Callable[[str], Stack], tmp_path: Path
 ) -> None:
     found = severities(changes(tmp_path / "compared", CASES[name][0]))
     assert "breaking" in {found.get(code) for code in ("SD002", "SD003", "SD004")}
     stack = deploy(name)
-    shown = admin(stack, f"/sagas/{begun.order_id}")
-    assert (shown["status"], "place_order version 1" in shown["waiting_for"]) == ("RUNNING", True)
-    time.sleep(0.5)
+    saga = shown(stack, begun.order_id)
+    assert (saga["status"], "place_order version 1" in saga["waiting_for"]) == ("RUNNING", True)
+    time.sleep(0.5)  # in which it might be charged
     assert (charges(stack), is_over(stack, begun.order_id)) == (0, False)
     stack = deploy("")
-    eventually(lambda: is_over(stack, begun.order_id))
+    await_end(stack, begun.order_id)
     assert charges(stack) == 1
 
 
-@pytest.mark.parametrize("name", chosen(GOES_ON))
+@pytest.mark.parametrize("name", chosen(GOES_ON, first=2))
 def test_what_is_not_breaking_lets_it_end_and_its_key_answers_as_before(
     name: str, begun: Begun, deploy: Callable[[str], Stack], tmp_path: Path
 ) -> None:
     assert "breaking" not in severities(changes(tmp_path / "compared", CASES[name][0])).values()
     stack = deploy(name)
-    eventually(lambda: is_over(stack, begun.order_id))
-    again = order(stack)
+    await_end(stack, begun.order_id)
+    again = post_order(stack, KEY)
     assert (again.status_code, again.json()["order_id"]) == (201, begun.order_id)
     assert again.headers["idempotency-replayed"] == "true"
     assert charges(stack) == 1
@@ -192,18 +171,18 @@ def test_another_project_does_not_know_the_keys_of_the_old_one(
 ) -> None:
     """SD011: the order under way still ends, but its key makes another one, which is charged too."""
     stack = deploy("project renamed")
-    eventually(lambda: is_over(stack, begun.order_id))
-    another = order(stack)
+    await_end(stack, begun.order_id)
+    another = post_order(stack, KEY)
     assert another.status_code == 201
     assert another.json()["order_id"] != begun.order_id
-    eventually(lambda: charges(stack) == 2)
+    eventually("a second charge", lambda: charges(stack), lambda count: count == 2)
 
 
-@pytest.mark.skipif(not IS_WHOLE, reason="SAGAGEN_PROOFS=all tries it")
+@pytest.mark.skipif(not TRIES_ALL, reason="SAGAGEN_PROOFS=all tries it")
 @pytest.mark.parametrize(
     ("name", "status"),
     [("route with another verb", 405), ("a minimum raised", 400)],
 )
 def test_what_breaks_clients_is_refused(name: str, status: int, deploy: Callable[[str], Stack]) -> None:
     stack = deploy(name)
-    assert order(stack).status_code == status
+    assert post_order(stack, KEY).status_code == status

@@ -1,46 +1,60 @@
 """A real Prometheus of the tests' own, which scrapes a stack each second."""
 
+import math
+import operator
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 from ruamel.yaml import YAML
-from stack import Stack, free_ports
+from stack import Stack, free_ports, patient_client
+from waiting import LIMIT_S, eventually, under_load
+
+
+def interval_s() -> int:
+    """Between scrapes, in seconds: a busy machine does not answer within one, and then a target seems to be down."""
+    return math.ceil(under_load(1.0))
 
 
 class Prometheus:
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._client = patient_client(url)
 
     def ask(self, query: str) -> list[Any]:
         """The series of an instant query. Raises AssertionError, with what Prometheus says, where it is wrong."""
-        answer = httpx.post(f"{self._url}/api/v1/query", data={"query": query}, timeout=10).json()
+        answer = self._client.post("/api/v1/query", data={"query": query}).json()
         assert answer["status"] == "success", f"{query}: {answer}"
         return answer["data"]["result"]
 
     def exemplars(self, query: str) -> list[Any]:
         asked = {"query": query, "start": time.time() - 600, "end": time.time()}
-        answer = httpx.get(f"{self._url}/api/v1/query_exemplars", params=asked, timeout=10).json()
+        answer = self._client.get("/api/v1/query_exemplars", params=asked).json()
         return answer["data"]
 
-    def await_answer(self, within_s: float = 20.0) -> None:
-        give_up_at = time.monotonic() + within_s
-        while True:
-            with suppress(httpx.TransportError):
-                if httpx.get(f"{self._url}/-/ready", timeout=2).status_code == 200:
-                    return
-            assert time.monotonic() < give_up_at
-            time.sleep(0.1)
+    def await_answer(self) -> None:
+        eventually(
+            "Prometheus to be ready",
+            lambda: self._client.get("/-/ready").status_code == 200,
+            despite=(httpx.TransportError,),
+        )
 
-    def await_targets(self, count: int, within_s: float = 30.0) -> None:
-        give_up_at = time.monotonic() + within_s
-        while len(self.ask("up == 1")) < count:
-            assert time.monotonic() < give_up_at, self.ask("up")
-            time.sleep(0.3)
+    def await_targets(self, count: int) -> None:
+        eventually(f"{count} targets to be up", lambda: self.ask("up == 1"), lambda up: len(up) >= count)
+
+    def await_scrapes(self) -> None:
+        """Wait until every target has been scraped twice from now on."""
+        for _ in range(2):
+            now_s = time.time()
+            eventually("a scrape of every target", self._oldest_scrape_s, partial(operator.lt, now_s))
+
+    def _oldest_scrape_s(self) -> float:
+        """When the target was scraped that has not been for the longest time."""
+        return float(self.ask("min(timestamp(up))")[0]["value"][1])
 
     def firing(self) -> set[str]:
         """The names of alerts that fire now."""
@@ -48,15 +62,16 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus_of(stack: Stack, folder: Path, rules: Path) -> Iterator[Prometheus]:
-    """One of the machine's own, with these rules, that scrapes every admin listener each second."""
+def prometheus_of(stack: Stack, folder: Path, rules: Path, interval_s: int) -> Iterator[Prometheus]:
+    """One of the machine's own, with these rules, that scrapes every admin listener so often."""
+    seconds = f"{interval_s}s"
     admins = [stack.admin_url, *(stack.service_admin_url(service) for service in stack.services)]
     targets = [url.removeprefix("http://") for url in admins]
     (port,) = free_ports(1)
     with (folder / "prometheus.yaml").open("w") as file:
         YAML().dump(
             {
-                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                "global": {"scrape_interval": seconds, "evaluation_interval": seconds},
                 "rule_files": [str(rules)],
                 "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": targets}]}],
             },
@@ -76,4 +91,4 @@ def prometheus_of(stack: Stack, folder: Path, rules: Path) -> Iterator[Prometheu
         yield prometheus
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(LIMIT_S)

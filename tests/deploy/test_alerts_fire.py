@@ -3,11 +3,10 @@
 Only time is shortened: the windows and waits of the rules, and the deadlines of a copy of the shop.
 """
 
+import operator
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,52 +15,51 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_server import Prometheus, prometheus_of
+from project_copy import copy_project, edit, generate
+from prometheus_server import Prometheus, interval_s, prometheus_of
 from redis_server import RedisServer
 from ruamel.yaml import YAML
 from small_disk import fill
-from stack import REPOSITORY, Stack, keyed, order_body
+from stack import Stack, post_order, sagas_at
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed here"),
 ]
-QUICKER = {
-    "deadline: 60s": "deadline: 3s",
-    "give_up_after: 24h": "give_up_after: 8s",
-    "wait: 10s": "wait: 1s",
-}
-WINDOW = "15s"
 DECLINED = 600.0
 
 
 @pytest.fixture(scope="module")
-def quick_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pace_s() -> int:
+    """What takes a second on a quiet machine: all times here are multiples of it."""
+    return interval_s()
+
+
+@pytest.fixture(scope="module")
+def quick_shop(tmp_path_factory: pytest.TempPathFactory, pace_s: int) -> Path:
     """The shop with deadlines that a test can wait for, generated anew."""
-    root = tmp_path_factory.mktemp("quick") / "shop"
-    for folder in ("contracts", "handlers", "gateway"):
-        shutil.copytree(REPOSITORY / folder, root / folder)
-    contract = root / "contracts" / "saga.yaml"
-    text = contract.read_text()
-    for usual, quick in QUICKER.items():
-        assert usual in text
-        text = text.replace(usual, quick)
-    contract.write_text(text)
-    command = [sys.executable, "-m", "sagagen", "generate", "--project", str(root)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return root
+    root = copy_project("shop", tmp_path_factory.mktemp("quick") / "shop")
+    quicker = {
+        "deadline: 60s": f"deadline: {3 * pace_s}s",
+        "give_up_after: 24h": f"give_up_after: {8 * pace_s}s",
+        "wait: 10s": f"wait: {pace_s}s",
+    }
+    edit(root / "contracts" / "saga.yaml", quicker)
+    return generate(root)
 
 
-def shortened(rules: Path, to: Path) -> Path:
-    """The same rules, with waits of a second and windows of a few."""
+def shortened(rules: Path, to: Path, pace_s: int) -> Path:
+    """The same rules, with waits of one evaluation and windows of a few scrapes."""
     document = YAML(typ="safe").load(rules.read_text())
     for group in document["groups"]:
         for rule in group["rules"]:
-            rule["expr"] = re.sub(r"\[\d+[mh]\]", f"[{WINDOW}]", rule["expr"])
+            rule["expr"] = re.sub(r"\[\d+[mh]\]", f"[{15 * pace_s}s]", rule["expr"])
             # A saga is reported when it is five minutes late; here that is five seconds.
-            rule["expr"] = re.sub(r"(age_seconds\S*\)) > 303$", r"\1 > 8", rule["expr"])
+            late = rf"(age_seconds\S*\)) > {300 + 3 * pace_s}$"
+            rule["expr"] = re.sub(late, rf"\1 > {8 * pace_s}", rule["expr"])
             if "for" in rule:
-                rule["for"] = "1s"
+                rule["for"] = f"{pace_s}s"
     with to.open("w") as file:
         YAML().dump(document, file)
     return to
@@ -75,22 +73,23 @@ def alerts(rules: Path) -> set[str]:
 class Faults:
     """What goes wrong, one thing after the other, and which alerts have fired so far."""
 
-    def __init__(self, stack: Stack, prometheus: Prometheus) -> None:
+    def __init__(self, stack: Stack, prometheus: Prometheus, pace_s: int) -> None:
+        self._pace_s = pace_s
         self.stack = stack
         self.fired: set[str] = set()
         self._prometheus = prometheus
         self._keys = iter(range(1000))
 
     def order(self, price: float = 50.0) -> httpx.Response:
-        headers = keyed(f"order-{next(self._keys)}")
-        return httpx.post(f"{self.stack.url}/orders", json=order_body(price), headers=headers, timeout=30)
+        return post_order(self.stack, f"order-{next(self._keys)}", price)
 
-    def until_firing(self, *names: str, meanwhile: Callable[[], object] = lambda: time.sleep(0.3)) -> None:
-        give_up_at = time.monotonic() + 40
-        while not set(names) <= self.fired:
-            assert time.monotonic() < give_up_at, f"{set(names) - self.fired} do not fire"
-            self.fired |= self._prometheus.firing()
+    def until_firing(self, *names: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+        def all_fired() -> set[str]:
             meanwhile()
+            self.fired |= self._prometheus.firing()
+            return self.fired
+
+        eventually(f"{names} to fire", all_fired, set(names).issubset, every_s=0.3)
 
     def redis_goes(self, redis: RedisServer) -> None:
         redis.kill()
@@ -113,7 +112,7 @@ class Faults:
         with self.stack.holding_writes("payment"), ThreadPoolExecutor(3) as pool:
             for order in [pool.submit(self.order) for _ in range(3)]:
                 order.result()
-            time.sleep(6.0)  # past the bucket of the objective
+            time.sleep(6.0 * self._pace_s)  # past the bucket of the objective
         self.until_firing("SagaErrorBudgetBurn_place_order_fast", "SagaErrorBudgetBurn_place_order_slow")
 
     def the_log_is_held_up(self) -> None:
@@ -148,27 +147,26 @@ class Faults:
         self.until_firing("SagaLogDiskFull", meanwhile=try_one)
 
     def _await_step(self, step: str, count: int) -> None:
-        give_up_at = time.monotonic() + 10
-        while len(httpx.get(f"{self.stack.admin_url}/sagas?step={step}").json()["sagas"]) < count:
-            assert time.monotonic() < give_up_at, f"no {count} sagas come to {step}"
-            time.sleep(0.05)
+        eventually(
+            f"{count} sagas at {step}", lambda: sagas_at(self.stack, step), lambda sagas: len(sagas) >= count
+        )
 
 
 def test_each_alert_is_fired_by_the_fault_that_it_is_for(
-    quick_shop: Path, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick_shop: Path, pace_s: int, small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emitted = quick_shop / "generated" / "deploy" / "prometheus" / "rules.yaml"
-    rules = shortened(emitted, tmp_path / "rules.yaml")
+    rules = shortened(emitted, tmp_path / "rules.yaml", pace_s)
     stack = Stack(small_disk, root=quick_shop)
     with RedisServer(tmp_path) as redis, closing(stack):
         monkeypatch.setenv("SAGAGEN_REDIS_URL", redis.url)
         stack.start_each()
-        with prometheus_of(stack, tmp_path, rules) as prometheus:
+        with prometheus_of(stack, tmp_path, rules, pace_s) as prometheus:
             prometheus.await_targets(1 + len(stack.services))
-            faults = Faults(stack, prometheus)
+            faults = Faults(stack, prometheus, pace_s)
             assert faults.order().status_code == 201
-            time.sleep(3)
-            assert prometheus.firing() == set()
+            prometheus.await_scrapes()
+            eventually("nothing to fire", prometheus.firing, operator.not_)
             faults.redis_goes(redis)
             faults.stock_cannot_be_given_back()
             faults.orders_are_late()

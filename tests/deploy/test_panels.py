@@ -1,6 +1,7 @@
 """Every query of every panel and rule, asked of a real Prometheus that scrapes a real mesh after a mixed load."""
 
 import json
+import operator
 import shutil
 import signal
 import time
@@ -9,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
-from prometheus_server import Prometheus, prometheus_of
+from prometheus_server import Prometheus, interval_s, prometheus_of
 from redis_server import RedisServer
 from ruamel.yaml import YAML
 from shop_invariants import await_terminal
-from stack import Stack, free_ports, keyed, order_body
+from stack import Stack, free_ports, post_order
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,10 +42,10 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         # Only a trace that is exported is an exemplar; here nobody listens for it.
         patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_ports(1)[0]}")
         stack.start_each()
-        with prometheus_of(stack, folder, RULES) as prometheus:
+        with prometheus_of(stack, folder, RULES, interval_s()) as prometheus:
             prometheus.await_targets(1 + len(stack.services))
             _mixed_load(stack)
-            time.sleep(3)  # for two more scrapes
+            prometheus.await_scrapes()
             yield prometheus
 
 
@@ -53,11 +54,8 @@ def _mixed_load(stack: Stack) -> None:
     saga_ids: list[str] = []
     for number in range(12):
         price = 600.0 if number % 3 == 0 else 50.0
-        answer = httpx.post(
-            f"{stack.url}/orders", json=order_body(price), headers=keyed(f"load-{number}"), timeout=30
-        )
-        saga_ids.append(answer.json()["order_id"])
-        httpx.get(f"{stack.url}/orders/{saga_ids[-1]}")
+        saga_ids.append(post_order(stack, f"load-{number}", price).json()["order_id"])
+        stack.http.get(f"/orders/{saga_ids[-1]}")
         if number in (3, 6, 9):
             _freeze_for_a_while(stack, stack.services[number // 3 - 1])
         time.sleep(0.3)
@@ -67,10 +65,9 @@ def _mixed_load(stack: Stack) -> None:
 def _freeze_for_a_while(stack: Stack, service: str) -> None:
     """Longer than a step's time-out, so that its calls are repeated; what was done is then answered as recorded."""
     process = stack.processes[service]
-    key = f"frozen-{service}"
-    with httpx.Client(timeout=30) as client, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         process.send_signal(signal.SIGSTOP)
-        posted = pool.submit(client.post, f"{stack.url}/orders", json=order_body(), headers=keyed(key))
+        posted = pool.submit(post_order, stack, f"frozen-{service}")
         time.sleep(2.5)
         process.send_signal(signal.SIGCONT)
         assert posted.result().status_code == 201
@@ -100,7 +97,7 @@ def test_every_rules_expression_is_understood_and_what_is_recorded_has_data(scra
     for expression in rules():
         scraped.ask(expression)
     for name in ("saga:sagagen_sagas_started:rate5m", "saga_status:sagagen_sagas_ended:rate5m"):
-        assert scraped.ask(name), name
+        eventually(f"{name} to be recorded", lambda name=name: scraped.ask(name))
 
 
 def test_buckets_have_exemplars_of_traces(scraped: Prometheus) -> None:
@@ -109,4 +106,4 @@ def test_buckets_have_exemplars_of_traces(scraped: Prometheus) -> None:
 
 
 def test_nothing_fires_that_should_not(scraped: Prometheus) -> None:
-    assert scraped.firing() == set()
+    eventually("nothing to fire", scraped.firing, operator.not_)

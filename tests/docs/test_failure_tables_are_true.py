@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from waiting import eventually_async
 
 from generated.mesh import MESH
 from sagagen.contract import read_contract
@@ -79,12 +81,13 @@ class Shop:
         return await self.client.post("/orders", json=ORDER, headers={"idempotency-key": "key-1"})
 
     async def end(self, saga_id: str) -> str:
-        async with asyncio.timeout(10):
-            while True:
-                saga = (await self.client.get(f"/sagas/{saga_id}")).json()
-                if saga["status"] in ENDED:
-                    return saga["status"]
-                await asyncio.sleep(0.01)
+        saga = await eventually_async(
+            "the saga to end", lambda: self.saga(saga_id), lambda saga: saga["status"] in ENDED
+        )
+        return saga["status"]
+
+    async def saga(self, saga_id: str) -> dict[str, Any]:
+        return (await self.client.get(f"/sagas/{saga_id}")).json()
 
 
 def declining(handlers: object, step: str) -> object:
@@ -172,8 +175,9 @@ async def test_a_pivot_without_an_answer_goes_on_past_the_deadline(tmp_path: Pat
     assert (path.status, path.undone) == (SagaStatus.RUNNING, ())
     async with shop(tmp_path, "acceptance", "confirm_order", Fault.NO_ANSWER) as running:
         saga_id = saga_id_of(await running.place())
-        await asyncio.sleep(3 * DEADLINE_S)
-        saga = (await running.client.get(f"/sagas/{saga_id}")).json()
+        await asyncio.sleep(3 * DEADLINE_S)  # so it is past
+        saga = await eventually_async(
+            "a second attempt", lambda: running.saga(saga_id), lambda saga: saga["steps"][-1]["attempts"] > 1
+        )
         assert (await running.place()).status_code == 409
     assert (saga["status"], running.undone) == ("RUNNING", [])
-    assert saga["steps"][-1]["attempts"] > 1

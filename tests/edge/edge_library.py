@@ -18,6 +18,7 @@ import httpx
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute
+from waiting import LIMIT_S
 
 from sagagen.contract import read_contract
 from sagagen.emit.render import emit
@@ -139,6 +140,6 @@ async def served(
             calls_per_service=mesh.limits.calls_per_service,
         ) as engine,
         serve_http(gateway.application(seen(engine), transports), "127.0.0.1", 0) as listening,
-        httpx.AsyncClient(base_url=listening.url, timeout=10) as client,
+        httpx.AsyncClient(base_url=listening.url, timeout=LIMIT_S) as client,
     ):
         yield Served(client, shelf, engine, gateway)

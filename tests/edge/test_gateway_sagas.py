@@ -1,6 +1,7 @@
 """Starting sagas over real HTTP: keys, replays, conflicts, refusals, and what happens when an answer takes long."""
 
 import asyncio
+import operator
 import re
 import socket
 from collections.abc import AsyncGenerator
@@ -14,10 +15,12 @@ import httpx
 import pytest
 import pytest_asyncio
 from edge_library import Served, served
+from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime.engine.port import Acceptance, SagaRuntime, Started
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+ENDED = ("COMPLETED", "COMPENSATED", "SUPERSEDED", "STUCK")
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -35,12 +38,11 @@ async def lend(library: Served, key: str | None, book: str = "b", **headers: str
 
 async def saga_of(library: Served, saga_id: str, **headers: str) -> dict[str, Any]:
     """The saga once it is over."""
-    async with asyncio.timeout(10):
-        while True:
-            saga = (await library.client.get(f"/sagas/{saga_id}", headers=headers)).json()
-            if saga["status"] in ("COMPLETED", "COMPENSATED", "SUPERSEDED", "STUCK"):
-                return saga
-            await asyncio.sleep(0.01)
+
+    async def read() -> dict[str, Any]:
+        return (await library.client.get(f"/sagas/{saga_id}", headers=headers)).json()
+
+    return await eventually_async("the saga to end", read, lambda saga: saga["status"] in ENDED)
 
 
 async def test_a_saga_answers_with_its_status_and_body(library: Served) -> None:
@@ -301,9 +303,7 @@ async def test_sagas_of_clients_that_hang_up_reach_their_end(library: Served) ->
         await asyncio.gather(*(hang_up(library.client.base_url, batch + number) for number in range(20)))
     answers = await asyncio.gather(*(lend(library, f"gone-{number}") for number in range(40)))
     assert {answer.status_code for answer in answers} <= {201, 409}
-    async with asyncio.timeout(10):
-        while library.engine.running:  # noqa: ASYNC110 - the engine tells nobody when it is idle
-            await asyncio.sleep(0.01)
+    await eventually_async("the engine to be idle", lambda: library.engine.running, operator.not_)
     sagas = [await lend(library, f"gone-{number}") for number in range(40)]
     assert {answer.status_code for answer in sagas} == {201}
 
@@ -311,11 +311,9 @@ async def test_sagas_of_clients_that_hang_up_reach_their_end(library: Served) ->
 async def test_a_stopping_server_answers_202_to_who_waits(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(served(tmp_path))
-        async with httpx.AsyncClient(base_url=running.client.base_url) as client:
+        async with httpx.AsyncClient(base_url=running.client.base_url, timeout=LIMIT_S) as client:
             waiting = asyncio.create_task(client.post("/loans/slow:renew"))
-            async with asyncio.timeout(5):
-                while not running.engine.running:  # noqa: ASYNC110 - nor when it begins
-                    await asyncio.sleep(0.005)
+            await eventually_async("the engine to have begun", lambda: running.engine.running)
             asyncio.get_running_loop().call_later(0.3, running.shelf.gate.set)
             await stack.aclose()
             assert (await waiting).status_code == 202

@@ -50,6 +50,6 @@ async def test_clients_that_are_gone_without_a_word_cost_nobody_else_an_answer(l
         writer.write(sent.encode())
         await writer.drain()
         writer.transport.abort()
-    answer = await library.client.get("/v1/shelves/1/books/b", timeout=5)
+    answer = await library.client.get("/v1/shelves/1/books/b")
     assert answer.status_code == 200
     await library.engine.wait_until_idle()

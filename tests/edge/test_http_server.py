@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from waiting import under_load
 
 from sagagen.runtime.edge.http.protocol import DEFAULT_PATIENCE, Patience
 from sagagen.runtime.edge.http.server import serve_http
@@ -236,15 +237,16 @@ async def test_idle_connections_do_not_delay_the_end() -> None:
     async with connected(listening.port) as idle, connected(listening.port):
         await idle.send(GET)
         await idle.answer()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(under_load(2)):
             await server.__aexit__(None, None, None)
         assert await idle.is_closed()
 
 
 async def test_a_request_under_way_is_answered_before_the_end() -> None:
-    may_answer = asyncio.Event()
+    began, may_answer = asyncio.Event(), asyncio.Event()
 
     async def slow(_request: Request) -> Response:
+        began.set()
         await may_answer.wait()
         return PlainTextResponse("done")
 
@@ -253,18 +255,20 @@ async def test_a_request_under_way_is_answered_before_the_end() -> None:
     listening = await server.__aenter__()
     async with connected(listening.port) as connection:
         await connection.send(GET)
+        await began.wait()
         stopping = asyncio.create_task(server.__aexit__(None, None, None))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # so that it has begun to stop
         may_answer.set()
         assert (await connection.answer())[2] == b"done"
         await stopping
 
 
 async def test_a_request_that_does_not_end_is_cancelled() -> None:
-    was_cancelled = False
+    began, was_cancelled = asyncio.Event(), False
 
     async def endless(_request: Request) -> Response:
         nonlocal was_cancelled
+        began.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -277,6 +281,6 @@ async def test_a_request_that_does_not_end_is_cancelled() -> None:
     listening = await server.__aenter__()
     async with connected(listening.port) as connection:
         await connection.send(GET)
-        await asyncio.sleep(0.05)
+        await began.wait()
         await server.__aexit__(None, None, None)
     assert was_cancelled

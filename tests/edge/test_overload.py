@@ -1,7 +1,7 @@
 """Overload is refused early, and never what was accepted: replays, waits and status pass (P13)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from edge_library import Served, library, served
+from waiting import eventually_async
 
 from sagagen.runtime.model.definition import Limits, Mesh
 from sagagen.runtime.settings import Settings
@@ -37,14 +38,6 @@ def assert_refused(answer: httpx.Response, reason: str) -> None:
     assert int(answer.headers["retry-after"]) >= 1
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            if is_so():
-                return
-            await asyncio.sleep(0.01)
-
-
 async def test_one_saga_too_many_is_refused_and_nothing_of_it_stays(narrow: Served) -> None:
     done = await lend(narrow, "done", "b")
     await narrow.engine.wait_until_idle()
@@ -64,7 +57,7 @@ async def test_one_saga_too_many_is_refused_and_nothing_of_it_stays(narrow: Serv
 async def test_a_wait_for_an_accepted_saga_is_admitted(narrow: Served) -> None:
     path, headers = "/loans/slow:renew", {"idempotency-key": "renewal"}
     first = asyncio.create_task(narrow.client.post(path, headers=headers))
-    await until(lambda: narrow.engine.running == 1)
+    await eventually_async("a running saga", lambda: narrow.engine.running == 1)
     waiting = asyncio.create_task(narrow.client.post(path, headers=headers))
     assert_refused(await narrow.client.post(path), "NOT_ACCEPTED")
     narrow.shelf.gate.set()
@@ -76,7 +69,7 @@ async def test_one_request_too_many_for_a_service_is_refused_at_once(narrow: Ser
     slow = asyncio.create_task(
         narrow.client.get("/v1/shelves/1/books/endless", headers={"grpc-timeout": "1S"})
     )
-    await until(lambda: narrow.shelf.reads == 1)
+    await eventually_async("a read", lambda: narrow.shelf.reads == 1)
     assert_refused(await narrow.client.get("/v1/shelves/1/books/b"), "OVERLOADED")
     assert (await slow).status_code == 504
     assert (await narrow.client.get("/v1/shelves/1/books/b")).status_code == 200

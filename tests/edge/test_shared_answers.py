@@ -1,6 +1,5 @@
 """What gateways tell each other through Redis: what they have answered, and nothing that anybody else put there."""
 
-import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from kept_spans import KeptSpans
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 from redis_server import RedisServer
+from waiting import eventually_async
 
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.problem import ProblemError
@@ -73,13 +73,15 @@ def sharing(redis: RedisServer) -> Settings:
 
 async def stored(shared: SharedAnswers, at: SharedAnswers, *entries: tuple[Accepted, Answer]) -> SharedAnswer:
     """Store these, and then one that must arrive, until `at` finds that: lines are made in the background."""
-    async with asyncio.timeout(10):
-        while True:
-            for accepted, answer in (*entries, (ACCEPTED, ANSWER)):
-                shared.store(SAGA, accepted, answer)
-            if found := await at.find("saga", ACCEPTED.run, TRACE):
-                return found
-            await asyncio.sleep(0.01)
+
+    async def found() -> SharedAnswer | None:
+        for accepted, answer in (*entries, (ACCEPTED, ANSWER)):
+            shared.store(SAGA, accepted, answer)
+        return await at.find("saga", ACCEPTED.run, TRACE)
+
+    last = await eventually_async("an answer to be shared", found)
+    assert last is not None
+    return last
 
 
 async def test_another_gateway_finds_the_answer_by_saga_and_run(redis: RedisServer) -> None:

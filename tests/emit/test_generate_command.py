@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from generating import SHOP, run_generate
+from project_copy import SHOP, run_generate
 
 from sagagen.cache import FOLDER
 from sagagen.emit.files import File, Ownership

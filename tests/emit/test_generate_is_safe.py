@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
 import pytest
-from generating import run_generate
+from project_copy import run_generate
+from thorough import GENERATE_KILLS
+from waiting import LIMIT_S, eventually
 
 from sagagen.workspace.tree import TEMPORARY
 
@@ -25,7 +27,6 @@ HANDLER = Path("handlers/counter.py")
 RPC = "  rpc Add(AddRequest) returns (AddResponse);\n"
 MORE = "  rpc Take(TakeRequest) returns (TakeResponse);\n"
 MESSAGES = "\nmessage TakeRequest {}\n\nmessage TakeResponse {}\n"
-KILLS = int(os.environ.get("SAGAGEN_GENERATE_KILLS", "3"))
 
 
 def everything(root: Path) -> dict[str, bytes]:
@@ -51,7 +52,7 @@ def test_a_run_that_is_killed_at_any_moment_costs_nothing(tiny: Path) -> None:
     assert run_generate(tiny).exit_code == 0
     took_s, after = time.monotonic() - began, everything(tiny)
     moments = random.Random(7)
-    for _ in range(KILLS):
+    for _ in range(GENERATE_KILLS):
         (tiny / PROTO).write_text(contract)
         (tiny / HANDLER).write_bytes(before[HANDLER.as_posix()])
         assert run_generate(tiny).exit_code == 0
@@ -98,12 +99,12 @@ class Watching:
         for line in self.process.stdout:
             self._lines.put(line)
 
-    def until(self, said: str, within_s: float = 30.0) -> str:
+    def until(self, said: str) -> str:
         """All lines up to the first with this text."""
-        give_up_at, lines = time.monotonic() + within_s, ""
+        lines = ""
         while said not in lines:
             try:
-                lines += self._lines.get(timeout=max(0.0, give_up_at - time.monotonic()))
+                lines += self._lines.get(timeout=LIMIT_S)
             except Empty:
                 raise AssertionError(f"{said!r} is not said, but: {lines}") from None
         return lines
@@ -125,13 +126,6 @@ def watching(root: Path) -> Iterator[Watching]:
             process.kill()
 
 
-def eventually(question: Callable[[], bool], within_s: float = 15.0) -> None:
-    give_up_at = time.monotonic() + within_s
-    while not question():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
-
-
 def test_a_watch_follows_changes_and_lives_through_broken_contracts(tiny: Path) -> None:
     contract = (tiny / PROTO).read_text()
     with watching(tiny) as watch:
@@ -146,8 +140,9 @@ def test_a_watch_follows_changes_and_lives_through_broken_contracts(tiny: Path) 
         assert "class TakeRequest" in (tiny / MESSAGE).read_text(), "a broken contract changes nothing"
         (tiny / PROTO).write_text(contract)
         watch.until("Ctrl-C ends")
-        eventually(lambda: "class TakeRequest" not in (tiny / MESSAGE).read_text())
+        message = (tiny / MESSAGE).read_text
+        eventually("the message to go", message, lambda text: "class TakeRequest" not in text)
         assert "def take" in (tiny / HANDLER).read_text(), "what is yours stays"
         watch.process.send_signal(signal.SIGINT)
         watch.until("stopped watching")
-        assert watch.process.wait(10) == 0
+        assert watch.process.wait(LIMIT_S) == 0

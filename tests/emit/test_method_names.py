@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from generating import PROJECTS, run_generate
+from project_copy import PROJECTS, run_generate
 from type_checker import type_errors
 
 pytestmark = pytest.mark.slow

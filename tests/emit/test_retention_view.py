@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from generating import PROJECTS, run_generate
+from project_copy import PROJECTS, run_generate
 
 
 def test_a_retention_of_the_contract_reaches_the_service(tmp_path: Path) -> None:

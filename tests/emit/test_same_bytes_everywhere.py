@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from generating import PROJECTS
+from project_copy import PROJECTS
 from type_checker import CODEGEN
 
 HOSTILE_RUFF = 'line-length = 40\nindent-width = 2\n[format]\nquote-style = "single"\n'

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generating import PROJECTS, run_generate
+from project_copy import PROJECTS, run_generate
 
 from sagagen.cache import FOLDER
 from sagagen.contract import buf, read_contract

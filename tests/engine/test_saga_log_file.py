@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from engine_world import SAGA_ID, TRACE, text
 from grpclib.const import Status as Code
+from waiting import LIMIT_S
 
 from sagagen.runtime.log.group_commit import GroupWriter
 from sagagen.runtime.log.schema import MIGRATIONS
@@ -366,7 +367,7 @@ async def test_who_finds_the_queue_full_waits_for_room(tmp_path: Path) -> None:
         riding = [asyncio.create_task(writer.write_later(insert(n))) for n in range(20)]
         await asyncio.sleep(0)
         assert writer.is_full
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             await asyncio.gather(*riding, *(writer.write(insert(n)) for n in range(20, 40)))
         found = await database.in_thread(lambda c: [row[0] for row in c.execute("SELECT x FROM t")])
         assert sorted(found) == list(range(40))
@@ -379,7 +380,7 @@ async def test_who_waits_for_room_when_the_log_closes_is_told(tmp_path: Path) ->
         late = asyncio.create_task(writer.write(insert(2)))
         await asyncio.sleep(0)
         writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             await written
             with pytest.raises(LogUnavailable, match="closing"):
                 await late
@@ -431,7 +432,7 @@ async def test_who_brings_enough_commits_and_needs_no_task_for_it(tmp_path: Path
     async with Database(tmp_path / "log.db") as database:
         await database.run_script("CREATE TABLE t (x)")
         writer = GroupWriter(database)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             await writer.write_later(insert(1))
             await writer.write(insert(2))
             await writer.write(insert(3))
@@ -449,7 +450,7 @@ async def test_a_commit_that_fails_is_told_and_loses_nothing_else(tmp_path: Path
     async with small_disk(tmp_path / "log.db") as (writer, database):
         await database.run_script(FAMILY)
         await writer.write_later(insert(1))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             with pytest.raises(LogUnavailable, match="FOREIGN KEY"):
                 await writer.write(lambda c: c.execute(ORPHAN) and None)
             await writer.write(insert(2))
@@ -461,7 +462,7 @@ async def test_a_commit_that_fails_is_told_and_loses_nothing_else(tmp_path: Path
 async def test_a_commit_that_fails_while_the_log_closes_is_told(tmp_path: Path) -> None:
     async with small_disk(tmp_path / "log.db") as (writer, database):
         await database.run_script(FAMILY)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             waiting = asyncio.create_task(writer.write(lambda c: c.execute(ORPHAN) and None))
             await asyncio.sleep(0)
             writer.close()
@@ -473,7 +474,7 @@ async def test_what_comes_during_a_commit_is_in_the_next_one_also_where_the_log_
     tmp_path: Path,
 ) -> None:
     async with small_disk(tmp_path / "log.db") as (writer, database):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             first = asyncio.create_task(writer.write(insert(1)))
             await asyncio.sleep(0)
             later = [asyncio.create_task(writer.write(insert(n))) for n in range(2, 6)]

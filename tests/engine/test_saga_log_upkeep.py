@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from engine_world import TestClock, usual_saga
 from test_saga_log_file import EVERY_KIND, FAILURE, accepted
+from waiting import LIMIT_S
 
 from sagagen.runtime.log.store import LogCorrupted, SagaLog
 from sagagen.runtime.log.upkeep import SLACK_S, UNKNOWN_RETENTION_S, one_round, upkeep
@@ -94,5 +95,5 @@ def test_a_full_disk_stops_new_sagas_and_no_others(tmp_path: Path) -> None:
         pytest.skip("this system lets nobody mount a small disk")
     command = [*namespace, sys.executable, str(FOLDER / "full_disk_life.py"), str(tmp_path)]
     paths = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
-    life = subprocess.run(command, env=paths, capture_output=True, text=True, check=False, timeout=180)
+    life = subprocess.run(command, env=paths, capture_output=True, text=True, check=False, timeout=LIMIT_S)
     assert life.stdout.endswith("fine\n"), life.stdout + life.stderr

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from enum import StrEnum
 
+from waiting import LIMIT_S
+
 
 class Replies(StrEnum):
     PASS = "pass"
@@ -106,7 +108,7 @@ def proxy_to(port: int) -> Iterator[Proxy]:
     proxy, started = Proxy(port), threading.Event()
     thread = threading.Thread(target=proxy.run, args=(started,))
     thread.start()
-    started.wait(10)
+    assert started.wait(LIMIT_S)
     try:
         yield proxy
     finally:

@@ -3,16 +3,17 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
 from stack import Stack
+from waiting import LIMIT_S, eventually_async
 
 from generated.pb.shop.payment.v1 import ChargePaymentRequest, RefundPaymentRequest
 from generated.services.payment import CHARGE_PAYMENT, REFUND_PAYMENT
 from sagagen.runtime.model.definition import Direction, Method, StepKind
-from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.errors import Code, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.transports.grpc.client import GrpcTransport
@@ -28,14 +29,14 @@ class Payment:
         self._transport = transport
 
     async def charge(
-        self, saga_id: str, amount_minor: int = 500, *, attempt: int = 1, timeout_s: float = 5
+        self, saga_id: str, amount_minor: int = 500, *, attempt: int = 1, timeout_s: float = LIMIT_S
     ) -> Reply:
         request = ChargePaymentRequest(order_id=saga_id, customer_id="c", amount_minor=amount_minor)
         return await self._call(CHARGE_PAYMENT, bytes(request), saga_id, Direction.ACTION, attempt, timeout_s)
 
     async def refund(self, saga_id: str, *, attempt: int = 1) -> Reply:
         request = bytes(RefundPaymentRequest(order_id=saga_id))
-        return await self._call(REFUND_PAYMENT, request, saga_id, Direction.COMPENSATION, attempt, 5)
+        return await self._call(REFUND_PAYMENT, request, saga_id, Direction.COMPENSATION, attempt, LIMIT_S)
 
     async def _call(
         self,
@@ -55,7 +56,7 @@ class Payment:
             kind=StepKind.COMPENSATABLE,
             direction=direction,
             attempt=attempt,
-            not_after_ms=now_ms + 5000,
+            not_after_ms=now_ms + round(LIMIT_S * 1000),
         )
         return await self._transport.call(
             method.path, request, metadata=call.to_metadata(), timeout_s=timeout_s
@@ -88,12 +89,20 @@ async def test_a_compensation_that_comes_first_blocks_its_action_for_good(paymen
     assert (refused.value.domain, refused.value.reason) == ("sagagen", "STEP_COMPENSATED")
     payment.stack.kill("payment")
     payment.stack.start("payment")
-    await asyncio.sleep(
-        0.1
-    )  # the loop has stood still meanwhile; now the client hears that its connection is gone
-    with pytest.raises(RpcError, match="STEP_COMPENSATED"):
-        await payment.charge("early", attempt=2)
+    # The first call finds the connection gone.
+    refusal = await eventually_async(
+        "an answer of the new process",
+        lambda: _refusal(payment.charge("early", attempt=2)),
+        lambda error: error.code is not Code.UNAVAILABLE,
+    )
+    assert refusal.reason == "STEP_COMPENSATED"
     assert payment.rows("early") == []
+
+
+async def _refusal(calling: Awaitable[Reply]) -> RpcError:
+    with pytest.raises(RpcError) as refused:
+        await calling
+    return refused.value
 
 
 async def test_a_delayed_first_copy_gets_the_refusal_that_the_second_got(payment: Payment) -> None:

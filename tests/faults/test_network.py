@@ -9,6 +9,7 @@ from placing_orders import assert_all_ended_well, place
 from shop_invariants import CONFIRMED
 from stack import Stack
 from tcp_proxy import Proxy, Replies, proxy_to
+from waiting import eventually_async
 
 pytestmark = pytest.mark.slow
 COUNT = 20
@@ -17,9 +18,7 @@ COUNT = 20
 async def _on_a_bad_line(proxy: Proxy, placing: Coroutine[Any, Any, list[str]]) -> list[str]:
     """Place orders, and let answers through again once several were tampered with."""
     orders = asyncio.create_task(placing)
-    async with asyncio.timeout(30):
-        while proxy.tampered < 5:  # noqa: ASYNC110 - it is counted in another thread
-            await asyncio.sleep(0.01)
+    await eventually_async("5 answers to be tampered with", lambda: proxy.tampered, lambda count: count >= 5)
     proxy.replies = Replies.PASS
     return await orders
 
@@ -30,8 +29,9 @@ async def _on_a_bad_line(proxy: Proxy, placing: Coroutine[Any, Any, list[str]]) 
     ids=["lost by the first step", "too late for a later one"],
 )
 async def test_answers_that_never_come_cost_time_and_no_effect(
-    stack: Stack, service: str, replies: Replies
+    patient_shop: Stack, service: str, replies: Replies
 ) -> None:
+    stack = patient_shop
     with proxy_to(stack.listens(service)) as proxy:
         stack.reached[service] = proxy.port
         stack.start_each()

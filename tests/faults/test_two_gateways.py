@@ -1,7 +1,6 @@
 """Two gateways with logs of their own and the same keys: one run of each saga has effects, the other is superseded."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +10,8 @@ import pytest
 from placing_orders import place
 from redis_server import RedisServer
 from shop_invariants import assert_shop_is_consistent, await_all_orders_final
-from stack import Stack, keyed, order_body
+from stack import Stack, post_order
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 COUNT = 20
@@ -20,12 +20,9 @@ COUNT = 20
 @pytest.fixture
 def other(stack: Stack, tmp_path: Path) -> Iterator[Stack]:
     """A second gateway, not started yet: a log of its own, and the services of `stack`."""
-    other = Stack(tmp_path / "other")
-    other.reached = {service: stack.listens(service) for service in stack.services}
-    try:
+    with closing(Stack(tmp_path / "other")) as other:
+        other.reached = {service: stack.listens(service) for service in stack.services}
         yield other
-    finally:
-        other.close()
 
 
 @pytest.fixture
@@ -54,13 +51,13 @@ async def test_two_gateways_with_one_key_make_one_set_of_effects(stack: Stack, o
 def test_the_superseded_gateway_says_that_the_saga_is_elsewhere(stack: Stack, other: Stack) -> None:
     stack.start_each()
     other.start("gateway")
-    assert _order(stack, "one").status_code == 201
+    assert post_order(stack, "one").status_code == 201
     for _ in range(2):
-        same = _order(other, "one")
+        same = post_order(other, "one")
         assert (same.status_code, same.json()["reason"]) == (409, "SAGA_ELSEWHERE")
         assert "retry-after" not in same.headers, "it stays so: nothing is shared here"
-    _order(stack, "two")
-    assert _order(other, "two", 7.0).status_code == 422
+    post_order(stack, "two")
+    assert post_order(other, "two", 7.0).status_code == 422
 
 
 def test_gateways_that_share_answers_repeat_each_others(
@@ -69,19 +66,19 @@ def test_gateways_that_share_answers_repeat_each_others(
     stack.start_each()
     other.start("gateway")
     for key, price in (("charged", 5.0), ("declined", 900.0)):
-        first = _order(stack, key, price)
+        first = post_order(stack, key, price)
         for _ in range(2):  # the second time from the other's own log
             same = _when_shared(other, key, price)
             assert (same.status_code, same.content) == (first.status_code, first.content)
             assert same.headers["idempotency-replayed"] == "true"
             assert _trace_id(same) == _trace_id(first)
-        differs = _order(other, key, 7.0)
+        differs = post_order(other, key, 7.0)
         assert (differs.status_code, differs.json()["reason"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     other.kill("gateway")
     other.start("gateway")
     assert _when_shared(other, "charged", 5.0).status_code == 201
     sharing.kill()
-    lost = _order(other, "charged", 5.0)
+    lost = post_order(other, "charged", 5.0)
     assert (lost.status_code, lost.json()["reason"]) == (409, "SAGA_ELSEWHERE")
     assert lost.headers["retry-after"] == "1"
     await_all_orders_final(stack)
@@ -93,11 +90,11 @@ def test_gateways_that_share_answers_repeat_each_others(
 def test_an_answer_of_a_run_that_owns_nothing_is_never_repeated(stack: Stack, tmp_path: Path) -> None:
     """The services' databases begin anew, Redis and its answers stay: as if it belonged to another environment."""
     stack.start_each()
-    before = _order(stack, "again")
+    before = post_order(stack, "again")
     assert before.status_code == 201
     with closing(Stack(tmp_path / "anew")) as elsewhere:
         elsewhere.start_each()
-        anew = _order(elsewhere, "again")
+        anew = post_order(elsewhere, "again")
         assert anew.status_code == 201
         assert "idempotency-replayed" not in anew.headers
         assert _trace_id(anew) != _trace_id(before)
@@ -106,25 +103,18 @@ def test_an_answer_of_a_run_that_owns_nothing_is_never_repeated(stack: Stack, tm
         assert len(elsewhere.rows("order", "SELECT 1 FROM orders")) == 1
 
 
-def _order(stack: Stack, key: str, price: float = 50.0) -> httpx.Response:
-    return httpx.post(f"{stack.url}/orders", json=order_body(price), headers=keyed(key), timeout=20)
-
-
 def _trace_id(answer: httpx.Response) -> str:
     return answer.headers["traceparent"].split("-")[1]
 
 
 def _when_shared(stack: Stack, key: str, price: float) -> httpx.Response:
     """The answer once it is not SAGA_ELSEWHERE any more: it reaches Redis a moment after it left the first gateway."""
-    until = time.monotonic() + 5
-    while True:
-        answer = _order(stack, key, price)
-        if answer.status_code != 409 or answer.json()["reason"] != "SAGA_ELSEWHERE":
-            return answer
-        assert time.monotonic() < until, answer.text
-        time.sleep(0.05)
+    return eventually(
+        "the other gateway's answer",
+        lambda: post_order(stack, key, price),
+        lambda answer: answer.status_code != 409 or answer.json()["reason"] != "SAGA_ELSEWHERE",
+    )
 
 
 def _status(stack: Stack, saga_id: str) -> str:
-    answer = httpx.get(f"{stack.url}/sagas/{saga_id}")
-    return str(answer.json().get("status"))
+    return str(stack.http.get(f"/sagas/{saga_id}").json().get("status"))

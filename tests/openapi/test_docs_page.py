@@ -2,28 +2,26 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import closing
 
-import httpx
 import pytest
 from openapi_lab import document_of
 from playwright.sync_api import Page, expect, sync_playwright
 from stack import Stack, keyed
+from waiting import LIMIT_S
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.slow
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed here")
+expect.set_options(timeout=1000 * LIMIT_S)
 METHODS = {"get", "put", "post", "delete", "patch"}
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(Path(tmp_path_factory.mktemp("docs")) / "var")
-    try:
+    with closing(Stack(tmp_path_factory.mktemp("docs") / "var")) as stack:
         stack.start("up")
         yield stack
-    finally:
-        stack.close()
 
 
 @pytest.fixture
@@ -31,7 +29,9 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         try:
-            yield browser.new_page()
+            page = browser.new_page()
+            page.set_default_timeout(1000 * LIMIT_S)
+            yield page
         finally:
             browser.close()
 
@@ -67,9 +67,9 @@ def test_an_order_can_be_placed_from_the_page(shop: Stack, page: Page) -> None:
     block.locator("textarea.body-param__text").fill(body)
     block.get_by_role("button", name="Execute").click()
     answered = block.locator(".live-responses-table .response-col_status").nth(1)
-    expect(answered).to_contain_text("201", timeout=20_000)
-    again = httpx.post(
-        f"{shop.url}/orders",
+    expect(answered).to_contain_text("201")
+    again = shop.http.post(
+        "/orders",
         content=body,
         headers={**keyed("from-the-page"), "content-type": "application/json"},
     )
@@ -77,10 +77,10 @@ def test_an_order_can_be_placed_from_the_page(shop: Stack, page: Page) -> None:
 
 
 def test_the_pages_files_may_be_kept_and_the_page_may_load_nothing_else(shop: Stack) -> None:
-    answer = httpx.get(f"{shop.url}/docs")
+    answer = shop.http.get("/docs")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    style = httpx.get(f"{shop.url}/docs/swagger_style.css")
+    style = shop.http.get("/docs/swagger_style.css")
     assert "immutable" in style.headers["cache-control"]
-    missing = httpx.get(f"{shop.url}/docs/templates.py")
+    missing = shop.http.get("/docs/templates.py")
     assert (missing.status_code, missing.json()["reason"]) == (404, "NO_ROUTE")

@@ -3,13 +3,11 @@
 OPENAPI_EXAMPLES says how many requests there are in all: few by default, 1000 for the whole measure.
 """
 
-import os
 from collections.abc import Iterator
+from contextlib import closing
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -22,10 +20,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 from stack import Stack
+from thorough import OPENAPI_EXAMPLES
+from waiting import LIMIT_S
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "60"))
 OPERATIONS = ["CheckoutService_PlaceOrder", "InventoryService_GetStock", "OrderService_GetOrder", "getSaga"]
 CHECKS = (
     not_a_server_error,
@@ -38,16 +37,13 @@ CHECKS = (
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack(Path(tmp_path_factory.mktemp("shop")) / "var")
-    try:
+    with closing(Stack(tmp_path_factory.mktemp("shop") / "var")) as stack:
         stack.start("up")
         yield stack
-    finally:
-        stack.close()
 
 
 def test_the_document_is_served(shop: Stack) -> None:
-    answer = httpx.get(f"{shop.url}/openapi.json")
+    answer = shop.http.get("/openapi.json")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == document_of("shop")
 
@@ -59,7 +55,7 @@ def test_the_gateway_answers_as_the_document_says(shop: Stack, operation_id: str
     statuses: set[int] = set()
 
     @settings(
-        max_examples=EXAMPLES // len(OPERATIONS),
+        max_examples=OPENAPI_EXAMPLES // len(OPERATIONS),
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
@@ -67,7 +63,7 @@ def test_the_gateway_answers_as_the_document_says(shop: Stack, operation_id: str
     )
     @given(case=operation.as_strategy())
     def made_up(case: Any) -> None:
-        response = case.call(base_url=shop.url, timeout=20)
+        response = case.call(base_url=shop.url, timeout=LIMIT_S)
         statuses.add(response.status_code)
         case.validate_response(response, checks=CHECKS)
 

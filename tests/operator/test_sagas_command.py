@@ -4,15 +4,13 @@ import json
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from stack import Stack, keyed, order_body
+from stack import Stack, place_order, sagas_at
+from waiting import LIMIT_S, eventually
 
 from sagagen.cli.sagas_place import line_of_step
 from sagagen.cli.sagas_table import print_saga, print_stats
@@ -27,7 +25,7 @@ def sagas(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=stack.root,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT_S,
         check=False,
     )
 
@@ -40,21 +38,20 @@ def asked(stack: Stack, *arguments: str) -> Any:
 
 def seen(stack: Stack, path: str) -> Any:
     """What the admin listener itself says: for asking often."""
-    response = httpx.get(f"http://{stack.environment('gateway')['SAGAGEN_ADMIN_ADDR']}{path}")
+    response = stack.admin.get(path)
     return response.json() if "json" in response.headers["content-type"] else response.text
 
 
-def place_order(stack: Stack, key: str) -> str:
-    response = httpx.post(f"{stack.url}/orders", json=order_body(), headers=keyed(key), timeout=20)
-    assert response.status_code == 201, response.text
-    return str(response.json()["order_id"])
+def await_status(stack: Stack, saga_id: str, status: str) -> None:
+    eventually(
+        f"saga {saga_id} to be {status}",
+        lambda: seen(stack, f"/sagas/{saga_id}")["status"],
+        lambda found: found == status,
+    )
 
 
-def eventually(question: Callable[[], bool], within_s: float = 15.0) -> None:
-    ends_s = time.monotonic() + within_s
-    while not question():
-        assert time.monotonic() < ends_s, "it did not come true in time"
-        time.sleep(0.05)
+def await_payment(stack: Stack) -> None:
+    eventually("a saga at its payment", lambda: sagas_at(stack, "charge_payment"))
 
 
 def log_of(stack: Stack) -> Path:
@@ -72,7 +69,7 @@ def test_an_operator_finds_and_cancels_an_order_and_the_log_at_rest_remembers_it
     stack.start("up")
     with stack.holding_writes("payment"):
         order_id = place_order(stack, "cancelled")
-        eventually(lambda: len(seen(stack, "/sagas?step=charge_payment")["sagas"]) == 1)
+        await_payment(stack)
         listed = sagas(stack, "list", "--service", "payment")
         assert [order_id in line for line in listed.stdout.splitlines()] == [False, True]
         assert asked(stack, "list", "--service", "order") == {"sagas": []}
@@ -83,7 +80,7 @@ def test_an_operator_finds_and_cancels_an_order_and_the_log_at_rest_remembers_it
         assert f"contracts/saga.yaml:{line}\n" in sagas(stack, "show", order_id).stdout
         cancelled = asked(stack, "cancel", order_id, "--by", "ann", "--note", "wrong address")
         assert cancelled["operators"][0]["note"] == "wrong address"
-    eventually(lambda: seen(stack, f"/sagas/{order_id}")["status"] == "COMPENSATED")
+    await_status(stack, order_id, "COMPENSATED")
     assert 'sagagen_sagas_ended_total{saga="place_order",status="COMPENSATED",version="1"} 1.0' in seen(
         stack, "/metrics"
     )
@@ -102,7 +99,7 @@ def test_a_version_that_the_code_lacks_is_named_and_its_saga_goes_on_after_the_d
     stack.start("up")
     with stack.holding_writes("payment"):
         order_id = place_order(stack, "waits")
-        eventually(lambda: len(seen(stack, "/sagas?step=charge_payment")["sagas"]) == 1)
+        await_payment(stack)
         stack.kill("up")
     digest = set_digest(stack, "0" * 64)
     stack.start("up")
@@ -115,7 +112,7 @@ def test_a_version_that_the_code_lacks_is_named_and_its_saga_goes_on_after_the_d
     stack.terminate("up")
     set_digest(stack, digest)
     stack.start("up")
-    eventually(lambda: seen(stack, f"/sagas/{order_id}")["status"] == "COMPLETED")
+    await_status(stack, order_id, "COMPLETED")
     assert f"{waiting} 0.0\n" in seen(stack, "/metrics")
 
 
@@ -127,7 +124,7 @@ def test_a_damaged_log_stops_the_start_with_a_message(stack: Stack) -> None:
         env=stack.environment("up"),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT_S,
         check=False,
     )
     assert started.returncode == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from stack import free_ports
+from waiting import LIMIT_S
 
 pytestmark = [
     pytest.mark.slow,
@@ -43,7 +44,7 @@ class Terminal:
             encoding="utf-8",
             echo=False,
             dimensions=(50, 200),
-            timeout=60,
+            timeout=LIMIT_S,
             # Tests may be a background job, which ignores SIGINT, and its children inherit that; a terminal's do not.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )

@@ -12,6 +12,7 @@ import pytest
 from google.rpc import status_pb2
 from grpclib.const import Status as Code
 from service_lab import PUT, Ledger, PutRequest, PutResponse, Turnstile, lab_schema, put, running
+from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime import Call, Declined
 from sagagen.runtime.rpc.errors import RpcError
@@ -72,18 +73,25 @@ async def test_its_client_reads_a_refusal_with_its_details(tmp_path: Path):
 
 async def test_its_clients_deadline_and_cancellation_reach_our_handlers(tmp_path: Path):
     ledger = Ledger()
-    ledger.on_put = late = Turnstile()
     async with official_client(tmp_path, ledger) as call:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call(put(), timeout=0.2)
-        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        await asyncio.wait_for(late.was_cancelled.wait(), 5)
+
+        async def late_call() -> Turnstile:
+            ledger.on_put = stuck = Turnstile()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(put(), timeout=0.5)  # a handler may take a second
+            assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            return stuck
+
+        late = await eventually_async(
+            "a call to reach its handler", late_call, lambda stuck: stuck.entered.is_set()
+        )
+        await asyncio.wait_for(late.was_cancelled.wait(), LIMIT_S)
 
         ledger.on_put = given_up = Turnstile()
         calling = call(put("b"))
         await given_up.entered.wait()
         calling.cancel()
-        await asyncio.wait_for(given_up.was_cancelled.wait(), 5)
+        await asyncio.wait_for(given_up.was_cancelled.wait(), LIMIT_S)
 
 
 async def test_its_client_sends_what_is_just_small_enough(tmp_path: Path):
@@ -103,7 +111,9 @@ async def test_our_client_calls_its_server_with_metadata_many_times_at_once():
     async with official_server(echo) as transport:
         replies = await asyncio.gather(
             *(
-                transport.call(PUT.path, b"%d" % n, metadata={"sagagen-step": f"step_{n % 3}"}, timeout_s=10)
+                transport.call(
+                    PUT.path, b"%d" % n, metadata={"sagagen-step": f"step_{n % 3}"}, timeout_s=LIMIT_S
+                )
                 for n in range(100)
             )
         )
@@ -114,13 +124,13 @@ async def test_our_client_calls_its_server_with_metadata_many_times_at_once():
 async def test_our_client_reads_its_errors_and_gives_up_in_time():
     async def refuse(request: bytes, context: Any) -> bytes:
         if request == b"late":
-            await asyncio.sleep(30)
+            await asyncio.sleep(LIMIT_S)
         await context.abort(grpc.StatusCode.ABORTED, "nö")
         raise AssertionError("abort raises")
 
     async with official_server(refuse) as transport:
         with pytest.raises(RpcError) as caught:
-            await transport.call(PUT.path, b"", metadata={}, timeout_s=10)
+            await transport.call(PUT.path, b"", metadata={}, timeout_s=LIMIT_S)
         assert (caught.value.code, caught.value.message) == (Code.ABORTED, "nö")
         with pytest.raises(RpcError) as late:
             await transport.call(PUT.path, b"late", metadata={}, timeout_s=0.2)
@@ -132,5 +142,5 @@ async def test_our_client_takes_its_large_answers():
         return LARGE
 
     async with official_server(large) as transport:
-        reply = await transport.call(PUT.path, b"", metadata={}, timeout_s=10)
+        reply = await transport.call(PUT.path, b"", metadata={}, timeout_s=LIMIT_S)
     assert len(reply.response) == len(LARGE)

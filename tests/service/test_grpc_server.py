@@ -22,6 +22,7 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, TrailersReceived
 from service_lab import PUT, Ledger, Turnstile, insert, lab_schema, put, running
 from service_proxy import proxied
+from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.host import ServiceHost
@@ -45,7 +46,7 @@ async def served(folder: Path, port: int = 0) -> AsyncGenerator[Served]:
 
 
 async def call(transport: GrpcTransport, name: str = "a") -> bytes:
-    return (await transport.call(PUT.path, put(name), metadata={}, timeout_s=10.0)).response
+    return (await transport.call(PUT.path, put(name), metadata={}, timeout_s=LIMIT_S)).response
 
 
 async def test_nobody_listening_is_unavailable_until_somebody_does(tmp_path: Path):
@@ -66,12 +67,14 @@ async def test_a_request_is_one_packet_and_so_is_its_answer(tmp_path: Path):
         proxied(at.port) as proxy,
         GrpcTransport("127.0.0.1", proxy.port) as transport,
     ):
-        await call(transport, "first")  # settings are exchanged
-        await asyncio.sleep(0.1)
-        before = proxy.packets
-        for number in range(20):
-            await call(transport, f"n{number}")
-        assert proxy.packets - before == 2 * 20
+
+        async def packets_of_a_call() -> int:
+            before = proxy.packets
+            await call(transport, f"n{before}")
+            return proxy.packets - before
+
+        await eventually_async("settings to be exchanged", packets_of_a_call, lambda packets: packets == 2)
+        assert {await packets_of_a_call() for _ in range(20)} == {2}
 
 
 async def test_one_connection_serves_all_calls_and_a_lost_one_is_made_again(tmp_path: Path):
@@ -134,7 +137,7 @@ class RawClient:
         events: list[Event] = []
         while not any(isinstance(event, TrailersReceived | ConnectionTerminated) for event in events):
             self.writer.write(self.h2.data_to_send())
-            data = await asyncio.wait_for(self.reader.read(65536), 10)
+            data = await asyncio.wait_for(self.reader.read(65536), LIMIT_S)
             assert data, "the connection was closed without GOAWAY"
             events += self.h2.receive_data(data)
         return events
@@ -187,7 +190,7 @@ async def test_stopping_lets_calls_end_and_turns_new_ones_away(tmp_path: Path):
         assert error.value.code is Code.UNAVAILABLE
         under_way.released.set()
         assert await first
-        await asyncio.wait_for(server, 5)  # though the client keeps its connection
+        await asyncio.wait_for(server, LIMIT_S)  # though the client keeps its connection
 
 
 async def test_a_taken_port_is_named(tmp_path: Path):

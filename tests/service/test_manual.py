@@ -31,6 +31,7 @@ from service_lab import (
     running,
     saga_call,
 )
+from waiting import LIMIT_S
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import Declined, RpcError
@@ -69,10 +70,12 @@ class Bank:
     third: ThirdParty
     database: Path
 
-    async def charge(self, call: SagaCall = ACT, request: bytes = b"", timeout_s: float = 10.0) -> Reply:
+    async def charge(self, call: SagaCall = ACT, request: bytes = b"", timeout_s: float = LIMIT_S) -> Reply:
         return await self.host.handle(CHARGE.path, request or put(), call.to_metadata(), timeout_s)
 
-    async def undo(self, call: SagaCall = UNDO_CALL, path: str = UNDO.path, timeout_s: float = 10.0) -> Reply:
+    async def undo(
+        self, call: SagaCall = UNDO_CALL, path: str = UNDO.path, timeout_s: float = LIMIT_S
+    ) -> Reply:
         return await self.host.handle(path, put(), call.to_metadata(), timeout_s)
 
     def states(self) -> dict[str, str]:

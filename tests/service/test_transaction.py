@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from grpclib.const import Status as Code
 from service_lab import StoppedClock, saga_call
+from waiting import LIMIT_S
 
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.rpc.errors import RpcError
@@ -146,7 +147,7 @@ async def test_a_group_ends_after_its_time_though_others_wait(tmp_path: Path):
         await first.entered.wait()
         clock.ms += round(writer_module.GROUP_S * 1000) + 1
         first.released.set()
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(LIMIT_S):
             await tasks[0]
         assert desk.names() == {"first"}
         second.released.set()
@@ -458,9 +459,11 @@ async def test_a_storm_of_every_kind_of_handler_leaves_the_writer_whole(desk: De
         )
         await asyncio.sleep(random.random() * 0.1)
         with suppress(TimeoutError):
-            told[name] = await asyncio.wait_for(desk.write(name, body), random.choice([10, 0.05, 0.001, 0]))
+            told[name] = await asyncio.wait_for(
+                desk.write(name, body), random.choice([LIMIT_S, 0.05, 0.001, 0])
+            )
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LIMIT_S):
         await asyncio.gather(*(hurried(f"n{n}") for n in range(300)))
         assert (await desk.write("later")).error is None
         await asyncio.gather(*strays, return_exceptions=True)
@@ -480,7 +483,7 @@ async def test_a_call_cancelled_as_its_turn_comes_passes_it_on(desk: Desk):
     while not first.done():  # at some step of this the second's turn comes: cancel it at each of them
         second.cancel()
         await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         assert (await third).error is None
     assert desk.names() == {"first", "third"}
 

@@ -3,11 +3,10 @@
 import json
 import re
 import subprocess
-import time
 from typing import Any
 
-import httpx
-from stack import REPOSITORY
+from stack import REPOSITORY, patient_client
+from waiting import LIMIT_S, eventually
 
 
 def readme_curls() -> list[str]:
@@ -27,7 +26,7 @@ def type_in(command: str, url: str) -> tuple[int, dict[str, Any]]:
         ["bash", "-c", f"{command} -sS -w '\\n%{{http_code}}'"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=LIMIT_S,
         check=True,
     )
     body, _, status = done.stdout.rpartition("\n")
@@ -36,11 +35,9 @@ def type_in(command: str, url: str) -> tuple[int, dict[str, Any]]:
 
 def await_status(url: str, order_id: str, status: str) -> dict[str, Any]:
     """Read an order until it has this status. Returns it."""
-    deadline = time.monotonic() + 15
-    order: dict[str, Any] = {}
-    while time.monotonic() < deadline:
-        order = httpx.get(f"{url}/orders/{order_id}").json()
-        if order.get("status") == status:
-            return order
-        time.sleep(0.02)
-    raise AssertionError(f"the order is still {order}")
+    with patient_client(url) as client:
+        return eventually(
+            f"the order to be {status}",
+            lambda: client.get(f"/orders/{order_id}").json(),
+            lambda order: order.get("status") == status,
+        )

@@ -7,14 +7,14 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
 from curl_lines import await_status, readme_curls, type_in
-from stack import REPOSITORY, keyed, order_body
+from stack import REPOSITORY, keyed, order_body, patient_client
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -54,16 +54,9 @@ def stack() -> Iterator[None]:
 
 
 def prometheus(path: str, **query: str) -> Any:
-    answer = httpx.get(f"{PROMETHEUS}/api/v1/{path}", params=query, timeout=10).json()
+    answer = patient_client(PROMETHEUS).get(f"/api/v1/{path}", params=query).json()
     assert answer["status"] == "success", answer
     return answer["data"]
-
-
-def eventually(is_so: Callable[[], object], within_s: float = 60.0) -> None:
-    give_up_at = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.5)
 
 
 def test_both_lines_of_the_readme_work_under_compose(stack: None) -> None:
@@ -72,12 +65,13 @@ def test_both_lines_of_the_readme_work_under_compose(stack: None) -> None:
     assert (status, order["status"]) == (201, "PENDING")
     await_status(URL, order["order_id"], "CONFIRMED")
 
-    before = httpx.get(f"{URL}/products/prod_1/stock").json()
+    shop = patient_client(URL)
+    before = shop.get("/products/prod_1/stock").json()
     status, refused = type_in(bad, URL)
     assert (status, refused["status"]) == (201, "PENDING")
     cancelled = await_status(URL, refused["order_id"], "CANCELLED")
     assert cancelled["cancel_reason"] == "PAYMENT_LIMIT_EXCEEDED"
-    assert httpx.get(f"{URL}/products/prod_1/stock").json() == before
+    assert shop.get("/products/prod_1/stock").json() == before
 
 
 def test_what_was_accepted_outlives_the_kill_of_every_container(stack: None) -> None:
@@ -94,12 +88,12 @@ def test_prometheus_scrapes_every_process_and_has_sagas_with_exemplars(stack: No
         targets = prometheus("targets")["activeTargets"]
         return len(targets) == 4 and all(target["health"] == "up" for target in targets)
 
-    eventually(is_up)
+    eventually("4 targets to be up", is_up)
     ended = 'sagagen_sagas_ended_total{saga="place_order"}'
-    eventually(lambda: prometheus("query", query=ended)["result"])
+    eventually("sagas that ended", lambda: prometheus("query", query=ended)["result"])
     now = time.time()
     asked = {"query": "sagagen_saga_duration_seconds_bucket", "start": str(now - 600), "end": str(now + 60)}
-    eventually(lambda: prometheus("query_exemplars", **asked))
+    eventually("exemplars", lambda: prometheus("query_exemplars", **asked))
     rules = [rule for group in prometheus("rules")["groups"] for rule in group["rules"]]
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
 
@@ -107,9 +101,8 @@ def test_prometheus_scrapes_every_process_and_has_sagas_with_exemplars(stack: No
 def test_a_service_container_killed_in_the_middle_of_a_load_costs_no_order(stack: None) -> None:
     with ThreadPoolExecutor(8) as pool:
         posted = [pool.submit(place_order, f"load-{number}") for number in range(60)]
-        time.sleep(0.3)
+        posted[9].result()  # so some are through, and some are under way
         compose("kill", "-s", "SIGKILL", "payment")
-        time.sleep(1)
         compose("start", "payment")
         order_ids = [order.result() for order in posted]
     for order_id in order_ids:
@@ -121,8 +114,9 @@ def test_volumes_survive_down_and_up(stack: None) -> None:
     await_status(URL, order_id, "CONFIRMED")
     compose("down", "--timeout", "5")
     compose("up", "-d", "--wait")
-    assert httpx.get(f"{URL}/orders/{order_id}", timeout=10).json()["status"] == "CONFIRMED"
-    repeated = httpx.post(f"{URL}/orders", json=order_body(), headers=keyed("kept"), timeout=30)
+    shop = patient_client(URL)
+    assert shop.get(f"/orders/{order_id}").json()["status"] == "CONFIRMED"
+    repeated = shop.post("/orders", json=order_body(), headers=keyed("kept"))
     assert repeated.headers["idempotency-replayed"] == "true"
 
 
@@ -141,11 +135,11 @@ def test_admin_listeners_are_not_published_and_nothing_runs_as_root_or_may_write
 
 def place_order(key: str) -> str:
     """Posts until it is accepted: while the gateway says 503, the same key is sent again, as it asks."""
-    for _ in range(30):
-        answer = httpx.post(f"{URL}/orders", json=order_body(), headers=keyed(key), timeout=30)
-        if answer.status_code in (200, 201):
-            return answer.json()["order_id"]
-        if answer.status_code == 202:
-            return answer.json()["id"]
-        time.sleep(0.5)
-    raise AssertionError(answer.text)
+    answer = eventually(
+        "an order to be accepted",
+        lambda: patient_client(URL).post("/orders", json=order_body(), headers=keyed(key)),
+        lambda answer: answer.status_code in (200, 201, 202),
+        every_s=0.5,
+    )
+    body = answer.json()
+    return body["id" if answer.status_code == 202 else "order_id"]

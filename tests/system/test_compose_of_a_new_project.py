@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from stack import REPOSITORY, free_ports
+from stack import REPOSITORY, free_ports, patient_client
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +64,7 @@ def test_the_stack_of_a_new_project_comes_up_and_runs_a_saga(project: Path) -> N
     (port,) = free_ports(1)
     (project / "docker-compose.override.yml").write_text(OTHER_PORT % port)
     compose(project, "up", "--build", "-d", "--wait")
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+    with patient_client(f"http://127.0.0.1:{port}") as client:
         booked = client.post("/bookings", json={"guest": "Ada"}, headers={"Idempotency-Key": "seat-1"})
         assert booked.is_success, booked.text
         again = client.post("/bookings", json={"guest": "Ada"}, headers={"Idempotency-Key": "seat-1"})

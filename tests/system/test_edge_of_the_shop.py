@@ -5,13 +5,13 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from shop_invariants import assert_shop_is_consistent, await_all_orders_final, await_terminal
-from stack import Stack, keyed, order_body
+from stack import Stack, keyed, order_body, place_order, post_order
 
 pytestmark = pytest.mark.slow
 
@@ -19,12 +19,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One embedded shop for the tests of this module; each uses keys of its own."""
-    stack = Stack(Path(tmp_path_factory.mktemp("shop")) / "var")
-    try:
+    with closing(Stack(tmp_path_factory.mktemp("shop") / "var")) as stack:
         stack.start("up")
         yield stack
-    finally:
-        stack.close()
 
 
 def counts(stack: Stack) -> tuple[int, int, int]:
@@ -37,7 +34,7 @@ def counts(stack: Stack) -> tuple[int, int, int]:
 
 def test_twenty_at_once_with_one_key_make_one_order(shop: Stack) -> None:
     def post(_: int) -> httpx.Response:
-        return httpx.post(f"{shop.url}/orders", json=order_body(), headers=keyed("twenty"), timeout=20)
+        return post_order(shop, "twenty")
 
     before = counts(shop)[0]
     with ThreadPoolExecutor(20) as pool:
@@ -57,8 +54,8 @@ def test_twenty_at_once_with_one_key_make_one_order(shop: Stack) -> None:
 
 
 def test_the_same_key_with_another_order_is_refused(shop: Stack) -> None:
-    httpx.post(f"{shop.url}/orders", json=order_body(10), headers=keyed("other"), timeout=20)
-    answer = httpx.post(f"{shop.url}/orders", json=order_body(11), headers=keyed("other"), timeout=20)
+    post_order(shop, "other", 10)
+    answer = post_order(shop, "other", 11)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -95,8 +92,8 @@ BAD_BODIES = {
 def test_bad_input_is_answered_clearly_and_changes_nothing(shop: Stack, case: str) -> None:
     body, named = BAD_BODIES[case]
     before = counts(shop)
-    answer = httpx.post(
-        f"{shop.url}/orders",
+    answer = shop.http.post(
+        "/orders",
         content=body,
         headers={**keyed(f"bad-{case.replace(' ', '-')}"), "content-type": "application/json"},
     )
@@ -107,27 +104,27 @@ def test_bad_input_is_answered_clearly_and_changes_nothing(shop: Stack, case: st
 
 
 def test_a_missing_key_is_named(shop: Stack) -> None:
-    answer = httpx.post(f"{shop.url}/orders", json=order_body())
+    answer = shop.http.post("/orders", json=order_body())
     assert answer.status_code == 400
     assert "Idempotency-Key" in answer.text
 
 
 def test_a_body_of_ten_megabytes_is_refused(shop: Stack) -> None:
-    answer = httpx.post(f"{shop.url}/orders", content=b" " * 10_000_000, headers=keyed("big"))
+    answer = shop.http.post("/orders", content=b" " * 10_000_000, headers=keyed("big"))
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_an_unknown_route_and_a_wrong_method_are_problem_documents(shop: Stack) -> None:
-    unknown = httpx.get(f"{shop.url}/nothing/here")
+    unknown = shop.http.get("/nothing/here")
     assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/problem+json")
-    wrong = httpx.delete(f"{shop.url}/orders")
+    wrong = shop.http.delete("/orders")
     assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
     assert wrong.headers["allow"] == "POST"
 
 
 def test_an_order_that_does_not_exist_is_not_found(shop: Stack) -> None:
-    answer = httpx.get(f"{shop.url}/orders/none")
+    answer = shop.http.get("/orders/none")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -135,9 +132,9 @@ def test_an_order_that_does_not_exist_is_not_found(shop: Stack) -> None:
 def test_one_product_on_several_lines_is_summed_before_stock_is_checked(shop: Stack) -> None:
     line = {"product_id": "prod_2", "quantity": 600, "price": 0.01}
     body = {"customer_id": "c", "items": [line, line]}
-    answer = httpx.post(f"{shop.url}/orders", json=body, headers=keyed("several lines"), timeout=20)
+    answer = shop.http.post("/orders", json=body, headers=keyed("several lines"))
     await_terminal(shop, [answer.json()["order_id"]])
-    order = httpx.get(f"{shop.url}/orders/{answer.json()['order_id']}").json()
+    order = shop.http.get(f"/orders/{answer.json()['order_id']}").json()
     assert (order["status"], order["cancel_reason"]) == ("CANCELLED", "INSUFFICIENT_STOCK")
 
 
@@ -165,7 +162,6 @@ async def test_orders_of_clients_that_hang_up_reach_their_end(shop: Stack) -> No
             for number in range(30):
                 group.create_task(hang_up_after_sending(where.hostname, where.port, batch * 30 + number))
     # An order after the last of them: what those clients began is taken up before it.
-    answer = httpx.post(f"{shop.url}/orders", json=order_body(), headers=keyed("after all"), timeout=20)
-    await_terminal(shop, [answer.json()["order_id"]])
+    await_terminal(shop, [place_order(shop, "after all")])
     await_all_orders_final(shop)
     assert_shop_is_consistent(shop)

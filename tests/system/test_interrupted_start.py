@@ -1,5 +1,6 @@
 """Ctrl-C on a terminal while a mesh still starts: one line at most, no children, and soon."""
 
+import operator
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from stack import REPOSITORY, Stack
+from waiting import LIMIT_S, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +25,7 @@ def test_an_interrupted_start_ends_cleanly(after_s: float, tmp_path: Path) -> No
         command[1:],
         env=environment,
         encoding="utf-8",
-        timeout=20,
+        timeout=LIMIT_S,
         # Tests may be a background job, which ignores SIGINT, and its children inherit that; a terminal's do not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -38,10 +40,7 @@ def test_an_interrupted_start_ends_cleanly(after_s: float, tmp_path: Path) -> No
     # Where Ctrl-C meets source that is exec'd (a dataclass in the making), CPython ends the process by SIGINT itself,
     # although the interrupt was caught: to a shell that is Ctrl-C as well.
     assert mesh.exitstatus in (0, 1) or mesh.signalstatus == signal.SIGINT
-    give_up_at = time.monotonic() + 5
-    while _alive(f"SAGAGEN_MARK={tmp_path}"):
-        assert time.monotonic() < give_up_at, "children are left"
-        time.sleep(0.1)
+    eventually("every child to end", lambda: _alive(f"SAGAGEN_MARK={tmp_path}"), operator.not_)
 
 
 def _alive(mark: str) -> list[str]:

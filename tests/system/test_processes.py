@@ -1,15 +1,15 @@
 """Starting and stopping: signals, taken ports, children that must not outlive their parent."""
 
+import operator
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 from shop_invariants import await_terminal
-from stack import Stack, keyed, order_body
+from stack import Stack, place_order, post_order
+from waiting import LIMIT_S, eventually, under_load
 
 pytestmark = pytest.mark.slow
 
@@ -26,22 +26,19 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def await_gone(pids: list[int], within_s: float = 15.0) -> None:
-    deadline = time.monotonic() + within_s
-    while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [pid for pid in pids if is_running(pid)]
+def await_gone(pids: list[int]) -> None:
+    eventually("processes to end", lambda: [pid for pid in pids if is_running(pid)], operator.not_)
 
 
 @pytest.mark.parametrize("topology", ["up", "mesh"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_cleanly_and_quickly(stack: Stack, topology: str, number: int) -> None:
     stack.start(topology)
-    httpx.post(f"{stack.url}/orders", json=order_body(), headers=keyed("before"), timeout=20)
+    post_order(stack, "before")
     pids = children_of(stack.processes[topology].pid)
     exit_code, took_s = stack.terminate(topology, number)
     assert exit_code == 0, stack.log_path.read_text()
-    assert took_s < 8
+    assert took_s < under_load(8)
     await_gone(pids)
     assert "Traceback" not in stack.log_path.read_text()
 
@@ -60,7 +57,7 @@ def test_a_port_that_is_taken_is_named(stack: Stack, tmp_path: Path, topology: s
     other = Stack(tmp_path / "other")
     environment = {**other.environment("up"), "SAGAGEN_HTTP_ADDR": stack.url.removeprefix("http://")}
     done = subprocess.run(
-        other.command(topology), env=environment, capture_output=True, text=True, timeout=60, check=False
+        other.command(topology), env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert done.returncode == 1
     assert stack.url.rpartition(":")[2] in done.stderr
@@ -75,7 +72,7 @@ def test_a_second_engine_on_the_same_data_is_refused(stack: Stack, tmp_path: Pat
         env=other.environment("up"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
     assert done.returncode == 1
@@ -93,8 +90,9 @@ def test_children_end_when_their_parent_is_killed(stack: Stack) -> None:
 
 def test_children_that_may_not_open_yet_end_with_their_parent_too(stack: Stack) -> None:
     parent = stack.begin("mesh")
-    while len(pids := children_of(parent.pid)) < 4:
-        time.sleep(0.02)
+    pids = eventually(
+        "4 children", lambda: children_of(parent.pid), lambda pids: len(pids) == 4, every_s=0.02
+    )
     stack.kill("mesh")
     await_gone(pids)
 
@@ -109,7 +107,7 @@ def test_a_gateway_waits_for_services_that_do_not_start_and_ends_with_them(
         "SAGAGEN_DATA_DIR": stack.environment("up")["SAGAGEN_DATA_DIR"],
     }
     done = subprocess.run(
-        other.command("mesh"), env=environment, capture_output=True, text=True, timeout=60, check=False
+        other.command("mesh"), env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert done.returncode == 1
     assert "did not start" in done.stderr
@@ -121,6 +119,5 @@ def test_a_child_that_is_killed_is_started_again(stack: Stack) -> None:
     for pid in children_of(stack.processes["mesh"].pid):
         if "payment" in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(pid, signal.SIGKILL)
-    answer = httpx.post(f"{stack.url}/orders", json=order_body(), headers=keyed("again"), timeout=20)
-    saga_id = answer.json()["order_id"]
+    saga_id = place_order(stack, "again")
     assert await_terminal(stack, [saga_id]) == {saga_id: "COMPLETED"}

@@ -1,25 +1,21 @@
 """What a person can mend is said in one message that names the place, without a traceback."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from project_copy import WRITTEN, copy_project
 
 from sagagen.cli.up import up
 from sagagen.runtime.process.project import Project, ProjectError
-
-SHOP = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Path]:
     """A copy of the shop under a path with a space; what was imported from elsewhere is put back afterwards."""
-    root = tmp_path / "a shop"
-    for folder in ("contracts", "generated", "handlers", "gateway"):
-        shutil.copytree(SHOP / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    root = copy_project("shop", tmp_path / "a shop", (*WRITTEN, "generated"))
     own = ("generated", "handlers", "gateway")
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in own}
     path = list(sys.path)

@@ -1,9 +1,9 @@
 """What a newcomer sees: the README's two curl lines, typed at a running stack."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 from curl_lines import await_status, readme_curls, type_in
 from shop_invariants import assert_shop_is_consistent, await_terminal
@@ -14,12 +14,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(params=["up", "mesh"])
 def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
-    stack = Stack(tmp_path / "var")
-    try:
+    with closing(Stack(tmp_path / "var")) as stack:
         stack.start(request.param)
         yield stack
-    finally:
-        stack.close()
 
 
 def test_the_two_lines_of_the_readme_confirm_one_order_and_cancel_the_other(running: Stack) -> None:
@@ -31,15 +28,15 @@ def test_the_two_lines_of_the_readme_confirm_one_order_and_cancel_the_other(runn
     assert confirmed["total_minor"] == "5000"
     assert "cancel_reason" not in confirmed
 
-    before = httpx.get(f"{running.url}/products/prod_1/stock").json()
+    before = running.http.get("/products/prod_1/stock").json()
     status, order = type_in(bad, running.url)
     assert (status, order["status"]) == (201, "PENDING")
     cancelled = await_status(running.url, order["order_id"], "CANCELLED")
     assert cancelled["cancel_reason"] == "PAYMENT_LIMIT_EXCEEDED"
-    assert httpx.get(f"{running.url}/products/prod_1/stock").json() == before
+    assert running.http.get("/products/prod_1/stock").json() == before
 
     await_terminal(running, [order["order_id"]])
-    saga = httpx.get(f"{running.url}/sagas/{order['order_id']}").json()
+    saga = running.http.get(f"/sagas/{order['order_id']}").json()
     assert saga["status"] == "COMPENSATED"
     assert [step["name"] for step in saga["steps"]] == [
         "create_order", "reserve_stock", "charge_payment", "confirm_order"

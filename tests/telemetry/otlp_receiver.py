@@ -2,7 +2,6 @@
 
 import gzip
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 import grpc
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from waiting import eventually
 
 _PATHS = {
     "/v1/traces": trace_service_pb2.ExportTraceServiceRequest,
@@ -75,11 +75,13 @@ class Received:
         """Its spans, in the order in which they began."""
         return sorted((s for s in self.spans if s.trace_id == trace_id), key=lambda span: span.start_ns)
 
-    def until(self, condition: Callable[["Received"], bool], within_s: float = 20.0) -> None:
-        give_up_at = time.monotonic() + within_s
-        while not condition(self):
-            assert time.monotonic() < give_up_at, f"{len(self.spans)} spans and {len(self.lines)} lines came"
-            time.sleep(0.05)
+    def until(self, what: str, condition: Callable[["Received"], bool]) -> None:
+        eventually(what, lambda: self, condition)
+
+    def __repr__(self) -> str:
+        return (
+            f"{len(self.spans)} spans, {sorted({span.name for span in self.spans})}, {len(self.lines)} lines"
+        )
 
 
 @contextmanager

@@ -1,45 +1,37 @@
 """What the contract redacts is in no log line, span, error, metric or readable view, wherever it goes wrong."""
 
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 from otlp_receiver import Received, http_receiver
+from project_copy import copy_project, edit, generate
 from shop_invariants import await_terminal
 from stack import Stack, keyed
 
 pytestmark = pytest.mark.slow
-SHOP = Path(__file__).parents[2]
 CANARY = "canary-7f3a"
 FIELD = re.compile(r"string customer_id = (\d+)(?: \[[^;]*\])?;")
-TALKATIVE = """    async def charge_payment(self, request: ChargePaymentRequest, call: Call) -> ChargePaymentResponse:
-        call.logger.warning("about to charge", request=str(request))
+CHARGE = "    async def charge_payment(self, request: ChargePaymentRequest, call: Call) -> ChargePaymentResponse:\n"
+TALKATIVE = """        call.logger.warning("about to charge", request=str(request))
         if call.attempt == 1:
             raise RuntimeError(f"can't charge {request}")
 """
 
 
-@pytest.fixture
-def secretive(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def secretive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop, with customers redacted everywhere, and a payment service that talks about its requests."""
-    root = tmp_path / "shop"
-    for folder in ("contracts", "handlers", "gateway"):
-        shutil.copytree(SHOP / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    root = copy_project("shop", tmp_path_factory.mktemp("secretive") / "shop")
     for proto in ("checkout", "order"):
         file = root / "contracts" / "shop" / proto / "v1" / f"{proto}.proto"
         text, count = FIELD.subn(r"string customer_id = \1 [debug_redact = true];", file.read_text())
         assert count, "the shop's contract has changed: mend this test"
         file.write_text(text)
-    handlers = root / "handlers" / "payment.py"
-    line = next(each for each in handlers.read_text().splitlines() if "async def charge_payment" in each)
-    handlers.write_text(handlers.read_text().replace(line + "\n", TALKATIVE))
-    subprocess.run([sys.executable, "-m", "sagagen", "generate", "--project", root], check=True)
-    return root
+    edit(root / "handlers" / "payment.py", {CHARGE: CHARGE + TALKATIVE})
+    return generate(root)
 
 
 @pytest.fixture
@@ -55,17 +47,16 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Received]:
 def test_a_redacted_value_is_found_in_no_sink(
     secretive: Path, tmp_path: Path, collector: Received, topology: str
 ) -> None:
-    stack = Stack(tmp_path / "var", root=secretive)
-    try:
+    with closing(Stack(tmp_path / "var", root=secretive)) as stack:
         stack.start(topology)
         item = {"product_id": "prod_1", "quantity": 1, "price": 600.0}
         order = {"customer_id": CANARY, "items": [item]}
-        placed = httpx.post(f"{stack.url}/orders", json=order, headers=keyed("a"), timeout=30)
+        placed = stack.http.post("/orders", json=order, headers=keyed("a"))
         saga_id = placed.json()["order_id"]
         assert await_terminal(stack, [saga_id]) == {saga_id: "COMPENSATED"}
         seen = {
-            f"problem of {bad}": httpx.post(
-                f"{stack.url}/orders", json={**order, **bad}, headers=keyed(str(bad)), timeout=30
+            f"problem of {bad}": stack.http.post(
+                "/orders", json={**order, **bad}, headers=keyed(str(bad))
             ).text
             for bad in (
                 {"customer_id": [CANARY]},
@@ -74,14 +65,14 @@ def test_a_redacted_value_is_found_in_no_sink(
             )
         }
         seen |= {
-            "metrics": httpx.get(f"{stack.admin_url}/metrics").text,
-            "status": httpx.get(f"{stack.url}/sagas/{saga_id}").text,
-            "admin": httpx.get(f"{stack.admin_url}/sagas/{saga_id}").text,
-            "list": httpx.get(f"{stack.admin_url}/sagas?status=ALL").text,
+            "metrics": stack.admin.get("/metrics").text,
+            "status": stack.http.get(f"/sagas/{saga_id}").text,
+            "admin": stack.admin.get(f"/sagas/{saga_id}").text,
+            "list": stack.admin.get("/sagas?status=ALL").text,
         }
-        collector.until(lambda got: any(line.body == "the handler failed" for line in got.lines))
-    finally:
-        stack.close()
+        collector.until(
+            "the handler's failure", lambda got: any(line.body == "the handler failed" for line in got.lines)
+        )
     seen["log"] = stack.log_path.read_text()
     assert "about to charge" in seen["log"]  # it did talk
     assert "[redacted]" in seen["log"]

@@ -1,0 +1,28 @@
+"""How much is tried. By default: a representative of each kind; with these variables: what a release tries.
+
+CONTRIBUTING.md lists them, with what the default run takes.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+
+TRIES_ALL = os.environ.get("SAGAGEN_PROOFS") == "all"
+"""Whether every case of what is tried on whole projects and processes is."""
+FUZZ_ROUNDS = int(os.environ.get("SAGAGEN_FUZZ_ROUNDS", "1"))
+"""How many times as many made-up contracts."""
+FAULT_ROUNDS = int(os.environ.get("SAGAGEN_FAULT_ROUNDS", "1"))
+"""How many rounds of kills."""
+GENERATE_KILLS = int(os.environ.get("SAGAGEN_GENERATE_KILLS", "2"))
+"""How many runs of the generator are killed."""
+OPENAPI_EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "60"))
+"""How many requests are made up from the shop's OpenAPI document."""
+DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
+"""About how many deliveries reach the barrier."""
+
+
+def chosen(cases: Sequence[T], *, first: int) -> Sequence[T]:
+    """All cases where everything is tried, else so many."""
+    return cases if TRIES_ALL else cases[:first]
