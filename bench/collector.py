@@ -73,7 +73,7 @@ def serve(port: int) -> None:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None: ...
+        def log_message(self, format: str, *args: object) -> None: ...
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

@@ -95,8 +95,9 @@ def _of_peer(peers: Peers, name: str, given: argparse.Namespace) -> dict[str, fl
     command = [peers.python, "run.py", name, str(given.sagas), str(given.concurrency), "--mode", mode]
     figures: dict[str, Any] = _line(command, peers.folder)
     renamed = {ours: figures[theirs] for theirs, ours in _OF_PEERS.items() if theirs in figures}
-    memory = {"peak_rss_mib": sum(by_process.values())} if (by_process := figures.get("rss_peak_mib")) else {}
-    return figures | renamed | memory
+    if by_process := figures.get("rss_peak_mib"):
+        renamed["peak_rss_mib"] = sum(by_process.values())
+    return figures | renamed
 
 
 def _line(command: Sequence[str], folder: Path) -> dict[str, Any]:

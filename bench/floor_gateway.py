@@ -4,7 +4,7 @@ It answers 202 once an order is on disk. Each step's response is on disk before 
 six rows. After a restart it goes on with every saga that has no last row.
 """
 
-import plain_messages  # noqa: F401, I001 - it must come before the messages
+import plain_messages  # noqa: F401, I001  # pyright: ignore[reportUnusedImport] - it must come before the messages
 
 import asyncio
 import json

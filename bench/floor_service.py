@@ -1,6 +1,6 @@
 """A service of the floor, plain grpclib with its state in memory: `floor_service.py order|inventory|payment PORT`."""
 
-import plain_messages  # noqa: F401, I001 - it must come before the messages
+import plain_messages  # noqa: F401, I001  # pyright: ignore[reportUnusedImport] - it must come before the messages
 
 import asyncio
 import signal

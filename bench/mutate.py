@@ -35,6 +35,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import cast
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = "codegen/sagagen/runtime"
@@ -127,7 +128,8 @@ def _mutable(node: ast.AST) -> Iterator[ast.AST]:
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params", "bases"):
             continue
-        for child in value if isinstance(value, list) else [value]:
+        children = cast(list[object], value) if isinstance(value, list) else [value]
+        for child in children:
             if isinstance(child, ast.AST) and not _is_text(child) and not _is_logging(child):
                 yield from _mutable(child)
 

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,11 @@ def _is_free(port: int) -> bool:
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def heed_interrupts() -> None:
+    """In a child. A shell's background job ignores SIGINT, and its children inherit that; a terminal's do not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Stack:
@@ -154,8 +159,7 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 cwd=self.data_dir,
-                # A shell's background job ignores SIGINT, and its children inherit that; a terminal's does not.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=heed_interrupts,
             )
 
     def _await_ready(self, name: str) -> None:
@@ -179,7 +183,7 @@ class Stack:
             return connection.execute(query).fetchall()
 
     @contextmanager
-    def holding_writes(self, service: str) -> Iterator[None]:
+    def holding_writes(self, service: str) -> Generator[None]:
         """Hold the write lock of a service's database, so that its sagas stop where they are."""
         with closing(
             sqlite3.connect(self.data_dir / f"{service}.db", timeout=LIMIT_S, isolation_level=None)

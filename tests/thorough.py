@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
+from hypothesis import HealthCheck
+
 T = TypeVar("T")
 
 TRIES_ALL = os.environ.get("SAGAGEN_PROOFS") == "all"
@@ -21,6 +23,14 @@ OPENAPI_EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "60"))
 """How many requests are made up from the shop's OpenAPI document."""
 DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
 """About how many deliveries reach the barrier."""
+
+SLOW_AND_LARGE = (
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+    HealthCheck.function_scoped_fixture,
+)
+"""What is no mistake of a test that tries whole requests or histories."""
 
 
 def chosen(cases: Sequence[T], *, first: int) -> Sequence[T]:

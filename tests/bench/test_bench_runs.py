@@ -45,7 +45,7 @@ def test_a_measurement_tells_every_figure(command: list[str], tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
-def told(script: str, *options: object) -> str:
+def told(script: str, *options: str | Path) -> str:
     command = [sys.executable, REPOSITORY / "bench" / script, *options]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=4 * LIMIT_S).stdout
 

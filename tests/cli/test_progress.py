@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.parametrize(("ci", "is_told"), [("", True), ("true", False)])
 def test_progress_is_for_a_terminal_that_somebody_watches(ci: str, is_told: bool) -> None:
-    run = pexpect.spawn(
+    run: pexpect.spawn[str] = pexpect.spawn(
         sys.executable,
         ["-m", "sagagen", "generate", "--check"],
         cwd=REPOSITORY,

@@ -72,7 +72,10 @@ def test_loading_leaves_no_trace_in_the_project(tmp_path: Path) -> None:
 
 
 def test_a_missing_buf_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(buf.shutil, "which", lambda *_args, **_options: None)
+    def which(*_: object, **__: object) -> None:
+        return None
+
+    monkeypatch.setattr(buf.shutil, "which", which)
     with pytest.raises(buf.BufMissing, match=r'pip install "sagagen\[codegen\]"'):
         load(project(tmp_path))
 

@@ -50,8 +50,11 @@ m: "a\\
    b\\n c"
 n: {q: 1.5, "r": -.inf, s: 2001-01-01}
 """
-PIECES = [*" \n:-{}[],#&*!|>'\"%@`?abc1.0~=\\\t\r", *("é", "😀", "\u2028", "\x85", "\ufeff", "---", "...")]
-PIECES += ["- ", "\n  ", ": ", "<<", "? ", ",", "\n- ", "\n\n", "|+\n", "\x00", "\\u00e9", "\\/"]
+PIECES = [
+    *" \n:-{}[],#&*!|>'\"%@`?abc1.0~=\\\t\r",
+    *("é", "😀", "\u2028", "\x85", "\ufeff", "---", "..."),
+    *("- ", "\n  ", ": ", "<<", "? ", ",", "\n- ", "\n\n", "|+\n", "\x00", "\\u00e9", "\\/"),
+]
 
 Told = tuple[object, list[Diagnostic]]
 
@@ -126,7 +129,7 @@ def test_what_they_may_read_otherwise_is_read_by_ruamel(text: str) -> None:
 
 def test_where_libyaml_is_not_there_ruamel_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(composing, "compose", lambda text: asked.append(text))
+    monkeypatch.setattr(composing, "compose", asked.append)
     monkeypatch.setattr(composing.libyaml, "__with_libyaml__", False)
     composing.compose_quickly("a: b")
     assert asked == ["a: b"]

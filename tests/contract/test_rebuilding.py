@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +129,7 @@ Version = dict[str, Proto]
 
 
 @contextmanager
-def project(files: Version) -> Iterator[Path]:
+def project(files: Version) -> Generator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write(root, {"saga.yaml": YAML})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from contract_bench import ROOT, Mistake, edited, shop_yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from test_saga_yaml_mistakes import NAMES, RULES, SHAPE
 
 from sagagen.contract import saga_schema
@@ -34,19 +34,24 @@ def plain(node: Node) -> Any:
 
 
 def _scalar(node: Scalar) -> Any:
-    readers: dict[str, Any] = {
-        "int": int,
-        "float": float,
-        "bool": lambda text: text == "true",
-        "null": lambda _: None,
-    }
-    return readers.get(node.tag, str)(node.text)
+    match node.tag:
+        case "null":
+            return None
+        case "bool":
+            return node.text == "true"
+        case "int":
+            return int(node.text)
+        case "float":
+            return float(node.text)
+        case _:
+            return node.text
 
 
 def problems(text: str) -> list[str]:
     document = read_document("saga.yaml", text, lambda _: None)
     assert document is not None
-    return [error.message for error in VALIDATOR.iter_errors(plain(document))]
+    errors: Iterator[ValidationError] = VALIDATOR.iter_errors(plain(document))  # pyright: ignore[reportUnknownMemberType] - an instance may be anything
+    return [error.message for error in errors]
 
 
 def test_it_is_a_schema() -> None:
@@ -139,7 +144,7 @@ def test_examples_and_defaults_fit_their_own_key() -> None:
     for name, schema in properties():
         inner = Draft202012Validator({**schema, "$defs": SCHEMA["$defs"]})
         for value in (*schema.get("examples", ()), *([schema["default"]] if "default" in schema else ())):
-            assert inner.is_valid(value), f"{name}: {value}"
+            assert inner.is_valid(value), f"{name}: {value}"  # pyright: ignore[reportUnknownMemberType] - as above
 
 
 def default(shape: str, key: str) -> Any:

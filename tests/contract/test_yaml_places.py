@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
+from yaml_files import read_yaml
 
 from sagagen.contract.document import read_document
 from sagagen.diagnostics import Diagnostic
@@ -66,7 +66,7 @@ def test_every_character_stands_where_it_was_written() -> None:
 
 def test_values_are_what_yaml_says_they_are() -> None:
     document = read(DOCUMENT)
-    expected = YAML(typ="safe", pure=True).load(DOCUMENT)
+    expected = read_yaml(DOCUMENT)
     for entry in document:
         if isinstance(entry.value, Scalar) and entry.value.tag == "str":
             assert entry.value.text == expected[entry.key.text]

@@ -4,16 +4,16 @@ import math
 import operator
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-from ruamel.yaml import YAML
 from stack import Stack, free_ports, patient_client
 from waiting import LIMIT_S, eventually, under_load
+from yaml_files import write_yaml
 
 
 def interval_s() -> int:
@@ -62,24 +62,20 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus_of(stack: Stack, folder: Path, rules: Path, interval_s: int) -> Iterator[Prometheus]:
+def prometheus_of(stack: Stack, folder: Path, rules: Path, interval_s: int) -> Generator[Prometheus]:
     """One of the machine's own, with these rules, that scrapes every admin listener so often."""
     seconds = f"{interval_s}s"
     admins = [stack.admin_url, *(stack.service_admin_url(service) for service in stack.services)]
     targets = [url.removeprefix("http://") for url in admins]
     (port,) = free_ports(1)
-    with (folder / "prometheus.yaml").open("w") as file:
-        YAML().dump(
-            {
-                "global": {"scrape_interval": seconds, "evaluation_interval": seconds},
-                "rule_files": [str(rules)],
-                "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": targets}]}],
-            },
-            file,
-        )
+    configuration = {
+        "global": {"scrape_interval": seconds, "evaluation_interval": seconds},
+        "rule_files": [str(rules)],
+        "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": targets}]}],
+    }
     command = [
         "prometheus",
-        f"--config.file={folder / 'prometheus.yaml'}",
+        f"--config.file={write_yaml(folder / 'prometheus.yaml', configuration)}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
     ]
     listening = [f"--web.listen-address=127.0.0.1:{port}", "--enable-feature=exemplar-storage"]

@@ -18,10 +18,10 @@ import pytest
 from project_copy import copy_project, edit, generate
 from prometheus_server import Prometheus, interval_s, prometheus_of
 from redis_server import RedisServer
-from ruamel.yaml import YAML
 from small_disk import fill
 from stack import Stack, post_order, sagas_at
 from waiting import eventually
+from yaml_files import read_yaml, write_yaml
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,7 +51,7 @@ def quick_shop(tmp_path_factory: pytest.TempPathFactory, pace_s: int) -> Path:
 
 def shortened(rules: Path, to: Path, pace_s: int) -> Path:
     """The same rules, with waits of one evaluation and windows of a few scrapes."""
-    document = YAML(typ="safe").load(rules.read_text())
+    document = read_yaml(rules.read_text())
     for group in document["groups"]:
         for rule in group["rules"]:
             rule["expr"] = re.sub(r"\[\d+[mh]\]", f"[{15 * pace_s}s]", rule["expr"])
@@ -60,13 +60,11 @@ def shortened(rules: Path, to: Path, pace_s: int) -> Path:
             rule["expr"] = re.sub(late, rf"\1 > {8 * pace_s}", rule["expr"])
             if "for" in rule:
                 rule["for"] = f"{pace_s}s"
-    with to.open("w") as file:
-        YAML().dump(document, file)
-    return to
+    return write_yaml(to, document)
 
 
 def alerts(rules: Path) -> set[str]:
-    groups = YAML(typ="safe").load(rules.read_text())["groups"]
+    groups = read_yaml(rules.read_text())["groups"]
     return {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_server import Prometheus, interval_s, prometheus_of
 from redis_server import RedisServer
-from ruamel.yaml import YAML
 from shop_invariants import await_terminal
 from stack import Stack, free_ports, post_order
 from waiting import eventually
+from yaml_files import read_yaml
 
 pytestmark = [
     pytest.mark.slow,
@@ -83,7 +83,7 @@ def queries() -> list[str]:
 
 
 def rules() -> list[str]:
-    groups = YAML(typ="safe").load(RULES.read_text())["groups"]
+    groups = read_yaml(RULES.read_text())["groups"]
     return [rule["expr"] for group in groups for rule in group["rules"]]
 
 

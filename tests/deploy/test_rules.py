@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+from yaml_files import read_yaml, write_yaml
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "generated" / "deploy" / "prometheus" / "rules.yaml"
@@ -42,7 +42,7 @@ FAULTS: dict[str, dict[str, str]] = {
 
 
 def alerts() -> list[str]:
-    groups = YAML(typ="safe").load(RULES.read_text())["groups"]
+    groups = read_yaml(RULES.read_text())["groups"]
     return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
 
 
@@ -81,7 +81,7 @@ def _firing(folder: Path, alert: str, series: dict[str, str]) -> bool:
     """Whether it fires, six hours in. promtool only compares: what it got stands in its complaint."""
     folder.mkdir()
     inputs = [{"series": name, "values": values} for name, values in series.items()]
-    test = {
+    test: dict[str, object] = {
         "rule_files": [str(RULES)],
         "evaluation_interval": "1m",
         "tests": [
@@ -92,9 +92,7 @@ def _firing(folder: Path, alert: str, series: dict[str, str]) -> bool:
             }
         ],
     }
-    file = folder / "test.yaml"
-    with file.open("w") as out:
-        YAML().dump(test, out)
+    file = write_yaml(folder / "test.yaml", test)
     ran = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False)
     said = ran.stdout + ran.stderr
     assert ran.returncode == 0 or re.search(r"got:\[", said.replace(" ", "")), said

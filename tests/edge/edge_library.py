@@ -4,7 +4,7 @@ import atexit
 import importlib
 import shutil
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -67,7 +67,7 @@ def library() -> Library:
 
 
 @contextmanager
-def _imported_from(root: Path) -> Iterator[None]:
+def _imported_from(root: Path) -> Generator[None]:
     """Every project has packages of the same names: import this one's, and leave the others' as they were."""
     others = _taken_out()
     sys.path.insert(0, str(root))

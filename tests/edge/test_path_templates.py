@@ -73,7 +73,7 @@ def test_a_broken_template_is_reported_with_its_place(text: str) -> None:
     assert (caught.value.offset, message in caught.value.message) == (offset, True), caught.value.message
 
 
-MATCHES = [
+MATCHES: list[tuple[str, str, dict[str, str] | None]] = [
     ("/", "/", {}),
     ("/orders", "/orders", {}),
     ("/orders", "/%6Frders", {}),

@@ -1,7 +1,7 @@
 """What no contract of the other tests has is written as google.protobuf's own writer has it."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.protobuf import (
@@ -14,6 +14,7 @@ from google.protobuf import (
     struct_pb2,
     text_format,
 )
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from sagagen.runtime.edge.json.protojson import JsonWriter
@@ -110,7 +111,9 @@ def _by_google(message: Message) -> dict[str, object]:
         message,
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
-        descriptor_pool=message.DESCRIPTOR.file.pool,
+        descriptor_pool=cast(
+            DescriptorPool, message.DESCRIPTOR.file.pool
+        ),  # or the C one, which does as well
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from yaml_files import read_yaml
 
 from sagagen.editing.saga_yaml import SagaYaml
 from sagagen.editing.text import CannotAdd
@@ -239,13 +240,12 @@ def test_whatever_is_there_says_the_same_afterwards(
     newline: str,
 ) -> None:
     before = _dumped({"services": services, **rest}, is_flow, width, indent).replace("\n", newline)
-    yaml = YAML(typ="safe", pure=True)
-    said = yaml.load(before)
+    said = read_yaml(before)
     try:
         after = read(before).with_entry(("services",), "new", SERVICE).text
     except CannotAdd:
         return
-    assert YAML(typ="safe", pure=True).load(after) == {
+    assert read_yaml(after) == {
         **said,
         "services": {**said["services"], "new": {"implements": ["a.v1.AService"]}},
     }
@@ -261,5 +261,5 @@ def _dumped(value: object, is_flow: bool | None, width: int, indent: int) -> str
     yaml.indent = indent
     yaml.allow_unicode = True
     stream = io.StringIO()
-    yaml.dump(value, stream)
+    yaml.dump(value, stream)  # pyright: ignore[reportUnknownMemberType] - ruamel's stream has no type
     return stream.getvalue()

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 
 import pytest
 from project_copy import run_generate
+from stack import heed_interrupts
 from thorough import GENERATE_KILLS
 from waiting import LIMIT_S, eventually
 
@@ -111,13 +112,13 @@ class Watching:
 
 
 @contextmanager
-def watching(root: Path) -> Iterator[Watching]:
+def watching(root: Path) -> Generator[Watching]:
     with subprocess.Popen(
         [*COMMAND, "--watch", "--project", str(root)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_interrupts,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
         try:

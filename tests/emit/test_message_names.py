@@ -4,6 +4,7 @@ import keyword
 from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import betterproto2
 import pytest
@@ -346,7 +347,7 @@ def test_durations_keep_their_sign_and_their_fraction(tmp_path: Path, seconds: f
     )
     descriptor = next(iter(all_messages(compiled.files)))
     wait = compiled.python_class(compiled.names.message(descriptor))(wait=timedelta(seconds=seconds))
-    google = message_factory.GetMessageClass(descriptor).FromString(bytes(wait))
+    google: Any = message_factory.GetMessageClass(descriptor).FromString(bytes(wait))
     assert google.wait.ToTimedelta() == timedelta(seconds=seconds)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from generating import PROJECTS, SHOP, run_generate
+from project_copy import PROJECTS, SHOP, run_generate
 
 from sagagen.cache import FOLDER
 
@@ -138,8 +138,9 @@ def test_without_the_cache_nothing_is_written_anew(tiny: Path) -> None:
 @pytest.mark.slow
 def test_check_compares_the_manifest_too(tiny: Path) -> None:
     made = (tiny / MANIFEST).read_bytes()
-    said = json.loads(made)
-    for other in ({**said, "made_from": {}}, {**said, "files": {**said["files"], "gone.py": "0" * 64}}):
+    said: dict[str, dict[str, str]] = json.loads(made)
+    others = [said | {"made_from": {}}, said | {"files": {**said["files"], "gone.py": "0" * 64}}]
+    for other in others:
         (tiny / MANIFEST).write_text(json.dumps(other, indent=2) + "\n", "utf-8")
         result = run_generate(tiny, "--check")
         assert result.exit_code == 1

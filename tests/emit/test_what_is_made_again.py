@@ -198,7 +198,11 @@ def test_a_contract_that_was_there_before_is_made_of_what_is_kept(
     edit(tiny / PROTO, "message ", "message Passing {}\n\nmessage ")
     run_generate(tiny)
     edit(tiny / PROTO, "message Passing {}\n\n", "")
-    monkeypatch.setattr(Compilation, "run", lambda *_: pytest.fail("these messages were compiled before"))
+
+    def run(*_: object) -> None:
+        pytest.fail("these messages were compiled before")
+
+    monkeypatch.setattr(Compilation, "run", run)
     assert run_generate(tiny).exit_code == 0
     assert understood == []
     monkeypatch.undo()

@@ -38,18 +38,18 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was worked out: `saga place_order`, `doc place_order`, `service order`, `package shop.order.v1`."""
     seen: list[str] = []
 
-    def watch(holder: Any, name: str, said: Callable[..., str]) -> None:
+    def watch(holder: Any, name: str, said: Callable[[Any, Any], str]) -> None:
         genuine = getattr(holder, name)
 
         def watched(*arguments: Any) -> Any:
-            seen.append(said(*arguments))
+            seen.append(said(*arguments[:2]))
             return genuine(*arguments)
 
         monkeypatch.setattr(holder, name, watched)
 
-    watch(plan, "saga_view", lambda saga, *_: f"saga {saga.name}")
-    watch(plan, "saga_doc", lambda saga, *_: f"doc {saga.name}")
-    watch(plan, "service_view", lambda service, *_: f"service {service.name}")
+    watch(plan, "saga_view", lambda saga, _: f"saga {saga.name}")
+    watch(plan, "saga_doc", lambda saga, _: f"doc {saga.name}")
+    watch(plan, "service_view", lambda service, _: f"service {service.name}")
     watch(MessageModules, "view", lambda _, package: f"package {package}")
     return seen
 
@@ -69,33 +69,33 @@ def assert_as_from_nothing(root: Path) -> None:
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize(
-    ("path", "old", "new", "concerned"),
-    [
-        (
-            PAYMENT,
-            "message ",
-            "// New.\nmessage ",
-            {"service payment", "package shop.payment.v1", *SAGA_FILES},
-        ),
-        (
-            ORDER,
-            "message OrderItem {",
-            "message OrderItem {\n  string note = 9;",
-            {"service order", "package shop.order.v1", "package shop.checkout.v1", *SAGA_FILES},
-        ),
-        (
-            ORDER,
-            "message OrderItem {",
-            "// A line of it.\nmessage OrderItem {",
-            {"service order", "package shop.order.v1", *SAGA_FILES},
-        ),
-        (CHECKOUT, "message ", "// New.\nmessage ", {"package shop.checkout.v1", *SAGA_FILES}),
-        (SAGA, "deadline: 60s", "deadline: 61s", SAGA_FILES),
-        (SAGA, "    deadline: 60s", "    # An hour is too long.\n    deadline: 60s", set()),
-        (SAGA, "  payment: {", "  payment: { retention: 90d,", SAGA_FILES | SERVICES),
-    ],
-)
+CONCERNED: list[tuple[str, str, str, set[str]]] = [
+    (
+        PAYMENT,
+        "message ",
+        "// New.\nmessage ",
+        {"service payment", "package shop.payment.v1", *SAGA_FILES},
+    ),
+    (
+        ORDER,
+        "message OrderItem {",
+        "message OrderItem {\n  string note = 9;",
+        {"service order", "package shop.order.v1", "package shop.checkout.v1", *SAGA_FILES},
+    ),
+    (
+        ORDER,
+        "message OrderItem {",
+        "// A line of it.\nmessage OrderItem {",
+        {"service order", "package shop.order.v1", *SAGA_FILES},
+    ),
+    (CHECKOUT, "message ", "// New.\nmessage ", {"package shop.checkout.v1", *SAGA_FILES}),
+    (SAGA, "deadline: 60s", "deadline: 61s", SAGA_FILES),
+    (SAGA, "    deadline: 60s", "    # An hour is too long.\n    deadline: 60s", set()),
+    (SAGA, "  payment: {", "  payment: { retention: 90d,", SAGA_FILES | SERVICES),
+]
+
+
+@pytest.mark.parametrize(("path", "old", "new", "concerned"), CONCERNED)
 def test_only_what_is_concerned_is_worked_out(
     shop: Path, rendered: list[str], path: str, old: str, new: str, concerned: set[str]
 ) -> None:

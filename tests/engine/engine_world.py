@@ -59,9 +59,13 @@ RETRY = Retry(initial_s=0.05, multiplier=2.0, max_s=2.0)
 BUDGETED = replace(RETRY, max_s=30.0, give_up_after_s=3600.0)
 
 
+def repeat_input(scope: Scope[Text]) -> Text:
+    return Text(value=scope.input.value)
+
+
 def action(
     name: str,
-    request: Callable[[Scope[Text]], Text] = lambda scope: Text(value=scope.input.value),
+    request: Callable[[Any], Text] = repeat_input,
     *,
     is_read: bool = False,
     retry: Retry = RETRY,
@@ -79,7 +83,7 @@ def step(
     is_compensated: bool = True,
     is_read: bool = False,
     retry: Retry | None = None,
-    request: Callable[[Scope[Text]], Text] = lambda scope: Text(value=scope.input.value),
+    request: Callable[[Scope[Text]], Text] = repeat_input,
     service: str = "one",
 ) -> Step:
     def undo(scope: CompensationScope[Text]) -> Text:
@@ -180,7 +184,9 @@ class World:
     """
 
     clock: TestClock
-    faults: Mapping[tuple[str, Direction], list[str | RpcError]] = field(default_factory=dict)
+    faults: Mapping[tuple[str, Direction], list[str | RpcError]] = field(
+        default_factory=dict[tuple[str, Direction], list[str | RpcError]]
+    )
     declines: frozenset[str] = frozenset()
     barrier: dict[str, dict[tuple[str, Direction], BarrierRow]] = field(
         default_factory=lambda: defaultdict(dict)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from journal_conformance import JOURNALS, JournalInUse
+from journal_conformance import JOURNALS, JournalFactory, JournalInUse
 from test_saga_log_file import EVERY_KIND, accepted
 
 from sagagen.runtime.saga.events import Compensated, Done, Ended, LogEvent, NextRequest, Resumed, SagaStatus
@@ -20,7 +20,7 @@ ENDED = Ended(at_ms=99, status=SagaStatus.COMPENSATED)
 LONG_S = 60.0
 
 
-@pytest_asyncio.fixture(params=JOURNALS.values(), ids=JOURNALS)
+@pytest_asyncio.fixture(params=JOURNALS.values(), ids=[*JOURNALS])
 async def using(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[JournalInUse]:
     async with request.param(tmp_path) as journal:
         yield journal
@@ -83,9 +83,8 @@ async def test_sagas_that_write_at_once_keep_their_order_and_their_own_rows(usin
         assert {row.step for row in rows if isinstance(row, Done)} == {saga_id}
 
 
-@pytest.mark.parametrize("factory", JOURNALS.values(), ids=JOURNALS)
-async def test_what_a_closed_journal_is_given_is_refused(factory: object, tmp_path: Path) -> None:
-    assert callable(factory)
+@pytest.mark.parametrize("factory", JOURNALS.values(), ids=[*JOURNALS])
+async def test_what_a_closed_journal_is_given_is_refused(factory: JournalFactory, tmp_path: Path) -> None:
     async with factory(tmp_path) as using:
         ref = await using.begin(accepted())
     with pytest.raises(JournalUnavailable) as refused:

@@ -39,7 +39,7 @@ FORGOTTEN = RpcError(Code.FAILED_PRECONDITION, "forgotten", reason="FORGOTTEN", 
 SUCCESS = Succeeded(201, "test.v1.Text", text("answer to x"))
 
 
-@pytest.fixture(params=RUNTIMES.values(), ids=RUNTIMES)
+@pytest.fixture(params=RUNTIMES.values(), ids=[*RUNTIMES])
 def opened(request: pytest.FixtureRequest) -> RuntimeFactory:
     return request.param
 

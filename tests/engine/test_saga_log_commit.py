@@ -365,7 +365,7 @@ async def test_waits_end_by_their_timers(
     tmp_path: Path, bounds: dict[str, float], state: State, after: State
 ) -> None:
     assert TABLE[state, Event.TIMER] == after
-    async with world(tmp_path / "log.db", **bounds) as here:
+    async with world(tmp_path / "log.db", None, **bounds) as here:
         await REACH[state](here)
         await here.state(after)
         here.start()

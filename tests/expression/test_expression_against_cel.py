@@ -3,14 +3,15 @@
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import celpy
 import pytest
 from cel_expressions import INPUTS, Expression, expressions
 from celpy import celtypes
+from celpy.evaluation import CELEvalError
 from expression_lab import Lab
 from hypothesis import HealthCheck, given, settings
 
@@ -39,12 +40,15 @@ _TYPES: dict[str, Any] = {
 
 
 def as_cel(name: str, value: Any) -> Any:
-    wrap = _TYPES[name]
-    if isinstance(value, list):
-        return celtypes.ListType([wrap(item) for item in value])
-    if isinstance(value, dict):
-        return celtypes.MapType({celtypes.StringType(key): wrap(item) for key, item in value.items()})
-    return wrap(value)
+    wrap: Callable[[Any], Any] = _TYPES[name]
+    match value:
+        case list():
+            return celtypes.ListType([wrap(item) for item in cast(list[Any], value)])
+        case dict():
+            members = cast(dict[str, Any], value)
+            return celtypes.MapType({celtypes.StringType(key): wrap(item) for key, item in members.items()})
+        case _:
+            return wrap(value)
 
 
 class Oracle:
@@ -52,7 +56,7 @@ class Oracle:
 
     def __init__(self, text: str) -> None:
         with kept_recursion_limit():
-            environment = celpy.Environment()
+            environment: Any = celpy.Environment()
             self._program = environment.program(environment.compile(text))
 
     def value(self, input: dict[str, Any], earlier: dict[str, Any] | None = None) -> Any:
@@ -60,12 +64,12 @@ class Oracle:
         try:
             with kept_recursion_limit():
                 return as_python(self._program.evaluate({"input": as_message(input), "steps": steps}))
-        except (celpy.CELEvalError, OverflowError):
+        except (CELEvalError, OverflowError):
             return FAILED  # OverflowError: cel-python 0.5 lets that of int() of an infinity through as it is
 
 
 @contextmanager
-def kept_recursion_limit() -> Iterator[None]:
+def kept_recursion_limit() -> Generator[None]:
     """The evaluator raises it, for good."""
     limit = sys.getrecursionlimit()
     try:
@@ -81,14 +85,15 @@ def as_message(values: dict[str, Any]) -> Any:
 
 
 def as_python(value: Any) -> Any:
-    if isinstance(value, celpy.CELEvalError):
+    if isinstance(value, CELEvalError):
         return FAILED
     if isinstance(value, list):
-        return [as_python(item) for item in value]
+        return [as_python(item) for item in cast(list[Any], value)]
     if isinstance(value, bool | celtypes.BoolType):
         return bool(value)
     # Some of its operators forget CEL's types and give Python's.
-    return next(plain(value) for plain in (int, float, str, bytes) if isinstance(value, plain))
+    plain: Any = next(kind for kind in (int, float, str, bytes) if isinstance(value, kind))
+    return plain(value)
 
 
 class Emitted:
@@ -190,15 +195,12 @@ def assert_agreement(lab: Lab, expression: Expression, field: str) -> None:
 TRUTHS = [1, -1, 0]
 """`1 / n > 0` is true, false, and an error."""
 FIRST, SECOND, THIRD = (f"1 / input.numbers[{n}] > 0" for n in range(3))
+PAIRS = list(itertools.product(("&&", "||"), repeat=2))
 LOGIC = [
-    f"({FIRST} {first} {SECOND}) {second} {THIRD}"
-    for first, second in itertools.product(("&&", "||"), repeat=2)
+    *(f"({FIRST} {first} {SECOND}) {second} {THIRD}" for first, second in PAIRS),
+    *(f"{FIRST} {first} ({SECOND} {second} {THIRD})" for first, second in PAIRS),
+    *(f"{FIRST} ? {SECOND} : {THIRD}", f"!({FIRST}) || !({SECOND} && {THIRD})"),
 ]
-LOGIC += [
-    f"{FIRST} {first} ({SECOND} {second} {THIRD})"
-    for first, second in itertools.product(("&&", "||"), repeat=2)
-]
-LOGIC += [f"{FIRST} ? {SECOND} : {THIRD}", f"!({FIRST}) || !({SECOND} && {THIRD})"]
 MACROS = [
     "input.numbers.exists(n, 1 / n > 0)",
     "input.numbers.all(n, 1 / n > 0)",

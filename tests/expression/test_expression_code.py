@@ -9,6 +9,8 @@ from expression_lab import Lab
 from sagagen.contract import read_contract
 from sagagen.contract.model import Saga
 from sagagen.expression import RESERVED_NAMES, MessageExpr, render_function
+from sagagen.expression.types import MessageType
+from sagagen.python_names import PythonNames
 
 ROOT = Path(__file__).parents[2]
 
@@ -242,8 +244,8 @@ def test_the_shops_requests() -> None:
     assert mesh is not None, found
     saga = mesh.sagas[0]
 
-    def rendered(expr: MessageExpr, **where: object) -> str:
-        return _render(saga, mesh.names, expr, **where)
+    def rendered(expr: MessageExpr, *, in_compensation: bool = False) -> str:
+        return _render(saga, mesh.names, expr, in_compensation=in_compensation)
 
     for step in saga.steps:
         action, compensation = SHOP[step.name]
@@ -254,7 +256,8 @@ def test_the_shops_requests() -> None:
     assert rendered(saga.respond.body) == "return PlaceOrderResponse(order=create_order.order)"
 
 
-def _render(saga: Saga, names: object, expr: MessageExpr, *, in_compensation: bool = False) -> str:
+def _render(saga: Saga, names: PythonNames, expr: MessageExpr, *, in_compensation: bool = False) -> str:
+    assert isinstance(expr.root.type, MessageType)
     function = render_function(
         "request",
         expr,

@@ -146,7 +146,7 @@ def test_maps_are_looked_up_and_passed_on(lab: Lab) -> None:
     assert (built.item.name, built.small_totals) == ("five", {"a": 1})
 
 
-FAILURES = [
+FAILURES: list[tuple[str, dict[str, Any], str]] = [
     ("small: input.big", {"big": 2**31}, "2147483648 does not fit int32"),
     ("maybe_small: input.maybe_big", {"maybe_big": -(2**31) - 1}, "-2147483649 does not fit int32"),
     ("small_count: input.count", {"count": 2**32}, "4294967296 does not fit uint32"),
@@ -185,7 +185,7 @@ def test_what_cannot_be_computed_is_an_expression_error(
     assert message in str(caught.value)
 
 
-DECIDED = [
+DECIDED: list[tuple[str, dict[str, Any], bool]] = [
     ("10 / input.big > 1 || input.big == 0", {}, True),
     ("input.big == 0 || 10 / input.big > 1", {}, True),
     ("10 / input.big > 1 && input.big != 0", {}, False),

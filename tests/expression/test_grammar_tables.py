@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from lark import Lark
+from lark import Lark, Token, Tree
 
 from sagagen.expression import parser
 
@@ -20,34 +20,42 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def grammar() -> Lark:
-    return parser._grammar.__wrapped__()
+    return parser._grammar.__wrapped__()  # pyright: ignore[reportPrivateUsage] - past the cache of the process
+
+
+def parsed(text: str) -> Tree[Token]:
+    return grammar().parse(text)  # pyright: ignore[reportUnknownMemberType] - lark's on_error
 
 
 def test_tables_that_were_kept_parse_alike(tables: Path) -> None:
-    made = grammar().parse(TEXT)
+    made = parsed(TEXT)
     (kept,) = tables.iterdir()
     before = kept.stat().st_mtime_ns
-    assert grammar().parse(TEXT) == made
+    assert parsed(TEXT) == made
     assert [(path, path.stat().st_mtime_ns) for path in tables.iterdir()] == [(kept, before)]
 
 
 def test_places_survive(tables: Path) -> None:
     grammar()
-    tree = grammar().parse("a +\n  b.c")
+    tree = parsed("a +\n  b.c")
     (right,) = tree.find_pred(lambda node: node.data == "member_dot")
     assert (right.meta.line, right.meta.column, right.meta.start_pos) == (2, 3, 6)
 
 
+def _another_version(_package: str) -> str:
+    return "0.0.0"
+
+
 def test_tables_of_another_grammar_are_not_read(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grammar()
-    monkeypatch.setattr(parser, "version", lambda _: "0.0.0")
+    monkeypatch.setattr(parser, "version", _another_version)
     grammar()
     assert len(list(tables.iterdir())) == 2
 
 
 def test_where_nothing_can_be_kept_it_is_made_each_time(tables: Path) -> None:
     tables.rmdir()
-    assert grammar().parse(TEXT) == grammar().parse(TEXT)
+    assert parsed(TEXT) == parsed(TEXT)
     assert not tables.exists()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from enum import StrEnum
 
 from waiting import LIMIT_S
@@ -103,7 +103,7 @@ def _has_answer(data: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def proxy_to(port: int) -> Iterator[Proxy]:
+def proxy_to(port: int) -> Generator[Proxy]:
     """A proxy to a loopback port, until the block is left."""
     proxy, started = Proxy(port), threading.Event()
     thread = threading.Thread(target=proxy.run, args=(started,))

@@ -35,7 +35,8 @@ def document_of(name: str) -> dict[str, Any]:
 
 def validator(document: dict[str, Any], schema: str) -> Draft202012Validator:
     """Holds values against one component of a document."""
-    registry: Registry[Any] = Registry().with_resource("urn:document", DRAFT202012.create_resource(document))
+    nothing: Registry[Any] = Registry()
+    registry = nothing.with_resource("urn:document", DRAFT202012.create_resource(document))
     return Draft202012Validator({"$ref": f"urn:document#/components/schemas/{schema}"}, registry=registry)
 
 

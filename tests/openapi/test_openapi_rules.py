@@ -62,7 +62,7 @@ class Contract:
 
     def allows(self, value: Any) -> bool:
         """What the document says of it."""
-        return bool(self.validator.is_valid(value))
+        return bool(self.validator.is_valid(value))  # pyright: ignore[reportUnknownMemberType] - an instance may be anything
 
 
 @pytest.fixture(scope="module")

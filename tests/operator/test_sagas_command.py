@@ -134,7 +134,7 @@ def test_a_damaged_log_stops_the_start_with_a_message(stack: Stack) -> None:
 
 
 def test_the_step_of_the_right_saga_is_found_in_the_contract() -> None:
-    lines = """sagas:
+    text = """sagas:
   refund:
     steps:
       - name: charge
@@ -147,7 +147,8 @@ def test_the_step_of_the_right_saga_is_found_in_the_contract() -> None:
 
   other:
     steps:
-      - name: late""".splitlines()
+      - name: late"""
+    lines: list[str] = [*text.splitlines()]
     assert line_of_step(lines, "place", "charge") == 10
     assert line_of_step(lines, "refund", "charge") == 4
     assert line_of_step(lines, "place", "late") == 0

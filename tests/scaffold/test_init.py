@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
+from yaml_files import read_yaml
 
 from sagagen.scaffold.project import Template, files_of
 
@@ -27,7 +27,7 @@ def sagagen(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 
 def steps_of_the_workflow(project: Path) -> list[str]:
     """What the project's own workflow runs, but for the installation: that of this repository is tested."""
-    workflow = YAML(typ="safe", pure=True).load((project / ".github" / "workflows" / "ci.yml").read_text())
+    workflow = read_yaml((project / ".github" / "workflows" / "ci.yml").read_text())
     commands = [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step]
     return [
         command.replace("origin/${{ github.base_ref }}", "main")

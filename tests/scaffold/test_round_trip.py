@@ -5,14 +5,13 @@ import json
 import os
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
-from stack import free_ports
+from stack import free_ports, heed_interrupts
 from waiting import LIMIT_S
 
 pytestmark = [
@@ -36,7 +35,7 @@ class Terminal:
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         plain = {"PS1": PROMPT, "TERM": "xterm-256color", "LANG": "C.UTF-8", "PAGER": "cat"}
-        self._shell = pexpect.spawn(
+        self._shell: pexpect.spawn[str] = pexpect.spawn(
             "bash",
             ["--norc", "--noprofile", "--noediting"],
             cwd=folder,
@@ -45,8 +44,7 @@ class Terminal:
             echo=False,
             dimensions=(50, 200),
             timeout=LIMIT_S,
-            # Tests may be a background job, which ignores SIGINT, and its children inherit that; a terminal's do not.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=heed_interrupts,
         )
         self._shell.expect_exact(PROMPT)
 

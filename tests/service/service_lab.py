@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import betterproto2
 from google.protobuf import (
@@ -50,7 +51,7 @@ def _method(
     *,
     is_read: bool = False,
     transaction: Transaction = Transaction.LOCAL,
-) -> Method:
+) -> Method[Any, PutResponse]:
     return Method(
         path=f"/lab.v1.LedgerService/{name}",
         request=request,
@@ -173,8 +174,11 @@ def _below_a_million(imports: descriptor_pb2.FileDescriptorSet) -> bytes:
     pool = descriptor_pool.DescriptorPool()
     for file in imports.file:
         pool.Add(file)
-    options = message_factory.GetMessageClass(pool.FindMessageTypeByName("google.protobuf.FieldOptions"))()
-    options.Extensions[pool.FindExtensionByName("buf.validate.field")].int32.lt = 1_000_000
+    options: Any = message_factory.GetMessageClass(
+        pool.FindMessageTypeByName("google.protobuf.FieldOptions")
+    )()
+    rules: Any = pool.FindExtensionByName("buf.validate.field")
+    options.Extensions[rules].int32.lt = 1_000_000
     return options.SerializeToString()
 
 

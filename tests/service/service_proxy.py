@@ -20,7 +20,7 @@ class Proxy:
             writer.transport.abort()
         self._writers.clear()
 
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         service_reader, service_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
         self._writers |= {writer, service_writer}
@@ -41,7 +41,7 @@ class Proxy:
 @asynccontextmanager
 async def proxied(target_port: int) -> AsyncGenerator[Proxy]:
     proxy = Proxy(target_port)
-    server = await asyncio.start_server(proxy._connect, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.connect, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

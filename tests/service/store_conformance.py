@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict, Unpack
 
 from service_lab import saga_call
 
 from sagagen.runtime.clock import Clock, SystemClock
-from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import Declined, RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
@@ -56,17 +56,28 @@ STORES: dict[str, StoreFactory] = {"sqlite": _sqlite}
 Body = Callable[[Db], Awaitable[object]]
 
 
+class Told(TypedDict, total=False):
+    """What a test says of a call; the rest is as `saga_call` has it."""
+
+    step: str
+    run: str
+    kind: StepKind
+    started_ms: int
+    attempt: int
+    not_after_ms: int
+
+
 @dataclass
 class Shop:
     """A store, and what a service would do with it."""
 
     store: ServiceStore
 
-    async def act(self, name: str, body: Body | None = None, **call: object) -> CallResult:
+    async def act(self, name: str, body: Body | None = None, **call: Unpack[Told]) -> CallResult:
         """The action of a saga called `name`; without a body its effect is a row with that name."""
         return await self.write(saga_call(saga=name, **call), body or effect(name))
 
-    async def undo(self, name: str, body: Body | None = None, **call: object) -> CallResult:
+    async def undo(self, name: str, body: Body | None = None, **call: Unpack[Told]) -> CallResult:
         """Its compensation."""
         return await self.write(
             saga_call(direction=Direction.COMPENSATION, saga=name, **call), body or effect(f"undo {name}")

@@ -2,10 +2,11 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grpclib.const import Status as Code
@@ -16,6 +17,7 @@ from service_lab import (
     SERVICE,
     UNDO,
     Ledger,
+    PutRequest,
     PutResponse,
     StoppedClock,
     Turnstile,
@@ -24,11 +26,13 @@ from service_lab import (
     running,
     saga_call,
 )
+from structlog.typing import EventDict
 
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import Declined, RpcError, refused
 from sagagen.runtime.rpc.metadata import REPLAYED, SagaCall
 from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
 
 ACT = saga_call()
@@ -58,7 +62,7 @@ class Bench:
         rows = self.query("SELECT step, direction, state FROM sagagen_barrier")
         return {(step, direction): state for step, direction, state in rows}
 
-    def query(self, sql: str) -> list[tuple]:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.database)
         try:
             with connection:
@@ -80,13 +84,13 @@ async def bench(tmp_path: Path) -> AsyncGenerator[Bench]:
         yield bench
 
 
-async def refusal_of(reply) -> RpcError:
+async def refusal_of(reply: Awaitable[Reply]) -> RpcError:
     with pytest.raises(RpcError) as error:
         await reply
     return error.value
 
 
-async def decline(request, call):
+async def decline(request: PutRequest, call: CallContext) -> PutResponse:
     await insert(request, call)
     raise Declined("NO_ROOM", "full")
 
@@ -95,7 +99,12 @@ async def test_an_effect_and_its_row_are_one(bench: Bench):
     await bench.act()
     assert bench.states() == {("put", "action"): "DONE"}
     assert await bench.total() == 1
-    bench.ledger.on_put = lambda request, call: call.db.execute("INSERT INTO nowhere VALUES (1)")
+
+    async def fail(request: PutRequest, call: CallContext) -> PutResponse:
+        await call.db.execute("INSERT INTO nowhere VALUES (1)")
+        raise AssertionError("there is no such table")
+
+    bench.ledger.on_put = fail
     assert (await refusal_of(bench.act(saga_call("other")))).code is Code.INTERNAL
     assert bench.states() == {("put", "action"): "DONE"}
 
@@ -218,8 +227,10 @@ async def test_an_invalid_request_is_refused_unless_it_was_done_before(bench: Be
     assert (await refusal_of(bench.direct("key", too_much))).code is Code.INVALID_ARGUMENT
 
 
-async def test_an_unexpected_exception_rolls_back_and_is_logged_with_its_saga(bench: Bench, log_lines):
-    async def fail(request, call):
+async def test_an_unexpected_exception_rolls_back_and_is_logged_with_its_saga(
+    bench: Bench, log_lines: list[EventDict]
+):
+    async def fail(request: PutRequest, call: CallContext) -> PutResponse:
         await insert(request, call)
         raise KeyError("customer 4711")
 
@@ -234,10 +245,10 @@ async def test_an_unexpected_exception_rolls_back_and_is_logged_with_its_saga(be
 
 
 async def test_a_handler_can_not_pass_on_a_ruling_or_refusal_of_another_service(bench: Bench):
-    async def pass_on(request, call):
+    async def pass_on(request: PutRequest, call: CallContext) -> PutResponse:
         raise refused("ELSEWHERE", "no", domain="other")
 
-    async def pass_on_ruling(request, call):
+    async def pass_on_ruling(request: PutRequest, call: CallContext) -> PutResponse:
         raise RpcError(Code.ABORTED, "no", reason="OTHER_RUN", domain="sagagen")
 
     bench.ledger.on_put = pass_on
@@ -249,7 +260,7 @@ async def test_a_handler_can_not_pass_on_a_ruling_or_refusal_of_another_service(
 
 
 async def test_a_handler_that_cancels_itself_is_an_error_and_not_the_end_of_the_call(bench: Bench):
-    async def give_up(request, call):
+    async def give_up(request: PutRequest, call: CallContext) -> PutResponse:
         raise asyncio.CancelledError
 
     bench.ledger.on_put = give_up
@@ -295,9 +306,9 @@ async def test_rows_keep_the_trace_they_belong_to(bench: Bench):
 
 
 async def test_handlers_know_their_call(bench: Bench):
-    seen = []
+    seen: list[tuple[str, str, str, int, bool]] = []
 
-    async def note(request, call):
+    async def note(request: PutRequest, call: CallContext) -> PutResponse:
         seen.append((call.saga_id, call.step, call.idempotency_key, call.attempt, call.is_repeat))
         return PutResponse()
 
@@ -313,7 +324,7 @@ async def test_a_read_sees_one_state_and_nothing_uncommitted(bench: Bench):
     looked, committed = asyncio.Event(), asyncio.Event()
     totals: list[int] = []
 
-    async def look_twice(call):
+    async def look_twice(call: CallContext) -> PutResponse:
         for _ in range(2):
             rows = await call.db.fetch("SELECT sum(amount) FROM entries")
             totals.append(rows[0][0])
@@ -336,7 +347,7 @@ async def test_a_read_sees_one_state_and_nothing_uncommitted(bench: Bench):
 
 
 async def test_a_read_can_not_write(bench: Bench):
-    async def write(call):
+    async def write(call: CallContext) -> PutResponse:
         await call.db.execute("INSERT INTO entries VALUES ('x', 1)")
         return PutResponse()
 

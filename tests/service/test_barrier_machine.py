@@ -4,18 +4,18 @@ SAGAGEN_TEST_DELIVERIES is how many there are, about; 1,000 by default.
 """
 
 import asyncio
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from grpclib.const import Status as Code
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from service_lab import StoppedClock, saga_call
 from store_conformance import STORES, StoreFactory, opened
+from thorough import DELIVERIES, SLOW_AND_LARGE
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError, refused
@@ -24,7 +24,6 @@ from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handle
 from sagagen.runtime.service.barrier.rules import State
 from sagagen.runtime.service.store import Turn
 
-DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
 STEPS = 40
 BEHAVIOURS = ("succeed", "succeed", "succeed", "decline", "fail", "break off", "ask a third party")
 
@@ -210,7 +209,7 @@ async def handle(turn: Turn, sent: Sent, call: BarredCall) -> Handled:
 SETTINGS = settings(
     max_examples=max(1, DELIVERIES // STEPS),
     stateful_step_count=STEPS,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=SLOW_AND_LARGE,
     database=None,
     phases=[Phase.generate],
 )

@@ -8,11 +8,13 @@ from service_lab import saga_call
 
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN
+from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import Record
 from sagagen.runtime.service.barrier.rules import (
     OTHER_PAYLOAD,
     OWNER_RUN,
     ActionState,
+    BarrierDecision,
     BarrierRow,
     RecordEmpty,
     Replay,
@@ -76,7 +78,7 @@ OLD, OLD_UNDO = ACT._replace(started_ms=500), UNDO._replace(started_ms=500)
         ),
     ],
 )
-def test_a_call_is_turned_down(call, found, reason, code):
+def test_a_call_is_turned_down(call: SagaCall, found: Rows, reason: str, code: Code):
     ruling = rule(call, b"same", found, purged_through_ms=700, now_ms=5_000)
     assert isinstance(ruling, TurnDown)
     assert (ruling.error.reason, ruling.error.domain, ruling.error.code) == (reason, DOMAIN, code)
@@ -101,7 +103,7 @@ def test_a_call_is_turned_down(call, found, reason, code):
         pytest.param(ACT._replace(not_after_ms=5_000), rows(), RunHandler(), id="7 in the last moment"),
     ],
 )
-def test_a_call_is_let_through_or_answered(call, found, ruling):
+def test_a_call_is_let_through_or_answered(call: SagaCall, found: Rows, ruling: BarrierDecision):
     assert rule(call, b"same", found, purged_through_ms=700, now_ms=5_000) == ruling
 
 
@@ -122,7 +124,7 @@ def pending(not_after_ms: int = 4_000) -> BarrierRow:
         ),
     ],
 )
-def test_what_ended_unsettled_is_run_again_or_undone(call, found, ruling):
+def test_what_ended_unsettled_is_run_again_or_undone(call: SagaCall, found: Rows, ruling: BarrierDecision):
     assert rule(call, b"same", found, 0, 5_000) == ruling
 
 
@@ -161,7 +163,9 @@ def test_another_run_is_told_who_owns_the_saga_and_whether_its_request_differs()
         (StepKind.PIVOT, COMPENSATION, False),
     ],
 )
-def test_only_an_action_that_may_fail_has_its_refusal_recorded(kind, direction, is_recorded):
+def test_only_an_action_that_may_fail_has_its_refusal_recorded(
+    kind: StepKind, direction: Direction, is_recorded: bool
+):
     assert records_refusal(saga_call(kind=kind, direction=direction)) is is_recorded
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,10 @@ from sagagen.runtime.sqlite.lock import ALLOW_NETWORK, LogLocked, OwnerLock, fil
 
 async def test_a_database_is_in_wal_mode_with_full_synchronization(tmp_path: Path):
     async with Database(tmp_path / "a b#?.db") as db:
-        read = lambda c, name: c.execute(f"PRAGMA {name}").fetchone()[0]  # noqa: E731
+
+        def read(connection: sqlite3.Connection, name: str) -> Any:
+            return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
         assert await db.in_thread(lambda c: read(c, "journal_mode")) == "wal"
         assert await db.in_thread(lambda c: read(c, "synchronous")) == 2
         assert await db.in_thread(lambda c: read(c, "foreign_keys")) == 1

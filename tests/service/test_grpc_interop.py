@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -39,7 +39,7 @@ async def official_server(body: Body) -> AsyncGenerator[GrpcTransport]:
     """grpc's own server that answers `Put` with `body`, and our client of it."""
     method, _, name = PUT.path[1:].partition("/")
     server = grpc.aio.server()
-    handlers = {name: grpc.unary_unary_rpc_method_handler(body)}
+    handlers: dict[str, Any] = {name: grpc.unary_unary_rpc_method_handler(body)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(method, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -68,7 +68,7 @@ async def test_its_client_reads_a_refusal_with_its_details(tmp_path: Path):
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.details() == "no more — möglich"
     details = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert status_pb2.Status.FromString(details).details
+    assert status_pb2.Status.FromString(cast(bytes, details)).details
 
 
 async def test_its_clients_deadline_and_cancellation_reach_our_handlers(tmp_path: Path):

@@ -4,10 +4,11 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grpclib.const import Status as Code
@@ -18,6 +19,7 @@ from service_lab import (
     REFUND,
     SERVICE,
     UNDO,
+    Body,
     Ledger,
     PutRequest,
     PutResponse,
@@ -31,6 +33,7 @@ from service_lab import (
     running,
     saga_call,
 )
+from structlog.typing import EventDict
 from waiting import LIMIT_S
 
 from sagagen.runtime.model.definition import Direction
@@ -84,7 +87,7 @@ class Bank:
     def total(self) -> int:
         return self.query("SELECT coalesce(sum(amount), 0) FROM entries")[0][0]
 
-    def query(self, sql: str) -> list[tuple]:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.database)
         try:
             return connection.execute(sql).fetchall()
@@ -242,7 +245,7 @@ async def test_a_dead_action_is_undone_after_its_not_after_and_then_shut_out(tmp
     await die_in_attempt(tmp_path, action, clock)
     seen: list[str | None] = []
 
-    def noting(body: Callable) -> Callable:
+    def noting(body: Body) -> Body:
         async def note(request: PutRequest, call: CallContext) -> PutResponse:
             seen.append(call.action)
             return await body(request, call)
@@ -280,7 +283,7 @@ async def test_begin_refuses_an_action_that_was_compensated_meanwhile(bank: Bank
     assert (caught.value.reason, bank.total()) == ("STEP_COMPENSATED", 0)
 
 
-async def test_a_handler_that_dawdles_after_begin_is_rolled_back(tmp_path: Path, log_lines):
+async def test_a_handler_that_dawdles_after_begin_is_rolled_back(tmp_path: Path, log_lines: list[EventDict]):
     gate = Turnstile(charge)
     async with opened(tmp_path, hold_limit_s=0.1) as bank:
         bank.ledger.on_charge = gate

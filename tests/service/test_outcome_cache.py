@@ -20,6 +20,7 @@ from service_lab import (
     SERVICE,
     UNDO,
     Ledger,
+    PutRequest,
     PutResponse,
     StoppedClock,
     put,
@@ -37,12 +38,19 @@ from sagagen.runtime.rpc.metadata import REPLAYED, SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service import outcome_cache
+from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
 
 FIRST, REPEAT = saga_call(), saga_call(attempt=2)
 UNDO_CALL = saga_call(direction=Direction.COMPENSATION)
+
+
+def pipeline_of(host: ServiceHost) -> RedisPipeline:
+    found = host._context.outcome_cache.redis  # pyright: ignore[reportPrivateUsage] - it shows itself nowhere else
+    assert found is not None
+    return found
 
 
 @dataclass
@@ -67,9 +75,7 @@ class Bench:
 
     @property
     def pipeline(self) -> RedisPipeline:
-        pipeline = self.host._context.outcome_cache.redis
-        assert pipeline is not None
-        return pipeline
+        return pipeline_of(self.host)
 
     async def up(self) -> None:
         await eventually_async("the pipeline to be up", lambda: self.pipeline.is_up)
@@ -131,7 +137,7 @@ async def test_a_repeat_is_answered_without_the_barrier(bench: Bench):
 
 
 async def test_a_refusal_is_told_again_without_the_barrier(bench: Bench):
-    async def decline(request, call):
+    async def decline(request: PutRequest, call: CallContext) -> PutResponse:
         raise Declined("NO", "never")
 
     bench.ledger.on_put = decline
@@ -173,7 +179,9 @@ async def test_a_compensation_hides_the_answer_of_its_action(bench: Bench):
         (saga_call(attempt=2, not_after_ms=1), put(), "EXPIRED"),
     ],
 )
-async def test_what_does_not_match_in_all_is_left_to_the_barrier(bench: Bench, call, request_, reason):
+async def test_what_does_not_match_in_all_is_left_to_the_barrier(
+    bench: Bench, call: SagaCall, request_: bytes, reason: str
+):
     await bench.act()
     with pytest.raises(RpcError) as caught:
         await bench.act(call, request_)
@@ -181,7 +189,7 @@ async def test_what_does_not_match_in_all_is_left_to_the_barrier(bench: Bench, c
 
 
 async def test_an_outcome_too_large_to_keep_is_answered_by_the_barrier(bench: Bench):
-    async def large(request, call):
+    async def large(request: PutRequest, call: CallContext) -> PutResponse:
         return PutResponse(padding=b"x" * outcome_cache.LARGEST_OUTCOME)
 
     bench.ledger.on_put = large
@@ -261,7 +269,7 @@ async def test_a_frozen_redis_is_waited_for_once_and_briefly(tmp_path: Path, red
         await bench.act()
         await bench.act(REPEAT)
         redis.freeze()
-        took = []
+        took: list[float] = []
         for _ in range(20):
             began = time.perf_counter()
             assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
@@ -328,7 +336,7 @@ async def test_a_server_that_speaks_no_redis_is_given_up(tmp_path: Path):
     async with server, running(tmp_path, Ledger(), redis_url=f"redis://127.0.0.1:{port}/0") as host:
         for call in (FIRST, REPEAT):
             await host.handle(PUT.path, put(), call.to_metadata(), 10.0)
-        await eventually_async("a failure", lambda: host._context.outcome_cache.redis.failures)
+        await eventually_async("a failure", lambda: pipeline_of(host).failures)
 
 
 @pytest.mark.usefixtures("no_memory")
@@ -400,7 +408,7 @@ async def test_effects_happen_once_whatever_befalls_redis(tmp_path: Path, redis:
 
 
 async def test_a_call_that_was_not_committed_is_not_remembered(bench: Bench):
-    async def fail(request, call):
+    async def fail(request: PutRequest, call: CallContext) -> PutResponse:
         raise RpcError(Code.INTERNAL, "no")
 
     body, bench.ledger.on_put = bench.ledger.on_put, fail

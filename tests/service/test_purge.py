@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from service_lab import PUT, Ledger, StoppedClock, put, running, saga_call
 from store_conformance import STORES, StoreFactory, barred, done, opened
+from waiting import eventually_async
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError
@@ -42,7 +43,7 @@ class Shelf:
         return result.is_replay
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+@pytest.fixture(params=STORES.values(), ids=list(STORES))
 def make(request: pytest.FixtureRequest) -> StoreFactory:
     return request.param
 
@@ -93,7 +94,7 @@ async def test_much_is_forgotten_in_batches_and_calls_come_between(
     monkeypatch.setattr(purge, "BATCH_ROWS", 3)
     await asyncio.gather(*(shelf.write(f"old{n}", OLD_MS + n) for n in range(20)))
     await shelf.write("new", NOW_MS)
-    purging = asyncio.create_task(shelf.store.purge())
+    purging = asyncio.ensure_future(shelf.store.purge())
     between = await asyncio.gather(*(shelf.write(f"new{n}", NOW_MS) for n in range(20)))
     await purging
     assert all(result.error is None for result in between)
@@ -128,7 +129,7 @@ async def test_stopping_during_a_purge_is_not_missed(make: StoreFactory, tmp_pat
     async with asyncio.timeout(60):
         for _ in range(20):
             async with shelf_at(make, tmp_path) as store:
-                purging = asyncio.create_task(store.purge())
+                purging = asyncio.ensure_future(store.purge())
                 await asyncio.sleep(0)
             await purging
 
@@ -140,8 +141,7 @@ async def test_a_service_forgets_by_itself(tmp_path: Path, monkeypatch: pytest.M
     async with running(tmp_path, Ledger(), clock=StoppedClock(now_ms)) as host:
         await host.handle(PUT.path, put("a"), old.to_metadata(), 60.0)
         await host.handle(PUT.path, put("b"), saga_call(saga="new", started_ms=now_ms).to_metadata(), 60.0)
-        async with asyncio.timeout(60):
-            while not host._store.purged_through_ms:  # noqa: ASYNC110 - nobody reports it
-                await asyncio.sleep(0.005)
+        store = host._store  # pyright: ignore[reportPrivateUsage] - nobody else reports what it forgot
+        await eventually_async("the purge", lambda: store.purged_through_ms)
         with pytest.raises(RpcError, match="FORGOTTEN"):
             await host.handle(PUT.path, put("a"), old._replace(attempt=1).to_metadata(), 60.0)

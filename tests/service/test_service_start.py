@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import GET, PUT, SERVICE, SQL, Ledger, lab_schema, put, running
+from service_lab import GET, PUT, SERVICE, SQL, Ledger, PutRequest, lab_schema, put, running
 
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.messages.validation_rules import has_own_rules, has_rules
 from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.methods import ServiceIncomplete, bind
 from sagagen.runtime.service.sqlite_store.sql_files import SchemaFailed, Scripts, prepare
 from sagagen.runtime.sqlite.database import Database, DatabaseError, DatabaseTooNew
@@ -29,9 +30,11 @@ def test_validation_runs_only_where_there_are_rules():
     assert has_own_rules(shop.descriptor("shop.order.v1.CreateOrderRequest"))
 
 
-@pytest.mark.parametrize(
-    "handlers", [object(), type("Sync", (), {"put": lambda self, request, call: None})()]
-)
+class NotAsync:
+    def put(self, request: PutRequest, call: CallContext) -> None: ...
+
+
+@pytest.mark.parametrize("handlers", [object(), NotAsync()])
 def test_a_handler_that_is_missing_or_not_async_is_named(handlers: object):
     with pytest.raises(ServiceIncomplete, match=r"handlers\.ledger:Ledger needs `async def put"):
         bind(SERVICE, handlers, lab_schema())

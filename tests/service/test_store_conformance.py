@@ -23,6 +23,7 @@ from store_conformance import (
     opened,
     reason,
 )
+from structlog.typing import EventDict
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import Declined, RpcError
@@ -34,7 +35,7 @@ from sagagen.runtime.service.store import OpenTurn, Turn
 UNDO = Direction.COMPENSATION
 
 
-@pytest.fixture(params=STORES.values(), ids=STORES.keys())
+@pytest.fixture(params=STORES.values(), ids=list(STORES))
 def make(request: pytest.FixtureRequest) -> StoreFactory:
     return request.param
 
@@ -308,7 +309,7 @@ async def test_a_storm_of_cancellations_leaves_effects_and_records_that_agree(sh
 
 
 async def test_a_handler_that_takes_too_long_is_rolled_back_and_named(
-    make: StoreFactory, tmp_path: Path, log_lines
+    make: StoreFactory, tmp_path: Path, log_lines: list[EventDict]
 ):
     async with opened(make, tmp_path, hold_limit_s=0.2) as store:
         shop = Shop(store)

@@ -7,13 +7,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from grpclib.const import Status as Code
 from service_lab import StoppedClock, saga_call
+from structlog.typing import EventDict
 from waiting import LIMIT_S
 
-from sagagen.runtime.clock import SystemClock
+from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import State
@@ -62,7 +64,7 @@ class Desk:
     def recorded(self) -> set[str]:
         return {saga for (saga,) in self.query("SELECT saga FROM sagagen_barrier")}
 
-    def query(self, sql: str) -> list[tuple]:
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self.path)
         try:
             return connection.execute(sql).fetchall()
@@ -70,7 +72,7 @@ class Desk:
             connection.close()
 
     async def in_connection(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        session = self.writer._session
+        session = self.writer._session  # pyright: ignore[reportPrivateUsage] - a test plants what nobody should
         assert session is not None
         await session.database.in_thread(work)
 
@@ -80,7 +82,9 @@ async def insert(db: Db, name: str) -> None:
 
 
 @asynccontextmanager
-async def desk_at(folder: Path, *, clock=None, hold_limit_s: float = 1.0) -> AsyncGenerator[Desk]:
+async def desk_at(
+    folder: Path, *, clock: Clock | None = None, hold_limit_s: float = 1.0
+) -> AsyncGenerator[Desk]:
     path = folder / "desk.db"
     await prepare(path, Scripts(folder / "desk.sql", TABLES, {}, {}))
     async with Writer.open(path, clock or SystemClock(), hold_limit_s=hold_limit_s) as writer:
@@ -323,7 +327,7 @@ async def test_the_transaction_is_gone_when_its_handler_has_returned(desk: Desk)
     assert desk.names() == set()
 
 
-async def test_a_slow_handler_is_rolled_back_and_named(tmp_path: Path, log_lines):
+async def test_a_slow_handler_is_rolled_back_and_named(tmp_path: Path, log_lines: list[EventDict]):
     async with desk_at(tmp_path, hold_limit_s=0.2) as desk:
         outcome = await desk.write("slow", Gate("slow"))
         assert outcome.error is not None
@@ -393,7 +397,8 @@ async def test_more_than_may_wait_is_turned_away_early(desk: Desk, monkeypatch: 
     first = asyncio.create_task(desk.write("first", gate))
     await gate.entered.wait()
     waiting = [asyncio.create_task(desk.write(f"n{n}")) for n in range(3)]
-    *_, turned_away = await asyncio.gather(first, _release(gate), *waiting)
+    await asyncio.gather(first, _release(gate))
+    *_, turned_away = await asyncio.gather(*waiting)
     assert turned_away.error is not None
     assert turned_away.error.code is Code.RESOURCE_EXHAUSTED
     assert turned_away.error.retry_after_s is not None
@@ -421,7 +426,7 @@ SLOW_SQL = (
 )
 
 
-def body_of(kind: int, name: str, strays: set[asyncio.Task]) -> Body:
+def body_of(kind: int, name: str, strays: set[asyncio.Task[Any]]) -> Body:
     """One of the ways in which handlers are slow, fail or leave something behind."""
 
     async def body(db: Db) -> None:
@@ -450,7 +455,7 @@ def body_of(kind: int, name: str, strays: set[asyncio.Task]) -> Body:
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_storm_of_every_kind_of_handler_leaves_the_writer_whole(desk: Desk, seed: int):
     random = Random(seed)
-    strays: set[asyncio.Task] = set()
+    strays: set[asyncio.Task[Any]] = set()
     told: dict[str, CallResult] = {}
 
     async def hurried(name: str) -> None:

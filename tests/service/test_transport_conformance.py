@@ -8,13 +8,26 @@ from pathlib import Path
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import GET, PUT, Ledger, PutResponse, Turnstile, insert, lab_schema, put, running, saga_call
+from service_lab import (
+    GET,
+    PUT,
+    Ledger,
+    PutRequest,
+    PutResponse,
+    Turnstile,
+    insert,
+    lab_schema,
+    put,
+    running,
+    saga_call,
+)
 from service_proxy import proxied
 from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime.rpc.errors import Declined, FieldViolation, RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED
 from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES, Reply, Transport
+from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.grpc.server import serve_grpc
 from sagagen.runtime.transports.memory import MemoryTransport
@@ -38,9 +51,11 @@ class Reached:
             PUT.path, request or put(), metadata=metadata or {}, timeout_s=timeout_s
         )
 
-    async def refused(self, request: bytes = b"", **more: dict[str, str]) -> RpcError:
+    async def refused(
+        self, request: bytes = b"", *, timeout_s: float = TIMEOUT_S, metadata: dict[str, str] | None = None
+    ) -> RpcError:
         with pytest.raises(RpcError) as error:
-            await self.put(request, **more)
+            await self.put(request, timeout_s=timeout_s, metadata=metadata)
         return error.value
 
     async def total(self) -> int:
@@ -70,7 +85,7 @@ async def test_a_call_is_answered(reached: Reached):
 
 
 async def test_an_empty_request_and_an_empty_response_are_messages_too(reached: Reached):
-    async def nothing(request, call):
+    async def nothing(request: PutRequest, call: CallContext) -> PutResponse:
         return PutResponse()
 
     reached.ledger.on_put = nothing
@@ -88,7 +103,7 @@ async def test_a_replay_says_so_in_its_trailers(reached: Reached):
 
 
 async def test_a_refusal_arrives_with_its_details(reached: Reached):
-    async def decline(request, call):
+    async def decline(request: PutRequest, call: CallContext) -> PutResponse:
         raise Declined("TOO_MUCH", "zu viel: 100 € – or more\n")
 
     reached.ledger.on_put = decline
@@ -116,7 +131,7 @@ async def test_what_is_no_message_is_an_invalid_argument(reached: Reached):
 
 
 async def test_an_error_of_the_handler_arrives_whole(reached: Reached):
-    async def fail(request, call):
+    async def fail(request: PutRequest, call: CallContext) -> PutResponse:
         raise RpcError(
             Code.RESOURCE_EXHAUSTED,
             "später",
@@ -136,7 +151,7 @@ async def test_an_error_of_the_handler_arrives_whole(reached: Reached):
 
 
 async def test_an_exception_of_the_handler_tells_nothing_but_that(reached: Reached):
-    async def fail(request, call):
+    async def fail(request: PutRequest, call: CallContext) -> PutResponse:
         raise RuntimeError("secret")
 
     reached.ledger.on_put = fail
@@ -146,7 +161,7 @@ async def test_an_exception_of_the_handler_tells_nothing_but_that(reached: Reach
 
 
 async def test_an_error_too_large_for_trailers_is_cut(reached: Reached):
-    async def fail(request, call):
+    async def fail(request: PutRequest, call: CallContext) -> PutResponse:
         many = [
             FieldViolation(f"items[{n}].quantity", "must be greater than 0", "int32.gt") for n in range(5000)
         ]
@@ -165,7 +180,7 @@ async def test_an_error_too_large_for_trailers_is_cut(reached: Reached):
 async def test_the_handler_knows_the_deadline(reached: Reached):
     left: list[float] = []
 
-    async def note(request, call):
+    async def note(request: PutRequest, call: CallContext) -> PutResponse:
         left.append(call.deadline.remaining_s())
         return PutResponse()
 
@@ -231,7 +246,7 @@ async def test_a_request_beyond_the_limit_is_rejected_and_does_not_harm_others(r
 async def test_the_largest_request_and_response_fit(reached: Reached):
     overhead = len(bytes(PutResponse(padding=b"x" * 4_000_000))) - 4_000_000
 
-    async def echo(request, call):
+    async def echo(request: PutRequest, call: CallContext) -> PutResponse:
         return PutResponse(padding=request.padding)
 
     reached.ledger.on_put = echo
@@ -242,7 +257,7 @@ async def test_the_largest_request_and_response_fit(reached: Reached):
 
 
 async def test_a_response_beyond_the_limit_is_an_error_and_is_not_recorded(reached: Reached):
-    async def grow(request, call):
+    async def grow(request: PutRequest, call: CallContext) -> PutResponse:
         await insert(request, call)
         return PutResponse(padding=b"x" * MAX_MESSAGE_BYTES)
 

@@ -87,10 +87,14 @@ async def opened(folder: Path, hold_limit_s: float = 60.0) -> AsyncGenerator[Wri
         yield writer
 
 
+def state_of(writer: Writer) -> WriterState:
+    return writer._state  # pyright: ignore[reportPrivateUsage] - it is the subject
+
+
 async def rest(writer: Writer) -> None:
     """Until the owner has nothing to do."""
     async with asyncio.timeout(60):
-        while writer._state is not WriterState.IDLE:  # noqa: ASYNC110 - the owner tells nobody
+        while state_of(writer) is not WriterState.IDLE:  # noqa: ASYNC110 - the owner tells nobody
             await asyncio.sleep(0)
 
 
@@ -180,7 +184,7 @@ async def the_offered_turn_declined(writer: Writer) -> None:
     await asyncio.sleep(0)
     gate.released.set()
     async with asyncio.timeout(60):
-        while writer._state is not WriterState.OFFERED:  # noqa: ASYNC110 - the state tells nobody
+        while state_of(writer) is not WriterState.OFFERED:  # noqa: ASYNC110 - the state tells nobody
             await asyncio.sleep(0)
     second.cancel()
     assert (await first).error is None
@@ -210,7 +214,7 @@ async def a_lock_that_another_program_holds(writer: Writer, folder: Path) -> Non
         other.execute("BEGIN IMMEDIATE")
         waiting = write(writer, "patient", succeed)
         await asyncio.sleep(0)
-        assert writer._state is WriterState.BUSY
+        assert state_of(writer) is WriterState.BUSY
         other.execute("ROLLBACK")
     assert (await waiting).error is None
     await rest(writer)
@@ -232,6 +236,6 @@ async def test_an_owner_that_is_cancelled_leaves_nobody_waiting(tmp_path: Path):
             async with asyncio.timeout(60):
                 results = await asyncio.gather(held, waiting)
             assert all(result.error is not None for result in results)
-            assert writer._state is WriterState.STOPPED
+            assert state_of(writer) is WriterState.STOPPED
             late = await write(writer, "late", succeed)
             assert late.error is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from stack import REPOSITORY, Stack
+from stack import REPOSITORY, Stack, heed_interrupts
 from waiting import LIMIT_S, eventually
 
 pytestmark = pytest.mark.slow
@@ -20,14 +20,13 @@ def test_an_interrupted_start_ends_cleanly(after_s: float, tmp_path: Path) -> No
     stack = Stack(tmp_path / "var")
     command = [sys.executable, "-m", "sagagen", "up", "--mesh", "--project", str(REPOSITORY)]
     environment = {**stack.environment("gateway"), "SAGAGEN_MARK": str(tmp_path)}
-    mesh = pexpect.spawn(
+    mesh: pexpect.spawn[str] = pexpect.spawn(
         command[0],
         command[1:],
         env=environment,
         encoding="utf-8",
         timeout=LIMIT_S,
-        # Tests may be a background job, which ignores SIGINT, and its children inherit that; a terminal's do not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_interrupts,
     )
     time.sleep(after_s)
     mesh.sendintr()

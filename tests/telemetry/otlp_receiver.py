@@ -2,7 +2,7 @@
 
 import gzip
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,7 +85,7 @@ class Received:
 
 
 @contextmanager
-def http_receiver() -> Iterator[Received]:
+def http_receiver() -> Generator[Received]:
     received = Received()
 
     class Handler(BaseHTTPRequestHandler):
@@ -112,7 +112,7 @@ def http_receiver() -> Iterator[Received]:
 
 
 @contextmanager
-def grpc_receiver() -> Iterator[Received]:
+def grpc_receiver() -> Generator[Received]:
     received = Received()
 
     class Traces(trace_service_pb2_grpc.TraceServiceServicer):
@@ -126,8 +126,12 @@ def grpc_receiver() -> Iterator[Received]:
             return logs_service_pb2.ExportLogsServiceResponse()
 
     server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
-    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
+    adding: list[tuple[Any, object]] = [
+        (trace_service_pb2_grpc.add_TraceServiceServicer_to_server, Traces()),  # pyright: ignore[reportUnknownMemberType] - protoc writes no types
+        (logs_service_pb2_grpc.add_LogsServiceServicer_to_server, Logs()),  # pyright: ignore[reportUnknownMemberType] - as above
+    ]
+    for add, servicer in adding:
+        add(servicer, server)
     received.url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     try:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics  # pyright: ignore[reportUnknownVariableType] - its options have no types
 from prometheus_client.registry import DuplicateTimeseries  # pyright: ignore[reportPrivateImportUsage]
 
 from sagagen.runtime.telemetry import instruments

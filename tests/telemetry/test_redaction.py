@@ -54,15 +54,16 @@ def test_a_redacted_value_is_found_in_no_sink(
         placed = stack.http.post("/orders", json=order, headers=keyed("a"))
         saga_id = placed.json()["order_id"]
         assert await_terminal(stack, [saga_id]) == {saga_id: "COMPENSATED"}
+        mistakes: list[dict[str, object]] = [
+            {"customer_id": [CANARY]},
+            {"customer_id": {CANARY: 1}},
+            {"items": [], "customer_id": CANARY},
+        ]
         seen = {
             f"problem of {bad}": stack.http.post(
                 "/orders", json={**order, **bad}, headers=keyed(str(bad))
             ).text
-            for bad in (
-                {"customer_id": [CANARY]},
-                {"customer_id": {CANARY: 1}},
-                {"items": [], "customer_id": CANARY},
-            )
+            for bad in mistakes
         }
         seen |= {
             "metrics": stack.admin.get("/metrics").text,

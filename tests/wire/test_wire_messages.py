@@ -1,7 +1,7 @@
 """Emitted messages on the wire: the same bytes as betterproto2's own methods, and as google.protobuf's own classes."""
 
 import datetime as dt
-from typing import Any
+from typing import Any, cast
 
 import betterproto2
 import pytest
@@ -68,7 +68,7 @@ sparse = st.fixed_dictionaries(
         "cancel_reason": st.sampled_from([None, "", "x"]),
         "create_time": st.none() | moments,
     },
-).map(lambda members: Order(**members))
+).map(lambda members: Order(**cast(dict[str, Any], members)))
 
 
 @given(sparse | orders)
