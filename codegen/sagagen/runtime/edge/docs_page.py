@@ -1,7 +1,7 @@
 """`/docs`: the OpenAPI document to read and to try out, by Swagger UI, which comes with the package offapi.
 
-Nothing is asked of another host, and the page's policy keeps it so. The files are read when somebody asks for them:
-nobody does while the gateway is at work.
+The page loads nothing from another host, and its policy keeps it so. Its files are read at each request: they are
+requested too rarely to be kept in memory.
 """
 
 import asyncio

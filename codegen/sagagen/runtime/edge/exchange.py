@@ -1,4 +1,4 @@
-"""One HTTP request on its way through the gateway: what every endpoint is given, and how its answer leaves."""
+"""One HTTP request on its way through the gateway: what every endpoint gets, and how its answer leaves."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +24,7 @@ PARENT_SPAN = "sagagen.parent_span"
 ROUTE = "sagagen.route"
 """Key of the ASGI scope that holds the template of the route, once it is found."""
 SAGA = "sagagen.saga"
-"""Key of the ASGI scope that holds the attributes of the saga that the request started, or asked for again."""
+"""Key of the ASGI scope that holds the attributes of the saga that the request started or repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Exchange:
 
     @property
     def closing(self) -> "asyncio.Future[None] | None":
-        """Done once the server stops: then nobody should wait any longer. None under a server that is not ours."""
+        """Done once the server stops: every wait ends then. None under a server that is not ours."""
         state = self.request.scope.get("state")
         return state.get(CLOSING) if state else None
 
@@ -75,7 +75,7 @@ async def caller_of(hook: Caller, request: Request) -> str:
 
 
 def trace_of(scope: Scope) -> TraceContext:
-    """The span of a request: a child of its sender's, or the first of a trace. Decided when it is first asked."""
+    """The span of a request: a child of its sender's, or the first of a trace. Decided at the first call."""
     if TRACE not in scope:
         parent = received(
             {

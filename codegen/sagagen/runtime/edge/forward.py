@@ -78,7 +78,7 @@ class ForwardEndpoint:
         return Answer(200, (*JSON, *replayed), self._writer.write(reply.response))
 
     def _key_metadata(self, exchange: Exchange, caller: str) -> dict[str, str]:
-        """A write always has a key, so that repeating it here is safe; the client's own if it sent one."""
+        """A write always has a key, the client's own if it sent one: so it is safe to repeat it here."""
         if self._method.is_read:
             return {}
         key = idempotency_key(exchange.request.headers)
@@ -97,7 +97,7 @@ class ForwardEndpoint:
             raise ProblemError(from_rpc_error(error)) from error
 
     async def _call_twice(self, request: bytes, metadata: dict[str, str], limit: asyncio.Timeout) -> Reply:
-        """Once more where nobody answered: a connection that broke while it was idle is no reason to fail."""
+        """Once more where no answer came: a connection that broke while it was idle is no reason to fail."""
         try:
             return await self._call_once(request, metadata, limit)
         except RpcError as error:

@@ -92,7 +92,7 @@ class Gateway:
     ) -> ASGIApp:
         """The ASGI application, on a running engine and ways to every service of the mesh.
 
-        `limits` are the contract's unless the environment has others. `readiness` is what /readyz tells; without it
+        `limits` are the contract's unless the environment has others. `readiness` is what /readyz reports; without it
         the engine alone decides. `shared` are the answers of gateways that have logs of their own.
         """
         readiness = readiness or Readiness({"gateway": engine.check})
@@ -159,7 +159,7 @@ class _Binding:
 
 
 class _Dispatcher:
-    """Hands a request to its endpoint; to the project's own routes where the contract has none."""
+    """Passes a request to its endpoint, or to the project's own routes where the contract has none."""
 
     def __init__(self, router: Router[Endpoint], extra: Sequence[BaseRoute]) -> None:
         self._router = router
@@ -200,7 +200,7 @@ async def _answer(found: Found[Endpoint], request: Request) -> Answer:
 
 
 def _in_trace(answer: Answer | Problem, trace: TraceContext) -> Answer:
-    """A problem of a saga tells that saga's trace, in the document and in the header."""
+    """A problem of a saga names that saga's trace, in the document and in the header."""
     if isinstance(answer, Answer):
         return answer
     problem = answer.in_trace(trace.trace_id)

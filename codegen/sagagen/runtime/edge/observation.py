@@ -1,4 +1,4 @@
-"""What is told of every HTTP request: its place in a trace, how long it took, and its span."""
+"""What is measured of every HTTP request: its place in a trace, its duration, and its span."""
 
 import time
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from sagagen.runtime.telemetry.metrics import HTTP_SECONDS, child, exemplar
 from sagagen.runtime.telemetry.spans import GATEWAY, FinishedSpan, Spans
 
 _PROBES = frozenset({"/healthz", "/readyz"})
-"""Asked every few seconds by whoever watches the process: a span of each would bury the others."""
+"""Probes come every few seconds: a span of each would bury the others."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Observed:
-    """The outermost layer: it sees the answer as it leaves, whoever gave it."""
+    """The outermost layer: it sees every answer as it leaves, whatever made it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,11 +40,11 @@ class Observed:
         try:
             await self._app(scope, receive, send_traced)
         finally:
-            # Without an answer the client is told 500 by the server, or has gone.
-            _tell(scope, status or 500, begun_ns, time.perf_counter() - begun_s)
+            # Without an answer the server sends 500, or the client has gone.
+            _report(scope, status or 500, begun_ns, time.perf_counter() - begun_s)
 
 
-def _tell(scope: Scope, status: int, begun_ns: int, took_s: float) -> None:
+def _report(scope: Scope, status: int, begun_ns: int, took_s: float) -> None:
     trace, route, method = trace_of(scope), scope.get(ROUTE, ""), _method(scope)
     child(HTTP_SECONDS, method, route, str(status)).observe(took_s, exemplar(trace))
     spans = tracing.active()
@@ -81,5 +81,5 @@ def _record(
 
 
 def _method(scope: Scope) -> str:
-    """Any word may stand in a request; as a label only those that HTTP knows."""
+    """A request may name any method; a label takes only those that HTTP knows."""
     return scope["method"] if scope["method"] in _METHODS else "_OTHER"

@@ -24,14 +24,14 @@ class WatchEndpoint:
     async def __call__(self, exchange: Exchange) -> Answer:
         caller = await caller_of(self._caller, exchange.request)
         view = await self._engine.describe(exchange.values["id"])
-        # To others it does not exist: who may not see it may not learn that it is there.
+        # To others it does not exist: whoever may not see it must not learn that it is there.
         if view is None or view.caller != caller:
             raise ProblemError(Problem(404, "NOT_FOUND", "SAGA_NOT_FOUND", "there is no such saga"))
         return Answer(200, JSON, json.dumps(_members(view), ensure_ascii=False).encode())
 
 
 class DocumentEndpoint:
-    """`/openapi.json`: the document that was generated beside the descriptors, whoever asks."""
+    """`/openapi.json`: the document that was generated beside the descriptors, for everybody."""
 
     def __init__(self, descriptors: Path) -> None:
         file = descriptors.with_name("openapi.json")

@@ -1,4 +1,4 @@
-"""What went wrong, as HTTP tells it: problem documents (RFC 9457) and grpc-gateway's table of status codes."""
+"""What went wrong, in HTTP's terms: problem documents (RFC 9457) and grpc-gateway's table of status codes."""
 
 import http
 import json
@@ -16,7 +16,7 @@ PROBLEM_JSON = "application/problem+json"
 COMPENSATED = "SAGA_COMPENSATED"
 """Reason of the answer to a saga that was undone because a service could not be reached, or did not say no itself."""
 RETRY_AFTER_S = 1.0
-"""What a client is told to wait where the service has no better idea."""
+"""Time in seconds after which a client may repeat a request, where the service names none."""
 MAX_VIOLATIONS = 20
 """A document lists no more of them: the rest of a bad request is as bad as its start."""
 

@@ -42,8 +42,8 @@ class HttpResponder:
     def answer(self, trigger: str, result: SagaResult, saga_id: str, trace_id: str) -> Answer:
         """The answer to the request that started a saga; `trigger` is the path of its rpc.
 
-        Raises ProblemError where a success can't be told: 409 KEY_EXPIRED if the contract has given the trigger another
-        response since then, 500 ANSWER_NOT_WRITTEN if JSON can't express what the message holds.
+        Raises ProblemError where there is a success, but no body: 409 KEY_EXPIRED if the contract has given the trigger
+        another response since then, 500 ANSWER_NOT_WRITTEN if JSON can't express what the message holds.
         """
         match result:
             case Succeeded():
@@ -98,7 +98,7 @@ def key_reused() -> Problem:
 
 
 def key_expired() -> Problem:
-    """409 for a key whose saga is known still, but whose answer is not."""
+    """409 for a key whose saga is still known, and whose answer is not."""
     return Problem(
         409,
         "ABORTED",

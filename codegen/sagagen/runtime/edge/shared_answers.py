@@ -1,10 +1,10 @@
-"""Final answers, told among gateways that share services and a Redis, but no log.
+"""Final answers, passed between gateways that share services and a Redis, but no log.
 
 Theory of operation. A key that two gateways accept is two runs of one saga; the services let one of them own it, and
-tell the other which (OTHER_RUN). Answers are stored under saga and run, after their row is committed, and asked for
+tell the other which (OTHER_RUN). Answers are stored under saga and run, after their row is committed, and looked up
 only under the run that a service has named. So what is found belongs to the effects that are in the services'
 databases, whoever else uses this Redis, and however old it is; and a request that no other gateway had before costs no
-question. An answer never changes, so it has no generation. Without one from Redis the gateway says SAGA_ELSEWHERE,
+lookup. An answer never changes, so it has no generation. Without one from Redis the gateway says SAGA_ELSEWHERE,
 which is true as well.
 """
 
@@ -33,7 +33,7 @@ _FIELD = "answer"
 
 @dataclass(frozen=True, slots=True)
 class SharedAnswer:
-    """What a gateway told the first request with a key."""
+    """What a gateway answered to the first request with a key."""
 
     fingerprint: bytes
     """Of trigger and payload, as in the log."""
@@ -86,15 +86,15 @@ class SharedAnswers:
             self._redis.store(key, {_FIELD: shared.encode()}, max(1, int(saga.retention_s)))
 
     async def find(self, saga_id: str, run: str, trace: TraceContext) -> SharedAnswer | None:
-        """What the run that owns the saga answered, if it has, and if Redis knows and says so within its limit.
+        """What the run that owns the saga answered, if it has, and if Redis knows it and replies within its limit.
 
         `trace`: the span of the request that asks.
         """
         if not self._redis.is_up:
             return None
-        with traced_lookup(tracing.GATEWAY, trace) as question:
+        with traced_lookup(tracing.GATEWAY, trace) as lookup:
             found = await self._redis.find(self._key(saga_id, run), [_FIELD])
-            question.is_answered = found is not None
+            lookup.is_answered = found is not None
         return SharedAnswer.decode(found[0]) if found and found[0] is not None else None
 
     def _key(self, saga_id: str, run: str) -> str:

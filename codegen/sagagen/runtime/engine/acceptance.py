@@ -1,4 +1,4 @@
-"""From a request to a saga's first row, and to what its caller is told."""
+"""From a request to a saga's first row, and to what its caller learns of the saga."""
 
 from sagagen.runtime.engine.port import Acceptance, Started
 from sagagen.runtime.engine.requests import built
@@ -30,7 +30,7 @@ def accepted_row(acceptance: Acceptance, at_ms: int, run: str) -> Accepted:
 
 
 def started_of(found: History | SagaHead, *, is_new: bool) -> Started:
-    """What the caller is told of a saga: by its history while it runs here, by its head otherwise."""
+    """What a caller learns of a saga: from its history while it runs here, from its head otherwise."""
     if isinstance(found, SagaHead):
         return Started(
             saga_id=found.saga_id,

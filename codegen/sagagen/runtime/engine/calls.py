@@ -1,4 +1,4 @@
-"""Calls of the engine to services: at most so many at once to each, and every way to fail told as one kind of error."""
+"""The engine's calls to services: a limited number at once to each, and one kind of error for every way to fail."""
 
 import asyncio
 import itertools
@@ -30,10 +30,10 @@ class Calls:
         self._slots = {service: asyncio.Semaphore(limit) for service in transports}
         self._numbers = itertools.count()
         self._begun_s: dict[int, float] = {}
-        """Calls under way, in the order in which they began, with the time of that."""
+        """Calls under way and when each began, the earliest first."""
 
     def slot(self, service: str) -> asyncio.Semaphore:
-        """Held while a call to the service is under way. What is queued here meets no limit of the service."""
+        """Held while a call to the service is under way. Calls that wait here never meet the service's own limit."""
         return self._slots[service]
 
     async def send(
@@ -56,7 +56,7 @@ class Calls:
         return reply.response
 
     def begun_before(self, monotonic_s: float) -> int:
-        """How many of the calls under way began before that time: they may take long still."""
+        """How many of the calls under way began before that time: they may still take long."""
         count = 0
         for begun_s in self._begun_s.values():
             if begun_s >= monotonic_s:
@@ -66,7 +66,7 @@ class Calls:
 
 
 def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Failed:
-    """What a failed attempt tells: domain and reason first, the code second."""
+    """The row of a failed attempt. Domain and reason decide first, the code second."""
     elsewhere = error.metadata if error.is_ours and error.reason == BarrierRefusal.OTHER_RUN else {}
     return Failed(
         at_ms=at_ms,

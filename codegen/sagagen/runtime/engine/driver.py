@@ -75,7 +75,7 @@ class EngineContext(Generic[Ref]):
 
 @dataclass(slots=True, eq=False)
 class SagaMailbox:
-    """How others reach a running saga, and hear of it."""
+    """How others reach a saga that runs, and learn of its result."""
 
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Ends a wait: something has changed outside."""
@@ -86,7 +86,7 @@ class SagaMailbox:
     commands: "deque[tuple[OperatorCommand, asyncio.Future[None]]]" = field(default_factory=deque)
     """What operators want, each with the future that is done once it is durable."""
     is_stopping: bool = False
-    """No new call is begun; the saga is left as it is, resumable."""
+    """No new call begins; the saga stays as it is, and can be resumed."""
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -135,14 +135,13 @@ class SagaDriver(Generic[Ref]):
             _logger.exception("the engine failed with a saga", saga_id=self.durable.accepted.saga_id)
             await self._get_stuck(error)
         finally:
+            # However it ends, nobody is left waiting: neither for a result, nor for a command that got no row.
             self._mailbox.answer(self.durable.result)
+            lost = CommandRejected(
+                "the engine stopped before the command was in its log: look, and repeat it"
+            )
             for done in self._applied:
-                _reject(
-                    done,
-                    CommandRejected(
-                        "the engine stopped before the command was in its log: look, and repeat it"
-                    ),
-                )
+                _reject(done, lost)
 
     def _log_scope(self) -> dict[str, str]:
         accepted = self._ahead.accepted
@@ -154,25 +153,28 @@ class SagaDriver(Generic[Ref]):
         }
 
     def append(self, *rows: LogEvent) -> None:
-        """Add rows that are not waited for by themselves; they are written with what follows."""
+        """Add rows. They are decided from at once, and written before the next call, or at the end."""
         self._ahead = self._ahead.with_rows(rows)
         self._pending.extend(rows)
 
     async def _run(self) -> None:
         await self._advance()
         await self._write()
-        while self._mailbox.commands and not self._mailbox.is_stopping:  # they came with the last write
+        # A command may have come during the last write: it is carried out, or refused, as any other.
+        while self._mailbox.commands and not self._mailbox.is_stopping:
             await self._advance()
             await self._write()
 
     async def _advance(self) -> None:
         """Go on until there is nothing to do, or the saga is stopped."""
         while not self._mailbox.is_stopping:
+            # Before the decision, which must see them: a cancelled saga makes no further call forward.
             self._apply_commands()
             decision = decide(self.saga, self._ahead)
             if decision is None:
                 break
             if isinstance(decision, CallNow):
+                # Before the call: what it follows from must survive a crash that the call survives.
                 await self._write()
                 for call in decision.calls:
                     self.append(*await self._attempt(call))
@@ -193,6 +195,7 @@ class SagaDriver(Generic[Ref]):
         """Bring the log up to `_ahead`, waiting for the disk if one of the rows must be durable."""
         while self._pending:
             try:
+                # All at once: a row that need not be durable may precede one that must be, and never follows it.
                 if any(row.is_durable for row in self._pending):
                     status = self._ahead.status
                     has_changed = status is not self.durable.status
@@ -203,14 +206,16 @@ class SagaDriver(Generic[Ref]):
                     await self._context.journal.append_later(self._ref, self._pending)
             except JournalUnavailable as error:
                 if self._mailbox.is_stopping:
-                    return
+                    return  # the next process finds the saga as it is in the log, and decides the same again
                 await self._pause(error.retry_after_s)
             else:
+                # Counted once written, and shown last: what is shown, answered or measured is in the log.
                 count_rows(self._ahead.accepted, self._pending)
                 self._pending = []
                 self._show()
 
     def _show(self) -> None:
+        """Let others see what has just been written: the history, the result, and that commands are carried out."""
         if self._ahead.stuck and not self.durable.stuck:
             failure = self._ahead.stuck.failure
             _logger.error("a saga is stuck", saga_id=self._ahead.accepted.saga_id, failure=failure)
@@ -222,14 +227,16 @@ class SagaDriver(Generic[Ref]):
                 self._context.on_result(self.saga, self.durable.accepted, self.durable.result)
         applied, self._applied = self._applied, []
         for done in applied:
-            if not done.done():  # whoever sent it may have gone
+            if not done.done():  # whoever sent it may have left
                 done.set_result(None)
 
     async def _attempt(self, call: StepCall) -> tuple[LogEvent, ...]:
         """Wait until it is time, and make the call. No row if something else has happened meanwhile: decide again."""
+        # Without the service's slot: a saga that waits to repeat a call keeps no other from its first one.
         if await self._pause(self._delay_s(call)):
             return ()
         async with self._context.calls.slot(call.action.service):
+            # Looked at again, and the clock too: it may have taken long to get the slot.
             if self._mailbox.is_stopping or self._mailbox.commands:
                 return ()
             left_s = self._left_s(call)
@@ -242,6 +249,7 @@ class SagaDriver(Generic[Ref]):
         if seconds <= 0:
             return False
         await self._context.journal.rest(seconds, self._mailbox.wake)
+        # Cleared only now: what sets it before `rest` begins, or after it has timed out, is not lost.
         is_woken = self._mailbox.wake.is_set()
         self._mailbox.wake.clear()
         return is_woken
@@ -346,6 +354,7 @@ class SagaDriver(Generic[Ref]):
         failure = Failure(Code.INTERNAL.name, ENGINE_ERROR, f"{type(error).__name__}: {error}", "")
         direction = Direction.COMPENSATION if self._ahead.turned_back else Direction.ACTION
         try:
+            # From what is in the log: the rows that were pending may be what went wrong.
             self._ahead, self._pending = self.durable, []
             self.append(self._row(GetStuck(direction, failure)))
             await self._write()
@@ -354,5 +363,5 @@ class SagaDriver(Generic[Ref]):
 
 
 def _reject(done: "asyncio.Future[None]", refusal: CommandRejected) -> None:
-    if not done.done():  # whoever sent it may have gone
+    if not done.done():  # whoever sent it may have left
         done.set_exception(refusal)

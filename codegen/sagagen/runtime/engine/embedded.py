@@ -1,8 +1,8 @@
-"""The engine: takes sagas on, drives each to its end, and takes up after a restart what the last process left.
+"""The engine that runs in a gateway's own process, on a saga log of its own.
 
-Structure: one asyncio.TaskGroup holds a task for each saga under way. A saga's task accepts it, drives it, and then
-forgets it, so that memory holds only active sagas; everything else is answered from the log. The caller of
-`accept` only waits: a client that hangs up cancels its wait, never the saga.
+Structure: one asyncio.TaskGroup holds a task for each saga that runs. However a saga begins here (accepted, found, or
+resumed), its task begins it, drives it, and then forgets it: memory holds only what runs, and the log answers for
+everything else. The caller of `accept` only waits: a client that hangs up cancels its wait, never the saga.
 """
 
 import asyncio
@@ -40,9 +40,9 @@ from sagagen.runtime.saga.view import SagaView, view_of
 from sagagen.runtime.telemetry import spans as tracing
 
 MAX_RUNNING = 10_000
-"""Sagas under way at once; beyond it new ones are turned away, and what was accepted still finishes."""
+"""Sagas that may run at once. Beyond it new ones are turned away; those that were accepted go on."""
 CANCEL_BEFORE_END_S = 2.0
-"""How long before the end of the grace period running calls are given up."""
+"""Time in seconds before the end of the grace period at which running calls are given up."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class SagaEntry:
     accepted: "asyncio.Future[History | SagaHead | Exception]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-    """How its acceptance ended: its history if it runs, its head if it is over or can't run now."""
+    """How it began: its history if it runs, its head if it is over or can't run now."""
     is_new: bool = False
     """It was accepted in this process, and not before."""
     driver: SagaDriver[SagaRef] | None = None
@@ -66,11 +66,11 @@ class SagaEntry:
 
 
 Begin = Callable[[SagaEntry], Awaitable[History | SagaHead]]
-"""How a saga begins in this process: gives its entry a driver if it can go on, and says what the log has of it."""
+"""How a saga begins in this process: it gives the entry a driver if the saga can go on, and says what the log has."""
 
 
 class EmbeddedEngine:
-    """Use it by `async with`: entering resumes all active sagas, leaving drains.
+    """Implements `SagaRuntime`. Use it by `async with`: entering resumes all active sagas, leaving drains.
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
     in seconds that draining may take. `on_result` is called with each result, once that is durable. Clock, random and
@@ -134,7 +134,7 @@ class EmbeddedEngine:
             for entry in self._entries.values():
                 if entry.task:
                     entry.task.cancel()
-            # No sagas' task fails, so the group only waits here; the body's own error goes on as it is.
+            # No saga's task fails, so the group only waits here; the body's own error goes on as it is.
             await self._group.__aexit__(None, None, None)
 
     def _at_work(self, since_s: float) -> int:
@@ -146,31 +146,24 @@ class EmbeddedEngine:
         return self._definitions
 
     async def check(self) -> str:
-        """What is in the way of new sagas, in a few words; empty if nothing."""
         return "it is stopping" if self._is_draining else ""
 
     @property
     def running(self) -> int:
-        """Sagas under way in this process."""
+        """Sagas that run in this process."""
         return len(self._entries)
 
     async def wait_until_idle(self) -> None:
-        """Return when no saga is under way in this process: each has ended, is stuck, or was stopped."""
+        """Return when no saga runs in this process: each has ended, is stuck, or was stopped."""
         while tasks := [entry.task for entry in self._entries.values() if entry.task]:
             await asyncio.wait(tasks)
 
     def stop_accepting(self) -> None:
-        """Begin to drain: no new sagas, no new calls; waits end at once, calls under way go on. May be repeated."""
         self._is_draining = True
         for entry in self._entries.values():
             entry.mailbox.stop()
 
     async def accept(self, acceptance: Acceptance) -> Started:
-        """Start a saga, or find the one that has this id. A new one is durable when this returns.
-
-        Any number of callers may bring the same id at once: one of them gets `is_new`. If the caller is cancelled, the
-        saga runs all the same. Raises Overloaded or LogUnavailable: then nothing was accepted.
-        """
         entry = self._entries.get(acceptance.saga_id)
         is_first = entry is None
         if entry is None:
@@ -185,11 +178,6 @@ class EmbeddedEngine:
     async def wait(
         self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
     ) -> SagaResult | None:
-        """The saga's final answer, as soon as it is durable. None if there is none in time, or none to wait for.
-
-        Nothing is left to wait for when the saga is stuck, waits for a deployment, or the engine drains; or when
-        `closing` is done.
-        """
         if entry := self._entries.get(saga_id):
             answered = entry.mailbox.answered
             ends = {answered, closing} if closing else {answered}
@@ -214,7 +202,6 @@ class EmbeddedEngine:
         return disk_use_of(self._log)
 
     async def describe(self, saga_id: str) -> SagaView | None:
-        """The saga as it stands, or None if there is none of this id."""
         entry = self._entries.get(saga_id)
         if entry and entry.driver:
             return view_of(entry.driver.durable, entry.driver.saga)
@@ -229,11 +216,6 @@ class EmbeddedEngine:
         )
 
     async def command(self, saga_id: str, command: OperatorCommand) -> None:
-        """Carry out what an operator wants, between two calls of the saga; it is durable when this returns.
-
-        Raises UnknownSaga, or CommandRejected if the saga does not allow it now. If the caller is cancelled the command
-        may be carried out all the same.
-        """
         entry = self._entries.get(saga_id)
         if entry is None:
             if await self._log.head(saga_id) is None:
@@ -253,7 +235,7 @@ class EmbeddedEngine:
         return None
 
     async def _find_or(self, saga_id: str, refusal: Overloaded) -> Started:
-        head = await self._log.head(saga_id)  # a replay costs little and passes admission
+        head = await self._log.head(saga_id)  # a replay costs little, so it passes admission
         if head is None:
             raise refusal
         return started_of(head, is_new=False)
@@ -287,10 +269,10 @@ class EmbeddedEngine:
         return history
 
     async def _go_on(self, saga_id: str, entry: SagaEntry) -> History | SagaHead:
-        """Go on with a saga that the log has and nobody drives, if it can go on.
+        """Go on with a saga that the log has and no task drives, if it can go on.
 
-        It is stuck, over, or waits for a deployment; or its acceptance reached the disk although the disk said that it
-        had failed.
+        Such a saga is stuck, over, or waits for a deployment; or its acceptance reached the disk although the disk
+        reported a failure.
         """
         head = await self._log.head(saga_id)
         if head is None:
@@ -356,7 +338,7 @@ class EmbeddedEngine:
 async def _begun(entry: SagaEntry, begin: Begin) -> "History | SagaHead | Exception":
     try:
         return await begin(entry)
-    except Exception as error:  # noqa: BLE001 - whoever asked for the saga hears of it; other sagas go on
+    except Exception as error:  # noqa: BLE001 - raised to whoever asked for the saga; other sagas go on
         entry.mailbox.reject_commands(str(error))
         return error
 

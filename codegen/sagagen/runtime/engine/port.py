@@ -49,7 +49,7 @@ class Acceptance:
     key: str
     """The idempotency key, or what stands for it where there is none."""
     fingerprint: bytes
-    """Of trigger and payload: what tells a replay from another request with the same key."""
+    """Of trigger and payload: by it a replay is told from another request with the same key."""
     input: bytes
     """The trigger's request, encoded."""
     trace: TraceContext
@@ -147,7 +147,7 @@ class SagaControl(Protocol):
 class SagaRuntime(SagaControl, Protocol):
     """An engine at work. It is opened and closed by whoever chose it.
 
-    Events that a waiting saga is told from outside (`deliver`) come with the contract language's second edition.
+    Events from outside that a saga waits for (`deliver`) come with the second edition of the contract language.
     """
 
     async def accept(self, acceptance: Acceptance) -> Started:

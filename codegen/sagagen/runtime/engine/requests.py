@@ -1,4 +1,4 @@
-"""Builds what a saga sends: the contract's expressions, over what the log holds."""
+"""Builds the requests that a saga sends: the contract's expressions, applied to what the log holds."""
 
 from typing import Any
 
@@ -33,11 +33,11 @@ class Requests:
         return built(self._saga.steps[following], self._scope) if following < len(names) else NextRequest()
 
     def answer_body(self) -> bytes:
-        """The trigger's response, over what is done so far."""
+        """The trigger's response, from what is done so far."""
         return answer_body(self._saga, self._scope)
 
     def request(self, call: StepCall, history: History) -> bytes:
-        """What to send: as logged, or built from the failure if it compensates."""
+        """The request of a call: as logged, or built from the failure if it compensates."""
         if call.request is not None:
             return call.request
         assert history.turned_back, "compensations begin after TurnedBack"

@@ -1,4 +1,4 @@
-"""What a saga's rows say, counted."""
+"""Metrics of a saga, from the rows that its driver writes."""
 
 from collections.abc import Iterable
 
@@ -35,7 +35,7 @@ _OK = "OK"
 def begin_at_zero(saga: str, version: int) -> None:
     """Show a saga's series before anything has happened to it.
 
-    Prometheus sees an increase only between two values: of a series that begins at 3 it would never know of the three.
+    Prometheus sees an increase only between two values: of a series that begins at 3 it would never count the three.
     """
     own = (saga, str(version))
     child(STARTED, *own)
@@ -46,13 +46,13 @@ def begin_at_zero(saga: str, version: int) -> None:
 
 
 def count_rows(accepted: Accepted, rows: Iterable[LogEvent]) -> None:
-    """Count what a saga's rows say that were just written. Those of an earlier process were counted there."""
+    """Count rows of a saga that were just written. The rows of an earlier process were counted there."""
     for row in rows:
         _count(accepted, row)
 
 
 def observe_attempt(accepted: Accepted, row: Done | Failed | Compensated, duration_s: float) -> None:
-    """Tell what the call took that the row speaks of."""
+    """Record how long the call of this row took."""
     match row:
         case Done():
             direction, outcome = Direction.ACTION, Outcome.DONE

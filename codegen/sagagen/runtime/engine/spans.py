@@ -1,4 +1,4 @@
-"""The spans of a saga: one for each attempt, as the log's row of it says, and one where a new process took over."""
+"""The spans of a saga: one for each attempt, from its row in the log, and one where a new process took over."""
 
 from opentelemetry.trace import SpanKind
 
@@ -40,7 +40,7 @@ def attempt_span(
 
 
 def resumed_span(accepted: Accepted, row: Resumed, last_span_id: str, begun_ns: int) -> FinishedSpan:
-    """Where a new process took the saga up, linked to the last thing that the one before wrote down."""
+    """Where a new process took the saga over, linked to the last row of the process before."""
     return FinishedSpan(
         service=GATEWAY,
         name=f"resume {accepted.saga}",

@@ -10,8 +10,8 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class SagaTime:
     """Milliseconds since the epoch, as the wall clock said at start, and counted on by the monotonic clock since.
 
-    A wall clock that is behind the log's last row is reported, and that row's time is used: deadlines and budgets then
-    run on from where they were, instead of being granted anew.
+    A wall clock that is behind the log's last row is reported, and that row's time is used. Deadlines and budgets then
+    run on from where they were; otherwise they would be granted anew.
     """
 
     def __init__(self, clock: Clock, last_row_ms: int) -> None:

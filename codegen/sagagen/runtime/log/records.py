@@ -1,4 +1,4 @@
-"""Rows of the history, as columns of the log and back."""
+"""Rows of a saga, as columns of the log and back."""
 
 import sqlite3
 from collections.abc import Callable, Sequence

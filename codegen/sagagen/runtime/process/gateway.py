@@ -59,7 +59,7 @@ async def running(
     transports: Mapping[str, Transport],
     services: Mapping[str, Check],
 ) -> AsyncGenerator[None]:
-    """Gateway and engine, with these ways to the services; `services` tells whether each has been reached."""
+    """Gateway and engine, with these ways to the services; `services` says whether each has been reached."""
     limits = settings.limits(project.mesh)
     admin = settings.gateway_admin
     async with (
@@ -91,7 +91,7 @@ async def running(
         try:
             yield
         finally:
-            # Before the server stops: whoever waits for an answer gets its 202 now.
+            # Before the server stops: whoever waits for an answer gets a 202 now.
             engine.stop_accepting()
 
 

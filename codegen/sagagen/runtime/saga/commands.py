@@ -24,7 +24,7 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OperatorCommand:
-    """What an operator asks for."""
+    """What an operator wants, and who they are."""
 
     act: Act
     by: str
@@ -44,7 +44,7 @@ class UnknownSaga(Exception):
 
 
 def row_for(command: OperatorCommand, saga: Saga | None, history: History, now_ms: int) -> OperatorRow:
-    """The row that carries it out. `saga` is None where its definition is missing. Raises CommandRejected."""
+    """The row that carries the command out. `saga` is None where its definition is missing. Raises CommandRejected."""
     if history.ended:
         raise CommandRejected(f"the saga is over ({history.status}): nothing is left to {command.act}")
     match command.act:
@@ -93,7 +93,7 @@ def _check_cancel(saga: Saga | None, history: History) -> None:
     if history.turned_back:
         raise CommandRejected("the saga already turns back; `retry` or `resolve` what fails")
     if saga is None:
-        raise CommandRejected("this code lacks the saga's definition, so it can't tell what to undo")
+        raise CommandRejected("this code lacks the saga's definition, so it does not know what to undo")
     step = next((step for step in saga.steps if step.name not in history.responses), None)
     if step is None:
         raise CommandRejected("all steps of the saga are done")

@@ -1,4 +1,4 @@
-"""The rows of the saga log: what happened to a saga, in the order in which it happened.
+"""The rows of a saga: what happened to it, in the order in which it happened.
 
 Each row is a fact. Durable rows are on disk before anything that follows from them is done or shown; the others ride
 along in a later commit, always in the order of the log, and losing any of them in a crash changes no outcome.
@@ -40,7 +40,7 @@ class SagaStatus(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What is known about a call after it was tried."""
+    """What is known of a call after an attempt."""
 
     DONE = "DONE"
     REFUSED = "REFUSED"
@@ -182,7 +182,7 @@ class PassedOver(LogEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended(LogEvent):
-    """The saga is over."""
+    """The saga has ended."""
 
     is_durable: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Where a saga is, what it waits for and until when: for the person who has to decide what to do."""
+"""Where a saga is, what it waits for and until when: for the person who decides what to do."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Explanation:
 
 
 def explain(saga: Saga | None, history: History, waiting_for: str) -> Explanation:
-    """Say it from the log; `saga` is None where its definition is missing, `waiting_for` then says what to deploy."""
+    """From the log. `saga` is None where its definition is missing; `waiting_for` then says what to deploy."""
     if history.ended:
         return Explanation(f"It is over: {history.status}.", error=_why_turned_back(history))
     if history.stuck:
@@ -33,7 +33,7 @@ def explain(saga: Saga | None, history: History, waiting_for: str) -> Explanatio
         return Explanation(f"It waits for a deployment: {waiting_for}.", error=_why_turned_back(history))
     call = current_call(saga, history)
     if saga is None or call is None:
-        return Explanation("It is under way.", error=_why_turned_back(history))
+        return Explanation("It is active.", error=_why_turned_back(history))
     return _calling(history, call)
 
 

@@ -1,7 +1,7 @@
 """A saga's history: its rows, folded into what the decision needs to know.
 
 Immutable, and independent of the saga's definition, so that it can be shown even where the definition is missing. The
-fold is total over the rows that the engine writes, whichever of the rows that are not durable a crash has lost.
+fold is total over the rows that an engine writes, whichever of those that need not be durable a crash has lost.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
 """The port between a saga's driver and what keeps its rows: `Journal`, and how it says that it can't.
 
-A journal is told rows and gives none back: whoever drives a saga knows its history. How a saga is found again after a
+A journal takes rows and gives none back: whoever drives a saga knows its history. How a saga is found again after a
 restart is the engine's own business.
 """
 
