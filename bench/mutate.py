@@ -8,6 +8,7 @@ survive is a line that nothing holds: a test is missing, or the change means not
     python bench/mutate.py log                                   # a room, with the tests that are its own
     python bench/mutate.py codegen/sagagen/runtime/log/store.py --tests tests/engine/test_saga_log_file.py
     python bench/mutate.py saga --sample 50 --seed 7 --jobs 2
+    python bench/mutate.py log --again                           # new tests: do the survivors still survive?
     python bench/mutate.py log --summary                         # counts and survivors of what has run so far
 
 Results are lines of JSON, in var/mutants.jsonl or `--out`. A run that is stopped goes on where it was; a module that
@@ -443,6 +444,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="only so many, chosen by --seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit-s", type=float, default=0.0, help="default: four times an unmutated run")
+    parser.add_argument("--again", action="store_true", help="survivors run once more: for new tests")
     parser.add_argument("--summary", action="store_true", help="run nothing")
     given = parser.parse_args()
     tests = given.tests or list(dict.fromkeys(t for each in given.what for t in ROOMS.get(each, ())))
@@ -450,7 +452,10 @@ def main() -> None:
         parser.error("files need --tests")
     results, mutants = Results(given.out), chosen(given, tests)
     if not given.summary:
-        left = [each for each in mutants if each.key not in results.by_key]
+        done = {
+            key for key, line in results.by_key.items() if not (given.again and line["result"] == "survived")
+        }
+        left = [each for each in mutants if each.key not in done]
         if left:
             run(left, tests, results, given.jobs, given.limit_s)
     summarize(mutants, results)

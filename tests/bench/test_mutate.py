@@ -75,9 +75,20 @@ def test_a_run_says_what_no_test_minds_and_goes_on_where_it_was_stopped(tmp_path
     out = tmp_path / "mutants.jsonl"
     (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    import sagagen.runtime.saga.retry\n")
 
-    def run(tests: str) -> str:
+    def run(tests: str, *options: str) -> str:
         script, module = str(ROOT / "bench" / "mutate.py"), "codegen/sagagen/runtime/saga/retry.py"
-        command = [sys.executable, script, module, "--tests", tests, "--out", str(out), "--sample", "1"]
+        command = [
+            sys.executable,
+            script,
+            module,
+            "--tests",
+            tests,
+            "--out",
+            str(out),
+            "--sample",
+            "1",
+            *options,
+        ]
         return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
     assert "1 killed" in run("tests/engine/test_retry_backoff.py")
@@ -87,3 +98,6 @@ def test_a_run_says_what_no_test_minds_and_goes_on_where_it_was_stopped(tmp_path
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["result"] for line in lines] == ["killed", "survived"]
     assert "test_retry_backoff" in lines[0]["by"]
+    (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    raise AssertionError\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        run(str(tmp_path / "test_nothing.py"), "--again")  # the tests fail without any mutant

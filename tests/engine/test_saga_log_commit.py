@@ -591,3 +591,72 @@ async def test_closing_waits_for_rows_even_when_it_is_cancelled(tmp_path: Path) 
             await closing
         assert database.in_place(lambda c: [row[0] for row in c.execute("SELECT x FROM t")]) == [1]
         await blocked
+
+
+async def test_beside_a_row_that_fails_alone_others_are_written_and_say_what_they_returned(
+    tmp_path: Path,
+) -> None:
+    def insert_too_much(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO t VALUES (7)")
+        connection.execute("INSERT INTO t VALUES (?)", (2**70,))
+
+    def insert_and_say(connection: sqlite3.Connection) -> int | None:
+        return connection.execute("INSERT INTO t VALUES (8)").lastrowid
+
+    async with world(tmp_path / "log.db", gather_s=LIMIT_S) as here:
+        here.at_work = 6
+        here.start()
+        async with asyncio.timeout(LIMIT_S):
+            told = await asyncio.gather(
+                here.writer.write(insert_and_say),
+                here.writer.write(insert_too_much),
+                here.writer.write(insert_and_say),
+                return_exceptions=True,
+            )
+        assert (told[0], type(told[1]), told[2]) == (1, OverflowError, 2)
+        assert here.writer.commits == 1
+        found = await here.database.in_thread(lambda c: [row[0] for row in c.execute("SELECT x FROM t")])
+        assert found == [8, 8]
+
+
+async def test_whoever_came_during_a_commit_that_fails_is_told_too_and_the_log_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path / "log.db") as here:
+        here.start()
+        here.hold_the_disk()
+        await asyncio.sleep(0)
+        await here.write(insert_orphan)
+        await here.ride()
+        await here.write()
+        here.lost.add(3)
+        assert here.writer.state is State.COMMITTING
+        here.gate.set()
+        await here.state(State.PAUSED)
+        for waiting in (here.waiting[1], here.waiting[3]):
+            with pytest.raises(LogUnavailable, match="FOREIGN KEY"):
+                await waiting
+        async with asyncio.timeout(LIMIT_S):
+            assert await here.writer.write(insert(4)) is None
+        assert here.writer.state is State.RESTING
+        found = await here.database.in_thread(lambda c: [row[0] for row in c.execute("SELECT x FROM t")])
+        assert found == [2, 4]
+
+
+@pytest.mark.parametrize("is_committing", [True, False])
+async def test_as_many_writes_wait_as_may_and_not_one_more(tmp_path: Path, is_committing: bool) -> None:
+    async with world(tmp_path / "log.db") as here:
+        if is_committing:
+            here.hold_the_disk()
+            await asyncio.sleep(0)
+            await here.write()
+        for n in range(8 - is_committing):
+            assert not here.writer.is_full, n
+            await here.ride()
+        assert here.writer.is_full, "those on their way to the disk count too"
+        await here.ride()
+        assert not here.waiting[-1].done(), "it waits for room"
+        here.gate.set()
+        here.start()
+        async with asyncio.timeout(LIMIT_S):
+            await here.waiting[-1]
