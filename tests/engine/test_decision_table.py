@@ -446,3 +446,31 @@ def turned_back_by(row: Failed) -> Failure:
     decision = decide(usual_saga(), history(row))
     assert isinstance(decision, TurnBack)
     return decision.failure
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (*BEFORE_PIVOT, failed("pivot")),
+        (*BEFORE_AFTER, failed("after")),
+        (*BEFORE_TWO, turned_back("two", Outcome.REFUSED), failed("one", COMPENSATION)),
+    ],
+)
+def test_a_call_that_only_goes_one_way_keeps_its_whole_timeout(rows: tuple[LogEvent, ...]) -> None:
+    assert not the_call(usual_saga(), history(*rows)).is_cut_short
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ((), "the saga's deadline has passed"),
+        ((failed("one"),), "the saga's deadline has passed; last failure: UNAVAILABLE: why"),
+    ],
+)
+def test_a_deadline_that_passed_is_told_with_the_last_failure(
+    rows: tuple[LogEvent, ...], message: str
+) -> None:
+    time_up = TimeUp(at_ms=T0 + 9, step="one", direction=ACTION)
+    decision = decide(usual_saga(), history(*rows, time_up))
+    assert isinstance(decision, TurnBack)
+    assert decision.failure.message == message
