@@ -40,8 +40,10 @@ from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import Declined, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled, unavailable
 from sagagen.runtime.service.call import CallContext, NoTransaction
 from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.service.store import Handle, ServiceStore, Turn
 
 ACT = saga_call()
 UNDO_CALL = saga_call(direction=Direction.COMPENSATION)
@@ -327,6 +329,34 @@ async def test_direct_calls_are_joined_by_key_and_free_without(bank: Bank):
         except RpcError as error:
             pytest.fail(str(error))
     assert (bank.third.keys, bank.total()) == (["k", ""], 2)
+
+
+@dataclass
+class ImpatientStore:
+    """A store that runs each handler twice: the first time for a transaction that it gives up."""
+
+    inner: ServiceStore
+
+    async def write(self, call: BarredCall, handle: Handle) -> CallResult:
+        async def give_up(turn: Turn) -> Handled:
+            await handle(turn)
+            return Handled(unavailable("once more"))
+
+        await self.inner.write(call, give_up)
+        return await self.inner.write(call, handle)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+
+async def test_a_store_may_run_a_claim_again_and_one_attempt_comes_of_it(bank: Bank):
+    bank.host._context.attempts.store = ImpatientStore(bank.host._store)
+    calls = [asyncio.create_task(bank.charge(saga_call(attempt=attempt))) for attempt in (1, 2)]
+    await bank.third.asked.wait()
+    assert bank.states() == {"action": "PENDING"}
+    bank.third.answers.set()
+    assert len({reply.response for reply in await asyncio.gather(*calls)}) == 1
+    assert (bank.third.keys, bank.states(), bank.total()) == ([ACT.idempotency_key], {"action": "DONE"}, 1)
 
 
 async def test_draining_waits_for_an_attempt_whose_client_has_gone(tmp_path: Path):
