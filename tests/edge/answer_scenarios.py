@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 from edge_library import Served, served
-from waiting_for_sagas import until_over
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 """The same for every request, since a problem document has its saga's trace id."""
@@ -62,7 +61,7 @@ async def first_answers(data_dir: Path) -> dict[str, Answers]:
     async with served(data_dir) as running:
         asked = {**REQUESTS, **ELSEWHERE}
         answers = {name: shown(await ask(running.client, name, request)) for name, request in asked.items()}
-        await until_over(running)
+        await running.engine.wait_until_idle()
     return answers
 
 

@@ -4,13 +4,13 @@ A second implementation is one more entry in RUNTIMES: `test_runtime_conformance
 an engine through its port only.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 from engine_world import SAGA_ID, TestClock, engine
+from waiting import eventually_async
 
 from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.log.store import SagaLog
@@ -57,24 +57,13 @@ async def _embedded(
 RUNTIMES: dict[str, RuntimeFactory] = {"embedded": _embedded}
 
 
-async def until(
-    runtime: SagaRuntime,
-    holds: Callable[[SagaView], bool],
-    saga_id: str = SAGA_ID,
-    *,
-    within_s: float = LONG_S,
-) -> SagaView:
+async def until(runtime: SagaRuntime, holds: Callable[[SagaView], bool], saga_id: str = SAGA_ID) -> SagaView:
     """The saga, once that holds of it."""
-    view = None
-    try:
-        async with asyncio.timeout(within_s):
-            while True:
-                view = await runtime.describe(saga_id)
-                if view and holds(view):
-                    return view
-                await asyncio.sleep(0.005)
-    except TimeoutError as error:
-        raise AssertionError(f"saga {saga_id} stood like this at last: {view}") from error
+    view = await eventually_async(
+        f"saga {saga_id}", lambda: runtime.describe(saga_id), lambda view: view is not None and holds(view)
+    )
+    assert view
+    return view
 
 
 async def over(runtime: SagaRuntime, saga_id: str = SAGA_ID) -> SagaStatus:

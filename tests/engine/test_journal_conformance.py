@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from journal_conformance import JOURNALS, JournalFactory, JournalInUse
 from test_saga_log_file import EVERY_KIND, accepted
+from waiting import eventually_async
 
 from sagagen.runtime.saga.events import Compensated, Done, Ended, LogEvent, NextRequest, Resumed, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable
@@ -60,9 +61,9 @@ async def test_what_is_appended_later_is_durable_some_time_with_nothing_after_it
     row = accepted()
     ref = await using.begin(row)
     await using.journal.append_later(ref, LATER)
-    async with asyncio.timeout(LONG_S):
-        while await rows_of(using, row.saga_id) != (row, *LATER):  # noqa: ASYNC110 - a port that tells nobody
-            await asyncio.sleep(0.01)
+    await eventually_async(
+        "rows that ride along", lambda: rows_of(using, row.saga_id), lambda rows: rows == (row, *LATER)
+    )
 
 
 async def test_sagas_that_write_at_once_keep_their_order_and_their_own_rows(using: JournalInUse) -> None:

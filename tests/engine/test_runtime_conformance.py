@@ -20,6 +20,7 @@ from engine_world import (
 )
 from grpclib.const import Status as Code
 from runtime_conformance import LONG_S, RUNTIMES, RuntimeFactory, over, until
+from waiting import eventually_async
 
 from sagagen.runtime.engine.port import CommandRejected, Overloaded, SagaQuery, SagaRuntime, UnknownSaga
 from sagagen.runtime.model.definition import Direction, StepKind
@@ -398,13 +399,12 @@ async def test_beyond_its_limit_it_takes_nothing_new_on_and_finds_what_it_has(
         for saga_id in ("first", "second"):
             await over(runtime, saga_id)
         assert not (await runtime.accept(acceptance(definition, "first"))).is_new
-        async with asyncio.timeout(LONG_S):
-            while True:
-                try:
-                    assert (await runtime.accept(acceptance(definition, "third"))).is_new
-                    break
-                except Overloaded:  # the second one is over, and its place not yet free
-                    await asyncio.sleep(0.005)
+        third = await eventually_async(
+            "the place of a saga that is over",
+            lambda: runtime.accept(acceptance(definition, "third")),
+            despite=(Overloaded,),
+        )
+        assert third.is_new
 
 
 async def test_once_stopping_it_begins_nothing_and_ends_every_wait(
