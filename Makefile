@@ -11,7 +11,7 @@ mesh: .venv/run.stamp
 	@exec $(BIN)/sagagen up --mesh
 
 test: .venv/dev.stamp
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: .venv/dev.stamp
 	@$(BIN)/python -m pytest tests/system/test_compose.py tests/system/test_compose_of_a_new_project.py $(ARGS)

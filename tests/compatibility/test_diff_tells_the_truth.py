@@ -4,7 +4,6 @@ The changed definitions are emitted and loaded as a deployment would have them; 
 the real ones. Only payment is away at first, so that the orders wait at their third step.
 """
 
-import asyncio
 import importlib.util
 import sqlite3
 import textwrap
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from contract_pair import SAGA_YAML, Edit, changes, edited, resolved, severities, shop
 from test_diff_rules import CASES, CHARGE, CONFIRM, LOOK, LOOK_AT_THE_END, RESERVE
+from waiting import eventually_async
 
 from generated.mesh import MESH
 from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
@@ -110,8 +110,9 @@ async def begin(folder: Path, transports: dict[str, Transport], price: float) ->
         ) as engine,
     ):
         await engine.accept(acceptance(price))
-        while (await described(engine)).steps[2].attempts == 0:  # noqa: ASYNC110 - the log is what is watched
-            await asyncio.sleep(0.01)
+        await eventually_async(
+            "an attempt of the payment", lambda: described(engine), lambda saga: saga.steps[2].attempts
+        )
 
 
 async def go_on(

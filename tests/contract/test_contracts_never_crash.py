@@ -3,7 +3,6 @@
 SAGAGEN_FUZZ_ROUNDS=50 tries more than the default run has time for.
 """
 
-import os
 import re
 import tempfile
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 from contract_bench import SAGA_YAML, resolve_yaml, shop, shop_files, shop_yaml, write_project
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import FUZZ_ROUNDS
 
 from sagagen.contract import load, resolve
 from sagagen.diagnostics import has_errors
@@ -111,7 +111,6 @@ def test_any_depth_is_a_finding(depth: int, code: str, brackets: str) -> None:
     assert code in [str(diagnostic.code) for diagnostic in found]
 
 
-ROUNDS = int(os.environ.get("SAGAGEN_FUZZ_ROUNDS", "1"))
 PROTOS = {path: text for path, text in shop_files().items() if path.endswith(".proto")}
 TOKENS = {path: re.findall(r'"[^"]*"|\w+|\s+|.', text) for path, text in PROTOS.items()}
 PIECES = (
@@ -158,7 +157,7 @@ mutations = st.tuples(
 )
 
 
-@settings(max_examples=10 * ROUNDS)
+@settings(max_examples=10 * FUZZ_ROUNDS)
 @given(st.lists(mutations, min_size=1, max_size=3, unique_by=lambda mutation: mutation[0]))
 def test_protos_with_anything_in_them(edits: list[tuple[str, int, str, str]]) -> None:
     files = {**shop_files(), **{edit[0]: mutated(*edit) for edit in edits}}
@@ -171,7 +170,7 @@ def test_protos_with_anything_in_them(edits: list[tuple[str, int, str, str]]) ->
     )
 
 
-@settings(max_examples=60 * ROUNDS)
+@settings(max_examples=60 * FUZZ_ROUNDS)
 @given(mutations, mutations)
 def test_rpcs_are_put_into_any_proto_or_refused(
     one: tuple[str, int, str, str], other: tuple[str, int, str, str]
@@ -186,7 +185,7 @@ def test_rpcs_are_put_into_any_proto_or_refused(
             assert len(written.text) > len(proto.source.text)
 
 
-@settings(max_examples=60 * ROUNDS)
+@settings(max_examples=60 * FUZZ_ROUNDS)
 @given(
     st.lists(st.tuples(st.sampled_from(VALUES), st.sampled_from(FRAGMENTS)), max_size=3),
     st.sampled_from([None, -1, 0, 1]),
@@ -204,7 +203,7 @@ def test_steps_are_put_into_any_saga_yaml_or_refused(edits: list[tuple[int, str]
     assert written.text.count("extra") == 2
 
 
-@settings(max_examples=40 * ROUNDS)
+@settings(max_examples=40 * FUZZ_ROUNDS)
 @given(st.binary(max_size=40), st.integers(0, 3000))
 def test_bytes_of_any_kind(noise: bytes, at: int) -> None:
     content = shop_yaml().encode()

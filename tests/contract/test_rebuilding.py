@@ -11,6 +11,7 @@ import pytest
 from contract_bench import write_project
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from thorough import FUZZ_ROUNDS
 
 from sagagen.contract import Sources, buf, load, read_contract, read_loaded
 from sagagen.contract.built import Built
@@ -169,7 +170,7 @@ def protos(draw: st.DrawFn, others: Sequence[str], name: str) -> Proto:
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=10 * FUZZ_ROUNDS)
 @given(versions(), versions(), st.data())
 def test_any_change_reads_as_if_all_were_compiled(one: Version, other: Version, data: st.DataObject) -> None:
     with project(one) as root:

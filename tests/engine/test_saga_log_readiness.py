@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import httpx
 import pytest
@@ -91,12 +90,6 @@ async def test_a_blocked_thread_is_in_the_way_until_it_goes_on(tmp_path: Path, t
             gate.set()
         await blocked
         await here.becomes(READY)
-
-
-async def stop(database: Database) -> None:
-    stopped = cast("asyncio.Future[Any] | None", database.stop())  # pyright: ignore[reportUnknownMemberType] - aiosqlite's future is of nothing in particular
-    assert stopped
-    await stopped
 
 
 @pytest.mark.parametrize("thread", ["writing", "reading"])
