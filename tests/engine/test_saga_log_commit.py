@@ -210,11 +210,14 @@ async def world(
         await database.in_thread(never_wait)
         times = {"gather_s": NEVER_S, "linger_s": NEVER_S, "pause_s": NEVER_S} | bounds
         here = World(GroupWriter(database, release_room or never, max_waiting=8, **times), database)
+        mistakes: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: mistakes.append(context))
         try:
             yield here
         finally:
             here.gate.set()
             await here.end()
+            assert not mistakes, "an event that can't happen has happened"
 
 
 async def resting(here: World) -> None:

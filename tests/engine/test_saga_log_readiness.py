@@ -81,6 +81,7 @@ async def test_a_full_disk_is_in_the_way(tmp_path: Path) -> None:
 async def test_a_blocked_thread_is_in_the_way_until_it_goes_on(tmp_path: Path, thread: str) -> None:
     gate = threading.Event()
     async with opened(tmp_path) as here:
+        await here.becomes(READY)
         blocked = asyncio.create_task(here.databases[thread].in_thread(lambda _: gate.wait(LIMIT_S)))
         try:
             says = f"its {thread} thread does not answer within 0.5 s"
