@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from grpclib.const import Status as Code
@@ -350,7 +350,8 @@ class ImpatientStore:
 
 
 async def test_a_store_may_run_a_claim_again_and_one_attempt_comes_of_it(bank: Bank):
-    bank.host._context.attempts.store = ImpatientStore(bank.host._store)
+    impatient = cast(ServiceStore, ImpatientStore(bank.host._store))  # pyright: ignore[reportPrivateUsage] - wrapped
+    bank.host._context.attempts.store = impatient  # pyright: ignore[reportPrivateUsage] - no other way in
     calls = [asyncio.create_task(bank.charge(saga_call(attempt=attempt))) for attempt in (1, 2)]
     await bank.third.asked.wait()
     assert bank.states() == {"action": "PENDING"}
