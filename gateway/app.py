@@ -1,4 +1,4 @@
-"""The HTTP edge of `shop`: who calls, and what is answered beside the contract's routes.
+"""The HTTP edge of `shop`: how callers are identified, and routes of your own.
 
 `sagagen generate` created this file once; from now on it is yours.
 """
@@ -8,7 +8,7 @@ from sagagen.runtime import Gateway, HttpRequest
 
 
 async def caller(request: HttpRequest) -> str:
-    """Who sends the request: sagas and idempotency keys belong to a caller. Check credentials here."""
+    """The caller that sent the request; sagas and idempotency keys belong to it. Check credentials here."""
     return "anonymous"
 
 

@@ -218,7 +218,7 @@ def _report_unsupported(message: Descriptor, report: Report, spans: Callable[[st
                     Severity.ERROR,
                     "SG140",
                     f'field "{field.name}" is encoded as a group, which the generated messages cannot read',
-                    "declare a message and a field of its type instead; without the DELIMITED encoding in editions",
+                    "declare a message and a field of its type instead; in editions, without the DELIMITED encoding",
                 )
             )
     if message.GetOptions().message_set_wire_format:

@@ -80,7 +80,7 @@ def request_confirm_order(scope: Scope[PlaceOrderRequest]) -> ConfirmOrderReques
 
 
 def respond(scope: Scope[PlaceOrderRequest]) -> PlaceOrderResponse:
-    """What the caller is answered."""
+    """What the caller gets as the answer."""
     create_order = scope.response("create_order", CreateOrderResponse)
     return PlaceOrderResponse(order=create_order.order)
 

@@ -64,7 +64,7 @@ class InventoryHandlers(ABC):
 class InventoryClient:
     """Calls service `inventory` directly, outside of any saga.
 
-    A call waits at most `timeout_s` seconds, and raises RpcError with the status of the service.
+    A call waits at most `timeout_s` seconds, and raises RpcError with the service's status.
     """
 
     def __init__(self, transport: Transport) -> None:

@@ -167,11 +167,11 @@ def run(*arguments: str) -> Result:
 def test_a_code_is_explained_with_cause_example_and_cure() -> None:
     assert run("sg014").stdout == (
         "SG014: error\n"
-        "Cause: A value of another shape: a mapping for a list, a number for a text, nothing.\n"
+        "Cause: A value of the wrong shape: a mapping in place of a list, a number in place of a text, or nothing.\n"
         "Example: in contracts/saga.yaml\n"
         "    - deadline: [60s]\n"
         "    + deadline: 60s\n"
-        "Cure: Write the shape that is named; quote a text that looks like a number.\n"
+        "Fix: Write the shape that the message names; quote a text that looks like a number.\n"
     )
 
 

@@ -20,7 +20,7 @@ PROOFS = (
         "a first wait as long as the deadline",
         ((STOCK, f"{STOCK}\n        retry: {{ initial: «60s, max: 2m }}"),),
         "SG079",
-        'step "reserve_stock" may never be tried again',
+        'step "reserve_stock" may never be retried',
         "shorten retry.initial",
     ),
     Mistake(
@@ -34,7 +34,7 @@ PROOFS = (
         "a request without a field that validation demands",
         ((CONFIRM, "        kind: pivot\n        request: «{}"),),
         "SG081",
-        'the request of step "confirm_order" leaves out what ConfirmOrderRequest must have: order_id',
+        'the request of step "confirm_order" leaves out fields that ConfirmOrderRequest must have: order_id',
         "add order_id: ...",
     ),
     Mistake(
@@ -56,7 +56,7 @@ PROOFS = (
         (("status: 201", "status: «204"),),
         "SG082",
         "an answer with status 204 has no body",
-        "remove body, or answer with 200 or 201",
+        "remove body, or answer with status 200 or 201",
     ),
 )
 KEYS = (
@@ -225,7 +225,7 @@ WORDS = (
         "a duration of nothing",
         (("timeout: 2s", "timeout: «0s"),),
         "SG019",
-        "longer than nothing",
+        "longer than zero",
         "for example 2s",
     ),
     Mistake(
@@ -279,13 +279,13 @@ WORDS = (
     Mistake("a day in words", waiver("2027-06-30", "«next summer"), "SG078", '"next summer"', "2026-12-31"),
 )
 YAML = (
-    Mistake("a tab for indentation", (("  order: {", "«\torder: {"),), "SG010", "not YAML", "mend the YAML"),
+    Mistake("a tab for indentation", (("  order: {", "«\torder: {"),), "SG010", "not YAML", "fix the YAML"),
     Mistake(
         "an alias without an anchor",
         (("deadline: 60s", "deadline: «*all"),),
         "SG010",
         "not YAML",
-        "mend the YAML",
+        "fix the YAML",
     ),
     Mistake(
         "an alias inside its anchor",
@@ -298,8 +298,8 @@ YAML = (
         "a key that is a list",
         (("  order: {", "  ? «[a]\n  : { implements: [] }\n  order: {"),),
         "SG018",
-        "a key that is no plain text",
-        "write a name",
+        "a key that is not plain text",
+        "use a name",
     ),
     Mistake("a tag on a mapping", (("  step: {", "  step: «!mine {"),), "SG018", "a tag", "without its tag"),
 )
@@ -448,7 +448,7 @@ def test_a_first_wait_of_the_defaults_is_named_where_the_deadline_is() -> None:
     found = resolve_yaml(text)[1]
     assert brief(found) == [(place(text), "SG079")]
     assert (
-        'steps "create_order", "reserve_stock", "charge_payment" may never be tried again' in found[0].message
+        'steps "create_order", "reserve_stock", "charge_payment" may never be retried' in found[0].message
     )
 
 

@@ -59,49 +59,49 @@ RPCS = (
         "a template that is none",
         route("A", '«get: "/a/{thing_id"', is_read=True),
         "SG040",
-        "is no path template: '{' is not closed (at character 4)",
+        "is not a path template: '{' is not closed (at character 4)",
         "write a path like /orders/{order_id}",
     ),
     Rpc(
         "an unknown path variable",
         route("B", '«get: "/b/{thing_di}"', is_read=True),
         "SG041",
-        'the path variable "thing_di" is no field of Thing',
+        'the path variable "thing_di" is not a field of Thing',
         'did you mean "thing_id" (contracts/lab/v1/lab.proto:11:10)?',
     ),
     Rpc(
         "an unknown nested path variable",
         route("C", '«get: "/c/{inner.nam}"', is_read=True),
         "SG041",
-        '"inner.nam" is no field of Thing',
+        '"inner.nam" is not a field of Thing',
         'did you mean "name"',
     ),
     Rpc(
         "a path variable below a text",
         route("D", '«get: "/d/{thing_id.name}"', is_read=True),
         "SG041",
-        '"thing_id.name" is no field',
+        '"thing_id.name" is not a field',
         "name a field of the request",
     ),
     Rpc(
         "a repeated path variable",
         route("E", '«get: "/e/{tags}"', is_read=True),
         "SG042",
-        '"tags" cannot be written as one text',
+        '"tags" cannot be written as a single text',
         "single scalars",
     ),
     Rpc(
         "a message as a path variable",
         route("F", '«get: "/f/{inner}"', is_read=True),
         "SG042",
-        '"inner" cannot be written as one text',
+        '"inner" cannot be written as a single text',
         "single scalars",
     ),
     Rpc(
         "an unknown body",
         route("G", 'post: "/g"\n      «body: "inne"'),
         "SG043",
-        'body names "inne", which Thing lacks',
+        'body names "inne", which is not a field of Thing',
         'did you mean "inner"',
     ),
     Rpc(
@@ -123,27 +123,27 @@ RPCS = (
         route("J", '«get: "/sagas/{thing_id}"', is_read=True),
         "SG046",
         "/sagas is reserved",
-        "begin the path with another word",
+        "begin the path with anything but",
     ),
     Rpc(
         "the gateway's health",
         route("K", '«get: "/healthz"', is_read=True),
         "SG046",
         "/healthz is reserved",
-        "begin the path with another word",
+        "begin the path with anything but",
     ),
     Rpc(
         "two routes that look alike",
         route("L", 'post: "/l/{thing_id}/x"') + route("M", '«post: "/l/{inner.name}/x"'),
         "SG047",
-        f'cannot be told apart from "POST /l/{{thing_id}}/x" ({LAB}:',
+        f'matches the same requests as "POST /l/{{thing_id}}/x" ({LAB}:',
         "change one of the two paths or verbs",
     ),
     Rpc(
         "a route that collides in an additional binding",
         route("N", 'post: "/n"\n      body: "*"\n      «additional_bindings {\n        post: "/n"\n      }'),
         "SG047",
-        'cannot be told apart from "POST /n"',
+        'matches the same requests as "POST /n"',
         "change one of the two",
     ),
     Rpc(
@@ -151,7 +151,7 @@ RPCS = (
         route("O", 'get: "/o"\n      «body: "*"', is_read=True),
         "SG048",
         "a GET request has no body",
-        "fields that are not in the path come from the query",
+        "fields that are not in the path are read from the query",
     ),
     Rpc(
         "a custom verb",
@@ -166,21 +166,21 @@ RPCS = (
         "a rule without a path",
         '  rpc Q(Thing) returns (Thing) {\n    option «(google.api.http) = {body: "*"};\n  }\n',
         "SG049",
-        '"Q" has a rule without verb and path',
+        '"Q" has a rule without a verb and path',
         "use get, put, post, delete or patch",
     ),
     Rpc(
         "a streaming rpc",
         "  rpc «R(stream Thing) returns (Thing);\n",
         "SG024",
-        '"R" streams; the mesh serves unary rpcs only',
+        '"R" is a streaming rpc; the mesh serves only unary rpcs',
         "make it unary",
     ),
     Rpc(
         "a path without its slash",
         route("S", '«post: "s/open"'),
         "SG040",
-        "is no path template",
+        "is not a path template",
         "write a path like /orders/{order_id}",
     ),
     Rpc(
@@ -194,14 +194,14 @@ RPCS = (
         "a rest that is not the end",
         route("U", '«post: "/u/**/x"'),
         "SG040",
-        "is no path template",
+        "is not a path template",
         "write a path like",
     ),
     Rpc(
         "a map as a path variable",
         route("V", '«post: "/v/{labels}"'),
         "SG042",
-        '"labels" cannot be written as one text',
+        '"labels" cannot be written as a single text',
         "single scalars",
     ),
     Rpc(
@@ -209,28 +209,28 @@ RPCS = (
         route("W", 'delete: "/w"\n      «body: "*"'),
         "SG048",
         "a DELETE request has no body",
-        "fields that are not in the path come from the query",
+        "fields that are not in the path are read from the query",
     ),
     Rpc(
         "the gateway's metrics",
         route("X", '«post: "/metrics"'),
         "SG046",
         "/metrics is reserved",
-        "begin the path with another word",
+        "begin the path with anything but",
     ),
     Rpc(
         "the gateway's own document",
         route("Y", '«get: "/openapi.json"', is_read=True),
         "SG046",
         "/openapi.json is reserved",
-        "begin the path with another word",
+        "begin the path with anything but",
     ),
     Rpc(
         "the gateway's page of docs",
         route("Pages", '«get: "/docs"', is_read=True),
         "SG046",
         "/docs is reserved",
-        "begin the path with another word",
+        "begin the path with anything but",
     ),
     Rpc(
         "a GET on a write in an additional binding",
@@ -258,13 +258,13 @@ RPCS = (
         ),
         "SG049",
         "has additional bindings of its own",
-        "put all of them into the outer rule",
+        "put all of them in the outer rule",
     ),
     Rpc(
         "an rpc that streams its answers",
         "  rpc «Zc(Thing) returns (stream Thing);\n",
         "SG024",
-        '"Zc" streams; the mesh serves unary rpcs only',
+        '"Zc" is a streaming rpc; the mesh serves only unary rpcs',
         "make it unary",
     ),
 )
@@ -417,7 +417,7 @@ def test_compile_errors_of_all_protos_are_reported_beside_what_is_wrong_in_saga_
     ]
     assert "cannot find `strin`" in found[2].message
     assert "check the spelling" in found[2].hint
-    assert "write the path from contracts/ on" in found[1].hint
+    assert "write the path relative to contracts/" in found[1].hint
 
 
 def test_a_broken_proto_does_not_hide_a_wrong_call_of_a_healthy_one(tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
 def test_a_contract_without_protos_says_so(tmp_path: Path) -> None:
     _, found = read_contract(write_project(tmp_path, {SAGA_YAML: LAB_YAML}))
     assert [finding.code for finding in found] == ["SG003"]
-    assert "holds no .proto files" in found[0].message
+    assert "there are no .proto files" in found[0].message
 
 
 def test_a_folder_without_saga_yaml_says_so(tmp_path: Path) -> None:

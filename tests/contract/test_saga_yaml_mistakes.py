@@ -16,13 +16,13 @@ SHAPE = (
         (("project: shop", "project: shop«: x"),),
         "SG010",
         "not YAML",
-        "mend the YAML here",
+        "fix the YAML here",
     ),
     Mistake(
         "a key twice",
         (("    deadline: 60s\n", "    deadline: 60s\n    «deadline: 90s\n"),),
         "SG011",
-        '"deadline" stands here twice; the first is in line 20',
+        '"deadline" appears twice here; the first is in line 20',
         "remove or rename",
     ),
     Mistake(
@@ -75,7 +75,7 @@ SHAPE = (
         (("    trigger: shop.checkout.v1.CheckoutService/PlaceOrder", "    trigger«:"),),
         "SG014",
         "a text is expected here, not nothing",
-        "write one value behind the key",
+        "write one value after the key",
     ),
     Mistake(
         "an unknown word",
@@ -110,14 +110,14 @@ SHAPE = (
         "a duration without a unit",
         (("deadline: 60s", "deadline: «60"),),
         "SG016",
-        '"60" is no duration',
+        '"60" is not a duration',
         "give it a unit: 60s",
     ),
     Mistake(
         "a duration in words",
         (("wait: 10s", "wait: «10 seconds"),),
         "SG016",
-        '"10 seconds" is no duration',
+        '"10 seconds" is not a duration',
         "write it like 50ms, 2s, 1m30s or 30d",
     ),
     Mistake(
@@ -246,7 +246,7 @@ NAMES = (
         ),
         "SG031",
         'service "order" implements it',
-        "put the trigger into a proto service that no service implements",
+        "move the trigger to a proto service that no service implements",
     ),
     Mistake(
         "a call that is no call",
@@ -287,7 +287,7 @@ NAMES = (
         "an unknown step to respond after",
         (("after: create_order", "after: «create_ordr"),),
         "SG073",
-        '"create_ordr", which is no step',
+        '"create_ordr", which is not a step',
         'did you mean "create_order" (contracts/saga.yaml:27:15)?',
     ),
 )
@@ -304,7 +304,7 @@ RULES = (
         "two steps of one name",
         (("- name: charge_payment", "- name: «reserve_stock"),),
         "SG061",
-        'a step "reserve_stock" already, in line 37',
+        'already a step "reserve_stock", in line 37',
         "rename one of the two",
     ),
     Mistake(
@@ -368,7 +368,7 @@ RULES = (
             (f"        {REFUND}\n", ""),
         ),
         "SG070",
-        'step "confirm_order" is a second pivot; "charge_payment" in line 44 is the first',
+        'step "confirm_order" is a second pivot; the first is "charge_payment" in line 44',
         "make this one retriable",
     ),
     Mistake(
@@ -388,7 +388,7 @@ RULES = (
         "a retriable step before the pivot",
         ((STOCK, f"{STOCK}\n        kind: «retriable"), (RELEASE, "")),
         "SG072",
-        'stands before the pivot "confirm_order"',
+        'is before the pivot "confirm_order"',
         "move it after the pivot",
     ),
     Mistake(
@@ -423,7 +423,7 @@ RULES = (
         "a limit of attempts on the pivot",
         (("kind: pivot", "kind: pivot\n        retry: { max_attempts: «5 }"),),
         "SG075",
-        "a pivot in doubt is repeated",
+        "a pivot with an unknown outcome is repeated",
         "remove max_attempts",
     ),
     Mistake(
@@ -438,7 +438,7 @@ RULES = (
         (("PaymentService] }", "PaymentService], retention: «3d1m }"),),
         "SG077",
         'service "payment" forgets calls after 3d1m, but saga "place_order" may need them for 3d1m',
-        "set retention of the service to more than 3d1m",
+        "set the service's retention to more than 3d1m",
     ),
     Mistake(
         "a budget longer than a service remembers",
@@ -507,7 +507,7 @@ EXPRESSIONS = (
         "a compensation that reads its own step's response",
         (("reason: failure.reason", "reason: steps.«create_order.order.customer_id"),),
         "SG104",
-        "unknown when it is in doubt",
+        "its response may be unknown",
         "",
     ),
     Mistake(

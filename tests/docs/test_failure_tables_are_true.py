@@ -151,7 +151,7 @@ def in_the_docs_words(first: httpx.Response, again: httpx.Response | None) -> st
         return "`400` with the service's `reason`"
     if first.status_code == 502:
         return f"`502` `{first.json()['reason']}`"
-    return f"`{first.status_code}` already, after `create_order`"
+    return f"`{first.status_code}`, already after `create_order`"
 
 
 @pytest.mark.parametrize("after", AFTER)

@@ -133,7 +133,7 @@ def test_retries_say_what_ends_them() -> None:
     usual = Retry(initial_s=0.1, multiplier=2.0, max_s=1.0, max_attempts=3)
     assert repeats(usual, "until dawn") == "after 100ms, then x2 up to 1s; at most 3 attempts, until dawn"
     picky = Retry(initial_s=0.1, multiplier=1.5, max_s=1.0, codes=frozenset({Code.ABORTED}))
-    assert repeats(picky, "until dawn") == "after 100ms, then x1.5 up to 1s, on ABORTED alone; until dawn"
+    assert repeats(picky, "until dawn") == "after 100ms, then x1.5 up to 1s, only on ABORTED; until dawn"
     for never in (Retry(0.1, 2.0, 1.0, max_attempts=1), Retry(0.1, 2.0, 1.0, codes=frozenset())):
         assert repeats(never, "until dawn") == "never"
 

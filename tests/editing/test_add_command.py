@@ -111,32 +111,32 @@ def test_the_same_again_changes_nothing(shop: Path) -> None:
     for command in commands:
         again = run(shop, *command)
         assert again.exit_code == 0
-        assert "is there already: nothing was changed" in again.stdout
+        assert "is already there: nothing was changed" in again.stdout
     assert contents(shop) == before
 
 
 REFUSED = [
     (("service", "Order"), 'did you mean "order"?'),
     (("service", "order", "--implements", "a.v1.BService"), "which implements shop.order.v1.OrderService"),
-    (("service", "orders", "--implements", "shop.order.v1.OrderService"), "by the service order already"),
+    (("service", "orders", "--implements", "shop.order.v1.OrderService"), "the service order already implements"),
     (
         ("service", "orders", "--implements", "shop.order.v1.OrderServce"),
         'mean "shop.order.v1.OrderService"?',
     ),
-    (("service", "orders", "--implements", "Orders"), "no full name of a proto service"),
-    (("service", "gateway"), "it is the name of the gateway's process (SG027"),
+    (("service", "orders", "--implements", "Orders"), "is not the full name of a proto service"),
+    (("service", "gateway"), "the gateway's process has that name (SG027"),
     (("service", "front", "--implements", "shop.checkout.v1.CheckoutService"), "SG031"),
     (("rpc", "order"), "write it as service/Method"),
     (("rpc", "ordr/Ship"), 'did you mean "order"?'),
     (("rpc", "order/ship_order"), 'did you mean "ShipOrder"?'),
-    (("rpc", "order/CancelOrder", "--read"), "there is an rpc CancelOrder already, with other options"),
-    (("rpc", "order/Cancelorder"), "there is an rpc CancelOrder already: did you mean that?"),
+    (("rpc", "order/CancelOrder", "--read"), "there is already an rpc CancelOrder, with other options"),
+    (("rpc", "order/Cancelorder"), "there is already an rpc CancelOrder: did you mean that?"),
     (("rpc", "order/Ship", "--http", "GET /x"), "add --read"),
     (("rpc", "order/Ship", "--http", "PSOT /x"), 'did you mean "post"?'),
-    (("rpc", "order/Ship", "--http", "POST x"), "is no path template"),
+    (("rpc", "order/Ship", "--http", "POST x"), "is not a path template"),
     (("rpc", "order/Ship", "--http", "POST /sagas"), "/sagas is reserved"),
-    (("rpc", "order/Ship", "--http", "POST /{order.id}"), 'path variable "order.id" is no field'),
-    (("rpc", "order/Ship", "--http", "POST /orders"), "cannot be told apart"),
+    (("rpc", "order/Ship", "--http", "POST /{order.id}"), 'path variable "order.id" is not a field'),
+    (("rpc", "order/Ship", "--http", "POST /orders"), "matches the same requests"),
     (
         ("saga", "place_order", "--trigger", "a.v1.B/C"),
         "triggered by shop.checkout.v1.CheckoutService/PlaceOrder",

@@ -168,7 +168,7 @@ def test_columns_are_plain_where_rich_is_not_installed(capsys: pytest.CaptureFix
         "SAGA         ACTIVE  STUCK  OLDEST  COMPLETED  COMPENSATED  SUPERSEDED",
         "place_order  2       1      1h1m    7          0            0",
         "place_order version 1 can go: no open saga runs on it",
-        "the log has 2.0 MB",
+        "the log takes 2.0 MB",
     ]
 
 

@@ -143,7 +143,7 @@ def test_a_first_hour(terminals: list[Terminal], tmp_path: Path, environment: di
     first.type("sed -i 's/rpc CreateParcel/rpc MakeParcel/' contracts/shipping/v1/shipping.proto")
     assert 'service "shipping" has no rpc "CreateParcel"' in plain(first.type("sagagen generate", ends=1))
     first.type("sed -i 's#shipping/CreateParcel#shipping/MakeParcel#' contracts/saga.yaml")
-    assert "no rpc of the contract is handled by create_parcel any more" in plain(
+    assert "create_parcel no longer handles any rpc of the contract" in plain(
         first.type("sagagen generate")
     )
     broken = first.type("sagagen diff --against HEAD", ends=1)

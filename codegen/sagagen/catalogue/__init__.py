@@ -1,6 +1,6 @@
-"""Every code that checks and handler sync report: cause, example, cure. docs/diagnostics.md is made of it.
+"""Every code that the checks and handler sync report: cause, example and fix. docs/diagnostics.md is its printout.
 
-It needs nothing but itself, so that `sagagen explain` and the shell's completion answer at once.
+It imports nothing else of the generator, so that `sagagen explain` and shell completion answer at once.
 """
 
 from collections.abc import Mapping

@@ -7,20 +7,20 @@ from sagagen.catalogue.entry import FILE_NAME, Entry, Section
 
 _HEAD = """# Diagnostics
 
-What `sagagen check` and `sagagen generate` report. Each finding names a place, says what is wrong, and hints at the
-edit that mends it:
+What `sagagen check` and `sagagen generate` report. Each finding names a place, says what is wrong, and suggests the
+edit that fixes it:
 
 ```text
 contracts/saga.yaml:38:25: error[SG065]: service "inventory" has no rpc "ReserveStok"
   hint: did you mean "ReserveStock" (contracts/shop/inventory/v1/inventory.proto:11:7)?
 ```
 
-Codes are stable: a code keeps its meaning, and none is used again. Errors prevent a generation and exit with 1;
-warnings (marked below) do neither. One run reports everything that can be found; a mistake neither hides those
-elsewhere nor causes others to be reported. `--format json` and `--format github` are for programs and pull requests.
-`sagagen explain CODE` says what stands here, and explains the [rules of the diff](diff-rules.md) as well.
+Codes are stable: each keeps its meaning, and none is reused. With an error nothing is generated, and the command
+exits with 1; warnings (marked below) do neither. One run reports everything that can be found: a mistake does not
+hide others, and does not cause others to be reported. `--format json` and `--format github` are for programs and
+pull requests. `sagagen explain CODE` shows one entry, and also explains the [rules of the diff](diff-rules.md).
 
-This document is made of the catalogue that `sagagen explain` reads: `sagagen explain --format markdown`.
+This document is the output of `sagagen explain --format markdown`.
 """
 
 

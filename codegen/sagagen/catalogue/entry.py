@@ -1,18 +1,18 @@
-"""What there is to say about a code."""
+"""What the catalogue says about a code."""
 
 from dataclasses import dataclass
 
 SAGA_YAML = "contracts/saga.yaml"
 PROTO = "contracts/shop/v1/shop.proto"
 FILE_NAME = "a file's name"
-"""Where the example is about what a file is called."""
+"""Used where the example is about a file's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One code: cause, cure, and an example of both.
+    """One code: its cause, a fix, and an example of both.
 
-    `wrong` in the place of `right` provokes this code and no other; a test does so in the contract that all examples
+    `wrong` in place of `right` provokes this code and no other; a test proves it in the contract that all examples
     are from.
     """
 
@@ -20,12 +20,12 @@ class Entry:
     cause: str
     cure: str
     wrong: str = ""
-    """Empty where nothing that can be written down provokes it: it guards against what nobody has thought of."""
+    """Empty where no example can provoke it: such a code guards against what nobody has thought of."""
     right: str = ""
     where: str = SAGA_YAML
     is_warning: bool = False
     also: tuple[tuple[str, str, str], ...] = ()
-    """What else must change for that: file, text, and what stands there instead. It may be wrong in itself."""
+    """What else must change for that: file, text, and its replacement. The replacement may be wrong in itself."""
     beside: tuple[str, ...] = ()
     """Codes that are reported for `also`."""
 

@@ -8,15 +8,15 @@ from sagagen.catalogue.entry import Entry, Section
 def _names() -> Iterator[Entry]:
     yield Entry(
         "SG100",
-        "The text is no expression.",
-        "A text has quotes of its own inside the YAML.",
+        "The text is not an expression.",
+        "Put quotes around a text inside the YAML: `\"'a text'\"`.",
         "note: hello world",
         "note: \"'hello world'\"",
     )
     yield Entry(
         "SG101",
         "There is no variable of this name here.",
-        "Write `input`, `steps`, `saga`, in compensations `failure`, or the variable of a macro.",
+        "Write `input`, `steps`, `saga`, the variable of a macro, or (in compensations) `failure`.",
         "customer_id: inputs.customer_id",
         "customer_id: input.customer_id",
     )
@@ -36,14 +36,14 @@ def _names() -> Iterator[Entry]:
     )
     yield Entry(
         "SG104",
-        "The step's response is not known here: the step runs later, or may be in doubt.",
+        "The step's response is not known here: the step runs later, or its outcome may be unknown.",
         "Read a step that is done by then.",
         "reference: steps.charge_payment.payment_id",
         "reference: steps.create_order.order.order_id",
     )
     yield Entry(
         "SG105",
-        "The value has another type than the field.",
+        "The value and the field have different types.",
         "Give a value of the field's type, or convert it: `int(...)`, `string(...)`.",
         "weight: input.customer_id",
         "weight: double(input.quantity)",
@@ -58,14 +58,14 @@ def _names() -> Iterator[Entry]:
     yield Entry(
         "SG107",
         "There is no such function or macro.",
-        "Write one that there is; the hint names those that are near.",
+        "Write one that exists; the hint names the closest ones.",
         "lines: len(input.items)",
         "lines: size(input.items)",
     )
     yield Entry(
         "SG108",
         "The function or macro takes other arguments.",
-        "Give it what it takes.",
+        "Pass the arguments that it takes.",
         "has_note: has(input)",
         "has_note: has(input.note)",
     )
@@ -85,7 +85,7 @@ def _names() -> Iterator[Entry]:
     )
     yield Entry(
         "SG111",
-        "Two members of one oneof are set, of which a message keeps one.",
+        "Two members of one oneof are set; a message keeps only one.",
         "Remove one, or choose between two whole messages with `? :`.",
         "payment: { card: input.card, invoice: input.invoice }",
         "payment: { card: input.card }",
@@ -102,7 +102,7 @@ def _names() -> Iterator[Entry]:
 def _values() -> Iterator[Entry]:
     yield Entry(
         "SG113",
-        "A compensation's request, and the answer, must always be possible to build: no arithmetic, index, map lookup, "
+        "Building a compensation's request, or the answer, must never fail: no arithmetic, index, map lookup, "
         "narrowing or parsing.",
         "Compute it in a step, and read it from that step's response.",
         "refund_minor: steps.create_order.order.total_minor + 1",
@@ -117,7 +117,7 @@ def _values() -> Iterator[Entry]:
     )
     yield Entry(
         "SG115",
-        "Any, Struct, Value and ListValue hold what can't be checked.",
+        "The contents of Any, Struct, Value and ListValue can't be checked.",
         "Use a message of its own, or a map.",
         "source: input.metadata",
         "source: input.source",
@@ -138,14 +138,14 @@ def _values() -> Iterator[Entry]:
     )
     yield Entry(
         "SG118",
-        "null is the value of wrapper fields alone (google.protobuf.StringValue and its like).",
+        "Only wrapper fields (google.protobuf.StringValue and the like) can be null.",
         "Ask with `has(...)`, or leave the field out.",
         "is_first: input.previous == null",
         'is_first: "!has(input.previous)"',
     )
     yield Entry(
         "SG119",
-        "`failure` is known in compensations only.",
+        "`failure` is known only in compensations.",
         "Read it in `compensate`.",
         "reason: failure.message",
         "reason: input.reason",
@@ -166,21 +166,21 @@ def _values() -> Iterator[Entry]:
     )
     yield Entry(
         "SG122",
-        "The YAML has another shape than the field.",
+        "The YAML's shape does not fit the field.",
         "Write a list for a repeated field, a mapping for a message or map, or an expression.",
         "extras: { product_id: input.sku }",
         "extras: [{ product_id: input.sku }]",
     )
     yield Entry(
         "SG123",
-        "A literal can't be read: an unknown escape, a text without an end, a number out of range.",
+        "A literal can't be read: an unknown escape, a text without a closing quote, a number out of range.",
         "Double the backslash, or write a raw text: `r'...'`.",
         "pattern: \"'\\\\d'\"",
         "pattern: \"r'\\\\d'\"",
     )
     yield Entry(
         "SG124",
-        "Messages are not compared, nor lists and maps of messages or doubles.",
+        "Messages can't be compared, and neither can lists and maps of messages or doubles.",
         "Compare their fields.",
         "is_same: input.previous == input.next",
         "is_same: input.previous.order_id == saga.id",

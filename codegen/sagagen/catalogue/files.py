@@ -10,16 +10,16 @@ BUF_YAML = "buf.yaml"
 def _files() -> Iterator[Entry]:
     yield Entry(
         "SG001",
-        "A proto does not compile; the message is buf's.",
-        "Mend it. Imports are relative to contracts/; google/api, google/protobuf and buf/validate are built in.",
+        "A proto does not compile; the message is from buf.",
+        "Fix it. Imports are relative to contracts/; google/api, google/protobuf and buf/validate are built in.",
         "strin coupon_code = 4;",
         "string coupon_code = 4;",
         PROTO,
     )
     yield Entry(
         "SG002",
-        "A lint finding of buf about a proto.",
-        "Mend it, put `// buf:lint:ignore RULE` above it, or choose the rules in a buf.yaml of your own.",
+        "buf's linter found something in a proto.",
+        "Fix it, put `// buf:lint:ignore RULE` above it, or choose the rules in a buf.yaml of your own.",
         "string couponCode = 4;",
         "string coupon_code = 4;",
         PROTO,
@@ -27,8 +27,8 @@ def _files() -> Iterator[Entry]:
     )
     yield Entry(
         "SG003",
-        "contracts/saga.yaml, or any proto file beside it, is missing.",
-        "Write it, or name the project with `--project`.",
+        "contracts/saga.yaml is missing, or there is no proto file beside it.",
+        "Write what is missing, or name the project with `--project`.",
         "contracts/sagas.yaml",
         "contracts/saga.yaml",
         FILE_NAME,
@@ -42,8 +42,8 @@ def _files() -> Iterator[Entry]:
     )
     yield Entry(
         "SG005",
-        "buf refuses to work: its configuration is wrong, or names a module that cannot be reached.",
-        "Mend buf.yaml; `buf build contracts` says more.",
+        "buf can't run: its configuration is wrong, or names a module that cannot be reached.",
+        "Fix buf.yaml; `buf build contracts` says more.",
         "version: v7",
         "version: v2",
         BUF_YAML,
@@ -56,7 +56,7 @@ def _files() -> Iterator[Entry]:
     yield Entry(
         "SG007",
         "A rule of buf.validate does not fit its field, or does not compile: no request with it could be validated.",
-        "Mend the rule.",
+        "Fix the rule.",
         "[(buf.validate.field).string.min_len = 1]",
         "[(buf.validate.field).int32.gte = 0]",
         PROTO,
@@ -66,21 +66,21 @@ def _files() -> Iterator[Entry]:
 def _yaml() -> Iterator[Entry]:
     yield Entry(
         "SG010",
-        "The file is not YAML. Checking ends here, since nothing after it can be trusted.",
-        "Mend the YAML.",
+        "The file is not YAML. Checking stops here, since nothing after it can be trusted.",
+        "Fix the YAML.",
         "project: shop: mine",
         "project: shop",
     )
     yield Entry(
         "SG011",
-        "A key stands twice in a mapping.",
+        "A key appears twice in a mapping.",
         "Remove or rename one.",
         "deadline: 60s\n    deadline: 90s",
         "deadline: 60s",
     )
     yield Entry(
         "SG012",
-        "A key that does not exist here. A near miss is checked as if it were right.",
+        "There is no such key here. A near miss is checked as if it were right.",
         "Write the key that is suggested, or remove it.",
         "dedline: 60s",
         "deadline: 60s",
@@ -94,13 +94,17 @@ def _yaml() -> Iterator[Entry]:
     )
     yield Entry(
         "SG014",
-        "A value of another shape: a mapping for a list, a number for a text, nothing.",
-        "Write the shape that is named; quote a text that looks like a number.",
+        "A value of the wrong shape: a mapping in place of a list, a number in place of a text, or nothing.",
+        "Write the shape that the message names; quote a text that looks like a number.",
         "deadline: [60s]",
         "deadline: 60s",
     )
     yield Entry(
-        "SG015", "A word that is none of those that fit.", "Write one of them.", "kind: pivoot", "kind: pivot"
+        "SG015",
+        "A word that is not allowed here.",
+        "Write one that the message names.",
+        "kind: pivoot",
+        "kind: pivot",
     )
     yield Entry(
         "SG016",
@@ -111,14 +115,14 @@ def _yaml() -> Iterator[Entry]:
     )
     yield Entry(
         "SG017",
-        "A name with other characters than lower case letters, digits and underscores, or not beginning with a letter.",
+        "A name that has anything but lower case letters, digits and underscores, or does not begin with a letter.",
         "Rename it.",
         "- name: reserve-stock",
         "- name: reserve_stock",
     )
     yield Entry(
         "SG018",
-        "YAML that the language leaves out: merge keys, tags, keys that are no text, an alias inside its own anchor, "
+        "YAML that saga.yaml does not allow: merge keys, tags, keys that are not text, an alias inside its own anchor, "
         "half a character.",
         "Write the value out.",
         "project: !!str shop",
@@ -127,7 +131,7 @@ def _yaml() -> Iterator[Entry]:
     yield Entry(
         "SG019",
         "A number or duration out of range.",
-        "Stay within the range that is named.",
+        "Stay within the range that the message names.",
         "status: 404",
         "status: 201",
     )

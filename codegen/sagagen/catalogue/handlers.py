@@ -1,4 +1,4 @@
-"""Codes about the Python side: what names become, and the files in handlers/."""
+"""Codes about Python: the names that generated code gives things, and the files in handlers/."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,15 @@ REFUND = """    async def refund_payment(self, request: RefundPaymentRequest, ca
         return Nothing()
 """
 CLASS = "class PaymentService(PaymentHandlers):"
-NOTE = """What `sagagen generate` says of the files in handlers/, which it keeps in line with the contract. None of them
-is written where one of the errors below stands; the rest of the mesh is."""
+NOTE = """What `sagagen generate` reports about the files in handlers/, which it keeps in line with the contract. A file
+with one of the errors below is left as it is; the rest of the mesh is written."""
 
 
 def _python() -> Iterator[Entry]:
     yield Entry(
         "SG140",
         "A field is encoded as a group, which the generated messages cannot read.",
-        "Declare a message and a field of its type; in editions without DELIMITED encoding.",
+        "Declare a message and a field of its type; in editions, without the DELIMITED encoding.",
         "optional group Lid = 1 {}",
         "optional Part part = 1;",
         OLD,
@@ -33,15 +33,15 @@ def _python() -> Iterator[Entry]:
 def _handlers() -> Iterator[Entry]:
     yield Entry(
         "SG160",
-        "The file is no Python, or not in the encoding that it claims.",
-        "Mend the line that is named.",
+        "The file is not valid Python, or is not in the encoding that it declares.",
+        "Fix the line that the message names.",
         "async de charge_payment",
         "async def charge_payment",
         PAYMENT,
     )
     yield Entry(
         "SG161",
-        "The class that the mesh loads is not in the file; perhaps it was renamed.",
+        "The class that the mesh loads is not in the file; it may have been renamed.",
         "Give the class its name back, or add `PaymentService = Payments` below it.",
         "class Payments(PaymentHandlers):",
         CLASS,
@@ -49,8 +49,8 @@ def _handlers() -> Iterator[Entry]:
     )
     yield Entry(
         "SG162",
-        "A method is missing, and the class has bases from other files, which may have it. Nothing was added.",
-        "Write the method, there or here.",
+        "A method is missing, but the class has bases from other files, which may define it. Nothing was added.",
+        "Write the method, in the base or here.",
         "class PaymentService(Refunds, PaymentHandlers):",
         CLASS,
         PAYMENT,
@@ -62,8 +62,8 @@ def _handlers() -> Iterator[Entry]:
     )
     yield Entry(
         "SG163",
-        "A method handles no rpc of the contract any more.",
-        "Remove it, or move what it does to where the contract wants it now.",
+        "A method handles an rpc that the contract no longer has.",
+        "Remove it, or move its code to where the contract now wants it.",
         f"{REFUND}\n{REFUND.replace('refund_payment', 'refund_all')}",
         REFUND,
         PAYMENT,
@@ -72,15 +72,15 @@ def _handlers() -> Iterator[Entry]:
     yield Entry(
         "SG164",
         "The file imports a message that the contract no longer has.",
-        "Use what the contract has in its place, and remove the import.",
+        "Use what the contract has instead, and remove the import.",
         "Nothing, RefundPaymentRequest, RefundTicket",
         "Nothing, RefundPaymentRequest",
         PAYMENT,
     )
     yield Entry(
         "SG165",
-        "What would have been written did not say the same as before, the changes that were meant apart.",
-        "Bring the methods that are named in line by hand.",
+        "The edited file would have differed from the old one in more than was intended, so it was not written.",
+        "Bring the named methods in line by hand.",
     )
 
 

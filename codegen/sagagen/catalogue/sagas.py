@@ -24,28 +24,28 @@ def _steps() -> Iterator[Entry]:
     )
     yield Entry(
         "SG062",
-        "A step named `completion` or `acceptance`, which `respond.after` reads as moments.",
+        "A step named `completion` or `acceptance`, which have a meaning of their own in `respond.after`.",
         "Rename it.",
         "- name: completion",
         LOOK,
     )
     yield Entry(
         "SG063",
-        "A call that is not written service/Method, or a trigger that is not package.Service/Method.",
-        "Write it so.",
+        "A call that is not written as service/Method, or a trigger that is not written as package.Service/Method.",
+        "Write it in that form.",
         "call: ReserveStock",
         RESERVE,
     )
     yield Entry(
         "SG064",
-        "A call names a service that the mesh lacks.",
-        "Name one under `services`; steps use its name there, not the proto's.",
+        "A call names a service that the mesh does not have.",
+        "Use a name from `services`; steps use that name, not the proto's.",
         "call: inventry/ReserveStock",
         RESERVE,
     )
     yield Entry(
         "SG065",
-        "A call names an rpc that the service lacks.",
+        "A call names an rpc that the service does not have.",
         "Correct it, or declare it.",
         "call: inventory/ReserveStok",
         RESERVE,
@@ -77,7 +77,7 @@ def _undoing() -> Iterator[Entry]:
     )
     yield Entry(
         "SG068",
-        "A compensation that is never called: of a read, the pivot or a retriable step.",
+        "A compensation that is never called, since its step is a read, the pivot or retriable.",
         "Remove it.",
         f"{PIVOT}\n        compensate: {{ call: order/TakeBack, request: {{ order_id: saga.id }} }}",
         PIVOT,
@@ -92,7 +92,7 @@ def _undoing() -> Iterator[Entry]:
     yield Entry(
         "SG070",
         "A second pivot.",
-        "A saga has one point of no return: make the later one retriable.",
+        "A saga has only one point of no return: make the later one retriable.",
         f"{LOOK}\n        {PIVOT}",
         LOOK,
     )
@@ -105,21 +105,21 @@ def _undoing() -> Iterator[Entry]:
     )
     yield Entry(
         "SG072",
-        "A retriable step before the pivot, or without one.",
+        "A retriable step before the pivot, or in a saga without a pivot.",
         "Move it after the pivot, or mark the go/no-go step as the pivot.",
         f"{LOOK}\n        kind: retriable",
         LOOK,
     )
     yield Entry(
         "SG073",
-        "`respond.after` names no step.",
+        "`respond.after` names a step that the saga does not have.",
         "Name a step, `completion` or `acceptance`.",
         "after: create_ordr",
         "after: create_order",
     )
     yield Entry(
         "SG074",
-        "One attempt may take longer than the saga's deadline.",
+        "A single attempt may take longer than the saga's deadline.",
         "Shorten the timeout or extend the deadline.",
         f"{RESERVE}\n        timeout: 2m",
         RESERVE,
@@ -129,7 +129,7 @@ def _undoing() -> Iterator[Entry]:
 def _retries() -> Iterator[Entry]:
     yield Entry(
         "SG075",
-        "A retry setting that has no effect there: `give_up_after` on a step that the deadline bounds, `max_attempts` "
+        "A retry setting that has no effect: `give_up_after` on a step that the deadline limits, `max_attempts` "
         "or `codes` on a call that is repeated until it is done (compensation, pivot, retriable step).",
         "Remove it.",
         f"{PIVOT}\n        retry: {{ max_attempts: 5 }}",
@@ -144,53 +144,53 @@ def _retries() -> Iterator[Entry]:
     )
     yield Entry(
         "SG077",
-        "A service forgets calls sooner than a saga may still repeat or undo them: its retention is no longer than the "
-        "saga's deadline and every `give_up_after` on the way.",
+        "A service forgets calls while a saga may still repeat or undo them: its retention is not longer than the "
+        "saga's deadline plus every `give_up_after` on the way.",
         "Lengthen the service's `retention` (default 30d), or shorten `give_up_after` or the deadline.",
         "inventory: { implements: [shop.v1.StockService], retention: 2d }",
         "inventory: { implements: [shop.v1.StockService] }",
     )
     yield Entry(
         "SG078",
-        "The `until` of a waiver is no day of the calendar.",
+        "The `until` of a waiver is not a date.",
         "Write it as `2026-12-31`.",
         "until: 2027-06-31",
         "until: 2027-06-30",
     )
     yield Entry(
         "SG079",
-        "The wait before a step's second attempt can be as long as the saga's deadline: it may never be tried again.",
+        "The wait before a step's second attempt can be as long as the saga's deadline: it may never be retried.",
         "Shorten `retry.initial`, or extend the deadline.",
         f"{RESERVE}\n        retry: {{ initial: 90s, max: 2m }}",
         RESERVE,
     )
     yield Entry(
         "SG080",
-        "A step acts at one service and is undone at another. That one's barrier has not seen the action, takes the "
-        "compensation for one of nothing, and does nothing.",
-        "Undo it where it was done; what is done elsewhere is a step of its own.",
+        "A step acts at one service and is undone at another. The other's barrier has never seen the action, so it "
+        "finds nothing to undo, and does nothing.",
+        "Undo it at the service that did it; make work at another service a step of its own.",
         "compensate: { call: order/TakeBack, request: { order_id: saga.id } }",
         RELEASE,
     )
     yield Entry(
         "SG081",
-        "A request leaves out a field without which validation (buf.validate) refuses every message of its type.",
-        "Fill the field.",
+        "A request leaves out a field that validation (buf.validate) requires in every message of its type.",
+        "Set the field.",
         "compensate: { call: inventory/ReleaseStock }",
         RELEASE,
     )
     yield Entry(
         "SG082",
-        "An answer with `respond.body` and a status that has no body (204, 205).",
+        "`respond.body` with a status that has no body (204, 205).",
         "Remove `body`, or answer with 200 or 201.",
         "status: 204",
         "status: 201",
     )
     yield Entry(
         "SG083",
-        "Answers are kept for a shorter time than a service remembers calls: a retry between the two is a new saga at "
-        "the gateway and an old one at the service, which refuses it.",
-        "Keep answers (`idempotency.retention`) at least as long as the services' `retention`.",
+        "The gateway keeps answers for a shorter time than a service remembers calls: a retry in between starts a new "
+        "saga at the gateway, but the service knows its calls, and refuses them.",
+        "Keep answers (`idempotency.retention`) for at least as long as the services' `retention`.",
         "retention: 7d",
         "retention: 30d",
         is_warning=True,
@@ -201,14 +201,14 @@ def _kept() -> Iterator[Entry]:
     yield Entry(
         "SG090",
         "A file in contracts/sagas/ is not named after a saga and a version.",
-        "Call it `<saga>.v<version>.yaml`; `sagagen bump` does.",
+        "Name it `<saga>.v<version>.yaml`, as `sagagen bump` does.",
         "contracts/sagas/return_order.yaml",
         KEPT,
         FILE_NAME,
     )
     yield Entry(
         "SG091",
-        "A kept file's name and its `version` differ.",
+        "The name of a kept file and its `version` differ.",
         "Make them equal.",
         "version: 3",
         "version: 1",
@@ -216,14 +216,14 @@ def _kept() -> Iterator[Entry]:
     )
     yield Entry(
         "SG092",
-        "A version is kept that is not older than the one in saga.yaml.",
+        "A kept version is not older than the one in saga.yaml.",
         "Raise the version in saga.yaml, or delete the file.",
         "version: 1",
         "version: 2",
     )
     yield Entry(
         "SG093",
-        "With `--running`: an older version is kept that no open saga needs.",
+        "With `--running`: no open saga needs this older version any more.",
         "Delete its file.",
         is_warning=True,
     )

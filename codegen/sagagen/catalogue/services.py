@@ -26,15 +26,15 @@ def _services() -> Iterator[Entry]:
     )
     yield Entry(
         "SG023",
-        "`methods` has a setting for an rpc that the service lacks.",
+        "`methods` has a setting for an rpc that the service does not have.",
         "Correct or remove it.",
         "methods: { ChargePayments: { transaction: manual } }",
         "methods: { ChargePayment: { transaction: manual } }",
     )
     yield Entry(
         "SG024",
-        "A service has a streaming rpc. The mesh serves unary ones, so it stays unimplemented.",
-        "Make it unary, or move it to a proto service that nothing implements.",
+        "A service has a streaming rpc. The mesh serves only unary rpcs, so this one stays unimplemented.",
+        "Make it unary, or move it to a proto service that no service of the mesh implements.",
         "rpc CountStock(Nothing) returns (stream Nothing);",
         "rpc CountStock(Nothing) returns (Nothing);",
         PROTO,
@@ -42,7 +42,7 @@ def _services() -> Iterator[Entry]:
     )
     yield Entry(
         "SG025",
-        "One handler class would have two methods of one name, for rpcs of two proto services.",
+        "One handler class would have two methods of the same name, for rpcs of two proto services.",
         "Let two services implement them, or rename an rpc.",
         "implements: [shop.v1.DeskService, shop.v1.AuditService]",
         DESK,
@@ -63,9 +63,9 @@ def _services() -> Iterator[Entry]:
     )
     yield Entry(
         "SG028",
-        "A service is to have several replicas. Its handlers' data and its barrier are one SQLite file with one owner, "
-        "so that a second process would be turned away by its lock.",
-        "Remove the setting; to spread load, let two services implement what one does.",
+        "A service with several replicas. Its handlers' data and its barrier are in one SQLite file with one owner: "
+        "the file's lock would refuse a second process.",
+        "Remove the setting; to spread the load, split the service into two.",
         f"desk: {{ {DESK}, replicas: 3 }}",
         f"desk: {{ {DESK} }}",
     )
@@ -74,28 +74,28 @@ def _services() -> Iterator[Entry]:
 def _triggers() -> Iterator[Entry]:
     yield Entry(
         "SG030",
-        "The trigger is no rpc of the protos.",
-        "Write package.Service/Method of one that exists.",
+        "No proto declares the trigger.",
+        "Name an rpc that exists, as package.Service/Method.",
         "trigger: shop.v1.CheckoutService/ReturnOrdr",
         RETURN,
     )
     yield Entry(
         "SG031",
-        "A service implements the trigger: then two would answer it.",
-        "Trigger the saga by an rpc that no service implements.",
+        "A service implements the trigger, so that both the service and the saga would answer it.",
+        "Use an rpc that no service implements.",
         "trigger: shop.v1.OrderService/NotifyCustomer",
         RETURN,
     )
     yield Entry(
         "SG032",
-        "Two sagas have one trigger.",
-        "Give each its own rpc.",
+        "Two sagas have the same trigger.",
+        "Give each saga its own rpc.",
         "trigger: shop.v1.CheckoutService/PlaceOrder",
         RETURN,
     )
     yield Entry(
         "SG033",
-        "The trigger streams.",
+        "The trigger is a streaming rpc.",
         "Name a unary rpc.",
         "trigger: shop.v1.FeedService/WatchOrders",
         RETURN,
@@ -121,7 +121,7 @@ def _triggers() -> Iterator[Entry]:
 def _routes() -> Iterator[Entry]:
     yield Entry(
         "SG040",
-        "A path template that is not well formed (google/api/http.proto).",
+        "A path template is malformed (google/api/http.proto).",
         "Write a path like `/orders/{order_id}`.",
         'get: "/reports/{report_id"',
         'get: "/reports/{report_id}"',
@@ -129,15 +129,15 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG041",
-        "A path variable is no field of the request.",
-        "Name a field, `{order.id}` for one of a message inside.",
+        "A path variable is not a field of the request.",
+        "Name a field; write `{order.id}` for a field of a nested message.",
         'get: "/shelves/{shelf}"',
         'get: "/shelves/{shelf_id}"',
         PROTO,
     )
     yield Entry(
         "SG042",
-        "A path variable cannot be written as one text: it is repeated, a map or a message.",
+        "A path variable cannot be written as a single text: it is repeated, a map or a message.",
         "Name a scalar, an enum or a well-known type with a textual form.",
         'get: "/crates/{tags}"',
         'get: "/crates/{crate_id}"',
@@ -145,7 +145,7 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG043",
-        "`body` names a field that the request lacks.",
+        "`body` names a field that the request does not have.",
         "Name a field, or `*`.",
         'body: "parcl"',
         'body: "parcel"',
@@ -153,7 +153,7 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG044",
-        "`response_body` names a field that the response lacks.",
+        "`response_body` names a field that the response does not have.",
         "Name a field, or remove it.",
         'response_body: "ordr"',
         'response_body: "order"',
@@ -161,7 +161,7 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG045",
-        "GET on a write.",
+        "A GET route for a write.",
         "Use another verb, or mark the rpc NO_SIDE_EFFECTS.",
         'get: "/restocks"',
         'post: "/restocks"',
@@ -169,15 +169,15 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG046",
-        "A path of the gateway itself: /sagas, /healthz, /readyz, /metrics, /openapi.json, /docs.",
-        "Begin the path with another word.",
+        "A path that the gateway uses itself: /sagas, /healthz, /readyz, /metrics, /openapi.json, /docs.",
+        "Begin the path with a different word.",
         'get: "/sagas/overview"',
         'get: "/overview"',
         PROTO,
     )
     yield Entry(
         "SG047",
-        "Two routes that no request can tell apart: same verb, same shape.",
+        "Two routes that match the same requests: same verb, same shape of path.",
         "Change one of them.",
         'post: "/lists/{name}/open"',
         'post: "/lists/{name}/close"',
@@ -185,7 +185,7 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG048",
-        "A body on GET or DELETE.",
+        "A GET or DELETE route with a body.",
         "Remove it: the other fields come from the query.",
         'get: "/search" body: "*"',
         'get: "/search"',
@@ -193,7 +193,7 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG049",
-        "A rule without verb and path, with a custom verb, on a streaming rpc, or nested twice.",
+        "A rule without a verb and path, with a custom verb, on a streaming rpc, or nested twice.",
         "Use get, put, post, delete or patch on a unary rpc.",
         'custom: {kind: "HEAD" path: "/labels"}',
         'put: "/labels"',

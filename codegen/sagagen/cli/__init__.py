@@ -14,13 +14,13 @@ _COMMANDS = {
     "add": "Add a service, rpc, saga or step to the contract.",
     "bump": "Raise a saga's version, and keep the old one for open sagas.",
     "check": "Report every mistake in the contract.",
-    "completion": "Teach the shell to complete these commands.",
-    "diff": "Say what a change of the contract breaks.",
-    "explain": "Say what a code means, and what mends it.",
-    "init": "Make a new project that runs.",
+    "completion": "Print the shell's completion script.",
+    "diff": "Report what a change of the contract breaks.",
+    "explain": "Explain a code, and how to fix what it reports.",
+    "init": "Create a new project that runs.",
     "generate": "Emit the mesh from the contract.",
     "up": "Run the mesh on this machine.",
-    "sagas": "See where sagas are, and help those that are stuck.",
+    "sagas": "Show where sagas are, and help stuck ones.",
 }
 _NEEDS_CODEGEN = {"add", "bump", "check", "diff", "generate", "init"}
 
@@ -49,5 +49,5 @@ class _Commands(click.Group):
 @click.version_option(sagagen.__version__, prog_name="sagagen")
 def main() -> None:
     """From protos and a saga.yaml to a mesh that ends everywhere, or is undone everywhere."""
-    # Python looks once more through all that there is when it ends, which takes longer here than most commands do.
+    # At exit Python's collector looks through every object once more, which takes longer than most commands do.
     atexit.register(gc.freeze)

@@ -1,4 +1,4 @@
-"""`sagagen add`: services, rpcs, sagas and steps into the contract, all else in it left as it is."""
+"""`sagagen add`: puts services, rpcs, sagas and steps into the contract, and leaves everything else in it as it is."""
 
 from pathlib import Path
 
@@ -18,25 +18,25 @@ project_option = click.option(
     "--project",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+    help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
 
-# What the commands do is imported when they do it: the shell asks for their options at each press of the tab key.
+# The work of a command is imported when it runs: the shell asks for options at each press of the tab key.
 
 
 @click.group()
 def add() -> None:
-    """Add to the contract. Comments, order and layout of what is there stay as they are."""
+    """Add to the contract. Existing comments, order and layout stay as they are."""
 
 
 @add.command()
 @click.argument("name")
 @click.option(
-    "--implements", metavar="PACKAGE.SERVICE", help="A proto service; made if no proto declares it."
+    "--implements", metavar="PACKAGE.SERVICE", help="A proto service; declared for you if no proto has it."
 )
 @project_option
 def service(name: str, implements: str | None, directory: Path | None) -> None:
-    """Add the service NAME to the mesh, with a proto service to put rpcs into."""
+    """Add the service NAME to the mesh, with a proto service to put rpcs in."""
     from sagagen.cli import add_run
 
     add_run.service(directory, name, implements)
@@ -45,9 +45,9 @@ def service(name: str, implements: str | None, directory: Path | None) -> None:
 @add.command()
 @click.argument("name", metavar="SERVICE/METHOD", shell_complete=complete_services)
 @click.option(
-    "--read", "is_read", is_flag=True, help="It changes nothing (idempotency_level = NO_SIDE_EFFECTS)."
+    "--read", "is_read", is_flag=True, help="The rpc changes nothing (idempotency_level = NO_SIDE_EFFECTS)."
 )
-@click.option("--http", metavar="'VERB /PATH'", help="Its route, for example 'POST /orders'.")
+@click.option("--http", metavar="'VERB /PATH'", help="Its HTTP route, for example 'POST /orders'.")
 @project_option
 def rpc(name: str, is_read: bool, http: str | None, directory: Path | None) -> None:
     """Add an rpc, with its request and response, to a service of the mesh.
@@ -70,7 +70,7 @@ def rpc(name: str, is_read: bool, http: str | None, directory: Path | None) -> N
 )
 @project_option
 def saga(name: str, trigger: str, directory: Path | None) -> None:
-    """Add the saga NAME, which steps can be added to then."""
+    """Add the saga NAME; then add steps to it with `sagagen add step`."""
     from sagagen.cli import add_run
 
     add_run.saga(directory, name, trigger)
@@ -80,18 +80,25 @@ def saga(name: str, trigger: str, directory: Path | None) -> None:
 @click.argument("saga", shell_complete=complete_sagas)
 @click.argument("name")
 @click.option(
-    "--call", required=True, metavar="SERVICE/METHOD", help="What it does.", shell_complete=complete_calls
+    "--call",
+    required=True,
+    metavar="SERVICE/METHOD",
+    help="The rpc that the step calls.",
+    shell_complete=complete_calls,
 )
 @click.option(
-    "--compensate", metavar="SERVICE/METHOD|none", help="What undoes that.", shell_complete=complete_calls
+    "--compensate",
+    metavar="SERVICE/METHOD|none",
+    help="The rpc that undoes the step, or none.",
+    shell_complete=complete_calls,
 )
 @click.option(
     "--after",
     metavar="STEP",
-    help="The step before it; else it goes to the end, or before the pivot.",
+    help="The step that it follows. Default: the end, or before the pivot.",
     shell_complete=complete_steps,
 )
-@click.option("--kind", type=click.Choice(_KINDS), help="Else what fits the place.")
+@click.option("--kind", type=click.Choice(_KINDS), help="Default: what fits the place.")
 @project_option
 def step(
     saga: str,
@@ -104,8 +111,8 @@ def step(
 ) -> None:
     """Add the step NAME to SAGA.
 
-    What can be undone goes before the pivot, what comes after it is retriable. Where the saga is deployed already, run
-    `sagagen bump SAGA` first: open sagas then end as they began.
+    A step that can be undone goes before the pivot; a step after the pivot is retriable. If the saga is already
+    deployed, run `sagagen bump SAGA` first: open sagas then end as they began.
     """
     from sagagen.cli import add_run
 

@@ -49,7 +49,7 @@ def _run(directory: Path | None, what: str, plan: Callable[[Contract], Addition 
         contract = Contract.read(find_root(directory))
         addition = plan(contract)
         if addition is None:
-            click.echo(f"{what} is there already: nothing was changed")
+            click.echo(f"{what} is already there: nothing was changed")
             return
         added = carry_out(contract, addition)
     except (ProjectNotFound, BufMissing, CannotAdd) as error:

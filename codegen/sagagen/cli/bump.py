@@ -14,10 +14,10 @@ from sagagen.workspace.project import ProjectNotFound, find_root
     "--project",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+    help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
 def bump(saga: str, directory: Path | None) -> None:
-    """Raise the version of SAGA, and keep the old one for the instances that are under way.
+    """Raise the version of SAGA, and keep the old one for open sagas.
 
     Do this before a breaking change. New sagas take the new version, open sagas end on theirs.
     """

@@ -27,21 +27,21 @@ from sagagen.workspace.project import ProjectNotFound, find_root
     type=click.Choice(FORMATS),
     default="text",
     show_default=True,
-    help="For people, for programs, or as annotations of a pull request.",
+    help="text is for people, json for programs, github for annotations of a pull request.",
 )
 @click.option(
     "--project",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+    help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
 @click.option(
     "--running",
     metavar="FILE|URL",
-    help="Also name older versions that no open saga needs: a saga log, or a gateway's admin listener.",
+    help="Also report older versions that no open saga needs. A saga log, or a gateway's admin listener.",
 )
 @click.option(
-    "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Of the admin listener, if it wants one."
+    "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Token of the admin listener, if it needs one."
 )
 def check(output_format: Format, directory: Path | None, running: str | None, token: str) -> None:
     """Report every mistake in the contract: the protos and saga.yaml.
@@ -65,7 +65,7 @@ def check(output_format: Format, directory: Path | None, running: str | None, to
 
 
 def _drained(mesh: Mesh, found: Sequence[OpenSaga]) -> Iterator[Diagnostic]:
-    """Older versions that could go."""
+    """Older versions that could be deleted."""
     needed = {(saga.saga, saga.version) for saga in found}
     for saga in mesh.kept:
         if (saga.name, saga.version) not in needed:

@@ -1,4 +1,4 @@
-"""`sagagen completion`: the script that teaches a shell to complete sagagen's commands."""
+"""`sagagen completion`: the script with which a shell completes sagagen's commands."""
 
 import click
 from click.shell_completion import get_completion_class

@@ -1,7 +1,7 @@
-"""What the shell offers: codes, sagas, services, steps and rpcs of the project around.
+"""What the shell offers: codes, and the sagas, services, steps and rpcs of the current project.
 
 Runs at each press of the tab key, in projects that may be broken: it reads saga.yaml and the protos as lines, imports
-nothing heavy, and offers nothing where anything is amiss.
+nothing heavy, and offers nothing if anything is amiss.
 """
 
 import re

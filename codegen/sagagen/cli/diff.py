@@ -28,7 +28,7 @@ from sagagen.workspace.project import ProjectNotFound, find_root
 
 @click.command()
 @click.option(
-    "--against", required=True, metavar="REF|DIR", help="A commit that git knows, or a project's folder."
+    "--against", required=True, metavar="REF|DIR", help="A commit in git, or the folder of a project."
 )
 @click.option(
     "--format",
@@ -36,28 +36,28 @@ from sagagen.workspace.project import ProjectNotFound, find_root
     type=click.Choice(DIFF_FORMATS),
     default="text",
     show_default=True,
-    help="For people, for programs, for a pull request.",
+    help="text is for people, json and junit for programs, github and markdown for pull requests.",
 )
 @click.option(
     "--running",
     metavar="FILE|URL",
-    help="Count the open sagas that each change hits: a saga log, or a gateway's admin listener.",
+    help="Count the open sagas that each change hits. A saga log, or a gateway's admin listener.",
 )
 @click.option(
-    "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Of the admin listener, if it wants one."
+    "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Token of the admin listener, if it needs one."
 )
 @click.option(
     "--project",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+    help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
 def diff(
     against: str, output_format: DiffFormat, running: str | None, token: str, directory: Path | None
 ) -> None:
-    """Say what breaks between an older contract and this one.
+    """Report what this contract breaks, compared with an older one.
 
-    On the wire and in JSON (buf), at the HTTP edge, and for open sagas. Exits 0 if nothing breaks, 1 if something
+    Looks at the wire format and JSON (buf), the HTTP edge, and open sagas. Exits 0 if nothing breaks, 1 if something
     does, 2 if there is nothing to compare.
     """
     try:
@@ -71,7 +71,7 @@ def diff(
 
 def _report(root: Path, against: str, running: str | None, token: str) -> Report:
     with baseline(root, against) as old_root:
-        # An older release may have let it pass: then this contract is perhaps the cure.
+        # An older release may have let it pass: then this contract may be the fix.
         old_sources, old = _contract(old_root, f"the contract of {against}", UNSOUND)
     _, new = _contract(root, "this contract")
     changes = compare(root, old_sources, old, new)

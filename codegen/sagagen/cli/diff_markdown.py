@@ -78,5 +78,5 @@ def _retried(call: Call) -> str:
 
 
 def _plain(text: str) -> str:
-    """Nothing in it is markup, or breaks out of a list."""
+    """The text, with nothing in it that acts as markup or ends the list."""
     return " ".join(text.replace("`", "'").replace("<", "&lt;").replace("|", "\\|").split())

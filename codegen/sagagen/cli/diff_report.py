@@ -36,7 +36,7 @@ class Report:
     new: Mesh
     changes: Sequence[Change]
     open_sagas: OpenSagas | None
-    """None if nobody asked for the open sagas."""
+    """None if open sagas were not looked at."""
 
 
 def print_report(report: Report, stream: TextIO, output_format: DiffFormat) -> None:
@@ -76,7 +76,7 @@ def _print_text(report: Report, stream: TextIO) -> None:
 
 
 def _details(change: Change) -> Iterator[tuple[str, str]]:
-    """A safe change needs no reasons, unless it is only safe this time."""
+    """A safe change needs no reason, unless it is safe only this time."""
     if change.severity is not ChangeSeverity.SAFE and change.rule.reason:
         yield "why", change.rule.reason
     if change.hit:
@@ -124,7 +124,7 @@ def _paragraph(change: Change) -> str:
 
 
 def _as_junit(report: Report) -> str:
-    """As Jenkins and GitLab read it: what breaks is a failure, everything else a test that passed."""
+    """As Jenkins and GitLab read it: a breaking change is a failed test, everything else a passed one."""
     failures = sum(change.severity is ChangeSeverity.BREAKING for change in report.changes)
     suites = ET.Element("testsuites")
     suite = ET.SubElement(

@@ -1,4 +1,4 @@
-"""Reads which sagas are open: from a gateway's admin listener, or straight from a log."""
+"""Reads which sagas are open, from a gateway's admin listener or directly from a log."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ def _shown(saga: Mapping[str, Any]) -> OpenSaga:
 
 
 async def _of_log(path: Path, old: Mesh) -> Iterator[OpenSaga]:
-    """Without the log's lock: reading disturbs no gateway."""
+    """Reads without the log's lock, so that it disturbs no gateway."""
     steps = {(s.name, s.version): [step.name for step in s.steps] for s in (*old.sagas, *old.kept)}
     try:
         async with Database(path, is_read_only=True) as database:

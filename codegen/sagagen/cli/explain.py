@@ -1,4 +1,4 @@
-"""`sagagen explain`: what a code means, what provokes it, and what mends it."""
+"""`sagagen explain`: what a code means, what provokes it, and how to fix it."""
 
 import re
 
@@ -26,13 +26,13 @@ _CODE = re.compile(r"(?P<kind>SG|SD)?(?P<number>\d{1,3})")
     help="markdown: the whole catalogue as one document.",
 )
 def explain(code: str | None, output_format: str) -> None:
-    """Explain CODE: its cause, an example and the cure. Without a CODE all are listed.
+    """Explain CODE: its cause, an example and the fix. Without CODE, list all codes.
 
-    SG codes are what `check` and `generate` report, SD codes what `diff` does.
+    SG codes come from `check` and `generate`, SD codes from `diff`.
     """
     if output_format == "markdown":
         if code is not None:
-            raise click.UsageError("--format markdown is for the whole catalogue: leave CODE out")
+            raise click.UsageError("--format markdown prints the whole catalogue: leave CODE out")
         click.echo(markdown(), nl=False)
     elif code is None:
         _list_all()
@@ -77,7 +77,7 @@ def _show_entry(entry: Entry) -> None:
             click.secho(f"    - {line}", fg="red")
         for line in entry.right.splitlines():
             click.secho(f"    + {line}", fg="green")
-    _show_part("Cure", entry.cure)
+    _show_part("Fix", entry.cure)
 
 
 def _show_rule(rule: Rule) -> None:
@@ -85,9 +85,9 @@ def _show_rule(rule: Rule) -> None:
     _show_part("Change", rule.title)
     _show_part("Cause", rule.reason)
     if rule.is_about_running:
-        _show_part("Hits", "open sagas alone: with --running it is safe where none is")
+        _show_part("Hits", "only open sagas: with --running it is safe if none is hit")
     if rule.recipe:
-        _show_part("Cure", rule.recipe)
+        _show_part("Fix", rule.recipe)
 
 
 def _show_part(name: str, text: str) -> None:

@@ -1,6 +1,6 @@
-"""`sagagen generate`: emit the mesh from the contract, or say how the disk differs from it.
+"""`sagagen generate`: emit the mesh from the contract, or report how the files on disk differ from it.
 
-What takes long to import is imported where it is needed, so that a run with nothing to do costs next to nothing.
+Slow imports happen where they are needed, so that a run with nothing to do costs next to nothing.
 """
 
 import gc
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--check", "only_compare", is_flag=True, help="Write nothing; exit 1 and name the files that differ."
+    "--check",
+    "only_compare",
+    is_flag=True,
+    help="Write nothing; report the files that differ, and exit 1 if there are any.",
 )
 @click.option("--diff", "only_preview", is_flag=True, help="Write nothing; show what would change.")
 @click.option("--force", is_flag=True, help="Overwrite files under generated/ that were edited by hand.")
@@ -30,19 +33,19 @@ if TYPE_CHECKING:
     "--project",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+    help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
 def generate(
     only_compare: bool, only_preview: bool, force: bool, watch: bool, directory: Path | None
 ) -> None:
-    """Emit the mesh from the contract: all of generated/, and handlers/ and gateway/ where there are none.
+    """Emit the mesh from the contract: all of generated/, and missing files of handlers/ and gateway/.
 
-    Handler files that exist gain methods for new rpcs, and follow types that are called otherwise; nothing in them is
-    removed. Files under generated/ that were edited by hand are named, and overwritten only with --force.
+    Existing handler files gain methods for new rpcs, and follow renamed types; nothing in them is removed. Files under
+    generated/ that were edited by hand are reported, and overwritten only with --force.
     """
     if only_compare + only_preview + watch > 1 or (force and (only_compare or only_preview)):
         raise click.UsageError(
-            "--check, --diff and --watch exclude one another, and --force goes with writing"
+            "--check, --diff and --watch exclude one another, and --force works only when files are written"
         )
     try:
         root = find_root(directory)
@@ -64,7 +67,7 @@ def generate(
 
 
 def generate_once(root: Path, *, force: bool) -> int:
-    """Bring the disk in line, unless nothing has changed since the last run. The exit code."""
+    """Bring the files in line, unless nothing has changed since the last run. Returns the exit code."""
     from sagagen.workspace.no_change import unchanged
     from sagagen.workspace.snapshot import open_cache, snapshot
 
@@ -82,10 +85,10 @@ def generate_once(root: Path, *, force: bool) -> int:
 
 
 def _with_contract(root: Path, what: str, cache: Cache, before: "Snapshot", **options: object) -> int:
-    """Call a function of `generate_run`; buf reads the protos while it is imported, which takes as long.
+    """Call a function of `generate_run`. While that is imported, buf reads the protos, which takes as long.
 
-    The compiler of messages starts as well, unless the cache knows that the protos are as they were. `before`: what
-    there is now.
+    The message compiler starts as well, unless the cache knows that the protos are unchanged. `before`: the snapshot
+    of the project now.
     """
     from sagagen.contract.built import Built
     from sagagen.emit.compiler_process import spare_compiler
@@ -97,7 +100,7 @@ def _with_contract(root: Path, what: str, cache: Cache, before: "Snapshot", **op
     with spare_compiler() as prepare:
         if built is None or built.changed(now):
             prepare()
-        from sagagen.contract.buf import BufMissing  # takes long to import, and the compiler starts meanwhile
+        from sagagen.contract.buf import BufMissing  # slow to import; the compiler starts meanwhile
         from sagagen.contract.loading import loading
 
         try:
@@ -107,7 +110,7 @@ def _with_contract(root: Path, what: str, cache: Cache, before: "Snapshot", **op
         except BufMissing as error:
             raise click.UsageError(str(error)) from None
         finally:
-            gc.freeze()  # it ends soon: nothing of this needs to be looked through
+            gc.freeze()  # the process ends soon: the collector need not look through any of this
             gc.enable()
 
 

@@ -20,9 +20,9 @@ from sagagen.workspace.writing import Changes
 
 
 def run(started: Loading, cache: Cache, before: Snapshot, *, force: bool) -> int:
-    """Bring the disk in line. 1 if the contract is in error, a hand edit is in the way, or a handler cannot be read.
+    """Bring the files in line. 1 if the contract has errors, a hand edit is in the way, or a handler cannot be read.
 
-    `before`: what there was when the contract began to be read.
+    `before`: the snapshot of the project before the contract was read.
     """
     root = started.root
     made = _make(started, cache, before)
@@ -49,7 +49,7 @@ def run(started: Loading, cache: Cache, before: Snapshot, *, force: bool) -> int
 
 
 def check(started: Loading, cache: Cache, before: Snapshot) -> int:
-    """Name what differs. With an empty cache it trusts no earlier run: everything is made again, and compared."""
+    """Report what differs. The cache is empty, so no earlier run is trusted: everything is made again, and compared."""
     made = _make(started, cache, before)
     if made.mesh is None:
         return _refuse(made)
@@ -73,12 +73,12 @@ def show(started: Loading, cache: Cache, before: Snapshot) -> int:
     print_diff(preview(made.differences()))
     print_diagnostics(made.findings, sys.stderr)
     if edited := made.edited():
-        click.echo(f"edited by hand, so that only --force would write them: {', '.join(edited)}", err=True)
+        click.echo(f"edited by hand, so written only with --force: {', '.join(edited)}", err=True)
     return 1 if has_errors(made.findings) else 0
 
 
 def print_diff(lines: Iterator[str]) -> None:
-    """Coloured on a terminal (click leaves the colours out elsewhere)."""
+    """Coloured on a terminal; elsewhere click leaves the colours out."""
     for line in lines:
         if line.startswith(("--- ", "+++ ")):
             click.secho(line, bold=True, nl=False)
@@ -97,7 +97,7 @@ def _make(started: Loading, cache: Cache, disk: Snapshot) -> Generation:
 
 @contextmanager
 def _progress() -> Generator[Callable[[str], None]]:
-    """Says on a terminal what is being done; not in CI, where some give a terminal and keep each line."""
+    """Shows progress on a terminal; but not in CI, since some services provide a terminal and keep every line."""
     if not sys.stderr.isatty() or os.environ.get("CI"):
         yield lambda _: None
         return
@@ -117,7 +117,7 @@ def _refuse_edits(edited: Sequence[str]) -> int:
         click.echo(f"{Kind.EDITED.value:8} {path}", err=True)
     what = "1 file was" if len(edited) == 1 else f"{len(edited)} files were"
     click.echo(
-        f"Error: nothing generated: {what} edited by hand, and would be overwritten. Move the edits to the contract, "
+        f"Error: nothing generated: {what} edited by hand and would be overwritten. Move the edits to the contract, "
         "handlers/ or gateway/; `sagagen generate --diff` shows them, `--force` overwrites them",
         err=True,
     )
@@ -151,8 +151,8 @@ def _report_changes(changes: Changes) -> None:
         for method in handler.followed:
             click.echo(f"followed {handler.path}: the types of {method}")
     for path in changes.left:
-        click.echo(f"left     {path}: the generator did not write it, or it was edited since", err=True)
+        click.echo(f"left     {path}: not written by the generator, or edited since", err=True)
     for path in changes.busy:
-        click.echo(f"left     {path}: it was saved meanwhile; run `sagagen generate` again", err=True)
+        click.echo(f"left     {path}: saved in the meantime; run `sagagen generate` again", err=True)
     if not (changes.created or changes.updated or changes.removed or changes.synced):
         click.echo("nothing to do: the mesh on disk is what the contract emits")

@@ -19,13 +19,13 @@ from sagagen.workspace.snapshot import Snapshot, is_self_contained, open_cache, 
 from sagagen.workspace.tree import TEMPORARY
 
 _SETTLED_MS = 50
-"""A change counts when as long has passed without another: editors and git write several files at once."""
+"""Quiet time after which changes count as complete: editors and git write several files at once."""
 _LOOK_MS = 1000
-"""How often to look whether a folder came, or went and came back: its old watch hears nothing then."""
+"""How often to look for folders that appeared, or were replaced: an old watch gets no events from a new folder."""
 
 
 def watch_project(root: Path, *, force: bool) -> None:
-    """Returns on Ctrl-C. A contract in error, or a hand edit, is reported, and the next change tried again."""
+    """Returns on Ctrl-C. Reports errors of the contract and hand edits, and tries again after the next change."""
     try:
         with spare_compiler() as prepare:
             _watch(root, prepare, force=force)
@@ -39,7 +39,7 @@ def _watch(root: Path, prepare: Callable[[], None], *, force: bool) -> None:
     _run(root, everything, force=force)
     prepare()
     for paths in _changes(root):
-        # Else it was our own writing, or a file that was saved as it was.
+        # Otherwise the run itself wrote the files, or a file was saved unchanged.
         everything = snapshot(root)
         if (now := _watched(everything)) != seen and unchanged(
             open_cache(root, everything), everything
@@ -51,7 +51,7 @@ def _watch(root: Path, prepare: Callable[[], None], *, force: bool) -> None:
 
 
 def _watched(everything: Snapshot) -> Snapshot:
-    """What each file that is watched says."""
+    """The content of each watched file."""
     return {name: digest for name, digest in everything.items() if name.startswith((CONTRACTS, HANDLERS))}
 
 
@@ -66,11 +66,11 @@ def _run(root: Path, before: Snapshot, *, force: bool) -> None:
         raise click.UsageError(str(error)) from None
     except click.ClickException as error:
         error.show()
-    click.echo(f"{time.monotonic() - began:.2f} s; watching {CONTRACTS}/ and {HANDLERS}/, Ctrl-C ends")
+    click.echo(f"{time.monotonic() - began:.2f} s; watching {CONTRACTS}/ and {HANDLERS}/, Ctrl-C stops")
 
 
 def _changes(root: Path) -> Iterator[list[str]]:
-    """The paths that changed together, relative to the root; endless."""
+    """Yields the paths that changed together, relative to the root; endless."""
     while True:
         folders = _folders(root)
         if not folders:
@@ -80,14 +80,14 @@ def _changes(root: Path) -> Iterator[list[str]]:
             *folders, debounce=_SETTLED_MS, step=_SETTLED_MS, rust_timeout=_LOOK_MS, yield_on_timeout=True
         )
         for n, changes in enumerate(events):
-            if n == 0 or changes:  # at first also without: what changed before the watch began has no event
+            if n == 0 or changes:  # the first time always: changes before the watch began have no event
                 yield _named(root, changes) or [f"{CONTRACTS}/"]
             if _folders(root) != folders:
                 break
 
 
 def _folders(root: Path) -> dict[Path, int]:
-    """What there is to watch, and which inode it is."""
+    """The folders to watch, with their inodes."""
     folders = (root / CONTRACTS, root / HANDLERS)
     return {folder: folder.stat().st_ino for folder in folders if folder.is_dir()}
 

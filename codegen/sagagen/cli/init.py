@@ -17,16 +17,16 @@ from sagagen.scaffold.project import CannotInit, Template, make_project, project
     type=click.Choice([template.value for template in Template]),
     default=Template.MINIMAL.value,
     show_default=True,
-    help="minimal: one service and one saga. shop: orders, stock and payment.",
+    help="minimal has one service and one saga; shop has orders, stock and payment.",
 )
-@click.option("--name", help="Of the project; else made of the folder's name.")
+@click.option("--name", help="Name of the project. Default: derived from the folder's name.")
 def init(directory: Path, template: str, name: str | None) -> None:
-    """Make a project in DIRECTORY, which must be empty or not there: contract, handlers, tests.
+    """Create a project in DIRECTORY, which must be empty or not exist: contract, handlers, tests.
 
     It runs with `sagagen up` and passes its own tests.
     """
     if name is not None and not PROJECT_NAME.fullmatch(name):
-        raise click.UsageError(f'"{name}" is no name for a project: lower case letters, digits, - and _')
+        raise click.UsageError(f'"{name}" cannot name a project: use lower case letters, digits, - and _')
     try:
         name = name or project_name(directory.resolve())
         make_project(directory, Template(template), name)
@@ -37,5 +37,5 @@ def init(directory: Path, template: str, name: str | None) -> None:
     status = generate_once(directory.resolve(), force=False)
     if status == 0:
         where = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
-        click.echo(f"{name} is made from the template {template}. Next: {where}sagagen up")
+        click.echo(f"{name} was created from the template {template}. Next: {where}sagagen up")
     raise SystemExit(status)

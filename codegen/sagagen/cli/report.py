@@ -77,7 +77,7 @@ def _property(text: str) -> str:
 def _print_text(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
     if not diagnostics:
         return
-    from rich.console import Console  # takes long to import, for what is rare
+    from rich.console import Console  # slow to import, and rarely needed
     from rich.text import Text
 
     console = Console(file=stream, soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""`sagagen sagas`: see where sagas are, and help those that are stuck; in a running gateway, or in a log at rest."""
+"""`sagagen sagas`: show where sagas are, and help stuck ones, in a running gateway or in a log at rest."""
 
 import asyncio
 import getpass
@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Age(click.ParamType[float]):
-    """`90s`, `15m`, `2h`, `3d`; in seconds."""
+    """`90s`, `15m`, `2h`, `3d`; as seconds."""
 
     name = "age"
 
@@ -38,18 +38,18 @@ class Age(click.ParamType[float]):
         try:
             return float(number) * _UNITS_S[unit]
         except ValueError:
-            self.fail(f'"{value}" is no age; write 90s, 15m, 2h or 3d', param, ctx)
+            self.fail(f'"{value}" is not an age; write 90s, 15m, 2h or 3d', param, ctx)
 
 
 def _where(command: F) -> F:
-    """The options of every command: which sagas it is about, and how it prints."""
+    """The options of every command: where the sagas are, and how to print them."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="For programs."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs."),
         click.option(
             "--log",
             "log_path",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="A log at rest (var/saga-log.db), instead of a running gateway.",
+            help="Read a log at rest (var/saga-log.db) instead of a running gateway.",
         ),
         click.option(
             "--admin",
@@ -65,7 +65,7 @@ def _where(command: F) -> F:
 
 @click.group()
 def sagas() -> None:
-    """See where sagas are, and help those that are stuck. Payloads are never shown."""
+    """Show where sagas are, and help stuck ones. Payloads are never shown."""
 
 
 @sagas.command(name="list")
@@ -76,23 +76,27 @@ def sagas() -> None:
     "--status",
     multiple=True,
     type=click.Choice([*SagaStatus, "ALL"], case_sensitive=False),
-    help="May be repeated; otherwise the open ones (RUNNING, COMPENSATING, STUCK).",
+    help="May be repeated. Default: open sagas (RUNNING, COMPENSATING, STUCK).",
 )
 @click.option(
-    "--older-than", type=Age(), default=0.0, metavar="AGE", help="Accepted longer ago: 90s, 15m, 2h, 3d."
+    "--older-than",
+    type=Age(),
+    default=0.0,
+    metavar="AGE",
+    help="Only sagas accepted longer ago than this: 90s, 15m, 2h, 3d.",
 )
 @click.option(
     "--step",
     default="",
     metavar="NAME",
-    help="Only sagas that are at this step, or undo it.",
+    help="Only sagas that are at this step, or are undoing it.",
     shell_complete=complete_steps,
 )
 @click.option(
     "--service",
     default="",
     metavar="NAME",
-    help="Only sagas that call this service.",
+    help="Only sagas that are calling this service.",
     shell_complete=complete_services,
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
@@ -132,7 +136,7 @@ def show(saga_id: str, admin: str, log_path: Path | None, as_json: bool) -> None
 @sagas.command()
 @_where
 def stats(admin: str, log_path: Path | None, as_json: bool) -> None:
-    """Count sagas by where they stand."""
+    """Count sagas by saga, version and status."""
     _print(_ask(admin, log_path, lambda source: source.stats()), as_json, print_stats)
 
 
@@ -148,7 +152,7 @@ def _by(command: F) -> F:
         "--by",
         default=_user,
         show_default="your user name",
-        help="Who you are; it is kept in the log.",
+        help="Your name, kept in the log.",
     )(command)
 
 
@@ -164,11 +168,11 @@ def retry(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, a
 
 @sagas.command()
 @click.argument("saga_id")
-@click.option("--note", required=True, help="What was done by hand; it is kept in the log.")
+@click.option("--note", required=True, help="What you did by hand, kept in the log.")
 @_by
 @_where
 def resolve(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, as_json: bool) -> None:
-    """Say that the stuck compensation was done by hand; the saga goes on with those before it."""
+    """Record that the stuck compensation was done by hand; the saga goes on with the earlier ones."""
     _command(Act.RESOLVE, saga_id, by, note, admin, log_path, as_json)
 
 
@@ -178,7 +182,7 @@ def resolve(saga_id: str, note: str, by: str, admin: str, log_path: Path | None,
 @_by
 @_where
 def cancel(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, as_json: bool) -> None:
-    """Turn a saga back: what it did is compensated. Refused once its pivot was attempted."""
+    """Turn a saga back: everything that it did is compensated. Refused once its pivot was attempted."""
     _command(Act.CANCEL, saga_id, by, note, admin, log_path, as_json)
 
 
@@ -188,7 +192,7 @@ def _command(
     shown = _ask(admin, log_path, lambda source: source.command(saga_id, act, by, note))
     _print(shown, as_json, print_saga)
     if log_path and not as_json:
-        click.echo("It goes on when a gateway opens this log.")
+        click.echo("The saga goes on when a gateway opens this log.")
 
 
 def _ask(admin: str, log_path: Path | None, question: Callable[[Source], Any]) -> Any:

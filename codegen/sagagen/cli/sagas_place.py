@@ -1,4 +1,4 @@
-"""Where the contract speaks of a step: a line that a person can open."""
+"""Finds the line of the contract that is about a step, for a person to open."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ CONTRACT = Path("contracts") / "saga.yaml"
 
 
 def place_in_contract(saga: str, step: str) -> str:
-    """`contracts/saga.yaml:42` of the project that the command is called in; empty where it is not found.
+    """`contracts/saga.yaml:42` in the current project; empty if it is not found.
 
     Read by its layout and not as YAML, since the base install has no reader that knows lines: block style, as the
     contract is written everywhere. It is today's contract, whatever version the saga runs on.
@@ -23,7 +23,7 @@ def place_in_contract(saga: str, step: str) -> str:
 
 
 def line_of_step(lines: list[str], saga: str, step: str) -> int:
-    """Counted from 1; 0 where there is none."""
+    """The line, from 1; 0 if there is none."""
     begins = re.compile(rf"(\s+)[\"']?{re.escape(saga)}[\"']?\s*:\s*(#.*)?$")
     names = re.compile(rf"\s*-?\s*name\s*:\s*[\"']?{re.escape(step)}[\"']?\s*(#.*)?$")
     depth: int | None = None

@@ -1,4 +1,4 @@
-"""Where `sagagen sagas` gets its answers: a gateway's admin listener, or a log at rest."""
+"""Where `sagagen sagas` gets its answers: from a gateway's admin listener, or from a log at rest."""
 
 import asyncio
 import http.client
@@ -21,7 +21,7 @@ from sagagen.runtime.settings import Address
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 TIMEOUT_S = 30.0
-"""Time in seconds. A command waits for the saga's current call, and that one for its own timeout."""
+"""Seconds. A command waits for the saga's current call, which may take its whole timeout."""
 
 
 class AdminError(Exception):
@@ -39,7 +39,7 @@ class AdminListener:
     """A running gateway, over its admin listener."""
 
     def __init__(self, address: Address, token: str) -> None:
-        # As a listener writes it, 0.0.0.0 means every address of this machine; one of them is loopback.
+        # As the address of a listener, 0.0.0.0 means every address of this machine, including loopback.
         self._host = "127.0.0.1" if address.host == "0.0.0.0" else address.host
         self._address = address
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -70,7 +70,7 @@ class AdminListener:
             answered = json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise AdminError(
-                f"no gateway's admin listener answers on {self._address} ({error}): is it running? name "
+                f"no gateway's admin listener answers on {self._address} ({error}): is it running? Name "
                 f"another one with --admin host:port, or a log at rest with --log var/saga-log.db"
             ) from error
         finally:
@@ -102,14 +102,14 @@ class LogAtRest:
 
 @asynccontextmanager
 async def at_rest(path: Path) -> AsyncGenerator[SagaOperations]:
-    """The log at `path`, owned meanwhile. Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged."""
+    """The log at `path`, locked while open. Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged."""
     definitions = Definitions(_sagas_of_project())
     async with SagaLog.open(path) as log:
         yield SagaOperations(SagasAtRest(log, definitions))
 
 
 def _sagas_of_project() -> tuple[Saga, ...]:
-    """Of the project that the command is called in; none elsewhere: then steps are known by name only."""
+    """The definitions of the current project; none outside a project: then only the names of steps are known."""
     try:
         return Project.load(find_root(None)).mesh.sagas
     except (ProjectNotFound, ProjectError):

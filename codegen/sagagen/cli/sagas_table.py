@@ -83,17 +83,17 @@ def print_stats(shown: Mapping[str, Any]) -> None:
             click.echo(line)
     if log := shown.get("log"):
         full = "; the disk is full: new sagas are refused" if log["is_disk_full"] else ""
-        click.echo(f"the log has {log['size_bytes'] / 1e6:.1f} MB{full}")
+        click.echo(f"the log takes {log['size_bytes'] / 1e6:.1f} MB{full}")
 
 
 def _old_versions(name: str, versions: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What to know before an old version is removed from the code."""
+    """Which old versions can be removed from the code."""
     newest = max((int(version) for version in versions), default=0)
     for version, counts in versions.items():
         if counts["can_go"]:
             yield f"{name} version {version} can go: no open saga runs on it"
         elif int(version) < newest and counts["unfinished"]:
-            yield f"{name} version {version} must stay: open sagas that run on it: {counts['unfinished']}"
+            yield f"{name} version {version} must stay: open sagas on it: {counts['unfinished']}"
 
 
 def age(seconds: float | None) -> str:

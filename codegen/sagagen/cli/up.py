@@ -33,30 +33,30 @@ except ImportError:  # Windows
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
-"""Python's own 700 are made within a saga or two, and hardly any of a saga's objects need a collector at all."""
+"""Python's default of 700 objects is reached within a saga or two, and hardly any of them need a collector."""
 
 
 @click.command()
-@click.option("--mesh", "as_mesh", is_flag=True, help="One process for each service, over gRPC.")
+@click.option("--mesh", "as_mesh", is_flag=True, help="Run one process for each service, over gRPC.")
 @click.option(
     "--only",
     metavar="NAME",
-    help="Only this process: `gateway`, or a service's name.",
+    help="Run only this process: `gateway`, or a service's name.",
     shell_complete=complete_processes,
 )
 @click.option(
     "--project",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The project's folder; else the nearest one upwards with contracts/saga.yaml.",
+    help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
 def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
     """Run the mesh on this machine until Ctrl-C.
 
-    Without an option everything runs in this one process: no Docker, no Redis. Data is kept in ./var.
+    Without options everything runs in this one process, without Docker and Redis. Data is kept in ./var.
     """
     if as_mesh and only:
-        raise click.UsageError("--mesh starts every process, --only one: choose")
+        raise click.UsageError("--mesh starts every process, --only starts one: choose")
     gc.disable()  # until it runs
     lifeline = Lifeline.from_environment()
     try:
@@ -77,7 +77,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """A setting that is empty is not set: that is how compose files and CI hand on a variable that is not there."""
+    """An empty setting is unset: compose files and CI pass an absent variable on as an empty one."""
     return {name: value for name, value in os.environ.items() if value or not name.startswith("SAGAGEN_")}
 
 
@@ -88,7 +88,7 @@ def _make_folder(data_dir: Path) -> None:
         if not os.access(data_dir, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        hint = "name a folder that can be written in SAGAGEN_DATA_DIR"
+        hint = "set SAGAGEN_DATA_DIR to a folder that can be written"
         raise SettingsError(f"data can't be kept in {data_dir}: {error.strerror}; {hint}") from error
 
 
@@ -127,12 +127,12 @@ async def _one_process(
             _announce(project, settings)
         _logger.info("ready")
         await stop.wait()
-        _logger.info("stopping: what is under way finishes, or is taken up again at the next start")
+        _logger.info("stopping: open work finishes, or is taken up again at the next start")
     lifeline.close()
 
 
 def _spare_the_collector() -> None:
-    """What a start has made stays until the end: the garbage collector need not look through it again and again."""
+    """Objects made at start live until the end, so the garbage collector need not look through them again."""
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     gc.enable()
@@ -155,7 +155,7 @@ async def _mesh(project: Project, settings: Settings) -> None:
 
 
 def _service_environment(project: Project, settings: Settings, position: int) -> dict[str, str]:
-    """A child listens where the gateway will look for it; its admin port counts up from the gateway's."""
+    """A child listens where the gateway expects it; admin ports count up from the gateway's."""
     admin = settings.gateway_admin
     return {
         **settings.environment,
@@ -189,6 +189,6 @@ async def _announce_when(ready: asyncio.Event, project: Project, settings: Setti
 
 
 def _announce(project: Project, settings: Settings) -> None:
-    from sagagen.cli.up_announcement import announce  # what it needs takes longer to import than to wait for
+    from sagagen.cli.up_announcement import announce  # slow to import; the processes start meanwhile
 
     announce(project, settings)

@@ -11,15 +11,15 @@ from sagagen.runtime.settings import Address, Settings
 
 
 def announce(project: Project, settings: Settings) -> None:
-    """Say what runs and what to try next."""
+    """Print what runs and what to try next."""
     url = f"http://{_shown(settings.http)}"
     click.echo(
         f"\n{project.mesh.project} runs on {url}   (Ctrl-C stops it, data stays in {settings.data_dir})\n"
     )
     for route in project.mesh.routes:
-        what = f"starts saga {route.target}" if route.starts_saga else f"asks {route.target}"
+        what = f"starts saga {route.target}" if route.starts_saga else f"answered by {route.target}"
         click.echo(f"  {route.verb:6} {route.template:36} {what}")
-    click.echo(f"  {'GET':6} {'/sagas/{id}':36} shows how a saga stands\n")
+    click.echo(f"  {'GET':6} {'/sagas/{id}':36} shows the state of a saga\n")
     if command := _first_command(project, url):
         click.echo(f"Try:\n\n{command}\n")
 

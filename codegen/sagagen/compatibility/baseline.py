@@ -1,4 +1,4 @@
-"""The contract to compare with: another folder, or what git has."""
+"""The contract to compare with: another folder, or a commit in git."""
 
 import subprocess
 import tarfile
@@ -12,12 +12,12 @@ CONTRACTS = "contracts"
 
 
 class NoBaseline(Exception):
-    """There is no contract to compare with; the message says why, and what to do."""
+    """There is no contract to compare with; the message says why and what to do."""
 
 
 @contextmanager
 def baseline(root: Path, against: str) -> Generator[Path]:
-    """The root of the old project: `against` is a folder, or anything that git calls a commit.
+    """The root of the old project: `against` is a folder, or any name of a commit that git knows.
 
     The work tree is not touched. Raises NoBaseline.
     """

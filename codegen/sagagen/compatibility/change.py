@@ -8,9 +8,9 @@ from sagagen.source import Span
 
 class ChangeSeverity(StrEnum):
     BREAKING = "breaking"
-    """Somebody's request, retry, compensation or open saga fails or does another thing than before."""
+    """A request, retry, compensation or open saga fails, or does something else than before."""
     WARNING = "warning"
-    """It works, but not as before; somebody should know."""
+    """It works, but not as before; people should know."""
     SAFE = "safe"
 
 
@@ -24,11 +24,11 @@ class Rule:
     title: str
     """The difference in a few words."""
     reason: str
-    """What goes wrong, in a sentence."""
+    """What goes wrong, in one sentence."""
     recipe: str
-    """How to make the change without that; empty if there is nothing to do."""
+    """How to make the change safely; empty if there is nothing to do."""
     is_about_running: bool = False
-    """It breaks open sagas only: if it hits none, it is safe."""
+    """It breaks only open sagas: if it hits none, it is safe."""
 
 
 class Reach(StrEnum):
@@ -51,11 +51,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Instances that a change does hit."""
+    """The instances that a change does hit."""
 
     count: int
     where: tuple[tuple[str, int], ...]
-    """Step that they are at, and how many, in the order of the steps."""
+    """The steps that they are at, and how many are at each, in the order of the steps."""
     oldest_age_s: float
 
     def __str__(self) -> str:
@@ -69,17 +69,17 @@ class Change:
 
     rule: Rule
     at: Span
-    """In the new contract where it is still there, else in the old one."""
+    """In the new contract if it is still there, otherwise in the old one."""
     subject: str
     """What has changed, by its path in the contract: `place_order/charge_payment`."""
     message: str
-    """What was and what is, in one line."""
+    """What it was and what it is, in one line."""
     severity: ChangeSeverity
     target: Target | None = None
     hit: Hit | None = None
-    """None if nobody looked, or if there is nothing to look for."""
+    """None if open sagas were not looked at, or if none can be hit."""
     notes: tuple[str, ...] = field(default=())
-    """Why its severity is not the rule's own."""
+    """Why its severity differs from the rule's."""
 
     @classmethod
     def of(cls, rule: Rule, at: Span, subject: str, message: str, target: Target | None = None) -> "Change":

@@ -20,7 +20,7 @@ _RANK = {ChangeSeverity.BREAKING: 0, ChangeSeverity.WARNING: 1, ChangeSeverity.S
 
 
 def compare(root: Path, old_sources: Sources, old: Mesh, new: Mesh) -> tuple[Change, ...]:
-    """All changes, what breaks first. Runs buf on the contracts at `root`; the rest is pure."""
+    """All changes, breaking ones first. Runs buf on the contracts at `root`; the rest is pure."""
     return in_order([*compare_protos(root, old_sources, old, new), *compare_contracts(old, new)])
 
 
@@ -40,7 +40,7 @@ def in_order(changes: Iterable[Change]) -> tuple[Change, ...]:
 
 
 def weighed(changes: Sequence[Change], open_sagas: OpenSagas) -> tuple[Change, ...]:
-    """With the open sagas that each change hits; what hits none and is about them alone is safe."""
+    """With the open sagas that each change hits; a change that matters only to them and hits none is safe."""
     return in_order(_weighed(change, open_sagas) for change in changes)
 
 
@@ -56,7 +56,7 @@ def _weighed(change: Change, open_sagas: OpenSagas) -> Change:
 
 
 def waived(changes: Sequence[Change], waivers: Sequence[Waiver], today: datetime.date) -> tuple[Change, ...]:
-    """What somebody accepted becomes a warning; a waiver that has expired says so where it would have helped."""
+    """A waived change becomes a warning; an expired waiver adds a note where it would have applied."""
     return in_order(_waived(change, waivers, today) for change in changes)
 
 

@@ -41,7 +41,7 @@ def _by_key(mesh: Mesh) -> dict[Key, Route]:
 
 
 def _shape(route: Route) -> tuple[str, ...]:
-    """The template without its variables' names: which URLs it takes."""
+    """The template without the names of its variables: the URLs that it matches."""
     return parse_template(route.template).shape
 
 

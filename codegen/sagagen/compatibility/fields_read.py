@@ -1,4 +1,4 @@
-"""Which fields of the input and of responses a request is built from."""
+"""The fields of the input and of responses that a request is built from."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ Source = Input | StepResponse
 
 
 def fields_read(request: MessageExpr) -> Iterator[tuple[Source, FieldDescriptor]]:
-    """Each field that is read, with where its message came from; those of constructed messages are not among them."""
+    """Each field that is read, and where its message came from; fields of constructed messages are left out."""
     variables = {node.variable: node.source for node in walk(request.root) if isinstance(node, Comprehension)}
     for node in walk(request.root):
         field = node.field if isinstance(node, Has) else node

@@ -32,7 +32,7 @@ def compare_options(old: Mesh, new: Mesh) -> Iterator[Change]:
 
 
 class _Pair:
-    """A message as it was and as it is. `rule`: what it means if its validation becomes stricter; None: nothing."""
+    """A message as it was and as it is. `rule`: the rule that stricter validation breaks; None if it breaks none."""
 
     def __init__(self, mesh: Mesh, old: Descriptor, new: Descriptor, rule: Rule | None) -> None:
         self._mesh = mesh
@@ -48,7 +48,7 @@ class _Pair:
                 yield from self._redaction(before[field.number], field)
                 yield from self._validated(before[field.number], field, field.full_name)
             elif self._rule and _is_stricter({}, _rules(field)):
-                message = f"the new field {field.name} has rules that its default breaks, or may break"
+                message = f"the new field {field.name} has rules that its default value breaks, or may break"
                 yield Change.of(self._rule, self._span(field.full_name), field.full_name, message)
 
     def _redaction(self, old: FieldDescriptor, new: FieldDescriptor) -> Iterator[Change]:
@@ -79,7 +79,7 @@ def _rules(described: Described) -> dict[str, Any]:
 
 
 def _in_its_pool(described: Described) -> Message | None:
-    """Its options, read by the pool that knows the extensions; None if that knows no options at all."""
+    """Its options, read by the pool that knows the extensions; None if the pool knows no options at all."""
     message = described.containing_type if isinstance(described, FieldDescriptor) else described
     assert message, "extensions are not among the fields of a message"
     data = described.GetOptions().SerializeToString()
@@ -108,7 +108,7 @@ def _is_group_of_rules(field: FieldDescriptor) -> bool:
 
 
 def _is_stricter(was: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether something that was valid may not be any more; in doubt it may."""
+    """Whether something that was valid may now be invalid; yes if that is uncertain."""
     return any(_is_tighter(name, was.get(name), now.get(name)) for name in was.keys() | now.keys())
 
 

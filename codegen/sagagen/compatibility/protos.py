@@ -11,8 +11,8 @@ from sagagen.contract import Sources, buf
 from sagagen.contract.model import Mesh
 
 IDEMPOTENCY = "RPC_SAME_IDEMPOTENCY_LEVEL"
-_REASON = "generated code, the wire or JSON no longer fit what was built from the old protos"
-_RECIPE = "add instead of changing; see buf.build/docs/breaking/rules for this rule"
+_REASON = "generated code, the wire format or JSON no longer fits what was built from the old protos"
+_RECIPE = "add something new instead; see buf.build/docs/breaking/rules for this rule"
 
 
 def compare_protos(root: Path, old_sources: Sources, old: Mesh, new: Mesh) -> Iterator[Change]:
@@ -32,13 +32,13 @@ def compare_protos(root: Path, old_sources: Sources, old: Mesh, new: Mesh) -> It
 
 
 def _graded(change: Change, levels: Mapping[str, str]) -> Change:
-    """An rpc that is marked idempotent is an improvement. Reads have a rule of ours."""
+    """Marking an rpc idempotent is an improvement. Reads have a rule of ours."""
     if change.rule.code != IDEMPOTENCY:
         return change
     name = next((name for name in levels if f'"{name.rpartition(".")[2]}"' in change.message), "")
     if levels.get(name) == "IDEMPOTENT":
         return change.with_severity(
-            ChangeSeverity.SAFE, "the promise to be repeatable was added: nothing relies on its absence"
+            ChangeSeverity.SAFE, "the rpc now promises to be repeatable: nothing relies on the opposite"
         )
     return change
 

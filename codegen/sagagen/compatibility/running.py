@@ -16,7 +16,7 @@ class OpenSaga:
     version: int
     status: str
     step: str
-    """The step whose call, or undoing, it is at; empty if that is not known."""
+    """The step that it is calling or undoing; empty if that is not known."""
     age_s: float
 
 
@@ -47,7 +47,7 @@ class OpenSagas:
 
 def _is_hit(saga: OpenSaga, target: Target, steps: Sequence[str]) -> bool:
     if target.reach is Reach.ALL or saga.step not in steps or target.step not in steps:
-        return True  # where it is not known exactly, it counts
+        return True  # it may be hit, so it counts
     at, of_step = steps.index(saga.step), steps.index(target.step)
     if target.reach is Reach.OWES_STEP:
         return at >= of_step

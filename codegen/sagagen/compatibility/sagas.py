@@ -24,7 +24,7 @@ def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
                 rules.SAGA_RENAMED,
                 renamed[name].span,
                 name,
-                f"saga {name} is called {renamed[name].name} now",
+                f"saga {name} is now called {renamed[name].name}",
             )
         else:
             message = f"saga {name} is gone"
@@ -35,7 +35,7 @@ def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
 
 
 def compare_kept(old: Mesh, new: Mesh) -> Iterator[Change]:
-    """Older versions: they only ever go, and never change."""
+    """Older versions: they may be removed, but never change."""
     known = _names(old)
     for saga in old.kept:
         kept = _kept(new, saga.name, saga.version)
@@ -56,7 +56,7 @@ def _by_name(mesh: Mesh) -> Mapping[str, Saga]:
 
 
 def _renamed(before: Mapping[str, Saga], after: Mapping[str, Saga]) -> Iterator[tuple[str, Saga]]:
-    """A saga that is gone, and a new one for the same trigger: one rpc starts one saga."""
+    """A saga that is gone, and a new one with the same trigger, since one rpc starts one saga."""
     for name, saga in before.items():
         for candidate in after.values():
             is_new = candidate.name not in before
@@ -78,7 +78,7 @@ def _compare(old: Saga, new: Saga, known: frozenset[str], kept: Saga | None) -> 
 
 def _same_version(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
     if new.digest != old.digest:
-        message = f"version {new.version} means another thing than it did"
+        message = f"version {new.version} no longer means what it did"
         target = Target(old.name, old.version)
         yield Change.of(rules.VERSION_NOT_RAISED, new.span, new.name, message, target)
     yield from compare_steps(old, new)
@@ -134,7 +134,7 @@ def _compare_answer(old: Saga, new: Saga) -> Iterator[Change]:
         message = f"answered after {was.after} -> after {now.after}"
         yield Change.of(rules.ANSWER_MOVED, new.span, new.name, message)
     if (was.body and was.body.canonical()) != (now.body and now.body.canonical()):
-        yield Change.of(rules.ANSWER_BODY, new.span, new.name, "respond.body builds another message")
+        yield Change.of(rules.ANSWER_BODY, new.span, new.name, "respond.body builds a different message")
     if now.wait_s < was.wait_s:
         message = f"respond.wait {was.wait_s:g} s -> {now.wait_s:g} s"
         yield Change.of(rules.WAIT_LOWERED, new.span, new.name, message)
@@ -146,7 +146,7 @@ def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Ch
     for step in new.steps:
         for call in filter(None, (step.action, step.compensation)):
             for source, field in dict.fromkeys(fields_read(call.request)):
-                # A message that is new as a whole has a rule of its own.
+                # A wholly new message has a rule of its own.
                 if field.full_name not in known and field.full_name.rpartition(".")[0] in known:
                     rule, root = _NEW_READ[type(source)]
                     name = f"{root}.{source.step}" if isinstance(source, StepResponse) else root

@@ -1,4 +1,4 @@
-"""What changed about the services of the mesh: which there are, what they implement, and what they remember."""
+"""What changed about the services of the mesh: which exist, what they implement, and how long they remember."""
 
 from collections.abc import Iterator, Mapping
 
@@ -56,7 +56,7 @@ def _compare(old: Service, new: Service) -> Iterator[Change]:
 def _compare_methods(service: Service, old: Method, new: Method) -> Iterator[Change]:
     subject = f"{service.name}/{new.descriptor.name}"
     if old.is_read != new.is_read:
-        message = "NO_SIDE_EFFECTS was added" if new.is_read else "NO_SIDE_EFFECTS was taken away"
+        message = "NO_SIDE_EFFECTS was added" if new.is_read else "NO_SIDE_EFFECTS was removed"
         yield Change.of(rules.READ_CHANGED, service.span, subject, message)
     if old.transaction != new.transaction:
         message = f"transaction {old.transaction.value} -> {new.transaction.value}"

@@ -22,7 +22,7 @@ def compare_steps(old: Saga, new: Saga) -> Iterator[Change]:
 
 
 def _renamed(old: Sequence[Step], new: Sequence[Step]) -> Iterator[tuple[str, Step]]:
-    """Steps that do the same at the same place under another name."""
+    """Steps that do the same at the same place under a new name."""
     names_before, names_after = {step.name for step in old}, {step.name for step in new}
     for was, now in zip(old, new, strict=False):
         is_renamed = was.name not in names_after and now.name not in names_before
@@ -35,7 +35,7 @@ def _removed(old: Saga, new: Saga, renamed: Mapping[str, Step]) -> Iterator[Chan
     for step in old.steps:
         if step.name in renamed:
             now = renamed[step.name]
-            message = f"step {step.name} is called {now.name} now"
+            message = f"step {step.name} is now called {now.name}"
             yield Change.of(rules.STEP_RENAMED, now.span, f"{new.name}/{step.name}", message)
         elif step.name not in names:
             rule = rules.STEP_REMOVED_OWING if step.compensation else rules.STEP_REMOVED
@@ -130,7 +130,7 @@ class _Pair:
             message = f"{old_rpc.input_type.full_name} -> {new_rpc.input_type.full_name}"
             yield self._change(rules.REQUEST_TYPE_CHANGED, message, Reach.BEFORE_END_OF_STEP, now)
         elif was.request.canonical() != now.request.canonical():
-            message = f"request of {_shown(now)} is built otherwise"
+            message = f"request of {_shown(now)} is built differently"
             yield self._change(rules.REQUEST_CHANGED, message, Reach.BEFORE_END_OF_STEP, now)
         if old_rpc.output_type.full_name != new_rpc.output_type.full_name:
             message = f"{old_rpc.output_type.full_name} -> {new_rpc.output_type.full_name}"
@@ -151,7 +151,7 @@ class _Pair:
             message = f"{_shown(was)} -> {_shown(now)}"
             yield self._change(rules.COMPENSATION_CALL_CHANGED, message, owes, now)
         elif was and now and was.request.canonical() != now.request.canonical():
-            message = f"request of {_shown(now)} is built otherwise"
+            message = f"request of {_shown(now)} is built differently"
             yield self._change(rules.COMPENSATION_REQUEST_CHANGED, message, owes, now)
 
     def _timing(self) -> Iterator[Change]:

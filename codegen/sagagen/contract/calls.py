@@ -1,4 +1,4 @@
-"""From the rpcs that saga.yaml names, as `service/Method` or `package.Service/Method`, to methods."""
+"""Turns the rpcs that saga.yaml names, as `service/Method` or `package.Service/Method`, into methods."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class CallResolver:
     report: Report
 
     def target(self, call: Located[str]) -> Target | None:
-        """The method that `service/Method` names. None: reported, unless something broken is to blame."""
+        """The method that `service/Method` names. None is reported, unless something broken may be to blame."""
         service_name, slash, method_name = call.value.partition("/")
         if not slash or not service_name or not method_name:
             self._malformed(call, "service/Method", self._known_calls())
@@ -53,7 +53,7 @@ class CallResolver:
 
     def _unary(self, call: Located[str], service: Service, descriptor: MethodDescriptor) -> Target | None:
         if is_streaming(descriptor):
-            message = f'"{call.value}" streams: a step is one request and one response'
+            message = f'"{call.value}" is a streaming rpc: a step is one request and one response'
             hint = "call a unary rpc"
             self.report(error(call.span, Code.STREAMING_STEP, message, hint))
             return None
@@ -61,7 +61,7 @@ class CallResolver:
 
     def _starting(self, trigger: Located[str], method: MethodDescriptor) -> MethodDescriptor | None:
         if is_streaming(method):
-            message = f'"{trigger.value}" streams: a saga starts with one request'
+            message = f'"{trigger.value}" is a streaming rpc: a saga starts with one request'
             self.report(error(trigger.span, Code.TRIGGER_STREAMS, message, "name a unary rpc"))
             return None
         if is_read(method):
@@ -109,7 +109,7 @@ class CallResolver:
         }
 
     def _known_triggers(self) -> dict[str, Span]:
-        """The rpcs that could start a saga; all others are implemented by a service."""
+        """The rpcs that could start a saga: those that no service implements."""
         return {
             f"{service.full_name}/{method.name}": self.protos.span(method.full_name)
             for service in self.protos.services.values()
@@ -119,7 +119,7 @@ class CallResolver:
 
 
 def _methods(service: Service) -> dict[str, MethodDescriptor]:
-    """By rpc name, streaming ones included; of two of one name, which is reported elsewhere, the first."""
+    """By rpc name, including streaming ones; the first if two share a name, which is reported elsewhere."""
     found: dict[str, MethodDescriptor] = {}
     for implemented in service.implements:
         for method in implemented.methods:

@@ -1,6 +1,6 @@
-"""The rules that a saga must keep. Pure: from a saga whose names are bound to what is wrong with it.
+"""The rules that a saga must keep. Pure: takes a saga whose names are bound, and returns what is wrong with it.
 
-Each rule looks at one thing and stays silent where that could not be resolved, so that nothing is reported twice.
+Each rule looks at one thing and stays silent if that could not be resolved, so that nothing is reported twice.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ def check_saga(saga: SagaOutline, services: Services) -> Iterator[Diagnostic]:
 
 
 def check_triggers(sagas: Iterable[SagaOutline]) -> Iterator[Diagnostic]:
-    """Across sagas: one call can start one saga only."""
+    """Across sagas: one call can start only one saga."""
     first: dict[str, SagaOutline] = {}
     for saga in sagas:
         if saga.trigger is None:
@@ -61,17 +61,17 @@ def _check_names(steps: Sequence[StepOutline]) -> Iterator[Diagnostic]:
     for step in steps:
         if step.name in {COMPLETION, ACCEPTANCE}:
             message = (
-                f'a step cannot be named "{step.name}": respond.after uses the word for a moment of the saga'
+                f'a step cannot be named "{step.name}": the word has a meaning of its own in respond.after'
             )
             yield error(step.span, Code.RESERVED_STEP_NAME, message, "choose another name")
         at = first.setdefault(step.name, step.span)
         if at is not step.span:
-            message = f'there is a step "{step.name}" already, in line {at.line}'
+            message = f'there is already a step "{step.name}", in line {at.line}'
             yield error(
                 step.span,
                 Code.DUPLICATE_STEP,
                 message,
-                "rename one of the two: steps.<name> reads one response",
+                "rename one of the two: steps.<name> can read only one response",
             )
 
 
@@ -80,7 +80,7 @@ def _check_respond(saga: SagaOutline) -> Iterator[Diagnostic]:
     known = {COMPLETION: saga.span, ACCEPTANCE: saga.span} | {step.name: step.span for step in saga.steps}
     if after is None or after.value in known or not saga.steps or saga.broken_steps & {after.value, ""}:
         return
-    message = f'respond.after names "{after.value}", which is no step of this saga'
+    message = f'respond.after names "{after.value}", which is not a step of this saga'
     hint = suggest(after.value, known, "name a step, completion or acceptance")
     yield error(after.span, Code.UNKNOWN_RESPOND_STEP, message, hint)
 
@@ -90,7 +90,7 @@ def _check_status(saga: SagaOutline) -> Iterator[Diagnostic]:
     status = respond.status if respond is not None else None
     if respond is not None and respond.body is not None and status is not None and status.value in NO_CONTENT:
         message = f"an answer with status {status.value} has no body"
-        hint = "remove body, or answer with 200 or 201"
+        hint = "remove body, or answer with status 200 or 201"
         yield error(status.span, Code.BODY_WITHOUT_CONTENT, message, hint)
 
 
@@ -100,7 +100,7 @@ def _check_trigger(saga: SagaOutline, services: Services) -> Iterator[Diagnostic
     owner = services.owner(saga.trigger)
     if owner is not None:
         message = f'"{saga.trigger.full_name}" cannot trigger a saga: service "{owner.name}" implements it'
-        hint = "put the trigger into a proto service that no service implements: the saga answers it"
+        hint = "move the trigger to a proto service that no service implements: the saga answers it"
         yield error(saga.trigger_span, Code.TRIGGER_IMPLEMENTED, message, hint)
 
 
@@ -123,14 +123,16 @@ def _check_compensation(step: StepOutline) -> Iterator[Diagnostic]:
 
 
 def _check_same_service(step: StepOutline) -> Iterator[Diagnostic]:
-    """Only the barrier that has recorded an action undoes it; to any other it is one that never ran."""
+    """Only the barrier that recorded an action undoes it; every other barrier takes it for one that never ran."""
     action, compensation = step.action, step.compensation
     if action is not None and compensation is not None and action.service is not compensation.service:
         message = (
             f'step "{step.name}" acts at "{action.service.name}", but is undone at "{compensation.service.name}", '
-            "which does nothing for an action that it has not seen"
+            "which has never seen the action and would do nothing"
         )
-        hint = f'call an rpc of "{action.service.name}", or make what is done elsewhere a step of its own'
+        hint = (
+            f'call an rpc of "{action.service.name}", or make the work at the other service a step of its own'
+        )
         yield error(compensation.span, Code.COMPENSATION_ELSEWHERE, message, hint)
 
 
@@ -151,12 +153,12 @@ def _check_policies(step: StepOutline) -> Iterator[Diagnostic]:
 
 
 def _check_timeouts(saga: SagaOutline) -> Iterator[Diagnostic]:
-    """A pivot's calls are not shortened by the deadline, and retriable steps have none."""
+    """The deadline does not shorten a pivot's calls, and retriable steps have none."""
     for steps in _by_place(saga, lambda step: step.action_policy.timeout_span):
         timeout_s = steps[0].action_policy.timeout_s
         if timeout_s > saga.deadline_s:
             over = f"{timeout_s:g}s, longer than the saga's deadline of {saga.deadline_s:g}s"
-            message = f"one attempt of {_named(steps)} may take {over}"
+            message = f"a single attempt of {_named(steps)} may take {over}"
             at = steps[0].action_policy.timeout_span or saga.deadline_span
             yield error(
                 at, Code.TIMEOUT_OVER_DEADLINE, message, "shorten the timeout, or extend the deadline"
@@ -167,8 +169,8 @@ def _check_first_waits(saga: SagaOutline) -> Iterator[Diagnostic]:
     for steps in _by_place(saga, _first_wait_span):
         wait_s = steps[0].action_policy.retry.initial_s
         if wait_s >= saga.deadline_s:
-            longer = f"up to {wait_s:g}s, no less than the saga's deadline of {saga.deadline_s:g}s"
-            message = f"{_named(steps)} may never be tried again: the wait before that is {longer}"
+            longer = f"up to {wait_s:g}s, and the saga's deadline is {saga.deadline_s:g}s"
+            message = f"{_named(steps)} may never be retried: the wait before the second attempt is {longer}"
             at = _first_wait_span(steps[0]) or saga.deadline_span
             hint = "shorten retry.initial, or extend the deadline"
             yield error(at, Code.FIRST_WAIT_OVER_DEADLINE, message, hint)
@@ -180,7 +182,7 @@ def _first_wait_span(step: StepOutline) -> Span | None:
 
 
 def _by_place(saga: SagaOutline, place: Callable[[StepOutline], Span | None]) -> Iterable[list[StepOutline]]:
-    """Steps that the deadline bounds, together where one place says it for all of them: that is one mistake."""
+    """Steps that the deadline limits, grouped by the place that sets the value: one place is one mistake."""
     groups: dict[Span | None, list[StepOutline]] = {}
     for step in saga.steps:
         if step.kind is StepKind.COMPENSATABLE:
@@ -196,7 +198,7 @@ def _named(steps: Sequence[StepOutline]) -> str:
 def check_memory(sagas: Iterable[SagaOutline]) -> Iterator[Diagnostic]:
     """A service that forgets a call while its saga may still repeat or undo it would leave the saga STUCK.
 
-    Of several sagas the one is named that needs it longest.
+    If several sagas need it, the finding names the one that needs it longest.
     """
     longest: dict[str, tuple[float, SagaOutline, Service]] = {}
     for saga in sagas:
@@ -218,26 +220,26 @@ def _needed_s(saga: SagaOutline) -> float:
 def _forgets(service: Service, saga: SagaOutline, needed: str) -> Diagnostic:
     remembers = f'service "{service.name}" forgets calls after {_in_words(service.retention_s)}'
     needs = f'saga "{saga.name}" may need them for {needed}'
-    message = f"{remembers}, but {needs}: its deadline and every give_up_after on the way"
-    hint = f"set retention of the service to more than {needed}, or shorten give_up_after"
+    message = f"{remembers}, but {needs}: its deadline plus every give_up_after on the way"
+    hint = f"set the service's retention to more than {needed}, or shorten give_up_after"
     return error(service.retention_span, Code.MEMORY_TOO_SHORT, message, hint)
 
 
 def _remembering(saga: SagaOutline) -> Iterable[Service]:
-    """The services whose barriers know of the saga."""
+    """The services whose barriers record calls of the saga."""
     targets = (target for step in saga.steps for target in (step.action, step.compensation) if target)
     return {target.service.name: target.service for target in targets if not target.method.is_read}.values()
 
 
 def _check_answers_kept(saga: SagaOutline) -> Iterator[Diagnostic]:
-    """A key whose answer is gone would be a new saga at the gateway, and a known one at the services."""
+    """A key whose answer is gone would be a new saga to the gateway, and a known one to the services."""
     idempotency = saga.shape.idempotency
     retention = idempotency.retention if idempotency is not None else None
     longest = max(_remembering(saga), key=lambda service: service.retention_s, default=None)
     if retention is not None and longest is not None and retention.value < longest.retention_s:
         kept, known = _in_words(retention.value), _in_words(longest.retention_s)
         message = f'answers are kept for {kept}, but service "{longest.name}" remembers calls for {known}'
-        hint = f"keep them for {known} too: a retry between the two is refused with 409, and never answered"
+        hint = f"keep them for {known} too: a retry in between is refused with 409, and never answered"
         yield warning(retention.span, Code.ANSWERS_FORGOTTEN_FIRST, message, hint)
 
 
@@ -246,7 +248,7 @@ def _budget_s(policy: Policy) -> float:
 
 
 def _in_words(seconds: float) -> str:
-    """As the file writes durations: `3d1m`."""
+    """A duration as saga.yaml writes it: `3d1m`."""
     words, left = "", round(seconds)
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, left = divmod(left, size)
@@ -260,9 +262,9 @@ def _check_order(steps: Sequence[StepOutline]) -> Iterator[Diagnostic]:
     for step in steps:
         if step.kind is StepKind.PIVOT and pivot is not None:
             message = (
-                f'step "{step.name}" is a second pivot; "{pivot.name}" in line {pivot.span.line} is the first'
+                f'step "{step.name}" is a second pivot; the first is "{pivot.name}" in line {pivot.span.line}'
             )
-            hint = "a saga has one point of no return: make this one retriable"
+            hint = "a saga has only one point of no return: make this one retriable"
             yield error(step.kind_span, Code.SECOND_PIVOT, message, hint)
         elif step.kind is StepKind.PIVOT:
             pivot = step
@@ -279,7 +281,7 @@ def _check_order(steps: Sequence[StepOutline]) -> Iterator[Diagnostic]:
 def _retriable_too_early(step: StepOutline, steps: Sequence[StepOutline]) -> Diagnostic:
     pivot = next((later for later in steps if later.kind is StepKind.PIVOT), None)
     where = f'before the pivot "{pivot.name}"' if pivot is not None else "in a saga without a pivot"
-    message = f'step "{step.name}" is retriable, but stands {where}'
+    message = f'step "{step.name}" is retriable, but is {where}'
     hint = (
         "move it after the pivot, or make it compensatable"
         if pivot is not None

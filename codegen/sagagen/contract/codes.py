@@ -1,4 +1,4 @@
-"""The codes of this stage's findings. Stable: people search and pipelines filter by them (docs/diagnostics.md)."""
+"""The codes of this stage's findings. Stable: people search by them, pipelines filter by them (docs/diagnostics.md)."""
 
 from enum import StrEnum
 
@@ -96,4 +96,5 @@ UNSOUND = frozenset(
         Code.BODY_WITHOUT_CONTENT,
     }
 )
-"""What a contract says is whole, but would not work. It can be compared with another: perhaps that is its cure."""
+"""A contract with only these errors is complete, but would not work. It can still be compared with a newer one,
+which may be its fix."""

@@ -1,4 +1,4 @@
-"""The image of a project's protos, which buf compiles and lints; its findings become ours."""
+"""The image of a project's protos, which buf compiles and lints. buf's findings become ours."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,24 +25,24 @@ JSON_TWICE = "have the same JSON name"
 
 
 class ProtoLoading(Protocol):
-    """The protos of a project, which buf may be at work on, in processes of its own."""
+    """The protos of a project, on which buf may still be at work in processes of its own."""
 
     def image(self, report: Report) -> tuple[FileDescriptorSet, bool]:
-        """The image, and whether something is missing from it: then that is reported. Waits for buf's compiler."""
+        """The image, and whether something is missing from it, which is then reported. Waits for buf's compiler."""
         ...
 
     def remarks(self) -> tuple[Diagnostic, ...]:
-        """What the linter says; nothing where something is missing from the image. Waits for it."""
+        """The linter's findings; none if something is missing from the image. Waits for the linter."""
         ...
 
     def built(self, now: Digests) -> Built | None:
-        """What they came to; None where something is missing, or nothing is new. To be asked last."""
+        """What buf made of the protos; None if something is missing, or nothing is new. Call it last."""
         ...
 
 
 class NoProtos:
     def image(self, report: Report) -> tuple[FileDescriptorSet, bool]:
-        message = "the contracts folder holds no .proto files"
+        message = "there are no .proto files in the contracts folder"
         report(error(Span(SAGA_YAML), Code.NO_CONTRACT, message, "put the services' protos beside saga.yaml"))
         return FileDescriptorSet(), True
 
@@ -55,7 +55,7 @@ class NoProtos:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Protos of which nothing has changed."""
+    """Protos that have not changed."""
 
     before: Built
 
@@ -71,19 +71,19 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What an earlier image has of protos of which some have changed."""
+    """The part of an earlier image that is still valid after some protos have changed."""
 
     image: FileDescriptorSet
     remarks: tuple[Diagnostic, ...]
-    """What the linter said of it."""
+    """The linter's findings in it."""
     names: frozenset[str]
-    """Of all protos that there are now."""
+    """Of all protos that exist now."""
     changed: frozenset[str]
-    """The names of those that were changed, are new, or are gone, and of who imports them."""
+    """The names of protos that were changed, are new, or are gone, and of those that import them."""
 
     @classmethod
     def of(cls, before: Built, now: Digests) -> "Rest | None":
-        """None if so much has changed that everything had better be compiled."""
+        """None if so much has changed that compiling everything is quicker."""
         image = FileDescriptorSet.FromString(before.image)
         stale = reached(image, map(_import_name, before.changed(now)))
         rest = cls(image, before.remarks, frozenset(map(_import_name, now)), stale)
@@ -95,7 +95,7 @@ class Rest:
         return _paths(self.changed & self.names)
 
     def judged(self, whole: FileDescriptorSet) -> list[str]:
-        """The paths of those that must be linted again, where all of them are now `whole`."""
+        """The paths of those that must be linted again. `whole`: the complete new image."""
         return _paths(judged_again((self.image, whole), self.names, self.changed))
 
 
@@ -117,11 +117,11 @@ class Compiling:
         self._rest = rest
         self._build = buf.start_build(workspace, image, rest.compiled if rest else ())
         self._lint = None if rest else buf.start_lint(workspace)
-        """Where only some protos are compiled, what there is to lint is known afterwards."""
+        """Started after compilation if only some protos are compiled: what to lint is known only then."""
         self._kept_remarks: list[Diagnostic] = []
-        """Of an earlier run, on protos that are not linted again."""
+        """The findings of an earlier run in protos that are not linted again."""
         self._whole: FileDescriptorSet | None = None
-        """What has been compiled, if nothing is missing from it."""
+        """The new image, if nothing is missing from it."""
         self._remarks: tuple[Diagnostic, ...] = ()
 
     def stop(self) -> None:
@@ -148,7 +148,7 @@ class Compiling:
         return _read_image(self._image), True
 
     def _with_the_rest(self, rest: Rest) -> FileDescriptorSet | None:
-        """None if it does not work out: then everything is being compiled, so that what is wrong is said as always."""
+        """None if that fails: then everything is compiled, so that findings are the same as ever."""
         try:
             is_compiled = not self._build.findings()
         except buf.BufFailed:
@@ -176,7 +176,7 @@ class Compiling:
         return self._remarks
 
     def _report_findings(self, report: Report) -> None:
-        assert self._lint is not None  # it starts with the compiler, or when that is done
+        assert self._lint is not None  # it starts with the compiler, or once the compiler is done
         try:
             findings = self._lint.findings()
         except buf.BufFailed as failure:
@@ -197,7 +197,7 @@ def _buf_failed(root: Path, problem: str) -> Diagnostic:
     configs = ("buf.yaml", f"{buf.CONTRACTS}/buf.yaml")
     path = next((path for path in configs if (root / path).exists()), SAGA_YAML)
     message = f"buf cannot work with these contracts: {' '.join(problem.removeprefix('Failure: ').split())}"
-    return error(Span(path), Code.BUF_CONFIG, message, f"run buf build {buf.CONTRACTS} to see more")
+    return error(Span(path), Code.BUF_CONFIG, message, f"run `buf build {buf.CONTRACTS}` to see more")
 
 
 def _build_the_rest(workspace: buf.Workspace, image: Path, broken: Sequence[str]) -> None:
@@ -211,13 +211,13 @@ def _read_image(image: Path) -> FileDescriptorSet:
     files = FileDescriptorSet.FromString(image.read_bytes() if image.exists() else b"")
     for file in files.file:
         if file.name == VALIDATE:
-            # The printed copy served the compiler; the rules need the true one.
+            # The printed copy is enough for the compiler; the rules need the real one.
             file.ParseFromString(validate_file())
     return files
 
 
 def _report_compile_errors(root: Path, findings: Sequence[buf.Finding], report: Report) -> None:
-    """Names that are missing only because an imported file is broken too are left out."""
+    """Leaves out names that are missing only because an imported file is broken too."""
     causes = {finding.at.path for finding in findings if not _is_unknown_name(finding)}
     suspects = set(_with_importers(root, causes))
     for finding in _without_twins(findings):
@@ -227,7 +227,7 @@ def _report_compile_errors(root: Path, findings: Sequence[buf.Finding], report: 
 
 
 def _without_twins(findings: Sequence[buf.Finding]) -> Iterator[buf.Finding]:
-    """A field that is declared twice has one JSON name twice as well; that goes without saying."""
+    """A field that is declared twice also has its JSON name twice, which need not be reported."""
     twice = {finding.at.path for finding in findings if finding.message.endswith(DECLARED_TWICE)}
     return (
         found for found in findings if not (found.message.endswith(JSON_TWICE) and found.at.path in twice)
@@ -240,32 +240,30 @@ def _is_unknown_name(finding: buf.Finding) -> bool:
 
 def _compile_hint(message: str) -> str:
     if message.startswith("cannot find "):
-        return "check the spelling, and that the file which declares it is imported"
+        return "check the spelling, and import the file that declares it"
     if "imported file does not exist" in message:
-        return "write the path from contracts/ on; only google/api, google/protobuf and buf/validate are built in"
-    return "mend the proto here"
+        return "write the path relative to contracts/; only google/api, google/protobuf and buf/validate are built in"
+    return "fix the proto here"
 
 
 def _report_lint(findings: Iterable[buf.Finding], report: Report) -> None:
     for finding in findings:
         if _breaks_validation(finding):
             message = f"no request with this message could be validated: {finding.message.rstrip('.')}"
-            report(
-                error(finding.at, Code.BROKEN_RULE, message, "mend the rule of buf.validate, or remove it")
-            )
+            report(error(finding.at, Code.BROKEN_RULE, message, "fix the rule of buf.validate, or remove it"))
             continue
         message = f"{finding.message.rstrip('.')} (buf lint {finding.rule})"
-        hint = f'mend it, or put the comment "// buf:lint:ignore {finding.rule}" above it'
+        hint = f'fix it, or put the comment "// buf:lint:ignore {finding.rule}" above it'
         report(warning(finding.at, Code.PROTO_LINT, message, hint))
 
 
 def _breaks_validation(finding: buf.Finding) -> bool:
-    """The linter's words for rules that can't be compiled, among others that only seem odd."""
+    """Whether the finding is about a rule that can't be compiled; the linter also reports rules that only seem odd."""
     return finding.rule == buf.VALIDATION and BROKEN_RULE.search(finding.message) is not None
 
 
 def _with_importers(root: Path, broken: Iterable[str]) -> list[str]:
-    """The broken files and whoever imports them, directly or through others. Paths relative to the root."""
+    """The broken files and those that import them, directly or indirectly. Paths are relative to the root."""
     folder = root / buf.CONTRACTS
     imports = {
         path.relative_to(root).as_posix(): {

@@ -1,4 +1,4 @@
-"""saga.yaml's text -> a tree of values that know their places. Reports what YAML allows and this language does not."""
+"""saga.yaml's text -> a tree of values that know their places. Reports whatever YAML allows and saga.yaml does not."""
 
 import re
 from collections.abc import Iterator
@@ -32,14 +32,14 @@ TAGS: dict[str, Tag] = {
 MERGE_TAG = f"{YAML_TAG}merge"
 PROPERTY = re.compile(r"\S+\s*")
 MOST_REPEATED = 100_000
-"""Values that aliases may repeat in all, each as often as it is repeated: a few lines could stand for billions."""
+"""How many values aliases may repeat in total, counting every repetition: a few lines could mean billions."""
 _HALF = re.compile("[\ud800-\udfff]")
-"""Quoted YAML can escape one; no UTF-8 can hold it."""
+"""Quoted YAML can escape a surrogate, but UTF-8 can't encode one."""
 COLLECTION_TAGS = {f"{YAML_TAG}map", f"{YAML_TAG}seq"}
 
 
 def read_document(path: str, text: str, report: Report) -> Mapping | None:
-    """The file as a mapping, or None if it is none: then that was reported."""
+    """The file as a mapping; None if it is not one, which is then reported."""
     try:
         root = compose_quickly(text)
         node = _Reader(path, text, report).node(root) if root is not None else None
@@ -47,8 +47,8 @@ def read_document(path: str, text: str, report: Report) -> Mapping | None:
         report(_syntax_error(problem, path, text))
         return None
     except RecursionError:
-        hint = "a saga needs a handful of levels; look for brackets that are not closed"
-        report(error(Span(path), Code.NOT_YAML, "not YAML that can be read: nested too deeply", hint))
+        hint = "a saga needs only a few levels; look for brackets that are not closed"
+        report(error(Span(path), Code.NOT_YAML, "the YAML can't be read: it is nested too deeply", hint))
         return None
     if isinstance(node, Mapping):
         return node
@@ -69,7 +69,7 @@ def _syntax_error(failure: YAMLError, path: str, text: str) -> Diagnostic:
     elif isinstance(failure, ReaderError):
         at = Places.of(path, text).at(cast(int, failure.position))
         problem = "a control character that YAML does not allow"
-    hint = "mend the YAML here; the rest of the file is checked after that"
+    hint = "fix the YAML here; the rest of the file is checked after that"
     return error(at, Code.NOT_YAML, f"not YAML: {problem}", hint)
 
 
@@ -92,24 +92,28 @@ class _Reader:
     report: Report
     places: Places = field(init=False)
     read: dict[int, Node] = field(default_factory=dict[int, Node])
-    """Done nodes by identity: an alias is the same node again, at the place of its anchor."""
+    """Finished nodes by identity: an alias is the same node again, at the place of its anchor."""
     open: list[int] = field(default_factory=list[int])
     sizes: dict[int, int] = field(default_factory=dict[int, int])
-    """Values in each node that is done, with those that aliases repeat in it."""
+    """The number of values in each finished node, including those that aliases repeat in it."""
     values: int = 0
-    """So far, with those that aliases repeat."""
+    """The number so far, including repetitions by aliases."""
     repeated: int = 0
 
     def __post_init__(self) -> None:
         self.places = Places.of(self.path, self.text)
 
     def node(self, yaml: YamlNode, after: int = 0) -> Node | None:
-        """None: it was refused, and is left out. `after` is where an empty value belongs: YAML places it elsewhere."""
+        """None if it was refused, and is left out. `after` is the place of an empty value: YAML puts it elsewhere."""
         if id(yaml) in self.open:
             self._refuse(self._start(yaml), "an alias inside its own anchor", "write the value out")
             return None
         if len(self.open) == DEEPEST:
-            self._refuse(self._start(yaml), f"a value below {DEEPEST} others", "close the brackets before it")
+            self._refuse(
+                self._start(yaml),
+                f"a value nested more than {DEEPEST} levels deep",
+                "close the brackets before it",
+            )
             return None
         if id(yaml) in self.read:
             return self._again(yaml)
@@ -122,7 +126,7 @@ class _Reader:
         return node
 
     def _again(self, yaml: YamlNode) -> Node | None:
-        """What an alias repeats, unless aliases repeat too much: whoever walks the tree walks every repetition."""
+        """What an alias repeats, unless aliases repeat too much: code that walks the tree walks every repetition."""
         was_fine = self.repeated <= MOST_REPEATED
         self.repeated += self.sizes[id(yaml)]
         if self.repeated <= MOST_REPEATED:
@@ -130,7 +134,7 @@ class _Reader:
             return self.read[id(yaml)]
         if was_fine:
             what = f"more than {MOST_REPEATED:,} values repeated by aliases"
-            self._refuse(self._start(yaml), what, "write out what is needed; aliases of aliases multiply")
+            self._refuse(self._start(yaml), what, "write the values out: aliases of aliases multiply")
         self.sizes[id(yaml)] = 0
         return None
 
@@ -164,7 +168,7 @@ class _Reader:
 
     def _key(self, yaml: YamlNode) -> Scalar | None:
         if not isinstance(yaml, ScalarNode):
-            self._refuse(self._start(yaml), "a key that is no plain text", "write a name as the key")
+            self._refuse(self._start(yaml), "a key that is not plain text", "use a name as the key")
             return None
         tag = _tag(yaml)
         if tag == MERGE_TAG:
@@ -175,7 +179,7 @@ class _Reader:
         return self._scalar(yaml, tag, None)
 
     def _repeated(self, key: Scalar, first: Span) -> None:
-        message = f'the key "{key.text}" stands here twice; the first is in line {first.line}'
+        message = f'the key "{key.text}" appears twice here; the first is in line {first.line}'
         hint = "remove or rename one of the two"
         self.report(error(key.span, Code.DUPLICATE_KEY, message, hint))
 
@@ -187,7 +191,7 @@ class _Reader:
         if not value.isascii() and _HALF.search(value):
             hint = 'write the character itself, or its code point as in "\\U0001F600"'
             self._refuse(span, "half a character (a surrogate)", hint)
-            value = _HALF.sub("\N{REPLACEMENT CHARACTER}", value)  # which can be printed
+            value = _HALF.sub("\N{REPLACEMENT CHARACTER}", value)  # this one can be printed
 
         known: SequenceOf[int] = ()
 
@@ -201,7 +205,7 @@ class _Reader:
         return Scalar(span, value, tag, style is not None, place)
 
     def _content_start(self, yaml: ScalarNode) -> int:
-        """Past the `&anchor` that may stand before the scalar proper; a `!tag` there is refused."""
+        """The place behind an `&anchor` in front of the scalar; refuses a `!tag` there."""
         start, end = _begin(yaml), _end(yaml)
         while start < end and self.text[start] in "!&":
             if self.text[start] == "!":
@@ -215,5 +219,5 @@ class _Reader:
         return self.places.at(_begin(yaml))
 
     def _refuse(self, at: Span, what: str, hint: str) -> None:
-        message = f"{what} is not part of saga.yaml's language"
+        message = f"{what} is not allowed in saga.yaml"
         self.report(error(at, Code.YAML_FEATURE, message, hint))

@@ -1,4 +1,4 @@
-"""How this stage words what it finds: an error or a warning at a place, and names that were nearly right."""
+"""How this stage words its findings: an error or a warning at a place, and suggestions for names nearly right."""
 
 from collections.abc import Mapping
 

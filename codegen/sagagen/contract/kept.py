@@ -1,7 +1,7 @@
-"""Older versions of sagas: contracts/sagas/<saga>.v<version>.yaml, kept until none of their instances is left.
+"""Older versions of sagas: contracts/sagas/<saga>.v<version>.yaml, kept until none of their instances is open.
 
-A file holds what stands under the saga's name in saga.yaml. It is bound to today's protos and services, so a change
-that an older version could not live with is found when generating (P8).
+A file holds what saga.yaml had under the saga's name. It is bound to today's protos and services, so generation
+finds every change that breaks an older version (P8).
 """
 
 import re
@@ -21,18 +21,18 @@ from sagagen.source import Span
 _FILE = re.compile(rf"{KEPT}/(?P<saga>[a-z][a-z0-9_]*)\.v(?P<version>[1-9][0-9]*)\.yaml")
 
 Compile = Callable[[Key, SagaShape], Saga | None]
-"""Binds and compiles one saga; None if it is wrong, which was reported."""
+"""Binds and compiles one saga; reports what is wrong with it, and then returns None."""
 
 
 def resolve_kept(
     texts: Mapping[str, str], current: Mapping[str, Saga], compile_one: Compile, report: Report
 ) -> Iterator[Saga]:
-    """`texts`: by path. `current`: the sagas of saga.yaml, as far as they are whole."""
+    """`texts`: by path. `current`: those sagas of saga.yaml that are without errors."""
     for path, text in texts.items():
         name = _FILE.fullmatch(path)
         if name is None:
-            message = "the name of this file does not say which version of which saga it keeps"
-            report(error(Span(path), Code.KEPT_NAME, message, "call it <saga>.v<version>.yaml"))
+            message = "the name of this file does not say which saga and version it keeps"
+            report(error(Span(path), Code.KEPT_NAME, message, "name it <saga>.v<version>.yaml"))
             continue
         saga = _resolve(path, text, name["saga"], compile_one, report)
         if saga and _is_right(saga, int(name["version"]), current, report):

@@ -1,4 +1,4 @@
-"""Everything that is read: saga.yaml and the protos, the latter through buf. What follows is pure."""
+"""Everything that is read from disk: saga.yaml, and the protos through buf. The stages that follow are pure."""
 
 import tempfile
 from collections.abc import Generator, Mapping
@@ -19,9 +19,9 @@ from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Span
 
 KEPT = f"{buf.CONTRACTS}/sagas"
-"""Where older versions of sagas are, while some of their instances are not over."""
+"""Where older versions of sagas are kept while some of their instances are open."""
 NOT_OURS = ("google/protobuf/", *GOOGLE_API, VALIDATE)
-"""Known everywhere, also where a project keeps copies of them in its contracts folder."""
+"""Built in, even if a project keeps copies of them in its contracts folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Sources:
     """A project's contract as read from disk."""
 
     saga_yaml: str | None
-    """None if it could not be read: that was reported."""
+    """None if it could not be read, which is then reported."""
     kept: Mapping[str, str]
     """Older versions of sagas: path relative to the project root -> text."""
     image: bytes
@@ -37,11 +37,11 @@ class Sources:
     paths: Mapping[str, str]
     """The contract's own files: name in the image -> path relative to the project root."""
     is_partial: bool
-    """Some protos do not compile and are missing here: what cannot be found may be in them."""
+    """Whether protos that do not compile are missing here: a name that cannot be found may be in them."""
 
 
 def load(root: Path) -> tuple[Sources, tuple[Diagnostic, ...]]:
-    """Read the contract of the project at `root`. Raises BufMissing where buf is not installed."""
+    """Read the contract of the project at `root`. Raises BufMissing if buf is not installed."""
     with loading(root) as started:
         sources, found = started.result()
         return sources, (*found, *started.remarks())
@@ -49,19 +49,19 @@ def load(root: Path) -> tuple[Sources, tuple[Diagnostic, ...]]:
 
 @dataclass(frozen=True)
 class Loading:
-    """A contract that is being read. To be asked for its parts in this order."""
+    """A contract that is being read. Ask for its parts in the order in which they are listed."""
 
     root: Path
     protos: ProtoLoading
 
     @cached_property
     def saga_yaml(self) -> tuple[str | None, tuple[Diagnostic, ...]]:
-        """Its text, read once, and why it can't be read: for this nobody waits."""
+        """Its text, read once, or why it can't be read. Never waits."""
         found: list[Diagnostic] = []
         return _read_text(self.root, SAGA_YAML, found.append), tuple(found)
 
     def result(self) -> tuple[Sources, tuple[Diagnostic, ...]]:
-        """What was read, and what is wrong with it."""
+        """What was read; reports what is wrong with it."""
         text, unreadable = self.saga_yaml
         found = list(unreadable)
         image, is_partial = self.protos.image(found.append)
@@ -70,19 +70,19 @@ class Loading:
         return Sources(text, kept, image.SerializeToString(), own, is_partial), tuple(found)
 
     def remarks(self) -> tuple[Diagnostic, ...]:
-        """What else is to be said of the protos, which takes longest to find out."""
+        """The linter's findings in the protos, which take longest."""
         return self.protos.remarks()
 
     def built(self, now: Digests) -> Built | None:
-        """For a later run: what the protos came to. None if they do not compile, or nothing has changed."""
+        """What buf made of the protos, for a later run. None if they do not compile, or nothing has changed."""
         return self.protos.built(now)
 
 
 @contextmanager
 def loading(root: Path, before: Built | None = None, now: Digests | None = None) -> Generator[Loading]:
-    """Begin to read the contract of the project at `root`. Raises BufMissing where buf is not installed.
+    """Begin to read the contract of the project at `root`. Raises BufMissing if buf is not installed.
 
-    `before`: what buf made of an earlier run's protos, of which those that `now` are the same need no buf.
+    `before`: what buf made of the protos in an earlier run. Protos that are the same `now` need no buf.
     """
     if not any((root / buf.CONTRACTS).rglob("*.proto")):
         yield Loading(root, NoProtos())

@@ -1,4 +1,4 @@
-"""How long calls may take and how they are repeated: a step's own words, else the file's defaults, else ours."""
+"""How long calls may take and how they are repeated: a step's own settings, then the file's defaults, then ours."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Policy:
     timeout_s: float
     retry: Retry
     timeout_span: Span | None
-    """Where the time-out was written; None for our own default."""
+    """Where the time-out is set; None for our own default."""
 
 
 BUILT_IN_STEP = Policy(2.0, Retry(initial_s=0.05, multiplier=2.0, max_s=2.0), None)
@@ -40,7 +40,7 @@ BUILT_IN_COMPENSATION = Policy(
 class Policies:
     step: Policy
     compensation: Policy
-    """Also of retriable steps: like compensations they are repeated until they are done or the budget is spent."""
+    """Also for retriable steps: like compensations, they are repeated until they are done or the budget is spent."""
 
     def of_step(self, own: PolicyShape, kind: StepKind) -> Policy:
         if kind is StepKind.RETRIABLE:
@@ -53,7 +53,7 @@ class Policies:
 
 
 def resolve_limits(shape: LimitsShape | None) -> Limits:
-    """What the file says; ours for the rest."""
+    """What the file sets, and our own defaults for the rest."""
     written = {name: getattr(shape, name) for name in LimitsShape.model_fields if shape is not None}
     return Limits(**{name: limit.value for name, limit in written.items() if limit is not None})
 
@@ -94,7 +94,7 @@ def _or_none(own: Located[T] | None, base: T | None) -> T | None:
 
 
 def _unlimited(policy: Policy) -> Policy:
-    """A pivot in doubt is repeated until it is done or refused, whatever the default for steps says."""
+    """A pivot with an unknown outcome is repeated until it is done or refused, whatever the default for steps says."""
     retry = policy.retry
     endless = Retry(
         initial_s=retry.initial_s, multiplier=retry.multiplier, max_s=retry.max_s, codes=RETRIED_BY_DEFAULT
@@ -115,13 +115,13 @@ def check_step_policy(own: PolicyShape, kind: StepKind) -> Iterator[Diagnostic]:
         yield from _check_limits(retry, "a pivot", PIVOT_REPEATS)
 
 
-PIVOT_REPEATS = "a pivot in doubt is repeated until it is done or refused"
+PIVOT_REPEATS = "a pivot with an unknown outcome is repeated until it is done or refused"
 
 
 def check_compensation_policy(own: PolicyShape, what: str = "a compensation") -> Iterator[Diagnostic]:
     retry = own.retry or RetryShape()
     yield from _check_backoff(retry)
-    yield from _check_limits(retry, what, "it is repeated until it succeeds; give_up_after bounds that")
+    yield from _check_limits(retry, what, "it is repeated until it succeeds; give_up_after limits that")
 
 
 def _check_limits(retry: RetryShape, what: str, why: str) -> Iterator[Diagnostic]:

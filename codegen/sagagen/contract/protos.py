@@ -149,7 +149,7 @@ def _fill_pool(
 
 def _report_unlinkable(at: Span, cause: Exception, report: Report) -> None:
     message = f"google.protobuf cannot load this file: {' '.join(str(cause).split())}"
-    hint = "it compiles, but the Python runtime does not support it: avoid the feature that is named"
+    hint = "it compiles, but the Python runtime does not support it: avoid the feature that the message names"
     report(error(at, Code.PROTO_CONFLICT, message, hint))
 
 

@@ -132,11 +132,7 @@ class _Cutter:
             return error(at, Code(details["type"]), context["message"], context["hint"])
         expected = "a list" if details["type"] == "list_type" else "a mapping of keys"
         found = kind_of(self._value(path))
-        hint = (
-            "write each item on a line of its own, after a dash"
-            if expected == "a list"
-            else "write key: value"
-        )
+        hint = "write each item on its own line, after a dash" if expected == "a list" else "write key: value"
         return error(at, Code.WRONG_SHAPE, f"{expected} is expected here, not {found}", hint)
 
     def _value(self, path: tuple[Step, ...]) -> Any:

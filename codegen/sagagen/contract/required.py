@@ -34,7 +34,7 @@ class RequiredFields:
         if not missing:
             return
         fields = ", ".join(f"{name} ({why})" if why else name for name, why in missing.items())
-        message = f"the request of {what} leaves out what {target.name} must have: {fields}"
+        message = f"the request of {what} leaves out fields that {target.name} must have: {fields}"
         hint = f"add {', '.join(f'{name}: ...' for name in missing)}"
         at = request.span if request is not None else call
         yield error(at, Code.REQUIRED_FIELD_LEFT_OUT, message, hint)

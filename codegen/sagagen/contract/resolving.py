@@ -236,5 +236,5 @@ def _report_loose_ends(
     for outline in outlines:
         if outline.trigger not in routed:
             message = f'nothing can start the saga "{outline.name}": its trigger has no HTTP route'
-            hint = "give the rpc an option (google.api.http)"
+            hint = "add option (google.api.http) to the rpc"
             report(warning(outline.trigger_span, Code.TRIGGER_UNROUTED, message, hint))

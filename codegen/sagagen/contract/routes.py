@@ -1,4 +1,4 @@
-"""HTTP routes from google.api.http, and what may be wrong with them. Rules: google/api/http.proto and grpc-gateway."""
+"""HTTP routes from google.api.http, and checks of them. Rules: google/api/http.proto and grpc-gateway."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Binding:
     body: str
     response_body: str
     part: Callable[[int], Span] = field(compare=False, repr=False)
-    """The place of a field of its rule, by the field's number."""
+    """The place of a field of its HttpRule, by the field's number."""
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class Binding:
 
 
 def read_bindings(protos: Protos) -> tuple[tuple[Binding, ...], tuple[Diagnostic, ...]]:
-    """All bindings of the contract's own rpcs, in the order of the files, and those that cannot be one."""
+    """All bindings of the contract's own rpcs, in the order of the files, and what is wrong with the others."""
     bindings: list[Binding] = []
     problems: list[Diagnostic] = []
     for service in protos.services.values():
@@ -63,8 +63,8 @@ def _bindings(
     for index, additional in enumerate(rule.additional_bindings):
         below = (*path, ADDITIONAL, index)
         if path:
-            message = "a binding below additional_bindings has additional bindings of its own"
-            hint = "put all of them into the outer rule"
+            message = "a binding in additional_bindings has additional bindings of its own"
+            hint = "put all of them in the outer rule"
             yield error(protos.http_span(method, below), Code.UNSUPPORTED_BINDING, message, hint)
         else:
             yield from _bindings(additional, method, protos, below)
@@ -78,9 +78,9 @@ def _binding(rule: HttpRule, method: MethodDescriptor, protos: Protos, path: Pat
             if is_streaming(method)
             else "has a custom verb"
             if pattern
-            else "has a rule without verb and path"
+            else "has a rule without a verb and path"
         )
-        message = f'"{method.name}" {what}, which has no HTTP route here'
+        message = f'"{method.name}" {what}, which cannot be an HTTP route here'
         hint = "use get, put, post, delete or patch on a unary rpc"
         return error(protos.http_span(method, (*path, CUSTOM)), Code.UNSUPPORTED_BINDING, message, hint)
     return Binding(
@@ -94,7 +94,7 @@ def _binding(rule: HttpRule, method: MethodDescriptor, protos: Protos, path: Pat
 
 
 def check_bindings(bindings: tuple[Binding, ...], protos: Protos) -> Iterator[Diagnostic]:
-    """What is wrong with each binding, and which of them cannot be told apart."""
+    """What is wrong with each binding, and which ones match the same requests."""
     first: dict[tuple[str, tuple[str, ...]], Binding] = {}
     for binding in bindings:
         yield from _check_verb(binding)
@@ -107,14 +107,14 @@ def check_bindings(bindings: tuple[Binding, ...], protos: Protos) -> Iterator[Di
         yield from _check_reserved(binding, template)
         other = first.setdefault((binding.verb, template.shape), binding)
         if other is not binding:
-            message = f'"{binding.name}" cannot be told apart from "{other.name}" ({other.span})'
+            message = f'"{binding.name}" matches the same requests as "{other.name}" ({other.span})'
             yield error(binding.span, Code.ROUTE_COLLISION, message, "change one of the two paths or verbs")
 
 
 def check_answered(binding: Binding) -> Diagnostic:
     rpc = binding.method.full_name
     message = f'nothing answers "{binding.name}": no service implements "{rpc}", and it triggers no saga'
-    hint = "implement its proto service, let a saga be triggered by it, or remove the route"
+    hint = "implement its proto service, let it trigger a saga, or remove the route"
     return warning(binding.span, Code.ROUTE_UNANSWERED, message, hint)
 
 
@@ -122,9 +122,7 @@ def _parse(binding: Binding) -> Template | Diagnostic:
     try:
         return parse_template(binding.template)
     except TemplateError as problem:
-        message = (
-            f'"{binding.template}" is no path template: {problem.message} (at character {problem.offset + 1})'
-        )
+        message = f'"{binding.template}" is not a path template: {problem.message} (at character {problem.offset + 1})'
         return error(binding.span, Code.BAD_TEMPLATE, message, "write a path like /orders/{order_id}")
 
 
@@ -135,18 +133,18 @@ def _check_verb(binding: Binding) -> Iterator[Diagnostic]:
         yield error(binding.span, Code.GET_ON_WRITE, message, hint)
     if binding.verb in {"GET", "DELETE"} and binding.body:
         message = f"a {binding.verb} request has no body"
-        hint = "remove body: fields that are not in the path come from the query"
+        hint = "remove body: fields that are not in the path are read from the query"
         yield error(binding.part(BODY), Code.BODY_NOT_ALLOWED, message, hint)
 
 
 def _check_bodies(binding: Binding, protos: Protos) -> Iterator[Diagnostic]:
     request, response = binding.method.input_type, binding.method.output_type
     if binding.body not in {"", "*"} and binding.body not in request.fields_by_name:
-        message = f'body names "{binding.body}", which {request.name} lacks'
+        message = f'body names "{binding.body}", which is not a field of {request.name}'
         hint = suggest(binding.body, _fields(request, protos), 'write body: "*"')
         yield error(binding.part(BODY), Code.UNKNOWN_BODY_FIELD, message, hint)
     if binding.response_body and binding.response_body not in response.fields_by_name:
-        message = f'response_body names "{binding.response_body}", which {response.name} lacks'
+        message = f'response_body names "{binding.response_body}", which is not a field of {response.name}'
         hint = suggest(
             binding.response_body, _fields(response, protos), "remove it: the whole message is the answer"
         )
@@ -157,7 +155,7 @@ def _check_variables(binding: Binding, template: Template, protos: Protos) -> It
     for variable in template.variables:
         known, unknown = _walk(binding.method.input_type, variable)
         if unknown:
-            message = f'the path variable "{variable}" is no field of {binding.method.input_type.name}'
+            message = f'the path variable "{variable}" is not a field of {binding.method.input_type.name}'
             hint = (
                 suggest(unknown, _fields(known, protos), "name a field of the request")
                 if known
@@ -165,7 +163,7 @@ def _check_variables(binding: Binding, template: Template, protos: Protos) -> It
             )
             yield error(binding.span, Code.UNKNOWN_PATH_FIELD, message, hint)
         elif not _fits_path(binding.method.input_type, variable):
-            message = f'the path variable "{variable}" cannot be written as one text'
+            message = f'the path variable "{variable}" cannot be written as a single text'
             hint = "path variables are single scalars, enums or well-known types with a textual form"
             yield error(binding.span, Code.PATH_FIELD_TYPE, message, hint)
 
@@ -189,7 +187,7 @@ def _fits_path(message: Descriptor, variable: str) -> bool:
 def _check_reserved(binding: Binding, template: Template) -> Iterator[Diagnostic]:
     if template.segments and template.segments[0] in RESERVED:
         message = f'"{binding.name}" is a path of the gateway itself: /{template.segments[0]} is reserved'
-        hint = f"begin the path with another word than {', '.join(RESERVED)}"
+        hint = f"begin the path with anything but {', '.join(RESERVED)}"
         yield error(binding.span, Code.RESERVED_ROUTE, message, hint)
 
 

@@ -26,12 +26,12 @@ WAIT_S = 10.0
 STATUS = 200
 
 RUNS_LATER = "it runs later"
-OWN_REQUEST = "its response is not there before its request"
-OWN_COMPENSATION = "its response is unknown when it is in doubt"
+OWN_REQUEST = "its request comes before its response"
+OWN_COMPENSATION = "its response may be unknown"
 NOT_DONE = "it may not have run when this compensation is called"
 ANSWERED_BEFORE = "it runs after the answer"
 BROKEN = "it is broken, which was reported"
-"""Findings with this reason are follow-ups, and dropped."""
+"""Findings with this reason only follow from an earlier one, and are dropped."""
 
 
 def outline_saga(
@@ -73,7 +73,7 @@ def _outline_step(shape: StepShape, policies: Policies, calls: CallResolver) -> 
 def compile_saga(
     saga: SagaOutline, types: TypeIndex, required: RequiredFields, report: Report
 ) -> Saga | None:
-    """Compile all expressions of a saga. None if anything of it is missing: then that was reported."""
+    """Compile all expressions of a saga. Reports what is wrong, and then returns None."""
     if saga.trigger is None or not saga.steps:
         return None
     compiler = _Compiler(saga, saga.trigger, types, required, report)

@@ -20,7 +20,7 @@ from sagagen.source import Span
 FIRST_PORT = 50051
 RESERVED_NAMES = {
     "admin": "SAGAGEN_ADMIN_ADDR is the admin listener",
-    "gateway": "it is the name of the gateway's process",
+    "gateway": "the gateway's process has that name",
     "grpc": "SAGAGEN_GRPC_ADDR is the address to listen on",
     "http": "SAGAGEN_HTTP_ADDR is the gateway's address",
 }
@@ -96,9 +96,9 @@ class _Resolver:
     def _check_replicas(self, name: str, shape: ServiceShape) -> None:
         if shape.replicas is not None and shape.replicas.value > 1:
             message = (
-                f'service "{name}" cannot have {shape.replicas.value} replicas: one process owns its database'
+                f'service "{name}" cannot have {shape.replicas.value} replicas: its database has one owner'
             )
-            hint = "remove it: barrier and data are one SQLite file; split the service to spread its load"
+            hint = "remove it: barrier and data are in one SQLite file; to spread the load, split the service"
             self.report(error(shape.replicas.span, Code.SERVICE_REPLICATED, message, hint))
 
     def _implements(self, name: str, shape: ServiceShape) -> Iterator[ServiceDescriptor]:
@@ -150,7 +150,7 @@ class _Resolver:
     def _check_handler_names(
         self, name: str, shape: ServiceShape, implements: tuple[ServiceDescriptor, ...]
     ) -> None:
-        """One handler class has one method of a name, also if two proto services have an rpc of that name."""
+        """A handler class has only one method of a name, even if two proto services have an rpc of that name."""
         first: dict[str, MethodDescriptor] = {}
         places = {wanted.value: wanted.span for wanted in shape.implements}
         for service in implements:
@@ -175,6 +175,8 @@ class _Resolver:
                     yield Method(method, is_read(method), transaction)
 
     def _report_streaming(self, method: MethodDescriptor) -> None:
-        message = f'"{method.name}" streams; the mesh serves unary rpcs only, so this one stays unimplemented'
+        message = (
+            f'"{method.name}" is a streaming rpc; the mesh serves only unary rpcs, so it stays unimplemented'
+        )
         hint = "make it unary, or move it to a proto service that no service here implements"
         self.report(warning(self.protos.span(method.full_name), Code.STREAMING_NOT_SERVED, message, hint))

@@ -36,7 +36,7 @@ REQUEST = "Fields of the request message, as expressions; or one expression for 
 
 
 def _field(description: str, default: Any = None, *, example: Any = None) -> Any:
-    """An optional key. `default` is what holds where it is left out: said to editors, put in by who reads the shape."""
+    """An optional key. `default` applies without it: editors show it, and the code that reads the shape fills it in."""
     extra: dict[str, Any] = {"default": default} if default is not None else {}
     return Field(
         default=None,
@@ -62,7 +62,7 @@ class Shape(BaseModel):
 
 
 def _settle_unknown_key(block: Block, key: str, known: Iterable[str], report: Report) -> None:
-    """Go on as if the near miss had been written right, so that it hides nothing and causes nothing else."""
+    """Go on as if the near miss had been spelled right, so that it hides no mistake and causes no other."""
     assert isinstance(key, Key)
     missing = [name for name in known if name not in block]
     close = did_you_mean(key, missing)
@@ -78,8 +78,8 @@ class MethodShape(Shape):
     """Settings of one rpc."""
 
     transaction: Annotated[Word, words("local", "manual")] = Field(
-        description="Who opens the local transaction: the runtime around the handler (local), "
-        "or the handler near its end (manual), for methods that call a third party."
+        description="What opens the local transaction: the runtime, around the handler (local), "
+        "or the handler itself, near its end (manual), for methods that call a third party."
     )
 
 
@@ -92,14 +92,14 @@ class ServiceShape(Shape):
     )
     methods: dict[AnyKey, MethodShape] = Field(
         default_factory=dict,
-        description="Settings of single rpcs, by rpc name.",
+        description="Settings of individual rpcs, by rpc name.",
         examples=[{"ChargePayment": {"transaction": "manual"}}],
     )
     retention: Duration | None = _field(
-        "How long it remembers calls, so that a repeat is answered and not done again.", "30d"
+        "How long it remembers calls, so that a repeated call is answered and not done again.", "30d"
     )
     replicas: Annotated[Whole, whole(1, 1_000)] | None = _field(
-        "Processes that serve it: one, since its database is one SQLite file, which one process owns.", 1
+        "Processes that serve it: one, since its database is one SQLite file with one owner.", 1
     )
 
 
@@ -107,18 +107,18 @@ class RetryShape(Shape):
     """Capped exponential backoff with full jitter."""
 
     initial: Duration | None = _field(
-        "Upper bound of the wait before the second attempt. Of steps 50ms, of compensations 100ms.",
+        "Longest wait before the second attempt. Default: 50ms for steps, 100ms for compensations.",
         example="50ms",
     )
-    multiplier: Factor | None = _field("By how much the bound grows with each attempt.", 2)
+    multiplier: Factor | None = _field("The factor by which the longest wait grows with each attempt.", 2)
     max: Duration | None = _field(
-        "The bound grows no further than this. Of steps 2s, of compensations 30s.", example="2s"
+        "The wait never exceeds this. Default: 2s for steps, 30s for compensations.", example="2s"
     )
     max_attempts: Annotated[Whole, whole(1, 1000)] | None = _field(
-        "Fail fast after so many attempts. By default a step is retried until the saga's deadline.", example=5
+        "Fail after this many attempts. By default a step is retried until the saga's deadline.", example=5
     )
     give_up_after: Duration | None = _field(
-        "Compensations and retriable steps: how long after the first failure the saga is STUCK. 24h if not said.",
+        "For compensations and retriable steps: how long after the first failure the saga is STUCK. Default: 24h.",
         example="24h",
     )
     codes: list[Annotated[Word, words(*GRPC_CODES)]] | None = _field(
@@ -129,12 +129,14 @@ class RetryShape(Shape):
 class PolicyShape(Shape):
     """How long a call may take, and how it is repeated."""
 
-    timeout: Duration | None = _field("Of one attempt. Of steps 2s, of compensations 5s.", example="2s")
+    timeout: Duration | None = _field(
+        "Longest time of one attempt. Default: 2s for steps, 5s for compensations.", example="2s"
+    )
     retry: RetryShape | None = _field("How it is repeated.")
 
 
 class DefaultsShape(Shape):
-    """What holds where a step or compensation says nothing else."""
+    """Settings for steps and compensations that have none of their own."""
 
     step: PolicyShape | None = _field("For steps before the pivot, and the pivot.")
     compensation: PolicyShape | None = _field("For compensations and retriable steps.")
@@ -147,7 +149,8 @@ class IdempotencyShape(Shape):
         "Whether the caller must send an Idempotency-Key.", "required"
     )
     on_concurrent: Annotated[Word, words("conflict", "wait")] | None = _field(
-        "What a duplicate gets while the first is under way: 409, or it waits.", "conflict"
+        "What happens to a duplicate while the first request is unfinished: it gets 409 (conflict), or it waits.",
+        "conflict",
     )
     retention: Duration | None = _field("How long answers are kept for replay.", "30d")
 
@@ -155,9 +158,9 @@ class IdempotencyShape(Shape):
 class RespondShape(Shape):
     """When and with what the HTTP request that started the saga is answered."""
 
-    after: Text | None = _field("A step, `completion` or `acceptance`.", "completion")
+    after: Text | None = _field("The name of a step, `completion` or `acceptance`.", "completion")
     status: Annotated[Whole, whole(200, 299)] | None = _field("HTTP status.", 200)
-    wait: Duration | None = _field("After this the answer is 202 and a Location.", "10s")
+    wait: Duration | None = _field("How long the request waits before it gets 202 and a Location.", "10s")
     body: Expressions | None = _field(
         "Fields of the trigger's response message.", example={"order": "steps.create_order.order"}
     )
@@ -177,7 +180,7 @@ def _compensate_kind(value: object) -> str:
 
 
 COMPENSATE_KINDS = frozenset({"<word>", "<call>"})
-"""Pydantic puts these into the path of an error; they are no keys."""
+"""Pydantic puts these into the path of an error; they are not keys."""
 
 
 def _only_compensatable_steps_are_undone(schema: dict[str, Any]) -> None:
@@ -196,7 +199,7 @@ class StepShape(PolicyShape):
     call: CallName = Field(description="service/Method", examples=["order/CreateOrder"])
     kind: Annotated[Word, words("compensatable", "pivot", "retriable")] | None = _field(
         "compensatable: undone if the saga turns back. pivot: the go/no-go step, at most one. "
-        "retriable: after the pivot, repeated until it is done.",
+        "retriable: after the pivot; repeated until it is done.",
         "compensatable",
     )
     request: Expressions | None = _field(
@@ -218,29 +221,31 @@ class SagaShape(Shape):
     """Local transactions that all complete, or are compensated."""
 
     version: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
-        "Raised by each breaking change (`sagagen bump`).", 1
+        "To be raised with each breaking change (`sagagen bump`).", 1
     )
     trigger: TriggerName = Field(
         description="package.Service/Method: the rpc whose call starts the saga. No service implements it.",
         examples=["shop.checkout.v1.CheckoutService/PlaceOrder"],
     )
     idempotency: IdempotencyShape | None = _field("What a repeated request gets.")
-    deadline: Duration | None = _field("For forward work only.", "60s")
+    deadline: Duration | None = _field(
+        "How long the saga may go forward, up to its pivot; then it turns back.", "60s"
+    )
     respond: RespondShape | None = _field("When and with what the request that started the saga is answered.")
     steps: Annotated[list[StepShape], Field(json_schema_extra={"minItems": 1})] = Field(
-        description="Its calls, in their order."
+        description="Its calls, in order."
     )
 
 
 class LimitsShape(Shape):
-    """What one gateway takes on at once; more is refused early with 503 and Retry-After."""
+    """How much one gateway does at once; anything more is refused early, with 503 and Retry-After."""
 
-    max_running: Annotated[Whole, whole(1, 1_000_000)] | None = _field("Sagas under way.", 10_000)
+    max_running: Annotated[Whole, whole(1, 1_000_000)] | None = _field("Active sagas.", 10_000)
     max_waiting: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
         "Requests outside of sagas that wait for a service.", 1_000
     )
     calls_per_service: Annotated[Whole, whole(1, 1024)] | None = _field(
-        "Calls of sagas under way to one service; more wait.", 64
+        "Unfinished calls of sagas to one service; more calls wait.", 64
     )
 
 
@@ -251,25 +256,29 @@ class WaiverShape(Shape):
         description="Code of the rule, or the name of a rule of buf.", examples=["SD506", "FIELD_NO_DELETE"]
     )
     at: Text | None = _field(
-        "What it is about, as the diff names it; by default whatever it is about.", example="place_order"
+        "What the finding is about, as the diff names it. Default: anything.", example="place_order"
     )
-    reason: Text = Field(description="Why it is accepted: for who reads the diff.")
-    until: Date = Field(description="The last day on which it holds.", examples=["2026-12-31"])
+    reason: Text = Field(description="Why it is accepted, for readers of the diff.")
+    until: Date = Field(description="The last day on which the waiver is valid.", examples=["2026-12-31"])
 
 
 class SagaFile(Shape):
     """A project's sagas, and the services that take part in them."""
 
-    version: Annotated[Word, words("v1")] = Field(description="Of this file's language.")
+    version: Annotated[Word, words("v1")] = Field(description="Version of this file's language.")
     project: ProjectName = Field(description="Part of every saga id.", examples=["shop"])
     services: dict[NameKey, ServiceShape] = Field(
-        description="The services of the mesh, in this order on ports 50051, 50052, ..."
+        description="The services of the mesh. Their ports are 50051, 50052, ..., in this order."
     )
-    defaults: DefaultsShape | None = _field("What holds where a step or compensation says nothing else.")
-    limits: LimitsShape | None = _field("What one gateway takes on at once; more is refused early with 503.")
-    sagas: dict[NameKey, SagaShape] = Field(description="By name.")
+    defaults: DefaultsShape | None = _field(
+        "Settings for steps and compensations that have none of their own."
+    )
+    limits: LimitsShape | None = _field(
+        "How much one gateway does at once; anything more is refused early with 503."
+    )
+    sagas: dict[NameKey, SagaShape] = Field(description="The sagas, by name.")
     waivers: list[WaiverShape] | None = _field(
-        "Findings of `sagagen diff` that are accepted, each with a reason and a last day."
+        "Accepted findings of `sagagen diff`, each with a reason and a last day."
     )
 
 

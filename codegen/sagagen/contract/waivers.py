@@ -15,7 +15,7 @@ def resolve_waivers(shapes: Sequence[WaiverShape] | None, report: Report) -> Ite
         try:
             until = datetime.date.fromisoformat(shape.until.value)
         except ValueError:
-            message = f'"{shape.until.value}" is no day of the calendar'
+            message = f'"{shape.until.value}" is not a date'
             hint = "write year, month and day: 2026-12-31"
             report(error(shape.until.span, Code.NOT_A_DATE, message, hint))
             continue

@@ -46,7 +46,7 @@ def _scalar(value: object, expected: str) -> Scalar:
     if isinstance(value, Scalar) and value.tag != "null":
         return value
     message = f"{expected} is expected here, not {kind_of(value)}"
-    raise wrong(codes.Code.WRONG_SHAPE, message, "write one value behind the key, on the same line")
+    raise wrong(codes.Code.WRONG_SHAPE, message, "write one value after the key, on the same line")
 
 
 def kind_of(value: object) -> str:
@@ -97,10 +97,10 @@ def _duration(value: object) -> Located[float]:
             if scalar.tag in {"int", "float"}
             else "write it like 50ms, 2s, 1m30s or 30d"
         )
-        raise wrong(codes.Code.BAD_DURATION, f'"{scalar.text}" is no duration', unit)
+        raise wrong(codes.Code.BAD_DURATION, f'"{scalar.text}" is not a duration', unit)
     total = sum(float(number) * UNIT_S[unit] for number, unit in DURATION_PART.findall(scalar.text))
     if total <= 0:
-        raise wrong(codes.Code.OUT_OF_RANGE, "the duration must be longer than nothing", "for example 2s")
+        raise wrong(codes.Code.OUT_OF_RANGE, "the duration must be longer than zero", "for example 2s")
     return Located(round(total, 9), scalar)
 
 
@@ -138,7 +138,7 @@ def one_of(known: tuple[str, ...], value: object) -> Located[str]:
     if scalar.text not in known:
         raise wrong(
             codes.Code.UNKNOWN_WORD,
-            f'"{scalar.text}" is not a word that fits here',
+            f'"{scalar.text}" is not allowed here',
             did_you_mean(scalar.text, known),
         )
     return Located(scalar.text, scalar)

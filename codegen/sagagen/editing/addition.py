@@ -1,4 +1,4 @@
-"""What an addition would change, tried out before it is written: it must not make the contract wrong."""
+"""What an addition would change, tried out before it is written: it must not break the contract."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ from sagagen.workspace.source_text import SourceText
 from sagagen.workspace.writing import replace_file
 
 LEFT_TO_FILL_IN = frozenset({Code.NO_STEPS, Code.REQUIRED_FIELD_LEFT_OUT})
-"""Errors that an addition may leave: what mends them is the user's next step."""
+"""Errors that an addition may leave: the user's next step fixes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,20 @@ class Addition:
     changes: tuple[str, ...]
     """One line about each file."""
     next: tuple[str, ...]
-    """Commands to go on with."""
+    """Commands to run next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
     changes: tuple[str, ...]
-    """Empty: what was to be added is there already."""
+    """Empty if what was to be added is there already."""
     next: tuple[str, ...]
     findings: tuple[Diagnostic, ...]
-    """What `sagagen check` says now and did not say before."""
+    """Findings of `sagagen check` that were not there before."""
 
 
 def carry_out(contract: Contract, addition: Addition) -> Added:
-    """Write it, unless the contract would be wrong then. Raises CannotAdd, BufMissing, OSError."""
+    """Write it, unless that would break the contract. Raises CannotAdd, BufMissing, OSError."""
     findings = _try_out(contract, addition.files)
     if findings:
         findings = _new(findings, resolve(contract.sources)[1])
@@ -52,7 +52,7 @@ def carry_out(contract: Contract, addition: Addition) -> Added:
 
 
 def _try_out(contract: Contract, files: Mapping[str, SourceText]) -> tuple[Diagnostic, ...]:
-    """What would be found. buf needs the protos on disk; saga.yaml alone needs no disk."""
+    """What `sagagen check` would find. buf needs the protos on disk; saga.yaml alone needs no disk."""
     if all(path == SAGA_YAML for path in files):
         return resolve(replace(contract.sources, saga_yaml=files[SAGA_YAML].text))[1]
     with tempfile.TemporaryDirectory(prefix="sagagen-add-") as folder:
@@ -75,7 +75,7 @@ def _write(root: Path, files: Mapping[str, SourceText]) -> None:
 
 
 def _new(now: Sequence[Diagnostic], before: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """What is said now and was not before; places move, so they do not count."""
+    """Findings that were not there before; places are not compared, since additions move them."""
     known = Counter((found.code, found.message) for found in before)
     fresh: list[Diagnostic] = []
     for found in now:
@@ -93,4 +93,4 @@ def _refuse_errors(findings: Sequence[Diagnostic]) -> None:
     ]
     if errors:
         said = "; ".join(f"{found.message} ({found.code}: {found.hint})" for found in errors)
-        raise CannotAdd(f"nothing was added, since then {said}")
+        raise CannotAdd(f"nothing was added, since the contract would have errors: {said}")

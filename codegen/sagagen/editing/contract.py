@@ -1,4 +1,4 @@
-"""The contract as additions find it: its files as text, and on demand what they say."""
+"""The contract that something is added to: its files as text, and on demand what they mean."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Names that additions are given, and what was probably meant where they can't be names."""
+"""Checks the names of additions, and suggests what was probably meant if they can't be names."""
 
 import re
 
@@ -14,7 +14,7 @@ def check_name(what: str, name: str) -> None:
     if not NAME.fullmatch(name):
         spelt = re.sub(r"[^a-z0-9_]+", "_", snake_case(name)).strip("_")
         hint = f': did you mean "{spelt}"?' if NAME.fullmatch(spelt) else ""
-        raise CannotAdd(f'"{name}" is no name for a {what}: lower case letters, digits and _{hint}')
+        raise CannotAdd(f'"{name}" cannot name a {what}: use lower case letters, digits and _{hint}')
 
 
 def check_method(name: str) -> None:
@@ -22,4 +22,4 @@ def check_method(name: str) -> None:
     if not METHOD.fullmatch(name):
         spelt = "".join(word[:1].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", name))
         hint = f': did you mean "{spelt}"?' if METHOD.fullmatch(spelt) else ""
-        raise CannotAdd(f'"{name}" is no name for an rpc: letters and digits, like ShipOrder{hint}')
+        raise CannotAdd(f'"{name}" cannot name an rpc: use letters and digits, as in ShipOrder{hint}')

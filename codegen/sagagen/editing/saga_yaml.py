@@ -1,4 +1,4 @@
-"""saga.yaml with something added to it; proven to say what it said before, and that."""
+"""saga.yaml with something added to it: proven to say what it said before, plus the addition."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class SagaYaml:
 
     @staticmethod
     def read(source: SourceText) -> "SagaYaml":
-        """Raises CannotAdd if it is no YAML that can be added to."""
+        """Raises CannotAdd if it is not YAML that can be added to."""
         document = _document(source.text)
         root = read_tree(source)
         assert root is not None
@@ -74,7 +74,7 @@ class SagaYaml:
             said = ""
         if said != meant:
             raise CannotAdd(
-                f"{SAGA_YAML} is written in a way that nothing can be added to at {'.'.join(path)}: add it by hand"
+                f"{SAGA_YAML} is written in a way that allows no addition at {'.'.join(path)}: add it by hand"
             )
         return written
 
@@ -83,7 +83,7 @@ def _document(text: str) -> MappingNode:
     found: list[Diagnostic] = []
     document = read_document(SAGA_YAML, text, found.append)
     if document is None or found:
-        raise CannotAdd(f"{found[0].at}: {found[0].message}; mend that first: {found[0].hint}")
+        raise CannotAdd(f"{found[0].at}: {found[0].message}; fix that first: {found[0].hint}")
     return document
 
 

@@ -26,13 +26,13 @@ NOTHING = "none"
 
 
 def add_saga(contract: Contract, name: str, trigger: str) -> Addition | None:
-    """None: it is there already. Raises CannotAdd."""
+    """None if it is already there. Raises CannotAdd."""
     check_name("saga", name)
     there = next((entry.value for entry in contract.entries("sagas") if entry.key.text == name), None)
     if there is not None and text_of(there, "trigger") == trigger:
         return None
     if there is not None:
-        raise CannotAdd(f'there is a saga "{name}" already, triggered by {text_of(there, "trigger")}')
+        raise CannotAdd(f'there is already a saga "{name}", triggered by {text_of(there, "trigger")}')
     value: dict[str, Value] = {"version": "1", "trigger": trigger, "steps": []}
     yaml = contract.yaml.with_entry(("sagas",), name, value, spaced=True, levels=2)
     return Addition(
@@ -48,24 +48,24 @@ class NewStep:
     name: str
     call: str
     compensate: str | None
-    """service/Method, `none`, or unsaid."""
+    """service/Method, `none`, or not given."""
     after: str | None
     kind: StepKind | None
 
 
 def add_step(contract: Contract, step: NewStep) -> Addition | None:
-    """None: it is there already. Raises CannotAdd."""
+    """None if it is already there. Raises CannotAdd."""
     check_name("step", step.name)
     sagas = {entry.key.text: entry.value for entry in contract.entries("sagas")}
     saga = sagas.get(step.saga)
     if saga is None:
-        raise unknown("saga", step.saga, list(sagas), "sagagen add saga makes one")
+        raise unknown("saga", step.saga, list(sagas), "`sagagen add saga` adds one")
     steps = _steps(saga)
     same = next((found for found in steps if found.name == step.name), None)
     if same is not None and (same.call, step.compensate or same.undo) == (step.call, same.undo):
         return None
     if same is not None:
-        raise CannotAdd(f'there is a step "{step.name}" already, which calls {same.call}')
+        raise CannotAdd(f'there is already a step "{step.name}", which calls {same.call}')
     methods = _Methods.of(contract)
     method = methods.find(step.call)
     after = _index(steps, step)
@@ -101,7 +101,7 @@ def _pivot(steps: Sequence[_Step]) -> int | None:
 
 
 def _index(steps: Sequence[_Step], step: NewStep) -> int | None:
-    """Behind which step it comes; None: at the end. What can be undone goes before the pivot."""
+    """The index of the step that it follows; None for the end. Steps that can be undone go before the pivot."""
     if step.after is not None:
         names = [found.name for found in steps]
         if step.after not in names:
@@ -123,7 +123,7 @@ def _kind(steps: Sequence[_Step], step: NewStep, after: int | None) -> StepKind:
 def _check_undo(step: NewStep, kind: StepKind, method: Method) -> None:
     if kind is not StepKind.COMPENSATABLE and step.compensate not in {None, NOTHING}:
         raise CannotAdd(
-            f"a {kind} step is never compensated: leave --compensate out, or put it before the pivot"
+            f"a {kind} step is never compensated: leave --compensate out, or put the step before the pivot"
         )
     if kind is StepKind.COMPENSATABLE and not method.is_read and step.compensate is None:
         raise CannotAdd(f"say how {step.call} is undone: --compensate SERVICE/METHOD, or --compensate none")
@@ -146,7 +146,7 @@ def _undo(call: str, methods: "_Methods") -> Value:
 
 
 def _request(method: Method) -> dict[str, Value]:
-    """Empty, for the user to fill in, where there are fields to fill."""
+    """An empty request for the user to fill in, if the message has fields."""
     return {"request": {}} if method.descriptor.input_type.fields else {}
 
 
@@ -173,6 +173,6 @@ class _Methods:
             return target.method
         if not self.found:
             raise CannotAdd(
-                f"{call} can't be found, since the contract has errors: `sagagen check` names them"
+                f"{call} can't be found, since the contract has errors: `sagagen check` reports them"
             )
         raise CannotAdd(f"{self.found[0].message}: {self.found[0].hint}")

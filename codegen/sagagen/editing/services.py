@@ -20,17 +20,17 @@ SERVICE_NAME = re.compile(r"(?P<package>[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*)\.(?
 
 
 def add_service(contract: Contract, name: str, implements: str | None) -> Addition | None:
-    """None: it is there already. Raises CannotAdd."""
+    """None if it is already there. Raises CannotAdd."""
     check_name("service", name)
     there = contract.services.get(name)
     if there is not None and (implements is None or implements in there):
         return None
     if there is not None:
-        raise CannotAdd(f'there is a service "{name}" already, which implements {", ".join(there)}')
+        raise CannotAdd(f'there is already a service "{name}", which implements {", ".join(there)}')
     full_name = implements or _usual_name(contract, name)
     owner = contract.owner(full_name)
     if owner is not None:
-        raise CannotAdd(f"{full_name} is implemented by the service {owner} already")
+        raise CannotAdd(f"the service {owner} already implements {full_name}")
     files, changes = proto_service(contract, full_name)
     yaml = contract.yaml.with_entry(("services",), name, {"implements": [full_name]})
     declared = contract.declaring(full_name)
@@ -43,24 +43,26 @@ def add_service(contract: Contract, name: str, implements: str | None) -> Additi
 
 
 def proto_service(contract: Contract, full_name: str) -> tuple[dict[str, SourceText], tuple[str, ...]]:
-    """The file that declares a new proto service, and a line about it; nothing if it is declared already."""
+    """The file that declares a new proto service, and a line about it; nothing if it is already declared."""
     if contract.declaring(full_name) is not None:
         return {}, ()
     found = SERVICE_NAME.fullmatch(full_name)
     if found is None:
-        raise CannotAdd(f'"{full_name}" is no full name of a proto service, like shop.order.v1.OrderService')
+        raise CannotAdd(
+            f'"{full_name}" is not the full name of a proto service, like shop.order.v1.OrderService'
+        )
     package, name = found["package"], found["name"]
     siblings = [known for known in contract.proto_services if known.rpartition(".")[0] == package]
     if close := difflib.get_close_matches(full_name, siblings, n=1, cutoff=TOO_CLOSE):
         raise CannotAdd(
-            f'no proto declares {full_name}: did you mean "{close[0]}"? A new one needs a name less like it'
+            f'no proto declares {full_name}: did you mean "{close[0]}"? To add a new one, use a less similar name'
         )
     path = f"{CONTRACTS}/{package.replace('.', '/')}/{snake_case(name.removesuffix('Service') or name)}.proto"
     if (contract.root / path).exists():
         proto = next((proto for proto in contract.protos if proto.path == path), None)
         if proto is None or proto.package != package:
             raise CannotAdd(
-                f"{path} is there already, and not of the package {package}: declare {name} yourself"
+                f"{path} already exists, but its package is not {package}: declare {name} yourself"
             )
         return {path: with_service(proto, name)}, (f"{path}: service {name}",)
     return {path: SourceText(new_file(package, name), "utf-8", b"")}, (f"{path}: new, with service {name}",)
@@ -75,7 +77,7 @@ def _usual_name(contract: Contract, name: str) -> str:
 
 
 def _prefix(package: str) -> str:
-    """What stands before the last name and the version."""
+    """The part before the last name and the version."""
     parts = package.split(".")
     parts = parts[:-2] if VERSION.fullmatch(parts[-1]) else parts[:-1]
     return "".join(f"{part}." for part in parts)

@@ -8,7 +8,7 @@ COMMENT = re.compile(r"[ \t]*(#|//)")
 
 
 class CannotAdd(Exception):
-    """Nothing was added; the message says why, and what to do."""
+    """Nothing was added; the message says why and what to do."""
 
 
 def rest_of_line(source: SourceText, at: int) -> str:

@@ -91,7 +91,7 @@ class Insertion:
         if any(owner.value.is_alias for owner in self.owners):
             line = self.source.line(self.owners[-1].key.start)
             raise CannotAdd(
-                f"line {line}: what stands there is an alias of YAML; write it out, then it can be added to"
+                f"line {line}: there is a YAML alias; write the value out, then it can be added to"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""From the resolved contract to files in memory: plan (which) -> render (their bytes). No disk, clock or network.
+"""From the resolved contract to files in memory: plan (which files) -> render (their bytes). No disk, clock or network.
 
-Views hold all that templates may print; templates hold layout. Messages are betterproto2's work, with our names.
+Views hold everything that templates may print; templates hold layout. betterproto2 writes the messages, with our names.
 """

@@ -1,4 +1,4 @@
-"""What the dashboards of a mesh show, as data: a run builds those again of which this has changed."""
+"""What the dashboards of a mesh show, as data: a run rebuilds a dashboard when its data has changed."""
 
 from typing import NamedTuple, Self
 

@@ -1,7 +1,7 @@
 """Grafana's dashboards of a mesh: an overview, one for each saga with a row for each step, one for each service.
 
-Built with Grafana's own foundation SDK, so that their shape is held by its types. What a board shows is data first
-(boards.py): while an earlier run's board of the same data is kept, nothing is built, and this is not imported.
+Built with Grafana's own foundation SDK, whose types check their shape. What a board shows is data first
+(boards.py): if the cache has the board of the same data, nothing is built, and this module is not imported.
 """
 
 import hashlib
@@ -33,10 +33,10 @@ def overview(project: str) -> str:
     board = _board(project, "overview", "overview")
     board.with_row(Row("Sagas"))
     for title, metric, unit in (
-        ("In flight", "sum(sagagen_sagas_in_flight)", units.Short),
-        ("Being undone", "sum(sagagen_sagas_compensating)", units.Short),
+        ("Active", "sum(sagagen_sagas_in_flight)", units.Short),
+        ("Compensating", "sum(sagagen_sagas_compensating)", units.Short),
         ("Stuck", "sum(sagagen_sagas_stuck)", units.Short),
-        ("Oldest unfinished", "max(sagagen_oldest_unfinished_saga_age_seconds)", units.Seconds),
+        ("Oldest open saga", "max(sagagen_oldest_unfinished_saga_age_seconds)", units.Seconds),
     ):
         board.with_panel(_number(title, metric, unit))
     for panel in (
@@ -99,7 +99,7 @@ def overview(project: str) -> str:
     )
     board.with_panel(
         _graph(
-            "Redis is of no help",
+            "Redis is not helping",
             [("max by (instance) (sagagen_redis_breaker_open)", "{{instance}}")],
             units.Short,
         )
@@ -129,14 +129,14 @@ def saga_board(saga: SagaBoard) -> str:
             [
                 (
                     f'sum by (version) (sagagen_sagas_in_flight{{saga="{saga.name}"}})',
-                    "v{{version}} in flight",
+                    "v{{version}} active",
                 ),
                 (f'sum by (version) (sagagen_sagas_stuck{{saga="{saga.name}"}})', "v{{version}} stuck"),
             ],
             units.Short,
         ),
         _graph(
-            "Age of the oldest unfinished",
+            "Age of the oldest open saga",
             [(f'max(sagagen_oldest_unfinished_saga_age_seconds{{saga="{saga.name}"}})', "oldest")],
             units.Seconds,
         ),
@@ -217,7 +217,7 @@ def _board(project: str, title: str, name: str) -> Dashboard:
 
 
 def uid(name: str) -> str:
-    """Unlike for unlike names: of two boards with one uid Grafana would show the one it read last."""
+    """Different for different names: of two boards with the same uid, Grafana shows only the one that it read last."""
     if len(name) <= _LONGEST_UID:
         return name
     rest = hashlib.sha256(name.encode()).hexdigest()[:8]
@@ -273,7 +273,7 @@ def _query(letter: str, expression: str, legend: str) -> prometheus.Dataquery:
 
 
 def _json(board: Dashboard) -> str:
-    """Panels are numbered here, in their order, since the SDK leaves that to Grafana."""
+    """Numbers the panels in their order, since the SDK leaves that to Grafana."""
     made = json.loads(JSONEncoder(sort_keys=True).encode(board.build()))
     for number, panel in enumerate(made["panels"], 1):
         panel["id"] = number

@@ -1,4 +1,4 @@
-"""A saga as Mermaid draws it: its calls in a sequence, there and back, and the states that it may be in."""
+"""A saga as Mermaid draws it: its calls in sequence, forward and back, and the states that it may be in."""
 
 from collections.abc import Iterator
 
@@ -12,12 +12,12 @@ AT_COMPLETION = "completion"
 
 
 def there(saga: Saga, start: str) -> tuple[str, ...]:
-    """The calls of a saga in which all goes well. `start`: what the client sends."""
+    """The calls of a saga in which everything goes well. `start`: what the client sends."""
     return _Sequence(saga, start).well()
 
 
 def back(saga: Saga, start: str, paths: FailurePaths) -> tuple[str, ...]:
-    """The calls where the last step that can turn the saga back says no; empty if none has anything to undo."""
+    """The calls if the last step that can turn the saga back declines; empty if no step has anything to undo."""
     declined = [paths[step.name, Fault.DECLINED] for step in saga.steps]
     turning = [path for path in declined if any(not undoing.is_left for undoing in path.undone)]
     return _Sequence(saga, start).declined(turning[-1]) if turning else ()

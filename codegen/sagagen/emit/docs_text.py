@@ -11,7 +11,7 @@ _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms
 
 
 def quoted(comment: str) -> tuple[str, ...]:
-    """A comment of the contract as a block quote, which ends whatever its Markdown leaves open."""
+    """A comment of the contract as a block quote, which also ends any Markdown that it leaves open."""
     lines = html.escape(printable(comment), quote=False).strip().split("\n")
     return tuple(f"> {line}".rstrip() for line in lines) if comment.strip() else ()
 
@@ -37,7 +37,7 @@ def label(text: str) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """As saga.yaml writes durations: `1d12h`, `50ms`."""
+    """A duration as saga.yaml writes it: `1d12h`, `50ms`."""
     words, left = "", round(seconds * 1000)
     for unit, size in _UNITS:
         count, left = divmod(left, size)
@@ -46,11 +46,11 @@ def in_words(seconds: float) -> str:
 
 
 def repeats(retry: Retry, until: str) -> str:
-    """How a call is repeated: its pace, the codes if they are not the usual ones, and what ends it."""
+    """How a call is repeated: its timing, the codes if they are not the default, and what ends it."""
     pace = f"after {in_words(retry.initial_s)}, then x{retry.multiplier:g} up to {in_words(retry.max_s)}"
     if retry.codes != RETRIED_BY_DEFAULT:
         names = sorted(code.name for code in retry.codes)
-        pace = f"{pace}, on {' '.join(names)} alone" if names else "never"
+        pace = f"{pace}, only on {' '.join(names)}" if names else "never"
     if pace == "never" or retry.max_attempts == 1:
         return "never"
     attempts = f"at most {retry.max_attempts} attempts, " if retry.max_attempts else ""

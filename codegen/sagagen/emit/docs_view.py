@@ -1,4 +1,4 @@
-"""What generated/docs prints: for each saga its pictures and tables, and an index. Nothing is decided after this."""
+"""What generated/docs prints: diagrams and tables for each saga, and an index. Nothing is decided after this."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from sagagen.runtime.saga.decision import DEFAULT_BUDGET_S
 from sagagen.runtime.saga.events import Outcome, SagaStatus
 
 DECLINED_STATUS = HTTP_STATUS[Code.FAILED_PRECONDITION]
-"""Of a step that a service declined: the one code that a refusal has on the wire."""
+"""The HTTP status for a step that a service declined: a refusal has only one code on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _facts(saga: Saga, mesh: Mesh) -> Iterator[str]:
     starts = listed(code(start) for start in _starts(saga, mesh))
     yield f"Started by {starts} ({code(saga.trigger.full_name)})."
     yield f"Idempotency key: {saga.key}. {_duplicates(saga)} Answers are kept for {in_words(saga.retention_s)}."
-    yield f"Deadline: {in_words(saga.deadline_s)}, for the steps up to the pivot; undoing has budgets of its own."
+    yield f"Deadline: {in_words(saga.deadline_s)}, for the steps up to the pivot; compensations have their own budgets."
     yield _answers(saga)
 
 
@@ -198,11 +198,11 @@ def _duplicates(saga: Saga) -> str:
 def _answers(saga: Saga) -> str:
     status, wait = code(str(final_status(saga.respond.status))), in_words(saga.respond.wait_s)
     if saga.respond.after == AT_ACCEPTANCE:
-        return f"Answered {code('202')} at once; the same key gets {status} when the saga has completed."
-    after = "when the saga has completed" if saga.respond.after == AT_COMPLETION else _after(saga)
+        return f"Answered with {code('202')} at once; the same key gets {status} once the saga has completed."
+    after = "once the saga has completed" if saga.respond.after == AT_COMPLETION else _after(saga)
     return (
-        f"Answered {status} {after}. Who has waited {wait} gets {code('202')} and the saga's address, and the answer "
-        "later with the same key."
+        f"Answered with {status} {after}. A client that has waited {wait} gets {code('202')} and the saga's address, "
+        "and can get the answer later with the same key."
     )
 
 
@@ -240,7 +240,7 @@ def _until(step: Step) -> str:
         case StepKind.COMPENSATABLE:
             return "until the saga's deadline"
         case StepKind.PIVOT:
-            return "once attempted until there is an answer"
+            return "once attempted, until there is an answer"
         case StepKind.RETRIABLE:
             return f"for {in_words(_budget_s(step.action))}"
 
@@ -270,7 +270,7 @@ def _how(step: Step, fault: Fault) -> str:
     if fault is Fault.DECLINED:
         return "the service declines"
     return {
-        StepKind.COMPENSATABLE: "it keeps failing: nobody knows whether it happened",
+        StepKind.COMPENSATABLE: "it keeps failing: the outcome is unknown",
         StepKind.PIVOT: "it was attempted, and keeps failing",
         StepKind.RETRIABLE: "it keeps failing",
     }[step.kind]
@@ -297,10 +297,10 @@ def _ends(path: FailurePath, step: Step) -> str:
 
 
 def client_gets(saga: Saga, path: FailurePath) -> str:
-    """What the request that started the saga is answered in the end."""
+    """What the client gets in the end for the request that started the saga."""
     names = [step.name for step in saga.steps]
     if saga.respond.after in names[: names.index(path.step)]:
-        return f"{code(str(final_status(saga.respond.status)))} already, {_after(saga)}"
+        return f"{code(str(final_status(saga.respond.status)))}, already {_after(saga)}"
     final = _final(path)
     return f"{code('202')} at once, then {final}" if saga.respond.after == AT_ACCEPTANCE else final
 

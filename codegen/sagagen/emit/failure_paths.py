@@ -1,7 +1,7 @@
-"""What becomes of a saga when one of its steps fails: the engine's own decisions, played through on paper.
+"""What becomes of a saga when one of its steps fails: the engine's own decisions, without an engine.
 
-The docs promise what is undone, in which order, and what the client gets. So nobody works that out a second time here:
-`decide` is asked, with rows as a running engine would write them, until it says that the saga is over or waits.
+The docs promise what is undone, in which order, and what the client gets. None of that is decided a second time here:
+`decide` gets the rows that a running engine would write, until it says that the saga has ended or waits.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Fault(Enum):
     DECLINED = "declined"
     """The handler says no."""
     NO_ANSWER = "no answer"
-    """It fails, or nothing comes back, until the time for it is over: perhaps it happened."""
+    """It fails, or does not answer, until its time is up: it may have happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class FailurePath:
     undone: tuple[Undoing, ...]
     """In this order."""
     outcome: Outcome | None
-    """What is known of the failed step when the saga turns back; None if it does not."""
+    """What is known of the failed step when the saga turns back; None if the saga does not turn back."""
     status: SagaStatus
     """How it ends; RUNNING where the step is repeated until there is an answer."""
 
@@ -77,7 +77,7 @@ FailurePaths = Mapping[tuple[str, Fault], FailurePath]
 
 
 def failure_paths(saga: model.Saga) -> FailurePaths:
-    """Play through whatever may go wrong."""
+    """Play through everything that may go wrong."""
     paper = _on_paper(saga)
     return {
         (step.name, fault): _Play(paper, step.name, fault).run() for step in saga.steps for fault in Fault
@@ -85,7 +85,7 @@ def failure_paths(saga: model.Saga) -> FailurePaths:
 
 
 class _Play:
-    """A saga whose services all do as they are told, but for one step."""
+    """A saga in which every call succeeds, except at one step."""
 
     def __init__(self, saga: Saga, step: str, fault: Fault) -> None:
         self._saga = saga
@@ -107,7 +107,7 @@ class _Play:
         return FailurePath(self._step, self._fault, tuple(self._undone), outcome, status)
 
     def _take(self, decision: Decision) -> SagaStatus | None:
-        """Carry out one decision; what the saga has come to if that is the last."""
+        """Carry out one decision. Returns the saga's status if that was the last one."""
         match decision:
             case CallNow((call,)):
                 return self._call(call)
@@ -131,7 +131,7 @@ class _Play:
         elif call.step.name != self._step:
             self._add(Done(at_ms=0, step=call.step.name, attempt=1, response=b"", next=NextRequest(b"")))
         elif self._has_failed and call.give_up_at_ms is None:
-            return SagaStatus.RUNNING  # nothing but an answer ends this
+            return SagaStatus.RUNNING  # only an answer ends this
         else:
             self._fail(call)
         return None
@@ -177,7 +177,7 @@ def _accepted(saga: Saga) -> Accepted:
 
 
 def _on_paper(saga: model.Saga) -> Saga:
-    """The definition as decisions read it: nothing of it can be called."""
+    """The definition as decisions read it; none of its functions can be called."""
     return Saga(
         name=saga.name,
         version=saga.version,

@@ -31,7 +31,7 @@ def openapi(mesh: Mesh) -> JsonSchema:
     document: JsonSchema = {
         "openapi": OPENAPI,
         "info": {"title": mesh.project, "version": "v1", "description": _description(mesh)},
-        "tags": [*_tags(mesh), {"name": "sagas", "description": "What was accepted, and how it goes on."}],
+        "tags": [*_tags(mesh), {"name": "sagas", "description": "Accepted sagas and their progress."}],
         "paths": paths,
         "components": {
             "schemas": {names.get(name, name): schema for name, schema in components},
@@ -46,8 +46,8 @@ def openapi(mesh: Mesh) -> JsonSchema:
 
 def _description(mesh: Mesh) -> str:
     return (
-        f"The HTTP edge of {mesh.project}. JSON is canonical ProtoJSON with the proto's field names; names in "
-        "lowerCamelCase are read too. Errors are problem documents (RFC 9457)."
+        f"The HTTP edge of {mesh.project}. JSON is canonical ProtoJSON with the proto's field names; requests may also "
+        "use lowerCamelCase. Errors are problem documents (RFC 9457)."
     )
 
 
@@ -121,14 +121,14 @@ def _answers(route: Route, schemas: Schemas) -> JsonSchema:
 
 
 def _single_forms(schemas: Schemas) -> Mapping[str, str]:
-    """What is only ever sent needs no second name."""
+    """A message that is only ever sent needs no second name."""
     sent = {name for name, form in schemas.used if form is Form.SENT}
     answered = {name for name, form in schemas.used if form is Form.ANSWERED}
     return {name + INPUT: name for name in sent - answered}
 
 
 def _rename_references(document: JsonSchema, names: Mapping[str, str]) -> None:
-    """Have what refers to components by one name say another, in place."""
+    """Rename the components that something refers to, in place."""
     renamed = {SCHEMAS + old: SCHEMAS + new for old, new in names.items()}
     waiting: list[Any] = [document]
     while waiting:

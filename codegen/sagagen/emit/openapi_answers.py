@@ -14,36 +14,36 @@ WATCH = "getSaga"
 
 _HEADERS: Mapping[str, JsonSchema] = {
     "Idempotency-Replayed": {
-        "description": "`true` where this is the answer to an earlier request with the same key.",
+        "description": "`true` if this is the answer to an earlier request with the same key.",
         "schema": {"enum": ["true"]},
     },
     "Link": {
-        "description": 'Where the saga can be watched: `</sagas/{id}>; rel="monitor"`.',
+        "description": 'Where to watch the saga: `</sagas/{id}>; rel="monitor"`.',
         "schema": {"type": "string"},
     },
     "Location": {
-        "description": "Where the saga can be watched: `/sagas/{id}`.",
+        "description": "Where to watch the saga: `/sagas/{id}`.",
         "schema": {"type": "string", "pattern": "^/sagas/"},
     },
     "Retry-After": {
-        "description": "Send the same request again after so many seconds.",
+        "description": "Send the same request again after this many seconds.",
         "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
     },
     "Traceparent": {
-        "description": "The trace that tells how this answer came about (W3C Trace Context).",
+        "description": "The trace of this request (W3C Trace Context).",
         "schema": {"type": "string"},
     },
 }
 _WHY: Mapping[int, str] = {
     400: "The request is malformed, breaks a rule, or was refused (`reason` says which).",
-    404: "What was asked for does not exist.",
+    404: "The requested resource does not exist.",
     408: "The request took too long to arrive.",
-    409: "The first request with this key is under way (send this one again after Retry-After), or another gateway has "
-    "it, or the key has expired.",
+    409: "The first request with this key is unfinished (send this one again after Retry-After), or another gateway "
+    "has it, or the key has expired.",
     413: "The request is too large.",
     415: "The body is compressed.",
-    422: "The key was used before, with another request.",
-    429: "The service has too much to do.",
+    422: "The key was used before, with a different request.",
+    429: "The service is overloaded.",
     502: "A service failed, so everything is undone. This answer is final: to try again, use a new key.",
     503: "Nothing was accepted: send the same request with the same key again.",
     504: "The service did not answer in time.",
@@ -52,7 +52,7 @@ _TEMPORARY = frozenset({409, 503})
 
 
 def start_answers(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
-    """Of a route that starts a saga."""
+    """The answers of a route that starts a saga."""
     at_once = saga.respond.after == AT_ACCEPTANCE
     return {
         str(final_status(saga.respond.status)): {
@@ -61,14 +61,14 @@ def start_answers(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
             "content": _content(_result(route, schemas)),
         },
         "202": {
-            "description": "Accepted: the saga goes on. The same request and key get the final answer later.",
+            "description": "Accepted: the saga goes on. Send the same request and key later for the final answer.",
             "headers": _headers("Location", "Traceparent"),
             "content": _content({"$ref": SCHEMAS + _named("AcceptedSaga")}),
             "links": {
                 "saga": {
                     "operationId": WATCH,
                     "parameters": {"id": "$response.body#/id"},
-                    "description": "How the saga goes on.",
+                    "description": "The progress of the saga.",
                 }
             },
         },
@@ -77,11 +77,11 @@ def start_answers(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
 
 
 def call_answers(route: Route, schemas: Schemas, *, is_read: bool) -> JsonSchema:
-    """Of a route that a service answers."""
+    """The answers of a route that a service answers."""
     replayed = () if is_read else ("Idempotency-Replayed",)
     return {
         "200": {
-            "description": "What the service answers.",
+            "description": "The service's answer.",
             "headers": _headers(*replayed, "Traceparent"),
             "content": _content(_result(route, schemas)),
         },
@@ -92,8 +92,8 @@ def call_answers(route: Route, schemas: Schemas, *, is_read: bool) -> JsonSchema
 def watch_operation() -> JsonSchema:
     return {
         "operationId": WATCH,
-        "summary": "How a saga stands",
-        "description": "Shows a saga to whoever started it, without payloads.",
+        "summary": "The state of a saga",
+        "description": "Shows a saga to the caller that started it, without payloads.",
         "tags": ["sagas"],
         "parameters": [
             {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -116,11 +116,11 @@ def components() -> tuple[JsonSchema, JsonSchema, JsonSchema]:
         _named("Problem"): _PROBLEM,
         _named("Saga"): _SAGA,
     }
-    return schemas, dict(_HEADERS), {"Problem": _problem("Anything else that goes wrong.")}
+    return schemas, dict(_HEADERS), {"Problem": _problem("Any other error.")}
 
 
 def _named(name: str) -> str:
-    """Names of ours keep clear of a contract's own messages."""
+    """Our own names, changed where a message of the contract has the same name."""
     return f"sagagen.{name}"
 
 
@@ -172,7 +172,7 @@ _STEP = _object(
     name=_TEXT,
     status=_TEXT,
     attempts={"type": "integer", "minimum": 0},
-    error={**_NULLABLE, "description": "The last one."},
+    error={**_NULLABLE, "description": "The last error."},
 )
 _SAGA = _object(
     "id saga version status trace_id created_at updated_at waiting_for steps",
@@ -183,7 +183,7 @@ _SAGA = _object(
     trace_id=_TEXT,
     created_at=_TIME,
     updated_at=_TIME,
-    waiting_for={**_NULLABLE, "description": "What must be deployed for the saga to go on."},
+    waiting_for={**_NULLABLE, "description": "What must be deployed before the saga can go on."},
     steps={"type": "array", "items": _STEP},
 )
 _VIOLATION = _object("field description", field=_TEXT, description=_TEXT, rule=_TEXT)
@@ -194,9 +194,17 @@ _PROBLEM: JsonSchema = {
         title={"type": "string", "examples": [phrase(404)]},
         status={"type": "integer", "minimum": 400, "maximum": 599},
         detail=_TEXT,
-        code={"type": "string", "description": "gRPC's name of the code.", "examples": ["NOT_FOUND"]},
-        reason={"type": "string", "description": "What programs branch on.", "pattern": "^[A-Z][A-Z0-9_]*$"},
-        step={"type": "string", "description": "The saga's step that failed."},
+        code={
+            "type": "string",
+            "description": "The name of the gRPC status code.",
+            "examples": ["NOT_FOUND"],
+        },
+        reason={
+            "type": "string",
+            "description": "A token for programs to branch on.",
+            "pattern": "^[A-Z][A-Z0-9_]*$",
+        },
+        step={"type": "string", "description": "The step that failed."},
         saga_id=_TEXT,
         trace_id=_TEXT,
         violations={"type": "array", "maxItems": MAX_VIOLATIONS, "items": _VIOLATION},

@@ -1,4 +1,4 @@
-"""Where a request's fields stand outside its body: path, query and the idempotency header."""
+"""The fields of a request outside its body: in the path, the query and the idempotency header."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,13 +19,13 @@ KEY_PARAMETER: Mapping[bool, str] = {True: "IdempotencyKey", False: "OptionalIde
 
 
 def key_parameter(*, is_required: bool) -> JsonSchema:
-    what_without = "required" if is_required else "optional: without it, every request is a new one"
+    what_without = "Required" if is_required else "Optional: without it, every request is a new one"
     return {
         "name": "Idempotency-Key",
         "in": "header",
         "required": is_required,
-        "description": f"Names this request, so that sending it again has no second effect; {what_without}. Quoted or "
-        "bare; `X-Idempotency-Key` is the same header.",
+        "description": f"Names this request, so that sending it again has no second effect. {what_without}. May be "
+        "quoted or not; `X-Idempotency-Key` is the same header.",
         "schema": {
             "type": "string",
             "minLength": 1,
@@ -39,14 +39,14 @@ def key_parameter(*, is_required: bool) -> JsonSchema:
 class Paths:
     """Templates as OpenAPI writes them: every wildcard is a parameter of its own.
 
-    Templates of one shape are one path, so its parameters have the names of the first.
+    Templates of the same shape are one path, whose parameters have the names of the first.
     """
 
     def __init__(self) -> None:
         self._by_shape: dict[tuple[str, ...], tuple[str, tuple[str, ...]]] = {}
 
     def path(self, route: Route) -> tuple[str, tuple[str, ...]]:
-        """The path, and the names of its parameters in their order."""
+        """The path, and the names of its parameters in order."""
         template = parse_template(route.template)
         shape = tuple(ANY if part == ANY_REST else part for part in template.shape)
         return self._by_shape.setdefault(shape, _written(template))
@@ -60,7 +60,7 @@ def _written(template: Template) -> tuple[str, tuple[str, ...]]:
 
 
 def _wildcard_names(template: Template) -> dict[int, str]:
-    """Position -> name: the field's where it is the only wildcard of its variable, else numbered."""
+    """Position -> name: the field's if it is the only wildcard of its variable, otherwise a number."""
     named: dict[int, str] = {}
     for variable in template.bindings:
         wild = [at for at in range(variable.start, variable.stop) if template.segments[at] in (ANY, ANY_REST)]
@@ -98,7 +98,7 @@ def _told(schemas: Schemas, field: FieldPath | None, more: str) -> JsonSchema:
 
 
 def query_parameters(route: Route, schemas: Schemas) -> Iterator[JsonSchema]:
-    """Every field that neither path nor body has; of nested messages, each of theirs."""
+    """Every field that is in neither path nor body, including those of nested messages."""
     if route.body == WHOLE_BODY:
         return
     elsewhere = {*parse_template(route.template).variables, route.body}
@@ -120,7 +120,7 @@ def _leaves(
 
 
 def _can_be_entered(field: FieldDescriptor, before: tuple[FieldDescriptor, ...]) -> bool:
-    """A message that contains itself is followed once."""
+    """A message that contains itself is followed only once."""
     if not field.message_type or field.is_repeated or is_map(field):
         return False
     seen = {each.message_type.full_name for each in before if each.message_type}

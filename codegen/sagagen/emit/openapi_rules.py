@@ -1,5 +1,5 @@
-"""buf.validate's rules as JSON schema keywords, where both say exactly the same. What has no equal is left out:
-a document that asks for less is true, one that asks for something else is not."""
+"""buf.validate's rules as JSON schema keywords, where both mean exactly the same. Rules without an equivalent are left
+out: a document that asks for less is true, one that asks for something else is not."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _LENGTHS = {
 }
 _BOUNDS = {"gt": "exclusiveMinimum", "gte": "minimum", "lt": "exclusiveMaximum", "lte": "maximum"}
 _NUMBERS = frozenset({"float", "double", "int32", "uint32", "sint32", "fixed32", "sfixed32"})
-"""64-bit integers are strings in JSON, which no bound reaches."""
+"""64-bit integers are strings in JSON, to which no bound applies."""
 _FORMATS = {
     "email": "email",
     "hostname": "hostname",
@@ -34,7 +34,7 @@ _FORMATS = {
     "uuid": "uuid",
 }
 _RE2_ALONE = re.compile(r"\(\?(?!:)|\[\[|\\[pPAzZCQExa]|\*\+|\+\+")
-"""Syntax that RE2 has and ECMA-262, which JSON schema wants, has not."""
+"""Syntax that RE2 has, but not ECMA-262, which JSON schema uses."""
 
 
 class Rules:
@@ -64,7 +64,7 @@ class Rules:
         return self._nested("map", "values")
 
     def constrain(self, schema: JsonSchema) -> JsonSchema:
-        """The schema of a value, with what its rules add."""
+        """The schema of a value, with the keywords that its rules add."""
         kind = self._message.WhichOneof("type") if self._applies else None
         if kind is None:
             return schema
@@ -77,7 +77,7 @@ class Rules:
         }
 
     def examples(self) -> list[Any]:
-        """The contract's own, as they stand in JSON."""
+        """The contract's own examples, as JSON has them."""
         kind = self._message.WhichOneof("type") if self._message is not None else None
         rules = getattr(self._message, kind) if kind else None
         if rules is None or "example" not in rules.DESCRIPTOR.fields_by_name:
@@ -89,7 +89,7 @@ class Rules:
 
     @property
     def _applies(self) -> bool:
-        """`ignore` makes rules conditional, which keywords beside each other can't say."""
+        """`ignore` makes rules conditional, which keywords side by side can't express."""
         return self._message is not None and not self._message.ignore
 
     def _nested(self, kind: str, name: str) -> "Rules":
@@ -135,14 +135,14 @@ def _extension(declared: FieldDescriptor | OneofDescriptor, options_name: str, n
     try:
         extension = cast(Any, pool).FindExtensionByName(name)
         options_type = message_factory.GetMessageClass(pool.FindMessageTypeByName(options_name))
-    except KeyError:  # a contract that never imports it
+    except KeyError:  # the contract never imports it
         return None
     options = cast(Any, options_type.FromString(declared.GetOptions().SerializeToString()))
     return options.Extensions[extension] if options.HasExtension(extension) else None
 
 
 def _narrowed(schema: JsonSchema, kind: str, rules: Any) -> JsonSchema:
-    """A number with its bounds. Where one of them or `finite` keeps a word like NaN out, it is no choice any more."""
+    """A number with its bounds. If a bound or `finite` excludes words like NaN, only the number is left."""
     if kind not in _NUMBERS:
         return schema
     bounds = {_BOUNDS[name]: getattr(rules, name) for name in _BOUNDS if rules.HasField(name)}
@@ -165,7 +165,7 @@ def _is_outside(bounds: Mapping[str, float]) -> bool:
 
 
 def _tightest(schema: JsonSchema, bounds: Mapping[str, float]) -> JsonSchema:
-    """A rule's bound makes the type's own at that end superfluous."""
+    """A rule's bound makes the type's own bound at that end superfluous."""
     superfluous = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
     dropped = {superfluous[name] for name in bounds if name in superfluous}
     return {name: value for name, value in schema.items() if name not in dropped} | dict(bounds)
@@ -185,7 +185,7 @@ def _lengths(kind: str, rules: Any) -> JsonSchema:
 
 
 def _values(kind: str, rules: Any) -> JsonSchema:
-    """`const`, `in` and `not_in` of values that stand in JSON as they are."""
+    """`const`, `in` and `not_in` of values that JSON writes unchanged."""
     if kind not in ("string", "bool", "int32", "uint32", "sint32", "fixed32", "sfixed32"):
         return {}
     if rules.HasField("const"):

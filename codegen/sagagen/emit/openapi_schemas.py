@@ -1,7 +1,7 @@
 """Messages and enums as JSON schemas: canonical ProtoJSON with the proto's field names.
 
-A message has two forms. What is sent may leave fields out and is held against its rules; what is answered has every
-field without presence and no rules, since nobody checks them. Only where both are used have they two names.
+A message has two forms. As a request it may leave fields out, and its rules apply; as an answer it has every field
+without presence, and no rules, since nothing checks them. The forms have two names only if both are used.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from sagagen.runtime.edge.json.validators import WRAPPER, entry_fields, is_map
 
 SCHEMAS = "#/components/schemas/"
 INPUT = "-Input"
-"""Ends the name of what is sent. No proto name has a hyphen."""
+"""Ends the name of the request form. No proto name has a hyphen."""
 
 _INT64_PATTERN = "^-?(?:0|[1-9][0-9]{0,18})$"
 _UINT64_PATTERN = "^(?:0|[1-9][0-9]{0,19})$"
@@ -54,7 +54,7 @@ class Schemas:
     enums: dict[str, EnumDescriptor] = field(default_factory=dict[str, EnumDescriptor])
 
     def components(self) -> Iterator[tuple[str, JsonSchema]]:
-        """Every message and enum that was referred to, and those that they refer to."""
+        """Every message and enum that was referred to, and those that these refer to."""
         done: set[tuple[str, Form]] = set()
         while todo := [key for key in self.used if key not in done]:
             for name, form in todo:
@@ -79,7 +79,7 @@ class Schemas:
         }
 
     def field(self, declared: FieldDescriptor, form: Form) -> JsonSchema:
-        """A field's value, with what the contract says of it."""
+        """A field's value, with its description in the contract."""
         rules = Rules.of(declared) if form is Form.SENT else Rules(None)
         examples = Rules.of(declared).examples() if not declared.is_repeated else []
         return {
@@ -181,7 +181,7 @@ def _is_required(declared: FieldDescriptor, form: Form, schema: JsonSchema) -> b
 
 
 def must_be_sent(declared: FieldDescriptor, schema: JsonSchema) -> bool:
-    """Whether leaving a field out breaks its rules; `schema` is that of the field as it is sent."""
+    """Whether leaving a field out breaks its rules; `schema` is that of the request form."""
     if Rules.of(declared).is_required:
         return True
     return not declared.has_presence and refuses_zero(schema, _zero(declared))
@@ -198,7 +198,7 @@ def _zero(declared: FieldDescriptor) -> object:
 
 
 def _is_synthetic(oneof: OneofDescriptor) -> bool:
-    """proto3's `optional` is a oneof of one to protobuf, and of none to people."""
+    """To protobuf, proto3's `optional` is a oneof with one member; to people it is not a oneof."""
     return len(oneof.fields) == 1 and oneof.name == f"_{oneof.fields[0].name}"
 
 

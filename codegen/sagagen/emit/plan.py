@@ -63,7 +63,9 @@ def _packages() -> Iterator[FilePlan]:
     yield _printed(
         f"{GENERATED}/__init__.py",
         "generated_init.py.j2",
-        lambda: package_view("What the contract becomes. Written by `sagagen generate`, never by hand."),
+        lambda: package_view(
+            "The mesh that the contract describes. Written by `sagagen generate`, never by hand."
+        ),
     )
     for name, doc in _PACKAGES.items():
         if name != "pb":

@@ -1,4 +1,4 @@
-"""What the files print that are created once and then the user's: gateway/app.py and handlers/<name>.sql."""
+"""What gateway/app.py and handlers/<name>.sql print: files that are created once and then belong to the user."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class SqlView:
 def app_view(mesh: Mesh) -> AppView:
     return AppView(
         docstring(
-            f"The HTTP edge of `{mesh.project}`: who calls, and what is answered beside the contract's routes.",
+            f"The HTTP edge of `{mesh.project}`: how callers are identified, and routes of your own.",
             "`sagagen generate` created this file once; from now on it is yours.",
         )
     )

@@ -1,4 +1,4 @@
-"""The queries that dashboards and rules share, each in one place. Names are those of docs/metrics.md."""
+"""The queries that dashboards and rules share, each in one place. Metric names are those of docs/metrics.md."""
 
 from sagagen.contract.model import Saga
 from sagagen.runtime.model.buckets import SAGA_BUCKETS_S
@@ -32,6 +32,6 @@ def late_ratio(saga: Saga, window: str) -> str:
 
 
 def _bucket(deadline_s: float) -> str:
-    """The first bucket that holds all who end in time, as Prometheus spells its bound."""
+    """The first bucket that holds every run that ends in time, as Prometheus writes its bound."""
     bound = next((bound for bound in SAGA_BUCKETS_S if bound >= deadline_s), None)
     return "+Inf" if bound is None else f"{bound:.1f}" if bound == int(bound) else repr(bound)

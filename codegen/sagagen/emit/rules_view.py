@@ -1,7 +1,7 @@
-"""Prometheus' rules of a mesh: what is recorded, when somebody must look, and each saga's objective.
+"""The Prometheus rules of a mesh: what is recorded, when somebody must look, and each saga's objective.
 
-The objective of a saga is its own deadline: 99 of 100 runs are over within it. Alerts on it watch how fast the error
-budget burns, over a long and a short window each (Google's SRE workbook, chapter 5).
+A saga's objective is its own deadline: 99 of 100 runs end within it. Alerts watch how fast the error budget burns,
+each over a long and a short window (Google's SRE workbook, chapter 5).
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ OBJECTIVE = 0.99
 BURNS = (("fast", 14.4, "1h", "5m", "2m", "critical"), ("slow", 6.0, "6h", "30m", "15m", "warning"))
 """Name, how many times faster than the budget allows, long window, short window, for, severity."""
 LATE_AFTER_S = 300.0
-"""A saga that is not over so long after its deadline is told of: its compensations do not get through."""
+"""An alert reports a saga that is still open this long after its deadline: its compensations do not get through."""
 
 
 _UNDOING_FAILED = selector(direction="compensation", outcome="DOUBT")
@@ -84,7 +84,7 @@ def _of_mesh(project: str) -> RuleGroupView:
                 "0m",
                 "critical",
                 "{{ $value }} sagas {{ $labels.saga }} wait for an operator",
-                "See `sagagen sagas list --status STUCK`, then retry, resolve or cancel each.",
+                "List them with `sagagen sagas list --status STUCK`, then retry, resolve or cancel each.",
             ),
             AlertView(
                 "SagaCompensationFails",
@@ -92,7 +92,7 @@ def _of_mesh(project: str) -> RuleGroupView:
                 "0m",
                 "warning",
                 "the compensation of {{ $labels.saga }}/{{ $labels.step }} keeps failing",
-                "It is repeated until its budget is spent, then its sagas are STUCK. Look at what it calls.",
+                "It is repeated until its budget is spent; then its sagas are STUCK. Look at the service it calls.",
             ),
             AlertView(
                 "SagaVersionMissing",
@@ -100,7 +100,7 @@ def _of_mesh(project: str) -> RuleGroupView:
                 "1m",
                 "critical",
                 "{{ $value }} sagas {{ $labels.saga }} wait for version {{ $labels.version }}",
-                "This deployment lacks the definition that they started on: deploy code that keeps it.",
+                "This deployment does not have the definition that they started on: deploy code that does.",
             ),
             AlertView(
                 "SagaLogDiskFull",
@@ -108,23 +108,23 @@ def _of_mesh(project: str) -> RuleGroupView:
                 "0m",
                 "critical",
                 "the saga log's disk is full: new sagas are refused",
-                "Those under way go on in the reserve. Make room where SAGAGEN_DATA_DIR is.",
+                "Open sagas go on in the reserve. Free space on the disk that holds SAGAGEN_DATA_DIR.",
             ),
             AlertView(
                 "SagaLogCommitsSlow",
                 f"{quantile(0.99, 'sagagen_log_commit_duration_seconds', window='5m')} > 0.25",
                 "5m",
                 "warning",
-                "commits of the saga log take long",
-                "Every step waits for one. Look at the disk that holds the log.",
+                "commits of the saga log are slow",
+                "Every step waits for a commit. Look at the disk that holds the log.",
             ),
             AlertView(
                 "RedisAway",
                 "max by (job, instance) (sagagen_redis_breaker_open) > 0",
                 "2m",
                 "warning",
-                "{{ $labels.instance }} gets no help from Redis",
-                "Repeats are answered by the barrier: nothing is wrong but latency.",
+                "{{ $labels.instance }} works without Redis",
+                "The barrier answers repeated calls, so that only latency suffers.",
             ),
             AlertView(
                 "MeshProcessDown",
@@ -159,7 +159,7 @@ def _burn(saga: Saga, name: str, factor: float, long: str, short: str, for_: str
         for_,
         severity,
         f"{saga.name} burns its error budget {factor:g} times too fast",
-        f"{OBJECTIVE:.0%} of its runs are to be over within {saga.deadline_s:g} s; in {long} and {short} too few were.",
+        f"{OBJECTIVE:.0%} of its runs should end within {saga.deadline_s:g} s; over {long} and {short} too few did.",
     )
 
 
@@ -170,6 +170,6 @@ def _oldest(saga: Saga) -> AlertView:
         f'max(sagagen_oldest_unfinished_saga_age_seconds{{saga="{saga.name}"}}) > {limit_s:g}',
         "0m",
         "warning",
-        f"a saga {saga.name} is not over {LATE_AFTER_S:g} s after its deadline",
-        f"See `sagagen sagas list --saga {saga.name}`: it is being undone, and something does not answer.",
+        f"a saga {saga.name} is still open {LATE_AFTER_S:g} s after its deadline",
+        f"Find it with `sagagen sagas list --saga {saga.name}`: it is being undone, and a service does not answer.",
     )

@@ -167,7 +167,7 @@ class _SagaViews:
 
     def _respond(self, respond: Respond) -> RespondView:
         if respond.body:
-            doc = "What the caller is answered."
+            doc = "What the caller gets as the answer."
             self._render("respond", respond.body, self._saga.trigger.output_type, doc, in_compensation=False)
         return RespondView(
             after=repr(respond.after),

@@ -34,7 +34,7 @@ class MethodView:
     is_manual: bool
     doc: tuple[str, ...]
     unwritten: str
-    """What a handler that nobody has written yet answers."""
+    """The answer of a handler that is not written yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ServiceView:
     handlers: str
     schema: str
     retention_s: str
-    """Empty: the runtime's own."""
+    """Empty for the runtime's default."""
     methods: tuple[MethodView, ...]
     imports: tuple[str, ...]
 
@@ -79,7 +79,7 @@ def service_view(service: Service, names: ServiceNames, mesh: Mesh) -> ServiceVi
         client_class=names.client_class,
         client_doc=docstring(
             f"Calls service `{service.name}` directly, outside of any saga.",
-            "A call waits at most `timeout_s` seconds, and raises RpcError with the status of the service.",
+            "A call waits at most `timeout_s` seconds, and raises RpcError with the service's status.",
         ),
         timeout_s=CLIENT_TIMEOUT_S,
         name=repr(service.name),

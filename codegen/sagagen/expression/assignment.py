@@ -1,4 +1,4 @@
-"""Whether a value may go into a field, and what has to be checked when it does."""
+"""Whether a value may go into a field, and what must be checked when it does."""
 
 from google.protobuf.descriptor import FieldDescriptor
 
@@ -64,7 +64,7 @@ class Assembly:
         return field
 
     def set(self, field: FieldDescriptor, value: Expr | None) -> None:
-        """None: what was to be set is wrong, and reported."""
+        """None if what was to be set is wrong; then it is reported."""
         if value is None:
             self._is_whole = False
         else:
@@ -86,7 +86,7 @@ class Assembly:
             if oneof is not None and other.containing_oneof is oneof:
                 return Problem(
                     Code.ONEOF_SET_TWICE,
-                    f'"{name}" and "{other.name}" are members of one oneof "{oneof.name}": a message keeps one of them',
+                    f'"{name}" and "{other.name}" are members of the oneof "{oneof.name}": a message keeps only one',
                     f'remove "{name}" or "{other.name}"',
                 )
         return None
@@ -98,7 +98,7 @@ def unknown_field(type_: MessageType, name: str) -> Problem:
     hint = did_you_mean(name, fields) or f"{simple} has no fields at all"
     if oneof := type_.descriptor.oneofs_by_name.get(name):
         hint = (
-            f"{name} is a oneof, select one of its members: {', '.join(field.name for field in oneof.fields)}"
+            f"{name} is a oneof: select one of its members: {', '.join(field.name for field in oneof.fields)}"
         )
     return Problem(Code.UNKNOWN_FIELD, f'message "{simple}" has no field "{name}"', hint)
 
@@ -106,7 +106,7 @@ def unknown_field(type_: MessageType, name: str) -> Problem:
 def dynamic_problem(field: FieldDescriptor) -> Problem:
     return Problem(
         Code.DYNAMIC,
-        f'field "{field.name}" is {field_words(field)}, whose content has no type to check against',
+        f'field "{field.name}" is {field_words(field)}, whose contents have no type to check against',
         "use a message of its own",
     )
 
@@ -125,7 +125,7 @@ def into_element(value: Expr, field: FieldDescriptor, environment: Environment) 
 
 def into_message(value: Expr, type_: MessageType, environment: Environment) -> Expr | Problem:
     """The same for a whole request."""
-    return _into(value, type_, f"this has to be {type_}", environment)
+    return _into(value, type_, f"this must be {type_}", environment)
 
 
 def _into(value: Expr, target: Type, words: str, environment: Environment) -> Expr | Problem:
@@ -142,8 +142,8 @@ def _into(value: Expr, target: Type, words: str, environment: Environment) -> Ex
     if environment.total:
         return Problem(
             Code.MAY_FAIL,
-            f"a value of type {source} may not fit: {words}, and this must always be possible to build",
-            "give the field the wider type, or read a value that was narrowed in a step",
+            f"a value of type {source} may not fit: {words}, and it must always be possible to build this",
+            "give the field the wider type, or read a value that a step has narrowed",
         )
     return narrowed(value, target)
 
@@ -166,7 +166,9 @@ def _hint(source: Type, wanted: Type, environment: Environment) -> str:
             return f"write one of its values: {environment.spelled(name)}.{descriptor.values[-1].name}"
         case MessageType(_, descriptor), _:
             names = [field.name for field in descriptor.fields if joined(plain(field_type(field)), wanted)]
-            return f"select a field of it, for example .{names[0]}" if names else "select a field of it"
+            return (
+                f"select one of its fields, for example .{names[0]}" if names else "select one of its fields"
+            )
         case _, Simple.BOOL:
             return "compare it with something"
         case _ if str(wanted) in _conversions(source):

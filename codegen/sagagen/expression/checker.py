@@ -133,9 +133,7 @@ class Checker:
     def _has(self, node: syntax.Call) -> Expr | None:
         argument = node.arguments[0] if len(node.arguments) == 1 else None
         if not isinstance(argument, syntax.Select) or self._is_no_message(argument.operand):
-            problem = Problem(
-                Code.WRONG_ARGUMENTS, "has() takes the selection of a field", "write has(input.field)"
-            )
+            problem = Problem(Code.WRONG_ARGUMENTS, "has() takes a selected field", "write has(input.field)")
             return self._wrong(argument.at if argument else node.name_at, problem)
         operand = self.check(argument.operand)
         field = operand and self._field(operand, argument, asks_presence=True)
@@ -190,7 +188,7 @@ class Checker:
             return None
         if not isinstance(key, Integer) and key not in (Simple.STRING, Simple.BOOL):
             problem = Problem(
-                Code.WRONG_TYPE, f"{key} is no key of a map", "keys are int, uint, bool or string"
+                Code.WRONG_TYPE, f"{key} cannot be the key of a map", "keys are int, uint, bool or string"
             )
             return self._wrong(names[0].at, problem)
         return tree.MapOf(tuple(zip(keys, items, strict=True)), MapType(key, value))
@@ -208,9 +206,11 @@ class Checker:
             both = joined(common, type_)
             if both is None or both is Simple.NULL:
                 message = (
-                    "null is no element" if type_ is Simple.NULL else f"{common} and {type_} do not mix here"
+                    "null cannot be an element"
+                    if type_ is Simple.NULL
+                    else f"{common} and {type_} do not mix here"
                 )
-                return self._wrong(node.at, Problem(Code.MIXED_TYPES, message, "give all elements one type"))
+                return self._wrong(node.at, Problem(Code.MIXED_TYPES, message, "give all elements the same type"))
             common = both
         return common
 
@@ -259,7 +259,7 @@ class Checker:
         if type_ := joined(then.type, otherwise.type):
             return tree.Conditional(condition, then, otherwise, type_)
         message = f"one branch is {then.type}, the other {otherwise.type}"
-        problem = Problem(Code.MIXED_TYPES, message, "give both branches one type")
+        problem = Problem(Code.MIXED_TYPES, message, "give both branches the same type")
         return self._wrong(node.otherwise.at, problem)
 
     # Functions and macros
@@ -284,7 +284,9 @@ class Checker:
         variable = node.arguments[0] if len(node.arguments) in counts else None
         if not isinstance(variable, syntax.Name) or variable.is_absolute or variable.name in macros.RESERVED:
             message = f"{node.name}() takes a variable and an expression, as in {node.name}(x, ...)"
-            problem = Problem(Code.WRONG_ARGUMENTS, message, "the variable is a name that is not reserved")
+            problem = Problem(
+                Code.WRONG_ARGUMENTS, message, "use a name that is not reserved as the variable"
+            )
             return self._wrong(variable.at if variable else node.name_at, problem)
         source = self.check(receiver)
         if source is None:

@@ -1,4 +1,4 @@
-"""Diagnostic codes of expressions, stable for good: what each one means, and what mends it."""
+"""Diagnostic codes of expressions: stable, and explained in the catalogue."""
 
 from enum import StrEnum
 

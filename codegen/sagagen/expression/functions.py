@@ -59,7 +59,9 @@ def refused(name: str) -> Problem | None:
     if name in ("timestamp", "duration") or name.startswith("get"):
         return TIME
     if name == "dyn":
-        return Problem(Code.DYNAMIC, "dyn() gives up the type that is checked here", "leave dyn(...) out")
+        return Problem(
+            Code.DYNAMIC, "dyn() gives up the type, so nothing could be checked", "leave dyn(...) out"
+        )
     return None
 
 
@@ -85,7 +87,7 @@ def _unknown(name: str, known: Mapping[str, Function], macros: frozenset[str], r
     other = _GLOBAL if receivers else _METHODS
     if name in other or (name in _MACROS and not receivers):
         place = f"{name}(x)" if receivers else f"x.{name}(...)"
-        return Problem(Code.UNKNOWN_FUNCTION, f'"{name}" is not called in this way', f"write {place}")
+        return Problem(Code.UNKNOWN_FUNCTION, f'"{name}" can\'t be called in this way', f"write {place}")
     hint = did_you_mean(_OTHER_NAMES.get(name, name), [*known, *macros])
     return Problem(Code.UNKNOWN_FUNCTION, f'there is no function "{name}"', hint)
 

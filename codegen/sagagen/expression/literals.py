@@ -1,4 +1,4 @@
-"""CEL's literals: where texts stand, and what numbers and escapes mean (CEL specification, "Values")."""
+"""CEL's literals: where texts begin and end, and what numbers and escapes mean (CEL specification, "Values")."""
 
 import re
 from collections.abc import Iterator
@@ -146,6 +146,9 @@ def _escape(body: str, position: int, at: int, *, is_bytes: bool) -> tuple[str |
     number = int(digits, 16 if following in "xXuU" else 8)
     if 0xD800 <= number <= 0xDFFF or number > 0x10FFFF:
         raise Fault(
-            at, f"{match.group()} is no Unicode character", "a pair of surrogates is one \\U", is_literal=True
+            at,
+            f"{match.group()} is not a Unicode character",
+            "write a pair of surrogates as one \\U",
+            is_literal=True,
         )
     return number, 1 + len(match.group())

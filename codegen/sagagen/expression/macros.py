@@ -34,11 +34,11 @@ def element_of(source: Type, macro: str) -> Type | Problem:
         case ListType(element) if element is not None:
             return element
         case ListType():
-            return Problem(Code.WRONG_ARGUMENTS, f"{macro}() over an empty list gives nothing", "remove it")
+            return Problem(Code.WRONG_ARGUMENTS, f"{macro}() over an empty list does nothing", "remove it")
         case MapType():
             return Problem(
                 Code.MAP_ITERATION,
-                f"{macro}() does not run over a map: it has no order",
+                f"{macro}() does not run over a map, which has no order",
                 "use a repeated field",
             )
         case _:
@@ -53,7 +53,7 @@ def comprehension(macro: str, variable: Variable, source: Expr, parts: tuple[Exp
     if condition is not None and plain(condition.type) is not Simple.BOOL:
         return Problem(
             Code.WRONG_ARGUMENTS,
-            f"{macro}() asks for a bool, not {condition.type}",
+            f"{macro}() takes a bool, not {condition.type}",
             "compare it with something",
         )
     if macro == "filter":

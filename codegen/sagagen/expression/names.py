@@ -56,7 +56,9 @@ def enum_value(path: Path, environment: Environment) -> EnumValueDescriptor | Pr
 def _value_of_message(message: Descriptor, name: str, written: str) -> Problem:
     enums = [enum for enum in message.enum_types if name in enum.values_by_name]
     hint = (
-        f"write {written}.{enums[0].name}.{name}" if enums else "select from a value, or construct: Type{...}"
+        f"write {written}.{enums[0].name}.{name}"
+        if enums
+        else "select a field of a value, or construct a message: Type{...}"
     )
     return Problem(Code.UNKNOWN_ENUM_VALUE, f'message type "{written}" has no value "{name}"', hint)
 

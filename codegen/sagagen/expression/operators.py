@@ -52,7 +52,7 @@ _TIME = (Simple.TIMESTAMP, Simple.DURATION)
 TIME = Problem(
     Code.TIME,
     "expressions do not compute with time",
-    "pass timestamps and durations on as they are, and compute them in a handler",
+    "pass timestamps and durations on unchanged, and compute them in a handler",
 )
 
 
@@ -77,7 +77,7 @@ def partial_problem(operation: Operation) -> Problem | None:
     what = "arithmetic" if is_arithmetic else _WORDS[operation.operator]
     return Problem(
         Code.MAY_FAIL,
-        f"{what} may fail, and this must always be possible to build",
+        f"{what} may fail, and it must always be possible to build this",
         "compute it in a step, and read it from that step's response",
     )
 
@@ -90,8 +90,8 @@ def index(operand: Expr, selector: Expr) -> Expr | Problem:
         case MapType(key, value), wanted if key and value and key == wanted:
             return Operation(Operator.LOOKUP, (operand, selector), value, can_fail=True)
         case type_, wanted:
-            message = f"[...] does not select by {wanted} from {type_}"
-            hint = "lists take an int, maps a key of their type; fields are selected by a dot"
+            message = f"[...] cannot select by {wanted} from {type_}"
+            hint = "lists take an int, maps a key of their type; select fields with a dot"
             return Problem(Code.WRONG_OPERANDS, message, hint)
 
 
@@ -135,13 +135,17 @@ def _wrong(operator: str, left: Expr, right: Expr) -> Problem:
     message = f'"{operator}" does not take {a} and {b}'
     if isinstance(a, Integer | Double) and isinstance(b, Integer | Double) and a != b:
         return Problem(
-            Code.WRONG_OPERANDS, message, f"numbers never mix: write {a}(...) or {b}(...) around one of them"
+            Code.WRONG_OPERANDS,
+            message,
+            f"types of numbers never mix: write {a}(...) or {b}(...) around one of them",
         )
     if Simple.STRING in (a, b) and operator == "+":
         return Problem(Code.WRONG_OPERANDS, message, "make both strings: string(...)")
     if isinstance(a, Double) and operator == "%":
         return Problem(Code.WRONG_OPERANDS, message, "% is for int and uint")
-    return Problem(Code.WRONG_OPERANDS, message, "both sides need one type that the operator knows")
+    return Problem(
+        Code.WRONG_OPERANDS, message, "both sides must have the same type, one that the operator takes"
+    )
 
 
 def _checked(kind: Operator, left: Expr, right: Expr, a: Integer, b: Integer) -> Expr | Problem:
@@ -212,7 +216,7 @@ def _equality(operator: str, left: Expr, right: Expr) -> Expr | Problem:
         return _unequal_types(operator, left, right)
     if not is_comparable(both):
         hint = "use exists(...)" if isinstance(both, ListType | MapType) else "compare their fields"
-        return Problem(Code.NOT_COMPARABLE, f"values of type {both} are not compared", hint)
+        return Problem(Code.NOT_COMPARABLE, f"values of type {both} can't be compared", hint)
     if (known := _known_equality(left, right)) is not None:
         return Constant(known == (operator == "=="), Simple.BOOL)
     kind = Operator.EQUAL if operator == "==" else Operator.NOT_EQUAL
@@ -225,7 +229,7 @@ def _may_be_null(a: Type, b: Type) -> bool:
 
 def null_problem(other: Type) -> Problem:
     hint = "ask with has(...)" if isinstance(other, MessageType) else "leave it out, or ask with has(...)"
-    return Problem(Code.NULL, f"null is no value of {other}", hint)
+    return Problem(Code.NULL, f"{other} can't be null", hint)
 
 
 def _known_equality(left: Expr, right: Expr) -> bool | None:
@@ -259,12 +263,12 @@ def _membership(left: Expr, right: Expr) -> Expr | Problem:
             )
     if wanted is not None and joined(plain(left.type), wanted) is None:
         return Problem(
-            Code.WRONG_OPERANDS, f"{plain(left.type)} is never in {right.type}", f"look for {wanted}"
+            Code.WRONG_OPERANDS, f"{plain(left.type)} can't be in {right.type}", f"look for {wanted}"
         )
     if isinstance(wanted, Double) or not is_comparable(wanted):
         return Problem(
             Code.NOT_COMPARABLE,
-            f'"in" does not look for {wanted}',
+            f'"in" cannot look for {wanted}',
             "ask with exists(x, ...) on a list of them",
         )
     return Operation(Operator.IN, (left, right), Simple.BOOL)

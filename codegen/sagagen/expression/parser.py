@@ -46,7 +46,7 @@ from sagagen.expression.syntax import (
 
 Branch = Tree[Token]
 _DEPTH = 100
-"""Levels of nesting; more is no expression that a person wrote, and would exhaust the stack."""
+"""Levels of nesting. Nobody writes an expression with more, which would exhaust the stack."""
 
 _OPERATORS: Mapping[str, str] = {
     "relation_lt": "<",
@@ -62,7 +62,7 @@ _OPERATORS: Mapping[str, str] = {
     "multiplication_div": "/",
     "multiplication_mod": "%",
 }
-_QUOTE_HINT = """a text has quotes of its own: "'text'\""""
+_QUOTE_HINT = """put quotes around a text: "'text'\""""
 _WORDS = {
     "and": "&&",
     "or": "||",
@@ -145,7 +145,7 @@ def _hint(text: str, at: int, word: str) -> str:
         return f'write "{_WORDS[word]}"'
     if word in ")]}" and text[:at].rstrip().endswith(","):
         return "remove the comma before it"
-    return _QUOTE_HINT if word[0].isalnum() or word[0] in "_'\"@#$" else "remove it, or what stands before it"
+    return _QUOTE_HINT if word[0].isalnum() or word[0] in "_'\"@#$" else "remove it, or what comes before it"
 
 
 class _Builder:

@@ -94,9 +94,7 @@ class _Compiler:
                 value = self._scalar(node, type_)
                 return value and self._kept(_start(node), into_message(value, type_, self._environment))
             case Sequence():
-                problem = Problem(
-                    Code.WRONG_SHAPE, f"this has to be {type_}, not a list", "write field: value"
-                )
+                problem = Problem(Code.WRONG_SHAPE, f"this must be {type_}, not a list", "write field: value")
                 return self._wrong(node.span, problem)
 
     def _wrong(self, span: Span, problem: Problem) -> None:
@@ -146,7 +144,7 @@ class _Compiler:
             case Mapping() if isinstance(type_, MessageType):
                 return self._fields(node, type_)
             case _:
-                problem = Problem(Code.WRONG_SHAPE, f"an element of this is {type_}", "write an expression")
+                problem = Problem(Code.WRONG_SHAPE, f"an element here must be {type_}", "write an expression")
                 return self._wrong(node.span, problem)
 
     def _list(self, node: Sequence, field: FieldDescriptor) -> Expr | None:
@@ -161,7 +159,7 @@ class _Compiler:
         return MapOf(whole, field_type(field)) if len(whole) == len(entries) else None
 
     def _key(self, entry: Entry, field: FieldDescriptor) -> Constant | None:
-        """Keys are written as they are: no expressions."""
+        """Keys are literal, not expressions."""
         type_, text = element_type(field), entry.key.text
         if type_ is Simple.STRING:
             return Constant(text, Simple.STRING)
@@ -170,8 +168,8 @@ class _Compiler:
         is_number = text.isascii() and text.removeprefix("-").isdecimal()
         if isinstance(type_, Integer) and is_number and type_.low <= int(text) <= type_.high:
             return Constant(int(text), type_)
-        message = f'"{text}" is no key of type {field_words(field)}'
-        problem = Problem(Code.WRONG_TYPE, message, "keys are written as they are, not as expressions")
+        message = f'"{text}" is not a key of type {field_words(field)}'
+        problem = Problem(Code.WRONG_TYPE, message, "keys are literal, not expressions")
         return self._wrong(entry.key.span, problem)
 
     def _scalar(self, node: Scalar, wanted: Type) -> Expr | None:
@@ -233,8 +231,8 @@ def _yaml_float(text: str) -> float:
 def _wrong_shape(node: Node, field: FieldDescriptor) -> Problem:
     shape = "a mapping" if isinstance(node, Mapping) else "a list"
     hints: dict[type, str] = {
-        ListType: "write a list of them, or an expression that gives a list",
-        MapType: "write key: value for each entry, or an expression that gives a map",
+        ListType: "write a list of them, or an expression that returns a list",
+        MapType: "write key: value for each entry, or an expression that returns a map",
         MessageType: "write field: value for each of its fields, or an expression",
     }
     hint = hints.get(type(field_type(field)), "write an expression, or a literal")

@@ -31,7 +31,7 @@ def root(node: Name, environment: Environment, variables: Iterable[str]) -> Expr
     if node.name == "input":
         return Input(message_type(environment.input))
     example = {"saga": "id", "failure": "reason"}.get(node.name) or next(iter(environment.steps), "name")
-    problem = Problem(Code.NO_FIELDS, f'"{node.name}" alone is no value', f"write {node.name}.{example}")
+    problem = Problem(Code.NO_FIELDS, f'"{node.name}" alone is not a value', f"write {node.name}.{example}")
     return Misplaced(node.at, problem)
 
 
@@ -64,13 +64,13 @@ def constant(
 def _unknown(path: Path, environment: Environment, variables: Iterable[str]) -> Problem:
     name = path[0].name
     if type_named(path[:1], environment) is not None:
-        return Problem(Code.UNKNOWN_NAME, f'"{name}" is a type, no value', f"construct one: {name}{{...}}")
+        return Problem(Code.UNKNOWN_NAME, f'"{name}" is a type, not a value', f"construct one: {name}{{...}}")
     known = ["input", "saga", *variables]
     known += ["steps"] if environment.steps or environment.unreadable else []
     known += ["failure"] if environment.failure else []
     hint = did_you_mean(name, known)
     if not hint.startswith("did"):
-        hint += f"""; a text has quotes of its own: "'{name}'\""""
+        hint += f"""; put quotes around a text: "'{name}'\""""
     return Problem(Code.UNKNOWN_NAME, f'there is no "{name}" here', hint)
 
 
@@ -98,7 +98,7 @@ def _unreadable(name: str, environment: Environment) -> Problem:
 def _failure(node: Select, operand: Name, environment: Environment) -> Expr | Misplaced:
     if not environment.failure:
         problem = Problem(
-            Code.NO_FAILURE_HERE, '"failure" is known in compensations only', "read it in `compensate`"
+            Code.NO_FAILURE_HERE, '"failure" is known only in compensations', "read it in `compensate`"
         )
         return Misplaced(operand.at, problem)
     if node.name in _FAILURE_FIELDS:

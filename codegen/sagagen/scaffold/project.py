@@ -34,11 +34,11 @@ class Template(StrEnum):
 
 
 class CannotInit(Exception):
-    """A project can't be made there; the message says why, and what to do."""
+    """A project can't be created there; the message says why and what to do."""
 
 
 def files_of(template: Template, name: str) -> dict[str, bytes]:
-    """All files that a person owns, by path; what is generated is not among them."""
+    """All files that a person owns, by path, without generated ones."""
     found = dict(_of_template(template))
     found["contracts/saga.yaml"] = _PROJECT_LINE.sub(
         f"project: {name}", found["contracts/saga.yaml"].decode(), count=1
@@ -71,15 +71,15 @@ def _common(name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def project_name(folder: Path) -> str:
-    """What a project in that folder is called: lower case letters, digits, - and _. Raises CannotInit."""
+    """The name of a project in that folder: lower case letters, digits, - and _. Raises CannotInit."""
     name = re.sub(r"[^a-z0-9_]+", "-", folder.name.lower()).strip("-_")
     if not PROJECT_NAME.fullmatch(name):
-        raise CannotInit(f'"{folder.name}" gives no name for a project: name it with --name')
+        raise CannotInit(f'no project name can be made from "{folder.name}": give one with --name')
     return name
 
 
 def make_project(folder: Path, template: Template, name: str) -> list[str]:
-    """Write the template's files. Returns their paths. Raises CannotInit where anything is there already but .git."""
+    """Write the template's files. Returns their paths. Raises CannotInit if the folder holds anything but .git."""
     if folder.exists() and not folder.is_dir():
         raise CannotInit(f"{folder} is a file: name a new folder")
     in_the_way = (

@@ -1,4 +1,4 @@
-"""How the disk differs from what the contract emits. Writes nothing."""
+"""How the files on disk differ from what the contract emits. Writes nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ from sagagen.workspace.tree import digest, generated_files, recorded
 class Kind(StrEnum):
     MISSING = "missing"
     CHANGED = "changed"
-    """Emitted from another contract, or by another version."""
+    """Emitted from a different contract, or by a different version of sagagen."""
     EDITED = "edited"
-    """Under generated/, and not what the generator wrote there: a hand edit, which a run would lose."""
+    """Under generated/, and edited by hand since the generator wrote it; a run would lose the edit."""
     STALE = "stale"
-    """Emitted earlier, and by this contract no longer."""
+    """Emitted earlier, but no longer by this contract."""
     EXTRA = "extra"
-    """Under generated/, but the generator never wrote it, or somebody edited it since."""
+    """Under generated/, but the generator never wrote it, or it was edited since."""
     BEHIND = "behind"
-    """A handler file that lacks a method of the contract, or names a type that is called otherwise now."""
+    """A handler file without a method of the contract, or with the old name of a type."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,9 +41,9 @@ def compare(
     handlers: Sequence[Synced] = (),
     disk: Mapping[str, str] | None = None,
 ) -> tuple[Difference, ...]:
-    """Every file that `write` would touch, or would leave although it does not belong there; sorted by path.
+    """Every file that `write` would touch, or would leave though it does not belong there; sorted by path.
 
-    `disk`: digests of what is there, by path, where they are known. Else it is read.
+    `disk`: known digests of what is there, by path. Files without one are read.
     """
     known = disk or {}
     before = recorded(root)

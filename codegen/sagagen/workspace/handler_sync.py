@@ -1,9 +1,9 @@
-"""Keeps a file in handlers/ in line with the contract, without costing anyone a line of work.
+"""Keeps a file in handlers/ in line with the contract, without losing a line of anyone's work.
 
 A new rpc becomes a method that raises UNIMPLEMENTED, beside its neighbours of the contract; a message class that is
-called otherwise now is followed in annotations and imports. Nothing else of the file changes by a byte: the file is
-understood with libcst and edited by splicing its text. What was made of it is read again, and compared with what was
-there, before anyone writes it. What cannot be done so is reported, with its line, and left alone.
+renamed is renamed in annotations and imports as well. No other byte of the file changes: libcst parses the file, and
+edits are spliced into its text. The result is parsed again and compared with the original before it is written.
+What cannot be done in this way is reported, with its line, and left alone.
 """
 
 import ast
@@ -32,9 +32,9 @@ ROOTS = frozenset({"ABC", "Generic", "Protocol", "object"})
 
 
 def sync_handler(content: bytes, contract: HandlerContract) -> Synced:
-    """What the handler file `contract.path`, which says `content`, becomes. Pure.
+    """What the handler file `contract.path` with this `content` becomes. Pure.
 
-    What comes out is in line with the contract, as far as it can be: a second pass over it changes nothing.
+    The result is in line with the contract, as far as possible: a second pass over it changes nothing.
     """
     first = _sync_once(content, contract)
     if first.content == content:
@@ -54,9 +54,9 @@ def _sync_once(content: bytes, contract: HandlerContract) -> Synced:
         return _left(content, contract, problem.line, 1, f"the file {problem}")
     except SyntaxError as problem:
         line, column = problem.lineno or 1, problem.offset or 1
-        return _left(content, contract, line, max(column, 1), f"this is no Python: {problem.msg}")
+        return _left(content, contract, line, max(column, 1), f"this is not valid Python: {problem.msg}")
     except ValueError as problem:  # null bytes
-        return _left(content, contract, 1, 1, f"this is no Python: {problem}")
+        return _left(content, contract, 1, 1, f"this is not valid Python: {problem}")
     except cst.ParserSyntaxError as problem:
         line, column = problem.raw_line, problem.raw_column + 1
         return _left(content, contract, line, column, "libcst, which edits handlers, cannot read this")
@@ -72,16 +72,16 @@ def _sync_once(content: bytes, contract: HandlerContract) -> Synced:
 
 
 def _unsafe(content: bytes, contract: HandlerContract, synced: Synced) -> Synced:
-    """The file as it was: what we would have made of it was not what we meant."""
+    """The file as it was, since the edited one is not what was intended."""
     methods = ", ".join(dict.fromkeys([*synced.added, *synced.followed]))
-    message = f"cannot be edited safely: {methods} must be brought in line by hand"
+    message = f"this file cannot be edited safely: bring {methods} in line by hand"
     hint = "write what the contract wants; the file was left as it is"
     finding = Diagnostic(Span(contract.path), Severity.ERROR, HandlerCode.UNSAFE, message, hint)
     return Synced(contract.path, content, (), (), (*synced.findings, finding))
 
 
 def _left(content: bytes, contract: HandlerContract, line: int, column: int, message: str) -> Synced:
-    hint = "mend the file and run `sagagen generate` again; it was left as it is"
+    hint = "fix the file and run `sagagen generate` again; it was left as it is"
     at = Span(contract.path, line, column)
     finding = Diagnostic(at, Severity.ERROR, HandlerCode.NOT_PYTHON, message, hint)
     return Synced(contract.path, content, (), (), (finding,))
@@ -125,11 +125,11 @@ class _Sync:
             return None  # it lives in another module, which is not ours to look for
         other = next((node for node in self.module.classes.values() if self._implements(node)), None)
         if other is not None:
-            message = f"the class is called {other.name.value}, and the mesh loads {name}"
-            hint = f"call it {name}, or add the line: {name} = {other.name.value}"
+            message = f"the class is called {other.name.value}, but the mesh loads {name}"
+            hint = f"name it {name}, or add the line: {name} = {other.name.value}"
             self._report(self.module.start(other), HandlerCode.NO_CLASS, message, hint)
         else:
-            message = f"there is no class {name} here, which the mesh loads"
+            message = f"the mesh loads a class {name}, which is not here"
             hint = f"write it: class {name}({self.contract.base.name})"
             self._report(0, HandlerCode.NO_CLASS, message, hint)
         return None
@@ -155,7 +155,7 @@ class _Sync:
         )
 
     def _family(self, node: cst.ClassDef) -> list[cst.ClassDef]:
-        """The class, and those of its bases that stand in this file."""
+        """The class, and those of its bases that are in this file."""
         found = [node]
         for child in found:
             for base in child.bases:
@@ -190,7 +190,7 @@ class _Sync:
         if missing and foreign:
             names = ", ".join(method.name for method in missing)
             message = f"{names} may be in {', '.join(foreign)}, which is defined elsewhere; nothing was added"
-            hint = "write what is missing there, or here"
+            hint = "write what is missing, there or here"
             self._warn(self.module.start(node.name), HandlerCode.FOREIGN_BASE, message, hint)
             return
         places = MethodPlaces(self.module, node, [method.name for method in self.contract.methods])
@@ -219,7 +219,7 @@ class _Sync:
             self._follow_annotation(one, imports)
 
     def _is_stale(self, one: "_Annotation") -> bool:
-        """It names another class of the contract's messages; whatever else somebody wrote is meant so."""
+        """Whether it names another message class of the contract; anything else was written on purpose."""
         target = self.module.resolve(one.written)
         return target is not None and target.module.startswith(f"{PB_PACKAGE}.") and target != one.target
 
@@ -257,8 +257,8 @@ class _Sync:
         for name, method in members(node):
             if method is None or name in known or name.startswith("_") or not self._was_handler(method):
                 continue
-            message = f"no rpc of the contract is handled by {name} any more; it was left as it is"
-            hint = "remove it, or move what it does to where the contract wants it now"
+            message = f"{name} no longer handles any rpc of the contract; it was left as it is"
+            hint = "remove it, or move its code to where the contract now wants it"
             self._warn(self.module.start(method.name), HandlerCode.NO_RPC, message, hint)
 
     def _was_handler(self, method: cst.FunctionDef) -> bool:
@@ -268,7 +268,7 @@ class _Sync:
         are_messages = [
             target is not None and target.module.startswith(f"{PB_PACKAGE}.") for target in targets
         ]
-        # Read as code: what is not written yet names itself in the message that it raises.
+        # Parsed as code: a handler that is not written yet names itself in the message that it raises.
         is_called = any(
             isinstance(node, ast.Attribute) and node.attr == method.name.value
             for node in ast.walk(ast.parse(self.module.source.text))
@@ -290,7 +290,7 @@ class _Sync:
             lines = sorted({self.module.line(node) for node in self.module.uses(item.local)})
             used = f", used in line {', '.join(map(str, lines))}" if lines else ""
             message = f"the contract no longer has {item.target.name}{used}"
-            hint = "use what the contract has in its place, and remove the import"
+            hint = "use what the contract has instead, and remove the import"
             self._report(self.module.start(item.alias), HandlerCode.LOST_MESSAGE, message, hint)
 
     def _report(self, offset: int, code: HandlerCode, message: str, hint: str) -> None:
@@ -311,12 +311,12 @@ class _Sync:
 
 @dataclass(frozen=True, slots=True)
 class _Annotation:
-    """What a handler says of a type that the contract decides."""
+    """A handler's annotation of a type that the contract decides."""
 
     method: str
     node: cst.BaseExpression
     target: PyClass
-    """What the contract says."""
+    """The type that the contract wants."""
 
     @property
     def written(self) -> str:

@@ -9,7 +9,7 @@ CONTRACT = Path("contracts", "saga.yaml")
 
 
 class ProjectNotFound(StartupError):
-    """No project here; the message says what was looked for and where."""
+    """There is no project here; the message says what was looked for and where."""
 
 
 def find_root(start: Path | None = None) -> Path:

@@ -11,7 +11,7 @@ from sagagen.source import Entry, Mapping, Scalar
 
 
 class CannotBump(Exception):
-    """A saga's version can't be raised; the message says why, and what to do."""
+    """A saga's version can't be raised; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,14 @@ def bump(root: Path, name: str) -> Bumped:
     saga = entry.value
     if not isinstance(saga, Mapping) or saga.span.line == entry.key.span.line:
         raise CannotBump(
-            f"{entry.key.span}: write the saga over several lines, a key on each; then it can be copied"
+            f"{entry.key.span}: write the saga on several lines, one key on each; then it can be copied"
         )
     lines = text.splitlines(keepends=True)
     version = _version(saga)
     kept = f"{KEPT}/{name}.v{version}.yaml"
     if (root / kept).exists():
         raise CannotBump(
-            f"{kept} exists already: version {version} is kept, so raise `version` in {SAGA_YAML} by hand"
+            f"{kept} already exists: version {version} is kept, so raise `version` in {SAGA_YAML} by hand"
         )
     body = textwrap.dedent("".join(lines[entry.key.span.line : _end(lines, sagas, entry)]))
     old = body if saga.get("version") else f"version: {version}\n{body}"
@@ -67,7 +67,7 @@ def _version(saga: Mapping) -> int:
     if value is None:
         return 1
     if not isinstance(value, Scalar) or not value.text.isdecimal():
-        raise CannotBump(f"{saga.span}: version is no whole number: `sagagen check` says more")
+        raise CannotBump(f"{saga.span}: version is not a whole number: `sagagen check` says more")
     return int(value.text)
 
 

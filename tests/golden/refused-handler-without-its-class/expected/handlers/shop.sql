@@ -1,1 +1,1 @@
--- Tables of service shop, in its own database. Applied at each start: write CREATE TABLE IF NOT EXISTS.
+-- Tables of service shop, in its own database. This runs at each start: write CREATE TABLE IF NOT EXISTS.

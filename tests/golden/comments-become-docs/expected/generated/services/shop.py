@@ -32,7 +32,7 @@ class ShopHandlers(ABC):
 class ShopClient:
     """Calls service `shop` directly, outside of any saga.
 
-    A call waits at most `timeout_s` seconds, and raises RpcError with the status of the service.
+    A call waits at most `timeout_s` seconds, and raises RpcError with the service's status.
     """
 
     def __init__(self, transport: Transport) -> None:

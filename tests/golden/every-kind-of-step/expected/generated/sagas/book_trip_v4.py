@@ -74,7 +74,7 @@ def request_send_ticket(scope: Scope[BookTripRequest]) -> SendTicketRequest:
 
 
 def respond(scope: Scope[BookTripRequest]) -> BookTripReply:
-    """What the caller is answered."""
+    """What the caller gets as the answer."""
     find_seat = scope.response("find_seat", Seat)
     return BookTripReply(trip_id=scope.saga_id, seat=find_seat.seat)
 

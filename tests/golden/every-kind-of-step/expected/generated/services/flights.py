@@ -62,7 +62,7 @@ class FlightsHandlers(ABC):
 class FlightsClient:
     """Calls service `flights` directly, outside of any saga.
 
-    A call waits at most `timeout_s` seconds, and raises RpcError with the status of the service.
+    A call waits at most `timeout_s` seconds, and raises RpcError with the service's status.
     """
 
     def __init__(self, transport: Transport) -> None:

@@ -73,7 +73,7 @@ class HotelsHandlers(ABC):
 class HotelsClient:
     """Calls service `hotels` directly, outside of any saga.
 
-    A call waits at most `timeout_s` seconds, and raises RpcError with the status of the service.
+    A call waits at most `timeout_s` seconds, and raises RpcError with the service's status.
     """
 
     def __init__(self, transport: Transport) -> None:

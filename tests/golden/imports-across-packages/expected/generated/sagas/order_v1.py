@@ -22,7 +22,7 @@ def request_reserve(scope: Scope[OrderRequest]) -> ReserveRequest:
 
 
 def respond(scope: Scope[OrderRequest]) -> OrderReply:
-    """What the caller is answered."""
+    """What the caller gets as the answer."""
     reserve = scope.response("reserve", ReserveReply)
     return OrderReply(item=reserve.item, part=ItemPart(name="x"))
 

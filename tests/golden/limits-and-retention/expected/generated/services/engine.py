@@ -28,7 +28,7 @@ class EngineHandlers(ABC):
 class EngineClient:
     """Calls service `engine` directly, outside of any saga.
 
-    A call waits at most `timeout_s` seconds, and raises RpcError with the status of the service.
+    A call waits at most `timeout_s` seconds, and raises RpcError with the service's status.
     """
 
     def __init__(self, transport: Transport) -> None:

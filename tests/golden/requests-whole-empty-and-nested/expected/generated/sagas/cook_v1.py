@@ -35,7 +35,7 @@ def request_serve(scope: Scope[Order]) -> Meal:
 
 
 def respond(scope: Scope[Order]) -> Meal:
-    """What the caller is answered."""
+    """What the caller gets as the answer."""
     plate = scope.response("plate", Plated)
     return plate.meal or Meal()
 

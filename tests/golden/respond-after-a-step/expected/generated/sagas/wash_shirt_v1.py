@@ -24,7 +24,7 @@ def request_wash(scope: Scope[WashShirtRequest]) -> Ticket:
 
 
 def respond(scope: Scope[WashShirtRequest]) -> WashShirtReply:
-    """What the caller is answered."""
+    """What the caller gets as the answer."""
     take = scope.response("take", TakeReply)
     return WashShirtReply(
         ticket=Ticket(ticket_id=scope.saga_id, shelf=take.shelf), colours=[scope.input.colour, "white"]

@@ -24,7 +24,7 @@ def request_taste(scope: Scope[Loaves]) -> Nothing:
 
 
 def respond(scope: Scope[Loaves]) -> BakeReply:
-    """What the caller is answered."""
+    """What the caller gets as the answer."""
     bake = scope.response("bake", Loaves)
     taste = scope.response("taste", TasteReply)
     return BakeReply(loaves=bake.loaves, is_hot=taste.is_hot)
