@@ -64,6 +64,10 @@ CREATE INDEX saga_ended ON saga (name, updated_ms) WHERE status IN ('COMPLETED',
 -- With OTHER_RUN: the run that owns the saga.
 ALTER TABLE event ADD COLUMN owner_run TEXT;
 """,
+    4: """
+-- No table changes. From here on answer_headers may hold a saga's result instead of HTTP headers (decision 146), which
+-- earlier versions would take for a broken answer: they have to refuse the file.
+""",
 }
 
 
