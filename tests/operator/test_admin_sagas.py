@@ -117,7 +117,9 @@ async def test_a_stuck_saga_is_listed_explained_retried_and_over(tmp_path: Path)
 
 async def test_a_stuck_saga_is_cancelled_and_undone(tmp_path: Path) -> None:
     async with gateway(tmp_path) as (client, engine, _):
-        assert (await client.post("/sagas/saga-0/cancel", json={"by": "ann"})).status_code == 200
+        cancelled = await client.post("/sagas/saga-0/cancel", json={"by": "ann"})
+        assert cancelled.status_code == 200
+        assert cancelled.json()["operators"][0]["note"] is None
         await engine.wait_until_idle()
         assert (await client.get("/sagas/saga-0")).json()["status"] == "COMPENSATED"
 
@@ -142,6 +144,8 @@ async def test_lists_are_narrowed_by_every_filter(tmp_path: Path) -> None:
         assert await count("status=stuck,running&limit=1000") == 220
         stats = (await client.get("/stats")).json()
         assert stats["sagas"]["place_order"]["stuck"] == 220
+        assert stats["log"]["is_disk_full"] is False
+        assert stats["log"]["size_bytes"] > 0
 
 
 Ask = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
