@@ -16,7 +16,7 @@ test: .venv/dev.stamp
 test-compose: .venv/dev.stamp
 	@$(BIN)/python -m pytest tests/system/test_compose.py tests/system/test_compose_of_a_new_project.py $(ARGS)
 
-# Expect of the contracts in tests/golden/ what they become today: all of them, or `make golden CASES="NAME NAME"`.
+# Accept what the contracts in tests/golden/ become today: all of them, or `make golden CASES="NAME NAME"`.
 golden: .venv/dev.stamp
 	@PYTHONPATH=codegen:. $(BIN)/python tests/golden/rewrite.py $(CASES)
 	@git add --intent-to-add tests/golden && git --no-pager diff --stat -- tests/golden

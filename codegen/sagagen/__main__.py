@@ -4,8 +4,8 @@ import signal
 
 
 def run() -> None:
-    # Until the command has control, Ctrl-C ends this process as it ends others: without a traceback of what was being
-    # imported. Where it is ignored, as in a background job, that stays so.
+    # Until the command takes over, Ctrl-C ends this process without a traceback of the imports. Where it is ignored, as
+    # in a background job, it stays ignored.
     is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if is_ours:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

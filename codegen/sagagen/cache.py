@@ -1,14 +1,14 @@
-"""What earlier runs came to, in one store: each entry under a digest of all that decides it.
+"""The results of earlier runs in one store, each under a digest of everything that decides it.
 
-A key is made of content alone: of what the entry was made from, and of the generator with all that is installed. So an
-entry is never out of date; whatever changes asks for another one. The store is nobody's but this machine's: git ignores
-it, `--check` does not ask it, and deleting it costs one full run.
+A key depends on content alone: what the entry was made from, and the generator with all installed distributions. So an
+entry is never out of date; any change leads to a different key. The store belongs to this machine: git ignores it,
+`--check` does not use it, and deleting it costs one full run.
 
 An entry is a file that begins with the digest of the rest. One that does not fit its digest counts as absent, whether
-it is damaged, or a run was killed while it wrote, or another run is writing at this moment. So runs need not wait for
-one another. `trim` removes what has not been used for longest.
+it is damaged, a run was killed while writing it, or another run is writing it right now. So runs need not wait for
+one another. `trim` removes the least recently used entries.
 
-Nothing is imported here that takes long to import.
+This module has no slow imports.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _DIGEST_BYTES = 32
 
 
 def digest_of(*parts: str | bytes) -> str:
-    """Hex SHA-256 of several parts, which cannot run into one another."""
+    """Hex SHA-256 of several parts, kept apart from one another."""
     hashed = hashlib.sha256()
     for part in parts:
         content = part.encode() if isinstance(part, str) else part
@@ -39,17 +39,17 @@ def digest_of(*parts: str | bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The store of one project. Where the disk does not let it read or write, it has nothing, and keeps nothing."""
+    """The store of one project. If the disk can't be read or written, it is empty, and keeps nothing."""
 
     folder: Path
     generator: str
-    """Digest of what makes the entries: the generator, and all that is installed."""
+    """Digest of what makes the entries: the generator, and the installed distributions."""
     reads: bool = True
-    """If not, it answers as if it were empty."""
+    """If not, it behaves as if it were empty."""
     writes: bool = True
 
     def key(self, kind: str, *parts: str | bytes) -> str:
-        """Of what is made of `parts`, which are all that decides it. `kind` says what it is."""
+        """The key of what is made from `parts`, which are everything that decides it. `kind` says what it is."""
         return digest_of(self.generator, kind, *parts)
 
     def get(self, key: str) -> bytes | None:
@@ -63,13 +63,13 @@ class Cache:
                 entry = file.readall()
         except OSError:
             return None
-        with suppress(OSError):  # a disk that is read-only is as good
+        with suppress(OSError):  # the disk may be read-only
             os.utime(path)
         content = entry[_DIGEST_BYTES:]
         return content if hashlib.sha256(content).digest() == entry[:_DIGEST_BYTES] else None
 
     def get_all(self, keys: Mapping[str, str]) -> dict[str, bytes]:
-        """By name, those that there are; `keys` has the key of each name."""
+        """The existing entries, by name; `keys` has the key of each name."""
         found = ((name, self.get(key)) for name, key in keys.items())
         return {name: content for name, content in found if content is not None}
 
@@ -84,7 +84,7 @@ class Cache:
                 file.write(hashlib.sha256(content).digest() + content)
 
     def trim(self) -> None:
-        """Keep what was used last, up to LIMIT_BYTES."""
+        """Keep the most recently used entries, up to LIMIT_BYTES."""
         with suppress(OSError):
             found = [(one.stat(), one.path) for one in os.scandir(self.folder) if _is_entry(one)]
             found.sort(key=lambda one: one[0].st_mtime_ns, reverse=True)

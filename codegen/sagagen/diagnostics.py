@@ -25,10 +25,10 @@ class Diagnostic:
     message: str
     """What is wrong, in the words of the contract. One line."""
     hint: str = ""
-    """The edit that mends it. One line."""
+    """The edit that fixes it. One line."""
 
     def encoded(self) -> list[str | int]:
-        """What `decoded` makes it of again, as JSON knows it."""
+        """As JSON values, from which `decoded` restores it."""
         at = self.at
         return [at.path, at.line, at.column, self.severity, self.code, self.message, self.hint]
 
@@ -39,7 +39,7 @@ class Diagnostic:
 
 
 Report: TypeAlias = Callable[[Diagnostic], None]
-"""Where a stage puts its findings; the stage itself goes on with the rest."""
+"""Where a stage puts its findings before it goes on with the rest."""
 
 
 def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
@@ -47,7 +47,7 @@ def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Sorted by place, then code; the same finding at the same place once."""
+    """Sorted by place, then code, without duplicates."""
     return tuple(sorted(set(diagnostics), key=lambda d: (d.at, d.code, d.message)))
 
 

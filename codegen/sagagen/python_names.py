@@ -1,6 +1,6 @@
-"""Names of the contract as Python names: what they are, and the words they are made of.
+"""Names of the contract as Python names.
 
-`python_naming` decides them. What is here tells them, and makes names of words elsewhere too.
+`python_naming` decides them; this module looks them up, and also turns words into names for other modules.
 """
 
 import keyword
@@ -39,7 +39,7 @@ UNWRAPPED: Mapping[str, str] = {
 """Messages that betterproto2 shows as a plain Python type when they are a field's type, and that type."""
 
 pascal_case = lru_cache(maxsize=65536)(casing.pascal_case)
-"""betterproto2's, which takes 5 us a name: packages like to call theirs alike."""
+"""betterproto2's conversion, cached: it takes 5 us a name, and packages often use the same names."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -61,10 +61,10 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class PythonNames:
-    """What everything in the contract is called in Python. Raises KeyError for a descriptor of another contract."""
+    """The Python name of everything in the contract. Raises KeyError for a descriptor of another contract."""
 
     files: tuple[FileDescriptor, ...]
-    """The files whose messages are generated: those that were named, and those that they refer to, sorted by path."""
+    """The files whose messages are generated: the named ones and those that they refer to, sorted by path."""
     packages: Mapping[str, str]
     """Proto package -> dotted Python package below `generated.pb`."""
     spellings: Mapping[str, str]
@@ -98,7 +98,7 @@ class PythonNames:
 
 
 def identifier(name: str) -> str:
-    """A valid Python identifier that is no keyword; the name itself, if it is one."""
+    """A valid Python identifier that is not a keyword: the name itself, if it is one."""
     word = re.sub(r"\W", "_", name, flags=re.ASCII)
     if not word or word[0].isdigit():
         word = f"_{word}"
@@ -125,7 +125,7 @@ def allot(
 ) -> list[str]:
     """One name for each wish, no two with the same key.
 
-    Who asks first for a name that is not taken gets it; the others get an alternative that nobody wished for.
+    The first to ask for a free name gets it; the others get an alternative that nothing else asks for.
     """
     reserved = frozenset(taken)
     wished = {key(wish) for wish in wishes}
@@ -155,18 +155,18 @@ def with_underscore(name: str) -> Iterator[str]:
 
 @lru_cache(maxsize=65536)
 def without_leading_underscores(name: str, fallback: str) -> str:
-    """Two leading underscores are mangled in a class body, one is private; a name needs a letter in front."""
+    """Two leading underscores are mangled in a class body, one is private; so a name begins with a letter."""
     stripped = name.lstrip("_")
     return identifier(stripped if stripped[:1].isalpha() else f"{fallback}_{stripped}".rstrip("_"))
 
 
 def map_key(field: str) -> str:
-    """What betterproto2's compiler compares to find the entry type of a map field."""
+    """The form in which betterproto2's compiler compares names to find the entry type of a map field."""
     return field.replace("_", "").lower()
 
 
 def member_prefix(enum_name: str, values: Sequence[str]) -> str:
-    """`STATUS_` of `Status`, if all values begin with it and what is left begins with a letter; else nothing."""
+    """`STATUS_` of `Status`, if all values begin with it and the rest begins with a letter; otherwise empty."""
     first = values[0] if values else ""
     ends = (n for n in range(1, len(first)) if map_key(first[:n]) == map_key(enum_name) and first[n] == "_")
     prefix = next((first[: n + 1] for n in ends), "")
@@ -183,5 +183,5 @@ def map_parts(field: FieldDescriptor) -> tuple[FieldDescriptor, ...]:
 
 
 def is_map_entry(message: Descriptor) -> bool:
-    """Made by protoc for a map field; nobody declared it."""
+    """Made by protoc for a map field, and not declared."""
     return message.has_options and message.GetOptions().map_entry

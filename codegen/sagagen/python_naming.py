@@ -1,9 +1,9 @@
 """Names of the contract as Python names: decided once, unique, and never a keyword.
 
-Protobuf's wire format knows numbers only, so a message, field or enum value may have another name in Python without
-any change on the wire. What the contract calls things stays as it is wherever Python and betterproto2 allow it; what
-would hide a method of `betterproto2.Message`, shadow a builtin that annotations use, break an import or collide with
-a neighbour gets an alternative: a trailing underscore (fields, packages, enum values), or a number (classes).
+Protobuf's wire format has only numbers, so a message, field or enum value may have a different name in Python without
+any change on the wire. Names stay as in the contract wherever Python and betterproto2 allow it. A name that would hide
+a method of `betterproto2.Message`, shadow a builtin that annotations use, break an import or collide with a neighbour
+gets an alternative: a trailing underscore (fields, packages, enum values), or a number (classes).
 """
 
 from collections import deque
@@ -36,7 +36,7 @@ _MODULE_NAMES = frozenset({
     "betterproto2", "builtins", "dataclass", "datetime", "dateutil", "default_message_pool", "grpc", "grpclib",
     "message_pool", "re", "typing", "warnings",
 })  # fmt: skip
-"""Names that a message module itself uses: a field or a package of that name would come between."""
+"""Names that a message module itself uses: a field or a package of that name would hide them."""
 _ANNOTATIONS = frozenset({"bool", "bytes", "dict", "float", "int", "list", "str"})
 _MESSAGE_ATTRIBUTES = frozenset(dir(betterproto2.Message))
 _FIELD_NAMES_TAKEN = _MODULE_NAMES | _ANNOTATIONS | _MESSAGE_ATTRIBUTES | {"self"}
@@ -53,7 +53,7 @@ def assign_names(
 ) -> PythonNames:
     """Name everything in `files` and in the files whose types they use.
 
-    Reports what betterproto2 cannot express, at the place that `spans` knows for a full name.
+    Reports what betterproto2 cannot express, at the place that `spans` has for the full name.
     """
     used = _with_used_files(files)
     packages = _assign_packages(sorted({file.package for file in used}))
@@ -71,7 +71,7 @@ def assign_names(
 
 
 def nested_types(message: Descriptor) -> list[NamedType]:
-    """The messages and enums declared in a message, in the order of the proto; entries of maps left out."""
+    """The messages and enums declared in a message, in the order of the proto, without entries of maps."""
     nested = [inner for inner in message.nested_types if not is_map_entry(inner)]
     return [*nested, *message.enum_types]
 
@@ -90,7 +90,7 @@ def _all_types(files: Iterable[FileDescriptor]) -> Iterator[NamedType]:
 
 
 def _with_used_files(files: Sequence[FileDescriptor]) -> tuple[FileDescriptor, ...]:
-    """`files`, and transitively those that define the types of their fields and rpcs; not what only options need."""
+    """`files`, and transitively those that define the types of their fields and rpcs; not those of options."""
     found = {file.name: file for file in files}
     waiting = list(files)
     while waiting:
@@ -119,7 +119,7 @@ def _all_messages(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
 
 
 def _assign_packages(packages: Sequence[str]) -> dict[str, str]:
-    """Each segment of each package, unique among its siblings also where file names ignore case."""
+    """Each segment of each package, unique among its siblings even where file names ignore case."""
     python = {"": ""}
     prefixes = {
         ".".join(package.split(".")[: n + 1]) for package in packages for n in range(package.count(".") + 1)
@@ -139,7 +139,7 @@ def _assign_packages(packages: Sequence[str]) -> dict[str, str]:
 def _assign_classes(
     files: Sequence[FileDescriptor], packages: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, PyClass]]:
-    """Outer types choose before inner ones; betterproto2 runs the names of nested types together."""
+    """Outer types choose before inner ones; betterproto2 joins the names of nested types."""
     spellings: dict[str, str] = {}
     classes: dict[str, PyClass] = {}
     paths: dict[str, str] = {}
@@ -170,7 +170,7 @@ def _path(named_type: NamedType) -> str:
 
 
 def _class_spellings(named_type: NamedType) -> Iterator[str]:
-    """`Inner`, `Inner_2`, `Inner_3`, ...; `None_message` and `message_1` where that would be no class name."""
+    """`Inner`, `Inner_2`, `Inner_3`, ...; `None_message` and `message_1` where that would not be a class name."""
     kind = "enum" if isinstance(named_type, EnumDescriptor) else "message"
     yield named_type.name
     if pascal_case(named_type.name) in _CLASS_NAMES_TAKEN:
@@ -182,8 +182,8 @@ def _class_spellings(named_type: NamedType) -> Iterator[str]:
 
 
 def _assign_fields(message: Descriptor, modules: AbstractSet[str]) -> dict[str, str]:
-    """`modules`: names that its package's module has taken already."""
-    # betterproto2 tells a map by its entry type's name, without underscores and case: there such names collide too.
+    """`modules`: names that its package's module has already taken."""
+    # betterproto2 finds a map by its entry type's name, without underscores and case: such names collide there too.
     has_maps = any(map_parts(field) for field in message.fields)
     wishes = [without_leading_underscores(snake_case(field.name), "field") for field in message.fields]
     taken = _FIELD_NAMES_TAKEN | modules
@@ -192,7 +192,7 @@ def _assign_fields(message: Descriptor, modules: AbstractSet[str]) -> dict[str, 
 
 
 def _modules_below(packages: Mapping[str, str]) -> dict[str, set[str]]:
-    """Package -> the names by which its module imports the packages inside it."""
+    """Package -> the names under which its module imports the packages inside it."""
     inside: dict[str, set[str]] = {name: set() for name in packages.values()}
     for name in filter(None, packages.values()):
         parts = name.split(".")

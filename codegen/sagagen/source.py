@@ -1,4 +1,4 @@
-"""Where things stand in the user's files: places, and YAML values that know theirs."""
+"""Places in the user's files, and YAML values that know theirs."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -26,12 +26,12 @@ class Scalar:
     text: str
     tag: Literal["str", "int", "float", "bool", "null"]
     is_quoted: bool
-    """Quoted or a block scalar: then the tag is always `str`."""
+    """Whether it is a quoted or a block scalar, whose tag is always `str`."""
     place: Callable[[int], Span] = field(compare=False, repr=False)
-    """Of the character at an offset of `text`, or of its end. Worked out when asked: few characters are pointed at."""
+    """Finds the place of the character at an offset of `text`, or of its end; on demand, since few are needed."""
 
     def at(self, offset: int) -> Span:
-        """The place in the file of the character at `offset` of `text` (the end, if beyond it)."""
+        """The place in the file of the character at `offset` of `text` (of the end, if `offset` is beyond it)."""
         return self.place(min(offset, len(self.text)))
 
 
@@ -69,14 +69,14 @@ Node: TypeAlias = Scalar | Mapping | Sequence
 
 
 def digest(node: Node | None) -> str:
-    """Hex SHA-256 of what a value says, wherever it stands: not of comments, layout, or how an alias repeats it."""
+    """Hex SHA-256 of a value's meaning: not of its place, comments, layout, or repetition by an alias."""
     said: list[str] = []
     _tell(node, said)
     return hashlib.sha256("".join(said).encode()).hexdigest()
 
 
 def _tell(node: Node | None, said: list[str]) -> None:
-    """Each value with its kind and its length, so that no two trees come to the same text."""
+    """Each value with its kind and its length, so that no two trees have the same text."""
     match node:
         case Scalar():
             text = node.text

@@ -447,9 +447,7 @@ def test_a_first_wait_of_the_defaults_is_named_where_the_deadline_is() -> None:
     )
     found = resolve_yaml(text)[1]
     assert brief(found) == [(place(text), "SG079")]
-    assert (
-        'steps "create_order", "reserve_stock", "charge_payment" may never be retried' in found[0].message
-    )
+    assert 'steps "create_order", "reserve_stock", "charge_payment" may never be retried' in found[0].message
 
 
 def test_answers_that_are_forgotten_first_are_a_warning() -> None:

@@ -118,7 +118,10 @@ def test_the_same_again_changes_nothing(shop: Path) -> None:
 REFUSED = [
     (("service", "Order"), 'did you mean "order"?'),
     (("service", "order", "--implements", "a.v1.BService"), "which implements shop.order.v1.OrderService"),
-    (("service", "orders", "--implements", "shop.order.v1.OrderService"), "the service order already implements"),
+    (
+        ("service", "orders", "--implements", "shop.order.v1.OrderService"),
+        "the service order already implements",
+    ),
     (
         ("service", "orders", "--implements", "shop.order.v1.OrderServce"),
         'mean "shop.order.v1.OrderService"?',

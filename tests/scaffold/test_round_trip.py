@@ -143,9 +143,7 @@ def test_a_first_hour(terminals: list[Terminal], tmp_path: Path, environment: di
     first.type("sed -i 's/rpc CreateParcel/rpc MakeParcel/' contracts/shipping/v1/shipping.proto")
     assert 'service "shipping" has no rpc "CreateParcel"' in plain(first.type("sagagen generate", ends=1))
     first.type("sed -i 's#shipping/CreateParcel#shipping/MakeParcel#' contracts/saga.yaml")
-    assert "create_parcel no longer handles any rpc of the contract" in plain(
-        first.type("sagagen generate")
-    )
+    assert "create_parcel no longer handles any rpc of the contract" in plain(first.type("sagagen generate"))
     broken = first.type("sagagen diff --against HEAD", ends=1)
     assert "breaking[RPC_NO_DELETE]" in plain(broken)
     assert "breaking[SD107]: book/ship: shipping/CreateParcel -> shipping/MakeParcel" in plain(broken)

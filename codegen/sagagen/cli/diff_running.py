@@ -19,7 +19,7 @@ from sagagen.runtime.startup import SettingsError
 
 
 async def read_open_sagas(source: str, token: str, old: Mesh) -> Sequence[OpenSaga]:
-    """`source`: a file, `host:port` or a URL. Raises AdminError, or DatabaseError for a file that is no log."""
+    """`source`: a file, `host:port` or a URL. Raises AdminError, or DatabaseError for a file that is not a log."""
     if (path := Path(source)).exists():
         return list(await _of_log(path, old))
     return list(await _of_gateway(source, token))

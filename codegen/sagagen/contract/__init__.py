@@ -6,7 +6,8 @@
 its shape (shape, reading), binds the names (services, calls, sagas), checks the rules (checks, routes) and compiles the
 expressions. Each stage reports what it finds and goes on with the rest, so that one run shows every mistake.
 
-A name's module is imported when the name is asked for, so that buf can be at work (`loading`) while the rest is.
+A name's module is imported on first use, so that buf can work (`loading`) while the rest is imported. Nothing here
+writes files or knows how Python is emitted; expressions have a package of their own.
 """
 
 import importlib

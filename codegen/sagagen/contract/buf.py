@@ -25,7 +25,7 @@ FINDINGS = 100
 VALIDATION = "PROTOVALIDATE"
 """The lint rule about rules of buf.validate."""
 COMPILE = "COMPILE"
-"""What buf calls a compile error where lint findings have their rule."""
+"""The word that buf has in place of a rule when the finding is a compile error."""
 CONFIG_FILES = frozenset({"buf.yaml", "buf.lock", "buf.gen.yaml", "buf.work.yaml"})
 OUR_LINT = {"use": ["STANDARD"], "except": ["ENUM_VALUE_PREFIX"]}
 """Enums nest in their message, as AIP-126 writes them, so their values need no prefix."""
@@ -35,7 +35,7 @@ OUR_BREAKING = {"use": ["FILE"]}
 
 
 _GO = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
-"""buf ends within a second: collecting its garbage takes a third of its time, and is needed above the limit only."""
+"""buf ends within a second, and collecting garbage takes a third of its time. It is needed only above the limit."""
 
 
 class BufMissing(Exception):
@@ -43,7 +43,7 @@ class BufMissing(Exception):
 
 
 class BufFailed(Exception):
-    """buf refused to work at all: its configuration is wrong, or names modules that it cannot reach."""
+    """buf did not run: its configuration is wrong, or names modules that it cannot reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Workspace:
 
 
 def buf_command() -> str:
-    """The buf that is installed beside this Python, else the one on PATH. Raises BufMissing."""
+    """The buf that is installed beside this Python, otherwise the one on PATH. Raises BufMissing."""
     scripts = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts")])
     command = shutil.which("buf", path=scripts) or shutil.which("buf")
     if command is None:
@@ -112,7 +112,7 @@ def _own_config(root: Path) -> dict[str, Any] | None:
 
 
 def _is_rules_only(config: Mapping[str, Any]) -> bool:
-    """Then nothing in it says where imports come from, and the dependencies are still ours to bring."""
+    """Whether the project's buf configuration leaves imports to us: then we add the dependencies."""
     lint = config.get("lint")
     has_paths = isinstance(lint, dict) and bool({"ignore", "ignore_only"} & set(cast(dict[str, Any], lint)))
     modules = config.get("modules", [{"path": CONTRACTS}])
@@ -143,12 +143,12 @@ def _write_workspace(folder: Path, contracts: Path, config: Mapping[str, Any]) -
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """buf at work in a process of its own."""
+    """A running buf, in a process of its own."""
 
     process: "subprocess.Popen[str]"
 
     def findings(self) -> list[Finding]:
-        """Once it is done. Raises BufFailed."""
+        """Waits until it is done. Raises BufFailed."""
         output, errors = self.process.communicate()
         code = self.process.returncode
         if code not in {0, FINDINGS}:
@@ -157,14 +157,14 @@ class Work:
         return [_finding(line) for line in lines if line.startswith("{")]
 
     def stop(self) -> None:
-        """Leave nothing running, if nobody wants to know any more."""
+        """Stop the process if its result is no longer needed."""
         if self.process.returncode is None:
             self.process.kill()
             self.process.communicate()
 
 
 def start_lint(workspace: Workspace, only: Iterable[str] = ()) -> Work:
-    """What the linter has to say, of `only` these files if any are named; or compile errors, if there are any."""
+    """The linter's findings, in `only` these files if any are named; or compile errors, if there are any."""
     return workspace.run("lint", CONTRACTS, *_only(only))
 
 
@@ -186,7 +186,7 @@ def _only(paths: Iterable[str]) -> list[str]:
 
 
 def breaking(workspace: Workspace, against: Path) -> list[Finding]:
-    """What breaks whoever was built from the image `against`. Raises BufFailed."""
+    """The changes that break programs built from the image `against`. Raises BufFailed."""
     return workspace.run("breaking", CONTRACTS, "--against", str(against), "--exclude-imports").findings()
 
 

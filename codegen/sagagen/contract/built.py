@@ -1,4 +1,4 @@
-"""What buf made of the protos in an earlier run. Imports nothing that takes long to import."""
+"""What buf made of the protos in an earlier run. Has no slow imports."""
 
 import json
 from collections.abc import Mapping
@@ -9,29 +9,29 @@ from sagagen.cache import Cache
 from sagagen.diagnostics import Diagnostic
 
 Digests = Mapping[str, str]
-"""Path of a proto, relative to the project root -> digest of what it says."""
+"""Path of a proto, relative to the project root -> digest of its content."""
 
 _KIND = "protos"
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Protos that compiled, and what they compiled to, with the buf and the dependencies that are installed now."""
+    """Protos that compiled, and what they compiled to, with the installed buf and dependencies."""
 
     digests: Digests
     image: bytes
     """As `Sources.image`."""
     remarks: tuple[Diagnostic, ...]
-    """Of the linter."""
+    """The linter's findings."""
 
     def changed(self, now: Digests) -> frozenset[str]:
-        """The paths of protos that are new, say something else, or are gone."""
+        """The paths of protos that are new, changed, or gone."""
         differing = self.digests.items() ^ now.items()
         return frozenset(path for path, _ in differing)
 
     @classmethod
     def latest(cls, cache: Cache) -> Self | None:
-        """What was kept last. It says itself of which protos it was made: what has changed since is compiled again."""
+        """The result that was kept last. It names the protos it was made from: only changed ones are compiled again."""
         kept = cache.get(cache.key(_KIND))
         if kept is None:
             return None

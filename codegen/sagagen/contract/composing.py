@@ -1,10 +1,10 @@
-"""YAML's text -> ruamel.yaml's nodes: by libyaml where the text is plain and right, and else by ruamel.yaml itself.
+"""YAML text -> ruamel.yaml's nodes: by libyaml if the text is plain and valid, otherwise by ruamel.yaml itself.
 
-ruamel.yaml speaks YAML 1.2, knows the place of everything and says best what is wrong; but it is Python, and takes
-100 us a value. libyaml takes a sixth of that, with the making of nodes. The two agree on texts that have none of
-`_UNLIKE` and neither anchors, aliases nor tags, but for the place of empty values, which nobody asks for. So libyaml
-goes first, and whatever it does not like, or may not do alike, is read again by ruamel.yaml: what is reported is always
-that one's words. A slip in YAML's finest print that only ruamel.yaml minds may pass unreported (decision 134).
+ruamel.yaml reads YAML 1.2, knows the place of everything and has the best error messages; but it is Python, and takes
+100 us a value. libyaml takes a sixth of that, including making the nodes. The two agree on texts without `_UNLIKE`,
+anchors, aliases and tags, except for the place of empty values, which is never needed. So libyaml goes first, and
+ruamel.yaml reads again whatever libyaml refuses or may read differently: every report is in ruamel.yaml's words.
+Violations of YAML's finer rules that only ruamel.yaml refuses may go unreported (decision 134).
 """
 
 import re
@@ -17,11 +17,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 _UNLIKE = re.compile(r"[\t\r%\x85\u2028\u2029\ufeff]|[|>][-+0-9]*#")
-"""Tabs, directives and a comment right behind a block's mark are read otherwise; so are the line breaks that YAML 1.2
-does not have any more."""
+"""The two read tabs, directives, a comment right behind a block's mark, and line breaks that YAML 1.2 has dropped
+differently."""
 
 DEEPEST = 60
-"""Levels; what is read later in calls of calls must not exhaust Python's stack."""
+"""Levels of nesting: later stages are recursive, and must not exhaust Python's stack."""
 
 
 class _Unusual(Exception):
@@ -29,7 +29,7 @@ class _Unusual(Exception):
 
 
 def compose(text: str) -> Node | None:
-    """Nodes, whose marks are indices into `text`. Raises YAMLError, or RecursionError for what is too deep."""
+    """Nodes, whose marks are indices into `text`. Raises YAMLError, or RecursionError if it is nested too deeply."""
     # "safe" and pure: the round-trip reader hides fold marks in folded scalars, its own C one lacks exact places.
     reader = cast(Any, YAML(typ="safe", pure=True))
     reader.composer.warn_double_anchors = False  # YAML 1.2, 3.2.2.2: an anchor may be used again
@@ -37,7 +37,7 @@ def compose(text: str) -> Node | None:
 
 
 def compose_quickly(text: str) -> Node | None:
-    """As `compose`, but for the marks of empty values."""
+    """Like `compose`, except for the marks of empty values."""
     if not libyaml.__with_libyaml__ or _UNLIKE.search(text):
         return compose(text)
     try:
@@ -51,7 +51,7 @@ class _Builder:
 
     def __init__(self, text: str) -> None:
         self._events: Iterator[Any] = cast(Any, libyaml).parse(text, Loader=libyaml.CSafeLoader)
-        # The same few keys and values stand everywhere.
+        # The same few keys and values appear everywhere.
         self._resolve = lru_cache(maxsize=4096)(cast(Any, YAML(typ="safe", pure=True)).resolver.resolve)
 
     def root(self) -> Node | None:
@@ -66,7 +66,7 @@ class _Builder:
         return root
 
     def _node(self, event: Any) -> Node:
-        """The node that begins with `event`, with all that is in it."""
+        """The node that begins with `event`, with everything in it."""
         top = self._begun(event)
         open_nodes = [] if isinstance(top, ScalarNode) else [top]
         while open_nodes:
@@ -92,7 +92,7 @@ class _Builder:
 
     def _scalar(self, event: Any) -> ScalarNode:
         if event.style in ("|", ">") and event.value.startswith("\n"):
-            raise _Unusual  # ruamel.yaml minds spaces in the empty lines before
+            raise _Unusual  # ruamel.yaml refuses spaces in the empty lines before
         tag = self._tag(event, ScalarNode, event.value)
         return ScalarNode(tag, event.value, event.start_mark, event.end_mark, style=event.style or None)
 
@@ -103,11 +103,11 @@ class _Builder:
 
 
 def _end(node: Any, mark: Any) -> None:
-    """Close a sequence or a mapping, whose keys and values stand one after the other so far."""
+    """Close a sequence, or a mapping whose keys and values alternate in one list so far."""
     node.end_mark = mark
     if node.id == MappingNode.id:
         keys, values = node.value[::2], node.value[1::2]
-        # No key of ours is a collection, or empty; ruamel.yaml does not let each stand everywhere.
+        # No key in saga.yaml is a collection or empty, and ruamel.yaml does not allow them everywhere.
         if any(key.id != ScalarNode.id or key.start_mark.index == key.end_mark.index for key in keys):
             raise _Unusual
         node.value = list(zip(keys, values, strict=True))

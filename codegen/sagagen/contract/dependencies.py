@@ -1,7 +1,7 @@
-"""The proto files that contracts import and nobody has to bring: google/api and buf/validate, from installed packages.
+"""The proto files that contracts can import without having them: google/api and buf/validate, from installed packages.
 
 buf's registry is not needed. google/api comes as text; of buf/validate only the descriptor is installed, so its text is
-printed from that: numbers, names and types, which is all that importing files see of it.
+printed from the descriptor: numbers, names and types, which is all that importing files need.
 """
 
 from collections.abc import Iterator

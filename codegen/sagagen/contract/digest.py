@@ -1,8 +1,8 @@
 """The digest by which a running saga recognizes its definition after a deployment (P8).
 
-It covers what the log of a running saga relies on: the steps, their order and kinds, whom they call with what, and the
-answer. It does not cover timing (timeouts, backoff, deadline, retention): those may be tuned under running sagas, which
-then simply go on with the new values. See docs/decisions/010-what-a-digest-covers.md.
+It covers what the log of a running saga relies on: the steps, their order and kinds, what they call with which request,
+and the answer. It does not cover timing (timeouts, backoff, deadline, retention): that may change while sagas run, and
+they go on with the new values. See docs/decisions/010-what-a-digest-covers.md.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from sagagen.contract.model import Call, Respond, Step
 
 FORMAT = 1
-"""Raised if what stands below changes, so that an old digest never fits by accident."""
+"""Raised when the rules below change, so that an old digest never fits by accident."""
 
 
 def digest(

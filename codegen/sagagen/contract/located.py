@@ -1,4 +1,4 @@
-"""YAML values on their way through pydantic: plain dicts and lists to it, places in the file to us."""
+"""YAML values for pydantic, which sees plain dicts and lists; we still know their places in the file."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Located(Generic[T]):
-    """A value, and where it was written."""
+    """A value and its place in the file."""
 
     value: T
     scalar: Scalar
@@ -72,7 +72,7 @@ def plain(node: Node) -> Block | Items | Scalar:
 
 
 def node_of(value: object) -> Node:
-    """The other way round, for values that are handed on unread."""
+    """The reverse, for values that are passed on unread."""
     if isinstance(value, Block | Items):
         return value.node
     assert isinstance(value, Scalar)

@@ -25,7 +25,7 @@ class Method:
 
     descriptor: MethodDescriptor
     is_read: bool
-    """Marked `idempotency_level = NO_SIDE_EFFECTS`: it passes the barrier by."""
+    """Marked `idempotency_level = NO_SIDE_EFFECTS`: it bypasses the barrier."""
     transaction: Transaction
 
 
@@ -42,7 +42,7 @@ class Service:
     retention_s: float
     """How long its barrier remembers calls."""
     retention_span: Span
-    """Where that is written; of the service's name where it is not."""
+    """Where that is written; otherwise where the service's name is."""
     span: Span
 
     def method(self, descriptor: MethodDescriptor) -> Method:
@@ -95,7 +95,7 @@ class Saga:
     respond: Respond
     steps: tuple[Step, ...]
     digest: str
-    """Hex SHA-256 over what a running saga relies on: steps, calls, requests, answer. Not spelling, not timing."""
+    """Hex SHA-256 of what a running saga relies on: steps, calls, requests, answer; but not spelling or timing."""
     span: Span
 
 
@@ -113,7 +113,7 @@ class Route:
     method: MethodDescriptor
     target: Service | Saga
     place: Callable[[], Span] = field(compare=False, repr=False)
-    """Where it is, which takes long to find out and seldom matters."""
+    """Finds its place, which is slow and seldom needed."""
 
     @property
     def span(self) -> Span:
@@ -122,15 +122,15 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Waiver:
-    """A finding of the contract diff that somebody has accepted, until a day."""
+    """A finding of the contract diff that is accepted until a given day."""
 
     rule: str
     """`SD201`, or a rule of buf's."""
     at: str
-    """What it is about, as the diff names it: `place_order/charge_payment`. Empty: whatever it is about."""
+    """What it is about, as the diff names it: `place_order/charge_payment`. Empty for anything."""
     reason: str
     until: datetime.date
-    """The last day on which it holds."""
+    """The last day on which it is valid."""
     span: Span
 
 
@@ -146,18 +146,18 @@ class Mesh:
     files: tuple[FileDescriptor, ...]
     """The contract's own proto files, sorted by path."""
     digests: MappingOf[str, str]
-    """What each file says that the contract consists of, its imports included: protos by name as they are imported,
-    older versions of sagas by path, and saga.yaml but for the sagas."""
+    """Digests of the files of the contract, including imports: protos by the name that imports use, older versions of
+    sagas by path, and saga.yaml without its sagas."""
     saga_digests: MappingOf[str, str]
-    """What saga.yaml says of each saga, by name."""
+    """Digests of what saga.yaml says about each saga, by name."""
     docs: MappingOf[str, str]
     """Full name (`shop.order.v1.Order.status`) -> its leading comment, dedented."""
     names: PythonNames
     services: tuple[Service, ...]
     sagas: tuple[Saga, ...]
-    """The version of each that new instances take."""
+    """The version of each saga that new instances use."""
     kept: tuple[Saga, ...]
-    """Older versions, by name and version, on which instances under way end."""
+    """Older versions, by name and version, on which their open instances end."""
     routes: tuple[Route, ...]
     limits: Limits
     waivers: tuple[Waiver, ...]

@@ -22,7 +22,7 @@ class Target:
 
 
 class Undo(StrEnum):
-    """What a step says of its compensation."""
+    """What a step says about its compensation."""
 
     CALL = "call"
     NONE = "none"
@@ -35,9 +35,9 @@ class StepOutline:
     span: Span
     kind: StepKind
     kind_span: Span
-    """Of the word that says it; of the step's name where none does."""
+    """The place of the word that says it, otherwise of the step's name."""
     action: Target | None
-    """None: it was reported why."""
+    """None if it is wrong; then it was reported."""
     action_policy: Policy
     undo: Undo
     undo_span: Span
@@ -55,7 +55,7 @@ class SagaOutline:
     name: str
     span: Span
     trigger: MethodDescriptor | None
-    """None: it was reported why."""
+    """None if it is wrong; then it was reported."""
     trigger_span: Span
     deadline_s: float
     deadline_span: Span

@@ -26,40 +26,40 @@ from sagagen.diagnostics import Report
 from sagagen.source import Span
 
 Path: TypeAlias = tuple[int, ...]
-"""Of a declaration inside its file: field numbers and indices, as descriptor.proto's SourceCodeInfo explains."""
+"""The path of a declaration in its file: field numbers and indices (see SourceCodeInfo in descriptor.proto)."""
 
 NAME = 1
 MESSAGE, ENUM, SERVICE = 4, 5, 6
 FIELD, NESTED_MESSAGE, NESTED_ENUM, ONEOF = 2, 3, 4, 8
 ENUM_VALUE, METHOD, OPTIONS = 2, 2, 4
 HTTP = cast(Any, annotations_pb2.http)
-"""Its own stub types it as a plain field descriptor, protobuf's stubs want an extension's."""
+"""Its own stub types it as a plain field descriptor; protobuf's stubs want an extension's."""
 HTTP_OPTION: int = HTTP.number
 LINT_IGNORE = "buf:lint:ignore"
 
 
 @dataclass(frozen=True, slots=True)
 class Protos:
-    """All protos of a contract. Names that are looked up and missing are None."""
+    """All protos of a contract. Looking up a name that is missing gives None."""
 
     pool: DescriptorPool
     files: tuple[FileDescriptor, ...]
     """The contract's own, sorted by path."""
     descriptors: bytes
     digests: Mapping[str, str]
-    """Of each file, own or imported, with its comments: by name as it is imported."""
+    """Digests of all files, own and imported, with their comments, by the name that imports use."""
     docs: Mapping[str, str]
     places: "Places"
     services: Mapping[str, ServiceDescriptor]
-    """By full name, those of the contract's own files."""
+    """By full name; only from the contract's own files."""
     is_partial: bool
 
     def span(self, full_name: str) -> Span:
-        """Where a thing is declared; the first line of nowhere in particular for what is imported."""
+        """Where something is declared; a placeholder for imported declarations."""
         return self.places.spans.get(full_name, Span("contracts"))
 
     def http_span(self, method: MethodDescriptor, path: Path) -> Span:
-        """The part of an rpc's http option that is nearest to `path` and has a place of its own."""
+        """The place in an rpc's http option that is nearest to `path`."""
         known = self.places.http_spans.get(method.full_name, {})
         while path and path not in known:
             path = path[:-1]
@@ -67,7 +67,7 @@ class Protos:
 
 
 def link(sources: Sources, report: Report) -> Protos:
-    """Link the image. What google.protobuf cannot load is reported; buf has found everything else before."""
+    """Link the image. Reports what google.protobuf cannot load; buf has already found everything else."""
     image = FileDescriptorSet.FromString(sources.image)
     places = Places(sources.image, sources.paths)
     docs: dict[str, str] = {}
@@ -94,7 +94,7 @@ def link(sources: Sources, report: Report) -> Protos:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the contract's own files declare things. Worked out when asked: only findings and comparisons do that."""
+    """Where the contract's own files declare things. Computed on demand: only findings and comparisons need it."""
 
     image: bytes
     paths: Mapping[str, str]
@@ -155,11 +155,11 @@ def _report_unlinkable(at: Span, cause: Exception, report: Report) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Locations:
-    """Of one file: path of a declaration -> where it is."""
+    """For one file: path of a declaration -> its place."""
 
     proto: FileDescriptorProto
     path: str
-    """Of the file on disk."""
+    """Path of the file on disk."""
     known: Mapping[Path, SourceCodeInfo.Location]
 
     @classmethod
@@ -185,7 +185,7 @@ class _Locations:
 
 
 def _docs(file: FileDescriptorProto) -> dict[str, str]:
-    """Full name -> what the comment at its declaration says."""
+    """Full name -> the comment at its declaration."""
     comments = {
         tuple(found.path): comment
         for found in reversed(file.source_code_info.location)
@@ -201,7 +201,7 @@ def _text(comment: str) -> str:
 
 
 def _declared(file: FileDescriptorProto) -> Iterator[tuple[str, Path]]:
-    """Everything with a name and where its declaration is."""
+    """Everything that has a name, and the path of its declaration."""
     scope = f"{file.package}." if file.package else ""
     yield from _messages(scope, file.message_type, (MESSAGE,))
     yield from _enums(scope, file.enum_type, (ENUM,))
@@ -222,7 +222,7 @@ def _messages(scope: str, messages: Sequence[DescriptorProto], path: Path) -> It
 
 
 def _enums(scope: str, enums: Sequence[EnumDescriptorProto], path: Path) -> Iterator[tuple[str, Path]]:
-    """Values stand twice: as protobuf scopes them (beside their enum), and below their enum, as people name them."""
+    """Values appear twice: beside their enum, as protobuf scopes them, and below it, as people name them."""
     for index, enum in enumerate(enums):
         name, here = f"{scope}{enum.name}", (*path, index)
         yield name, here

@@ -18,22 +18,22 @@ from sagagen.source import Mapping, Scalar, Span
 Step = str | int
 REQUIRED_AT_THE_TOP = frozenset({"version", "project", "services", "sagas"})
 DECISIVE = frozenset({"kind"})
-"""Optional, but nothing sensible can be said of the step without it: a default would cause findings of its own."""
+"""Keys that are optional, but without which a step makes no sense: a default would cause findings of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """saga.yaml as far as it could be read, and the names of what had to be left out.
+    """The readable part of saga.yaml, and the names of what had to be left out.
 
-    Whoever looks up one of those names finds nothing and says nothing: the reason was reported already. The empty
-    name among them means that any name may be missing.
+    A lookup of one of those names finds nothing and reports nothing, since the reason was already reported. The empty
+    name means that any name may be missing.
     """
 
     file: SagaFile
     broken_services: frozenset[str]
     broken_sagas: frozenset[str]
     broken_steps: MappingOf[str, frozenset[str]]
-    """Of each saga."""
+    """For each saga."""
 
 
 def read_shapes(root: Mapping, report: Report) -> Reading:
@@ -51,7 +51,7 @@ def read_shapes(root: Mapping, report: Report) -> Reading:
 
 
 def read_saga(name: Key, root: Mapping, report: Report) -> SagaShape | None:
-    """A saga that has a file for itself. None if anything of it is wrong: then it was reported."""
+    """A saga with a file of its own. None if anything in it is wrong, which is then reported."""
     found: list[Diagnostic] = []
     whole = empty_block(root.span)
     sagas = empty_block(root.span)
@@ -104,7 +104,7 @@ class _Cutter:
             try:
                 return SagaFile.model_validate(self.root, context=self.report)
             except ValidationError as error:
-                # All are found before one is cut: cutting moves the indices of a list.
+                # Find all of them before cutting any: cutting moves the indices of a list.
                 for doomed in [self._settle(details) for details in error.errors(include_url=False)]:
                     self._cut(doomed)
 
@@ -142,7 +142,7 @@ class _Cutter:
         return value
 
     def _place(self, path: tuple[Step, ...]) -> Span:
-        """The value itself if it is a scalar, else its key; the item if it is one of a list."""
+        """The value itself if it is a scalar, otherwise its key; the item, if it is in a list."""
         value = self._value(path)
         if isinstance(value, Scalar):
             return value.span
@@ -165,7 +165,7 @@ class _Cutter:
 
 
 def stand_in(root: Block, name: str) -> None:
-    """Something that is right where a key at the top is missing, so that the rest can be read."""
+    """Something valid in place of a missing key at the top, so that the rest can be read."""
     at = root.node.span
     texts = {"version": "v1", "project": "project"}
     value = text_scalar(texts[name], at) if name in texts else empty_block(at)
@@ -174,7 +174,7 @@ def stand_in(root: Block, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Doomed:
-    """A value to cut out; None where it is missing at the top, which has no owner to cut out instead."""
+    """A value to cut out; None if it is missing at the top, where there is no owner to cut out instead."""
 
     owner: Block | Items
     name: Step

@@ -1,7 +1,7 @@
-"""An image of which some files changed: which of them buf must compile and lint again, and what the image is then.
+"""An image after some files have changed: which of them buf must compile and lint again, and the new image.
 
 Compiling a file reads it and all that it imports, so a change reaches those that import it, directly or through
-others, and nobody else. The linter compares files with one another as well: see `judged_again`.
+others, and no other file. The linter also compares files with one another: see `judged_again`.
 """
 
 from collections import defaultdict
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 _Group = tuple[str, str]
-"""What files have in common that the linter compares: what it is, and its name."""
+"""Something that the linter compares between files: its kind, and its name."""
 
 
 def reached(image: FileDescriptorSet, changed: Iterable[str]) -> frozenset[str]:
-    """The changed files and those of the image that import them, by the names that they are imported by."""
+    """The changed files and those of the image that import them, by the names that imports use."""
     importers: defaultdict[str, list[str]] = defaultdict(list)
     for file in image.file:
         for imported in file.dependency:
@@ -27,8 +27,8 @@ def merged(
 ) -> FileDescriptorSet | None:
     """The image of the files `names`: those that were compiled again, and the others as they were before.
 
-    In the order in which buf writes it: imports before who imports them, else by name. None if a file is missing, or
-    two that were not compiled together declare the same.
+    In buf's order: imports before the files that import them, otherwise by name. None if a file is missing, or two
+    that were not compiled together declare the same name.
     """
     files = {file.name: file for image in (before, compiled) for file in image.file}
     try:
@@ -41,11 +41,11 @@ def merged(
 def judged_again(
     images: Iterable[FileDescriptorSet], names: Set[str], changed: Iterable[str]
 ) -> frozenset[str]:
-    """The files of which the linter may now say something else, and all that it compares them with.
+    """The files in which the linter may now find something else, and all files that it compares them with.
 
-    `images`: as it was before and as it is now; `names`: of all files of the contract in them. The STANDARD rules
-    compare files of one package, files of one folder, rpcs that take or return the same message, and a package with
-    those that it imports, directly or through others, where that may lead back to it.
+    `images`: the old and the new one; `names`: all files of the contract in them. The STANDARD rules compare files of
+    one package, files of one folder, rpcs that take or return the same message, and a package with those that it
+    imports, directly or through others, if that may lead back to it.
     """
     members: defaultdict[_Group, set[str]] = defaultdict(set)
     reaches: defaultdict[str, set[_Group]] = defaultdict(set)
@@ -57,7 +57,7 @@ def judged_again(
                 reaches[file.name].update(groups, (("package", packages[each]) for each in file.dependency))
                 for group in groups:
                     members[group].add(file.name)
-    # A group that has been entered has nobody new.
+    # A group that was entered before has no new files.
     compared = _with_all_behind(
         changed, lambda name: [each for group in reaches[name] for each in members.pop(group, ())]
     )
@@ -65,7 +65,7 @@ def judged_again(
 
 
 def _with_all_behind(names: Iterable[str], next_to: Callable[[str], Iterable[str]]) -> frozenset[str]:
-    """`names`, those that `next_to` leads to, and so on."""
+    """`names`, the files that `next_to` leads to from them, and so on."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -88,7 +88,7 @@ def _groups(file: FileDescriptorProto) -> list[_Group]:
 
 
 def _has_twins(image: FileDescriptorSet) -> bool:
-    """Whether a name, or the number of an extension, is taken twice. A package's name may be another's, too."""
+    """Whether a name, or the number of an extension, is taken twice. Packages may share a name."""
     packages = {parent for file in image.file for parent in _with_parents(file.package)}
     taken = [name for file in image.file for name in _declared(file)]
     numbers = [number for file in image.file for number in _extended(file)]
@@ -101,7 +101,7 @@ def _with_parents(package: str) -> Iterator[str]:
 
 
 def _declared(file: FileDescriptorProto) -> Iterator[str]:
-    """The names in the file's package; all others lie below a message of these."""
+    """The names in the file's package; all other names are below one of its messages."""
     scope = f"{file.package}." if file.package else ""
     for each in (*file.message_type, *file.enum_type, *file.service, *file.extension):
         yield f"{scope}{each.name}"

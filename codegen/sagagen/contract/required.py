@@ -1,6 +1,6 @@
-"""Fields that validation demands of a request and saga.yaml does not fill: then every call would be refused.
+"""Fields that validation requires and saga.yaml does not set, so that every call would be refused.
 
-What is demanded is not read from the rules, but tried: protovalidate is shown a message without any field.
+They are not read from the rules, but tried out: protovalidate gets a message without any field.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,14 +18,14 @@ from sagagen.source import Node, Span
 
 
 class RequiredFields:
-    """What messages of one contract must have. A validator knows the types of one contract only."""
+    """What messages of one contract must have. A validator knows the types of only one contract."""
 
     def __init__(self) -> None:
         self._validator = protovalidate.Validator()
         self._demanded: dict[str, Mapping[str, str]] = {}
 
     def check(self, what: str, request: Node | None, target: Descriptor, call: Span) -> Iterator[Diagnostic]:
-        """`request` as it is written; where it is one expression for the whole message, nothing is said."""
+        """`request` as it is written; nothing is reported if one expression gives the whole message."""
         if request is not None and not isinstance(request, MappingNode):
             return
         given = {entry.key.text for entry in request or ()}
@@ -46,14 +46,14 @@ class RequiredFields:
 
 
 def _demanded(validator: protovalidate.Validator, message: Descriptor) -> Mapping[str, str]:
-    """Fields and oneofs without which no message of this type is valid, and why."""
+    """The fields and oneofs that a valid message of this type must have, and why."""
     if not has_own_rules(message):
-        return {}  # to try it takes milliseconds
+        return {}  # trying it out takes milliseconds
     empty = message_factory.GetMessageClass(message)()
     try:
         violations = validator.collect_violations(empty)
     except (protovalidate.CompilationError, protovalidate.EvaluationError):
-        return {}  # the linter reports rules that are wrong
+        return {}  # the linter reports faulty rules
     found: dict[str, str] = {}
     for violation in violations:
         field = violation.proto.field

@@ -45,7 +45,7 @@ def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
 
 
 def read_loaded(started: Loading) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
-    """As `read_contract`, of what somebody has begun to load."""
+    """Like `read_contract`, for a contract that is already being loaded."""
     text, _ = started.saga_yaml
     found_resolving: list[Diagnostic] = []
     document = _document(text, found_resolving.append)  # while buf is at work
@@ -59,7 +59,7 @@ def read_loaded(started: Loading) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
 def resolve(sources: Sources, tolerated: Container[str] = ()) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
     """Bind every name, check every rule, compile every expression.
 
-    None if anything is in error, but for errors of the codes in `tolerated`, which must be among UNSOUND.
+    None if there are errors other than those with a code in `tolerated`, which must be among UNSOUND.
     """
     found: list[Diagnostic] = []
     mesh = _resolve(sources, _document(sources.saga_yaml, found.append), found)
@@ -112,7 +112,7 @@ def _digests_of_kept(sources: Sources) -> dict[str, str]:
 
 
 def _digest_beside_sagas(document: source.Mapping) -> str:
-    """Of all that may concern any of them, and which there are."""
+    """A digest of everything that may concern any saga, and of which sagas there are."""
     others = tuple(entry for entry in document if entry.key.text != _SAGAS)
     names = tuple(entry.key for entry in _saga_entries(document))
     return source.digest(
@@ -173,7 +173,7 @@ def _kept(
     report: Report,
 ) -> tuple[Saga, ...]:
     types = TypeIndex(protos.files)
-    # What is wrong with the defaults was reported with the sagas of saga.yaml.
+    # Mistakes in the defaults were reported with the sagas of saga.yaml.
     policies = resolve_policies(reading.file.defaults, lambda _: None)
     calls = CallResolver(protos, services, report)
 
@@ -189,18 +189,18 @@ def _kept(
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """Who answers an rpc: the service that implements it, or the saga that it triggers."""
+    """What answers an rpc: the service that implements it, or the saga that it triggers."""
 
     services: Services
     triggers: frozenset[MethodDescriptor | None]
-    """Of sagas, also of those that are in error."""
+    """The triggers of all sagas, including those with errors."""
     sagas: Mapping[MethodDescriptor, Saga]
     """By trigger."""
 
     @classmethod
     def of(cls, services: Services, outlines: Iterable[SagaOutline], sagas: Mapping[str, Saga]) -> "_Answers":
         triggers = frozenset(outline.trigger for outline in outlines)
-        # Where two sagas have one trigger, which is an error, the first is as good as any.
+        # If two sagas have the same trigger, which is an error, the first is as good as any.
         by_trigger = {saga.trigger: saga for saga in reversed(tuple(sagas.values()))}
         return cls(services, triggers, by_trigger)
 
@@ -228,7 +228,7 @@ class _Answers:
 def _report_loose_ends(
     bindings: Sequence[Binding], outlines: Iterable[SagaOutline], answers: _Answers, report: Report
 ) -> None:
-    """What is legal and does nothing. Said only where nothing is in error, which might be the cause."""
+    """What is legal but has no effect. Reported only if there are no errors, which might be the cause."""
     for binding in bindings:
         if not answers.is_answered(binding):
             report(check_answered(binding))

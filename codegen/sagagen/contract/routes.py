@@ -169,7 +169,7 @@ def _check_variables(binding: Binding, template: Template, protos: Protos) -> It
 
 
 def _walk(message: Descriptor, variable: str) -> tuple[Descriptor | None, str]:
-    """The message that lacks a part of a dotted path, and that part; the part is empty if all exist."""
+    """The message where a part of a dotted path is missing, and that part; the part is empty if all exist."""
     at: Descriptor | None = message
     for part in variable.split("."):
         field = at.fields_by_name.get(part) if at is not None else None

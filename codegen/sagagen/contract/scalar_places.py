@@ -1,8 +1,8 @@
-"""Where each character of a YAML scalar stands in the file.
+"""The place in the file of each character of a YAML scalar.
 
 YAML unquotes, unescapes, folds lines and strips indentation, so a character's place does not follow from the scalar's
 start. Rather than repeating YAML's folding rules, the raw text is split into units (one unit, one character) and the
-scalar's value is laid along them: every character that is not white space stands in both, in the same order, and only
+scalar's value is matched with them: every character that is not white space is in both, in the same order, and only
 white space differs.
 """
 
@@ -102,7 +102,7 @@ def _escape(raw: str, index: int) -> tuple[str, int]:
 
 
 def _lay(value: str, units: Sequence[tuple[str, int]]) -> list[int] | None:
-    """None if the two do not fit: then the caller falls back to the scalar's start."""
+    """None if the two do not match; the caller then falls back to the scalar's start."""
     end = units[-1][1] + 1 if units else 0
     places: list[int] = []
     position = 0

@@ -32,9 +32,9 @@ class Services:
 
     by_name: Mapping[str, Service]
     owners: Mapping[str, Service]
-    """Full name of a proto service -> who implements it."""
+    """Full name of a proto service -> the service that implements it."""
     broken: frozenset[str]
-    """Services that lack something because of a mistake that was reported; the empty name: any may."""
+    """Services from which something is missing because of a reported mistake; the empty name means any service."""
 
     def owner(self, method: MethodDescriptor) -> Service | None:
         """The service that implements an rpc."""
@@ -61,7 +61,7 @@ class _Resolver:
     names: PythonNames
     report: Report
     owners: dict[str, tuple[str, Span]]
-    """Proto service -> who implements it, and where that is written."""
+    """Proto service -> the service that implements it, and where that is written."""
     broken: set[str]
 
     def service(self, name: str, span: Span, port: int, shape: ServiceShape) -> Service:

@@ -175,4 +175,4 @@ AnyKey = Annotated[Key, Reads(_key, {"type": "string"})]
 Duration = Annotated[Located[float], Reads(_duration, {"type": "string", "pattern": f"^{DURATION.pattern}$"})]
 Factor = Annotated[Located[float], Reads(_factor, {"type": "number", "minimum": 1, "maximum": 100})]
 Expressions = Annotated[Node, Reads(node_of, {"type": ["object", "string"]})]
-"""Handed on unread: what may stand there depends on the message that it fills."""
+"""Passed on unread: what is allowed depends on the message that it builds."""

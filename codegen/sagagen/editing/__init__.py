@@ -1,1 +1,4 @@
-"""Additions to a contract as text: every byte that people wrote stays as they wrote it."""
+"""Additions to the text of a contract: every byte that people wrote stays as it is.
+
+Nothing here touches handlers/ or generated/; that is `workspace`'s part.
+"""

@@ -72,7 +72,7 @@ def with_service(proto: ProtoOutline, name: str) -> SourceText:
 
 
 def with_rpc(proto: ProtoOutline, service: Statement, rpc: NewRpc, fields: Sequence[str]) -> SourceText:
-    """With the rpc, its messages as far as they are not there, and the import that its route needs."""
+    """With the rpc, those of its messages that are missing, and the import that its route needs."""
     edits = [_rpc_edit(proto, service, rpc)]
     texts = [
         message(name, fields if name == rpc.request else ())
@@ -117,7 +117,7 @@ def _first_rpc(source: SourceText, service: Statement, rpc: NewRpc) -> Edit:
 
 
 def _neighbour(proto: ProtoOutline, service: Statement) -> Statement:
-    """The last message of the rpc before it, if it is at the top of this file; else the file's last declaration."""
+    """The last message of the rpc before it, if it is at the top of this file; otherwise the last declaration."""
     others = rpcs(service)
     names = others[-1].types() if others else ()
     found = [declared for name in names if (declared := proto.named(name)) is not None]
@@ -131,7 +131,7 @@ def _below(source: SourceText, above: Statement, lines: Sequence[str]) -> Edit:
 
 
 def _import_edit(proto: ProtoOutline, path: str) -> Edit:
-    """Among the imports, which are sorted; else below the package."""
+    """Among the imports, which are sorted; without imports, below the package."""
     source, line = proto.source, f'import "{path}";'
     smaller = [found for found in proto.imports if _imported(found) < path]
     if smaller:
@@ -158,7 +158,7 @@ def _ends_its_line(source: SourceText, statement: Statement) -> bool:
 
 
 def _behind_comments(source: SourceText, statement: Statement) -> int:
-    """Behind the comments that trail it: those right below that a blank line or a closing bracket follows."""
+    """Behind its trailing comments: those directly below it that a blank line or a closing bracket follows."""
     own = source.line_end(statement.end)
     end = end_of_comments(source, statement.end, 0)
     following = source.text[source.next_line(end) : source.line_end(source.next_line(end))].strip()

@@ -1,4 +1,4 @@
-"""Where things stand in a proto file: declarations, rpcs and imports, from its tokens alone.
+"""The places of declarations, rpcs and imports in a proto file, from its tokens alone.
 
 buf reports what is wrong with a proto; this reads any whose brackets close.
 """
@@ -52,7 +52,7 @@ class Statement:
 
     @property
     def open(self) -> Token | None:
-        """The curly bracket that its body begins with."""
+        """The curly bracket that begins its body."""
         return next((token for token in self.tokens if token.text == "{"), None)
 
     @property
@@ -65,7 +65,7 @@ class Statement:
         return tuple(_statements(self.tokens[self.tokens.index(self.open) + 1 : -1]))
 
     def types(self) -> tuple[str, ...]:
-        """Of an rpc: its request and response, as they are written."""
+        """For an rpc: its request and response, as written."""
         texts = [token.text for token in self.tokens]
         opened = [index for index, text in enumerate(texts) if text == "("][:2]
         return tuple(texts[texts.index(")", index) - 1] for index in opened)

@@ -1,4 +1,4 @@
-"""Where additions may stand in a text: lines, their ends, and the comments that belong to what is above them."""
+"""Where additions may go in a text: lines, their ends, and comments that belong to the line above them."""
 
 import re
 
@@ -16,7 +16,7 @@ def rest_of_line(source: SourceText, at: int) -> str:
 
 
 def end_of_comments(source: SourceText, at: int, least_indent: int) -> int:
-    """The end of the line of `at`, or of the last of the comment lines right below it that are indented so far."""
+    """The end of the line of `at`, or of the last comment line directly below it with at least that indentation."""
     end = source.line_end(at)
     while source.ends_line(end):
         start = source.next_line(end)

@@ -1,4 +1,4 @@
-"""Puts an entry or an item into a YAML file, in the style of those that are there."""
+"""Puts an entry or an item into a YAML file, in the style of its neighbours."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from sagagen.editing.yaml_tree import Pair, Place
 from sagagen.workspace.source_text import Edit, SourceText
 
 Value: TypeAlias = "str | Mapping[str, Value] | Sequence[Value]"
-"""What is added. Scalars are written plain: names, calls and expressions need no quotes."""
+"""What is added. Scalars are written without quotes, which names, calls and expressions do not need."""
 WORDS = frozenset({"null", "true", "false"})
-"""Plain, these are no text."""
+"""Without quotes, YAML does not read these as text."""
 INDENT = 2
 FIRST = -1
-"""Where no item is before it."""
+"""The index for an item that comes before all others."""
 
 
 def scalar(text: str) -> str:
@@ -33,7 +33,7 @@ def flow(value: Value) -> str:
 
 
 def block(value: Mapping[str, Value], column: int, indent: int, levels: int = 1) -> list[str]:
-    """Each key on a line of its own, down to so many levels; what is below stands on one line."""
+    """Each key on its own line, down to `levels` levels; everything deeper goes on one line."""
     lines: list[str] = []
     for key, inner in value.items():
         if levels > 1 and isinstance(inner, Mapping):
@@ -58,7 +58,7 @@ class Insertion:
     def entry(
         self, key: str, value: Mapping[str, Value], *, spaced: bool = False, levels: int = 1
     ) -> list[Edit]:
-        """`spaced`: whether a blank line belongs above it, where those that are there do not say."""
+        """`spaced`: whether a blank line goes above it, if the existing entries do not decide that."""
         self._refuse_alias()
         if self.value.is_flow and (self.value.entries or self._is_inside_flow):
             return self._into_flow(
@@ -104,7 +104,7 @@ class Insertion:
 
     @property
     def _indent(self) -> int:
-        """How far one level is indented, as the rest of the file has it."""
+        """The indentation of one level in the rest of the file."""
         for owner in (*reversed(self.owners), *self.root.entries):
             inner = owner.value
             if inner.kind == "mapping" and not inner.is_flow and inner.column > owner.key.column:
@@ -139,7 +139,7 @@ class Insertion:
         return has_blank_line(self.source.text[entries[-2].value.end : entries[-1].key.start])
 
     def _as_block(self, lines: list[str], column: int, is_spaced: bool) -> list[Edit]:
-        """Behind the last one; an empty value, or empty brackets, make way."""
+        """Behind the last one; replaces an empty value or empty brackets."""
         value = self.value
         if value.entries or value.items:
             return self._behind(value.end, lines, column, is_spaced)
@@ -157,7 +157,7 @@ class Insertion:
         return [Edit(at, at, text)]
 
     def _into_flow(self, text: str, before: Sequence[Place]) -> list[Edit]:
-        """As the last one before the closing bracket."""
+        """The last one before the closing bracket."""
         source, close = self.source, self.value.end - 1
         if not before:
             pad = " " if self.value.kind == "mapping" else ""

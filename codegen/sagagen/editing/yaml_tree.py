@@ -1,4 +1,4 @@
-"""A YAML file as a tree that knows where each value begins and ends, so that another can be put beside it."""
+"""A YAML file as a tree that knows where each value begins and ends, so that another can be inserted beside it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

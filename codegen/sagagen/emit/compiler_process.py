@@ -1,6 +1,6 @@
-"""betterproto2's compiler as a process, which takes half a second to start: so it may be started before it is needed.
+"""betterproto2's compiler as a process. Starting it takes half a second, so it may be started before it is needed.
 
-Nothing is imported here that takes long to import, so that it can be started before everything else.
+This module has no slow imports, so that the compiler can start before everything else.
 """
 
 import subprocess
@@ -13,18 +13,18 @@ from pathlib import Path
 from sagagen.emit.layout import environment, write_settings
 
 COMPILER = Path(__file__).with_name("message_compiler.py")
-"""A program: importing it would take long, and nothing here needs it."""
+"""A program: importing it would be slow, and nothing here needs it."""
 
 
 class CompilerError(Exception):
-    """betterproto2's compiler failed: a mistake in this program, or in it; not in the contract."""
+    """betterproto2's compiler failed: a mistake in this program or in the compiler, not in the contract."""
 
 
 class Compiler:
-    """The compiler, started, which waits for its one request.
+    """The compiler, started and waiting for its one request.
 
-    In a process and a folder of its own: it reads ruff's settings and writes to the current folder, prints what it
-    does, calls the ruff that it finds on PATH, and the order in which it iterates over sets decides what comes out.
+    It has a process and a folder of its own: it reads ruff's settings and writes to the current folder, prints what it
+    does, calls the ruff that it finds on PATH, and its output depends on the order of sets.
     """
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ _spare: list[Compiler] = []
 
 
 def compiler() -> Compiler:
-    """The one that was started before, or a new one."""
+    """The compiler that was started before, or a new one."""
     return _spare.pop() if _spare else Compiler()
 
 
 @contextmanager
 def spare_compiler() -> Generator[Callable[[], None]]:
-    """Call what it gives when messages may soon have to be compiled. What nobody needed is stopped at the end."""
+    """Yields a function to call when messages may soon need compiling. An unused compiler is stopped at the end."""
 
     def prepare() -> None:
         if not _spare:

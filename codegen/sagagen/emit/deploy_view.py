@@ -1,4 +1,4 @@
-"""What generated/deploy/ prints: one image, and a container for the gateway and for each service."""
+"""What generated/deploy/ prints: one image, and a container each for the gateway and every service."""
 
 import json
 import re
@@ -16,7 +16,7 @@ DATA_DIR = "/var/lib/sagagen"
 RELEASE = f"sagagen=={sagagen.__version__}"
 _PROBE = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{ADMIN_PORT}/readyz', timeout=4)"
 _YAML_WORDS = {"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
-"""YAML 1.1 reads these as something else than text."""
+"""YAML 1.1 does not read these as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ProcessView:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Versions that were tried together."""
+    """Versions that were tested together."""
 
     redis: str = "redis:8.2-alpine"
     prometheus: str = "prom/prometheus:v3.5.0"
@@ -87,6 +87,6 @@ def _process_view(service: Service) -> ProcessView:
 
 
 def _host_name(service: str) -> str:
-    """A key that YAML reads as text and DNS as a host; `gateway` is the gateway's own."""
+    """A key that YAML reads as text and that can be a host name; `gateway` is reserved for the gateway."""
     name = re.sub(r"[^a-z0-9-]", "-", service.lower()).strip("-")
     return f"{name}-service" if name in {*_YAML_WORDS, "gateway", ""} or name.isdigit() else name

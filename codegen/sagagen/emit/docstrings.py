@@ -7,7 +7,7 @@ WIDTH = 96
 
 
 def docstring(*paragraphs: str) -> tuple[str, ...]:
-    """The lines of a docstring literal, quotes included; paragraphs that are empty are left out."""
+    """The lines of a docstring literal, including quotes, without empty paragraphs."""
     text = "\n\n".join(part.strip() for part in paragraphs if part.strip())
     if not text:
         return ()

@@ -1,4 +1,4 @@
-"""What the generator hands on: files in memory, with paths relative to the project root."""
+"""The generator's result: files in memory, with paths relative to the project root."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
@@ -8,12 +8,12 @@ from functools import cached_property
 
 
 class Ownership(Enum):
-    """Who a file belongs to once it is on disk."""
+    """The owner of a file once it is on disk."""
 
     GENERATED = "generated"
-    """The generator's: rewritten whenever the contract says so."""
+    """The generator: rewritten whenever the contract changes it."""
     YOURS = "yours"
-    """The user's: created where there is none, never touched again."""
+    """The user: created if it does not exist, and never touched again."""
 
 
 def nothing(_: Collection[str]) -> None: ...
@@ -28,10 +28,10 @@ class FilePlan:
     render: Callable[[], str | bytes]
     ownership: Ownership = Ownership.GENERATED
     made_from: Callable[[], str] | None = None
-    """Digest of all of the contract that decides the content; None where that is all of it."""
+    """Digest of the parts of the contract that decide the content; None if that is the whole contract."""
     begin: Callable[[Collection[str]], None] = nothing
-    """Starts what goes on in other processes while other files are rendered. Told which files of the plan will be
-    rendered, by path."""
+    """Starts work in other processes, which goes on while other files are rendered. Takes the paths of the files that
+    will be rendered."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class File:
         return hashlib.sha256(self.content).hexdigest()
 
     def is_in(self, digests: Mapping[str, str]) -> bool:
-        """Whether `digests`, by path, have it as it is."""
+        """Whether `digests`, by path, has it with this content."""
         return self.path in digests and digests[self.path] == self.digest
 
 
 class PathTaken(Exception):
-    """Two files of one name were planned, which on some disks would be one: a mistake in this program."""
+    """Two planned files have the same name, or would on some disks: a mistake in this program."""

@@ -1,4 +1,4 @@
-"""What the contract demands of each file in handlers/: the class, its methods and the types that they take and give."""
+"""What the contract demands of each file in handlers/: the class, its methods and the types they take and return."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class HandlerMethod:
     doc: tuple[str, ...]
     """The lines of its docstring literal; none for an rpc without a comment."""
     unwritten: str
-    """Python source of what it answers until somebody has written it."""
+    """Python source of the message that it raises until it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class HandlerContract:
     methods: tuple[HandlerMethod, ...]
     """In the order of the contract."""
     messages: frozenset[PyClass]
-    """Every message class and enum of the contract, so that one which is gone can be told from one that is used."""
+    """Every message class and enum of the contract, so that classes which are gone can be recognized."""
 
 
 def handler_contracts(mesh: Mesh) -> tuple[HandlerContract, ...]:

@@ -1,4 +1,4 @@
-"""What each generated file says of itself. No date, user, folder or host: the same contract gives the same bytes."""
+"""The header of each generated file. No date, user, folder or host: the same contract gives the same bytes."""
 
 import textwrap
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def header(sources: Iterable[str], *, comment: str = "#", by: str = "") -> str:
 
 
 def sources_of(mesh: Mesh, files: Iterable[FileDescriptor], *, with_sagas: bool = True) -> tuple[str, ...]:
-    """The paths of proto files in the project (of imported ones: as they are imported), each once, saga.yaml last."""
+    """The paths of proto files in the project (imported ones as imports name them), each once; saga.yaml is last."""
     names = sorted({file.name for file in files})
     paths = [f"{CONTRACTS}/{name}" if name in mesh.own_files else name for name in names]
     return (*paths, SAGA_YAML) if with_sagas else tuple(paths)

@@ -1,4 +1,4 @@
-"""The imports of one generated module: each name once, and another local name for what would collide."""
+"""The imports of one generated module: each name once, with a different local name if it would collide."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
@@ -7,7 +7,7 @@ from sagagen.python_names import PB_PACKAGE, Import, PyClass, class_name
 
 
 class Imports:
-    """Grows while a module is rendered; `statements` is read at the end."""
+    """Grows while a module is rendered; read `statements` at the end."""
 
     def __init__(self, defined: Iterable[str]) -> None:
         """`defined`: every name that the module itself defines, or that its template imports."""
@@ -20,7 +20,7 @@ class Imports:
         return self.name(py_class.module, py_class.name)
 
     def name(self, module: str, name: str, wish: str = "") -> str:
-        """The local name of `name` from `module`: `wish`, or the name itself, if nothing else here is called so."""
+        """The local name of `name` from `module`: `wish`, or the name itself, if it is still free here."""
         if (module, name) not in self._local:
             wishes = chain([wish or name], _aliases(module, name))
             local = next(wish for wish in wishes if wish not in self._used)
@@ -29,7 +29,7 @@ class Imports:
         return self._local[module, name]
 
     def add(self, wanted: Import) -> None:
-        """An import that the text relies on as it is written."""
+        """An import whose exact name the text relies on."""
         self._plain.add(_statement(wanted.module, wanted.name, wanted.alias or wanted.name))
 
     @property

@@ -1,4 +1,4 @@
-"""How generated Python is laid out: by ruff, with settings of its own, so that no folder and no user changes a byte."""
+"""Lays out generated Python with ruff and fixed settings, so that the bytes depend on no folder and no user."""
 
 import functools
 import os
@@ -17,11 +17,11 @@ cache-dir = ".cache"
 [lint.isort]
 known-first-party = ["sagagen", "generated", "handlers", "gateway"]
 """
-"""ruff.toml of the temporary folder in which ruff runs; it also keeps ruff from looking for settings elsewhere."""
+"""ruff.toml of the temporary folder in which ruff runs; it also keeps ruff from finding other settings."""
 
 
 class LayoutError(Exception):
-    """What was rendered is no Python: a mistake in this program, not in the contract."""
+    """The rendered text is not valid Python: a mistake in this program, not in the contract."""
 
 
 def lay_out(modules: Mapping[str, str]) -> dict[str, str]:
@@ -48,7 +48,7 @@ def write_settings(folder: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """For a child process that calls ruff: ruff found where it is installed, and nothing of the user's settings."""
+    """The environment of a child process that calls ruff: the installed ruff, and none of the user's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUFF_", "PYTHON"))}
     path = os.pathsep.join([str(Path(find_ruff_bin()).parent), kept.get("PATH", "")])
     return {**kept, "PATH": path, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}

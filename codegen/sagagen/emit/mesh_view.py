@@ -122,7 +122,7 @@ def mesh_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> MeshView:
 
 
 def limits_source(limits: Limits) -> str:
-    """What differs from the runtime's own; empty if nothing does."""
+    """The limits that differ from the runtime's defaults; empty if none does."""
     ours = asdict(Limits())
     said = [f"{name}={value}" for name, value in asdict(limits).items() if value != ours[name]]
     return f"Limits({', '.join(said)})" if said else ""

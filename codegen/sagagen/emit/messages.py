@@ -22,7 +22,7 @@ from sagagen.python_names import PythonNames
 
 _CORES = os.cpu_count() or 1
 _WORTH_A_PROCESS = 6
-"""Packages that take as long to compile as a compiler to start."""
+"""The number of packages that compile in the time that one more compiler takes to start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class MessageModuleView:
 
     header: str
     has_untyped_methods: bool
-    """betterproto2 copies methods into well-known types, and does not annotate all of their parameters."""
+    """Whether betterproto2 has copied methods into well-known types, whose parameters it does not all annotate."""
     lines: tuple[str, ...]
 
 
@@ -46,7 +46,7 @@ class MessageModules:
         return tuple(sorted(set(self.mesh.names.packages.values())))
 
     def begin(self, packages: Collection[str]) -> None:
-        """Start to compile these, all that will be asked for, if that has not begun: it goes on in other processes."""
+        """Start to compile these, unless it has begun; no others will be needed. Other processes do the work."""
         if not self._running:
             for shard in _shards(sorted(packages)):
                 self._running.update(
@@ -68,7 +68,7 @@ class MessageModules:
 
     @cached_property
     def _running(self) -> dict[str, "Future[dict[str, str]]"]:
-        """By package; those that are compiled together have the same."""
+        """By package; packages that are compiled together share one."""
         return {}
 
     @cached_property
@@ -83,7 +83,7 @@ class MessageModules:
 
 @dataclass(frozen=True)
 class Compilation:
-    """What the compiler is told of a contract, or of some of its packages."""
+    """The compiler's request for a contract, or for some of its packages."""
 
     names: PythonNames
     docs: Docs
@@ -113,7 +113,7 @@ class Compilation:
         return {package: tuple(files) for package, files in found.items()}
 
     def used(self, files: Iterable[FileDescriptor]) -> list[str]:
-        """What `files` import, directly and through others, as far as its messages are generated; sorted."""
+        """The files that `files` import, directly or indirectly, and whose messages are generated; sorted."""
         found: set[str] = set()
         waiting = [imported for file in files for imported in file.dependencies]
         while waiting:
@@ -145,13 +145,13 @@ def compile_messages(names: PythonNames, docs: Docs) -> dict[str, str]:
 
 
 def _shards(packages: Sequence[str]) -> Iterator[Sequence[str]]:
-    """As many as there are cores, but for few packages fewer: each is a process that takes a while to start."""
+    """One for each core, but fewer for few packages: each is a process that takes a while to start."""
     count = min(_CORES, math.ceil(len(packages) / _WORTH_A_PROCESS))
     return (packages[n::count] for n in range(count))
 
 
 def _on_our_base(source: str) -> str:
-    """Its classes on the runtime's base, which brings google.protobuf to the wire."""
+    """Its classes with the runtime's base class, which uses google.protobuf for the wire."""
     return source.replace("(betterproto2.Message):", "(wire.Message):").replace(
         "\nimport betterproto2\n", "\nimport betterproto2\n\nfrom sagagen.runtime import wire\n", 1
     )

@@ -1,10 +1,10 @@
-"""Of which parts of the contract a file is made that is about one saga, service or package, as a digest.
+"""Digests of the parts of the contract that a file about one saga, service or package depends on.
 
-A package's messages say what its protos say, with comments, and what the types that these import are. A file about a
-saga or service says nothing but what follows from saga.yaml, from older versions of sagas, and from the protos of the
-rpcs in it with all that those import. Of saga.yaml's sagas only its own is in a file, and none is in a service's; where
-things stand there is in none of them. Python's names are shared out among a package, so a package counts as a whole.
-That is more than a file may say, and never less: where the digest is as it was, the file is, too.
+A package's messages depend on its protos, with comments, and on the types that these import. A file about a saga or
+service depends on saga.yaml, on older versions of sagas, and on the protos of its rpcs with everything that those
+import. Of the sagas in saga.yaml, a file depends only on its own, and a service's file on none; places in saga.yaml
+never matter. Python names are chosen for a whole package, so a package counts as a whole. The digest may cover more
+than the file needs, but never less: if the digest is unchanged, so is the file.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from sagagen.contract.model import Mesh, Saga, Service
 
 
 class Parts:
-    """Those of one mesh."""
+    """The parts of one mesh."""
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
@@ -26,14 +26,14 @@ class Parts:
     def of_saga(self, saga: Saga) -> str:
         calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
         rpcs = (saga.trigger, *(call.method.descriptor for call in calls))
-        said = self._mesh.saga_digests.get(saga.name, "")  # also of the newest: a kept version leads to it
+        said = self._mesh.saga_digests.get(saga.name, "")  # covers the newest too: a kept version links to it
         return digest_of(said, self._of(rpc.containing_service.file for rpc in rpcs))
 
     def of_service(self, service: Service) -> str:
         return self._of(proto.file for proto in service.implements)
 
     def of_package(self, package: str) -> str:
-        """Of the messages of a Python package."""
+        """For the messages of a Python package."""
         imported = sorted(self._reached(package) - {package})
         return digest_of(self._own[package], *(self._types[one] for one in imported))
 
@@ -42,14 +42,14 @@ class Parts:
         return digest_of(self._everywhere, *(self._with_imports(package) for package in packages))
 
     def _with_imports(self, package: str) -> str:
-        """Digest of a Python package with all others that its files import, directly or through others."""
+        """Digest of a Python package and all others that its files import, directly or indirectly."""
         if package not in self._known:
             reached = sorted(self._reached(package))
             self._known[package] = digest_of(*(self._own[one] for one in reached))
         return self._known[package]
 
     def _reached(self, package: str) -> set[str]:
-        """A Python package, and those that its files import, directly or through others."""
+        """A Python package, and those that its files import, directly or indirectly."""
         reached = {package}
         waiting = [package]
         while waiting:
@@ -63,7 +63,7 @@ class Parts:
 
     @cached_property
     def _everywhere(self) -> str:
-        """What may show in any file: all that is in no package of messages, and what the packages are called."""
+        """What any file may depend on: everything outside packages of messages, and the names of the packages."""
         mesh, named = self._mesh, self._named
         others = sorted((name, digest) for name, digest in mesh.digests.items() if name not in named)
         return digest_of(repr(others), repr(sorted(mesh.names.packages.items())))
@@ -74,7 +74,7 @@ class Parts:
 
     @cached_property
     def _own(self) -> dict[str, str]:
-        """Of each Python package, the names and digests of its files, and whether those are the project's."""
+        """For each Python package, the names and digests of its files, and whether they are the project's own."""
         mesh = self._mesh
         return {
             package: repr(
@@ -90,7 +90,7 @@ class Parts:
 
     @cached_property
     def _types(self) -> dict[str, str]:
-        """Of each Python package, what its files say to those that import them: all but their comments."""
+        """For each Python package, what importing files depend on: everything but comments."""
         return {
             package: digest_of(package, *(file.serialized_pb for file in files))
             for package, files in self._files.items()
@@ -98,7 +98,7 @@ class Parts:
 
     @cached_property
     def _imported(self) -> dict[str, set[str]]:
-        """Of each Python package, those that its files import."""
+        """For each Python package, those that its files import."""
         named = self._named
         return {
             package: {

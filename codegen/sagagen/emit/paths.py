@@ -1,4 +1,4 @@
-"""Where the generator writes, relative to the project's root. Imports nothing: who only looks should pay nothing."""
+"""Where the generator writes, relative to the project's root. Imports nothing, so that using it costs nothing."""
 
 GENERATED = "generated"
 MANIFEST = f"{GENERATED}/manifest.json"

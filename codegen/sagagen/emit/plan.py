@@ -1,4 +1,4 @@
-"""Which files a contract becomes, and how each is rendered. Every path is known before anything is rendered."""
+"""The files that a contract becomes, and how each is rendered. Every path is known before anything is rendered."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ Services = Mapping[str, ServiceNames]
 
 
 def plan(mesh: Mesh) -> tuple[FilePlan, ...]:
-    """All files but the manifest, sorted by path. Raises PathTaken rather than planning one name twice."""
+    """All files but the manifest, sorted by path. Raises PathTaken if two have the same name."""
     services = name_services(mesh)
     parts = Parts(mesh)
     files = sorted(
@@ -179,7 +179,7 @@ def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
         )
 
 
-# Grafana's SDK takes long to import, and few runs build a board.
+# Grafana's SDK is slow to import, and few runs build a board.
 
 
 def _overview(project: str) -> str:
@@ -247,5 +247,5 @@ def refuse_collisions(files: Iterable[FilePlan]) -> None:
 
 
 def as_json(value: object) -> bytes:
-    """Indented. Python's own encoder takes eight times as long for an indented document, openapi.json above all."""
+    """Indented. Python's encoder takes eight times as long to indent a document, which matters for openapi.json."""
     return to_json(value, indent=2) + b"\n"

@@ -1,7 +1,7 @@
-"""The contract's descriptors with Python's names in them, as the betterproto2 compiler shall read them.
+"""The contract's descriptors with Python names in them, as the input of the betterproto2 compiler.
 
 betterproto2 makes class, field and member names out of proto names by rules of its own, which let names collide.
-Since the wire knows numbers only, the descriptors are rewritten so that its rules end at the names that
+Since the wire has only numbers, the descriptors are rewritten so that its rules lead to the names that
 `python_names` chose. Options are left out: none changes the wire, and `deprecated` would make every decoding warn.
 """
 
@@ -22,7 +22,7 @@ from sagagen.python_names import PythonNames, map_key, map_parts, member_prefix,
 
 Docs = Mapping[str, str]
 
-# Field numbers in descriptor.proto, of which paths in SourceCodeInfo consist.
+# Field numbers in descriptor.proto, which are the parts of paths in SourceCodeInfo.
 _FILE_MESSAGES, _FILE_ENUMS = 4, 5
 _MESSAGE_FIELDS, _MESSAGE_MESSAGES, _MESSAGE_ENUMS, _MESSAGE_ONEOFS = 2, 3, 4, 8
 _ENUM_VALUES = 2
@@ -48,7 +48,7 @@ def registered_names(names: PythonNames) -> dict[tuple[str, str], tuple[str, str
 
 
 def redacted_attributes(names: PythonNames) -> dict[str, tuple[str, ...]]:
-    """Full name of each message with fields that say `debug_redact` -> what those are called in Python."""
+    """Full name of each message with `debug_redact` fields -> the Python names of those fields."""
     found = {
         message.full_name: tuple(
             names.field(field) for field in message.fields if field.GetOptions().debug_redact
@@ -108,7 +108,7 @@ class _Renamer:
             result.oneof_index = declared.oneof_index
         elif field.has_presence and field.message_type is None:
             result.proto3_optional = (
-                True  # also for proto2 and editions, where presence is declared otherwise
+                True  # also for proto2 and editions, which declare presence in other ways
             )
         return result
 
@@ -174,13 +174,13 @@ def _entry_name(field: str) -> str:
 
 
 def _member_spellings(enum: EnumDescriptor, names: PythonNames) -> list[str]:
-    """What the compiler makes the members' names out of: with the prefix that it will take away again."""
+    """The names from which the compiler makes members' names: with the prefix that it will remove again."""
     prefix = member_prefix(names.spellings[enum.full_name], [value.name for value in enum.values])
     return [prefix + names.enum_value(value) for value in enum.values]
 
 
 def _takes_prefix(enum_name: str, values: Sequence[str]) -> bool:
-    """The compiler takes a prefix away that all values share, if it is the enum's name, read without underscores."""
+    """The compiler removes a prefix that all values share, if it is the enum's name without underscores."""
     first = values[0]
     ends = (n for n in range(1, len(first) + 1) if map_key(first[:n]) == map_key(enum_name))
     prefix = next((f"{first[:n]}_" for n in ends), "")
@@ -188,7 +188,7 @@ def _takes_prefix(enum_name: str, values: Sequence[str]) -> bool:
 
 
 def _own_spelling(named_type: NamedType, names: PythonNames) -> str:
-    """The simple name. With a hyphen, which no class name keeps, for enums that the compiler should leave a prefix."""
+    """The simple name; with a hyphen, which class names lose, for enums whose prefix the compiler should keep."""
     spelling = names.spellings[named_type.full_name]
     if isinstance(named_type, Descriptor):
         return spelling

@@ -1,7 +1,7 @@
 """From planned files to their bytes. Pure: the same contract gives the same bytes, wherever and however it runs.
 
-So whatever an earlier run made of the same is taken from the cache. Most files have a key by what they are made from,
-which is known before they are rendered; any other Python has one by its text, which spares laying it out.
+So the results of earlier runs are taken from the cache. Most files have a key made from their inputs, which is known
+before they are rendered; any other Python file has one made from its text, which saves laying it out.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -19,10 +19,10 @@ __all__ = ["MANIFEST", "emit", "manifest", "render"]
 
 
 def emit(mesh: Mesh, yours: Container[str] = (), cache: Cache = NO_CACHE) -> tuple[File, ...]:
-    """Everything that the contract becomes: sorted by path, with the manifest last.
+    """Everything that the contract becomes, sorted by path, with the manifest last.
 
-    `yours`: paths of the user's files that exist. They are left out: nobody needs to know what they would have been
-    created with.
+    `yours`: paths of the user's files that exist. They are left out, since their initial content no longer matters to
+    anyone.
     """
     plans = [file for file in plan(mesh) if file.ownership is Ownership.GENERATED or file.path not in yours]
     files = render(plans, cache)
@@ -49,7 +49,7 @@ def render(plans: Sequence[FilePlan], cache: Cache = NO_CACHE) -> tuple[File, ..
 
 
 def _texts(plans: Sequence[FilePlan]) -> dict[str, str | bytes]:
-    """By path. What goes on in other processes begins first, and is waited for last."""
+    """By path. Work in other processes begins first, and is awaited last."""
     paths = {file.path for file in plans}
     for file in plans:
         file.begin(paths)
@@ -68,7 +68,7 @@ def _is_python(path: str) -> bool:
 
 
 def manifest(files: Iterable[File]) -> File:
-    """Who wrote which generated file, so that what is no longer emitted can be told from what is the user's."""
+    """The generated files and their digests, so that files no longer emitted can be told from the user's."""
     ours = [file for file in files if file.ownership is Ownership.GENERATED]
     content = {
         "tool": "sagagen",

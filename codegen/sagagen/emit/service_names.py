@@ -1,4 +1,4 @@
-"""What the code of a service is called: its module, its classes, and its methods and their constants."""
+"""The names in the code of a service: its module, its classes, its methods and their constants."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sagagen.contract.model import Mesh, Service
 from sagagen.python_names import PythonNames, allot, class_name, identifier, with_underscore
 
 _TAKEN_METHODS = frozenset({"abstractmethod", "float", "str"})
-"""What the classes' own bodies say after a method's definition, which would mean the method from there on."""
+"""Names that the class bodies use after a method's definition; a method of that name would hide them."""
 _TAKEN_CONSTANTS = frozenset({"SERVICE", "ABC"})
 
 

@@ -1,4 +1,4 @@
-"""Prints views through the templates beside this module. They hold layout; what a view lacks is an error."""
+"""Prints views through the templates beside this module. They hold layout; a name missing in a view is an error."""
 
 import dataclasses
 import functools
@@ -34,7 +34,7 @@ def _environment() -> jinja2.Environment:
 
 
 class _BesideOurs(jinja2.FileSystemBytecodeCache):
-    """Compiled templates are kept where Python keeps its bytecode, as far as one may write there."""
+    """Compiled templates are kept where Python keeps its bytecode, if that can be written."""
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         if not sys.dont_write_bytecode:

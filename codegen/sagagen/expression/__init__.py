@@ -1,7 +1,8 @@
 """Expressions of the contract: a subset of CEL, checked against the protos and emitted as plain typed Python.
 
 `compile_message` turns the YAML of a request into a `MessageExpr`, or reports why it can't; `render_function` writes
-the Python function that builds the message. Nothing interprets an expression at run time.
+the Python function that builds the message. Nothing interprets an expression at run time, and nothing here knows
+about sagas, files or saga.yaml beyond the places of its values.
 """
 
 from sagagen.expression.environment import Environment, TypeIndex

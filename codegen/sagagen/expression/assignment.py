@@ -42,7 +42,7 @@ _TIME = (Simple.TIMESTAMP, Simple.DURATION)
 
 
 class Assembly:
-    """A message while its fields are being collected, from YAML or from a construction: reports what can't be set."""
+    """Collects the fields of a message, from YAML or from a construction, and reports what can't be set."""
 
     def __init__(self, type_: MessageType, report: Report) -> None:
         self._type = type_
@@ -52,7 +52,7 @@ class Assembly:
         self._is_whole = True
 
     def slot(self, name: str, span: Span) -> FieldDescriptor | None:
-        """The field to set, or None after reporting that there is no such field, or no more room for it."""
+        """The field to set, or None after reporting that it does not exist or can't be set again."""
         field = self._type.descriptor.fields_by_name.get(name)
         problem = self._refusal(name, field)
         if problem:
@@ -118,7 +118,7 @@ def into_field(value: Expr, field: FieldDescriptor, environment: Environment) ->
 
 
 def into_element(value: Expr, field: FieldDescriptor, environment: Environment) -> Expr | Problem:
-    """The same for one element of a repeated field, or one value of a map (`field` of its entry)."""
+    """The same for an element of a repeated field, or a value of a map (`field` of its entry)."""
     words = f'an element of "{field.name}" is {_single_words(field)}'
     return _into(value, element_type(field), words, environment)
 
@@ -192,7 +192,7 @@ def _conversions(source: Type) -> tuple[str, ...]:
 
 
 def fits(source: Type | None, wanted: Type | None) -> bool:
-    """No value of the one type is outside the other's range."""
+    """Whether no value of one type is outside the other's range."""
     match source, wanted:
         case Integer(), Integer():
             return wanted.contains(source)
@@ -207,7 +207,7 @@ def fits(source: Type | None, wanted: Type | None) -> bool:
 
 
 def is_disjoint(source: Type, wanted: Type) -> bool:
-    """No value at all of the one type fits the other."""
+    """Whether no value of one type fits the other."""
     match source, wanted:
         case Integer(), Integer():
             return source.high < wanted.low or wanted.high < source.low
@@ -220,7 +220,7 @@ def _range_hint(wanted: Type) -> str:
 
 
 def narrowed(value: Expr, target: Type) -> Expr:
-    """A check as far inside as it can be, where it reads best: in a macro's result, in a branch, in an element."""
+    """A check as deep inside as possible, where it reads best: in a macro's result, a branch or an element."""
     if fits(plain(value.type), plain(target)):
         return value
     match value, plain(target):

@@ -1,7 +1,7 @@
 """The meaning of an expression as text, for the saga's digest.
 
 White space, comments, quotes, the spelling of numbers, short or full type names and the names of macro variables
-change nothing. Fields and enum values are their numbers, since these are what the wire and the log know.
+change nothing. Fields and enum values appear as their numbers, as on the wire and in the log.
 """
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -29,7 +29,7 @@ from sagagen.expression.tree import (
 
 
 def canonical(expr: Expr) -> str:
-    """Stable across versions of the tool: a change here is a new digest for every saga that is running."""
+    """Stable across versions of the tool: a change here is a new digest for every running saga."""
     match expr:
         case Constant(value, type_):
             return f"({type_} {value!r})"
@@ -38,13 +38,13 @@ def canonical(expr: Expr) -> str:
         case Field(operand, field):
             return f"(get {canonical(operand)} {field.number})"
         case Build(type_, fields):
-            # In the order of numbers: how a construction is ordered decides nothing.
+            # In the order of numbers: the order within a construction has no meaning.
             ordered = sorted(fields, key=lambda item: item[0].number)
             return _form("new", type_.name, *(_assignment(field, value) for field, value in ordered))
         case MapOf(entries):
             return _form("mapping", *(f"{canonical(key)}:{canonical(value)}" for key, value in entries))
         case Narrow(operand):
-            # The field's type says it already; that a check is left out where a range is known is no change of meaning.
+            # The field's type already says it, and leaving out a check where the range is known changes no meaning.
             return canonical(operand)
         case _:
             return _name(expr) or _compound(expr)

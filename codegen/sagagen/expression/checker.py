@@ -1,4 +1,4 @@
-"""From syntax to a checked tree: looks every name up and finds every type."""
+"""From syntax to a checked tree: looks up every name and finds every type."""
 
 from collections.abc import Sequence
 from typing import TypeGuard
@@ -47,7 +47,7 @@ _COMPARE = "compare it with something"
 
 
 class Checker:
-    """Checks the expression of one YAML scalar. A result of None means: wrong, and reported."""
+    """Checks the expression of one YAML scalar. A result of None means that a mistake was reported."""
 
     def __init__(self, scalar: Scalar, environment: Environment, report: Report) -> None:
         self._scalar = scalar
@@ -88,7 +88,7 @@ class Checker:
         return self._wrong(result.at, result.problem) if isinstance(result, Misplaced) else result
 
     def _kept(self, at: int, result: Expr | Problem) -> Expr | None:
-        """`result`, unless it is a problem, or can fail where nothing may."""
+        """`result`, unless it is a problem, or can fail where that is not allowed."""
         if isinstance(result, Problem):
             return self._wrong(at, result)
         problem = operators.partial_problem(result) if isinstance(result, Operation) else None
@@ -194,7 +194,7 @@ class Checker:
         return tree.MapOf(tuple(zip(keys, items, strict=True)), MapType(key, value))
 
     def _all(self, nodes: Sequence[Syntax]) -> list[Expr] | None:
-        """Every node, so that all mistakes are reported; None if there is one."""
+        """Checks every node, so that all mistakes are reported; None if there are any."""
         checked = [self.check(node) for node in nodes]
         whole = [expr for expr in checked if expr is not None]
         return whole if len(whole) == len(checked) else None
@@ -210,7 +210,9 @@ class Checker:
                     if type_ is Simple.NULL
                     else f"{common} and {type_} do not mix here"
                 )
-                return self._wrong(node.at, Problem(Code.MIXED_TYPES, message, "give all elements the same type"))
+                return self._wrong(
+                    node.at, Problem(Code.MIXED_TYPES, message, "give all elements the same type")
+                )
             common = both
         return common
 

@@ -9,7 +9,7 @@ NamedType = Descriptor | EnumDescriptor
 
 
 class TypeIndex:
-    """Every message and enum of the contract and of what it imports, by full name."""
+    """Every message and enum of the contract and its imports, by full name."""
 
     def __init__(self, files: Iterable[FileDescriptor]) -> None:
         self._types: dict[str, NamedType] = {}
@@ -21,7 +21,7 @@ class TypeIndex:
         return self._types.get(full_name)
 
     def resolve(self, name: str, package: str) -> NamedType | None:
-        """A short name from the innermost package outward, as in C++ and in proto files; a full name always."""
+        """Resolves a short name from the innermost package outward, as in C++ and proto files, or a full name."""
         scope = package.split(".") if package else []
         for length in range(len(scope), -1, -1):
             if found := self._types.get(".".join([*scope[:length], name])):
@@ -35,20 +35,20 @@ class TypeIndex:
 
 @dataclass(frozen=True)
 class Environment:
-    """Where an expression stands: what it may read there, and how its short names resolve."""
+    """What an expression may read at its place, and how its short names resolve."""
 
     types: TypeIndex
     package: str
-    """Of the called rpc."""
+    """The package of the called rpc."""
     input: Descriptor
     steps: Mapping[str, Descriptor]
-    """Name -> response, of the steps that are done by then."""
+    """Name -> response, for the steps that are done by then."""
     unreadable: Mapping[str, str]
     """Name of any other step -> why it can't be read, as a clause: `it runs later`."""
     failure: bool
-    """In a compensation: `failure.code`, `.reason`, `.message` and `.step` are known."""
+    """Whether it is in a compensation, where `failure.code`, `.reason`, `.message` and `.step` are known."""
     total: bool
-    """Whatever fails when it is computed is refused: the value must always be possible to build."""
+    """Whether expressions that can fail are refused, since it must always be possible to build the value."""
 
     def spelled(self, full_name: str) -> str:
         """The shortest name by which an expression here can refer to a type."""

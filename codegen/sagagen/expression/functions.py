@@ -1,4 +1,4 @@
-"""Functions and conversions: what they take and what they give."""
+"""Functions and conversions: what they take and return."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ from sagagen.expression.types import (
 @dataclass(frozen=True, slots=True)
 class Function:
     parameters: int
-    """How many operands; a receiver is the first."""
+    """Number of operands; a receiver is the first."""
     apply: Callable[[Sequence[Expr]], Expr | None]
-    """None: it does not take operands of these types."""
+    """None if it does not take operands of these types."""
     takes: str
     """What it takes, for diagnostics."""
 

@@ -37,7 +37,7 @@ class Quoted:
 
 
 def blanked(text: str) -> str:
-    """The expression, as long as before, with every text's characters replaced by x.
+    """The expression with every text's characters replaced by x, at the same length.
 
     cel-python's grammar ends a text at an escaped quote. It needs to see no escapes: the texts are read from the
     original. Raises Fault for a text without an end.
@@ -111,7 +111,7 @@ def read_bytes(text: str, at: int) -> bytes:
 
 
 def _parts(text: str, at: int, *, is_bytes: bool) -> Iterator[str | int]:
-    """The literal's characters; those that a numeric escape stands for as their number."""
+    """The literal's characters; for a numeric escape, its number."""
     start = len(text) - len(text.lstrip("bBrR"))
     width = 3 if text.startswith(text[start] * 3, start) and len(text) - start >= 6 else 1
     body, body_at = text[start + width : len(text) - width], at + start + width

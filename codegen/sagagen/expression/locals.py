@@ -1,4 +1,4 @@
-"""Names inside an emitted function: responses of steps, variables of macros, and what they must not hide."""
+"""Names inside an emitted function: responses of steps, variables of macros, and names that they must not hide."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, count
@@ -30,14 +30,14 @@ HELPERS = frozenset(
     }
     | {"string_to_int", "string_to_uint", "uint32", "uint64", "unless_unset", "value_at"}
 )
-"""What emitted functions import of sagagen.runtime.expression."""
+"""What emitted functions import from sagagen.runtime.expression."""
 _BUILTINS = frozenset({"all", "any", "bool", "bytes", "float", "int", "len", "str", "sum"})
 RESERVED = HELPERS | _BUILTINS | {"CompensationScope", "Scope", "scope", "timedelta"}
-"""Names that an emitted function may use: no class in its file may have one of them."""
+"""Names that an emitted function may use, so that no class in its file may have them."""
 
 
 class Locals:
-    """Gives each step and variable a name of its own, as close to the contract's as it can be."""
+    """Gives each step and variable a name of its own, as close to the contract's as possible."""
 
     def __init__(self, steps: Iterable[str]) -> None:
         self._steps: dict[str, str] = {}
@@ -54,7 +54,7 @@ class Locals:
         return self._variables[number]
 
     def bind(self, numbers: Sequence[int], name: str) -> str:
-        """One name for the variables of a macro, or of two that are written as one; it hides nothing outside."""
+        """One name for the variable of a macro, or of two macros written as one; it hides no outer name."""
         local = _free(_lower(identifier(name)), "_item", self._taken(self._variables))
         self._variables.update(dict.fromkeys(numbers, local))
         return local
@@ -74,7 +74,7 @@ def _lower(name: str) -> str:
 
 
 def _free(name: str, suffix: str, taken: set[str]) -> str:
-    """`name`; `len_item` for what Python or the runtime calls `len`; `x2` inside of another `x`."""
+    """`name`; `len_item` if Python or the runtime has a `len`; `x2` inside another `x`."""
     wish = f"{name}{suffix}" if name in RESERVED else name
     numbered = (f"{wish}{n}" for n in count(2))
     return next(candidate for candidate in chain([wish], numbered) if candidate not in taken)

@@ -1,4 +1,4 @@
-"""map, filter, exists, all and exists_one: what they run over, and what they make of it."""
+"""map, filter, exists, all and exists_one: what they run over, and what they return."""
 
 from sagagen.expression.codes import Code
 from sagagen.expression.problem import Problem
@@ -6,7 +6,7 @@ from sagagen.expression.tree import Comprehension, Expr, Macro, Variable
 from sagagen.expression.types import ListType, MapType, Simple, Type, plain
 
 ARGUMENTS = {"map": (2, 3), "filter": (2,), "exists": (2,), "all": (2,), "exists_one": (2,)}
-"""Name -> how many arguments, the variable included."""
+"""Name -> number of arguments, including the variable."""
 RESERVED = frozenset(
     {
         "as",
@@ -25,7 +25,7 @@ RESERVED = frozenset(
     }
     | {"namespace", "null", "package", "return", "true", "var", "void", "while"}
 )
-"""CEL's reserved words: good names of fields, but of no variable."""
+"""CEL's reserved words: allowed as names of fields, but not of variables."""
 
 
 def element_of(source: Type, macro: str) -> Type | Problem:
@@ -48,7 +48,7 @@ def element_of(source: Type, macro: str) -> Type | Problem:
 
 
 def comprehension(macro: str, variable: Variable, source: Expr, parts: tuple[Expr, ...]) -> Expr | Problem:
-    """`parts`: what stands after the variable, at most a condition and a result."""
+    """`parts`: the arguments after the variable, at most a condition and a result."""
     condition = parts[0] if macro != "map" or len(parts) > 1 else None
     if condition is not None and plain(condition.type) is not Simple.BOOL:
         return Problem(

@@ -36,7 +36,7 @@ def message_named(path: Path, environment: Environment) -> Descriptor | Problem:
 
 
 def enum_value(path: Path, environment: Environment) -> EnumValueDescriptor | Problem | None:
-    """The value that `Order.Status.PENDING` names; None if the path is none of an enum at all."""
+    """The value that `Order.Status.PENDING` names; None if the path does not lead to an enum at all."""
     owner = type_named(path[:-1], environment) if len(path) > 1 else None
     last = path[len(path) - 1].name
     if isinstance(owner, EnumDescriptor):
@@ -64,14 +64,14 @@ def _value_of_message(message: Descriptor, name: str, written: str) -> Problem:
 
 
 def known_names(environment: Environment, kind: type[NamedType]) -> Iterator[str]:
-    """How the types of a kind are written where the expression stands; google's own are left out."""
+    """The names of the types of a kind, as the expression would write them, without google's own."""
     for full_name, named_type in environment.types.items():
         if isinstance(named_type, kind) and not full_name.startswith(("google.", "buf.")):
             yield environment.spelled(full_name)
 
 
 def _hint(name: str, known: Iterator[str], environment: Environment) -> str:
-    """The same simple name in another package, else the closest name."""
+    """The same simple name in another package, otherwise the closest name."""
     names = list(known)
     simple = name.rpartition(".")[2]
     for candidate in names:

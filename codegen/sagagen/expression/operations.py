@@ -1,4 +1,4 @@
-"""Writes operations as Python: its own operators where they do what CEL's do, else a helper of the runtime."""
+"""Writes operations as Python: Python's operators if they do the same as CEL's, otherwise a helper of the runtime."""
 
 from typing import Protocol
 
@@ -36,12 +36,12 @@ class Operands(Protocol):
 
 
 def is_range_checked(expr: Operation) -> bool:
-    """All that can fail is that the result does not fit its type, which is checked around it."""
+    """Whether it can fail only because the result does not fit its type, which is checked around it."""
     return expr.operator in _ARITHMETIC or expr.operator is Operator.NEGATE
 
 
 def write_operation(expr: Operation, writer: Operands) -> Code:
-    """`expr`, which is no NOT."""
+    """`expr`, which is not a NOT."""
     match expr.operator:
         case Operator.EQUAL | Operator.NOT_EQUAL:
             return _equality(expr, expr.operator, writer)
@@ -64,7 +64,7 @@ def write_operation(expr: Operation, writer: Operands) -> Code:
 
 
 def write_negation(operand: Expr, writer: Operands) -> Code:
-    """`!operand`: said by the opposite operator where there is one. `!(a < b)` is not `a >= b`, for NaN."""
+    """`!operand`, written with the opposite operator if there is one. `!(a < b)` is not `a >= b`, because of NaN."""
     match operand:
         case Operation(Operator.EQUAL | Operator.NOT_EQUAL as operator):
             return _equality(operand, _OPPOSITES[operator], writer)
@@ -92,7 +92,7 @@ def _equality(expr: Operation, operator: Operator, writer: Operands) -> Code:
 
 
 def _in_range(code: Code, expr: Operation, writer: Operands) -> Code:
-    """With a check for overflow, if the range of the operands does not exclude it."""
+    """With a check for overflow, unless the range of the operands excludes it."""
     if not expr.can_fail:
         return code
     return writer.helper("int64" if expr.type == INT else "uint64", code.text)

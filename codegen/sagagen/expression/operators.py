@@ -1,4 +1,4 @@
-"""The operators: which types they take, what they give, and in which range the result is known to lie.
+"""The operators: which types they take and return, and the known range of the result.
 
 Ranges decide whether a check for overflow is emitted: the product of two int32 needs none, a sum of two int64 does.
 """
@@ -70,7 +70,7 @@ def binary(operator: str, left: Expr, right: Expr) -> Expr | Problem:
 
 
 def partial_problem(operation: Operation) -> Problem | None:
-    """Why an operation is refused where a value must always be possible to build; numeric operators as a whole are."""
+    """Why an operation is refused where building the value must never fail; all numeric operators are refused."""
     is_arithmetic = operation.operator in _NUMERIC
     if not is_arithmetic and not operation.can_fail:
         return None
@@ -160,7 +160,7 @@ def _checked(kind: Operator, left: Expr, right: Expr, a: Integer, b: Integer) ->
 def _integer(
     kind: Operator, operands: tuple[Expr, ...], whole: Integer, low: int, high: int, *, can_fail: bool = False
 ) -> Expr | Problem:
-    """An operation whose exact result lies in low..high; it fails where that is outside of its type."""
+    """An operation whose exact result lies in low..high; it fails if the result is outside its type."""
     if high < whole.low or low > whole.high:
         return Problem(
             Code.OUT_OF_RANGE, f"the result never fits {whole}", f"{whole} is {whole.low} to {whole.high}"
@@ -179,7 +179,7 @@ def _corners(combine: Callable[[int, int], int]) -> Callable[[Integer, Integer],
 
 
 def _quotient_range(a: Integer, b: Integer) -> tuple[int, int]:
-    """The dividend's range where signs stay as they are, mirrored too where the divisor may be negative."""
+    """The dividend's range, and its mirror image if the divisor may be negative."""
     if b.low >= 0:
         return min(a.low, 0), max(a.high, 0)
     most = max(abs(a.low), abs(a.high))
@@ -233,7 +233,7 @@ def null_problem(other: Type) -> Problem:
 
 
 def _known_equality(left: Expr, right: Expr) -> bool | None:
-    """Two constants are compared now: a type checker would call the emitted comparison a mistake."""
+    """Compares two constants now: a type checker would report the emitted comparison as a mistake."""
     if isinstance(left, EnumConstant) and isinstance(right, EnumConstant):
         return left.value.number == right.value.number
     if isinstance(left, Constant) and isinstance(right, Constant):

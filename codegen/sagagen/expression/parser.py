@@ -1,8 +1,8 @@
 """From the text of an expression to its syntax: cel-python's grammar, read by lark.
 
 cel-python's own `CELParser` drops the places of `true` and `false` and refuses fields of these names; so only its
-grammar is used, and the two words are told from names here. Words that CEL reserves (`in`, `for`, `import`, ...) are
-good names of fields: nothing else can stand after a dot, or before the colon of a construction.
+grammar is used, and this module tells the two words from names. Words that CEL reserves (`in`, `for`, `import`, ...)
+may name fields: only a field can follow a dot, or precede the colon of a construction.
 """
 
 import importlib.util
@@ -76,7 +76,7 @@ _WORDS = {
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Syntax:
-    """The same few expressions stand in many sagas. Raises Fault, with the offset of the offending token."""
+    """Cached, since many sagas have the same few expressions. Raises Fault, with the offset of the offending token."""
     if not text.strip():
         raise Fault(0, "an expression is missing here", """for an empty text write "''\"""")
     try:
@@ -90,7 +90,7 @@ def parse(text: str) -> Syntax:
 
 @cache
 def _grammar() -> Lark:
-    """Its tables take 20 times as long to work out as to read, so they are kept where Python keeps its bytecode."""
+    """Computing its tables takes 20 times as long as reading them, so they are kept where Python keeps its bytecode."""
     text = _grammar_text()
     made_from = "\0".join([text, version("lark"), sys.version])
     name = f"cel.{sha256(made_from.encode()).hexdigest()[:16]}.lark"
@@ -107,7 +107,7 @@ def _grammar() -> Lark:
         priority="invert",
     )
     if not sys.dont_write_bytecode:
-        with suppress(OSError):  # installed where nobody may write
+        with suppress(OSError):  # the folder may be read-only
             _keep(grammar, tables)
     return grammar
 
@@ -272,7 +272,7 @@ _PASSED_THROUGH = frozenset(
     {"expr", "conditionalor", "conditionaland", "relation", "addition", "multiplication", "unary"}
     | {"member", "primary"}
 )
-"""Rules that stand for their only child when they have just one."""
+"""Rules that mean their child if they have only one."""
 
 
 def _branch(tree: Branch, child: int) -> Branch:

@@ -1,4 +1,4 @@
-"""What is wrong with an expression, before it is known where."""
+"""What is wrong with an expression, before the place is known."""
 
 from dataclasses import dataclass
 

@@ -1,11 +1,11 @@
-"""Pieces of Python text with their precedence, so that parentheses stand where they must and nowhere else."""
+"""Pieces of Python text with their precedence, so that parentheses appear only where they are needed."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 
 class Precedence(IntEnum):
-    """Python's, from what binds loosest (language reference, 6.17)."""
+    """Python's precedences, loosest first (language reference, 6.17)."""
 
     LAMBDA = 0
     CONDITIONAL = 1

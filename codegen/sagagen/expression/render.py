@@ -21,7 +21,7 @@ class RenderedFunction:
 
     lines: tuple[str, ...]
     imports: frozenset[Import]
-    """Of the runtime and the standard library; the classes of messages and enums went through `refer`."""
+    """Imports from the runtime and the standard library; classes of messages and enums go through `refer`."""
 
 
 def render_function(
@@ -37,7 +37,7 @@ def render_function(
 ) -> RenderedFunction:
     """The function `name` that builds `expr` (None: the default `target`) from a scope.
 
-    `refer` returns the name by which a class is known in the file that the function goes to. Lines are not wrapped.
+    `refer` returns the name of a class in the file that the function goes into. Lines are not wrapped.
     """
     root = expr.root if expr else Build(MessageType(target.full_name, target), ())
     responses = {node.step: node.type for node in walk(root) if isinstance(node, StepResponse)}
@@ -62,7 +62,7 @@ def _docstring(doc: str) -> list[str]:
     if not doc:
         return []
     first, *rest = doc.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').splitlines()
-    # A quotation mark before the closing three would end the docstring early.
+    # A quotation mark directly before the closing three would end the docstring early.
     end = '\\"' if (rest or [first])[-1].endswith('"') else ""
     lines = [f'"""{first}', *rest]
     lines[-1] = f'{lines[-1].removesuffix(chr(34)) if end else lines[-1]}{end}"""'

@@ -53,16 +53,16 @@ class MessageExpr:
         return frozenset(node.step for node in walk(self.root) if isinstance(node, StepResponse))
 
     def canonical(self) -> str:
-        """The meaning alone, for the saga's digest."""
+        """Only the meaning, for the saga's digest."""
         return canonical(self.root)
 
 
 def compile_message(
     node: Node | None, target: Descriptor, environment: Environment, report: Report
 ) -> MessageExpr | None:
-    """Check what stands for a message; no node is the default message.
+    """Check the YAML that builds a message; without a node it is the default message.
 
-    Reports every mistake at its token, and then returns None.
+    Returns None after reporting every mistake at its token.
     """
     type_ = message_type(target)
     if not isinstance(type_, MessageType):

@@ -1,4 +1,4 @@
-"""Where every selection starts: `input`, `steps.<name>`, `saga.id`, `failure.<field>`, an enum's name."""
+"""The start of every selection: `input`, `steps.<name>`, `saga.id`, `failure.<field>`, an enum's name."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Misplaced:
 
 
 def root(node: Name, environment: Environment, variables: Iterable[str]) -> Expr | Misplaced:
-    """The value of a name that is no macro's variable."""
+    """The value of a name that is not a macro's variable."""
     if node.is_absolute or node.name not in ROOTS:
         return Misplaced(node.at, _unknown((node,), environment, variables))
     if node.name == "input":
@@ -51,7 +51,7 @@ def below_root(node: Select, operand: Name, environment: Environment) -> Expr | 
 def constant(
     node: Select, path: Path, environment: Environment, variables: Iterable[str]
 ) -> Expr | Misplaced:
-    """What a path that starts with no variable names: a value of an enum."""
+    """What a path names that does not start with a variable: a value of an enum."""
     found = enum_value(path, environment)
     if found is None:
         return Misplaced(path[0].name_at, _unknown(path, environment, variables))

@@ -1,4 +1,4 @@
-"""What an expression says, before any name in it is looked up. Offsets are into the expression's text."""
+"""The syntax tree of an expression, before any name in it is looked up. Offsets are into the expression's text."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -118,7 +118,7 @@ Syntax: TypeAlias = (
 
 
 def dotted(node: Syntax) -> tuple[Name | Select, ...] | None:
-    """The parts of `a.b.c` from the left, or None if the node is anything else than names joined by dots."""
+    """The parts of `a.b.c` from the left, or None if the node is anything but names joined by dots."""
     if isinstance(node, Name):
         return (node,)
     if isinstance(node, Select) and (rest := dotted(node.operand)) is not None:

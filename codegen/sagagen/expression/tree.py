@@ -38,7 +38,7 @@ class Variable:
 
     name: str
     number: int
-    """Tells variables of one name apart within an expression."""
+    """Distinguishes variables of the same name within an expression."""
     type: Type
 
 
@@ -68,7 +68,7 @@ class Has:
 
 
 class Operator(StrEnum):
-    """Everything that computes a value from the values of all its operands; overloads told apart."""
+    """Everything that computes a value from the values of all its operands; each overload is separate."""
 
     ADD = "add"
     SUBTRACT = "subtract"
@@ -113,7 +113,7 @@ class Connective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Logic:
-    """`&&` and `||`, which do not compute the second operand where the first decides."""
+    """`&&` and `||`, which do not compute the second operand if the first decides."""
 
     connective: Connective
     left: "Expr"
@@ -163,9 +163,9 @@ class Comprehension:
     variable: Variable
     source: "Expr"
     condition: "Expr | None"
-    """None: every element. Of exists, all and exists_one: what is asked of the elements."""
+    """None for every element. For exists, all and exists_one: the condition on the elements."""
     result: "Expr"
-    """What becomes of an element (map); the variable itself elsewhere."""
+    """The result for an element (map); otherwise the variable itself."""
     type: Type
 
 
@@ -211,7 +211,7 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 
 def can_fail(expr: Expr) -> bool:
-    """Computing it may raise ExpressionError."""
+    """Whether computing it may raise ExpressionError."""
     return any(
         isinstance(node, Narrow) or (isinstance(node, Operation) and node.can_fail) for node in walk(expr)
     )
@@ -228,7 +228,7 @@ def is_filter(expr: Expr) -> TypeGuard[Comprehension]:
 
 
 def may_be_absent(expr: Expr) -> bool:
-    """The bare selection of a field that can be unset, a choice of such, or null."""
+    """Whether it is only the selection of a field that can be unset, a choice between such, or null."""
     match expr:
         case Field(_, field):
             return has_presence(field)

@@ -1,6 +1,6 @@
-"""The types that expressions have: CEL's, with the range that a number is known to lie in.
+"""The types of expressions: CEL's, with the known range of a number.
 
-Two integer types are equal whatever their ranges are: ranges decide where a check is emitted, never what is allowed.
+Two integer types are equal whatever their ranges: ranges decide where a check is emitted, never what is allowed.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Integer:
 @dataclass(frozen=True, slots=True)
 class Double:
     is_single: bool = field(default=False, compare=False)
-    """Known to be exact as a 32-bit float."""
+    """Whether it is known to be exact as a 32-bit float."""
 
     def __str__(self) -> str:
         return "double"
@@ -84,7 +84,7 @@ class Wrapper:
 @dataclass(frozen=True, slots=True)
 class ListType:
     element: "Type | None"
-    """None: the empty list, which is a list of anything."""
+    """None for the empty list, which is a list of anything."""
 
     def __str__(self) -> str:
         return f"list({self.element or ''})"
@@ -93,7 +93,7 @@ class ListType:
 @dataclass(frozen=True, slots=True)
 class MapType:
     key: "Type | None"
-    """None: the empty map, which is a map of anything to anything."""
+    """None for the empty map, which is a map of anything to anything."""
     value: "Type | None"
 
     def __str__(self) -> str:
@@ -187,12 +187,12 @@ def map_fields(descriptor: FieldDescriptor) -> tuple[FieldDescriptor, FieldDescr
 
 
 def has_presence(descriptor: FieldDescriptor) -> bool:
-    """The field can be unset, which in Python is None."""
+    """Whether the field can be unset, which is None in Python."""
     return not descriptor.is_repeated and descriptor.has_presence
 
 
 def plain(type_: Type) -> Type:
-    """What a value of the type is where it can't be null."""
+    """The type of the value when it is not null."""
     return type_.inner if isinstance(type_, Wrapper) else type_
 
 
@@ -209,7 +209,7 @@ def is_dynamic(type_: Type | None) -> bool:
 
 
 def is_comparable(type_: Type | None) -> bool:
-    """`==` means the same in CEL and in Python: not for messages, nor inside lists for NaN, which is not itself."""
+    """Whether `==` means the same in CEL and Python: not for messages, and not for lists that may hold NaN."""
     match type_:
         case ListType(element):
             return not isinstance(element, Double) and is_comparable(element)

@@ -37,12 +37,12 @@ from sagagen.python_names import Import, PyClass, PythonNames
 _RUNTIME = "sagagen.runtime.expression"
 _DEFAULTS = {Simple.STRING: '""', Simple.BYTES: 'b""', Simple.BOOL: "False"}
 _PREDICATES = {Macro.EXISTS: ("any", "some"), Macro.ALL: ("all", "every")}
-"""What a macro is where its predicate can't fail, and where it can."""
+"""The Python for a macro whose predicate can't fail, and for one whose predicate can."""
 _TIGHT = tuple(precedence for precedence in Precedence if precedence > Precedence.AND)
 
 
 class Writer:
-    """Writes the expressions of one function, and notes what they import."""
+    """Writes the expressions of one function, and collects what they import."""
 
     def __init__(self, names: PythonNames, refer: Callable[[PyClass], str], local_names: Locals) -> None:
         self._names = names
@@ -51,13 +51,13 @@ class Writer:
         self.imports: set[Import] = set()
 
     def value(self, expr: Expr) -> Code:
-        """The expression's value: what is unset reads as its default."""
+        """The expression's value; an unset field reads as its default."""
         if isinstance(expr, tree.Field) and has_presence(expr.field):
             return self._or_default(expr)
         return self._written(expr, is_optional=False)
 
     def optional(self, expr: Expr) -> Code:
-        """The expression's value for what may be None: a field that is unset stays unset."""
+        """The expression's value where it may be None: an unset field stays unset."""
         if isinstance(expr, tree.Field):
             return self._selected(expr)
         return self._written(expr, is_optional=True)
@@ -136,7 +136,7 @@ class Writer:
         selected, number = self._selected(expr), expr.field.default_value
         if not number or isinstance(plain(expr.type), MessageType):
             return infix(selected, "or", Code(self._default(plain(expr.type))), Precedence.OR)
-        # proto2 and editions: a default of the field's own, or an enum that begins above 0. What is set may be falsy.
+        # proto2 and editions: the field has its own default, or its enum begins above 0. A set value may be falsy.
         if isinstance(expr.type, EnumType):
             default = self._member(expr.type.descriptor.values_by_number[number])
         else:
@@ -195,7 +195,7 @@ class Writer:
         return Code(f"{then} if {condition} else {last}", Precedence.CONDITIONAL)
 
     def _logic(self, expr: tree.Logic) -> Code:
-        """Python's `and` and `or` are CEL's, unless the first operand fails: then the second may still decide."""
+        """Python's `and` and `or` are CEL's, unless the first operand fails: in CEL the second may still decide."""
         left, right = self.value(expr.left), self.value(expr.right)
         is_and = expr.connective is Connective.AND
         if can_fail(expr.left):
@@ -270,7 +270,7 @@ def _loop(macro: Macro, result: str, each: str, test: str) -> Code:
 
 
 def _range_check(target: Type | None) -> str:
-    """The helper that lets only what fits pass."""
+    """The helper that lets only fitting values pass."""
     if isinstance(target, Integer):
         return f"{target}{64 if target.high > 2**32 else 32}"
     return "float32"

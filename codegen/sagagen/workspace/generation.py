@@ -1,4 +1,4 @@
-"""From a project's folder to all that a run would change in it. Reads the disk, writes nothing."""
+"""From a project's folder to everything that a run would change in it. Reads the disk, writes nothing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,28 +19,28 @@ from sagagen.workspace.synced import Synced
 from sagagen.workspace.writing import Changes, write
 
 Progress = Callable[[str], None]
-"""Reports what is about to be done."""
+"""Called with what is about to be done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What the contract emits, and what it asks of the handlers that are there."""
+    """What the contract emits, and what it asks of the existing handlers."""
 
     root: Path
     diagnostics: tuple[Diagnostic, ...]
-    """Of the contract."""
+    """Findings in the contract."""
     mesh: Mesh | None = None
-    """None if the contract is in error; then there are no files either."""
+    """None if the contract has errors; then there are no files either."""
     files: tuple[File, ...] = ()
     handlers: tuple[Synced, ...] = ()
     before: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    """What the handler files say."""
+    """The contents of the handler files."""
     disk: Snapshot = field(default_factory=Snapshot)
-    """What there was when the run began, as far as it is known."""
+    """Known digests of what was there when the run began."""
 
     @property
     def findings(self) -> tuple[Diagnostic, ...]:
-        """Of the handlers."""
+        """Findings in the handlers."""
         return tuple(finding for handler in self.handlers for finding in handler.findings)
 
     @property
@@ -52,19 +52,19 @@ class Generation:
         return compare(self.root, self.files, self.handlers, self.disk)
 
     def edited(self) -> tuple[str, ...]:
-        """Files that a run would overwrite although somebody edited them."""
+        """Files that a run would overwrite though they were edited by hand."""
         return tuple(one.path for one in self.differences() if one.kind is Kind.EDITED)
 
     def write(self) -> Changes:
-        """Raises OSError where the disk does not let it."""
+        """Raises OSError if a file can't be written."""
         return write(self.root, self.files, self.behind, self.before, self.disk)
 
 
 def generation(started: Loading, cache: Cache, disk: Snapshot, progress: Progress) -> Generation:
     """Make the files of a project whose contract is being read.
 
-    What an earlier run made of the same input is taken from the cache. `disk`: digests of what was there when the run
-    began, by path, as far as they are known. A file that somebody changes meanwhile is for the next run.
+    What an earlier run made from the same input is taken from the cache. `disk`: known digests of what was there when
+    the run began, by path. A file that changes in the meantime is left to the next run.
     """
     root = started.root
     progress("reading the contract")
@@ -83,7 +83,7 @@ def generation(started: Loading, cache: Cache, disk: Snapshot, progress: Progres
 
 
 def _yours(root: Path) -> frozenset[str]:
-    """The user's files that there are."""
+    """The user's files that exist."""
     folders = (root / HANDLERS, root / GATEWAY)
     paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return frozenset(path.relative_to(root).as_posix() for path in paths)

@@ -1,4 +1,4 @@
-"""The codes of what is found in handlers/. Stable, like the contract's (docs/diagnostics.md)."""
+"""The codes of findings in handlers/. Stable, like those of the contract (docs/diagnostics.md)."""
 
 from enum import StrEnum
 

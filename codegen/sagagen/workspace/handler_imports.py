@@ -1,4 +1,4 @@
-"""Imports that a handler file needs and does not have yet: where they go, and what they are called there."""
+"""Imports that a handler file needs and does not have yet: where they go, and their names there."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,16 +18,16 @@ FIRST_PARTY = frozenset({"gateway", "generated", "handlers", "sagagen"})
 
 @dataclass
 class ImportNeeds:
-    """Collects what edits of one file want to import; `edits` are made at the end."""
+    """Collects what the edits of one file need to import; `edits` come at the end."""
 
     module: HandlerModule
     class_bound: frozenset[str] = frozenset()
-    """What the handlers' class binds: in its body these names mean something else."""
+    """The names that the handlers' class binds: in its body they mean something else."""
     _local: dict[PyClass, str] = field(default_factory=dict[PyClass, str])
     _missing: list[PyClass] = field(default_factory=list[PyClass])
 
     def name(self, target: PyClass) -> str:
-        """What `target` is called in the file, or will be."""
+        """The name of `target` in the file, now or after the edit."""
         if target not in self._local:
             self._local[target] = self._at_hand(target) or self._new(target)
         return self._local[target]
@@ -101,7 +101,7 @@ class ImportNeeds:
         return self.module.source.newline(0)
 
     def _placed(self, statements: Mapping[str, str]) -> Iterator[Edit]:
-        """Where isort would put them, as far as the imports that are there are in that order."""
+        """Where isort would put them, if the existing imports are in isort's order."""
         sections = [
             (section, [(module, statements[module]) for module in modules])
             for section, modules in groupby(statements, lambda module: _module_key(module)[0])
@@ -161,7 +161,7 @@ def renamed(module: HandlerModule, item: Imported, name: str) -> Edit:
 
 @dataclass(frozen=True, slots=True)
 class _Extension:
-    """Puts names into an import that is there, in their alphabetical place if it is sorted, at its end if not."""
+    """Adds names to an existing import, in alphabetical order if it is sorted, otherwise at its end."""
 
     module: HandlerModule
     statement: cst.ImportFrom
@@ -232,7 +232,7 @@ def _aliases(target: PyClass) -> Iterator[str]:
 
 
 def _member_key(clause: str) -> tuple[int, str, str]:
-    """isort's order: constants, classes, then the rest; each without regard to case."""
+    """isort's order: constants, classes, then the rest; each ignoring case."""
     name = clause.split()[0]
     rank = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
     return rank, name.lower(), name

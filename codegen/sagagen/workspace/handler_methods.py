@@ -1,4 +1,4 @@
-"""Where new methods go in a handlers' class, and what they say."""
+"""Where new methods go in a handlers' class, and their text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ from sagagen.workspace.source_text import Edit
 WIDTH = 110
 
 Lines = tuple[str, ...]
-"""Each indented by one tab a level, wherever it ends up."""
+"""The lines, with one tab for each level of indentation, whatever the file uses."""
 
 
 def method_text(method: HandlerMethod, names: Sequence[str]) -> Lines:
-    """`names`: what request, Call, response, RpcError and Status are called in the file."""
+    """`names`: the names of request, Call, response, RpcError and Status in the file."""
     request, call, response, rpc_error, status = names
     parameters = f"self, request: {request}, call: {call}"
     signature = f"async def {method.name}({parameters}) -> {response}:"
@@ -38,7 +38,7 @@ class MethodPlaces:
     _new: dict[str, Lines] = field(default_factory=dict[str, Lines])
 
     def add(self, name: str, lines: Lines) -> None:
-        """To be called in the contract's order."""
+        """Call it in the contract's order."""
         self._new[name] = lines
 
     def edits(self) -> Iterator[Edit]:
@@ -73,7 +73,7 @@ class MethodPlaces:
         return self._below(self._end(method), self._indentation(method), self._inner(method), texts)
 
     def _below(self, end: int, outer: str, inner: str, texts: list[Lines]) -> Edit:
-        """Below the line that `end` is on, and what belongs to it."""
+        """Below the line of `end` and the comments that belong to it."""
         source = self.module.source
         newline = source.newline(end)
         parts = [newline + _indented(lines, outer, inner, newline) for lines in texts]
@@ -97,7 +97,7 @@ class MethodPlaces:
             outer = source.indentation(self.module.start(body.body[0]))
             yield self._below(self._tail(self.module.end(last), outer), outer, self._unit, texts)
             return
-        # `class OrderService(OrderHandlers): pass` becomes a block, what it says staying as it is.
+        # `class OrderService(OrderHandlers): pass` becomes a block; its text stays as it is.
         start, end = self.module.start(body.body[0]), self.module.end(body.body[-1])
         outer = source.indentation(self.module.start(self.node)) + self._unit
         yield Edit(start, start, source.newline(start) + outer)
@@ -111,7 +111,7 @@ class MethodPlaces:
         return self.module.source.indentation(self.module.start(method))
 
     def _inner(self, method: cst.FunctionDef) -> str:
-        """By how much the neighbour's body is indented."""
+        """The indentation of the neighbour's body."""
         indent = method.body.indent if isinstance(method.body, cst.IndentedBlock) else None
         return indent if indent is not None else self._unit
 
@@ -133,7 +133,7 @@ class MethodPlaces:
         return last
 
     def _start(self, method: cst.FunctionDef) -> int:
-        """The beginning of its first line, with its decorators and the comments right above."""
+        """The beginning of its first line, including its decorators and the comments directly above."""
         source = self.module.source
         first = method.decorators[0] if method.decorators else method
         at = source.line_start(self.module.start(first))

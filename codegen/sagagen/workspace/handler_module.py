@@ -1,6 +1,6 @@
-"""What a handler file says, as far as the contract is concerned: its imports, its class, the class's members.
+"""The parts of a handler file that concern the contract: its imports, its class, the class's members.
 
-Read with libcst, which knows the place of everything; nothing is written with it.
+libcst parses it, since it knows the place of everything; nothing is written with libcst.
 """
 
 import re
@@ -38,12 +38,12 @@ class Imported:
     target: PyClass
     local: str
     is_top_level: bool
-    """Not under an `if` or in a function: then it is there when the class is made."""
+    """Not under an `if` or in a function, so that it is bound when the class is created."""
 
 
 @dataclass(frozen=True)
 class HandlerModule:
-    """A parsed handler file. Raises cst.ParserSyntaxError when it is read, and never after."""
+    """A parsed handler file. Raises cst.ParserSyntaxError when it is created, and never afterwards."""
 
     source: SourceText
     wrapper: MetadataWrapper
@@ -62,7 +62,7 @@ class HandlerModule:
         return self.wrapper.resolve(PositionProvider)
 
     def start(self, node: cst.CSTNode) -> int:
-        """Offset of the node's first character, its decorators and comments above it left out."""
+        """Offset of the node's first character, without decorators and comments above it."""
         place = self._places[node].start
         return self.source.offset(place.line, place.column)
 
@@ -79,7 +79,7 @@ class HandlerModule:
 
     @cached_property
     def imported(self) -> tuple[Imported, ...]:
-        """Every `from ... import ...` of the file, in its order; relative ones and stars left out."""
+        """Every `from ... import ...` of the file, in order, without relative and star imports."""
         found = _Imports()
         self.tree.visit(found)
         return tuple(
@@ -91,7 +91,7 @@ class HandlerModule:
 
     @cached_property
     def starred(self) -> frozenset[str]:
-        """Modules of which the file imports everything."""
+        """Modules from which the file imports `*`."""
         return frozenset(
             module
             for statement in self.top_level_imports
@@ -111,7 +111,7 @@ class HandlerModule:
 
     @cached_property
     def modules(self) -> dict[str, str]:
-        """Modules that are at hand under a name of their own: what is written -> dotted module."""
+        """Modules imported as a whole: the name in the file -> dotted module."""
         found: dict[str, str] = {}
         for statement in self.top_level_imports:
             if isinstance(statement, cst.Import):
@@ -124,14 +124,14 @@ class HandlerModule:
 
     @cached_property
     def names(self) -> Counter[str]:
-        """How often each identifier stands in the file as a name of its own: not behind a dot, not as a keyword."""
+        """How often each identifier is used in the file as a name: not behind a dot, not as a keyword argument."""
         counted = _Names()
         self.tree.visit(counted)
         return counted.counter
 
     @cached_property
     def classes(self) -> dict[str, cst.ClassDef]:
-        """The classes that the module defines at its top, by name."""
+        """The classes at the module's top level, by name."""
         return {node.name.value: node for node in self.tree.body if isinstance(node, cst.ClassDef)}
 
     @cached_property
@@ -140,7 +140,7 @@ class HandlerModule:
         return Counter(bound_names(self.tree.body))
 
     def resolve(self, written: str) -> PyClass | None:
-        """What a written name refers to, if an import of the file says so."""
+        """What a name refers to, if the file imports it."""
         for item in self.imported:
             if item.local == written:
                 return item.target
@@ -148,14 +148,14 @@ class HandlerModule:
         return PyClass(self.modules[prefix], name) if prefix in self.modules else None
 
     def uses(self, local: str) -> Iterator[cst.CSTNode]:
-        """Where the file says `local`, in strings too (they may be annotations), imports apart."""
+        """The places of `local` outside imports, also in strings, which may be annotations."""
         found = _Uses(local)
         self.tree.visit(found)
         return iter(found.nodes)
 
 
 def members(node: cst.ClassDef) -> list[tuple[str, cst.FunctionDef | None]]:
-    """What the class body binds, in its order; with the method, where it is one that stands in the body itself."""
+    """The names that the class body binds, in order; with the method, if the name is a method directly in the body."""
     found: list[tuple[str, cst.FunctionDef | None]] = []
     for statement in node.body.body:
         if isinstance(statement, cst.FunctionDef):
@@ -166,7 +166,7 @@ def members(node: cst.ClassDef) -> list[tuple[str, cst.FunctionDef | None]]:
 
 
 def bound_names(statements: Sequence[cst.CSTNode]) -> Iterator[str]:
-    """The names that statements bind in their own scope, blocks of `if`, `try`, `with` and loops included."""
+    """The names that statements bind in their own scope, including blocks of `if`, `try`, `with` and loops."""
     for statement in statements:
         visitor = _Bindings()
         statement.visit(visitor)
@@ -179,7 +179,7 @@ def absolute_module(statement: cst.ImportFrom) -> str:
 
 
 def written_name(node: cst.BaseExpression) -> tuple[str, cst.BaseExpression] | None:
-    """What an annotation says, if it is a plain or dotted name, or a string of one."""
+    """The name in an annotation, if it is a plain or dotted name, or a string with one."""
     if isinstance(node, cst.SimpleString):
         value = node.evaluated_value
         return (value, node) if isinstance(value, str) and value.replace(".", "").isidentifier() else None
@@ -194,7 +194,7 @@ def _local(alias: cst.ImportAlias) -> str:
 
 
 class _Imports(cst.CSTVisitor):
-    """All `from` imports, with how deep below the module's top they stand."""
+    """All `from` imports, with their depth below the top of the module."""
 
     def __init__(self) -> None:
         self.statements: list[tuple[cst.ImportFrom, int]] = []

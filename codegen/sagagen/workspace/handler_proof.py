@@ -1,14 +1,14 @@
-"""Proof that an edited handler file still says all that it said. Reads both versions with Python's own parser."""
+"""Proof that an edited handler file has lost nothing. Parses both versions with Python's own parser."""
 
 import ast
 from collections.abc import Collection, Iterator
 
 
 def proves(before: str, after: str, class_name: str, added: Collection[str]) -> bool:
-    """Whether `after` is `before` with the methods `added` to the class, other annotations and imports: nothing else.
+    """Whether `after` differs from `before` only in the methods `added` to the class, annotations and imports.
 
     Annotations of the class's methods and the imports at the top are left out of the comparison; every other
-    statement must be there, equal and in its order.
+    statement must be there, equal and in order.
     """
     try:
         old, new = ast.parse(before), ast.parse(after)

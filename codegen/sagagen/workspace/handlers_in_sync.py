@@ -1,6 +1,6 @@
-"""What becomes of each handler file. Those that were found in line before need not be understood again.
+"""Brings each handler file in line. Files that were found in line before need not be parsed again.
 
-They are remembered by all that decides: what the file says, and what the contract asks of it.
+The cache remembers them by everything that matters: the file's content, and what the contract asks of it.
 """
 
 import re
@@ -22,7 +22,7 @@ def synced(
     created: Mapping[str, bytes],
     cache: Cache,
 ) -> tuple[Synced, ...]:
-    """Of the files that there are, which say what is in `before`. `created`: those to come, in line as they are."""
+    """For existing files, whose contents are in `before`. `created`: files that a run will create, already in line."""
     keys = _keys(cache, {**created, **before}, contracts)
     for path in created.keys() & keys.keys():
         cache.put(keys[path], b"")
@@ -34,7 +34,7 @@ def synced(
 def _synced(contract: HandlerContract, content: bytes, key: str, cache: Cache) -> Synced:
     if cache.get(key) is not None:
         return Synced.untouched(contract.path, content)
-    from sagagen.workspace.handler_sync import sync_handler  # libcst takes long to import
+    from sagagen.workspace.handler_sync import sync_handler  # libcst is slow to import
 
     found = sync_handler(content, contract)
     if found == Synced.untouched(contract.path, content):
@@ -45,7 +45,7 @@ def _synced(contract: HandlerContract, content: bytes, key: str, cache: Cache) -
 def _keys(
     cache: Cache, contents: Mapping[str, bytes], contracts: Sequence[HandlerContract]
 ) -> dict[str, str]:
-    """By path, of each file that is there."""
+    """The keys of the existing files, by path."""
     messages = {known: _Messages.of(known) for known in {contract.messages for contract in contracts}}
     return {
         one.path: cache.key(
@@ -61,12 +61,12 @@ def _keys(
 
 @dataclass(frozen=True, slots=True)
 class _Messages:
-    """All classes of a contract, of which a file can only be concerned by those whose names it has."""
+    """All classes of a contract. A file depends only on those whose names it contains."""
 
     modules: str
     """Digest of the modules that they are in."""
     by_name: Mapping[str, str]
-    """Digest of the classes of a name: packages like to call theirs alike."""
+    """Digest of all classes with that name: several packages often use the same one."""
 
     @classmethod
     def of(cls, classes: Iterable[PyClass]) -> "_Messages":

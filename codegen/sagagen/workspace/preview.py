@@ -34,7 +34,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _text(content: bytes | None) -> str | None:
-    """None for what is no text. A missing file is an empty one here."""
+    """None if it is not text. A missing file counts as an empty one here."""
     try:
         text = (content or b"").decode()
     except UnicodeDecodeError:

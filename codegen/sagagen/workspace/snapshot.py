@@ -1,10 +1,10 @@
-"""What decides what a run would do, as a digest of each part.
+"""Digests of everything that decides what a run would do.
 
 That is the contract, everything under generated/, handlers/ and gateway/, the generator's own source, and the
-distributions that are installed. Contents are hashed, not dates: a file that was changed and kept its size and time is
-changed.
+installed distributions. Contents are hashed, not dates: a changed file counts as changed even if its size and time
+are the same.
 
-Nothing is imported here that takes long to import, so that `sagagen generate` can answer at once.
+This module has no slow imports, so that `sagagen generate` can answer at once.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _NEVER_READ = frozenset({"__pycache__", ".git", ".ruff_cache", ".mypy_cache", ".
 
 
 Snapshot = dict[str, str]
-"""Name -> digest, of all that decides what a run would do. Names of the project's files are relative to its root."""
+"""Name -> digest of everything that decides what a run would do. Names of project files are relative to its root."""
 
 
 def snapshot(root: Path) -> Snapshot:
@@ -43,9 +43,9 @@ def state(digests: Snapshot) -> str:
 
 
 def after(digests: Snapshot, written: Mapping[str, bytes], removed: Iterable[str]) -> Snapshot:
-    """The snapshot as a run leaves it that has written and removed these files.
+    """The snapshot after a run that has written and removed these files.
 
-    What somebody else changes during the run is not in it, and so counts as changed when it is compared.
+    Changes by others during the run are not in it, and so count as changes at the next comparison.
     """
     gone = frozenset(removed)
     kept = {name: digest for name, digest in digests.items() if name not in gone}
@@ -53,7 +53,7 @@ def after(digests: Snapshot, written: Mapping[str, bytes], removed: Iterable[str
 
 
 def has_same_contract(root: Path, before: Snapshot) -> bool:
-    """Whether contracts/ still says what it said. Otherwise nobody knows which of the two was read."""
+    """Whether contracts/ is unchanged. Otherwise it is uncertain which version was read."""
     now = {name: _digest(path) for name, path in _files(str(root / CONTRACTS), CONTRACTS)}
     return now == {name: digest for name, digest in before.items() if name.startswith(f"{CONTRACTS}/")}
 
@@ -68,13 +68,13 @@ def protos(digests: Snapshot) -> Snapshot:
 
 
 def open_cache(root: Path, digests: Snapshot, *, writes: bool = True) -> Cache:
-    """What earlier runs came to in this project, by the same generator and buf, and with the same installed."""
+    """The results of earlier runs in this project with the same generator, buf and installed distributions."""
     generator = {name: one for name, one in digests.items() if name.startswith((_SELF, _SURROUNDINGS))}
     return Cache(root / FOLDER, state(generator), writes=writes)
 
 
 def is_self_contained(root: Path) -> bool:
-    """Whether all that decides what comes out is where `snapshot` looks.
+    """Whether `snapshot` looks at everything that decides the result.
 
     A buf configuration of the user's own may name modules elsewhere on the disk, or in a registry.
     """
@@ -100,9 +100,9 @@ def _inputs(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _files(folder: str, name: str, seen: set[tuple[int, int]] | None = None) -> Iterator[tuple[str, str]]:
-    """Every file below `folder`, under names that begin with `name`. Symbolic links are followed.
+    """Every file below `folder`, under names that begin with `name`. Follows symbolic links.
 
-    `seen`: device and inode of folders that were read, which are not read again: links may lead in circles.
+    `seen`: device and inode of folders that were already read, since links may lead in circles.
     """
     seen = set() if seen is None else seen
     try:
@@ -123,7 +123,7 @@ def _files(folder: str, name: str, seen: set[tuple[int, int]] | None = None) -> 
 
 
 def _surroundings() -> list[object]:
-    """Which Python, which buf, and every distribution that is installed, with its version."""
+    """The versions of Python, buf and every installed distribution."""
     installed = sorted(
         entry
         for folder in dict.fromkeys(sys.path)

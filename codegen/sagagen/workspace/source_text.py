@@ -1,4 +1,4 @@
-"""A file as text that can be spliced and written back without changing one byte that was not meant.
+"""A file as text that can be spliced and written back without changing any other byte.
 
 Offsets count characters of `text`. Line ends stay what they are: CRLF, LF, CR, or a mixture.
 """
@@ -16,7 +16,7 @@ NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
 class Unreadable(Exception):
-    """The bytes are no text in the encoding that they claim."""
+    """The bytes are not text in the encoding that they declare."""
 
     def __init__(self, message: str, line: int = 1) -> None:
         super().__init__(message)
@@ -25,7 +25,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edit:
-    """`text` in the place of [start, end); an insertion where both are the same."""
+    """`text` in place of [start, end); an insertion if the two are the same."""
 
     start: int
     end: int
@@ -34,7 +34,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class SourceText:
-    """What a file says, without its byte order mark, and how to write it down again."""
+    """The text of a file, without its byte order mark, and how to write it again."""
 
     text: str
     encoding: str
@@ -43,7 +43,7 @@ class SourceText:
 
     @staticmethod
     def read(content: bytes) -> "SourceText":
-        """Raises Unreadable where the bytes are not what their coding line (or UTF-8) says."""
+        """Raises Unreadable if the bytes do not fit their coding line (or UTF-8)."""
         mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
         body = content[len(mark) :]
         try:
@@ -58,7 +58,7 @@ class SourceText:
 
     @staticmethod
     def read_utf8(content: bytes) -> "SourceText":
-        """What is no Python and has no coding line. Raises Unreadable where the bytes are not UTF-8."""
+        """A file that is not Python and has no coding line. Raises Unreadable if the bytes are not UTF-8."""
         mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
         try:
             return SourceText(content[len(mark) :].decode("utf-8"), "utf-8", mark)
@@ -67,7 +67,7 @@ class SourceText:
             raise Unreadable(f"is not UTF-8: {error.reason}", line) from None
 
     def write(self) -> bytes:
-        """The bytes. What an inserted docstring says beyond the file's encoding is written as escapes."""
+        """The bytes. Characters of an inserted docstring that the file's encoding lacks are written as escapes."""
         return self.mark + self.text.encode(self.encoding, "backslashreplace")
 
     def spliced(self, edits: Iterable[Edit]) -> "SourceText":
@@ -111,7 +111,7 @@ class SourceText:
         return NEWLINE.search(self.text, offset) is not None
 
     def newline(self, offset: int) -> str:
-        """The newline that is used here: that of this line, else that of the file's first line."""
+        """The newline to use here: that of this line, otherwise that of the file's first line."""
         match = NEWLINE.search(self.text, self.line_start(offset)) or NEWLINE.search(self.text)
         return match.group() if match else "\n"
 

@@ -1,4 +1,4 @@
-"""What becomes of a handler file."""
+"""The result of bringing a handler file in line."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ class Synced:
 
     path: str
     content: bytes
-    """What the file should say: the bytes that it has, if nothing is to be done or nothing can be."""
+    """What the file should contain: its present bytes, if nothing needs to be done or nothing can be done."""
     added: tuple[str, ...]
     """Methods that are new in `content`."""
     followed: tuple[str, ...]
-    """Methods whose types are called otherwise in `content`."""
+    """Methods whose types have new names in `content`."""
     findings: tuple[Diagnostic, ...]
 
     @classmethod

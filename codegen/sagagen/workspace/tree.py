@@ -1,4 +1,4 @@
-"""What is on disk under a project's generated/, and what the manifest says about it."""
+"""The files under a project's generated/, and what the manifest says about them."""
 
 import hashlib
 import json
@@ -10,14 +10,14 @@ from typing import cast
 from sagagen.emit.paths import GATEWAY, GENERATED, HANDLERS, MANIFEST
 
 TEMPORARY = ".sagagen-tmp"
-"""Ending of files that a run writes before it renames them; an interrupted run may leave some."""
+"""Suffix of files that a run writes before it renames them; an interrupted run may leave some."""
 
 NEXT_MANIFEST = f"{GENERATED}/.manifest.json{TEMPORARY}"
-"""The manifest of a run that is under way, or was interrupted: it becomes the manifest when all else is written."""
+"""The manifest of an unfinished or interrupted run: it becomes the manifest once everything else is written."""
 
 
 def generated_files(root: Path) -> Iterator[str]:
-    """Every file under generated/, sorted, with forward slashes; caches of Python and temporary files left out."""
+    """Every file under generated/, sorted, with forward slashes, without Python's caches and temporary files."""
     for folder, folders, names in os.walk(root / GENERATED):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
         below = Path(folder).relative_to(root).as_posix()
@@ -27,7 +27,7 @@ def generated_files(root: Path) -> Iterator[str]:
 
 
 def temporary_files(root: Path) -> Iterator[Path]:
-    """What an interrupted run left behind, the manifest that it was about to write apart."""
+    """What an interrupted run left behind, except the manifest that it was about to write."""
     for folder in (GENERATED, HANDLERS, GATEWAY):
         for at, _, names in os.walk(root / folder):
             for name in names:
@@ -38,7 +38,7 @@ def temporary_files(root: Path) -> Iterator[Path]:
 
 
 def recorded(root: Path) -> Mapping[str, frozenset[str]]:
-    """Path -> SHA-256 of what we wrote there: by the last run, and by one since then that was interrupted.
+    """Path -> SHA-256 of what we wrote there, in the last run and in an interrupted one since then.
 
     Empty without a manifest, or with one that can't be read.
     """

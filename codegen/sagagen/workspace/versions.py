@@ -1,4 +1,4 @@
-"""Raises a saga's version and keeps the old one beside it, as text: what people wrote stays as they wrote it."""
+"""Raises a saga's version and keeps the old one beside it, as text: what people wrote stays as it is."""
 
 import textwrap
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Bumped:
 def bump(root: Path, name: str) -> Bumped:
     """Copy the saga as it stands to contracts/sagas/, and raise its version in saga.yaml. Raises CannotBump."""
     path = root / SAGA_YAML
-    # As bytes on both ways: line ends stay what they are.
+    # Read and written as bytes, so that line ends stay as they are.
     text = path.read_bytes().decode("utf-8")
     sagas = _sagas(text)
     entry = next((entry for entry in sagas.entries if entry.key.text == name), None)
@@ -72,7 +72,7 @@ def _version(saga: Mapping) -> int:
 
 
 def _end(lines: list[str], sagas: Mapping, entry: Entry) -> int:
-    """Number of lines up to the saga's last one. Comments and blank lines before the next saga belong to that."""
+    """Number of lines up to the saga's last one. Comments and blank lines before the next saga belong to the next."""
     following = [other.key.span.line for other in sagas.entries if other.key.span.line > entry.key.span.line]
     indent = entry.key.span.column - 1
     end = min(following, default=len(lines) + 1) - 1

@@ -1,7 +1,7 @@
-"""Brings the disk in line with what the contract emits, and touches nothing else.
+"""Brings the files in line with what the contract emits, and touches nothing else.
 
-A file whose bytes are right is left alone. One that is written appears whole or not at all. What an earlier run
-wrote and the contract no longer emits is removed, unless someone has edited it since.
+A file whose bytes are right is left alone. A written file appears whole or not at all. A file that an earlier run
+wrote and the contract no longer emits is removed, unless it was edited since.
 """
 
 import os
@@ -32,11 +32,11 @@ class Changes:
     updated: tuple[str, ...]
     removed: tuple[str, ...]
     left: tuple[str, ...]
-    """Under generated/, but not emitted and not ours to remove."""
+    """Under generated/, but neither emitted nor ours to remove."""
     synced: tuple[Synced, ...] = ()
     """Handler files that were brought in line."""
     busy: tuple[str, ...] = ()
-    """Handler files that someone saved while we were at work: they are for the next run."""
+    """Handler files that were saved during the run: they are left to the next run."""
 
 
 def write(
@@ -46,17 +46,17 @@ def write(
     before: Mapping[str, bytes] | None = None,
     disk: Mapping[str, str] | None = None,
 ) -> Changes:
-    """Write `files` below `root`. Raises OSError where the disk does not let it; then run it again.
+    """Write `files` below `root`. Raises OSError if a file can't be written; then run it again.
 
-    `before`: what `handlers` were made of. A handler file that says something else by now is left alone. `disk`:
-    digests of what is there, by path, where they are known. Else it is read.
+    `before`: the contents that `handlers` were made from. A handler file that has changed since is left alone. `disk`:
+    known digests of what is there, by path. Files without one are read.
     """
     same = disk or {}
     for leftover in temporary_files(root):
         leftover.unlink()
     known = recorded(root)
     manifests = [file for file in files if file.path == MANIFEST]
-    # First, so that what an interrupted run wrote is still known to be ours; it counts when all is written.
+    # First, so that the files of an interrupted run are still known to be ours; it counts once everything is written.
     for manifest in manifests:
         (root / NEXT_MANIFEST).parent.mkdir(parents=True, exist_ok=True)
         (root / NEXT_MANIFEST).write_bytes(manifest.content)
@@ -103,7 +103,7 @@ def _sync(root: Path, handler: Synced, before: Mapping[str, bytes]) -> bool:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """The file says all of this, or what it said before, whatever happens. It keeps its mode."""
+    """Whatever happens, the file has either all of this content or its old content. It keeps its mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:
