@@ -33,7 +33,8 @@ async def test_json_of_any_depth_is_a_bad_request(
 ) -> None:
     answer = await create(library, before + "[" * depth + "]" * depth + after)
     assert answer.status_code == 400, answer.text
-    assert answer.json()["reason"] == "INVALID_BODY"
+    # Older versions of google.protobuf find only in the encoded message that it is nested too deeply.
+    assert answer.json()["reason"] in ("INVALID_BODY", "INVALID_ARGUMENT")
 
 
 async def test_messages_in_messages_of_any_depth_are_a_bad_request(library: Served) -> None:

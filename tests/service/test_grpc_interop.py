@@ -67,8 +67,9 @@ async def test_its_client_reads_a_refusal_with_its_details(tmp_path: Path):
             await call(put())
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.details() == "no more — möglich"
-    details = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
-    assert status_pb2.Status.FromString(cast(bytes, details)).details
+    metadata = caught.value.trailing_metadata()
+    assert metadata is not None
+    assert status_pb2.Status.FromString(cast(bytes, metadata["grpc-status-details-bin"])).details
 
 
 async def test_its_clients_deadline_and_cancellation_reach_our_handlers(tmp_path: Path):

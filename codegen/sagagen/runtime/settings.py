@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from sagagen.runtime.model.definition import Limits, Mesh, Service
+from sagagen.runtime.plain import SWITCHES, Switch
 from sagagen.runtime.startup import SettingsError
 
 HTTP_PORT = 8080
@@ -43,12 +44,14 @@ class Settings:
     http: Address
     log_format: Literal["auto", "json", "console"]
     grace_s: float
-    """Time in seconds that may pass between SIGTERM and the end of the process."""
+    """Time in seconds that may pass between SIGTERM and the end of the process; then `stopping.py` ends it."""
     environment: Mapping[str, str]
     redis_url: str = ""
     """`redis://host:6379/0`; if empty, services answer repeats from memory and barrier alone."""
     shares_answers: bool = False
     """Gateways that have logs of their own and share services share their answers too, through Redis."""
+    plain: frozenset[Switch] = frozenset()
+    """Libraries that are used as they document themselves, and not in the quicker way (`plain.py`)."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str], root: Path) -> "Settings":
@@ -64,6 +67,7 @@ class Settings:
             environment=environment,
             redis_url=_redis_url(environment),
             shares_answers=_shares_answers(environment),
+            plain=_plain(environment),
         )
 
     def limits(self, mesh: Mesh) -> Limits:
@@ -111,6 +115,16 @@ def _shares_answers(environment: Mapping[str, str]) -> bool:
             "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_REDIS_URL: answers are shared through Redis"
         )
     return text == "1"
+
+
+def _plain(environment: Mapping[str, str]) -> frozenset[Switch]:
+    """`h2,otlp`, or `all`."""
+    names = {name.strip() for name in environment.get("SAGAGEN_PLAIN", "").split(",")} - {""}
+    if unknown := sorted(names - {"all", *SWITCHES}):
+        raise SettingsError(
+            f'SAGAGEN_PLAIN="{",".join(unknown)}" is unknown; use {", ".join(SWITCHES)}, or all, with commas between'
+        )
+    return frozenset(switch for switch in SWITCHES if switch in names or "all" in names)
 
 
 def _count(environment: Mapping[str, str], variable: str) -> int | None:

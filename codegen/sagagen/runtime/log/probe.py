@@ -22,7 +22,7 @@ class ThreadProbe:
         """What is wrong, in a few words; empty if the thread took its turn in time."""
         try:
             turn = self._begun()
-        except ValueError as error:  # aiosqlite's, for a connection that is closed
+        except ValueError as error:  # the database is closed
             return f"its {self._thread} thread has ended ({error})"
         await asyncio.wait([turn], timeout=self._within_s)
         return "" if turn.done() else f"its {self._thread} thread does not answer within {self._within_s:g} s"

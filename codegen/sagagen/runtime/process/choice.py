@@ -6,6 +6,7 @@ needs neither the engine nor the edge, and a parent that only watches its childr
 
 from contextlib import AbstractAsyncContextManager
 
+from sagagen.runtime.plain import choose
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.telemetry.spans import GATEWAY
@@ -18,6 +19,7 @@ def process(project: Project, settings: Settings, only: str | None) -> AbstractA
     then it is ready. Leaving it stops in the opposite order: first no new requests, then the sagas under way, then the
     services. Raises StartupError, now or when entered.
     """
+    choose(settings.plain)
     if only is None:
         from sagagen.runtime.process.embedded import embedded
 

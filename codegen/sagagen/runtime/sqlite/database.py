@@ -1,25 +1,27 @@
 """A SQLite file behind one thread: the saga log and every service's state.
 
-aiosqlite makes one hop to its thread for each statement. Ours makes one for a whole unit of work, `in_thread`, since a
-hop costs more than the statements it carries (43 us for a barrier row in one hop, 109 us through cursors).
+aiosqlite makes one hop to its thread for each statement. Ours makes one for a whole unit of work, `in_thread`
+(`thread.py` says how).
 """
 
 import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from types import TracebackType
+from typing import Self
 
-import aiosqlite
-
+from sagagen.runtime.plain import is_plain
+from sagagen.runtime.sqlite.thread import ConnectionThread, DocumentedThread, T, Work
 from sagagen.runtime.startup import StartupError
-
-T = TypeVar("T")
 
 BUSY_TIMEOUT_S = 5.0
 """How long SQLite waits for a lock that another program, for example the sqlite3 shell, holds on the file."""
 _BUSY_PAUSE_S = 0.005
+CLOSE_S = 5.0
+"""How long leaving a database waits at most, in seconds; a commit that takes so long hangs with its disk."""
 
 BEGIN = "BEGIN IMMEDIATE"
 
@@ -53,53 +55,95 @@ class DatabaseDamaged(DatabaseError):
         self.path = path
 
 
+class DatabaseStuck(DatabaseError):
+    """The thread of a database did not end: a disk, or a lock in it, does not answer."""
+
+    def __init__(self, path: Path, waited_s: float) -> None:
+        super().__init__(f"{path} could not be closed within {waited_s:g} s: its disk does not answer")
+        self.path = path
+
+
 _DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 
 
-class Database(aiosqlite.Connection):
+class Database:
     """One connection, used by `async with`; transactions are begun and ended by explicit statements only.
 
     Cancelling an awaiting task never stops work that has reached the thread: it runs to its end, and only its result is
     lost. Whoever owns a transaction therefore must not be cancelled between its beginning and its end.
     """
 
-    def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
-        super().__init__(lambda: _connect(path, is_read_only), iter_chunk_size=64)
+    def __init__(self, path: Path, *, is_read_only: bool = False, close_s: float = CLOSE_S) -> None:
+        """`close_s`: seconds that leaving waits at most for what is still in the thread."""
         self.path = path
+        self._is_read_only = is_read_only
+        self._close_s = close_s
+        self._opened: ConnectionThread | None = None
         # Each is counted by one thread only.
         self._handed_over = 0
         self._finished = 0
 
     async def __aenter__(self) -> Self:
-        await self
+        connect = partial(_connect, self.path, self._is_read_only)
+        if is_plain("aiosqlite"):
+            self._opened = await DocumentedThread.open(connect)
+        else:
+            from sagagen.runtime.sqlite.queued import QueuedThread
+
+            self._opened = await QueuedThread.open(connect)
         return self
 
-    async def in_thread(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` with the connection in its thread, in the order of calls, and return or raise what it does."""
-        self._handed_over += 1
-        return await self._execute(self._finish, work, self._conn)  # pyright: ignore[reportUnknownMemberType] - untyped there
-
-    def hand_over(
-        self, work: Callable[[sqlite3.Connection], object], done: Callable[[Exception | None], object]
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the thread when all is done that was brought to it. A repeat does nothing.
+
+        Raises DatabaseStuck if that takes longer than `close_s`. Then the thread may still write when it goes on, so
+        the lock of this file is kept until the process ends (`OwnerLock.release`).
+        """
+        thread, self._opened = self._opened, None
+        if thread is None:
+            return
+        closing = asyncio.create_task(thread.close(), name=f"close {self.path.name}")
+        try:
+            await asyncio.wait({closing}, timeout=self._close_s)
+        except asyncio.CancelledError:  # what is in the thread ends all the same, and the lock waits for it
+            await asyncio.wait({closing}, timeout=self._close_s)
+            raise
+        if not closing.done():
+            closing.cancel()
+            _stuck.add(self.path)
+            raise DatabaseStuck(self.path, self._close_s)
+        closing.result()
+
+    @property
+    def _thread(self) -> ConnectionThread:
+        if self._opened is None:
+            raise ValueError(f"{self.path} is not open")
+        return self._opened
+
+    async def in_thread(self, work: Work[T]) -> T:
+        """Run `work` with the connection in its thread, in the order of calls, and return or raise what it does.
+
+        Raises ValueError if the database is not open.
+        """
+        thread = self._thread
+        self._handed_over += 1
+        return await thread.run(partial(self._finish, work))
+
+    def hand_over(self, work: Work[object], done: Callable[[Exception | None], object]) -> None:
         """Run `work` as `in_thread` does; then `done` is called in the event loop, with what `work` raised.
 
-        For who can't wait, and may not be cancelled.
+        For code that can't wait, and may not be cancelled.
         """
+        thread = self._thread
         self._handed_over += 1
-        loop, connection = asyncio.get_running_loop(), self._conn
+        thread.post(partial(self._finish, work), done)
 
-        def work_and_tell() -> None:
-            error: Exception | None = None
-            try:
-                self._finish(work, connection)
-            except Exception as raised:  # noqa: BLE001 - it is for the event loop
-                error = raised
-            loop.call_soon_threadsafe(done, error)
-
-        self._tx.put_nowait((None, work_and_tell))  # pyright: ignore[reportUnknownMemberType] - untyped there
-
-    def _finish(self, work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    def _finish(self, work: Work[T], connection: sqlite3.Connection) -> T:
         try:
             return work(connection)
         finally:
@@ -110,16 +154,16 @@ class Database(aiosqlite.Connection):
         """Nothing is left in the thread, not even what nobody waits for any more."""
         return self._handed_over == self._finished
 
-    def in_place(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def in_place(self, work: Work[T]) -> T:
         """Run `work` now, in the calling thread: only what takes some microseconds, and only while `is_idle`."""
-        return work(self._conn)
+        return work(self._thread.connection)
 
     def interrupt_statement(self) -> None:
         """End the statement that runs in the thread now; it raises sqlite3.OperationalError there.
 
         SQLite then rolls back a statement that writes together with its whole transaction.
         """
-        self._conn.interrupt()
+        self._thread.connection.interrupt()
 
     async def run_script(self, sql: str) -> None:
         """Run several statements in one transaction; none has an effect if one fails."""
@@ -136,6 +180,14 @@ class Database(aiosqlite.Connection):
             raise DatabaseTooNew(self.path, found, known)
         for number in sorted(number for number in scripts if number > found):
             await self.run_script(f"{scripts[number]}\n;PRAGMA user_version = {number}")
+
+
+_stuck: set[Path] = set()
+
+
+def is_stuck(path: Path) -> bool:
+    """A thread of this process could not be ended, and may still write to the file."""
+    return path in _stuck
 
 
 def never_wait(connection: sqlite3.Connection, *, pragma: str = "PRAGMA busy_timeout = 0") -> None:
@@ -173,10 +225,17 @@ def user_version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def _connect(path: Path, is_read_only: bool) -> sqlite3.Connection:
+def _connect(
+    path: Path, is_read_only: bool, connection_class: type[sqlite3.Connection]
+) -> sqlite3.Connection:
     uri = path.absolute().as_uri() + ("?mode=ro" if is_read_only else "?mode=rwc")
     connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+        uri,
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_S,
+        check_same_thread=False,
+        factory=connection_class,
     )
     try:
         connection.row_factory = sqlite3.Row

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sagagen.runtime.sqlite.database import DatabaseError
+from sagagen.runtime.sqlite.database import DatabaseError, is_stuck
 
 ALLOW_NETWORK = "SAGAGEN_ALLOW_NETWORK_FS"
 """Environment variable: `1` opens databases on network file systems all the same."""
@@ -85,8 +85,11 @@ class OwnerLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Let others in. Nothing happens if the lock is not held."""
-        if self._descriptor is not None:
+        """Let others in. Nothing happens if the lock is not held.
+
+        It stays until the process ends if a thread could not be ended that may still write to the database.
+        """
+        if self._descriptor is not None and not is_stuck(self._path):
             # The file stays: removing it would let one process lock the old file while another locks a new one.
             os.close(self._descriptor)
             self._descriptor = None
