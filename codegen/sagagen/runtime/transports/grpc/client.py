@@ -6,24 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from grpclib.client import Channel, Stream
-from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
-from grpclib.protocol import H2Protocol
 
+from sagagen.runtime.plain import is_plain
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_metadata, check_size, text_entries
 from sagagen.runtime.rpc.transport import Reply
-from sagagen.runtime.transports.grpc.protocol import MeshProtocol
-
-_KEEPALIVE = Configuration(
-    # A machine that vanished sends no reset: without pings its connection would time out call after call for minutes.
-    _keepalive_time=10.0,
-    _keepalive_timeout=5.0,
-    _http2_max_pings_without_data=0,
-    _http2_min_sent_ping_interval_without_data=5.0,
-)
 
 
 class GrpcTransport:
@@ -32,9 +22,7 @@ class GrpcTransport:
     def __init__(self, host: str, port: int) -> None:
         self._address = f"{host}:{port}"
         self._is_closed = False
-        self._channel = _Channel(
-            host, port, codec=PassThrough(), status_details_codec=RawDetails(), config=_KEEPALIVE
-        )
+        self._channel = _channel(host, port)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,9 +76,14 @@ class GrpcTransport:
             raise RpcError(Code.UNAVAILABLE, f"no answer from {self._address}: {reason}") from error
 
 
-class _Channel(Channel):
-    def _protocol_factory(self) -> H2Protocol:
-        return MeshProtocol.instead_of(super()._protocol_factory())
+def _channel(host: str, port: int) -> Channel:
+    if is_plain("grpclib"):
+        return Channel(host, port, codec=PassThrough(), status_details_codec=RawDetails())
+    from sagagen.runtime.transports.grpc.fast.channel import KEEPALIVE, MeshChannel
+    from sagagen.runtime.transports.grpc.fast.protocol import h2_class
+
+    h2_class()  # decided now, not within the first call
+    return MeshChannel(host, port, codec=PassThrough(), status_details_codec=RawDetails(), config=KEEPALIVE)
 
 
 def _cancellations() -> int:

@@ -1,36 +1,36 @@
 """A service served over gRPC, with health service and reflection."""
 
+import asyncio
 import errno
 import socket
-import struct
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
-from weakref import WeakSet
 
 from google.protobuf import descriptor_pool
-from grpclib._typing import IServable
 from grpclib.const import Cardinality, Handler
 from grpclib.const import Status as Code
 from grpclib.health.check import ServiceCheck, ServiceStatus
 from grpclib.health.service import Health
-from grpclib.protocol import H2Protocol
 from grpclib.reflection.service import ServerReflection
 from grpclib.server import Server, Stream
 
 from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.plain import is_plain
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_size, text_entries, wire_form
 from sagagen.runtime.rpc.metadata import REPLAYED
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.startup import PortTaken
-from sagagen.runtime.transports.grpc.protocol import MeshProtocol
+from sagagen.runtime.transports.grpc.servable import Servable
 
 CHECKED_FOR_S = 2.0
 """How long an answer of the health service may be old, in seconds, and how long finding it may take."""
-_PREFIX = struct.Struct(">BI")
-"""Length-Prefixed-Message of gRPC over HTTP/2: compressed flag and length."""
+STOP_S = 2.0
+"""How long a server that has cancelled its calls waits at most, in seconds, for them and for its connections to end."""
+
+Receive = Callable[[Stream[Any, Any]], Awaitable[bytes]]
 
 
 @asynccontextmanager
@@ -43,7 +43,8 @@ async def serve_grpc(host: ServiceHost, address: str, port: int, schema: Schema)
     try:
         health = ServiceStatus()
         health.set(True)
-        server = _Server(_servables(host, health, schema))
+        new_server, receive = _ways()
+        server = new_server(_servables(host, health, schema, receive))
         await server.start(sock=listener)
     except BaseException:
         listener.close()
@@ -53,43 +54,18 @@ async def serve_grpc(host: ServiceHost, address: str, port: int, schema: Schema)
     finally:
         health.set(False)
         await host.drain()
-        await server.stop()
+        await _stop(server)
 
 
-class _Server(Server):
-    """grpclib's server, which can also end its connections: from Python 3.12 on it waits for its clients to do so."""
-
-    def __init__(self, servables: Collection[IServable]) -> None:
-        super().__init__(servables, codec=PassThrough(), status_details_codec=RawDetails())
-        self._mapping = _Mapping(self._mapping)
-        self._protocols: WeakSet[H2Protocol] = WeakSet()
-
-    def _protocol_factory(self) -> H2Protocol:
-        protocol = MeshProtocol.instead_of(super()._protocol_factory())
-        self._protocols.add(protocol)
-        return protocol
-
-    async def stop(self) -> None:
-        """Listen no more, cancel what still runs, and close every connection."""
-        self.close()
-        for protocol in tuple(self._protocols):
-            if hasattr(protocol, "processor"):  # set once the connection is made
-                protocol.processor.close("the service has stopped")
-        await self.wait_closed()
-
-
-class _Mapping(dict[str, Handler]):
-    """Handlers by path. grpclib answers unknown paths without a content type, which clients then take for UNKNOWN."""
-
-    def get(self, path: str, default: Any = None) -> Handler:
-        return super().get(path) or _UNKNOWN_RPC
-
-
-async def _unimplemented(stream: Stream[Any, Any]) -> None:
-    await stream.send_trailing_metadata(status=Code.UNIMPLEMENTED, status_message="no such rpc here")
-
-
-_UNKNOWN_RPC = Handler(_unimplemented, Cardinality.UNARY_UNARY, bytes, bytes)
+async def _stop(server: Server) -> None:
+    """Listen no more, and cancel what still runs."""
+    server.close()
+    closing = asyncio.create_task(server.wait_closed(), name="close gRPC server")
+    await asyncio.wait({closing}, timeout=STOP_S)
+    if closing.done():
+        closing.result()
+    else:  # a client holds its connection, which ends with this process
+        closing.cancel()
 
 
 class _ProtoService:
@@ -105,13 +81,14 @@ class _ProtoService:
 class _Rpc:
     """One rpc: from grpclib's stream to the host and back."""
 
-    def __init__(self, host: ServiceHost, path: str) -> None:
+    def __init__(self, host: ServiceHost, path: str, receive: Receive) -> None:
         self._host = host
         self._path = path
+        self._receive = receive
 
     async def __call__(self, stream: Stream[Any, Any]) -> None:
         try:
-            request = await _receive(stream)
+            request = await self._receive(stream)
             timeout_s = stream.deadline.time_remaining() if stream.deadline else None
             reply = await self._host.handle(self._path, request, text_entries(stream.metadata), timeout_s)
             check_size(len(reply.response))
@@ -123,16 +100,24 @@ class _Rpc:
 
 
 async def _receive(stream: Stream[Any, Any]) -> bytes:
-    """The request's bytes. Read from the raw stream, since grpclib would take in a message of any length."""
-    raw = stream._stream  # pyright: ignore[reportPrivateUsage]
-    prefix = await raw.recv_data(_PREFIX.size)
-    if not prefix:
+    """The request's bytes, as grpclib has taken them in: a message that is too long is refused after that."""
+    try:
+        request = await stream.recv_message()
+    except NotImplementedError as error:
+        raise RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported") from error
+    if request is None:
         raise RpcError(Code.INTERNAL, "the call has no request message")
-    is_compressed, length = _PREFIX.unpack(prefix)
-    if is_compressed:
-        raise RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported")
-    check_size(length)
-    return await raw.recv_data(length)
+    check_size(len(request))
+    return request
+
+
+def _ways() -> tuple[Callable[[Collection[Servable]], Server], Receive]:
+    """How a server is made, and how it receives a request."""
+    if is_plain("grpclib"):
+        return partial(Server, codec=PassThrough(), status_details_codec=RawDetails()), _receive
+    from sagagen.runtime.transports.grpc.fast.server import MeshServer, receive
+
+    return MeshServer, receive
 
 
 async def _send_error(stream: Stream[Any, Any], error: RpcError) -> None:
@@ -145,10 +130,12 @@ async def _send_error(stream: Stream[Any, Any], error: RpcError) -> None:
     )
 
 
-def _servables(host: ServiceHost, status: ServiceStatus, schema: Schema) -> list[IServable]:
+def _servables(
+    host: ServiceHost, status: ServiceStatus, schema: Schema, receive: Receive
+) -> Sequence[Servable]:
     rpcs: dict[str, dict[str, _Rpc]] = {}
     for path in host.paths:
-        rpcs.setdefault(path.split("/")[1], {})[path] = _Rpc(host, path)
+        rpcs.setdefault(path.split("/")[1], {})[path] = _Rpc(host, path, receive)
     services = [_ProtoService(of_service) for of_service in rpcs.values()]
     database = ServiceCheck(partial(_is_well, host), check_ttl=CHECKED_FOR_S, check_timeout=CHECKED_FOR_S)
     health = Health({service: [status, database] for service in services})

@@ -4,12 +4,10 @@ import asyncio
 from typing import Any, cast
 
 from grpclib.protocol import Connection, EventsProcessor, H2Protocol
-from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.settings import SettingCodes
 
-from sagagen.runtime.transports.grpc.fast import headers as grpc_headers
-from sagagen.runtime.transports.grpc.fast.frames import UnaryConnection
+from sagagen.runtime.plain import is_plain
 
 _TYPE, _FLAGS = 3, 4
 """Where they stand in a frame (RFC 9113, 4.1)."""
@@ -28,7 +26,8 @@ class MeshProtocol(H2Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As grpclib's, which has no place for another connection than h2's own; event loops set TCP_NODELAY."""
-        h2 = _h2_connection(self.h2_config)
+        self.h2_config.header_encoding = "utf-8"  # grpclib asks for ASCII
+        h2 = h2_class()(self.h2_config)
         h2.initiate_connection()
         default = h2.local_settings.initial_window_size
         if more := self.config.http2_connection_window_size - default:
@@ -42,8 +41,17 @@ class MeshProtocol(H2Protocol):
         self.processor = EventsProcessor(self.handler, self.connection)
 
 
-def _h2_connection(config: H2Configuration) -> H2Connection:
-    return UnaryConnection(config) if grpc_headers.compiled else H2Connection(config)
+def h2_class() -> type[H2Connection]:
+    """The connection that takes frames: ours, where it is wanted and fits. Asked first when a process starts."""
+    if is_plain("h2"):
+        return H2Connection
+    from sagagen.runtime.transports.grpc.fast.self_test import is_as_h2
+
+    if not is_as_h2():
+        return H2Connection
+    from sagagen.runtime.transports.grpc.fast.frames import UnaryConnection
+
+    return UnaryConnection
 
 
 class CollectedWrites:
