@@ -117,7 +117,7 @@ async def test_a_question_to_redis_is_a_span_of_the_request_that_asks(redis: Red
     async with SharedAnswers.open("shop", sharing(redis)) as shared:
         assert shared
         await stored(shared, shared)
-        with tracing.recording(Spans(kept, ALWAYS_ON)):
+        with tracing.recording(Spans(kept.on_end, ALWAYS_ON)):
             await shared.find("saga", ACCEPTED.run, TRACE)
     (asked,) = kept.spans
     assert (asked.name, asked.kind, asked.service) == ("HMGET", SpanKind.CLIENT, tracing.GATEWAY)

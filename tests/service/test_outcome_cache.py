@@ -295,7 +295,7 @@ async def test_a_question_to_redis_has_a_span_which_tells_whether_it_was_answere
 
     async with opened(tmp_path, redis) as bench:
         await bench.act()
-        with tracing.recording(Spans(kept, ALWAYS_ON)):
+        with tracing.recording(Spans(kept.on_end, ALWAYS_ON)):
             asked, call = await repeat()
             assert (asked.name, asked.kind, asked.service) == ("HMGET", SpanKind.CLIENT, SERVICE.name)
             assert asked.attributes == {"db.system.name": "redis", "db.operation.name": "HMGET"}

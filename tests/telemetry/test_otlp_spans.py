@@ -1,5 +1,7 @@
 """Our encoder writes what the exporters' own writes, for any span."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -8,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.telemetry.otlp import Converted, SpanEncoder
+from sagagen.runtime.telemetry.otlp import SpanEncoder
 from sagagen.runtime.telemetry.spans import FinishedSpan, SpanEvent, readable
 
 RESOURCES = {
@@ -45,17 +47,17 @@ SPANS = st.builds(
 )
 
 
-class Exporter:
-    """Keeps what it is given."""
-
-    def export(self, spans: list[ReadableSpan]) -> list[ReadableSpan]:
-        return spans
+def in_their_terms(spans: Sequence[FinishedSpan]) -> list[ReadableSpan]:
+    return [readable(span, RESOURCES[span.service]) for span in spans]
 
 
 @given(st.lists(SPANS, max_size=4))
 def test_spans_are_encoded_as_the_exporters_do(spans: list[FinishedSpan]) -> None:
-    theirs = encode_spans(Converted(Exporter(), RESOURCES).export(spans))
-    assert SpanEncoder(RESOURCES).encode(spans) == theirs
+    assert SpanEncoder(RESOURCES).encode(spans) == encode_spans(in_their_terms(spans))
+
+
+def test_the_encoder_tries_itself_on_a_span_at_start() -> None:
+    assert SpanEncoder(RESOURCES).is_as_theirs()
 
 
 def test_one_and_true_are_not_the_same() -> None:

@@ -11,20 +11,23 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from uuid import uuid4
 
 import structlog
 
 import sagagen
+from sagagen.runtime.plain import is_plain
 from sagagen.runtime.startup import SettingsError
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.logs import forward_logs
-from sagagen.runtime.telemetry.spans import GATEWAY, Spans
+from sagagen.runtime.telemetry.spans import GATEWAY, Spans, readable
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor
+
+    from sagagen.runtime.telemetry.spans import OnEnd
 
 FLUSH_S = 2.0
 """How long a stopping process waits at most for the last batches to leave."""
@@ -58,7 +61,7 @@ async def exporting(
     _hush()
     stops: list[Any] = []
     if logs:
-        stops.append(_export_logs(_exporter("LOGS", logs)[0], main))
+        stops.append(_export_logs(_quiet(_exporter_class("LOGS", logs)()), main))
     try:
         if not traces:
             yield
@@ -90,26 +93,39 @@ def protocol_of(signal: Signal, environment: Mapping[str, str]) -> Protocol | No
     return protocol
 
 
-def _exporter(signal: Signal, protocol: Protocol) -> tuple[Any, ModuleType]:
-    """The exporter, which reads endpoint, headers, certificates and timeout from the environment itself; its module."""
+def _exporter_class(signal: Signal, protocol: Protocol) -> type[Any]:
+    """Its instances read endpoint, headers, certificates and timeout from the environment. Raises SettingsError."""
     name, _, kind = _EXPORTERS[signal, protocol].partition(":")
     try:
-        module = importlib.import_module(name)
-        return _Quiet(getattr(module, kind)()), module
+        return getattr(importlib.import_module(name), kind)
     except ImportError as error:
         raise SettingsError(
             "OTEL_EXPORTER_OTLP_PROTOCOL=grpc needs its exporter: pip install 'sagagen[otlp-grpc]'"
         ) from error
 
 
-def _span_exporter(protocol: Protocol, resources: "Mapping[str, Resource]") -> Any:
-    """One that takes our spans."""
-    from sagagen.runtime.telemetry.otlp import Converted, SpanEncoder
+def _span_processor(protocol: Protocol, resources: "Mapping[str, Resource]") -> "tuple[SpanProcessor, OnEnd]":
+    """The one that exports, and how our spans are given to it."""
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    exporter, module = _exporter("TRACES", protocol)
-    if not hasattr(module, "encode_spans"):  # another version of it
-        return Converted(exporter, resources)
-    setattr(module, "encode_spans", SpanEncoder(resources).encode)  # noqa: B010
+    exporter_class = _exporter_class("TRACES", protocol)
+    if encoding := _encoding_exporter(exporter_class, protocol, resources):
+        processor = BatchSpanProcessor(_quiet(encoding))
+        return processor, cast("OnEnd", processor.on_end)
+    processor = BatchSpanProcessor(_quiet(exporter_class()))
+    return processor, lambda span: processor.on_end(readable(span, resources[span.service]))
+
+
+def _encoding_exporter(
+    exporter_class: type[Any], protocol: Protocol, resources: "Mapping[str, Resource]"
+) -> Any | None:
+    if is_plain("otlp"):
+        return None
+    from sagagen.runtime.telemetry.otlp_exporter import encoding
+
+    exporter = encoding(exporter_class, protocol, resources)
+    if exporter is None:
+        _logger.info("spans are encoded by OpenTelemetry's exporter: the quick way does not fit it")
     return exporter
 
 
@@ -131,13 +147,12 @@ def _span_export(
 ) -> tuple[Spans, Any]:
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=main, shutdown_on_exit=False)
-    processor = BatchSpanProcessor(_span_exporter(protocol, resources))
+    processor, on_end = _span_processor(protocol, resources)
     provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)  # for spans that handlers make of their own
-    return Spans(processor, provider.sampler), provider
+    return Spans(on_end, provider.sampler), provider
 
 
 def _export_logs(exporter: Any, main: "Resource") -> Any:
@@ -165,6 +180,11 @@ async def _flush(providers: Sequence[Any]) -> None:
         await asyncio.wait_for(done.wait(), FLUSH_S)
     except TimeoutError:
         _logger.warning("the last spans and log lines did not reach the collector in time")
+
+
+def _quiet(exporter: Any) -> Any:
+    """The same one, which says less. Any: there is one type for spans and one for log lines."""
+    return _Quiet(exporter)
 
 
 class _Quiet:

@@ -18,7 +18,14 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, SpanFlags, Status
 from opentelemetry.trace import SpanKind
 
-from sagagen.runtime.telemetry.spans import Attributes, FinishedSpan, readable, trace_state_header
+from sagagen.runtime.rpc.trace import SAMPLED, TraceContext
+from sagagen.runtime.telemetry.spans import (
+    Attributes,
+    FinishedSpan,
+    SpanEvent,
+    readable,
+    trace_state_header,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -38,10 +45,17 @@ class SpanEncoder:
     """Of one process: its services and their resources do not change."""
 
     def __init__(self, resources: Mapping[str, "Resource"]) -> None:
+        self._resources = resources
         self._heads = {service: _heads(resource) for service, resource in resources.items()}
 
+    def is_as_theirs(self) -> bool:
+        """A span with something of everything comes to the same with the exporters' encoder: to be asked at start."""
+        service, resource = next(iter(self._resources.items()))
+        span = _TRIED._replace(service=service)
+        return self.encode([span]) == encode_spans([readable(span, resource)])
+
     def encode(self, spans: "Sequence[FinishedSpan | ReadableSpan]") -> ExportTraceServiceRequest:
-        """What the exporters call in the place of `encode_spans`."""
+        """As the exporters' `encode_spans`; of OpenTelemetry's spans too."""
         others: list[Any] = []
         by_service: dict[str, list[bytes]] = {}
         for span in spans:
@@ -59,22 +73,19 @@ class SpanEncoder:
         return ExportTraceServiceRequest.FromString(b"".join(parts))
 
 
-class Converted:
-    """An exporter that knows spans of OpenTelemetry's only, and is to take ours."""
-
-    def __init__(self, exporter: Any, resources: Mapping[str, "Resource"]) -> None:
-        self._exporter = exporter
-        self._resources = resources
-
-    def export(self, spans: "Sequence[FinishedSpan | ReadableSpan]") -> Any:
-        converted = [
-            readable(span, self._resources[span.service]) if isinstance(span, FinishedSpan) else span
-            for span in spans
-        ]
-        return self._exporter.export(converted)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._exporter, name)
+_TRIED = FinishedSpan(
+    service="",
+    name="tried",
+    kind=SpanKind.CLIENT,
+    trace=TraceContext("1" * 32, "2" * 16, SAMPLED, "a=1"),
+    parent_id="3" * 16,
+    begun_ns=1,
+    ended_ns=2,
+    attributes={"text": "a", "number": 1, "yes": True},
+    events=(SpanEvent("event", 1, {"text": "b"}),),
+    links=(TraceContext("4" * 32, "5" * 16),),
+    error="WHY",
+)
 
 
 def _heads(resource: "Resource") -> tuple[bytes, bytes]:

@@ -9,7 +9,7 @@ nothing is exported `active()` is None, and all that is left is that question.
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -28,7 +28,7 @@ from sagagen.runtime.rpc.trace import TraceContext
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.sampling import Sampler
 
 GATEWAY = "gateway"
@@ -91,12 +91,16 @@ _CURRENT = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 """Under which key a context has its span. `set_span_in_context` copies the context three times, for each call."""
 
 
+OnEnd = Callable[[FinishedSpan], object]
+"""Takes a span that is over."""
+
+
 class Spans:
     """Where spans go. Made by `telemetry`, one in a process."""
 
-    def __init__(self, processor: "SpanProcessor", sampler: "Sampler") -> None:
-        """`processor` must take spans as they are here to an exporter that can encode them."""
-        self._on_end: Callable[[Any], None] = processor.on_end
+    def __init__(self, on_end: OnEnd, sampler: "Sampler") -> None:
+        """`on_end` is called with each span, in the event loop's thread: it must not wait."""
+        self._on_end = on_end
         self._sampler = sampler
 
     def samples(self, trace: TraceContext, parent: TraceContext | None) -> bool:
