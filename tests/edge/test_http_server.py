@@ -1,9 +1,10 @@
 """The server itself: ports, limits, time-outs, and how it stops."""
 
 import asyncio
+import contextlib
 import json
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,11 +14,23 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from waiting import under_load
 
-from sagagen.runtime.edge.http.protocol import DEFAULT_PATIENCE, Patience
+from sagagen.runtime import plain
+from sagagen.runtime.edge.http.limits import DEFAULT_PATIENCE, Patience
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.startup import PortTaken
 
 LOOPBACK = "127.0.0.1"
+
+
+@pytest.fixture(params=["quick", "plain"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Our protocol, or uvicorn's own."""
+    with plain.using({"uvicorn"} if request.param == "plain" else set()):
+        yield
+
+
+ours = pytest.mark.parametrize("way", ["quick"], indirect=True)
+"""What uvicorn's own protocol does not do."""
 
 
 async def hello(_request: Request) -> Response:
@@ -159,12 +172,14 @@ async def test_a_body_in_chunks_is_counted() -> None:
 @pytest.mark.parametrize(
     "garbage", ["nonsense\r\n\r\n", "GET / HTTP/9\r\n\r\n", "GET /\xff\xfe HTTP/1.1\r\n\r\n"]
 )
+@ours
 async def test_what_is_no_http_is_a_problem_and_the_end(garbage: str) -> None:
     async with wire() as connection:
         await connection.send(garbage.encode("latin-1"))
         assert await connection.problem() == (400, "INVALID_HTTP")
 
 
+@ours
 async def test_an_endless_head_is_cut_off() -> None:
     async with wire() as connection:
         await connection.send("GET / HTTP/1.1\r\nx: ")
@@ -191,17 +206,20 @@ async def test_a_long_address_is_refused() -> None:
 IMPATIENT = Patience(head_s=0.1, body_s=0.1)
 
 
+@ours
 async def test_a_client_that_says_nothing_is_let_go() -> None:
     async with wire(IMPATIENT) as connection:
         assert await connection.is_closed()
 
 
+@ours
 async def test_a_head_that_does_not_end_times_out() -> None:
     async with wire(IMPATIENT) as connection:
         await connection.send("GET / HTTP/1.1\r\nHost:")
         assert await connection.problem() == (408, "REQUEST_TIMEOUT")
 
 
+@ours
 async def test_a_second_head_that_does_not_end_times_out() -> None:
     async with wire(IMPATIENT) as connection:
         await connection.send(GET)
@@ -210,6 +228,7 @@ async def test_a_second_head_that_does_not_end_times_out() -> None:
         assert (await connection.problem())[0] == 408
 
 
+@ours
 async def test_empty_lines_do_not_keep_a_connection_for_ever() -> None:
     async with wire(IMPATIENT) as connection:
         await connection.send(GET)
@@ -218,12 +237,14 @@ async def test_empty_lines_do_not_keep_a_connection_for_ever() -> None:
         assert await connection.is_closed()
 
 
+@ours
 async def test_a_body_that_does_not_end_times_out() -> None:
     async with wire(IMPATIENT) as connection:
         await connection.send(post(10) + "12345")
         assert await connection.problem() == (408, "REQUEST_TIMEOUT")
 
 
+@ours
 async def test_a_refused_body_that_does_not_end_closes_the_connection() -> None:
     async with wire(IMPATIENT) as connection:
         await connection.send(post(2000) + "12345")
@@ -284,3 +305,25 @@ async def test_a_request_that_does_not_end_is_cancelled() -> None:
         await began.wait()
         await server.__aexit__(None, None, None)
     assert was_cancelled
+
+
+async def test_a_request_that_ignores_its_end_does_not_hold_the_server() -> None:
+    may_end, has_ended = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(_request: Request) -> Response:
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+        has_ended.set()
+        return PlainTextResponse("late")
+
+    server = serve_http(Starlette(routes=[Route("/", stubborn)]), LOOPBACK, 0, stop_s=0)
+    listening = await server.__aenter__()
+    async with connected(listening.port) as connection:
+        await connection.send(GET)
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            await server.__aexit__(None, None, None)
+        assert not has_ended.is_set()
+        may_end.set()
+        await has_ended.wait()

@@ -1,7 +1,10 @@
 """Message classes of betterproto2 described to google.protobuf: same field numbers and types, so same bytes."""
 
+import dataclasses
+import sys
+import typing
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -18,21 +21,41 @@ ENUM = "enum"
 
 def described(message_class: type[betterproto2.Message]) -> dict[str, FieldMetadata]:
     """A class's fields by attribute."""
-    return message_class._betterproto.meta_by_field_name  # pyright: ignore[reportPrivateUsage]
+    return {field.name: _metadata(field) for field in _fields(message_class)}
+
+
+def _metadata(field: Any) -> FieldMetadata:
+    return FieldMetadata.get(field)  # pyright: ignore[reportUnknownMemberType] - it takes a Field of anything
 
 
 @cache
 def defaults(message_class: type[betterproto2.Message]) -> Mapping[str, Any]:
     """The fields' defaults by attribute, to compare with: betterproto2 makes each anew, under filters for warnings."""
-    generators = message_class._betterproto.default_gen  # pyright: ignore[reportPrivateUsage]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a field whose type is deprecated
-        return {name: generators[name]() for name in described(message_class)}
+        return {field.name: field.default_factory() for field in _fields(message_class)}
 
 
+def _fields(message_class: type[betterproto2.Message]) -> Sequence[Any]:
+    """Fields of a dataclass, which every class of messages is; betterproto2's own type does not say so."""
+    return dataclasses.fields(cast(Any, message_class))
+
+
+@cache
 def classes(message_class: type[betterproto2.Message]) -> dict[str, type[Any]]:
-    """Class of each field's value by attribute, and by `attribute.value` for the values of a map."""
-    return message_class._betterproto.cls_by_field  # pyright: ignore[reportPrivateUsage]
+    """Class of each field's value by attribute, and by `attribute.value` for the values of a map.
+
+    Read from the annotations that betterproto2's compiler writes: `A`, `A | None`, `list[A]` or `dict[str, A]`.
+    """
+    found: dict[str, type[Any]] = {}
+    hints = typing.get_type_hints(message_class, vars(sys.modules[message_class.__module__]), {})
+    for name, meta in described(message_class).items():
+        inner = typing.get_args(hints[name])
+        if meta.map_meta:
+            found[f"{name}.value"] = inner[1]
+        else:
+            found[name] = inner[0] if inner else hints[name]
+    return found
 
 
 def has_presence(meta: FieldMetadata) -> bool:

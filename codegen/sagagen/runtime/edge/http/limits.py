@@ -1,4 +1,9 @@
-"""How large a request may be. Wraps a whole application, so that nothing behind it ever holds more."""
+"""How large a request may be, and how long it may take to arrive.
+
+`Limits` wraps a whole application, so that nothing behind it ever holds more.
+"""
+
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -11,6 +16,19 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 """All names and values together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client is waited for, in seconds."""
+
+    head_s: float = 10.0
+    """For a request's head, from its first byte, or from the connection's start."""
+    body_s: float = 30.0
+    """For a request's body, from the end of its head."""
+
+
+DEFAULT_PATIENCE = Patience()
 
 
 class BodyTooLarge(HTTPException):

@@ -5,7 +5,6 @@ client that is waited for: not while a request is answered, nor while reading is
 """
 
 import asyncio
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
 
@@ -13,21 +12,9 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from sagagen.runtime.edge.http.limits import MAX_HEADER_BYTES, MAX_URL_BYTES
+from sagagen.runtime.edge.http.limits import MAX_HEADER_BYTES, MAX_URL_BYTES, Patience
 from sagagen.runtime.edge.problem import Problem, phrase
 
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a client is waited for, in seconds."""
-
-    head_s: float = 10.0
-    """For a request's head, from its first byte, or from the connection's start."""
-    body_s: float = 30.0
-    """For a request's body, from the end of its head."""
-
-
-DEFAULT_PATIENCE = Patience()
 MAX_HEAD_BYTES = 2 * (MAX_URL_BYTES + MAX_HEADER_BYTES)
 """An unfinished head beyond it ends the connection; a finished one is measured by `Limits`."""
 

@@ -12,14 +12,15 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Literal, cast
 
+import structlog
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from sagagen.runtime.edge.exchange import CLOSING
-from sagagen.runtime.edge.http.limits import MAX_BODY_BYTES, Limits
-from sagagen.runtime.edge.http.protocol import DEFAULT_PATIENCE, EdgeProtocol, Patience
+from sagagen.runtime.edge.http.limits import DEFAULT_PATIENCE, MAX_BODY_BYTES, Limits, Patience
+from sagagen.runtime.plain import is_plain
 from sagagen.runtime.startup import PortTaken
 
 BACKLOG = 1024
@@ -27,7 +28,11 @@ KEEP_ALIVE_S = 30
 """Time in seconds that a connection may be idle between two requests."""
 STOP_S = 5
 """Time in seconds that requests under way have to end once the server stops; then they are cancelled."""
+ABANDON_S = 2
+"""Time in seconds that what was cancelled has to end."""
 
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _DATE_S = 1.0
 """Time in seconds for which the Date header of answers stays the same."""
@@ -68,9 +73,13 @@ async def serve_http(
             yield Listening(host, listener.getsockname()[1])
         finally:
             server.stop()
-            await asyncio.wait({serving})
+            await asyncio.wait({serving}, timeout=stop_s + ABANDON_S)
             await server.abandon()
-        serving.result()
+            if not serving.done():
+                _logger.error("an HTTP server did not stop in time; it ends with this process", port=port)
+                serving.cancel()
+        if serving.done():
+            serving.result()
 
 
 @contextlib.contextmanager
@@ -93,7 +102,7 @@ def _bound(host: str, port: int) -> Generator[socket.socket]:
 def _config(app: ASGIApp, stop_s: int, patience: Patience) -> Config:
     return Config(
         app,
-        http=cast(type[asyncio.Protocol], partial(EdgeProtocol, patience=patience)),
+        http=_protocol(patience),
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -106,6 +115,15 @@ def _config(app: ASGIApp, stop_s: int, patience: Patience) -> Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=stop_s,
     )
+
+
+def _protocol(patience: Patience) -> type[asyncio.Protocol] | Literal["httptools"]:
+    """Uvicorn's own has no end to its waits for a request, and answers what is no HTTP in plain text."""
+    if is_plain("uvicorn"):
+        return "httptools"
+    from sagagen.runtime.edge.http.protocol import EdgeProtocol
+
+    return cast(type[asyncio.Protocol], partial(EdgeProtocol, patience=patience))
 
 
 class _Server(Server):
@@ -127,6 +145,9 @@ class _Server(Server):
 
     async def main_loop(self) -> None:
         """Uvicorn looks ten times a second whether it should stop; being told, it need only keep the date."""
+        if is_plain("uvicorn"):
+            await super().main_loop()
+            return
         while not self._closing.done():
             await self.on_tick(0)
             await asyncio.wait({self._closing}, timeout=_DATE_S)
@@ -144,6 +165,6 @@ class _Server(Server):
     async def abandon(self) -> None:
         """End what did not end in time: uvicorn has cancelled it, but does not wait for it."""
         if tasks := set(self.server_state.tasks):
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=ABANDON_S)
         for connection in list(self.server_state.connections):
             connection.transport.abort()

@@ -6,6 +6,7 @@ It is still what writes well-known types and messages with extensions, and a pro
 
 import base64
 import math
+import struct
 from collections.abc import Callable, Sequence
 from keyword import iskeyword
 from typing import Any, cast
@@ -13,7 +14,6 @@ from typing import Any, cast
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.internal.type_checkers import ToShortestFloat
 from google.protobuf.message import Message
 
 from sagagen.runtime.edge.json.validators import TEXTUAL, entry_fields, is_map
@@ -23,6 +23,9 @@ Plain = Callable[[Any], object]
 
 _STRINGS = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 """Numbers that JSON's own, doubles, can't all hold."""
+_FLOAT32 = struct.Struct("<f")
+_FLOAT32_DIGITS = (6, 9)
+"""Every decimal of so few digits survives 32 bits; and as many tell any two of them apart (IEEE 754)."""
 
 
 class JsonEncoders:
@@ -111,7 +114,24 @@ def _enum(enum: EnumDescriptor) -> Plain:
 
 
 def _float32(value: float) -> object:
-    return ToShortestFloat(value) if math.isfinite(value) else _float64(value)
+    return shortest_float32(value) if math.isfinite(value) else _float64(value)
+
+
+def shortest_float32(value: float) -> float:
+    """The number with the fewest digits, six or more, that is `value` as a float of 32 bits: 0.1, not 0.10000000149."""
+    for digits in range(_FLOAT32_DIGITS[0], _FLOAT32_DIGITS[1]):
+        shorter = float(f"{value:.{digits}g}")
+        if _rounded_to_float32(shorter) == value:
+            return shorter
+    return float(f"{value:.{_FLOAT32_DIGITS[1]}g}")
+
+
+def _rounded_to_float32(value: float) -> float:
+    """Infinity beyond what 32 bits can hold, which the largest of them is once it is rounded up."""
+    try:
+        return _FLOAT32.unpack(_FLOAT32.pack(value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def _float64(value: float) -> object:
