@@ -16,7 +16,8 @@ import structlog
 from sagagen.cli.completion_words import complete_processes
 from sagagen.runtime.process.choice import process
 from sagagen.runtime.process.project import Project
-from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, supervise
+from sagagen.runtime.process.stopping import end_within
+from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
 from sagagen.runtime.settings import Address, Settings
 from sagagen.runtime.startup import SettingsError, StartupError
 from sagagen.runtime.telemetry.export import exporting
@@ -127,6 +128,7 @@ async def _one_process(
             _announce(project, settings)
         _logger.info("ready")
         await stop.wait()
+        end_within(settings.grace_s)
         _logger.info("stopping: open work finishes, or is taken up again at the next start")
     lifeline.close()
 
@@ -148,10 +150,12 @@ async def _mesh(project: Project, settings: Settings) -> None:
     ]
     async with asyncio.TaskGroup() as group:
         announcing = group.create_task(_announce_when(ready, project, settings))
+        ending = group.create_task(_end_when(stop, settings))
         try:
             await supervise(services, gateway, stop=stop, ready=ready, grace_s=settings.grace_s)
         finally:
             announcing.cancel()
+            ending.cancel()
 
 
 def _service_environment(project: Project, settings: Settings, position: int) -> dict[str, str]:
@@ -186,6 +190,12 @@ def _stop_on_signals() -> asyncio.Event:
 async def _announce_when(ready: asyncio.Event, project: Project, settings: Settings) -> None:
     await ready.wait()
     _announce(project, settings)
+
+
+async def _end_when(stop: asyncio.Event, settings: Settings) -> None:
+    """The gateway stops first, then all services at once."""
+    await stop.wait()
+    end_within(2 * longest_stop_s(settings.grace_s))
 
 
 def _announce(project: Project, settings: Settings) -> None:

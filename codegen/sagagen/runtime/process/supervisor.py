@@ -25,6 +25,10 @@ LIFELINE = "SAGAGEN_LIFELINE_FD"
 """Environment variable that tells a child the number of its end of the socket pair."""
 _RESTART_FIRST_S = 0.2
 _RESTART_MAX_S = 5.0
+_KILLED_AFTER_S = 2.0
+"""How long after its grace period a child is killed that has not ended by itself."""
+_KILLED_S = 2.0
+"""How long a killed process is waited for."""
 _logger = structlog.stdlib.get_logger("sagagen.supervisor")
 
 
@@ -99,9 +103,17 @@ class Child:
         except TimeoutError:
             _logger.error("process did not stop in time, killing it", process=self._spec.name)
             self._process.kill()
-            await self._process.wait()
+            await self._killed()
         finally:
             self._writer.close()
+
+    async def _killed(self) -> None:
+        """A process that is in the middle of a system call ends only after it."""
+        assert self._process is not None, "only a process that was started is killed"
+        try:
+            await asyncio.wait_for(self._process.wait(), _KILLED_S)
+        except TimeoutError:
+            _logger.error("process hangs in the system, leaving it", process=self._spec.name)
 
     async def _restarted(self) -> bool:
         try:
@@ -125,6 +137,11 @@ class Child:
         return returncode
 
 
+def longest_stop_s(grace_s: float) -> float:
+    """How long `Child.stop` takes at most, in seconds, as `supervise` calls it."""
+    return grace_s + _KILLED_AFTER_S + _KILLED_S
+
+
 async def supervise(
     services: Sequence[Child], gateway: Child, *, stop: asyncio.Event, ready: asyncio.Event, grace_s: float
 ) -> None:
@@ -141,9 +158,9 @@ async def supervise(
             for child in everyone:
                 group.create_task(child.keep())
             await stop.wait()
-            await gateway.stop(grace_s + 2)
+            await gateway.stop(grace_s + _KILLED_AFTER_S)
             for service in services:
-                group.create_task(service.stop(grace_s + 2))
+                group.create_task(service.stop(grace_s + _KILLED_AFTER_S))
     finally:
         await asyncio.gather(*(child.stop(grace_s) for child in everyone))
 
