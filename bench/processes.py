@@ -82,7 +82,11 @@ class Processes:
 
     def peak_rss_mib(self) -> float:
         """The sum of what each had in memory at its peak. Pages that they share count once for each."""
-        return sum(_peak_kib(pid) for pid in self.pids) / 1024
+        return sum(_status_kib(pid, "VmHWM") for pid in self.pids) / 1024
+
+    def rss_mib(self) -> float:
+        """The sum of what each has in memory now; as above."""
+        return sum(_status_kib(pid, "VmRSS") for pid in self.pids) / 1024
 
     @contextmanager
     def counting_syncs(self, trace: Path) -> Generator[Counter[str]]:
@@ -142,10 +146,10 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _peak_kib(pid: int) -> int:
+def _status_kib(pid: int, name: str) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    peak = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return int(peak[1]) if peak else 0
+    found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) if found else 0

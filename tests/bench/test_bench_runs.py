@@ -52,6 +52,27 @@ def told(script: str, *options: str | Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("ceiling", "exit_code"), [("10", 0), ("-1", 1)], ids=["below", "above"])
+def test_a_soak_tells_what_is_in_memory_after_each_round_and_keeps_its_ceiling(
+    tmp_path: Path, ceiling: str, exit_code: int
+) -> None:
+    small = ["--rounds", "3", "--sagas", "8", "--concurrency", "4", f"--grown={ceiling}", "--data", tmp_path]
+    run = subprocess.run(
+        [sys.executable, REPOSITORY / "bench" / "soak.py", *small],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert run.returncode == exit_code, run.stderr
+    *rounds, summed_up = map(json.loads, run.stdout.splitlines())
+    assert [line["sagas"] for line in rounds] == [8, 16, 24]
+    assert all(line["rss_mib"] > 20 for line in rounds)
+    grown = rounds[2]["rss_mib"] / rounds[1]["rss_mib"] - 1
+    assert summed_up["grown"] == pytest.approx(grown, abs=0.001)
+
+
+@pytest.mark.slow
 def test_with_redis_the_services_use_it_and_its_process_counts(tmp_path: Path) -> None:
     small = ["--sagas", "10", "--concurrency", "2", "--warm-up", "2", "--data", tmp_path]
     figures = json.loads(told("sagas.py", "--mesh", "--redis", *small))
