@@ -21,6 +21,23 @@ golden: .venv/dev.stamp
 	@PYTHONPATH=codegen:. $(BIN)/python tests/golden/rewrite.py $(CASES)
 	@git add --intent-to-add tests/golden && git --no-pager diff --stat -- tests/golden
 
+# ARGS="tests/service tests/engine ..." for more of them.
+BOUND_TESTS ?= tests/plain tests/service/test_database.py tests/service/test_transport_conformance.py \
+  tests/service/test_grpc_headers.py tests/service/test_grpc_interop.py tests/edge/test_http_server.py \
+  tests/telemetry/test_otlp_exporters.py tests/telemetry/test_otlp_spans.py tests/telemetry/test_instruments.py tests/wire
+
+test-lowest test-newest: test-%: .venv-%/stamp
+	@.venv-$*/bin/python -m pytest -q $(or $(ARGS),$(BOUND_TESTS))
+
+.venv-%/stamp: pyproject.toml tools/dependency_bounds.py
+	@echo "installing sagagen with the $* versions that pyproject.toml allows into .venv-$* ..."
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check packaging
+	@.venv-$*/bin/python tools/dependency_bounds.py $* > .venv-$*/constraints.txt
+	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-$*/constraints.txt \
+	  $(if $(filter newest,$*),--upgrade --upgrade-strategy eager) -e '.[codegen,dev]'
+	@touch $@
+
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,7 +51,7 @@ format: .venv/dev.stamp
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv var dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-newest var dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("sagagen needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
