@@ -1,4 +1,4 @@
-"""The barrier's ruling: each of the seven rules, alone and against those after it."""
+"""The barrier's decision: each of the seven rules, alone and against those after it."""
 
 import sqlite3
 
@@ -79,14 +79,14 @@ OLD, OLD_UNDO = ACT._replace(started_ms=500), UNDO._replace(started_ms=500)
     ],
 )
 def test_a_call_is_turned_down(call: SagaCall, found: Rows, reason: str, code: Code):
-    ruling = rule(call, b"same", found, purged_through_ms=700, now_ms=5_000)
-    assert isinstance(ruling, TurnDown)
-    assert (ruling.error.reason, ruling.error.domain, ruling.error.code) == (reason, DOMAIN, code)
-    assert not ruling.error.is_refusal
+    decision = rule(call, b"same", found, purged_through_ms=700, now_ms=5_000)
+    assert isinstance(decision, TurnDown)
+    assert (decision.error.reason, decision.error.domain, decision.error.code) == (reason, DOMAIN, code)
+    assert not decision.error.is_refusal
 
 
 @pytest.mark.parametrize(
-    ("call", "found", "ruling"),
+    ("call", "found", "decision"),
     [
         pytest.param(ACT, rows(row()), Replay(row()), id="5 repeat"),
         pytest.param(ACT, rows(row(State.REFUSED)), Replay(row(State.REFUSED)), id="5 repeat of a refusal"),
@@ -103,8 +103,8 @@ def test_a_call_is_turned_down(call: SagaCall, found: Rows, reason: str, code: C
         pytest.param(ACT._replace(not_after_ms=5_000), rows(), RunHandler(), id="7 in the last moment"),
     ],
 )
-def test_a_call_is_let_through_or_answered(call: SagaCall, found: Rows, ruling: BarrierDecision):
-    assert rule(call, b"same", found, purged_through_ms=700, now_ms=5_000) == ruling
+def test_a_call_is_let_through_or_answered(call: SagaCall, found: Rows, decision: BarrierDecision):
+    assert rule(call, b"same", found, purged_through_ms=700, now_ms=5_000) == decision
 
 
 def pending(not_after_ms: int = 4_000) -> BarrierRow:
@@ -112,7 +112,7 @@ def pending(not_after_ms: int = 4_000) -> BarrierRow:
 
 
 @pytest.mark.parametrize(
-    ("call", "found", "ruling"),
+    ("call", "found", "decision"),
     [
         pytest.param(ACT, rows(pending()), RunHandler(is_repeat=True), id="an attempt that ended"),
         pytest.param(
@@ -124,14 +124,14 @@ def pending(not_after_ms: int = 4_000) -> BarrierRow:
         ),
     ],
 )
-def test_what_ended_unsettled_is_run_again_or_undone(call: SagaCall, found: Rows, ruling: BarrierDecision):
-    assert rule(call, b"same", found, 0, 5_000) == ruling
+def test_what_ended_unsettled_is_run_again_or_undone(call: SagaCall, found: Rows, decision: BarrierDecision):
+    assert rule(call, b"same", found, 0, 5_000) == decision
 
 
 def test_a_compensation_waits_for_the_end_that_its_action_must_have():
-    ruling = rule(UNDO, b"same", rows(pending(6_500)), 0, 5_000)
-    assert isinstance(ruling, TurnDown)
-    assert (ruling.error.code, ruling.error.domain, ruling.error.retry_after_s) == (
+    decision = rule(UNDO, b"same", rows(pending(6_500)), 0, 5_000)
+    assert isinstance(decision, TurnDown)
+    assert (decision.error.code, decision.error.domain, decision.error.retry_after_s) == (
         Code.UNAVAILABLE,
         "",
         1.501,
@@ -139,9 +139,9 @@ def test_a_compensation_waits_for_the_end_that_its_action_must_have():
 
 
 def test_another_request_than_the_unsettled_one_is_a_mismatch():
-    ruling = rule(ACT, b"other", rows(pending()), 0, 5_000)
-    assert isinstance(ruling, TurnDown)
-    assert ruling.error.reason == "PAYLOAD_MISMATCH"
+    decision = rule(ACT, b"other", rows(pending()), 0, 5_000)
+    assert isinstance(decision, TurnDown)
+    assert decision.error.reason == "PAYLOAD_MISMATCH"
 
 
 def test_another_run_is_told_who_owns_the_saga_and_whether_its_request_differs():
