@@ -126,6 +126,7 @@ async def test_every_kind_of_row_comes_back_as_it_was_written(path: Path) -> Non
 async def test_a_saga_is_accepted_once_and_its_head_tells_who_started_it(path: Path) -> None:
     async with SagaLog.open(path) as log:
         assert await log.head(SAGA_ID) is None
+        assert await log.last_ms() == 0
         refs = await asyncio.gather(*(log.accept(accepted()) for _ in range(20)))
         assert sum(ref is not None for ref in refs) == 1
         head = await log.head(SAGA_ID)

@@ -54,7 +54,7 @@ async def opened(folder: Path) -> AsyncGenerator[Opened]:
             "writing": await stack.enter_async_context(Database(path)),
             "reading": await stack.enter_async_context(Database(path, is_read_only=True)),
         }
-        writer = GroupWriter(databases["writing"])
+        writer = GroupWriter(databases["writing"], gather_s=LIMIT_S)
         task = asyncio.create_task(writer.run())
         reserve = Reserve(path)
         probes = [ThreadProbe(database, name, within_s=0.5) for name, database in databases.items()]
@@ -66,6 +66,28 @@ async def opened(folder: Path) -> AsyncGenerator[Opened]:
         yield Opened(log, databases, reserve, client)
         writer.close()
         await task
+
+
+async def test_no_commit_waits_for_the_rows_of_a_saga_that_rests(tmp_path: Path) -> None:
+    async with opened(tmp_path) as here:
+        here.log.gather_for(lambda _: 6)
+        wake = asyncio.Event()
+        resting = asyncio.create_task(here.log.rest(LIMIT_S, wake))
+        await asyncio.sleep(0)
+        first = [asyncio.create_task(here.log.accept(accepted(f"saga {n}"))) for n in range(2)]
+        await asyncio.sleep(0.05)
+        assert here.log.commits == 0, "two of five"
+        assert await here.log.accept(accepted("third"))
+        await asyncio.gather(*first)
+        assert here.log.commits == 1
+        here.log.gather_for(lambda _: 3)
+        wake.set()
+        await resting
+        late = asyncio.create_task(here.log.accept(accepted("fourth")))
+        await asyncio.sleep(0.05)
+        assert here.log.commits == 1, "one of three, since it rests no more"
+        assert await here.log.accept(accepted("fifth"))
+        await late
 
 
 async def test_a_full_disk_is_in_the_way(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -144,6 +145,7 @@ async def test_lists_are_narrowed_by_every_filter(tmp_path: Path) -> None:
         assert await count("status=stuck,running&limit=1000") == 220
         stats = (await client.get("/stats")).json()
         assert stats["sagas"]["place_order"]["stuck"] == 220
+        assert stats["sagas"]["place_order"]["versions"] == {"1": {"unfinished": 220, "can_go": False}}
         assert stats["log"]["is_disk_full"] is False
         assert stats["log"]["size_bytes"] > 0
 
@@ -254,3 +256,23 @@ async def test_at_rest_a_pivot_that_may_have_been_sent_is_not_cancelled(tmp_path
         operations = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
         with pytest.raises(CommandRejected, match="only goes forward"):
             await operations.command("saga-0", OperatorCommand(Act.CANCEL, "ann"))
+        far_from_its_project = SagaOperations(SagasAtRest(log, Definitions(())))
+        shown = await far_from_its_project.show("saga-0")
+        assert (shown["status"], shown["waiting_for"]) == ("RUNNING", None)
+
+
+async def test_a_version_that_no_open_saga_needs_can_go(tmp_path: Path) -> None:
+    newer = replace(SAGA, version=2, digest="d2")
+    async with gateway(tmp_path) as (client, engine, services):
+        services.is_mended = True
+        await client.post("/sagas/saga-0/retry", json={"by": "ann"})
+        await engine.wait_until_idle()
+    async with SagaLog.open(tmp_path / "saga-log.db") as log:
+        operations = SagaOperations(SagasAtRest(log, Definitions([SAGA, newer])))
+        stats = (await operations.stats())["sagas"]["place_order"]
+    assert stats["versions"] == {
+        "1": {"unfinished": 0, "can_go": True},
+        "2": {"unfinished": 0, "can_go": False},
+    }
+    assert (stats["in_flight"], stats["oldest_unfinished_age_s"]) == (0, None)
+    assert stats["ended"] == {"COMPLETED": 1}
