@@ -23,6 +23,17 @@ def copy_project(name: str, to: Path, parts: tuple[str, ...] = WRITTEN) -> Path:
     return to
 
 
+def accepted_contracts() -> list[Path]:
+    """saga.yaml of every project here that is accepted: cases of the corpus may be there for their mistakes."""
+    found = [path for path in SHOP.glob("**/contracts/saga.yaml") if ".venv" not in path.parts]
+    refused = [
+        case
+        for case in (SHOP / "tests" / "golden").iterdir()
+        if not (case / "expected" / "generated").exists()
+    ]
+    return sorted(path for path in found if path.parents[1] not in refused)
+
+
 def edit(file: Path, edits: Mapping[str, str]) -> None:
     """Replace each text by its new one, wherever it occurs. Fails where one does not occur."""
     text = file.read_text(encoding="utf-8")

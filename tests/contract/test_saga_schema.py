@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from contract_bench import ROOT, Mistake, edited, shop_yaml
 from jsonschema import Draft202012Validator, ValidationError
+from project_copy import accepted_contracts
 from test_saga_yaml_mistakes import NAMES, RULES, SHAPE
 
 from sagagen.contract import saga_schema
@@ -19,9 +20,7 @@ from sagagen.source import Mapping, Node, Scalar
 
 SCHEMA = saga_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
-GOOD = sorted(
-    path for path in ROOT.rglob("saga.yaml") if ".venv" not in path.parts and "contracts" in path.parts
-)
+GOOD = accepted_contracts()
 
 
 def plain(node: Node) -> Any:
