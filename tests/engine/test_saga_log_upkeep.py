@@ -1,5 +1,6 @@
 """The log in bad days: sagas that expire, a file that is damaged, a disk that is full."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 from engine_world import TestClock, usual_saga
+from structlog.testing import capture_logs
 from test_saga_log_file import EVERY_KIND, FAILURE, accepted
 from waiting import LIMIT_S
 
+from sagagen.runtime.log.damage import damage_of
+from sagagen.runtime.log.reserve import Reserve
 from sagagen.runtime.log.store import LogCorrupted, SagaLog
 from sagagen.runtime.log.upkeep import SLACK_S, UNKNOWN_RETENTION_S, one_round, upkeep
 from sagagen.runtime.model.definition import Direction
@@ -86,6 +90,39 @@ async def test_a_damaged_log_is_named_and_kept_as_it_is(tmp_path: Path, how: str
         async with SagaLog.open(path):
             pass
     assert path.read_bytes() == before
+
+
+async def test_a_log_too_big_to_be_read_in_time_is_checked_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    async with SagaLog.open(path) as log:
+        await asyncio.gather(*(log.accept(accepted(f"saga {n}")) for n in range(3000)))
+    with capture_logs() as lines:
+        assert damage_of(path) == ""
+        assert not lines
+        assert damage_of(path, within_s=-1.0) == ""
+    assert [line["event"] for line in lines] == [
+        "the saga log is big: it was checked for damage only in part"
+    ]
+
+
+def test_the_reserve_is_made_once_and_anew_where_it_is_not_whole(tmp_path: Path) -> None:
+    file, reserve = tmp_path / "log.db.reserve", Reserve(tmp_path / "log.db", size_bytes=1_000_000)
+    assert reserve.make()
+    assert file.stat().st_size == 1_000_000
+    made_ns = file.stat().st_mtime_ns
+    assert reserve.make()
+    assert file.stat().st_mtime_ns == made_ns, "one that is whole is left alone"
+    file.write_bytes(b"cut short")
+    assert reserve.make()
+    assert file.stat().st_size == 1_000_000
+
+
+def test_a_disk_that_is_not_full_keeps_the_reserve(tmp_path: Path) -> None:
+    reserve = Reserve(tmp_path / "log.db", size_bytes=1_000_000)
+    assert reserve.make()
+    assert not reserve.release()
+    assert (tmp_path / "log.db.reserve").exists()
+    assert not reserve.is_spent
 
 
 def test_a_full_disk_stops_new_sagas_and_no_others(tmp_path: Path) -> None:

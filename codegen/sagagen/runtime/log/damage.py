@@ -19,13 +19,13 @@ _INSTRUCTIONS = 20_000
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-def damage_of(path: Path) -> str:
+def damage_of(path: Path, within_s: float = CHECK_AT_MOST_S) -> str:
     """What is wrong with the file; empty if nothing was found or there is no file. Nothing is written."""
     if not path.exists() or path.stat().st_size == 0:
         return ""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return _quick_check(connection, path)
+            return _quick_check(connection, path, within_s)
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return str(error)
@@ -41,8 +41,8 @@ def how_to_mend(path: Path, damage: str) -> str:
     )
 
 
-def _quick_check(connection: sqlite3.Connection, path: Path) -> str:
-    ends_s = time.monotonic() + CHECK_AT_MOST_S
+def _quick_check(connection: sqlite3.Connection, path: Path, within_s: float) -> str:
+    ends_s = time.monotonic() + within_s
     connection.set_progress_handler(lambda: time.monotonic() > ends_s, _INSTRUCTIONS)
     try:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
