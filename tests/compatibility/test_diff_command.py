@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from contract_pair import ROOT, SAGA_YAML, edited, write_project
-from test_diff_tells_the_truth import OLD, begin, go_on, services
+from shop_mesh import PLACE_ORDER
+from small_mesh import running_services
+from test_diff_tells_the_truth import begin, go_on
 
+from generated.mesh import MESH
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.workspace.versions import bump
 
@@ -156,13 +159,13 @@ async def test_sagas_at_the_step_are_counted_and_once_they_have_drained_nothing_
 ):
     edit(repository, *NO_REFUND)
     log = str(tmp_path / "saga-log.db")
-    async with services(tmp_path) as transports:
+    async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, price=50.0)
         done = await asyncio.to_thread(diff, repository, "--against", "HEAD", "--running", log)
         assert done.returncode == 1
         assert "breaking[SD201]: place_order/charge_payment" in done.stdout
         assert "1 open saga (1 at charge_payment), the oldest for" in done.stdout
-        view = await go_on(tmp_path, transports, [OLD])
+        view = await go_on(tmp_path, transports, [PLACE_ORDER])
         assert view.status is SagaStatus.COMPLETED
     done = await asyncio.to_thread(diff, repository, "--against", "HEAD", "--running", log)
     assert done.returncode == 0
@@ -195,11 +198,11 @@ def check(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 async def test_a_kept_version_is_needed_until_its_last_saga_is_over(repository: Path, tmp_path: Path):
     bump(repository, "place_order")
     log = str(tmp_path / "saga-log.db")
-    async with services(tmp_path) as transports:
+    async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, price=50.0)
         done = await asyncio.to_thread(check, repository, "--running", log)
         assert (done.returncode, done.stdout) == (0, "")
-        await go_on(tmp_path, transports, [OLD])
+        await go_on(tmp_path, transports, [PLACE_ORDER])
     done = await asyncio.to_thread(check, repository, "--running", log)
     assert done.returncode == 0
     assert "warning[SG093]: version 1 of place_order is kept" in done.stdout

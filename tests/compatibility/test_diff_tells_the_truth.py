@@ -7,39 +7,29 @@ the real ones. Only payment is away at first, so that the orders wait at their t
 import importlib.util
 import sqlite3
 import textwrap
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from contract_pair import SAGA_YAML, Edit, changes, edited, resolved, severities, shop
+from shop_mesh import ORDER_ID, PLACE_ORDER, order
+from small_mesh import running_engine, running_services
 from test_diff_rules import CASES, CHARGE, CONFIRM, LOOK, LOOK_AT_THE_END, RESERVE
 from waiting import eventually_async
 
 from generated.mesh import MESH
-from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from sagagen.emit.files import FilePlan
 from sagagen.emit.plan import plan
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.engine.port import Acceptance
-from sagagen.runtime.identity import saga_id
-from sagagen.runtime.log.store import SagaLog
-from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga
-from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.errors import Code, RpcError
-from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.view import SagaView
-from sagagen.runtime.service.host import ServiceHost
-from sagagen.runtime.transports.memory import MemoryTransport
 
-(OLD,) = MESH.sagas
-ID = saga_id("shop", "anonymous", OLD.trigger.path, "key-1")
-SCHEMA = Schema(MESH.descriptors.read_bytes())
 WAITS = {"SD001", "SD002", "SD003", "SD004"}
 """Rules that say: a saga under way finds no definition of its own any more."""
 OF_SAGA_YAML = [
@@ -67,49 +57,11 @@ class Later(SystemClock):
         return super().wall_ms() + round(self.seconds * 1000)
 
 
-@asynccontextmanager
-async def services(folder: Path) -> AsyncGenerator[dict[str, Transport]]:
-    project = Project(MESH.root, MESH)
-    async with AsyncExitStack() as stack:
-        transports: dict[str, Transport] = {}
-        for service in MESH.services:
-            host = ServiceHost.open(
-                service,
-                project.handlers(service),
-                project=MESH.project,
-                schema=SCHEMA,
-                data_dir=folder,
-                root=MESH.root,
-            )
-            transports[service.name] = MemoryTransport(await stack.enter_async_context(host))
-        yield transports
-
-
-def acceptance(price: float) -> Acceptance:
-    cart = [CartItem(product_id="prod_1", quantity=2, price=price)]
-    return Acceptance(
-        saga=OLD,
-        saga_id=ID,
-        caller="anonymous",
-        key="key-1",
-        fingerprint=b"f",
-        input=bytes(PlaceOrderRequest(customer_id="cust_1", items=cart)),
-        trace=TraceContext.new(),
-    )
-
-
 async def begin(folder: Path, transports: dict[str, Transport], price: float) -> None:
     """One order of the old contract, at its payment."""
-    async with (
-        SagaLog.open(folder / "saga-log.db") as log,
-        EmbeddedEngine(
-            sagas=[OLD],
-            log=log,
-            transports={**transports, "payment": Away()},
-            grace_s=0.0,
-        ) as engine,
-    ):
-        await engine.accept(acceptance(price))
+    without_payment = {**transports, "payment": Away()}
+    async with running_engine(folder, [PLACE_ORDER], without_payment, grace_s=0.0) as engine:
+        await engine.accept(order(price))
         await eventually_async(
             "an attempt of the payment", lambda: described(engine), lambda saga: saga.steps[2].attempts
         )
@@ -119,21 +71,13 @@ async def go_on(
     folder: Path, transports: dict[str, Transport], sagas: list[Saga], later_s: float = 0.0
 ) -> SagaView:
     """The order after the deployment: where it ended, or what it waits for."""
-    async with (
-        SagaLog.open(folder / "saga-log.db") as log,
-        EmbeddedEngine(
-            sagas=sagas,
-            log=log,
-            transports=transports,
-            clock=Later(later_s),
-        ) as engine,
-    ):
+    async with running_engine(folder, sagas, transports, clock=Later(later_s)) as engine:
         await engine.wait_until_idle()
         return await described(engine)
 
 
 async def described(engine: EmbeddedEngine) -> SagaView:
-    view = await engine.describe(ID)
+    view = await engine.describe(ORDER_ID)
     assert view is not None
     return view
 
@@ -172,7 +116,7 @@ def _loaded(folder: Path, name: str, content: str) -> Saga:
 async def test_an_order_under_way_goes_on_if_and_only_if_the_diff_says_so(name: str, tmp_path: Path):
     edits, _ = CASES[name]
     waits = bool(WAITS & severities(changes(tmp_path / "shop", edits)).keys())
-    async with services(tmp_path) as transports:
+    async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, price=50.0)
         view = await go_on(tmp_path, transports, deployed(tmp_path, edits))
     assert bool(view.waiting_for) is waits
@@ -181,10 +125,10 @@ async def test_an_order_under_way_goes_on_if_and_only_if_the_diff_says_so(name: 
 
 async def forced(folder: Path, edits: list[Edit], price: float = 600.0) -> SagaView:
     """What the engine's refusal to go on with another digest prevents."""
-    async with services(folder) as transports:
+    async with running_services(MESH, folder) as transports:
         await begin(folder, transports, price)
         (changed,) = deployed(folder, edits)
-        return await go_on(folder, transports, [replace(changed, digest=OLD.digest)])
+        return await go_on(folder, transports, [replace(changed, digest=PLACE_ORDER.digest)])
 
 
 def rows(database: Path, query: str) -> list[tuple[object, ...]]:
@@ -226,10 +170,10 @@ async def test_an_order_past_the_place_of_a_new_step_runs_it_late(tmp_path: Path
     """SD105: between the two steps that it was put between nothing has run it."""
     edits = [(SAGA_YAML, RESERVE, LOOK + RESERVE)]
     assert "SD105" in severities(changes(tmp_path / "shop", edits))
-    async with services(tmp_path) as transports:
+    async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, 50.0)
         (changed,) = deployed(tmp_path, edits)
-        await go_on(tmp_path, transports, [replace(changed, digest=OLD.digest)])
+        await go_on(tmp_path, transports, [replace(changed, digest=PLACE_ORDER.digest)])
     done = rows(tmp_path / "saga-log.db", "SELECT step FROM event WHERE kind = 'DONE' ORDER BY seq")
     assert [step for (step,) in done].index("look") > [step for (step,) in done].index("reserve_stock")
 
@@ -237,14 +181,14 @@ async def test_an_order_past_the_place_of_a_new_step_runs_it_late(tmp_path: Path
 async def test_a_lower_deadline_turns_older_orders_back(tmp_path: Path):
     edits = [(SAGA_YAML, "deadline: 60s", "deadline: 20s")]
     assert "SD302" in severities(changes(tmp_path / "shop", edits))
-    async with services(tmp_path) as transports:
+    async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, 50.0)
         view = await go_on(tmp_path, transports, deployed(tmp_path, edits), later_s=40.0)
     assert view.status is SagaStatus.COMPENSATED
 
 
 async def test_with_the_old_deadline_they_go_on(tmp_path: Path):
-    async with services(tmp_path) as transports:
+    async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, 50.0)
         view = await go_on(tmp_path, transports, deployed(tmp_path, []), later_s=40.0)
     assert view.status is SagaStatus.COMPLETED
@@ -266,16 +210,13 @@ async def test_two_versions_side_by_side_each_end_on_their_own(tmp_path: Path):
     mesh = resolved(replace(sources, saga_yaml=edited(text, CHARGE, ""), kept=kept))
     both = [_loaded(tmp_path, name, content) for name, content in _emitted(plan(mesh))]
     newest = next(saga for saga in both if saga.version == 2)
-    async with services(tmp_path) as transports:
+    async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, price=50.0)
-        async with (
-            SagaLog.open(tmp_path / "saga-log.db") as log,
-            EmbeddedEngine(sagas=both, log=log, transports=transports) as engine,
-        ):
-            await engine.accept(replace(acceptance(50.0), saga=newest, saga_id="another"))
+        async with running_engine(tmp_path, both, transports) as engine:
+            await engine.accept(order(50.0, "another", saga=newest))
             await engine.wait_until_idle()
             old, new = await described(engine), await engine.describe("another")
     assert new
     assert (old.version, old.status) == (1, SagaStatus.COMPLETED)
     assert (new.version, new.status) == (2, SagaStatus.COMPLETED)
-    assert rows(tmp_path / "payment.db", "SELECT order_id FROM payments") == [(ID,)]
+    assert rows(tmp_path / "payment.db", "SELECT order_id FROM payments") == [(ORDER_ID,)]

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from small_mesh import running_engine, running_services
 from waiting import eventually_async
 
 from generated.mesh import MESH
@@ -18,17 +19,12 @@ from sagagen.contract.model import Saga
 from sagagen.emit.docs_view import client_gets
 from sagagen.emit.failure_paths import Fault, failure_paths
 from sagagen.runtime import Gateway
-from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.log.store import SagaLog
-from sagagen.runtime.messages.schema import Schema
-from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.model.definition import Direction, Service
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.errors import Code, Declined, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import SagaStatus
-from sagagen.runtime.service.host import ServiceHost
-from sagagen.runtime.transports.memory import MemoryTransport
 
 STEPS = [step.name for step in MESH.sagas[0].steps]
 AFTER = ["create_order", "completion", "acceptance"]
@@ -111,25 +107,18 @@ async def shop(data_dir: Path, after: str, step: str, fault: Fault) -> AsyncGene
         respond=replace(MESH.sagas[0].respond, after=after, body=None, wait_s=5.0),
     )
     mesh = replace(MESH, sagas=(saga,))
-    project, schema, undone = Project(MESH.root, mesh), Schema(MESH.descriptors.read_bytes()), list[str]()
-    gateway = Gateway(mesh)
+    gateway, project, undone = Gateway(mesh), Project(MESH.root, mesh), list[str]()
+
+    def handlers(service: Service) -> object:
+        own = project.handlers(service)
+        return declining(own, step) if fault is Fault.DECLINED else own
+
+    lost = step if fault is Fault.NO_ANSWER else ""
     async with AsyncExitStack() as stack:
-        transports: dict[str, Transport] = {}
-        for service in MESH.services:
-            handlers = project.handlers(service)
-            host = ServiceHost.open(
-                service,
-                declining(handlers, step) if fault is Fault.DECLINED else handlers,
-                project=MESH.project,
-                schema=schema,
-                data_dir=data_dir,
-                root=MESH.root,
-            )
-            to = MemoryTransport(await stack.enter_async_context(host))
-            transports[service.name] = Watched(to, step if fault is Fault.NO_ANSWER else "", undone)
-        log = await stack.enter_async_context(SagaLog.open(data_dir / "saga-log.db"))
+        reached = await stack.enter_async_context(running_services(mesh, data_dir, handlers))
+        transports = {name: Watched(to, lost, undone) for name, to in reached.items()}
         engine = await stack.enter_async_context(
-            EmbeddedEngine(sagas=mesh.sagas, log=log, transports=transports, grace_s=0.0)
+            running_engine(data_dir, mesh.sagas, transports, grace_s=0.0)
         )
         asgi = httpx.ASGITransport(gateway.application(engine, transports))
         client = await stack.enter_async_context(httpx.AsyncClient(transport=asgi, base_url="http://shop"))

@@ -15,6 +15,7 @@ from typing import Any
 
 import betterproto2
 import httpx
+from small_mesh import running_engine, running_services
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import BaseRoute
@@ -26,11 +27,8 @@ from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import SagaRuntime
-from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh, Route
-from sagagen.runtime.service.host import ServiceHost
-from sagagen.runtime.transports.memory import MemoryTransport
 from sagagen.workspace.writing import write
 
 ROOT = Path(__file__).with_name("library")
@@ -126,18 +124,15 @@ async def served(
     """
     mesh, shelf = mesh or library().mesh, library().handlers.ShelfService()
     gateway = Gateway(mesh, caller=caller, routes=routes)
-    service = mesh.services[0]
+    limits = mesh.limits
     async with (
-        ServiceHost.open(
-            service, shelf, project=mesh.project, schema=gateway.schema, data_dir=data_dir, root=mesh.root
-        ) as host,
-        SagaLog.open(data_dir / "saga-log.db") as log,
-        EmbeddedEngine(
-            sagas=mesh.sagas,
-            log=log,
-            transports=(transports := {service.name: MemoryTransport(host)}),
-            max_running=mesh.limits.max_running,
-            calls_per_service=mesh.limits.calls_per_service,
+        running_services(mesh, data_dir, lambda _: shelf) as transports,
+        running_engine(
+            data_dir,
+            mesh.sagas,
+            transports,
+            max_running=limits.max_running,
+            calls_per_service=limits.calls_per_service,
         ) as engine,
         serve_http(gateway.application(seen(engine), transports), "127.0.0.1", 0) as listening,
         httpx.AsyncClient(base_url=listening.url, timeout=LIMIT_S) as client,

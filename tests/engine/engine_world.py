@@ -1,159 +1,32 @@
-"""A world for the engine's tests: sagas, services that keep the barrier's rules, and a clock that never waits."""
+"""A world for the engine's tests: services that keep the barrier's rules, and an engine that never waits for real."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
 from random import Random
 from typing import Any
 
-import betterproto2
 from grpclib.const import Status as Code
+from small_mesh import SAGA_ID, ManualClock, text
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.engine.port import Acceptance
 from sagagen.runtime.log.store import SagaLog, SagaRef
-from sagagen.runtime.model.definition import Action, Direction, Method, Respond, Retry, Saga, Step, StepKind
+from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
-from sagagen.runtime.scope import CompensationScope, Scope
 from sagagen.runtime.service.barrier.rules import BarrierRow as BarrierRow
 from sagagen.runtime.service.barrier.rules import RecordEmpty, Replay, RunHandler, State, TurnDown, rule
 
-TRACE = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 SEEDS = count(1)
 """Every engine draws other runs and waits."""
 
-SAGA_ID = "5c0e2f9e-0000-5000-8000-000000000001"
 
-
-@dataclass(eq=False, repr=False)
-class Text(betterproto2.Message):
-    """The one message of these sagas."""
-
-    value: str = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-
-def text(value: str) -> bytes:
-    return bytes(Text(value=value))
-
-
-def method(name: str, *, is_read: bool = False) -> Method[Text, Text]:
-    return Method(
-        path=f"/test.v1.TestService/{name}",
-        request=Text,
-        response=Text,
-        handler=name,
-        request_name="test.v1.Text",
-        response_name="test.v1.Text",
-        is_read=is_read,
-    )
-
-
-RETRY = Retry(initial_s=0.05, multiplier=2.0, max_s=2.0)
-BUDGETED = replace(RETRY, max_s=30.0, give_up_after_s=3600.0)
-
-
-def repeat_input(scope: Scope[Text]) -> Text:
-    return Text(value=scope.input.value)
-
-
-def action(
-    name: str,
-    request: Callable[[Any], Text] = repeat_input,
-    *,
-    is_read: bool = False,
-    retry: Retry = RETRY,
-    service: str = "one",
-) -> Action:
-    return Action(
-        service=service, method=method(name, is_read=is_read), request=request, timeout_s=2.0, retry=retry
-    )
-
-
-def step(
-    name: str,
-    kind: StepKind = StepKind.COMPENSATABLE,
-    *,
-    is_compensated: bool = True,
-    is_read: bool = False,
-    retry: Retry | None = None,
-    request: Callable[[Scope[Text]], Text] = repeat_input,
-    service: str = "one",
-) -> Step:
-    def undo(scope: CompensationScope[Text]) -> Text:
-        return Text(value=f"{scope.failure.step}:{scope.failure.reason}")
-
-    compensated = is_compensated and kind is StepKind.COMPENSATABLE and not is_read
-    chosen = retry or (BUDGETED if kind is StepKind.RETRIABLE else RETRY)
-    return Step(
-        name=name,
-        kind=kind,
-        action=action(name, request, is_read=is_read, retry=chosen, service=service),
-        compensation=action(f"undo_{name}", undo, retry=BUDGETED, service=service) if compensated else None,
-    )
-
-
-def saga(*steps: Step, respond_after: str = "completion", deadline_s: float = 60.0, version: int = 1) -> Saga:
-    def body(scope: Scope[Text]) -> Text:
-        return Text(value=f"answer to {scope.input.value}")
-
-    return Saga(
-        name="place",
-        version=version,
-        digest="d1",
-        trigger=method("Trigger"),
-        key="required",
-        on_concurrent="conflict",
-        retention_s=86400.0,
-        deadline_s=deadline_s,
-        respond=Respond(after=respond_after, status=201, wait_s=10.0, body=body),
-        steps=steps,
-    )
-
-
-def usual_saga(**options: object) -> Saga:
-    """Two compensatable steps, a pivot and a retriable one."""
-    return saga(
-        step("one"),
-        step("two"),
-        step("pivot", StepKind.PIVOT),
-        step("after", StepKind.RETRIABLE),
-        **options,  # pyright: ignore[reportArgumentType]
-    )
-
-
-@dataclass
-class TestClock:
-    """Moves only when a test, or a sleep of the engine, moves it."""
-
-    __test__ = False
-
-    wall: int = 1_700_000_000_000
-    monotonic: float = 1000.0
-
-    def wall_ms(self) -> int:
-        return self.wall
-
-    def monotonic_s(self) -> float:
-        return self.monotonic
-
-    def advance(self, seconds: float) -> None:
-        self.wall += round(seconds * 1000)
-        self.monotonic += seconds
-
-    async def sleep(self, seconds: float, wake: asyncio.Event) -> None:
-        if not wake.is_set():
-            self.advance(seconds)
-            await asyncio.sleep(0)
-
-
-class PatientClock(TestClock):
+class PatientClock(ManualClock):
     """Its sleeps end only when the saga is woken."""
 
     def __init__(self) -> None:
@@ -183,7 +56,7 @@ class World:
     `declines` names steps whose handler says no.
     """
 
-    clock: TestClock
+    clock: ManualClock
     faults: Mapping[tuple[str, Direction], list[str | RpcError]] = field(
         default_factory=dict[tuple[str, Direction], list[str | RpcError]]
     )
@@ -254,24 +127,12 @@ class World:
         return [e.step for e in self.effects if e.direction is direction and e.saga_id == saga_id]
 
 
-def acceptance(definition: Saga, saga_id: str = SAGA_ID, value: str = "x") -> Acceptance:
-    return Acceptance(
-        saga=definition,
-        saga_id=saga_id,
-        caller="anonymous",
-        key="key-1",
-        fingerprint=sha256(value.encode()).digest(),
-        input=text(value),
-        trace=TRACE,
-    )
-
-
 @dataclass(frozen=True)
 class TimedJournal:
     """A log whose waits are the test clock's."""
 
     log: SagaLog
-    clock: TestClock
+    clock: ManualClock
 
     async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
         await self.log.append(ref, rows, status)
@@ -287,7 +148,7 @@ def engine(
     definition: Saga,
     log: Any,
     world: Transport | Mapping[str, Transport],
-    clock: TestClock,
+    clock: ManualClock,
     **options: object,
 ) -> EmbeddedEngine:
     """An engine whose service `one` is `world` (or whose services they are), and which never waits for real."""

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_world import usual_saga
 from small_disk import fill
+from small_mesh import usual_saga
 from test_saga_log_file import EVERY_KIND, accepted, rows
 
 from sagagen.runtime.clock import SystemClock

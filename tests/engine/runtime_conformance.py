@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from engine_world import SAGA_ID, TestClock, engine
+from engine_world import engine
+from small_mesh import SAGA_ID, ManualClock
 from waiting import eventually_async
 
 from sagagen.runtime.engine.port import SagaRuntime
@@ -31,7 +32,7 @@ class RuntimeFactory(Protocol):
         folder: Path,
         definition: Saga,
         world: Transport,
-        clock: TestClock,
+        clock: ManualClock,
         *,
         max_running: int = 10_000,
         grace_s: float = LONG_S,
@@ -43,7 +44,7 @@ async def _embedded(
     folder: Path,
     definition: Saga,
     world: Transport,
-    clock: TestClock,
+    clock: ManualClock,
     *,
     max_running: int = 10_000,
     grace_s: float = LONG_S,

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 
-from engine_world import RETRY, SAGA_ID, TRACE, saga, text
 from grpclib.const import Status as Code
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_mesh import RETRY, SAGA_ID, TRACE, saga, text
 from test_engine_crash import legal_steps
 
 from sagagen.runtime.model.definition import Direction, Saga, StepKind

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from engine_world import RETRY, SAGA_ID, TRACE, saga, step, text, usual_saga
 from grpclib.const import Status as Code
+from small_mesh import RETRY, SAGA_ID, TRACE, saga, step, text, usual_saga
 
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN, Declined

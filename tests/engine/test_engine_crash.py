@@ -6,19 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from crashing_log import CrashingLog
-from engine_world import (
-    RETRY,
-    SAGA_ID,
-    TestClock,
-    World,
-    acceptance,
-    engine,
-    saga,
-    step,
-)
+from engine_world import World, engine
 from grpclib.const import Status as Code
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_mesh import RETRY, SAGA_ID, ManualClock, acceptance, saga, step
 
 from sagagen.runtime.model.definition import Direction, Retry, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import RpcError
@@ -141,7 +133,7 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 async def live(
-    story: Story, log: CrashingLog, world: World, clock: TestClock, crash: Crash | None, *, is_first: bool
+    story: Story, log: CrashingLog, world: World, clock: ManualClock, crash: Crash | None, *, is_first: bool
 ) -> None:
     """One process, from its start to its death or to the end of the saga."""
     network = DyingNetwork(world, log, Countdown(crash, "before call"), Countdown(crash, "after call"))
@@ -156,7 +148,7 @@ async def live(
 
 async def tell(story: Story) -> tuple[History, World]:
     """Live as often as needed, and give the history at the end."""
-    clock = TestClock()
+    clock = ManualClock()
     world = World(clock, faults=story.faults, declines=story.declines)
     survivors = iter(story.survivors * 1000)
     crashes = iter(story.crashes)

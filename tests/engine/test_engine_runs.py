@@ -8,22 +8,9 @@ from pathlib import Path
 
 import pytest
 from crashing_log import CrashingLog
-from engine_world import (
-    RETRY,
-    SAGA_ID,
-    TRACE,
-    PatientClock,
-    TestClock,
-    Text,
-    World,
-    acceptance,
-    engine,
-    saga,
-    step,
-    text,
-    usual_saga,
-)
+from engine_world import PatientClock, World, engine
 from grpclib.const import Status as Code
+from small_mesh import RETRY, SAGA_ID, TRACE, ManualClock, Text, acceptance, saga, step, text, usual_saga
 from structlog.testing import capture_logs
 
 from sagagen.runtime.engine.acceptance import accepted_row
@@ -44,12 +31,12 @@ SUCCESS = Succeeded(201, "test.v1.Text", text("answer to x"))
 
 
 @pytest.fixture
-def clock() -> TestClock:
-    return TestClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def world(clock: TestClock) -> World:
+def world(clock: ManualClock) -> World:
     return World(clock)
 
 
@@ -60,13 +47,13 @@ def path(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def process(
-    path: Path, definition: Saga, world: Transport, clock: TestClock, **options: object
+    path: Path, definition: Saga, world: Transport, clock: ManualClock, **options: object
 ) -> AsyncGenerator[tuple[EmbeddedEngine, SagaLog]]:
     async with SagaLog.open(path) as log, engine(definition, log, world, clock, **options) as running:
         yield running, log
 
 
-async def run(path: Path, definition: Saga, world: World, clock: TestClock) -> EmbeddedEngine:
+async def run(path: Path, definition: Saga, world: World, clock: ManualClock) -> EmbeddedEngine:
     """One saga, from its acceptance until nothing is left to do."""
     async with process(path, definition, world, clock) as (running, _):
         await running.accept(acceptance(definition))
@@ -80,7 +67,7 @@ async def status_of(running: EmbeddedEngine, saga_id: str = SAGA_ID) -> SagaStat
     return view.status
 
 
-async def test_a_saga_completes_with_one_commit_a_step(path: Path, world: World, clock: TestClock) -> None:
+async def test_a_saga_completes_with_one_commit_a_step(path: Path, world: World, clock: ManualClock) -> None:
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, log):
         started = await running.accept(acceptance(definition))
@@ -97,10 +84,10 @@ async def test_a_saga_completes_with_one_commit_a_step(path: Path, world: World,
 
 
 async def test_calls_carry_the_barriers_metadata_and_the_sagas_trace(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     world.faults = {("one", ACTION): ["lost", "down"]}
-    started_ms = clock.wall
+    started_ms = clock.ms
     await run(path, saga(step("one")), world, clock)
     calls = [call for call, _, _ in world.calls]
     assert [call.attempt for call in calls] == [1, 2, 3]
@@ -114,7 +101,7 @@ async def test_calls_carry_the_barriers_metadata_and_the_sagas_trace(
     assert len({parent[2] for parent in parents} | {TRACE.span_id}) == 4, "a span an attempt"
 
 
-async def test_a_refusal_is_answered_and_undone(path: Path, world: World, clock: TestClock) -> None:
+async def test_a_refusal_is_answered_and_undone(path: Path, world: World, clock: ManualClock) -> None:
     world.declines = frozenset({"pivot"})
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, _):
@@ -137,7 +124,7 @@ async def test_a_refusal_is_answered_and_undone(path: Path, world: World, clock:
 
 
 async def test_an_answer_leaves_with_its_step_and_is_replayed_as_it_was(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     world.declines = frozenset({"two"})
     definition = usual_saga(respond_after="one")
@@ -145,7 +132,7 @@ async def test_an_answer_leaves_with_its_step_and_is_replayed_as_it_was(
         await running.accept(acceptance(definition))
         assert await running.wait(SAGA_ID, 5) == SUCCESS
         await running.wait_until_idle()
-        replay = await running.accept(acceptance(definition, value="other"))
+        replay = await running.accept(acceptance(definition, input="other"))
         assert (replay.is_new, replay.result, replay.status) == (False, SUCCESS, SagaStatus.COMPENSATED)
         assert replay.fingerprint == acceptance(definition).fingerprint
     async with process(path, definition, world, clock) as (running, _):
@@ -155,7 +142,7 @@ async def test_an_answer_leaves_with_its_step_and_is_replayed_as_it_was(
 
 
 async def test_a_failure_before_the_answering_step_is_answered_before_it_is_undone(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     world.declines = frozenset({"two"})
     world.faults = {("one", COMPENSATION): ["down"] * 3}
@@ -172,7 +159,7 @@ async def test_a_failure_before_the_answering_step_is_answered_before_it_is_undo
 
 
 async def test_a_saga_that_nobody_waits_for_has_its_answer_at_its_end(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     definition = usual_saga(respond_after="acceptance")
     async with process(path, definition, world, clock) as (running, _):
@@ -184,7 +171,7 @@ async def test_a_saga_that_nobody_waits_for_has_its_answer_at_its_end(
         assert (await running.accept(acceptance(definition))).result == SUCCESS
 
 
-async def test_twenty_duplicates_at_once_are_one_saga(path: Path, world: World, clock: TestClock) -> None:
+async def test_twenty_duplicates_at_once_are_one_saga(path: Path, world: World, clock: ManualClock) -> None:
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, _):
         started = await asyncio.gather(*(running.accept(acceptance(definition)) for _ in range(20)))
@@ -194,7 +181,7 @@ async def test_twenty_duplicates_at_once_are_one_saga(path: Path, world: World, 
     assert world.done(ACTION) == ["one", "two", "pivot", "after"]
 
 
-async def test_a_client_that_hangs_up_changes_nothing(path: Path, world: World, clock: TestClock) -> None:
+async def test_a_client_that_hangs_up_changes_nothing(path: Path, world: World, clock: ManualClock) -> None:
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, log):
         ids = [f"{n:032}" for n in range(50)]
@@ -210,7 +197,7 @@ async def test_a_client_that_hangs_up_changes_nothing(path: Path, world: World, 
 
 
 async def test_a_deadline_cuts_calls_short_and_then_turns_back(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     world.faults = {("two", ACTION): ["down"] * 1000}
     await run(path, usual_saga(deadline_s=10.0), world, clock)
@@ -227,7 +214,7 @@ async def test_a_deadline_cuts_calls_short_and_then_turns_back(
 
 
 async def test_the_deadline_neither_ends_nor_shortens_a_pivot_that_was_attempted(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     world.faults = {("pivot", ACTION): ["down"] * 30, ("after", ACTION): ["down"] * 30}
     await run(path, usual_saga(deadline_s=5.0), world, clock)
@@ -236,7 +223,7 @@ async def test_the_deadline_neither_ends_nor_shortens_a_pivot_that_was_attempted
 
 
 async def test_a_spent_budget_is_stuck_and_stays_so_over_a_restart(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     declined = RpcError(Code.FAILED_PRECONDITION, "no", reason="NOT_NOW", domain="one")
     world.declines = frozenset({"two"})
@@ -252,7 +239,7 @@ async def test_a_spent_budget_is_stuck_and_stays_so_over_a_restart(
         assert view.steps[0].error == "FAILED_PRECONDITION: NOT_NOW: no"
         assert view.steps[0].attempts > 100
     first_failure = next(call.not_after_ms for call, _, _ in world.calls if call.direction is COMPENSATION)
-    assert 3599 <= (clock.wall - first_failure + 2000) / 1000 < 3631
+    assert 3599 <= (clock.ms - first_failure + 2000) / 1000 < 3631
     calls = len(world.calls)
     async with process(path, definition, world, clock) as (running, _):
         assert running.running == 0
@@ -260,7 +247,7 @@ async def test_a_spent_budget_is_stuck_and_stays_so_over_a_restart(
     assert len(world.calls) == calls
 
 
-async def test_a_restart_does_not_renew_a_budget(path: Path, world: World, clock: TestClock) -> None:
+async def test_a_restart_does_not_renew_a_budget(path: Path, world: World, clock: ManualClock) -> None:
     world.faults = {("after", ACTION): ["down"] * 100_000}
     hasty = replace(RETRY, initial_s=100.0, max_s=100.0, give_up_after_s=1000.0)
     definition = saga(step("pivot", StepKind.PIVOT), step("after", StepKind.RETRIABLE, retry=hasty))
@@ -284,12 +271,12 @@ async def test_a_restart_does_not_renew_a_budget(path: Path, world: World, clock
     async with process(path, definition, counted, clock) as (running, _):
         await running.wait_until_idle()
         assert await status_of(running) is SagaStatus.STUCK
-    assert clock.wall - first_ms > 3_000_000
+    assert clock.ms - first_ms > 3_000_000
     assert len(counted.calls) == before, "its time was up when the process came back"
 
 
 async def test_requests_are_sent_as_logged_also_after_a_deployment(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     def made_by(code: str) -> Saga:
         return saga(step("one"), step("two", request=lambda scope: Text(value=f"made by {code}")))
@@ -318,7 +305,7 @@ async def test_requests_are_sent_as_logged_also_after_a_deployment(
 
 @pytest.mark.parametrize("other", ["version", "digest"])
 async def test_a_saga_whose_definition_is_missing_waits_and_says_for_what(
-    path: Path, clock: TestClock, other: str
+    path: Path, clock: ManualClock, other: str
 ) -> None:
     old = usual_saga()
     new = replace(old, version=2) if other == "version" else replace(old, digest="d2")
@@ -340,7 +327,7 @@ async def test_a_saga_whose_definition_is_missing_waits_and_says_for_what(
 class Held(World):
     """The first call waits until it is let go."""
 
-    def __init__(self, clock: TestClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.reached = asyncio.Event()
         self.go = asyncio.Event()
@@ -360,7 +347,7 @@ class Held(World):
             self.at_once -= 1
 
 
-async def leave_running(path: Path, definition: Saga, clock: TestClock) -> tuple[Held, asyncio.Event]:
+async def leave_running(path: Path, definition: Saga, clock: ManualClock) -> tuple[Held, asyncio.Event]:
     """Stop a process in the middle of a saga's first call."""
     world = Held(clock)
     async with process(path, definition, world, clock, grace_s=0.0) as (running, _):
@@ -371,7 +358,7 @@ async def leave_running(path: Path, definition: Saga, clock: TestClock) -> tuple
 
 
 async def test_draining_lets_a_call_under_way_finish_and_starts_no_other(
-    path: Path, clock: TestClock
+    path: Path, clock: ManualClock
 ) -> None:
     definition, world = usual_saga(), Held(clock)
     async with process(path, definition, world, clock) as (running, _):
@@ -403,7 +390,7 @@ async def test_draining_ends_a_backoff_at_once(path: Path) -> None:
 
 
 async def test_a_command_that_comes_while_a_call_waits_for_its_turn_goes_first(
-    path: Path, clock: TestClock
+    path: Path, clock: ManualClock
 ) -> None:
     definition, world = usual_saga(), Held(clock)
     async with process(path, definition, world, clock, calls_per_service=1) as (running, _):
@@ -419,7 +406,7 @@ async def test_a_command_that_comes_while_a_call_waits_for_its_turn_goes_first(
     assert "waiting" not in {call.saga_id for call, _, _ in world.calls}, "nothing of it was begun"
 
 
-async def test_overload_is_refused_early_and_replays_pass(path: Path, clock: TestClock) -> None:
+async def test_overload_is_refused_early_and_replays_pass(path: Path, clock: ManualClock) -> None:
     definition, world = usual_saga(), Held(clock)
     async with process(path, definition, world, clock, max_running=2) as (running, _):
         await running.accept(acceptance(definition, "a"))
@@ -433,7 +420,7 @@ async def test_overload_is_refused_early_and_replays_pass(path: Path, clock: Tes
         assert (await running.accept(acceptance(definition, "c"))).is_new
 
 
-async def test_the_engine_limits_its_own_calls_to_a_service(path: Path, clock: TestClock) -> None:
+async def test_the_engine_limits_its_own_calls_to_a_service(path: Path, clock: ManualClock) -> None:
     definition, world = saga(step("one")), Held(clock)
     async with process(path, definition, world, clock, calls_per_service=3) as (running, _):
         await asyncio.gather(*(running.accept(acceptance(definition, f"s{n}")) for n in range(20)))
@@ -444,7 +431,7 @@ async def test_the_engine_limits_its_own_calls_to_a_service(path: Path, clock: T
 
 @pytest.mark.parametrize(("value", "is_other_payload"), [("x", False), ("y", True)])
 async def test_two_gateways_with_one_key_are_two_runs_and_one_set_of_effects(
-    tmp_path: Path, world: World, clock: TestClock, value: str, is_other_payload: bool
+    tmp_path: Path, world: World, clock: ManualClock, value: str, is_other_payload: bool
 ) -> None:
     definition = usual_saga(respond_after="one")
     async with (
@@ -453,7 +440,7 @@ async def test_two_gateways_with_one_key_are_two_runs_and_one_set_of_effects(
     ):
         await first.accept(acceptance(definition))
         await first.wait_until_idle()
-        await second.accept(acceptance(definition, value=value))
+        await second.accept(acceptance(definition, input=value))
         owner_run = world.calls[0][0].run
         assert await second.wait(SAGA_ID, 5) == Superseded(owner_run, is_other_payload)
         await second.wait_until_idle()
@@ -477,7 +464,7 @@ def broken(_: Scope[Text]) -> Text:
 @pytest.mark.parametrize("request_function", [overflow, huge, broken])
 @pytest.mark.parametrize("is_first", [False, True])
 async def test_a_request_that_cannot_be_built_is_not_called_and_turns_back(
-    path: Path, world: World, clock: TestClock, request_function: object, is_first: bool
+    path: Path, world: World, clock: ManualClock, request_function: object, is_first: bool
 ) -> None:
     bad = step("bad", request=request_function)  # pyright: ignore[reportArgumentType]
     await run(path, saga(bad) if is_first else saga(step("one"), bad), world, clock)
@@ -486,7 +473,7 @@ async def test_a_request_that_cannot_be_built_is_not_called_and_turns_back(
 
 
 async def test_a_transport_that_breaks_leaves_doubt_and_no_traceback_in_the_saga(
-    path: Path, clock: TestClock
+    path: Path, clock: ManualClock
 ) -> None:
     class Broken(World):
         async def call(
@@ -504,7 +491,7 @@ async def test_a_transport_that_breaks_leaves_doubt_and_no_traceback_in_the_saga
 
 
 async def test_a_mistake_of_ours_stops_one_saga_alone_and_is_shown(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     def never(_: object) -> Text:
         raise RuntimeError("the answer can't be built")
@@ -520,11 +507,11 @@ async def test_a_mistake_of_ours_stops_one_saga_alone_and_is_shown(
 
 
 async def test_a_clock_that_was_set_back_does_not_grant_the_deadline_anew(
-    path: Path, clock: TestClock, capsys: pytest.CaptureFixture[str]
+    path: Path, clock: ManualClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     definition = usual_saga(deadline_s=60.0)
     world, _ = await leave_running(path, definition, clock)
-    clock.wall -= 3_600_000
+    clock.ms -= 3_600_000
     async with process(path, definition, world, clock) as (running, _):
         await running.wait_until_idle()
         view = await running.describe(SAGA_ID)
@@ -533,7 +520,7 @@ async def test_a_clock_that_was_set_back_does_not_grant_the_deadline_anew(
     assert "the clock is behind the saga log" in capsys.readouterr().out
 
 
-async def test_three_hundred_sagas_under_way_are_resumed(path: Path, clock: TestClock) -> None:
+async def test_three_hundred_sagas_under_way_are_resumed(path: Path, clock: ManualClock) -> None:
     definition, world = usual_saga(), Held(clock)
     async with process(path, definition, world, clock, grace_s=0.0) as (running, log):
         await asyncio.gather(*(running.accept(acceptance(definition, f"s{n}")) for n in range(300)))
@@ -547,25 +534,25 @@ async def test_three_hundred_sagas_under_way_are_resumed(path: Path, clock: Test
 
 
 async def test_a_services_wish_to_be_left_alone_is_honoured(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     busy = RpcError(Code.RESOURCE_EXHAUSTED, "busy", retry_after_s=7.0)
     world.faults = {("one", ACTION): [busy] * 4}
     definition = saga(step("one", retry=replace(RETRY, max_attempts=1)))
-    started_ms = clock.wall
+    started_ms = clock.ms
     await run(path, definition, world, clock)
     assert world.done(ACTION) == ["one"], "an exhausted service costs no attempt"
-    assert clock.wall - started_ms >= 4 * 7000
+    assert clock.ms - started_ms >= 4 * 7000
 
 
 async def test_an_acceptance_that_the_disk_kept_although_it_failed_is_taken_up_by_its_repeat(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with SagaLog.open(path) as log:
         running = engine(definition, log, world, clock)
         async with running:
-            row = accepted_row(acceptance(definition), clock.wall, "0123456789abcdef")
+            row = accepted_row(acceptance(definition), clock.ms, "0123456789abcdef")
             await log.accept(row)
             started = await running.accept(acceptance(definition))
             assert not started.is_new
@@ -575,7 +562,7 @@ async def test_an_acceptance_that_the_disk_kept_although_it_failed_is_taken_up_b
 
 
 async def test_an_acceptance_that_cannot_be_written_fails_alone(
-    path: Path, world: World, clock: TestClock
+    path: Path, world: World, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with process(path, definition, world, clock) as (running, _):
@@ -599,7 +586,7 @@ class FlakyLog(CrashingLog):
 
 
 async def test_a_transition_that_cannot_be_written_is_written_later_as_it_is(
-    world: World, clock: TestClock
+    world: World, clock: ManualClock
 ) -> None:
     world.declines = frozenset({"pivot"})
     definition, log = usual_saga(), FlakyLog()
@@ -610,21 +597,21 @@ async def test_a_transition_that_cannot_be_written_is_written_later_as_it_is(
     assert len(world.calls) == 5, "no call is repeated for it"
 
 
-async def test_an_engine_needs_a_way_to_each_service(path: Path, world: World, clock: TestClock) -> None:
+async def test_an_engine_needs_a_way_to_each_service(path: Path, world: World, clock: ManualClock) -> None:
     definition = saga(step("one", service="elsewhere"))
     async with SagaLog.open(path) as log:
         with pytest.raises(ValueError, match="elsewhere"):
             engine(definition, log, world, clock)
 
 
-async def test_a_clock_behind_the_log_is_reported(path: Path, world: World, clock: TestClock) -> None:
+async def test_a_clock_behind_the_log_is_reported(path: Path, world: World, clock: ManualClock) -> None:
     definition = usual_saga()
     await run(path, definition, world, clock)
-    last_ms = clock.wall
-    clock.wall -= 3_600_000
+    last_ms = clock.ms
+    clock.ms -= 3_600_000
     with capture_logs() as said:
         async with process(path, definition, world, clock):
             pass
     (warning,) = [line for line in said if line["log_level"] == "warning"]
     assert warning["event"] == "the clock is behind the saga log"
-    assert (warning["clock_ms"], warning["log_ms"]) == (clock.wall, last_ms)
+    assert (warning["clock_ms"], warning["log_ms"]) == (clock.ms, last_ms)

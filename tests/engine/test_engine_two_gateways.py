@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crashing_log import CrashingLog
-from engine_world import SAGA_ID, Effect, TestClock, World, acceptance, engine, saga, step
+from engine_world import Effect, World, engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_mesh import SAGA_ID, ManualClock, acceptance, saga, step
 
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import RpcError
@@ -69,7 +70,7 @@ def races(draw: st.DrawFn) -> Race:
 
 
 async def tell(race: Race) -> tuple[list[SagaStatus], list[Effect]]:
-    clock = TestClock()
+    clock = ManualClock()
     effects: list[Effect] = []
     definition = saga(*STEPS, deadline_s=20.0)
     services = {

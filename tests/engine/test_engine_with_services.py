@@ -3,30 +3,18 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from shop_mesh import ORDER_ID, PLACE_ORDER, order
+from small_mesh import running_engine, running_services
 
 from generated.mesh import MESH
-from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from generated.pb.shop.order.v1 import OrderStatus
-from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.engine.port import Acceptance
-from sagagen.runtime.identity import saga_id
-from sagagen.runtime.log.store import SagaLog
-from sagagen.runtime.messages.schema import Schema
-from sagagen.runtime.process.project import Project
-from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import SagaStatus
-from sagagen.runtime.service.host import ServiceHost
-from sagagen.runtime.transports.memory import MemoryTransport
-
-(SAGA,) = MESH.sagas
-ORDER_ID = saga_id("shop", "anonymous", SAGA.trigger.path, "key-1")
 
 
 @dataclass
@@ -59,49 +47,15 @@ class Wire:
         return reply
 
 
-@asynccontextmanager
-async def services(data_dir: Path) -> AsyncGenerator[dict[str, Transport]]:
-    project, schema = Project(MESH.root, MESH), Schema(MESH.descriptors.read_bytes())
-    async with AsyncExitStack() as stack:
-        transports: dict[str, Transport] = {}
-        for service in MESH.services:
-            host = ServiceHost.open(
-                service,
-                project.handlers(service),
-                project=MESH.project,
-                schema=schema,
-                data_dir=data_dir,
-                root=MESH.root,
-            )
-            transports[service.name] = MemoryTransport(await stack.enter_async_context(host))
-        yield transports
-
-
-def order(price: float) -> Acceptance:
-    cart = [CartItem(product_id="prod_1", quantity=2, price=price)]
-    return Acceptance(
-        saga=SAGA,
-        saga_id=ORDER_ID,
-        caller="anonymous",
-        key="key-1",
-        fingerprint=b"f",
-        input=bytes(PlaceOrderRequest(customer_id="cust_1", items=cart)),
-        trace=TraceContext.new(),
-    )
-
-
-async def killed_life(path: Path, transports: Mapping[str, Transport], killer: Killer, price: float) -> None:
+async def killed_life(log: Path, transports: Mapping[str, Transport], killer: Killer, price: float) -> None:
     """Accept and run until killed; what the kill leaves of the log is beside it, in `left`."""
     wires = {name: Wire(transport, killer) for name, transport in transports.items()}
-    async with (
-        SagaLog.open(path) as log,
-        EmbeddedEngine(sagas=[SAGA], log=log, transports=wires, grace_s=0.0) as engine,
-    ):
+    async with running_engine(log, [PLACE_ORDER], wires, grace_s=0.0) as engine:
         await engine.accept(order(price))
         idle = asyncio.create_task(engine.wait_until_idle())
         dead = asyncio.create_task(killer.dead.wait())
         await asyncio.wait([idle, dead], return_when=asyncio.FIRST_COMPLETED)
-        shutil.copytree(path.parent, path.parent.with_name("left"))
+        shutil.copytree(log, log.with_name("left"))
         for task in (idle, dead):
             task.cancel()
 
@@ -122,13 +76,9 @@ async def test_an_order_ends_the_same_wherever_the_engine_is_killed(
 ) -> None:
     data_dir = tmp_path / "services"
     data_dir.mkdir()
-    async with services(data_dir) as transports:
-        path = tmp_path / "log" / "saga-log.db"
-        await killed_life(path, transports, Killer(at, is_before), price)
-        async with (
-            SagaLog.open(tmp_path / "left" / "saga-log.db") as log,
-            EmbeddedEngine(sagas=[SAGA], log=log, transports=transports) as engine,
-        ):
+    async with running_services(MESH, data_dir) as transports:
+        await killed_life(tmp_path / "log", transports, Killer(at, is_before), price)
+        async with running_engine(tmp_path / "left", [PLACE_ORDER], transports) as engine:
             await engine.wait_until_idle()
             view = await engine.describe(ORDER_ID)
     assert view is not None

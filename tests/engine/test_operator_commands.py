@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from engine_world import SAGA_ID, PatientClock, TestClock, World, acceptance, engine, saga, step, usual_saga
+from engine_world import PatientClock, World, engine
 from grpclib.const import Status as Code
+from small_mesh import SAGA_ID, ManualClock, acceptance, saga, step, usual_saga
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.log.store import SagaLog
@@ -25,13 +26,13 @@ RESOLVE = OperatorCommand(Act.RESOLVE, "ann", "refunded by hand")
 
 
 @pytest.fixture
-def clock() -> TestClock:
-    return TestClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @asynccontextmanager
 async def process(
-    path: Path, definition: Saga, world: World, clock: TestClock
+    path: Path, definition: Saga, world: World, clock: ManualClock
 ) -> AsyncGenerator[tuple[EmbeddedEngine, SagaLog]]:
     async with SagaLog.open(path) as log, engine(definition, log, world, clock) as running:
         yield running, log
@@ -49,7 +50,7 @@ async def run(running: EmbeddedEngine, definition: Saga) -> None:
 
 
 async def test_a_stuck_compensation_is_retried_resolved_and_remembered(
-    tmp_path: Path, clock: TestClock
+    tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     world = World(
@@ -88,7 +89,7 @@ async def test_a_saga_that_waits_between_two_attempts_is_cancelled_at_once(tmp_p
     assert world.done(COMPENSATION) == ["two", "one"]
 
 
-async def test_a_saga_stuck_on_its_way_forward_is_cancelled(tmp_path: Path, clock: TestClock) -> None:
+async def test_a_saga_stuck_on_its_way_forward_is_cancelled(tmp_path: Path, clock: ManualClock) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
     async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
@@ -100,7 +101,7 @@ async def test_a_saga_stuck_on_its_way_forward_is_cancelled(tmp_path: Path, cloc
     assert world.done(COMPENSATION) == ["one"]
 
 
-async def test_what_the_pivot_may_have_decided_is_not_cancelled(tmp_path: Path, clock: TestClock) -> None:
+async def test_what_the_pivot_may_have_decided_is_not_cancelled(tmp_path: Path, clock: ManualClock) -> None:
     definition = saga(step("one"), step("pivot", StepKind.PIVOT), step("after", StepKind.RETRIABLE))
     for name, stuck_at in (("pivot", "pivot"), ("after", "after")):
         world = World(clock, faults={(stuck_at, ACTION): [FORGOTTEN]})
@@ -117,7 +118,7 @@ async def test_what_the_pivot_may_have_decided_is_not_cancelled(tmp_path: Path, 
                 await running.command(SAGA_ID, CANCEL)
 
 
-async def test_two_operators_at_once_are_one_retry(tmp_path: Path, clock: TestClock) -> None:
+async def test_two_operators_at_once_are_one_retry(tmp_path: Path, clock: ManualClock) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
     async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
@@ -131,7 +132,7 @@ async def test_two_operators_at_once_are_one_retry(tmp_path: Path, clock: TestCl
 
 
 async def test_commands_for_unknown_sagas_and_missing_definitions_say_so(
-    tmp_path: Path, clock: TestClock
+    tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})

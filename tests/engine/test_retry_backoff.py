@@ -4,9 +4,9 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from engine_world import RETRY
 from hypothesis import given
 from hypothesis import strategies as st
+from small_mesh import RETRY
 
 from sagagen.runtime.saga.retry import MAX_RETRY_AFTER_S, backoff_s, ceiling_s
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from crashing_log import CrashingLog
-from engine_world import SAGA_ID, TestClock, World, acceptance, engine, usual_saga
+from engine_world import World, engine
 from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpclib.const import Status as Code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from released.sql_text import from_text
+from small_mesh import SAGA_ID, ManualClock, acceptance, usual_saga
 from test_saga_log_file import EVERY_KIND, accepted
 
 from sagagen.runtime.log.search import PAGE
@@ -142,7 +143,7 @@ def test_the_bytes_of_format_1_stay() -> None:
     assert decode(golden) == rows
 
 
-async def _ended(world: World, clock: TestClock) -> Sequence[LogEvent]:
+async def _ended(world: World, clock: ManualClock) -> Sequence[LogEvent]:
     definition, log = usual_saga(respond_after="one"), CrashingLog()
     async with engine(definition, log, world, clock) as running:
         await running.accept(acceptance(definition))
@@ -152,7 +153,7 @@ async def _ended(world: World, clock: TestClock) -> Sequence[LogEvent]:
 
 @pytest.mark.parametrize("trouble", ["none", "declined", "in doubt", "stuck"])
 def test_the_history_of_a_saga_comes_back_and_says_the_same(trouble: str) -> None:
-    clock = TestClock()
+    clock = ManualClock()
     forgotten = RpcError(Code.FAILED_PRECONDITION, "forgotten", reason="FORGOTTEN", domain="sagagen")
     world = {
         "none": World(clock),

@@ -6,20 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_world import (
-    SAGA_ID,
-    TRACE,
-    PatientClock,
-    TestClock,
-    World,
-    acceptance,
-    saga,
-    step,
-    text,
-    usual_saga,
-)
+from engine_world import PatientClock, World
 from grpclib.const import Status as Code
 from runtime_conformance import LONG_S, RUNTIMES, RuntimeFactory, over, until
+from small_mesh import SAGA_ID, TRACE, ManualClock, acceptance, saga, step, text, usual_saga
 from waiting import eventually_async
 
 from sagagen.runtime.engine.port import CommandRejected, Overloaded, SagaQuery, SagaRuntime, UnknownSaga
@@ -46,19 +36,19 @@ def opened(request: pytest.FixtureRequest) -> RuntimeFactory:
 
 
 @pytest.fixture
-def clock() -> TestClock:
-    return TestClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def world(clock: TestClock) -> World:
+def world(clock: ManualClock) -> World:
     return World(clock)
 
 
 class Held(World):
     """Calls wait until they are let go."""
 
-    def __init__(self, clock: TestClock) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.reached = asyncio.Event()
         self.go = asyncio.Event()
@@ -72,7 +62,7 @@ class Held(World):
 
 
 @pytest.fixture
-def held(clock: TestClock) -> Held:
+def held(clock: ManualClock) -> Held:
     return Held(clock)
 
 
@@ -84,7 +74,7 @@ async def search(runtime: SagaRuntime, query: SagaQuery) -> list[str]:
 
 
 async def test_a_new_saga_is_accepted_and_is_there(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with opened(tmp_path, definition, held, clock) as runtime:
@@ -92,7 +82,7 @@ async def test_a_new_saga_is_accepted_and_is_there(
         assert (started.saga_id, started.is_new, started.result) == (SAGA_ID, True, None)
         assert (started.caller, started.trace_id) == ("anonymous", TRACE.trace_id)
         assert started.fingerprint == acceptance(definition).fingerprint
-        assert (started.status, started.started_ms) == (SagaStatus.RUNNING, clock.wall)
+        assert (started.status, started.started_ms) == (SagaStatus.RUNNING, clock.ms)
         found = await runtime.find(SAGA_ID)
         assert found
         assert isinstance(found.rows[0], Accepted)
@@ -101,7 +91,7 @@ async def test_a_new_saga_is_accepted_and_is_there(
 
 
 async def test_of_twenty_at_once_one_is_new_and_all_are_that_saga(
-    opened: RuntimeFactory, tmp_path: Path, world: World, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, world: World, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with opened(tmp_path, definition, world, clock) as runtime:
@@ -116,7 +106,7 @@ async def test_of_twenty_at_once_one_is_new_and_all_are_that_saga(
 
 @pytest.mark.parametrize("when", ["while it runs", "when it is over", "after a restart"])
 async def test_another_payload_finds_the_first_one(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock, when: str
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock, when: str
 ) -> None:
     definition = usual_saga()
     if when != "while it runs":
@@ -136,14 +126,14 @@ async def test_another_payload_finds_the_first_one(
 
 async def finds_the_first(runtime: SagaRuntime) -> None:
     definition = usual_saga()
-    other = replace(acceptance(definition, value="other"), caller="bob")
+    other = replace(acceptance(definition, input="other"), caller="bob")
     started = await runtime.accept(other)
     assert (started.is_new, started.caller) == (False, "anonymous")
     assert started.fingerprint == acceptance(definition).fingerprint != other.fingerprint
 
 
 async def test_a_caller_that_leaves_changes_nothing(
-    opened: RuntimeFactory, tmp_path: Path, world: World, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, world: World, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with opened(tmp_path, definition, world, clock) as runtime:
@@ -159,7 +149,7 @@ async def test_a_caller_that_leaves_changes_nothing(
 
 
 async def test_whoever_waits_gets_the_result_once_it_is_durable(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:
     definition = usual_saga(respond_after="one")
     async with opened(tmp_path, definition, held, clock) as runtime:
@@ -179,7 +169,7 @@ async def test_whoever_waits_gets_the_result_once_it_is_durable(
 
 
 async def test_a_refusal_is_a_result_before_it_is_undone(
-    opened: RuntimeFactory, tmp_path: Path, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga(respond_after="two")
     world = World(clock, faults={("one", COMPENSATION): ["down"] * 3}, declines=frozenset({"two"}))
@@ -193,7 +183,7 @@ async def test_a_refusal_is_a_result_before_it_is_undone(
 
 
 async def test_nobody_waits_longer_than_they_said_nor_past_closing(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -212,7 +202,7 @@ async def test_nobody_waits_longer_than_they_said_nor_past_closing(
 
 
 async def test_a_saga_is_shown_as_it_stands(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with opened(tmp_path, definition, held, clock) as runtime:
@@ -232,7 +222,7 @@ async def test_a_saga_is_shown_as_it_stands(
 
 
 async def test_sagas_are_found_newest_first_and_a_page_at_a_time(
-    opened: RuntimeFactory, tmp_path: Path, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})  # the first one gets stuck
@@ -258,7 +248,7 @@ async def test_sagas_are_found_newest_first_and_a_page_at_a_time(
 
 
 async def test_sagas_are_counted_by_how_they_stand(
-    opened: RuntimeFactory, tmp_path: Path, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
@@ -295,7 +285,7 @@ async def test_a_saga_that_waits_is_cancelled(opened: RuntimeFactory, tmp_path: 
 
 
 async def test_a_saga_that_is_stuck_on_its_way_forward_is_retried(
-    opened: RuntimeFactory, tmp_path: Path, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
@@ -309,7 +299,7 @@ async def test_a_saga_that_is_stuck_on_its_way_forward_is_retried(
 
 
 async def test_a_saga_that_is_stuck_on_its_way_back_is_resolved(
-    opened: RuntimeFactory, tmp_path: Path, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", COMPENSATION): [FORGOTTEN] * 9}, declines=frozenset({"pivot"}))
@@ -329,7 +319,7 @@ async def test_a_saga_that_is_stuck_on_its_way_back_is_resolved(
 
 @pytest.mark.parametrize("command", [RETRY, CANCEL, RESOLVE], ids=lambda command: command.act)
 async def test_a_saga_that_is_over_takes_no_command(
-    opened: RuntimeFactory, tmp_path: Path, world: World, clock: TestClock, command: OperatorCommand
+    opened: RuntimeFactory, tmp_path: Path, world: World, clock: ManualClock, command: OperatorCommand
 ) -> None:
     definition = usual_saga()
     async with opened(tmp_path, definition, world, clock) as runtime:
@@ -344,7 +334,7 @@ async def test_a_saga_that_is_over_takes_no_command(
 
 
 async def test_a_saga_whose_definition_is_missing_takes_no_command_and_says_what_to_deploy(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with opened(tmp_path, definition, held, clock, grace_s=0.0) as runtime:
@@ -366,7 +356,7 @@ async def test_a_saga_whose_definition_is_missing_takes_no_command_and_says_what
 
 
 async def test_of_two_operators_at_once_one_is_refused(
-    opened: RuntimeFactory, tmp_path: Path, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
@@ -384,7 +374,7 @@ async def test_of_two_operators_at_once_one_is_refused(
 
 
 async def test_beyond_its_limit_it_takes_nothing_new_on_and_finds_what_it_has(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with opened(tmp_path, definition, held, clock, max_running=2) as runtime:
@@ -408,7 +398,7 @@ async def test_beyond_its_limit_it_takes_nothing_new_on_and_finds_what_it_has(
 
 
 async def test_once_stopping_it_begins_nothing_and_ends_every_wait(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     async with opened(tmp_path, definition, held, clock) as runtime:
@@ -433,7 +423,7 @@ async def test_once_stopping_it_begins_nothing_and_ends_every_wait(
 
 
 async def test_a_command_that_comes_while_it_stops_is_refused_and_changes_nothing(
-    opened: RuntimeFactory, tmp_path: Path, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, clock: ManualClock
 ) -> None:
     definition = usual_saga()
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
@@ -448,7 +438,7 @@ async def test_a_command_that_comes_while_it_stops_is_refused_and_changes_nothin
 
 
 async def test_what_was_under_way_goes_on_after_a_restart_with_each_effect_once(
-    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: TestClock
+    opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:
     definition = saga(step("one"), step("pivot", StepKind.PIVOT))
     ids = [f"saga-{number}" for number in range(20)]

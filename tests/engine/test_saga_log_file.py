@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import SAGA_ID, TRACE, text
 from grpclib.const import Status as Code
+from small_mesh import SAGA_ID, TRACE, text
 from waiting import LIMIT_S
 
 from sagagen.runtime.log.group_commit import GroupWriter

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_world import TestClock, usual_saga
+from small_mesh import ManualClock, usual_saga
 from structlog.testing import capture_logs
 from test_saga_log_file import EVERY_KIND, FAILURE, accepted
 from waiting import LIMIT_S
@@ -36,8 +36,8 @@ async def end(log: SagaLog, saga_id: str, status: SagaStatus, at_ms: int, name: 
 
 
 async def test_sagas_are_purged_after_their_retention_and_only_if_they_ended(tmp_path: Path) -> None:
-    clock, definition = TestClock(), usual_saga()
-    expired_ms = clock.wall - round((definition.retention_s + SLACK_S) * 1000) - 1
+    clock, definition = ManualClock(), usual_saga()
+    expired_ms = clock.ms - round((definition.retention_s + SLACK_S) * 1000) - 1
     async with SagaLog.open(tmp_path / "log.db") as log:
         for n in range(250):
             await end(log, f"old {n}", SagaStatus.COMPLETED, expired_ms)
@@ -56,7 +56,7 @@ async def test_sagas_are_purged_after_their_retention_and_only_if_they_ended(tmp
 
 
 async def test_upkeep_runs_beside_the_engine_and_ends_with_it(tmp_path: Path) -> None:
-    clock = TestClock()
+    clock = ManualClock()
     async with SagaLog.open(tmp_path / "log.db") as log:
         await end(log, "old", SagaStatus.COMPLETED, 5)
         async with upkeep(log, [usual_saga()], clock=clock):

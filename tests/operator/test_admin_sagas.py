@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 from grpclib.const import Status as Code
+from shop_mesh import order
+from small_mesh import running_engine
 
 from generated.mesh import MESH
-from generated.pb.shop.checkout.v1 import CartItem, PlaceOrderRequest
 from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
@@ -25,12 +26,10 @@ from sagagen.runtime.engine.port import Acceptance
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
-from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 
-(SAGA,) = MESH.sagas
 SECRET_CUSTOMER = "cust_secret_payload"
 
 
@@ -52,17 +51,10 @@ async def gateway(
 ) -> AsyncGenerator[tuple[httpx.AsyncClient, EmbeddedEngine, Forgetful]]:
     """A gateway whose sagas are stuck at their payment, and a client of its admin listener."""
     services = Forgetful()
-    async with (
-        SagaLog.open(folder / "saga-log.db") as log,
-        EmbeddedEngine(
-            sagas=MESH.sagas,
-            log=log,
-            transports={service.name: services for service in MESH.services},
-            random=Random(1),
-        ) as engine,
-    ):
+    transports = {service.name: services for service in MESH.services}
+    async with running_engine(folder, MESH.sagas, transports, random=Random(1)) as engine:
         for number in range(sagas):
-            await engine.accept(order(f"saga-{number}"))
+            await engine.accept(secret_order(f"saga-{number}"))
         await engine.wait_until_idle()
         operations = SagaOperations(engine)
         app = admin_app(
@@ -75,17 +67,8 @@ async def gateway(
             yield client, engine, services
 
 
-def order(saga_id: str) -> Acceptance:
-    cart = [CartItem(product_id="prod_1", quantity=2, price=5.0)]
-    return Acceptance(
-        saga=SAGA,
-        saga_id=saga_id,
-        caller="anonymous",
-        key="key-1",
-        fingerprint=b"f",
-        input=bytes(PlaceOrderRequest(customer_id=SECRET_CUSTOMER, items=cart)),
-        trace=TraceContext.new(),
-    )
+def secret_order(saga_id: str) -> Acceptance:
+    return order(5.0, saga_id, customer=SECRET_CUSTOMER)
 
 
 async def test_a_stuck_saga_is_listed_explained_retried_and_over(tmp_path: Path) -> None:
@@ -244,15 +227,11 @@ async def test_at_rest_a_pivot_that_may_have_been_sent_is_not_cancelled(tmp_path
                 await asyncio.Event().wait()
             return Reply(b"")
 
-    path = tmp_path / "saga-log.db"
     silent = {service.name: Silent() for service in MESH.services}
-    async with (
-        SagaLog.open(path) as log,
-        EmbeddedEngine(sagas=MESH.sagas, log=log, transports=silent, grace_s=0.0) as engine,
-    ):
-        await engine.accept(order("saga-0"))
+    async with running_engine(tmp_path, MESH.sagas, silent, grace_s=0.0) as engine:
+        await engine.accept(secret_order("saga-0"))
         await calls.wait()
-    async with SagaLog.open(path) as log:
+    async with SagaLog.open(tmp_path / "saga-log.db") as log:
         operations = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
         with pytest.raises(CommandRejected, match="only goes forward"):
             await operations.command("saga-0", OperatorCommand(Act.CANCEL, "ann"))

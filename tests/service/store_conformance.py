@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack
 
-from service_lab import saga_call
+from small_mesh import saga_call
 
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.model.definition import Direction, StepKind

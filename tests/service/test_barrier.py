@@ -1,85 +1,46 @@
 """The barrier on a real database: what calls leave, and what later ones find."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import (
+from ledger import (
+    ACT,
     GET,
-    LATER_MS,
     PUT,
-    SERVICE,
-    UNDO,
+    UNDO_CALL,
     Ledger,
     PutRequest,
     PutResponse,
-    StoppedClock,
+    RunningLedger,
     Turnstile,
+    database_in,
     insert,
     put,
     running,
-    saga_call,
 )
+from small_mesh import LATER_MS, ManualClock, saga_call
 from structlog.typing import EventDict
 
-from sagagen.runtime.model.definition import Direction, StepKind
+from sagagen.runtime.model.definition import StepKind
 from sagagen.runtime.rpc.errors import Declined, RpcError, refused
-from sagagen.runtime.rpc.metadata import REPLAYED, SagaCall
+from sagagen.runtime.rpc.metadata import REPLAYED
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.call import CallContext
-from sagagen.runtime.service.host import ServiceHost
-
-ACT = saga_call()
-UNDO_CALL = saga_call(direction=Direction.COMPENSATION)
-
-
-@dataclass
-class Bench:
-    host: ServiceHost
-    ledger: Ledger
-    database: Path
-
-    async def act(self, call: SagaCall = ACT, request: bytes = b"") -> Reply:
-        return await self.host.handle(PUT.path, request or put(), call.to_metadata(), 10.0)
-
-    async def undo(self, call: SagaCall = UNDO_CALL) -> Reply:
-        return await self.host.handle(UNDO.path, put(), call.to_metadata(), 10.0)
-
-    async def direct(self, key: str = "", request: bytes = b"") -> Reply:
-        metadata = {"idempotency-key": key} if key else {}
-        return await self.host.handle(PUT.path, request or put(), metadata, 10.0)
-
-    async def total(self) -> int:
-        return PutResponse.parse((await self.host.handle(GET.path, b"", {}, 10.0)).response).total
-
-    def states(self) -> dict[tuple[str, str], str]:
-        rows = self.query("SELECT step, direction, state FROM sagagen_barrier")
-        return {(step, direction): state for step, direction, state in rows}
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(self.database)
-        try:
-            with connection:
-                return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
 
 
 @asynccontextmanager
-async def opened(folder: Path, clock: StoppedClock | None = None) -> AsyncGenerator[Bench]:
+async def opened(folder: Path, clock: ManualClock | None = None) -> AsyncGenerator[RunningLedger]:
     ledger = Ledger()
     async with running(folder, ledger, clock=clock) as host:
-        yield Bench(host, ledger, folder / "var" / f"{SERVICE.name}.db")
+        yield RunningLedger(host, ledger, database_in(folder))
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncGenerator[Bench]:
+async def bench(tmp_path: Path) -> AsyncGenerator[RunningLedger]:
     async with opened(tmp_path) as bench:
         yield bench
 
@@ -95,7 +56,7 @@ async def decline(request: PutRequest, call: CallContext) -> PutResponse:
     raise Declined("NO_ROOM", "full")
 
 
-async def test_an_effect_and_its_row_are_one(bench: Bench):
+async def test_an_effect_and_its_row_are_one(bench: RunningLedger):
     await bench.act()
     assert bench.states() == {("put", "action"): "DONE"}
     assert await bench.total() == 1
@@ -109,7 +70,7 @@ async def test_an_effect_and_its_row_are_one(bench: Bench):
     assert bench.states() == {("put", "action"): "DONE"}
 
 
-async def test_a_repeat_gets_the_same_answer_without_the_handler(bench: Bench):
+async def test_a_repeat_gets_the_same_answer_without_the_handler(bench: RunningLedger):
     first = await bench.act()
     await bench.act(saga_call("other"), put("b", 5))
     again = await bench.act(ACT._replace(attempt=2))
@@ -118,7 +79,7 @@ async def test_a_repeat_gets_the_same_answer_without_the_handler(bench: Bench):
     assert bench.ledger.puts == 2
 
 
-async def test_repeats_at_the_same_time_have_one_effect(bench: Bench):
+async def test_repeats_at_the_same_time_have_one_effect(bench: RunningLedger):
     replies = await asyncio.gather(*(bench.act() for _ in range(20)))
     assert len({reply.response for reply in replies}) == 1
     assert sum(reply.trailers == {} for reply in replies) == 1
@@ -134,7 +95,7 @@ async def test_a_repeat_after_a_restart_is_still_a_repeat(tmp_path: Path):
         assert bench.ledger.puts == 0
 
 
-async def test_a_refusal_is_an_outcome_and_a_delayed_first_copy_gets_it_too(bench: Bench):
+async def test_a_refusal_is_an_outcome_and_a_delayed_first_copy_gets_it_too(bench: RunningLedger):
     bench.ledger.on_put = decline
     first = await refusal_of(bench.act())
     assert first.is_refusal
@@ -147,7 +108,7 @@ async def test_a_refusal_is_an_outcome_and_a_delayed_first_copy_gets_it_too(benc
     assert bench.ledger.puts == 1
 
 
-async def test_a_refused_pivot_is_recorded_and_a_retriable_step_is_not(bench: Bench):
+async def test_a_refused_pivot_is_recorded_and_a_retriable_step_is_not(bench: RunningLedger):
     bench.ledger.on_put = decline
     assert (await refusal_of(bench.act(saga_call("pivot", kind=StepKind.PIVOT)))).is_refusal
     retriable = await refusal_of(bench.act(saga_call("later", kind=StepKind.RETRIABLE)))
@@ -156,7 +117,7 @@ async def test_a_refused_pivot_is_recorded_and_a_retriable_step_is_not(bench: Be
     assert bench.states() == {("pivot", "action"): "REFUSED"}
 
 
-async def test_a_compensation_that_declines_is_not_recorded(bench: Bench):
+async def test_a_compensation_that_declines_is_not_recorded(bench: RunningLedger):
     await bench.act()
     bench.ledger.on_undo = decline
     assert not (await refusal_of(bench.undo())).is_refusal
@@ -166,7 +127,7 @@ async def test_a_compensation_that_declines_is_not_recorded(bench: Bench):
     assert await bench.total() == 0
 
 
-async def test_a_compensation_that_overtakes_its_action_blocks_it(bench: Bench):
+async def test_a_compensation_that_overtakes_its_action_blocks_it(bench: RunningLedger):
     assert await bench.undo() == Reply(b"")
     assert bench.states() == {("put", "compensation"): "EMPTY"}
     late = await refusal_of(bench.act())
@@ -175,14 +136,14 @@ async def test_a_compensation_that_overtakes_its_action_blocks_it(bench: Bench):
     assert (await bench.undo()).trailers == {REPLAYED: "true"}
 
 
-async def test_a_compensation_of_a_refused_action_is_empty(bench: Bench):
+async def test_a_compensation_of_a_refused_action_is_empty(bench: RunningLedger):
     bench.ledger.on_put = decline
     await refusal_of(bench.act())
     assert await bench.undo() == Reply(b"")
     assert bench.states() == {("put", "action"): "REFUSED", ("put", "compensation"): "EMPTY"}
 
 
-async def test_a_compensated_action_does_not_come_back(bench: Bench):
+async def test_a_compensated_action_does_not_come_back(bench: RunningLedger):
     await bench.act()
     await bench.undo()
     assert (await refusal_of(bench.act())).reason == "STEP_COMPENSATED"
@@ -190,13 +151,13 @@ async def test_a_compensated_action_does_not_come_back(bench: Bench):
 
 
 async def test_a_call_after_its_deadline_leaves_nothing(tmp_path: Path):
-    async with opened(tmp_path, StoppedClock(ms=5_000)) as bench:
+    async with opened(tmp_path, ManualClock(ms=5_000)) as bench:
         late = await refusal_of(bench.act(saga_call(not_after_ms=4_999)))
         assert (late.code, late.reason, late.is_ours) == (Code.DEADLINE_EXCEEDED, "EXPIRED", True)
         assert bench.states() == {}
 
 
-async def test_a_second_run_of_a_saga_has_no_effect(bench: Bench):
+async def test_a_second_run_of_a_saga_has_no_effect(bench: RunningLedger):
     await bench.act()
     other = await refusal_of(bench.act(saga_call("other", run="run-2")))
     assert (other.code, other.reason) == (Code.ABORTED, "OTHER_RUN")
@@ -204,7 +165,7 @@ async def test_a_second_run_of_a_saga_has_no_effect(bench: Bench):
     assert await bench.total() == 1
 
 
-async def test_another_request_in_the_same_step_is_a_mismatch(bench: Bench):
+async def test_another_request_in_the_same_step_is_a_mismatch(bench: RunningLedger):
     await bench.act()
     assert (await refusal_of(bench.act(request=put("a", 2)))).reason == "PAYLOAD_MISMATCH"
     assert await bench.total() == 1
@@ -220,7 +181,7 @@ async def test_what_was_purged_is_forgotten_and_never_empty(tmp_path: Path):
         assert bench.states() == {("put", "compensation"): "EMPTY"}
 
 
-async def test_an_invalid_request_is_refused_unless_it_was_done_before(bench: Bench):
+async def test_an_invalid_request_is_refused_unless_it_was_done_before(bench: RunningLedger):
     too_much = put("a", 1_000_000)
     assert (await refusal_of(bench.act(request=too_much))).code is Code.INVALID_ARGUMENT
     assert bench.states() == {}
@@ -228,7 +189,7 @@ async def test_an_invalid_request_is_refused_unless_it_was_done_before(bench: Be
 
 
 async def test_an_unexpected_exception_rolls_back_and_is_logged_with_its_saga(
-    bench: Bench, log_lines: list[EventDict]
+    bench: RunningLedger, log_lines: list[EventDict]
 ):
     async def fail(request: PutRequest, call: CallContext) -> PutResponse:
         await insert(request, call)
@@ -244,7 +205,7 @@ async def test_an_unexpected_exception_rolls_back_and_is_logged_with_its_saga(
     assert (line["saga_id"], line["step"]) == ("saga-1", "put")
 
 
-async def test_a_handler_can_not_pass_on_a_ruling_or_refusal_of_another_service(bench: Bench):
+async def test_a_handler_can_not_pass_on_a_ruling_or_refusal_of_another_service(bench: RunningLedger):
     async def pass_on(request: PutRequest, call: CallContext) -> PutResponse:
         raise refused("ELSEWHERE", "no", domain="other")
 
@@ -259,7 +220,7 @@ async def test_a_handler_can_not_pass_on_a_ruling_or_refusal_of_another_service(
     assert bench.states() == {}
 
 
-async def test_a_handler_that_cancels_itself_is_an_error_and_not_the_end_of_the_call(bench: Bench):
+async def test_a_handler_that_cancels_itself_is_an_error_and_not_the_end_of_the_call(bench: RunningLedger):
     async def give_up(request: PutRequest, call: CallContext) -> PutResponse:
         raise asyncio.CancelledError
 
@@ -267,7 +228,7 @@ async def test_a_handler_that_cancels_itself_is_an_error_and_not_the_end_of_the_
     assert (await refusal_of(bench.act())).code is Code.INTERNAL
 
 
-async def test_a_direct_write_with_a_key_happens_once(bench: Bench):
+async def test_a_direct_write_with_a_key_happens_once(bench: RunningLedger):
     first = await bench.direct("key")
     again = await bench.direct("key")
     assert again.response == first.response
@@ -280,14 +241,14 @@ async def test_a_direct_write_with_a_key_happens_once(bench: Bench):
     assert all(saga.startswith("direct:") for saga in sagas)
 
 
-async def test_a_direct_write_without_a_key_passes_the_barrier_by(bench: Bench):
+async def test_a_direct_write_without_a_key_passes_the_barrier_by(bench: RunningLedger):
     await bench.direct()
     await bench.direct(request=put("a", 2))
     assert await bench.total() == 3
     assert bench.states() == {}
 
 
-async def test_a_direct_refusal_is_told_again(bench: Bench):
+async def test_a_direct_refusal_is_told_again(bench: RunningLedger):
     bench.ledger.on_put = decline
     first = await refusal_of(bench.direct("key"))
     bench.ledger.on_put = insert
@@ -296,7 +257,7 @@ async def test_a_direct_refusal_is_told_again(bench: Bench):
     assert again.metadata[REPLAYED] == "true"
 
 
-async def test_rows_keep_the_trace_they_belong_to(bench: Bench):
+async def test_rows_keep_the_trace_they_belong_to(bench: RunningLedger):
     trace = "0af7651916cd43dd8448eb211c80319c"
     metadata = {**ACT.to_metadata(), "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
     await bench.host.handle(PUT.path, put(), metadata, 10.0)
@@ -305,7 +266,7 @@ async def test_rows_keep_the_trace_they_belong_to(bench: Bench):
     ]
 
 
-async def test_handlers_know_their_call(bench: Bench):
+async def test_handlers_know_their_call(bench: RunningLedger):
     seen: list[tuple[str, str, str, int, bool]] = []
 
     async def note(request: PutRequest, call: CallContext) -> PutResponse:
@@ -318,7 +279,7 @@ async def test_handlers_know_their_call(bench: Bench):
     assert seen == [("saga-1", "put", "saga-1/put/action", 3, True), ("", "", "key", 1, False)]
 
 
-async def test_a_read_sees_one_state_and_nothing_uncommitted(bench: Bench):
+async def test_a_read_sees_one_state_and_nothing_uncommitted(bench: RunningLedger):
     await bench.direct(request=put("a", 1))
     bench.ledger.on_put = write = Turnstile()
     looked, committed = asyncio.Event(), asyncio.Event()
@@ -346,7 +307,7 @@ async def test_a_read_sees_one_state_and_nothing_uncommitted(bench: Bench):
     assert await bench.total() == 11
 
 
-async def test_a_read_can_not_write(bench: Bench):
+async def test_a_read_can_not_write(bench: RunningLedger):
     async def write(call: CallContext) -> PutResponse:
         await call.db.execute("INSERT INTO entries VALUES ('x', 1)")
         return PutResponse()

@@ -13,7 +13,7 @@ from grpclib.const import Status as Code
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from service_lab import StoppedClock, saga_call
+from small_mesh import ManualClock, saga_call
 from store_conformance import STORES, StoreFactory, opened
 from thorough import DELIVERIES, SLOW_AND_LARGE
 
@@ -112,7 +112,7 @@ class Deliveries(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.clock, self.model = StoppedClock(), Model()
+        self.clock, self.model = ManualClock(1_000_000), Model()
         self.loop = asyncio.Runner()
         self.loop.run(self._open())
 
@@ -154,7 +154,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @rule()
     def let_time_pass(self) -> None:
-        self.clock.ms += 101
+        self.clock.advance(0.101)
 
     @invariant()
     def what_is_there_is_what_should_be(self) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import saga_call
+from small_mesh import saga_call
 
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN

@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from google.rpc import status_pb2
 from grpclib.const import Status as Code
-from service_lab import PUT, Ledger, PutRequest, PutResponse, Turnstile, lab_schema, put, running
+from ledger import PUT, SCHEMA, Ledger, PutRequest, PutResponse, Turnstile, put, running
 from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime import Call, Declined
@@ -28,7 +28,7 @@ async def official_client(folder: Path, ledger: Ledger) -> AsyncGenerator[Callab
     """The lab's service, and grpc's own client of its `Put`."""
     async with (
         running(folder, ledger) as host,
-        serve_grpc(host, "127.0.0.1", 0, lab_schema()) as port,
+        serve_grpc(host, "127.0.0.1", 0, SCHEMA) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield channel.unary_unary(PUT.path)

@@ -20,7 +20,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, Event, TrailersReceived
-from service_lab import PUT, Ledger, Turnstile, insert, lab_schema, put, running
+from ledger import PUT, SCHEMA, Ledger, Turnstile, insert, put, running
 from service_proxy import proxied
 from waiting import LIMIT_S, eventually_async
 
@@ -41,7 +41,7 @@ class Served:
 @asynccontextmanager
 async def served(folder: Path, port: int = 0) -> AsyncGenerator[Served]:
     ledger = Ledger()
-    async with running(folder, ledger) as host, serve_grpc(host, "127.0.0.1", port, lab_schema()) as bound:
+    async with running(folder, ledger) as host, serve_grpc(host, "127.0.0.1", port, SCHEMA) as bound:
         yield Served(host, ledger, bound)
 
 
@@ -198,7 +198,7 @@ async def test_a_taken_port_is_named(tmp_path: Path):
         port = other.getsockname()[1]
         async with running(tmp_path, Ledger()) as host:
             with pytest.raises(PortTaken, match=str(port)):
-                await serve_grpc(host, "127.0.0.1", port, lab_schema()).__aenter__()
+                await serve_grpc(host, "127.0.0.1", port, SCHEMA).__aenter__()
 
 
 async def test_health_is_told_for_each_service_and_for_all(tmp_path: Path):
@@ -223,7 +223,7 @@ async def test_reflection_lists_and_describes_the_contract(tmp_path: Path):
         )
     names = [service.name for service in listed.list_services_response.service]
     assert names == ["lab.v1.LedgerService", "grpc.health.v1.Health"]
-    assert _file(by_symbol).name == "lab/v1/ledger.proto"
+    assert _file(by_symbol).name == "lab/v1/LedgerService.proto"
     assert [method.name for method in _file(by_symbol).service[0].method] == [
         "Put",
         "Undo",

@@ -1,6 +1,7 @@
 """Methods of `transaction: manual`: a third party is called with no transaction open; and what its attempts leave."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -8,45 +9,40 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import (
+from ledger import (
+    ACT,
     CHARGE,
-    LATER_MS,
     PUT,
     REFUND,
-    SERVICE,
     UNDO,
     Body,
     Ledger,
     PutRequest,
     PutResponse,
-    StoppedClock,
+    RunningLedger,
     Turnstile,
     charge,
+    database_in,
     delete,
     insert,
     put,
     refund,
     running,
-    saga_call,
 )
+from small_mesh import LATER_MS, ManualClock, saga_call
 from structlog.typing import EventDict
 from waiting import LIMIT_S
 
-from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import Declined, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled, unavailable
 from sagagen.runtime.service.call import CallContext, NoTransaction
-from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.service.store import Handle, ServiceStore, Turn
-
-ACT = saga_call()
-UNDO_CALL = saga_call(direction=Direction.COMPENSATION)
 
 
 @dataclass
@@ -69,42 +65,28 @@ class ThirdParty:
 
 
 @dataclass
-class Bank:
-    host: ServiceHost
-    ledger: Ledger
+class Bank(RunningLedger):
     third: ThirdParty
-    database: Path
 
     async def charge(self, call: SagaCall = ACT, request: bytes = b"", timeout_s: float = LIMIT_S) -> Reply:
         return await self.host.handle(CHARGE.path, request or put(), call.to_metadata(), timeout_s)
 
-    async def undo(
-        self, call: SagaCall = UNDO_CALL, path: str = UNDO.path, timeout_s: float = LIMIT_S
-    ) -> Reply:
-        return await self.host.handle(path, put(), call.to_metadata(), timeout_s)
+    def standing(self) -> dict[str, str]:
+        """Of the one step that there is, by direction."""
+        return {direction: state for (_, direction), state in self.states().items()}
 
-    def states(self) -> dict[str, str]:
-        return dict(self.query("SELECT direction, state FROM sagagen_barrier"))
-
-    def total(self) -> int:
+    def charged(self) -> int:
         return self.query("SELECT coalesce(sum(amount), 0) FROM entries")[0][0]
-
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(self.database)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
 
 
 @asynccontextmanager
 async def opened(
-    folder: Path, *, clock: StoppedClock | None = None, drain_s: float = 5.0, hold_limit_s: float = 60.0
+    folder: Path, *, clock: ManualClock | None = None, drain_s: float = 5.0, hold_limit_s: float = 60.0
 ) -> AsyncGenerator[Bank]:
     ledger, third = Ledger(), ThirdParty()
     ledger.on_charge = third.charge
     async with running(folder, ledger, clock=clock, drain_s=drain_s, hold_limit_s=hold_limit_s) as host:
-        yield Bank(host, ledger, third, folder / "var" / f"{SERVICE.name}.db")
+        yield Bank(host, ledger, database_in(folder), third)
 
 
 @pytest.fixture
@@ -113,7 +95,7 @@ async def bank(tmp_path: Path) -> AsyncGenerator[Bank]:
         yield bank
 
 
-async def die_in_attempt(folder: Path, call: SagaCall = ACT, clock: StoppedClock | None = None) -> None:
+async def die_in_attempt(folder: Path, call: SagaCall = ACT, clock: ManualClock | None = None) -> None:
     """Leave what a process leaves that ends while its third party is asked."""
     async with opened(folder, clock=clock, drain_s=0.0) as bank:
         calling = asyncio.create_task(bank.charge(call))
@@ -125,10 +107,10 @@ async def die_in_attempt(folder: Path, call: SagaCall = ACT, clock: StoppedClock
 async def test_pending_is_committed_before_and_done_with_the_local_effects(bank: Bank):
     calling = asyncio.create_task(bank.charge())
     await bank.third.asked.wait()
-    assert bank.states() == {"action": "PENDING"}
+    assert bank.standing() == {"action": "PENDING"}
     bank.third.answers.set()
     assert PutResponse.parse((await calling).response).total == 1
-    assert (bank.states(), bank.total()) == ({"action": "DONE"}, 1)
+    assert (bank.standing(), bank.charged()) == ({"action": "DONE"}, 1)
 
 
 async def test_other_calls_pass_while_the_third_party_is_asked(bank: Bank):
@@ -137,7 +119,7 @@ async def test_other_calls_pass_while_the_third_party_is_asked(bank: Bank):
     await bank.host.handle(PUT.path, put("b"), saga_call(saga="saga-2").to_metadata(), 10.0)
     bank.third.answers.set()
     await calling
-    assert bank.total() == 2
+    assert bank.charged() == 2
 
 
 async def test_repeats_join_the_attempt_that_is_under_way(bank: Bank):
@@ -147,7 +129,7 @@ async def test_repeats_join_the_attempt_that_is_under_way(bank: Bank):
     await asyncio.sleep(0)
     bank.third.answers.set()
     assert len({reply.response for reply in await asyncio.gather(*calling)}) == 1
-    assert (bank.third.keys, bank.total()) == ([ACT.idempotency_key], 1)
+    assert (bank.third.keys, bank.charged()) == ([ACT.idempotency_key], 1)
 
 
 async def test_an_attempt_outlives_the_client_that_began_it(bank: Bank):
@@ -161,12 +143,12 @@ async def test_an_attempt_outlives_the_client_that_began_it(bank: Bank):
 
 
 async def test_an_attempt_does_not_outlive_its_not_after(tmp_path: Path):
-    clock = StoppedClock()
+    clock = ManualClock(1_000_000)
     async with opened(tmp_path, clock=clock) as bank:
         with pytest.raises(RpcError) as caught:
             await bank.charge(saga_call(not_after_ms=clock.ms + 50))
         assert caught.value.code is Code.DEADLINE_EXCEEDED
-        assert (bank.states(), bank.total()) == ({"action": "PENDING"}, 0)
+        assert (bank.standing(), bank.charged()) == ({"action": "PENDING"}, 0)
 
 
 async def test_a_failed_attempt_leaves_pending_and_the_next_one_says_so(bank: Bank):
@@ -179,20 +161,20 @@ async def test_a_failed_attempt_leaves_pending_and_the_next_one_says_so(bank: Ba
     bank.ledger.on_charge = bank.third.fail
     with pytest.raises(RpcError, match="no line"):
         await bank.charge()
-    assert bank.states() == {"action": "PENDING"}
+    assert bank.standing() == {"action": "PENDING"}
     bank.ledger.on_charge = note
     await bank.charge()
     assert seen == [(True, bank.third.keys[0])]
-    assert (bank.states(), bank.total()) == ({"action": "DONE"}, 1)
+    assert (bank.standing(), bank.charged()) == ({"action": "DONE"}, 1)
 
 
 async def test_an_attempt_of_a_dead_process_is_run_again_with_the_same_key(tmp_path: Path):
     await die_in_attempt(tmp_path)
     async with opened(tmp_path) as bank:
-        assert bank.states() == {"action": "PENDING"}
+        assert bank.standing() == {"action": "PENDING"}
         bank.third.answers.set()
         await bank.charge(saga_call(attempt=2))
-        assert (bank.third.keys, bank.total()) == ([ACT.idempotency_key], 1)
+        assert (bank.third.keys, bank.charged()) == ([ACT.idempotency_key], 1)
 
 
 async def test_a_refusal_takes_the_local_effects_back_and_is_final(bank: Bank):
@@ -205,7 +187,7 @@ async def test_a_refusal_takes_the_local_effects_back_and_is_final(bank: Bank):
         with pytest.raises(RpcError) as caught:
             await bank.charge()
         assert caught.value.is_refusal
-    assert (bank.states(), bank.total()) == ({"action": "REFUSED"}, 0)
+    assert (bank.standing(), bank.charged()) == ({"action": "REFUSED"}, 0)
 
 
 async def test_a_method_without_local_effects_need_not_begin(bank: Bank):
@@ -214,7 +196,7 @@ async def test_a_method_without_local_effects_need_not_begin(bank: Bank):
 
     bank.ledger.on_charge = only_ask
     first, second = await bank.charge(), await bank.charge()
-    assert (first.response, bank.states()) == (second.response, {"action": "DONE"})
+    assert (first.response, bank.standing()) == (second.response, {"action": "DONE"})
 
 
 async def test_a_compensation_waits_for_an_action_that_is_under_way(bank: Bank):
@@ -225,7 +207,7 @@ async def test_a_compensation_waits_for_an_action_that_is_under_way(bank: Bank):
     assert not undoing.done()
     bank.third.answers.set()
     await asyncio.gather(calling, undoing)
-    assert (bank.states(), bank.total()) == ({"action": "DONE", "compensation": "DONE"}, 0)
+    assert (bank.standing(), bank.charged()) == ({"action": "DONE", "compensation": "DONE"}, 0)
 
 
 async def test_a_compensation_that_waits_too_long_is_told_to_come_again(bank: Bank):
@@ -235,14 +217,14 @@ async def test_a_compensation_that_waits_too_long_is_told_to_come_again(bank: Ba
         await bank.undo(timeout_s=0.15)
     assert caught.value.code is Code.UNAVAILABLE
     assert caught.value.retry_after_s is not None
-    assert "compensation" not in bank.states()
+    assert "compensation" not in bank.standing()
     bank.third.answers.set()
     await calling
 
 
 @pytest.mark.parametrize("path", [UNDO.path, REFUND.path])
 async def test_a_dead_action_is_undone_after_its_not_after_and_then_shut_out(tmp_path: Path, path: str):
-    clock = StoppedClock()
+    clock = ManualClock(1_000_000)
     action = saga_call(not_after_ms=clock.ms + 60_000)
     await die_in_attempt(tmp_path, action, clock)
     seen: list[str | None] = []
@@ -260,12 +242,12 @@ async def test_a_dead_action_is_undone_after_its_not_after_and_then_shut_out(tmp
         with pytest.raises(RpcError) as caught:
             await bank.undo(path=path)
         assert (caught.value.code, caught.value.retry_after_s) == (Code.UNAVAILABLE, 60.001)
-        clock.ms += 60_001
+        clock.advance(60.001)
         await bank.undo(path=path)
         with pytest.raises(RpcError) as blocked:
             await bank.charge(action._replace(attempt=2, not_after_ms=LATER_MS))
         assert (seen, blocked.value.reason) == (["UNKNOWN"], "STEP_COMPENSATED")
-        assert (bank.third.keys, bank.total()) == ([], 0)
+        assert (bank.third.keys, bank.charged()) == ([], 0)
 
 
 async def test_begin_refuses_an_action_that_was_compensated_meanwhile(bank: Bank):
@@ -282,7 +264,7 @@ async def test_begin_refuses_an_action_that_was_compensated_meanwhile(bank: Bank
     bank.third.answers.set()
     with pytest.raises(RpcError) as caught:
         await calling
-    assert (caught.value.reason, bank.total()) == ("STEP_COMPENSATED", 0)
+    assert (caught.value.reason, bank.charged()) == ("STEP_COMPENSATED", 0)
 
 
 async def test_a_handler_that_dawdles_after_begin_is_rolled_back(tmp_path: Path, log_lines: list[EventDict]):
@@ -292,7 +274,11 @@ async def test_a_handler_that_dawdles_after_begin_is_rolled_back(tmp_path: Path,
         with pytest.raises(RpcError) as caught:
             await bank.charge()
         assert caught.value.code is Code.UNAVAILABLE
-        assert (bank.states(), bank.total(), gate.was_cancelled.is_set()) == ({"action": "PENDING"}, 0, True)
+        assert (bank.standing(), bank.charged(), gate.was_cancelled.is_set()) == (
+            {"action": "PENDING"},
+            0,
+            True,
+        )
         assert any("held the writer" in line["event"] for line in log_lines)
 
 
@@ -318,7 +304,7 @@ async def test_a_transaction_is_begun_once_and_only_there(bank: Bank):
 async def test_a_request_that_is_no_message_leaves_nothing_pending(bank: Bank):
     with pytest.raises(RpcError) as caught:
         await bank.charge(request=b"\xff")
-    assert (caught.value.code, bank.states()) == (Code.INVALID_ARGUMENT, {})
+    assert (caught.value.code, bank.standing()) == (Code.INVALID_ARGUMENT, {})
 
 
 async def test_direct_calls_are_joined_by_key_and_free_without(bank: Bank):
@@ -328,7 +314,7 @@ async def test_direct_calls_are_joined_by_key_and_free_without(bank: Bank):
             await bank.host.handle(CHARGE.path, put(f"n{len(metadata)}"), metadata, 10.0)
         except RpcError as error:
             pytest.fail(str(error))
-    assert (bank.third.keys, bank.total()) == (["k", ""], 2)
+    assert (bank.third.keys, bank.charged()) == (["k", ""], 2)
 
 
 @dataclass
@@ -354,10 +340,14 @@ async def test_a_store_may_run_a_claim_again_and_one_attempt_comes_of_it(bank: B
     bank.host._context.attempts.store = impatient  # pyright: ignore[reportPrivateUsage] - no other way in
     calls = [asyncio.create_task(bank.charge(saga_call(attempt=attempt))) for attempt in (1, 2)]
     await bank.third.asked.wait()
-    assert bank.states() == {"action": "PENDING"}
+    assert bank.standing() == {"action": "PENDING"}
     bank.third.answers.set()
     assert len({reply.response for reply in await asyncio.gather(*calls)}) == 1
-    assert (bank.third.keys, bank.states(), bank.total()) == ([ACT.idempotency_key], {"action": "DONE"}, 1)
+    assert (bank.third.keys, bank.standing(), bank.charged()) == (
+        [ACT.idempotency_key],
+        {"action": "DONE"},
+        1,
+    )
 
 
 async def test_draining_waits_for_an_attempt_whose_client_has_gone(tmp_path: Path):
@@ -366,12 +356,13 @@ async def test_draining_waits_for_an_attempt_whose_client_has_gone(tmp_path: Pat
         await bank.third.asked.wait()
         calling.cancel()
         asyncio.get_running_loop().call_later(0.05, bank.third.answers.set)
-    assert (bank.states(), bank.total()) == ({"action": "DONE"}, 1)
+    assert (bank.standing(), bank.charged()) == ({"action": "DONE"}, 1)
 
 
 KILLED = """
 import asyncio, os, pathlib, signal, sys
-from service_lab import CHARGE, Ledger, put, running, saga_call
+from ledger import CHARGE, Ledger, put, running
+from small_mesh import saga_call
 async def die(request, call):
     pathlib.Path(sys.argv[1], "asked").write_text(call.idempotency_key)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -385,10 +376,15 @@ asyncio.run(main())
 
 
 async def test_a_process_killed_while_it_asks_is_taken_over(tmp_path: Path):
-    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=Path(__file__).parent, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        check=False,
+    )
     assert killed.returncode == -9
     async with opened(tmp_path) as bank:
-        assert bank.states() == {"action": "PENDING"}
+        assert bank.standing() == {"action": "PENDING"}
         bank.third.answers.set()
         await bank.charge(saga_call(attempt=2))
-        assert (bank.third.keys, bank.total()) == ([(tmp_path / "asked").read_text()], 1)
+        assert (bank.third.keys, bank.charged()) == ([(tmp_path / "asked").read_text()], 1)

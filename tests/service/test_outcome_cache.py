@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import sqlite3
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -12,39 +11,37 @@ from pathlib import Path
 import pytest
 from grpclib.const import Status as Code
 from kept_spans import KeptSpans
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import SpanKind
-from redis_server import RedisServer
-from service_lab import (
+from ledger import (
+    ACT,
     PUT,
     SERVICE,
-    UNDO,
     Ledger,
     PutRequest,
     PutResponse,
-    StoppedClock,
+    RunningLedger,
+    database_in,
     put,
     running,
-    saga_call,
 )
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanKind
+from redis_server import RedisServer
+from small_mesh import ManualClock, saga_call
 from waiting import LIMIT_S as PATIENCE_S
 from waiting import eventually_async, under_load
 
-from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.redis import pipeline as pipeline_module
 from sagagen.runtime.redis.pipeline import LIMIT_S, RedisPipeline
 from sagagen.runtime.rpc.errors import Declined, RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED, SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service import outcome_cache
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
 
-FIRST, REPEAT = saga_call(), saga_call(attempt=2)
-UNDO_CALL = saga_call(direction=Direction.COMPENSATION)
+REPEAT = saga_call(attempt=2)
 
 
 def pipeline_of(host: ServiceHost) -> RedisPipeline:
@@ -54,24 +51,11 @@ def pipeline_of(host: ServiceHost) -> RedisPipeline:
 
 
 @dataclass
-class Bench:
-    host: ServiceHost
-    ledger: Ledger
-    database: Path
-
-    async def act(self, call: SagaCall = FIRST, request: bytes = b"") -> Reply:
-        return await self.host.handle(PUT.path, request or put(), call.to_metadata(), 10.0)
-
-    async def undo(self) -> Reply:
-        return await self.host.handle(UNDO.path, put(), UNDO_CALL.to_metadata(), 10.0)
-
+class Bench(RunningLedger):
     def forget(self) -> None:
         """Empty the barrier behind the service's back: what is still known comes from elsewhere."""
-        connection = sqlite3.connect(self.database)
-        with connection:
-            connection.execute("DELETE FROM sagagen_barrier")
-            connection.execute("DELETE FROM entries")
-        connection.close()
+        self.query("DELETE FROM sagagen_barrier")
+        self.query("DELETE FROM entries")
 
     @property
     def pipeline(self) -> RedisPipeline:
@@ -91,13 +75,13 @@ class Bench:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, redis: RedisServer | None = None, *, project: str = "lab", clock: StoppedClock | None = None
+    folder: Path, redis: RedisServer | None = None, *, project: str = "lab", clock: ManualClock | None = None
 ) -> AsyncGenerator[Bench]:
     ledger = Ledger()
     async with running(
         folder, ledger, project=project, clock=clock, redis_url=redis.url if redis else ""
     ) as host:
-        bench = Bench(host, ledger, folder / "var" / f"{SERVICE.name}.db")
+        bench = Bench(host, ledger, database_in(folder))
         if redis:
             await bench.up()
         yield bench
@@ -334,7 +318,7 @@ async def test_a_server_that_speaks_no_redis_is_given_up(tmp_path: Path):
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, running(tmp_path, Ledger(), redis_url=f"redis://127.0.0.1:{port}/0") as host:
-        for call in (FIRST, REPEAT):
+        for call in (ACT, REPEAT):
             await host.handle(PUT.path, put(), call.to_metadata(), 10.0)
         await eventually_async("a failure", lambda: pipeline_of(host).failures)
 

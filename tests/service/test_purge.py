@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from service_lab import PUT, Ledger, StoppedClock, put, running, saga_call
+from ledger import PUT, Ledger, put, running
+from small_mesh import ManualClock, saga_call
 from store_conformance import STORES, StoreFactory, barred, done, opened
 from waiting import eventually_async
 
@@ -51,7 +52,7 @@ def make(request: pytest.FixtureRequest) -> StoreFactory:
 def shelf_at(
     make: StoreFactory, folder: Path, clock_ms: int = NOW_MS
 ) -> AbstractAsyncContextManager[ServiceStore]:
-    return opened(make, folder, StoppedClock(clock_ms), retention_s=RETENTION_S)
+    return opened(make, folder, ManualClock(clock_ms), retention_s=RETENTION_S)
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ async def test_a_service_forgets_by_itself(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(host_module, "PURGE_EVERY_S", 0.01)
     now_ms = 10 * 365 * 24 * 3600 * 1000
     old = saga_call(saga="old", started_ms=1, attempt=2)
-    async with running(tmp_path, Ledger(), clock=StoppedClock(now_ms)) as host:
+    async with running(tmp_path, Ledger(), clock=ManualClock(now_ms)) as host:
         await host.handle(PUT.path, put("a"), old.to_metadata(), 60.0)
         await host.handle(PUT.path, put("b"), saga_call(saga="new", started_ms=now_ms).to_metadata(), 60.0)
         store = host._store  # pyright: ignore[reportPrivateUsage] - nobody else reports what it forgot

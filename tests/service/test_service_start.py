@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import GET, PUT, SERVICE, SQL, Ledger, PutRequest, lab_schema, put, running
+from ledger import GET, PUT, SCHEMA, SERVICE, SQL, Ledger, PutRequest, put, running
 
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.messages.validation_rules import has_own_rules, has_rules
@@ -19,7 +19,7 @@ from sagagen.runtime.transports.memory import MemoryTransport
 
 
 def test_validation_runs_only_where_there_are_rules():
-    schema = lab_schema()
+    schema = SCHEMA
     assert has_rules(schema.descriptor("lab.v1.PutRequest"))
     assert not has_rules(schema.descriptor("lab.v1.PutResponse"))
     assert has_rules(schema.descriptor("google.protobuf.FieldOptions")) is False
@@ -37,7 +37,7 @@ class NotAsync:
 @pytest.mark.parametrize("handlers", [object(), NotAsync()])
 def test_a_handler_that_is_missing_or_not_async_is_named(handlers: object):
     with pytest.raises(ServiceIncomplete, match=r"handlers\.ledger:Ledger needs `async def put"):
-        bind(SERVICE, handlers, lab_schema())
+        bind(SERVICE, handlers, SCHEMA)
 
 
 async def test_a_second_process_on_the_same_data_is_refused(tmp_path: Path):

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import StoppedClock, saga_call
+from small_mesh import ManualClock, saga_call
 from store_conformance import (
     FAILS_AT_COMMIT,
     STORES,
@@ -104,7 +104,7 @@ async def test_a_compensation_of_what_was_done_runs_once(shop: Shop):
 
 
 async def test_the_barrier_turns_down_what_it_must(make: StoreFactory, tmp_path: Path):
-    clock = StoppedClock()
+    clock = ManualClock(1_000_000)
     async with opened(make, tmp_path, clock) as store:
         shop = Shop(store)
         await shop.act("a")
@@ -405,7 +405,7 @@ async def test_the_limit_of_a_turn_that_is_held_too_long_ends_its_handler(make: 
 
 
 async def test_a_compensation_waits_for_pending_and_then_does_not_know(make: StoreFactory, tmp_path: Path):
-    clock = StoppedClock()
+    clock = ManualClock(1_000_000)
     async with opened(make, tmp_path, clock) as store:
         shop, seen = Shop(store), list[ActionState | None]()
         action = barred(saga_call(saga="a", not_after_ms=clock.ms + 100))
@@ -417,7 +417,7 @@ async def test_a_compensation_waits_for_pending_and_then_does_not_know(make: Sto
         early = await shop.undo("a", unexpected)
         assert early.error is not None
         assert (early.error.code, early.error.retry_after_s) == (Code.UNAVAILABLE, 0.101)
-        clock.ms += 101
+        clock.advance(0.101)
         undo = barred(saga_call(saga="a", direction=UNDO))
 
         async def handle(turn: Turn) -> Handled:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import StoppedClock, saga_call
+from small_mesh import ManualClock, saga_call
 from structlog.typing import EventDict
 from waiting import LIMIT_S
 
@@ -100,7 +100,7 @@ async def desk(tmp_path: Path) -> AsyncGenerator[Desk]:
 @pytest.fixture
 async def timeless(tmp_path: Path) -> AsyncGenerator[Desk]:
     """Groups end when nobody waits or they are full, but not by time."""
-    async with desk_at(tmp_path, clock=StoppedClock(), hold_limit_s=30.0) as desk:
+    async with desk_at(tmp_path, clock=ManualClock(1_000_000), hold_limit_s=30.0) as desk:
         yield desk
 
 
@@ -141,7 +141,7 @@ async def test_a_group_takes_no_more_than_its_limit(timeless: Desk):
 
 
 async def test_a_group_ends_after_its_time_though_others_wait(tmp_path: Path):
-    clock = StoppedClock()
+    clock = ManualClock(1_000_000)
     async with desk_at(tmp_path, clock=clock, hold_limit_s=30.0) as desk:
         first, second = Gate("first"), Gate("second")
         tasks = [
@@ -149,7 +149,7 @@ async def test_a_group_ends_after_its_time_though_others_wait(tmp_path: Path):
             asyncio.create_task(desk.write("second", second)),
         ]
         await first.entered.wait()
-        clock.ms += round(writer_module.GROUP_S * 1000) + 1
+        clock.advance(writer_module.GROUP_S + 0.001)
         first.released.set()
         async with asyncio.timeout(LIMIT_S):
             await tasks[0]

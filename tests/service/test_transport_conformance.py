@@ -8,20 +8,9 @@ from pathlib import Path
 
 import pytest
 from grpclib.const import Status as Code
-from service_lab import (
-    GET,
-    PUT,
-    Ledger,
-    PutRequest,
-    PutResponse,
-    Turnstile,
-    insert,
-    lab_schema,
-    put,
-    running,
-    saga_call,
-)
+from ledger import GET, PUT, SCHEMA, Ledger, PutRequest, PutResponse, Turnstile, insert, put, running
 from service_proxy import proxied
+from small_mesh import saga_call
 from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime import plain
@@ -82,7 +71,7 @@ async def reached(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenera
         if request.param == "memory":
             yield Reached(MemoryTransport(host), ledger, stack.aclose)
             return
-        port = await stack.enter_async_context(serve_grpc(host, "127.0.0.1", 0, lab_schema()))
+        port = await stack.enter_async_context(serve_grpc(host, "127.0.0.1", 0, SCHEMA))
         proxy = await stack.enter_async_context(proxied(port))
         transport = await stack.enter_async_context(GrpcTransport("127.0.0.1", proxy.port))
         yield Reached(transport, ledger, proxy.cut)

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from service_lab import saga_call
+from small_mesh import saga_call
 
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled

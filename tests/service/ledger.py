@@ -1,27 +1,21 @@
 """A small service to try the runtime on: a ledger whose handlers do what a test tells them."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import betterproto2
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    duration_pb2,
-    field_mask_pb2,
-    message_factory,
-    timestamp_pb2,
-)
-from protovalidate._gen.buf.validate import validate_pb
+from small_mesh import method, saga_call, schema_of
+from waiting import LIMIT_S
 
 from sagagen.runtime.clock import Clock
-from sagagen.runtime.messages.schema import Schema
-from sagagen.runtime.model.definition import Direction, Method, Service, StepKind, Transaction
+from sagagen.runtime.model.definition import Direction, Service, Transaction
 from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
 
@@ -45,33 +39,16 @@ class Nothing(betterproto2.Message):
     pass
 
 
-def _method(
-    name: str,
-    request: type[betterproto2.Message],
-    *,
-    is_read: bool = False,
-    transaction: Transaction = Transaction.LOCAL,
-) -> Method[Any, PutResponse]:
-    return Method(
-        path=f"/lab.v1.LedgerService/{name}",
-        request=request,
-        response=PutResponse,
-        handler=name.lower(),
-        request_name=f"lab.v1.{request.__name__}",
-        response_name="lab.v1.PutResponse",
-        is_read=is_read,
-        transaction=transaction,
-    )
-
-
-PUT = _method("Put", PutRequest)
-UNDO = _method("Undo", PutRequest)
-GET = _method("Get", Nothing, is_read=True)
-CHARGE = _method("Charge", PutRequest, transaction=Transaction.MANUAL)
-REFUND = _method("Refund", PutRequest, transaction=Transaction.MANUAL)
+NAME = "lab.v1.LedgerService"
+PUT = method("Put", PutRequest, PutResponse, of=NAME)
+UNDO = method("Undo", PutRequest, PutResponse, of=NAME)
+GET = method("Get", Nothing, PutResponse, of=NAME, is_read=True)
+CHARGE = method("Charge", PutRequest, PutResponse, of=NAME, transaction=Transaction.MANUAL)
+REFUND = method("Refund", PutRequest, PutResponse, of=NAME, transaction=Transaction.MANUAL)
 SERVICE = Service(
     "ledger", 50051, "handlers.ledger:Ledger", "handlers/ledger.sql", (PUT, UNDO, GET, CHARGE, REFUND)
 )
+SCHEMA = schema_of(SERVICE, below={"PutRequest.amount": 1_000_000})
 SQL = (
     "CREATE TABLE IF NOT EXISTS entries (name TEXT NOT NULL, amount INTEGER NOT NULL, UNIQUE (name, amount))"
 )
@@ -132,56 +109,6 @@ class Ledger:
         return await self.on_get(call) if self.on_get else PutResponse(total=await total(call))
 
 
-def lab_schema() -> Schema:
-    """`PutRequest.amount` must be below 1,000,000; nothing else has rules."""
-    rules = descriptor_pb2.FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
-    found = descriptor_pb2.FileDescriptorSet()
-    for module in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
-        module.DESCRIPTOR.CopyToProto(found.file.add())
-    found.file.append(rules)
-    found.file.append(_ledger_file(found))
-    return Schema(found.SerializeToString())
-
-
-def _ledger_file(imports: descriptor_pb2.FileDescriptorSet) -> descriptor_pb2.FileDescriptorProto:
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="lab/v1/ledger.proto",
-        package="lab.v1",
-        syntax="proto3",
-        dependency=["buf/validate/validate.proto"],
-    )
-    shapes = {
-        "PutRequest": {"name": field.TYPE_STRING, "amount": field.TYPE_INT32, "padding": field.TYPE_BYTES},
-        "PutResponse": {"total": field.TYPE_INT64, "note": field.TYPE_STRING, "padding": field.TYPE_BYTES},
-        "Nothing": {},
-    }
-    for name, fields in shapes.items():
-        message = file.message_type.add(name=name)
-        for number, (field_name, kind) in enumerate(fields.items(), 1):
-            message.field.add(name=field_name, number=number, type=kind, label=field.LABEL_OPTIONAL)
-    file.message_type[0].field[1].options.MergeFromString(_below_a_million(imports))
-    service = file.service.add(name="LedgerService")
-    for method in SERVICE.methods:
-        name = method.path.rpartition("/")[2]
-        service.method.add(
-            name=name, input_type=f".{method.request_name}", output_type=f".{method.response_name}"
-        )
-    return file
-
-
-def _below_a_million(imports: descriptor_pb2.FileDescriptorSet) -> bytes:
-    pool = descriptor_pool.DescriptorPool()
-    for file in imports.file:
-        pool.Add(file)
-    options: Any = message_factory.GetMessageClass(
-        pool.FindMessageTypeByName("google.protobuf.FieldOptions")
-    )()
-    rules: Any = pool.FindExtensionByName("buf.validate.field")
-    options.Extensions[rules].int32.lt = 1_000_000
-    return options.SerializeToString()
-
-
 @asynccontextmanager
 async def running(
     folder: Path,
@@ -200,7 +127,7 @@ async def running(
         SERVICE,
         ledger,
         project=project,
-        schema=lab_schema(),
+        schema=SCHEMA,
         data_dir=folder / "var",
         root=folder,
         clock=clock,
@@ -211,39 +138,49 @@ async def running(
         yield host
 
 
-@dataclass
-class StoppedClock:
-    """Time that a test moves by hand."""
-
-    ms: int = 1_000_000
-
-    def wall_ms(self) -> int:
-        return self.ms
-
-    def monotonic_s(self) -> float:
-        return self.ms / 1000
-
-
-LATER_MS = 4_102_444_800_000
-"""1 January 2100."""
-
-
-def saga_call(
-    step: str = "put",
-    direction: Direction = Direction.ACTION,
-    *,
-    saga: str = "saga-1",
-    run: str = "run-1",
-    kind: StepKind = StepKind.COMPENSATABLE,
-    started_ms: int = 1_000,
-    attempt: int = 1,
-    not_after_ms: int = LATER_MS,
-) -> SagaCall:
-    return SagaCall(saga, run, started_ms, step, kind, direction, attempt, not_after_ms)
-
-
 def put(name: str = "a", amount: int = 1, padding: bytes = b"") -> bytes:
     return bytes(PutRequest(name=name, amount=amount, padding=padding))
+
+
+def database_in(folder: Path) -> Path:
+    """Where `running` keeps it."""
+    return folder / "var" / f"{SERVICE.name}.db"
+
+
+ACT, UNDO_CALL = saga_call(), saga_call(direction=Direction.COMPENSATION)
+
+
+@dataclass
+class RunningLedger:
+    """A ledger, called as an engine calls it, and its database."""
+
+    host: ServiceHost
+    ledger: Ledger
+    database: Path
+
+    async def act(self, call: SagaCall = ACT, request: bytes = b"") -> Reply:
+        return await self.host.handle(PUT.path, request or put(), call.to_metadata(), LIMIT_S)
+
+    async def undo(
+        self, call: SagaCall = UNDO_CALL, path: str = UNDO.path, timeout_s: float = LIMIT_S
+    ) -> Reply:
+        return await self.host.handle(path, put(), call.to_metadata(), timeout_s)
+
+    async def direct(self, key: str = "", request: bytes = b"") -> Reply:
+        metadata = {"idempotency-key": key} if key else {}
+        return await self.host.handle(PUT.path, request or put(), metadata, LIMIT_S)
+
+    async def total(self) -> int:
+        return PutResponse.parse((await self.host.handle(GET.path, b"", {}, LIMIT_S)).response).total
+
+    def states(self) -> dict[tuple[str, str], str]:
+        rows = self.query("SELECT step, direction, state FROM sagagen_barrier")
+        return {(step, direction): state for step, direction, state in rows}
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run a statement behind the service's back."""
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            return connection.execute(sql).fetchall()
 
 
 class Turnstile:
