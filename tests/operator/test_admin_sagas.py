@@ -241,13 +241,13 @@ async def test_at_rest_a_pivot_that_may_have_been_sent_is_not_cancelled(tmp_path
 
 
 async def test_a_version_that_no_open_saga_needs_can_go(tmp_path: Path) -> None:
-    newer = replace(SAGA, version=2, digest="d2")
+    newer = replace(MESH.sagas[0], version=2, digest="d2")
     async with gateway(tmp_path) as (client, engine, services):
         services.is_mended = True
         await client.post("/sagas/saga-0/retry", json={"by": "ann"})
         await engine.wait_until_idle()
     async with SagaLog.open(tmp_path / "saga-log.db") as log:
-        operations = SagaOperations(SagasAtRest(log, Definitions([SAGA, newer])))
+        operations = SagaOperations(SagasAtRest(log, Definitions([*MESH.sagas, newer])))
         stats = (await operations.stats())["sagas"]["place_order"]
     assert stats["versions"] == {
         "1": {"unfinished": 0, "can_go": True},
