@@ -88,7 +88,7 @@ def test_an_unknown_saga_is_named_with_what_was_meant(project: Path):
 def test_a_version_that_is_kept_already_is_not_overwritten(project: Path):
     (project / V1).parent.mkdir()
     (project / V1).write_text("mine")
-    with pytest.raises(CannotBump, match="exists already"):
+    with pytest.raises(CannotBump, match="already exists"):
         bump(project, "place_order")
     assert (project / V1).read_text() == "mine"
     assert "version: 1\n" in (project / SAGA_YAML).read_text()

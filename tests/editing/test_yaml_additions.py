@@ -207,7 +207,7 @@ def test_what_an_alias_repeats_is_not_added_to_either() -> None:
 
 @pytest.mark.parametrize("text", ["a: [", "a: 1\na: 2\n", "- 1\n", "", "a: !x y\n"])
 def test_what_is_no_saga_yaml_is_refused_with_its_place(text: str) -> None:
-    with pytest.raises(CannotAdd, match=r"contracts/saga.yaml:\d+:\d+: .*mend that first"):
+    with pytest.raises(CannotAdd, match=r"contracts/saga.yaml:\d+:\d+: .*fix that first"):
         read(text)
 
 

@@ -88,7 +88,7 @@ class ProtoOutline:
             return outline
         except _NotClosed as problem:
             line = source.line(problem.at)
-            raise CannotAdd(f"{path}:{line}: this bracket is not closed; `sagagen check` says more") from None
+            raise CannotAdd(f"{path}:{line}: this is not closed; `sagagen check` says more") from None
 
     @property
     def package(self) -> str:
