@@ -1,28 +1,20 @@
 """A contract with every kind of field, and expressions over it: compiled, rendered, and run on real messages."""
 
 import importlib
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import betterproto2
-from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, FileDescriptor
+from proto_texts import compile_protos
 
-from sagagen.contract.buf import buf_command
 from sagagen.contract.document import read_document
 from sagagen.diagnostics import Diagnostic
-from sagagen.emit.mesh_view import message_pool_view
-from sagagen.emit.messages import compile_messages
-from sagagen.emit.templates import render_template
 from sagagen.expression import Environment, MessageExpr, TypeIndex, compile_message, render_function
 from sagagen.python_names import PB_PACKAGE, PyClass, PythonNames
-from sagagen.python_naming import assign_names
 from sagagen.runtime.scope import CompensationScope, Failure, Scope
-from sagagen.source import Span
 
 LAB = """
 syntax = "proto3";
@@ -230,15 +222,10 @@ def located(py_class: PyClass) -> str:
 
 
 def build_lab(folder: Path) -> Lab:
-    files = linked(
-        folder, {"lab/v1/lab.proto": LAB, "lab/other/v1/other.proto": OTHER, "lab/old/v1/old.proto": OLD}
-    )
-    found: list[Diagnostic] = []
-    names = assign_names(files, found.append, lambda full_name: Span(full_name))
-    assert not found
-    write_messages(folder / PACKAGE, names)
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
+    protos = {"lab/v1/lab.proto": LAB, "lab/other/v1/other.proto": OTHER, "lab/old/v1/old.proto": OLD}
+    compiled = compile_protos(folder, protos, package=PACKAGE)
+    assert not compiled.diagnostics
+    files = sorted(compiled.files, key=lambda file: [*protos].index(file.name))
     types = TypeIndex(files)
     everything = types.find("lab.v1.Everything")
     assert isinstance(everything, Descriptor)
@@ -251,29 +238,7 @@ def build_lab(folder: Path) -> Lab:
         failure=False,
         total=False,
     )
-    return Lab(tuple(files), names, folder, environment)
-
-
-def linked(folder: Path, protos: Mapping[str, str]) -> list[FileDescriptor]:
-    contracts = folder / "contracts"
-    for path, text in protos.items():
-        contracts.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
-        contracts.joinpath(path).write_text(text, encoding="utf-8")
-    command = [buf_command(), "build", str(contracts), "-o", "-", "--as-file-descriptor-set"]
-    image = subprocess.run(command, capture_output=True, check=True).stdout
-    pool = descriptor_pool.DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(image).file:
-        pool.Add(file)  # pyright: ignore[reportUnknownMemberType] - stub takes Any
-    return [pool.FindFileByName(path) for path in protos]
-
-
-def write_messages(root: Path, names: PythonNames) -> None:
-    for dotted, source in compile_messages(names, {}).items():
-        path = root.joinpath(*filter(None, dotted.split(".")), "__init__.py")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source, encoding="utf-8")
-    pool = render_template("message_pool.py.j2", message_pool_view(names))
-    root.joinpath("message_pool.py").write_text(pool, encoding="utf-8")
+    return Lab(tuple(files), compiled.names, folder, environment)
 
 
 def _indented(yaml: str) -> str:

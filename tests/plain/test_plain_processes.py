@@ -1,25 +1,24 @@
 """A mesh on the libraries' plain ways: whole processes, of which none has so much as imported a quick one."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 from otlp_receiver import http_receiver
+from project_copy import WRITTEN, copy_project
 from shop_invariants import assert_shop_is_consistent, await_terminal
-from stack import Stack, keyed, order_body
+from stack import Stack, post_order
 
 from sagagen.runtime.plain import SWITCHES
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.startup import SettingsError
 
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 60.0
 QUICK = {
     "sagagen.runtime.edge.http.protocol",
     "sagagen.runtime.sqlite.queued",
@@ -50,18 +49,13 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def shop(tmp_path: Path, told: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    root = tmp_path / "shop"
-    for folder in ("contracts", "generated", "handlers", "gateway"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    root = copy_project("shop", tmp_path / "shop", (*WRITTEN, "generated"))
     for file in (root / "gateway" / "app.py", *(root / "handlers").glob("*.py")):
         file.write_text(file.read_text() + TELL)
     with http_receiver() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-        stack = Stack(tmp_path / "var", root=root)
-        try:
+        with closing(Stack(tmp_path / "var", root=root)) as stack:
             yield stack
-        finally:
-            stack.close()
 
 
 @pytest.mark.slow
@@ -87,9 +81,7 @@ def test_a_mesh_on_plain_ways_uses_no_quick_one(
 
 
 def _placed(shop: Stack, number: int, price: float) -> str:
-    answer = httpx.post(
-        f"{shop.url}/orders", json=order_body(price), headers=keyed(f"plain-{number}"), timeout=WITHIN_S
-    )
+    answer = post_order(shop, f"plain-{number}", price)
     assert answer.status_code in (201, 202), answer.text
     body = answer.json()
     return body.get("order_id") or body["saga_id"]
@@ -101,14 +93,14 @@ import h2.connection, h2.windows
 del h2.windows.WindowManager  # as in a version that calls it something else
 sys.path[:0] = ["tests", "tests/service"]
 from pathlib import Path
-from service_lab import PUT, Ledger, PutResponse, lab_schema, put, running
+from ledger import PUT, SCHEMA, Ledger, PutResponse, put, running
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.grpc.server import serve_grpc
 
 async def main(folder):
     async with (
         running(folder, Ledger()) as host,
-        serve_grpc(host, "127.0.0.1", 0, lab_schema()) as port,
+        serve_grpc(host, "127.0.0.1", 0, SCHEMA) as port,
         GrpcTransport("127.0.0.1", port) as transport,
     ):
         for number in range(3):

@@ -63,13 +63,14 @@ class Compiled:
 
 
 def compile_protos(
-    folder: Path, protos: Mapping[str, str], docs: Mapping[str, str] | None = None
+    folder: Path, protos: Mapping[str, str], docs: Mapping[str, str] | None = None, package: str = ""
 ) -> Compiled:
+    """Without a name for the package, it gets one that no other has."""
     files = descriptors(folder, protos)
     diagnostics: list[Diagnostic] = []
     names = assign_names(files, diagnostics.append, lambda full_name: Span(f"{full_name}.proto"))
     sources = compile_messages(names, docs or {})
-    package = f"messages_{next(_numbers)}_{folder.name}".replace("-", "_")
+    package = package or f"messages_{next(_numbers)}_{folder.name}".replace("-", "_")
     root = folder / package
     for dotted, source in sources.items():
         path = root.joinpath(*filter(None, dotted.split(".")), "__init__.py")
