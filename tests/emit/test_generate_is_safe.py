@@ -130,17 +130,17 @@ def watching(root: Path) -> Generator[Watching]:
 def test_a_watch_follows_changes_and_lives_through_broken_contracts(tiny: Path) -> None:
     contract = (tiny / PROTO).read_text()
     with watching(tiny) as watch:
-        watch.until("Ctrl-C ends")
+        watch.until("Ctrl-C stops")
         add_an_rpc(tiny)
-        said = watch.until("Ctrl-C ends")
+        said = watch.until("Ctrl-C stops")
         assert " changed\n" in said
         assert "added    handlers/counter.py: take" in said
         assert "class TakeRequest" in (tiny / MESSAGE).read_text()
         (tiny / PROTO).write_text(contract.replace("message ", "mesage ", 1))
-        assert "error[SG001]" in watch.until("Ctrl-C ends")
+        assert "error[SG001]" in watch.until("Ctrl-C stops")
         assert "class TakeRequest" in (tiny / MESSAGE).read_text(), "a broken contract changes nothing"
         (tiny / PROTO).write_text(contract)
-        watch.until("Ctrl-C ends")
+        watch.until("Ctrl-C stops")
         message = (tiny / MESSAGE).read_text
         eventually("the message to go", message, lambda text: "class TakeRequest" not in text)
         assert "def take" in (tiny / HANDLER).read_text(), "what is yours stays"
