@@ -122,17 +122,21 @@ class Database:
     @property
     def _thread(self) -> ConnectionThread:
         if self._opened is None:
-            raise ValueError(f"{self.path} is not open")
+            raise self._not_open()
         return self._opened
+
+    def _not_open(self) -> ValueError:
+        return ValueError(f"{self.path} is not open")
 
     async def in_thread(self, work: Work[T]) -> T:
         """Run `work` with the connection in its thread, in the order of calls, and return or raise what it does.
 
         Raises ValueError if the database is not open.
         """
-        thread = self._thread
+        if self._opened is None:
+            raise self._not_open()
         self._handed_over += 1
-        return await thread.run(partial(self._finish, work))
+        return await self._opened.run(partial(self._finish, work))
 
     def hand_over(self, work: Work[object], done: Callable[[Exception | None], object]) -> None:
         """Run `work` as `in_thread` does; then `done` is called in the event loop, with what `work` raised.

@@ -6,6 +6,7 @@ be used where nobody may wait. What is put into the queue is `(future or None, f
 
 import asyncio
 import sqlite3
+from collections.abc import Awaitable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, cast
@@ -29,13 +30,13 @@ class QueuedThread:
         """Raises what `connect` raises."""
         return cls(*await begin_thread(connect, sqlite3.Connection))
 
-    async def run(self, work: Work[T]) -> T:
+    def run(self, work: Work[T]) -> Awaitable[T]:
         """As ConnectionThread says."""
         if self._is_closed:
             raise ValueError("the database is closed")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait((future, partial(work, self.connection)))
-        return await future
+        return future
 
     def post(self, work: Work[object], done: Done) -> None:
         """As ConnectionThread says."""

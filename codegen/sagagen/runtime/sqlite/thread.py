@@ -8,7 +8,7 @@ carries a function. `DocumentedThread` does that with what aiosqlite documents; 
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, cast
 
 import aiosqlite
@@ -26,8 +26,8 @@ class ConnectionThread(Protocol):
 
     connection: sqlite3.Connection
 
-    async def run(self, work: Work[T]) -> T:
-        """Run `work` in the thread, and return or raise what it does. Raises ValueError after `close`."""
+    def run(self, work: Work[T]) -> Awaitable[T]:
+        """Run `work` in the thread; awaiting it returns or raises what it does. Raises ValueError after `close`."""
         ...
 
     def post(self, work: Work[object], done: Done) -> None:
