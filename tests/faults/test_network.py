@@ -18,7 +18,7 @@ COUNT = 20
 async def _on_a_bad_line(proxy: Proxy, placing: Coroutine[Any, Any, list[str]]) -> list[str]:
     """Place orders, and let answers through again once several were tampered with."""
     orders = asyncio.create_task(placing)
-    await eventually_async("5 answers to be tampered with", lambda: proxy.tampered, lambda count: count >= 5)
+    await eventually_async("3 answers to be tampered with", lambda: proxy.tampered, lambda count: count >= 3)
     proxy.replies = Replies.PASS
     return await orders
 

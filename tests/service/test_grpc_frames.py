@@ -13,6 +13,7 @@ from h2.settings import SettingCodes
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from thorough import FUZZ_ROUNDS
 
 from sagagen.runtime.transports.grpc.fast.frames import UnaryConnection
 from sagagen.runtime.transports.grpc.fast.headers import HeaderDecoder, HeaderEncoder
@@ -298,7 +299,7 @@ class Conversation(RuleBasedStateMachine):
             self._connect()
 
 
-Conversation.TestCase.settings = settings(max_examples=300, stateful_step_count=50)
+Conversation.TestCase.settings = settings(max_examples=100 * FUZZ_ROUNDS, stateful_step_count=50)
 TestConversation = Conversation.TestCase
 
 

@@ -91,6 +91,7 @@ BAD_BODIES = {
 @pytest.mark.parametrize("case", BAD_BODIES)
 def test_bad_input_is_answered_clearly_and_changes_nothing(shop: Stack, case: str) -> None:
     body, named = BAD_BODIES[case]
+    await_all_orders_final(shop)  # those of other tests
     before = counts(shop)
     answer = shop.http.post(
         "/orders",

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from thorough import FUZZ_ROUNDS
 
 from sagagen.emit.handler_contract import HandlerContract, HandlerMethod
 from sagagen.python_names import PyClass
@@ -213,7 +214,7 @@ CONTRACTS = st.lists(st.sampled_from(RPCS[1:]), unique=True).flatmap(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=50 * FUZZ_ROUNDS)
 @given(handler_files(), st.lists(CONTRACTS, min_size=1, max_size=3))
 def test_no_line_is_lost_whatever_the_file_and_however_the_contract_goes(
     content: bytes, contracts: list[list[str]]
