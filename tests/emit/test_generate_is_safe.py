@@ -16,6 +16,7 @@ import pytest
 from project_copy import run_generate
 from stack import heed_interrupts
 from thorough import GENERATE_KILLS
+from type_checker import type_errors
 from waiting import LIMIT_S, eventually
 
 from sagagen.workspace.tree import TEMPORARY
@@ -147,3 +148,38 @@ def test_a_watch_follows_changes_and_lives_through_broken_contracts(tiny: Path) 
         watch.process.send_signal(signal.SIGINT)
         watch.until("stopped watching")
         assert watch.process.wait(LIMIT_S) == 0
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def test_a_watch_survives_what_fails_in_the_generator_itself(tiny: Path) -> None:
+    """Here its message compiler is killed, as a machine without memory does."""
+    with watching(tiny) as watch:
+        watch.until("Ctrl-C stops")
+        (compiler,) = eventually("a compiler in waiting", lambda: children(watch.process))
+        os.kill(compiler, signal.SIGKILL)
+        add_an_rpc(tiny)
+        said = watch.until("Ctrl-C stops")
+        assert "CompilerError" in said
+        assert "this is a fault of sagagen, not of the contract" in said
+        assert "class TakeRequest" not in (tiny / MESSAGE).read_text()
+        (tiny / PROTO).write_text((tiny / PROTO).read_text() + "\nmessage Another {}\n")
+        watch.until("Ctrl-C stops")
+        assert "class TakeRequest" in (tiny / MESSAGE).read_text()
+        assert watch.process.poll() is None
+
+
+def test_a_watch_goes_on_after_a_service_without_an_rpc(tiny: Path) -> None:
+    """What `sagagen add service` leaves, until its first rpc is added: that one becomes a method."""
+    with watching(tiny) as watch:
+        watch.until("Ctrl-C stops")
+        added = [sys.executable, "-m", "sagagen", "add", "service", "shipping", "--project", str(tiny)]
+        assert subprocess.run(added, check=False, capture_output=True).returncode == 0
+        handler = tiny / "handlers" / "shipping.py"
+        eventually("the handler", handler.is_file)
+        rpc = [*added[:-4], "rpc", "shipping/CreateShipment", "--project", str(tiny)]
+        assert subprocess.run(rpc, check=False, capture_output=True).returncode == 0
+        eventually("its first method", handler.read_text, lambda text: "async def create_shipment" in text)
+    assert type_errors(tiny) == []

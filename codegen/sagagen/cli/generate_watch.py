@@ -1,7 +1,9 @@
 """`sagagen generate --watch`: run again whenever the contract or a handler changes, until Ctrl-C."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +24,14 @@ _SETTLED_MS = 50
 """Quiet time after which changes count as complete: editors and git write several files at once."""
 _LOOK_MS = 1000
 """How often to look for folders that appeared, or were replaced: an old watch gets no events from a new folder."""
+_WATCHING = f"watching {CONTRACTS}/ and {HANDLERS}/, Ctrl-C stops"
 
 
 def watch_project(root: Path, *, force: bool) -> None:
-    """Returns on Ctrl-C. Reports errors of the contract and hand edits, and tries again after the next change."""
+    """Returns on Ctrl-C. Reports errors of the contract, hand edits and faults of ours; tries again at the next change.
+
+    Raises UsageError where buf is not installed.
+    """
     try:
         with spare_compiler() as prepare:
             _watch(root, prepare, force=force)
@@ -36,18 +42,18 @@ def watch_project(root: Path, *, force: bool) -> None:
 def _watch(root: Path, prepare: Callable[[], None], *, force: bool) -> None:
     everything = snapshot(root)
     seen = _watched(everything)
-    _run(root, everything, force=force)
+    with _surviving(all_but=(click.UsageError,)):
+        _run(root, everything, force=force)
     prepare()
     for paths in _changes(root):
-        # Otherwise the run itself wrote the files, or a file was saved unchanged.
-        everything = snapshot(root)
-        if (now := _watched(everything)) != seen and unchanged(
-            open_cache(root, everything), everything
-        ) is None:
-            click.echo(f"\n{', '.join(paths)} changed")
-            _run(root, everything, force=force)
-            prepare()
-        seen = now
+        with _surviving():
+            everything = snapshot(root)
+            # If nothing differs, the run itself wrote the files, or a file was saved unchanged.
+            before, seen = seen, _watched(everything)
+            if seen != before and unchanged(open_cache(root, everything), everything) is None:
+                click.echo(f"\n{', '.join(paths)} changed")
+                _run(root, everything, force=force)
+                prepare()
 
 
 def _watched(everything: Snapshot) -> Snapshot:
@@ -55,7 +61,23 @@ def _watched(everything: Snapshot) -> Snapshot:
     return {name: digest for name, digest in everything.items() if name.startswith((CONTRACTS, HANDLERS))}
 
 
+@contextmanager
+def _surviving(all_but: tuple[type[Exception], ...] = ()) -> Generator[None]:
+    """What fails in it is said and ends there, faults of ours too: the next change is tried again."""
+    try:
+        yield
+    except all_but:
+        raise
+    except click.ClickException as error:
+        error.show()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the watch
+        traceback.print_exception(error)
+        click.echo("Error: this is a fault of sagagen, not of the contract; nothing was generated", err=True)
+        click.echo(_WATCHING)
+
+
 def _run(root: Path, before: Snapshot, *, force: bool) -> None:
+    """Raises UsageError where buf is not installed."""
     began = time.monotonic()
     try:
         cache = replace(open_cache(root, before), reads=not force)
@@ -66,7 +88,7 @@ def _run(root: Path, before: Snapshot, *, force: bool) -> None:
         raise click.UsageError(str(error)) from None
     except click.ClickException as error:
         error.show()
-    click.echo(f"{time.monotonic() - began:.2f} s; watching {CONTRACTS}/ and {HANDLERS}/, Ctrl-C stops")
+    click.echo(f"{time.monotonic() - began:.2f} s; {_WATCHING}")
 
 
 def _changes(root: Path) -> Iterator[list[str]]:

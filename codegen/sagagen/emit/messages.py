@@ -151,8 +151,10 @@ def _shards(packages: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _on_our_base(source: str) -> str:
-    """Its classes with the runtime's base class, which uses google.protobuf for the wire."""
-    return source.replace("(betterproto2.Message):", "(wire.Message):").replace(
+    """Its classes, if it has any, with the runtime's base class, which uses google.protobuf for the wire."""
+    if (based := source.replace("(betterproto2.Message):", "(wire.Message):")) == source:
+        return source
+    return based.replace(
         "\nimport betterproto2\n", "\nimport betterproto2\n\nfrom sagagen.runtime import wire\n", 1
     )
 
