@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -255,3 +256,21 @@ async def test_a_version_that_no_open_saga_needs_can_go(tmp_path: Path) -> None:
     }
     assert (stats["in_flight"], stats["oldest_unfinished_age_s"]) == (0, None)
     assert stats["ended"] == {"COMPLETED": 1}
+
+
+async def test_the_beginning_of_an_id_is_enough_where_no_other_begins_like_it(tmp_path: Path) -> None:
+    async with gateway(tmp_path, sagas=12) as (client, engine, services):
+        services.is_mended = True
+        for beginning, says in (("saga-", "saga-1, saga-10, saga-11"), ("s", "..."), ("saga-1%", "saga-1%")):
+            answer = await client.get(f"/sagas/{quote(beginning)}")
+            assert (answer.status_code, says in answer.json()["error"]) == (404 if "%" in says else 409, True)
+        assert (await client.get("/sagas/saga-1")).json()["id"] == "saga-1", (
+            "whole, though others begin with it"
+        )
+        assert (await client.get("/sagas/saga-7")).json()["id"] == "saga-7"
+        done = await client.post("/sagas/saga-11/retry", json={"by": "ann"})
+        assert done.json()["id"] == "saga-11"
+        await engine.wait_until_idle()
+        refused = await client.post("/sagas/saga-/retry", json={"by": "ann"})
+        assert refused.status_code == 409
+        assert (await client.get("/sagas?status=STUCK&limit=20")).json()["sagas"][0]["id"] == "saga-10"

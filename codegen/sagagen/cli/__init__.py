@@ -9,6 +9,7 @@ from typing import cast
 import click
 
 import sagagen
+from sagagen.runtime.escaping import escaped_lines
 
 _COMMANDS = {
     "add": "Add a service, rpc, saga or step to the contract.",
@@ -39,6 +40,15 @@ class _Commands(click.Group):
                 f"`sagagen {cmd_name}` needs the generator: pip install 'sagagen[codegen]'", ctx
             )
         return cast(click.Command, getattr(importlib.import_module(f"sagagen.cli.{cmd_name}"), cmd_name))
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Show errors of any command so that what they quote can't act on the terminal."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            shown = escaped_lines(error.message)
+            error.message = shown  # pyright: ignore[reportAttributeAccessIssue] - what `show` prints
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -14,6 +14,7 @@ from sagagen.cli.report import workflow_command
 from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.running import OpenSagas
 from sagagen.contract.model import Mesh
+from sagagen.runtime.escaping import escaped_json, escaped_lines
 
 DiffFormat: TypeAlias = Literal["text", "json", "github", "junit", "markdown"]
 DIFF_FORMATS: tuple[DiffFormat, ...] = ("text", "json", "github", "junit", "markdown")
@@ -65,11 +66,11 @@ def _print_text(report: Report, stream: TextIO) -> None:
             Text.assemble(
                 (f"{change.at}: ", "bold"),
                 (f"{change.severity.value}[{change.rule.code}]", f"bold {colour}"),
-                f": {change.subject}: {change.message}",
+                f": {escaped_lines(f'{change.subject}: {change.message}')}",
             )
         )
         for label, text in _details(change):
-            console.print(Text.assemble("  ", (label, "cyan"), f": {text}"))
+            console.print(Text.assemble("  ", (label, "cyan"), f": {escaped_lines(text)}"))
     console.print(Text(summary(report), style="bold"))
     if report.open_sagas:
         console.print(f"looked at {report.open_sagas}")
@@ -89,7 +90,7 @@ def _details(change: Change) -> Iterator[tuple[str, str]]:
 
 def _as_json(report: Report) -> str:
     rows = [_row(change) for change in report.changes]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    return escaped_json(json.dumps(rows, indent=2, ensure_ascii=False)) + "\n"
 
 
 def _row(change: Change) -> dict[str, object]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TextIO, TypeAlias
 
 from sagagen.diagnostics import Diagnostic, Severity
+from sagagen.runtime.escaping import escaped_json, escaped_lines
 from sagagen.source import Span
 
 Format: TypeAlias = Literal["text", "json", "github"]
@@ -44,7 +45,7 @@ def as_json(diagnostics: Iterable[Diagnostic]) -> str:
         }
         for diagnostic in diagnostics
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    return escaped_json(json.dumps(rows, indent=2, ensure_ascii=False)) + "\n"
 
 
 def as_github(diagnostics: Iterable[Diagnostic]) -> str:
@@ -86,8 +87,8 @@ def _print_text(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
         line = Text.assemble(
             (f"{diagnostic.at}: ", "bold"),
             (f"{diagnostic.severity.value}[{diagnostic.code}]", f"bold {colour}"),
-            f": {diagnostic.message}",
+            f": {escaped_lines(diagnostic.message)}",
         )
         console.print(line)
         if diagnostic.hint:
-            console.print(Text.assemble("  ", ("hint", "cyan"), f": {diagnostic.hint}"))
+            console.print(Text.assemble("  ", ("hint", "cyan"), f": {escaped_lines(diagnostic.hint)}"))

@@ -14,8 +14,9 @@ from sagagen.cli.completion_words import complete_sagas, complete_services, comp
 from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
 from sagagen.runtime.admin.routes import TOKEN, BadQuery
+from sagagen.runtime.escaping import escaped, escaped_json
 from sagagen.runtime.log.store import LogError
-from sagagen.runtime.saga.commands import Act, CommandRejected, UnknownSaga
+from sagagen.runtime.saga.commands import Act, AmbiguousSaga, CommandRejected, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.settings import Address
 from sagagen.runtime.sqlite.database import DatabaseError
@@ -23,7 +24,16 @@ from sagagen.runtime.startup import SettingsError
 
 DEFAULT_ADMIN = "127.0.0.1:8081"
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_ERRORS = (AdminError, BadQuery, DatabaseError, LogError, CommandRejected, SettingsError, UnknownSaga)
+_ERRORS = (
+    AdminError,
+    AmbiguousSaga,
+    BadQuery,
+    CommandRejected,
+    DatabaseError,
+    LogError,
+    SettingsError,
+    UnknownSaga,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,6 +49,20 @@ class Age(click.ParamType[float]):
             return float(number) * _UNITS_S[unit]
         except ValueError:
             self.fail(f'"{value}" is not an age; write 90s, 15m, 2h or 3d', param, ctx)
+
+
+class SagaId(click.ParamType[str]):
+    """A saga's id, or how it begins."""
+
+    name = "saga_id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value or not value.isprintable():
+            self.fail(f'"{escaped(value)}" is no id of a saga, nor the beginning of one', param, ctx)
+        return value
+
+
+SAGA_ID = click.argument("saga_id", type=SagaId())
 
 
 def _where(command: F) -> F:
@@ -126,10 +150,13 @@ def list_(
 
 
 @sagas.command()
-@click.argument("saga_id")
+@SAGA_ID
 @_where
 def show(saga_id: str, admin: str, log_path: Path | None, as_json: bool) -> None:
-    """Explain one saga: where it is, what it waits for and until when, the last error."""
+    """Explain one saga: where it is, what it waits for and until when, the last error.
+
+    SAGA_ID may be the beginning of an id, here and in the commands below, if no other id begins like it.
+    """
     _print(_ask(admin, log_path, lambda source: source.show(saga_id)), as_json, print_saga)
 
 
@@ -157,7 +184,7 @@ def _by(command: F) -> F:
 
 
 @sagas.command()
-@click.argument("saga_id")
+@SAGA_ID
 @click.option("--note", default="", help="Why; it is kept in the log.")
 @_by
 @_where
@@ -167,7 +194,7 @@ def retry(saga_id: str, note: str, by: str, admin: str, log_path: Path | None, a
 
 
 @sagas.command()
-@click.argument("saga_id")
+@SAGA_ID
 @click.option("--note", required=True, help="What you did by hand, kept in the log.")
 @_by
 @_where
@@ -177,7 +204,7 @@ def resolve(saga_id: str, note: str, by: str, admin: str, log_path: Path | None,
 
 
 @sagas.command()
-@click.argument("saga_id")
+@SAGA_ID
 @click.option("--note", default="", help="Why; it is kept in the log.")
 @_by
 @_where
@@ -211,6 +238,6 @@ def _ask(admin: str, log_path: Path | None, question: Callable[[Source], Any]) -
 
 def _print(shown: Mapping[str, Any], as_json: bool, table: Callable[[Mapping[str, Any]], None]) -> None:
     if as_json:
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        click.echo(escaped_json(json.dumps(shown, indent=2, ensure_ascii=False)))
     else:
         table(shown)

@@ -1,6 +1,6 @@
-"""How sagas are shown to people: with rich where it is installed and this is a terminal, otherwise in plain columns."""
+"""How sagas are shown to people: in columns that lose no id and no status, and with nothing that moves a cursor."""
 
-import importlib.util
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,6 +8,11 @@ from typing import Any
 import click
 
 from sagagen.cli.sagas_place import place_in_contract
+from sagagen.runtime.escaping import escaped
+
+GAP = "  "
+LAST_COLUMN, LEAST_OF_LAST = 80, 20
+"""Characters of the last column: where nobody's terminal says otherwise, and at the least."""
 
 _IN_WORDS = {"PASSED_OVER": "SKIPPED (nothing to undo)", "NOT_CALLED": "not called", "IN_DOUBT": "unknown"}
 
@@ -27,7 +32,7 @@ def print_sagas(shown: Mapping[str, Any]) -> None:
                 age(saga["age_s"]),
                 saga["step"] or "",
                 saga["service"] or "",
-                _short(saga["error"] or saga["waiting_for"] or ""),
+                saga["error"] or saga["waiting_for"] or "",
             )
             for saga in found
         ],
@@ -35,27 +40,30 @@ def print_sagas(shown: Mapping[str, Any]) -> None:
 
 
 def print_saga(saga: Mapping[str, Any]) -> None:
-    click.echo(f"{saga['saga']} v{saga['version']} {saga['id']}: {saga['status']}\n")
-    click.echo(f"  {saga['explanation']}")
+    _say(f"{saga['saga']} v{saga['version']} {saga['id']}: {saga['status']}")
+    _say("")
+    _say(f"  {saga['explanation']}")
     if saga["until"]:
-        click.echo(f"  Until {saga['until']}; then {saga['then']}.")
+        _say(f"  Until {saga['until']}; then {saga['then']}.")
     if place := place_in_contract(saga["saga"], saga["step"] or ""):
-        click.echo(f"  The contract: {place}")
+        _say(f"  The contract: {place}")
     if saga["error"]:
-        click.echo(f"  Last error: {saga['error']}")
-    click.echo(
-        f"\n  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}"
-    )
-    click.echo(f"  caller {saga['caller']}, trace {saga['trace_id']}\n")
-    steps = [
-        (s["name"], in_words(s["status"]), str(s["attempts"]), _short(s["error"] or ""))
-        for s in saga["steps"]
-    ]
+        _say(f"  Last error: {saga['error']}")
+    _say("")
+    _say(f"  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}")
+    _say(f"  caller {saga['caller']}, trace {saga['trace_id']}")
+    _say("")
+    steps = [(s["name"], in_words(s["status"]), str(s["attempts"]), s["error"] or "") for s in saga["steps"]]
     _print_table(("STEP", "STATUS", "ATTEMPTS", "LAST ERROR"), steps)
     for done in saga["operators"]:
         step = f" {done['step']}" if done["step"] else ""
         note = f": {done['note']}" if done["note"] else ""
-        click.echo(f"  {done['at']} {done['by'] or 'someone'} {done['act']}{step}{note}")
+        _say(f"  {done['at']} {done['by'] or 'someone'} {done['act']}{step}{note}")
+
+
+def _say(line: str) -> None:
+    """One line, with whatever of it others have chosen made harmless."""
+    click.echo(escaped(line))
 
 
 def in_words(status: str) -> str:
@@ -80,7 +88,7 @@ def print_stats(shown: Mapping[str, Any]) -> None:
     )
     for name, counts in shown["sagas"].items():
         for line in _old_versions(name, counts["versions"]):
-            click.echo(line)
+            _say(line)
     if log := shown.get("log"):
         full = "; the disk is full: new sagas are refused" if log["is_disk_full"] else ""
         click.echo(f"the log takes {log['size_bytes'] / 1e6:.1f} MB{full}")
@@ -108,36 +116,37 @@ def age(seconds: float | None) -> str:
     return f"{whole}s"
 
 
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 80 else f"{line[:79]}…"
-
-
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    if sys.stdout.isatty() and importlib.util.find_spec("rich"):
-        _print_rich(head, rows)
-    else:
-        _print_plain(head, rows)
+    """Columns are as wide as what is in them, whatever the terminal; the last one alone is cut."""
+    shown = [head, *([*map(escaped, row[:-1]), " ".join(row[-1].split())] for row in rows)]
+    widths = [max(len(row[n]) for row in shown) for n in range(len(head) - 1)]
+    last = _last_width(sum(widths) + len(GAP) * len(widths))
+    for number, row in enumerate(shown):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        line = [*map(_styled, cells), _cut(escaped(row[-1]), last)]
+        click.echo(GAP.join(line).rstrip() if number else click.style(GAP.join(line).rstrip(), bold=True))
 
 
-def _print_plain(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
-    for row in (head, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+def _last_width(before: int) -> int:
+    """Of the last column: what a terminal has left, but enough to see what it is about."""
+    if not sys.stdout.isatty():
+        return LAST_COLUMN
+    return max(LEAST_OF_LAST, shutil.get_terminal_size().columns - before)
 
 
-def _print_rich(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*head, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(cell, style=_style(cell)) for cell in row))
-    Console().print(table)
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def _style(cell: str) -> str:
-    return {"STUCK": "bold red", "COMPENSATING": "yellow", "COMPENSATED": "yellow", "COMPLETED": "green"}.get(
-        cell, ""
-    )
+def _styled(cell: str) -> str:
+    """Colours for a terminal; `click.echo` takes them out again where there is none."""
+    style = _STYLES.get(cell.strip())
+    return click.style(cell, **style) if style else cell
+
+
+_STYLES: Mapping[str, Mapping[str, Any]] = {
+    "STUCK": {"fg": "red", "bold": True},
+    "COMPENSATING": {"fg": "yellow"},
+    "COMPENSATED": {"fg": "yellow"},
+    "COMPLETED": {"fg": "green"},
+}

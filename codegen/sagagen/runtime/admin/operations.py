@@ -8,7 +8,7 @@ from typing import Any
 
 from sagagen.runtime.clock import rfc3339
 from sagagen.runtime.engine.port import RecordedSaga, SagaControl
-from sagagen.runtime.saga.commands import OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.commands import AmbiguousSaga, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import OperatorRow, Resolved, Retried, SagaStatus
 from sagagen.runtime.saga.explain import Explanation, explain
@@ -16,6 +16,8 @@ from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.saga.view import view_of
 
+CANDIDATES = 10
+"""How many ids are named where a beginning fits several."""
 Shown = dict[str, Any]
 """JSON members."""
 
@@ -47,8 +49,12 @@ class SagaOperations:
         return found[: query.limit]
 
     async def show(self, saga_id: str) -> Shown:
-        """Everything that is known of a saga but its payloads. Raises UnknownSaga or JournalUnreadable."""
-        recorded = await self._sagas.find(saga_id)
+        """Everything that is known of a saga but its payloads.
+
+        `saga_id` may be the beginning of an id that no other begins with. Raises UnknownSaga, AmbiguousSaga or
+        JournalUnreadable.
+        """
+        recorded = await self._sagas.find(await self._whole(saga_id))
         if recorded is None:
             raise UnknownSaga(saga_id)
         history = fold(recorded.rows)
@@ -65,9 +71,24 @@ class SagaOperations:
         }
 
     async def command(self, saga_id: str, command: OperatorCommand) -> Shown:
-        """Carry it out, durably, and show the saga. Raises UnknownSaga, CommandRejected or JournalUnavailable."""
-        await self._sagas.command(saga_id, command)
-        return await self.show(saga_id)
+        """Carry it out, durably, and show the saga. `saga_id` is as in `show`.
+
+        Raises UnknownSaga, AmbiguousSaga, CommandRejected or JournalUnavailable.
+        """
+        whole = await self._whole(saga_id)
+        await self._sagas.command(whole, command)
+        return await self.show(whole)
+
+    async def _whole(self, beginning: str) -> str:
+        """The one id that begins like this, or is this. Raises UnknownSaga or AmbiguousSaga."""
+        found = await self._sagas.ids(beginning, CANDIDATES + 1) if beginning else ()
+        if not found:
+            raise UnknownSaga(beginning)
+        # In order, so an id that is itself the beginning of others comes first: then it is meant.
+        if len(found) > 1 and found[0] != beginning:
+            more = ("...",) if len(found) > CANDIDATES else ()
+            raise AmbiguousSaga(beginning, (*found[:CANDIDATES], *more))
+        return found[0]
 
     async def stats(self) -> Shown:
         """How many sagas there are, by name and status; and the size of the log, if it is on this machine."""

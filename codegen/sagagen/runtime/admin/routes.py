@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.commands import Act, AmbiguousSaga, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
 from sagagen.runtime.saga.search import OPEN, SagaQuery
@@ -129,6 +129,8 @@ def _guarded(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
             return _error(400, str(error))
         except UnknownSaga as error:
             return _error(404, str(error))
+        except AmbiguousSaga as error:
+            return _error(409, str(error))
         except CommandRejected as error:
             return _error(409, str(error))
         except (JournalUnavailable, JournalUnreadable) as error:

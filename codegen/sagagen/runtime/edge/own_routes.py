@@ -9,6 +9,7 @@ from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
 from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.engine.port import SagaRuntime, SagaView
+from sagagen.runtime.escaping import escaped_json
 from sagagen.runtime.health import Readiness
 
 TEXT = (("content-type", "text/plain; charset=utf-8"),)
@@ -27,7 +28,7 @@ class WatchEndpoint:
         # To others it does not exist: whoever may not see it must not learn that it is there.
         if view is None or view.caller != caller:
             raise ProblemError(Problem(404, "NOT_FOUND", "SAGA_NOT_FOUND", "there is no such saga"))
-        return Answer(200, JSON, json.dumps(_members(view), ensure_ascii=False).encode())
+        return Answer(200, JSON, escaped_json(json.dumps(_members(view), ensure_ascii=False)).encode())
 
 
 class DocumentEndpoint:

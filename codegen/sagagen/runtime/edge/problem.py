@@ -10,6 +10,7 @@ from types import MappingProxyType
 from grpclib.const import Status as Code
 
 from sagagen.runtime.edge.answer import Answer
+from sagagen.runtime.escaping import escaped_json
 from sagagen.runtime.rpc.errors import FieldViolation, RpcError
 
 PROBLEM_JSON = "application/problem+json"
@@ -80,7 +81,7 @@ class Problem:
         if self.violations:
             members["violations"] = [_member(violation) for violation in self.violations[:MAX_VIOLATIONS]]
         # A client's own text may hold half a surrogate pair; escaped, it is still the JSON that it was.
-        return json.dumps(members, ensure_ascii=False).encode(errors="backslashreplace")
+        return escaped_json(json.dumps(members, ensure_ascii=False)).encode()
 
     def in_trace(self, trace_id: str) -> "Problem":
         """The same problem, with this trace id unless it has one."""

@@ -189,6 +189,9 @@ class EmbeddedEngine:
     async def find(self, saga_id: str) -> LoggedSaga | None:
         return await self._log.find(saga_id)
 
+    async def ids(self, beginning: str, at_most: int) -> Sequence[str]:
+        return await self._log.ids(beginning, at_most)
+
     async def search(self, query: SagaQuery) -> Sequence[LoggedSaga]:
         return await self._log.search(query)
 

@@ -119,6 +119,10 @@ class SagaControl(Protocol):
         """A saga as it is recorded; None if there is none of this id. Raises JournalUnreadable."""
         ...
 
+    async def ids(self, beginning: str, at_most: int) -> Sequence[str]:
+        """Ids that begin like this, in order."""
+        ...
+
     async def search(self, query: SagaQuery) -> Sequence[RecordedSaga]:
         """A page of the sagas that match, newest first; empty after the last one. Raises JournalUnreadable."""
         ...

@@ -19,6 +19,15 @@ SELECT_ENDED_COUNTS = """
 SELECT name, status, count(*) AS count FROM saga
 WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') GROUP BY name, status
 """
+SELECT_IDS = "SELECT saga_id FROM saga WHERE saga_id >= ? AND saga_id < ? ORDER BY saga_id LIMIT ?"
+"""A range of the index of ids; LIKE would give `_` and `%` a meaning."""
+_LAST_CHARACTER = "\U0010ffff"
+
+
+def find_ids(connection: sqlite3.Connection, beginning: str, at_most: int) -> list[str]:
+    """Ids that begin like this, in order."""
+    bounds = (beginning, beginning + _LAST_CHARACTER)
+    return [row["saga_id"] for row in connection.execute(SELECT_IDS, (*bounds, at_most))]
 
 
 def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3.Row]:

@@ -25,7 +25,7 @@ from sagagen.runtime.log.group_commit import GroupWriter, open_writer
 from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log.reserve import Reserve
-from sagagen.runtime.log.search import ended_counts, find_sagas, open_counts
+from sagagen.runtime.log.search import ended_counts, find_ids, find_sagas, open_counts
 from sagagen.runtime.saga.events import Accepted, Done, Ended, LogEvent, SagaStatus, TurnedBack
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.sqlite.database import Database, never_wait
@@ -183,6 +183,10 @@ class SagaLog:
     async def find(self, saga_id: str) -> LoggedSaga | None:
         """A saga with all of its rows; None if there is no such saga. Raises LogCorrupted if they can't be read."""
         return await self._reader.in_thread(lambda connection: _find(connection, saga_id))
+
+    async def ids(self, beginning: str, at_most: int) -> list[str]:
+        """Ids that begin like this, in order."""
+        return await self._reader.in_thread(lambda connection: find_ids(connection, beginning, at_most))
 
     async def active_sagas(self) -> AsyncIterator[list[LoggedSaga]]:
         """All active sagas, oldest first, a page at a time. Raises LogCorrupted."""

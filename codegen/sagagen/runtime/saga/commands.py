@@ -4,6 +4,7 @@
 checked between two calls of the saga, never during one: so a pivot whose call is on its way counts as attempted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,6 +42,14 @@ class UnknownSaga(Exception):
     def __init__(self, saga_id: str) -> None:
         super().__init__(f"there is no saga {saga_id} in this log")
         self.saga_id = saga_id
+
+
+class AmbiguousSaga(Exception):
+    """Several sagas have ids that begin like this; `candidates` are the first of them."""
+
+    def __init__(self, beginning: str, candidates: Sequence[str]) -> None:
+        super().__init__(f'several sagas begin with "{beginning}": {", ".join(candidates)}')
+        self.candidates = tuple(candidates)
 
 
 def row_for(command: OperatorCommand, saga: Saga | None, history: History, now_ms: int) -> OperatorRow:

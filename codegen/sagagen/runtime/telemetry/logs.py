@@ -5,17 +5,20 @@ attempt, whoever logs it. What is known is looked up when a line is written, and
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Literal
+from io import StringIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from sagagen.runtime.escaping import escaped, escaped_lines
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.telemetry.spans import in_context
 
@@ -56,7 +59,9 @@ def configure_logs(form: Literal["auto", "json", "console"], service: str) -> No
     renderer = (
         structlog.processors.JSONRenderer()
         if as_json
-        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        else _Console(
+            structlog.dev.ConsoleRenderer(colors=_has_colours(), exception_formatter=_harmless_traceback)
+        )
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(shared, renderer))
@@ -65,6 +70,29 @@ def configure_logs(form: Literal["auto", "json", "console"], service: str) -> No
     root.setLevel(logging.INFO)
     for noisy in ("uvicorn.error", "uvicorn.access", "hpack", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _has_colours() -> bool:
+    """On a terminal whose user wants them (https://no-color.org)."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+
+class _Console:
+    """Renders lines for a terminal: what others chose of them is escaped. JSON does that by itself."""
+
+    def __init__(self, renderer: structlog.dev.ConsoleRenderer) -> None:
+        self._renderer = renderer
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        shown = {name: escaped(value) if isinstance(value, str) else value for name, value in event.items()}
+        return self._renderer(logger, method, shown)
+
+
+def _harmless_traceback(out: TextIO, error: ExcInfo) -> None:
+    """An exception's text may hold what a customer sent."""
+    plain = StringIO()
+    structlog.dev.plain_traceback(plain, error)
+    out.write(escaped_lines(plain.getvalue()))
 
 
 def forward_logs(otlp: Any) -> None:

@@ -1,0 +1,134 @@
+"""What `sagagen sagas` prints: ids and statuses are whole, and nothing in it is a command to a terminal."""
+
+import fcntl
+import json
+import os
+import struct
+import sys
+import termios
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+from click import unstyle
+from hypothesis import given
+from hypothesis import strategies as st
+from waiting import LIMIT_S
+
+from sagagen.cli import sagas_table
+from sagagen.cli.sagas_table import print_saga, print_sagas
+from sagagen.runtime.escaping import escaped, escaped_json, escaped_lines
+
+SAGA_ID = "5c0e2f9e-0000-5000-8000-000000000001"
+HOSTILE = "\x1b]0;owned\x07\x9b2J\u202eevil\n\x00\x7f\ud800"
+
+
+def listed(**changes: Any) -> dict[str, Any]:
+    """A member of `sagas` as the admin listener answers it."""
+    return {
+        "id": SAGA_ID,
+        "saga": "place_order",
+        "version": 1,
+        "status": "COMPENSATING",
+        "age_s": 5.0,
+        "step": "charge_payment",
+        "service": "payment",
+        "error": "UNAVAILABLE: DOWN: " + "no connection " * 20,
+        "waiting_for": None,
+        **changes,
+    }
+
+
+def shown(**changes: Any) -> dict[str, Any]:
+    """What the admin listener answers about one saga."""
+    step = {"name": "charge_payment", "status": "STUCK", "attempts": 3, "error": "UNAVAILABLE"}
+    return {
+        **listed(),
+        "explanation": "It is stuck.",
+        "until": None,
+        "then": None,
+        "created_at": "2026-11-30T00:00:00Z",
+        "updated_at": "2026-11-30T00:00:00Z",
+        "caller": "anonymous",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "steps": [step],
+        "operators": [{"at": "now", "by": "ann", "act": "retried", "step": None, "note": "why"}],
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("columns", [20, 80, 139, 400])
+def test_a_terminal_of_any_width_shows_ids_and_statuses_whole(columns: int, tmp_path: Path) -> None:
+    (tmp_path / "sagas.json").write_text(json.dumps({"sagas": [listed(), listed(status="COMPLETED")]}))
+    table = "from sagagen.cli.sagas_table import print_sagas"
+    script = f"import json, sys; {table}; print_sagas(json.load(open(sys.argv[1])))"
+    environment: Any = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    run: pexpect.spawn[str] = pexpect.spawn(
+        sys.executable,
+        ["-c", script, str(tmp_path / "sagas.json")],
+        env=environment,
+        encoding="utf-8",
+        timeout=LIMIT_S,
+    )
+    fcntl.ioctl(run.child_fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    run.expect(pexpect.EOF)
+    assert run.before is not None
+    assert run.before.count(SAGA_ID) == 2
+    for whole in ("COMPENSATING", "COMPLETED", "charge_payment", "UNAVAILABLE"):
+        assert whole in run.before
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return unstyle(capsys.readouterr().out).splitlines()
+
+
+@pytest.mark.parametrize("columns", [20, 100, 300])
+def test_only_the_error_is_cut(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sagas_table.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    print_sagas({"sagas": [listed()]})
+    (head, line) = printed(capsys)
+    assert line.split()[:3] == [SAGA_ID, "place_order", "v1"]
+    assert line.endswith("…")
+    assert head.split()[-1] == "ERROR"
+    assert len(line) <= max(columns, line.index("UNAVAILABLE") + sagas_table.LEAST_OF_LAST)
+
+
+def hostile_everywhere(value: object) -> Any:
+    """The same JSON, with hostile characters in each of its texts."""
+    match value:
+        case str():
+            return value + HOSTILE
+        case Mapping():
+            return {name: hostile_everywhere(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        case Sequence():
+            return [hostile_everywhere(each) for each in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        case _:
+            return value
+
+
+def test_no_text_of_a_saga_reaches_the_terminal_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_sagas(hostile_everywhere({"sagas": [listed()]}))
+    print_saga(hostile_everywhere(shown()))
+    lines = printed(capsys)
+    assert all(line.isprintable() for line in lines), [line for line in lines if not line.isprintable()]
+    assert any(r"\x1b]0;owned" in line for line in lines)
+
+
+@given(st.text())
+def test_what_is_escaped_is_printable_and_says_the_same(text: str) -> None:
+    assert escaped(text).isprintable()
+    assert all(line.isprintable() for line in escaped_lines(text).split("\n"))
+    if text.isprintable():
+        assert escaped(text) == text
+
+
+@given(st.recursive(st.text() | st.integers(), lambda inner: st.dictionaries(st.text(), inner, max_size=3)))
+def test_json_for_a_terminal_is_the_same_json(value: object) -> None:
+    document = escaped_json(json.dumps(value, indent=2, ensure_ascii=False))
+    assert all(line.isprintable() for line in document.split("\n"))
+    assert json.loads(document) == value
