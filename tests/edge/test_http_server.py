@@ -41,7 +41,19 @@ async def length(request: Request) -> Response:
     return PlainTextResponse(str(len(await request.body())))
 
 
-APP = Starlette(routes=[Route("/", hello), Route("/length", length, methods=["POST"])])
+async def names(request: Request) -> Response:
+    """Of the headers that a route sees once the whole request is here."""
+    await request.body()
+    return PlainTextResponse(" ".join(sorted(request.headers.keys())))
+
+
+APP = Starlette(
+    routes=[
+        Route("/", hello),
+        Route("/length", length, methods=["POST"]),
+        Route("/names", names, methods=["POST"]),
+    ]
+)
 
 
 class Wire:
@@ -158,6 +170,72 @@ async def test_a_body_beyond_the_limit_is_refused_and_the_connection_lives_on() 
         assert (await connection.answer())[2] == b"hello"
 
 
+OFFERS = {
+    "curl --http2": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n",
+    "websocket": "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    "several": "Connection: keep-alive,\tUPGRADE\r\nUpgrade: a/1\r\nUpgrade: TLS/1.3, h2c\r\n",
+    "with no protocol": "Connection: upgrade\r\nUpgrade:\r\n",
+    "without Connection": "Upgrade: h2c\r\n",
+}
+"""RFC 9110, 7.8: "A server MAY ignore a received Upgrade header field"; the request is as any other then."""
+BODIES = {
+    "length": "Content-Length: 5\r\n\r\nhello",
+    "chunks": "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("offer", OFFERS)
+async def test_an_offer_of_another_protocol_is_ignored_and_its_body_read(offer: str, body: str) -> None:
+    request = f"POST /length HTTP/1.1\r\nHost: x\r\n{OFFERS[offer]}{BODIES[body]}"
+    for piece in (1, 7, 10_000):  # bytes that arrive at a time
+        async with wire() as connection:
+            sent = request + GET
+            for begin in range(0, len(sent), piece):
+                await connection.send(sent[begin : begin + piece])
+            assert (await connection.answer())[2] == b"5"
+            assert (await connection.answer())[2] == b"hello", "what came behind it is answered too"
+
+
+async def test_an_offer_without_a_body_is_ignored() -> None:
+    async with wire() as connection:
+        await connection.send(GET.replace("\r\n\r\n", f"\r\n{OFFERS['curl --http2']}\r\n") + GET)
+        assert [(await connection.answer())[2] for _ in range(2)] == [b"hello"] * 2
+
+
+@ours
+async def test_a_tunnel_is_refused() -> None:
+    """RFC 9110, 9.3.6: what would follow CONNECT is no HTTP."""
+    async with wire() as connection:
+        await connection.send("CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await connection.problem() == (501, "NO_TUNNEL")
+
+
+CHUNKED = "POST /names HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+
+
+async def test_trailer_fields_are_no_headers() -> None:
+    """RFC 9110, 6.5.1: a recipient may not merge a trailer field into the headers unless its definition permits it."""
+    async with wire() as connection:
+        trailer = "Idempotency-Key: k\r\nX-Caller: admin\r\n\r\n"
+        await connection.send(CHUNKED + trailer + GET)
+        assert (await connection.answer())[2] == b"host transfer-encoding"
+        assert (await connection.answer())[2] == b"hello"
+
+
+@pytest.mark.parametrize("endless", ["x: " + "y" * 997, "x: y\r\n" * 200], ids=["one field", "many fields"])
+async def test_endless_trailer_fields_are_cut_off(endless: str) -> None:
+    async with wire() as connection:
+        await connection.send(CHUNKED)
+        assert await _sent_before_the_end(connection, endless * 10) < 1_000_000
+
+
+async def test_an_endless_chunk_extension_is_cut_off() -> None:
+    async with wire() as connection:
+        await connection.send(CHUNKED.partition("{}")[0].removesuffix("\r\n") + ";")
+        assert await _sent_before_the_end(connection, "x" * 10_000) < 1_000_000
+
+
 async def test_a_body_in_chunks_is_counted() -> None:
     async with wire() as connection:
         await connection.send("POST /length HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -167,6 +245,25 @@ async def test_a_body_in_chunks_is_counted() -> None:
         assert status == 413
         await connection.send("0\r\n\r\n" + post(1000) + "x" * 1000)
         assert (await connection.answer())[2] == b"1000"
+
+
+@ours
+async def test_an_answer_under_way_is_not_interrupted_by_what_follows() -> None:
+    """Answers come in the order of the requests (RFC 9112, 9.3.2)."""
+    may_answer = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        await may_answer.wait()
+        return PlainTextResponse(request.url.path)
+
+    app = Starlette(routes=[Route("/{name}", slow)])
+    async with serve_http(app, LOOPBACK, 0) as listening, connected(listening.port) as connection:
+        requests = "".join(f"GET /{name} HTTP/1.1\r\nHost: x\r\n\r\n" for name in "ab")
+        await connection.send(requests + "nonsense\r\n\r\n")
+        await asyncio.sleep(0.05)  # time enough to interrupt them
+        may_answer.set()
+        assert [(await connection.answer())[2] for _ in "ab"] == [b"/a", b"/b"]
+        assert await connection.is_closed()
 
 
 @pytest.mark.parametrize(
@@ -186,13 +283,13 @@ async def test_an_endless_head_is_cut_off() -> None:
         assert await _sent_before_the_end(connection) < 1_000_000
 
 
-async def _sent_before_the_end(connection: Wire) -> int:
+async def _sent_before_the_end(connection: Wire, part: str = "x" * 10_000) -> int:
     """Bytes that could be sent until the server closed the connection."""
     for count in range(1000):
         try:
-            await connection.send("x" * 10_000)
+            await connection.send(part)
         except ConnectionError:
-            return count * 10_000
+            return count * len(part)
         await asyncio.sleep(0.001)
     return 10_000_000
 

@@ -13,10 +13,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from sagagen.runtime.edge.http.limits import MAX_HEADER_BYTES, MAX_URL_BYTES, Patience
+from sagagen.runtime.edge.http.offers import CONNECT, OfferBlindParser
 from sagagen.runtime.edge.problem import Problem, phrase
 
 MAX_HEAD_BYTES = 2 * (MAX_URL_BYTES + MAX_HEADER_BYTES)
-"""An unfinished head beyond it ends the connection; a finished one is measured by `Limits`."""
+"""An unfinished head beyond it ends the connection; a finished one is measured by `Limits`. The same holds for what
+stands between two parts of a body in chunks, or behind the last of them: sizes, extensions and trailer fields."""
 
 
 class OneWrite:
@@ -70,10 +72,14 @@ class EdgeProtocol(HttpToolsProtocol):
         patience: Patience,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.parser = cast(Any, OfferBlindParser(self))
         self._patience = patience
         self._timer: asyncio.TimerHandle | None = None
         self._stage = _Stage.BETWEEN
-        self._head_bytes = 0
+        self._counted_bytes = 0
+        """Of the head; then of what has come since the last part of the body."""
+        self._has_body = False
+        """A part of a body is in the data that is being read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as in uvicorn
         super().connection_made(transport)
@@ -85,10 +91,11 @@ class EdgeProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        before = self._stage
+        before, self._has_body = self._stage, False
         super().data_received(data)
-        # A chunk that ended an earlier body is not counted: the part of it that is head can't be told apart.
-        if self._stage is _Stage.HEAD and before is not _Stage.BODY:
+        # Data that holds several of head, body and trailer fields are not counted: their parts can't be told apart.
+        is_one_stage = self._stage is before or before is _Stage.BETWEEN
+        if is_one_stage and not self._has_body and self._stage is not _Stage.BETWEEN:
             self._count(len(data))
         # Empty lines between requests end uvicorn's keep-alive timer and begin no request.
         if self._timer is None and self._is_idle and not self.transport.is_closing():
@@ -96,15 +103,28 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._stage, self._head_bytes = _Stage.HEAD, 0
+        self._stage, self._counted_bytes = _Stage.HEAD, 0
         self._wait(self._patience.head_s)
 
     def on_headers_complete(self) -> None:
-        self._stage = _Stage.BODY
+        if self._parser.has_offer:
+            return
+        if self._parser.get_method() == CONNECT:
+            self._refuse(Problem(501, "UNIMPLEMENTED", "NO_TUNNEL", "this server makes no tunnels"))
+            return
+        self._stage, self._counted_bytes = _Stage.BODY, 0
         self._wait(self._patience.body_s)
         super().on_headers_complete()
+        # Trailer fields come by the same callback. The application has the list that was there (RFC 9110, 6.5.1).
+        self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        self._has_body, self._counted_bytes = True, 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._stage is _Stage.HEAD:  # an offer, or CONNECT
+            return
         self._stage = _Stage.BETWEEN
         self._stop_waiting()
         super().on_message_complete()
@@ -114,14 +134,18 @@ class EdgeProtocol(HttpToolsProtocol):
         self._refuse(Problem(400, "INVALID_ARGUMENT", "INVALID_HTTP", "the request is no HTTP/1.1"))
 
     @property
+    def _parser(self) -> OfferBlindParser:
+        return cast(OfferBlindParser, self.parser)
+
+    @property
     def _is_idle(self) -> bool:
         """No request is being answered."""
         return self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison] - None at first
 
     def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            detail = f"the request's head is longer than {MAX_HEAD_BYTES} bytes"
+        self._counted_bytes += size
+        if self._counted_bytes > MAX_HEAD_BYTES:
+            detail = f"the request has more than {MAX_HEAD_BYTES} bytes of head, or of trailer fields"
             self._refuse(Problem(431, "RESOURCE_EXHAUSTED", "REQUEST_TOO_LARGE", detail))
 
     def _wait(self, seconds: float) -> None:
@@ -146,9 +170,20 @@ class EdgeProtocol(HttpToolsProtocol):
         else:  # nothing was asked, or what was asked has its answer and only the rest of its body is missing
             self.transport.close()
 
+    def _end_after_answers(self) -> None:
+        """Requests before this one are being answered: their answers come first, and with the last of them the end."""
+        self.flow.pause_reading()
+        self.cycle.keep_alive = False
+
     def _refuse(self, problem: Problem) -> None:
         """Answer outside the application, and close: what follows on this connection can't be read."""
         if self.transport.is_closing():
+            return
+        if self._stage is not _Stage.BODY and not self._is_idle:
+            self._end_after_answers()
+            return
+        if self._stage is _Stage.BODY and self.cycle.response_started:  # it has its answer, at least in part
+            self.transport.close()
             return
         body = problem.body()
         head = [

@@ -19,7 +19,14 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from sagagen.runtime.edge.exchange import CLOSING
-from sagagen.runtime.edge.http.limits import DEFAULT_PATIENCE, MAX_BODY_BYTES, Limits, Patience
+from sagagen.runtime.edge.http.limits import (
+    DEFAULT_PATIENCE,
+    MAX_BODY_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_URL_BYTES,
+    Limits,
+    Patience,
+)
 from sagagen.runtime.plain import is_plain
 from sagagen.runtime.startup import PortTaken
 
@@ -112,15 +119,20 @@ def _config(app: ASGIApp, stop_s: int, patience: Patience) -> Config:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
+        h11_max_incomplete_event_size=2 * (MAX_URL_BYTES + MAX_HEADER_BYTES),
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=stop_s,
     )
 
 
-def _protocol(patience: Patience) -> type[asyncio.Protocol] | Literal["httptools"]:
-    """Uvicorn's own has no end to its waits for a request, and answers what is no HTTP in plain text."""
+def _protocol(patience: Patience) -> type[asyncio.Protocol] | Literal["h11"]:
+    """Uvicorn's own have no end to their waits for a request, and answer what is no HTTP in plain text.
+
+    Of these h11 keeps to the rules: under httptools an offer to upgrade costs a request its body, and trailer fields
+    count as headers, without end.
+    """
     if is_plain("uvicorn"):
-        return "httptools"
+        return "h11"
     from sagagen.runtime.edge.http.protocol import EdgeProtocol
 
     return cast(type[asyncio.Protocol], partial(EdgeProtocol, patience=patience))
