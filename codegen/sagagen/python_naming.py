@@ -9,10 +9,11 @@ gets an alternative: a trailing underscore (fields, packages, enum values), or a
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import count
+from itertools import chain, count
 
 import betterproto2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.empty_pb2 import Empty
 
 from sagagen.diagnostics import Diagnostic, Report, Severity
 from sagagen.python_names import (
@@ -40,9 +41,12 @@ _MODULE_NAMES = frozenset({
 _ANNOTATIONS = frozenset({"bool", "bytes", "dict", "float", "int", "list", "str"})
 _MESSAGE_ATTRIBUTES = frozenset(dir(betterproto2.Message))
 _FIELD_NAMES_TAKEN = _MODULE_NAMES | _ANNOTATIONS | _MESSAGE_ATTRIBUTES | {"self"}
-_MEMBER_NAMES_TAKEN = frozenset(dir(betterproto2.Enum)) | frozenset(dir(int)) | {
-    *_MODULE_NAMES, *_ANNOTATIONS, "classmethod", "mro", "name", "value",
-}  # fmt: skip
+_PACKAGE_NAMES_TAKEN = _MODULE_NAMES | _ANNOTATIONS | {"tuple", "wire"}
+_ENUM_ATTRIBUTES = frozenset(chain(dir(type(betterproto2.Enum)), *map(vars, betterproto2.Enum.__mro__)))
+"""`dir` of an enum leaves its methods out."""
+_MEMBER_NAMES_TAKEN = _ENUM_ATTRIBUTES | _MODULE_NAMES | _ANNOTATIONS | {"classmethod"}
+_WIRE_ATTRIBUTES = frozenset(name for name in dir(Empty) if not name.startswith("_"))
+"""Of google.protobuf's messages, into which JSON is read, and whose rules are checked. They find a field first."""
 _CLASS_NAMES_TAKEN = frozenset({"DeprecationWarning", "False", "None", "TYPE_CHECKING", "True"})
 
 NamedType = Descriptor | EnumDescriptor
@@ -124,13 +128,16 @@ def _assign_packages(packages: Sequence[str]) -> dict[str, str]:
     prefixes = {
         ".".join(package.split(".")[: n + 1]) for package in packages for n in range(package.count(".") + 1)
     }
-    outermost_first = sorted(prefixes - {""}, key=lambda prefix: (prefix.count("."), prefix))
+    # Lower case chooses before capitals: the well-known types are known by their package `google.protobuf`.
+    outermost_first = sorted(
+        prefixes - {""}, key=lambda prefix: (prefix.count("."), prefix != prefix.lower(), prefix)
+    )
     by_parent: dict[str, list[str]] = {}
     for prefix in outermost_first:
         by_parent.setdefault(prefix.rpartition(".")[0], []).append(prefix)
     for parent, children in by_parent.items():
         wishes = [identifier(child.rpartition(".")[2]) for child in children]
-        names = allot(wishes, _MODULE_NAMES, with_underscore, str.casefold)
+        names = allot(wishes, _PACKAGE_NAMES_TAKEN, with_underscore, str.casefold)
         for child, name in zip(children, names, strict=True):
             python[child] = f"{python[parent]}.{name}".lstrip(".")
     return {package: python[package] for package in packages}
@@ -219,6 +226,16 @@ def _report_unsupported(message: Descriptor, report: Report, spans: Callable[[st
                     "SG140",
                     f'field "{field.name}" is encoded as a group, which the generated messages cannot read',
                     "declare a message and a field of its type instead; in editions, without the DELIMITED encoding",
+                )
+            )
+        if field.name in _WIRE_ATTRIBUTES:
+            report(
+                Diagnostic(
+                    spans(field.full_name),
+                    Severity.ERROR,
+                    "SG142",
+                    f'field "{field.name}" hides what all messages have under that name, so no JSON can be read',
+                    f'call it "{snake_case(field.name)}"; what is encoded has only its number',
                 )
             )
     if message.GetOptions().message_set_wire_format:

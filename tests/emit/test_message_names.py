@@ -9,6 +9,7 @@ from typing import Any
 import betterproto2
 import pytest
 from google.protobuf import message_factory
+from google.protobuf.empty_pb2 import Empty
 from proto_texts import Compiled, all_messages, assert_round_trips, compile_protos, descriptors
 
 from sagagen.diagnostics import Diagnostic
@@ -429,6 +430,34 @@ def test_comments_become_docstrings_whatever_they_hold(tmp_path: Path) -> None:
     assert "`from` in the contract." in source
     assert "Deprecated." in source
     assert "warnings" not in source
+    assert_round_trips(compiled)
+
+
+WIRE_ATTRIBUTES = [name for name in dir(Empty) if not name.startswith("_")]
+
+
+def test_a_field_that_hides_what_google_protobuf_needs_is_refused_at_its_place(tmp_path: Path) -> None:
+    assert {"SerializeToString", "DESCRIPTOR", "WhichOneof"} <= {*WIRE_ATTRIBUTES}
+    fields = " ".join(f"optional string {name} = {n};" for n, name in enumerate(WIRE_ATTRIBUTES, 1))
+    proto = f'syntax = "proto2"; package shop; message Hiding {{ {fields} }} message Clear {{}}'
+    found: list[Diagnostic] = []
+    assign_names(descriptors(tmp_path, {"shop.proto": proto}), found.append, lambda name: Span(name))
+    assert [(one.code, one.at.path) for one in found] == [
+        ("SG142", f"shop.Hiding.{name}") for name in WIRE_ATTRIBUTES
+    ]
+
+
+def test_the_packages_of_well_known_types_keep_their_names(tmp_path: Path) -> None:
+    """By which betterproto2 knows that a Timestamp is a datetime."""
+    protos = {
+        "a.proto": """
+            syntax = "proto3"; package Google.Protobuf;
+            import "google/protobuf/timestamp.proto";
+            message At { google.protobuf.Timestamp at = 1; }""",
+    }
+    compiled = compile_protos(tmp_path, protos)
+    assert compiled.names.packages["google.protobuf"] == "google.protobuf"
+    assert "datetime.datetime | None" in compiled.sources[compiled.names.packages["Google.Protobuf"]]
     assert_round_trips(compiled)
 
 

@@ -25,7 +25,7 @@ def outcomes(cases: Sequence[Case], folder: Path) -> dict[str, Texts]:
         found = {case.name: dict(outcome(case, folder / case.name)) for case in cases}
     whole = [case for case in cases if has_generated(found[case.name])]
     lives = _lives(whole, folder)
-    types = _type_errors(whole, folder)
+    types: Mapping[str, str] = _type_errors(whole, folder) if whole else {}
     for case in whole:
         found[case.name] |= {
             TYPES: types.get(case.name, ""),

@@ -28,6 +28,16 @@ def _python() -> Iterator[Entry]:
         "A message has `message_set_wire_format`.",
         "Remove the option and declare the fields.",
     )
+    yield Entry(
+        "SG142",
+        "A field has exactly the name of something that every message of google.protobuf has, such as `Clear` or "
+        "`DESCRIPTOR`, and hides it: no JSON could be read into such a message.",
+        "Give the field another name. What is encoded has only its number.",
+        "optional Part DESCRIPTOR = 1;",
+        "optional Part part = 1;",
+        OLD,
+        beside=("SG002",),
+    )
 
 
 def _handlers() -> Iterator[Entry]:

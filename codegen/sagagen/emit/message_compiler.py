@@ -1,4 +1,4 @@
-"""betterproto2's compiler as a program (a protoc plugin), with one mistake fixed and one slow part made fast.
+"""betterproto2's compiler as a program (a protoc plugin), with three mistakes mended and one slow part made fast.
 
 It runs as a process, by its path: CodeGeneratorRequest on stdin, CodeGeneratorResponse on stdout. It imports nothing
 of ours, so only the compiler must be installed.
@@ -9,9 +9,8 @@ import datetime
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import jinja2
 from betterproto2_compiler import known_types
@@ -52,9 +51,82 @@ class CompiledTemplates(jinja2.BytecodeCache):
         self._compiled[bucket.key] = bucket.bytecode_to_string()
 
 
+HEADER = """\
+__all__: tuple[str, ...] = (
+    {%- for name in all -%}
+    "{{ name }}",
+    {%- endfor -%}
+)
+
+import builtins
+import datetime
+import re
+import typing
+from dataclasses import dataclass
+
+import betterproto2
+import dateutil.parser
+{% if output_file.package == "google.protobuf" %}
+from typing_extensions import Self
+{% endif %}
+
+from {{ "." * output_file.package.count(".") }}{{ "." if output_file.package }}.message_pool import default_message_pool
+
+_COMPILER_VERSION = "{{ version }}"
+betterproto2.check_compiler_version(_COMPILER_VERSION)
+"""
+"""In place of betterproto2's. That imports what only its services use, and a message may have a name like one of
+these; and it leaves it to the type checker to find the type of `__all__`, which is too much work from 257 names on."""
+
+DOCSTRING = """\
+    {{ message.comment | indent(4) }}
+    {% if message.oneofs %}
+
+    Oneofs:
+        {% for oneof in message.oneofs %}
+        - {{ oneof.name }}: {{ oneof.comment | indent(12) }}
+        {% endfor %}
+    {% endif %}
+"""
+MENDED_DOCSTRING = """\
+    {% if message.comment %}
+    {{ message.comment | indent(4) }}
+    {% endif %}
+    {% if message.comment and message.oneofs %}
+
+    {% endif %}
+    {% if message.oneofs %}
+    Oneofs:
+        {% for oneof in message.oneofs %}
+        - {{ oneof.name }}{{ (": " ~ oneof.comment | indent(12)) if oneof.comment }}
+        {% endfor %}
+    {% endif %}
+"""
+"""Without blank lines where there is no comment."""
+
+
+class MendedTemplates(jinja2.BaseLoader):
+    """The compiler's own templates, but for the parts above."""
+
+    def __init__(self, own: jinja2.BaseLoader) -> None:
+        self._own = own
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str | None, Callable[[], bool] | None]:
+        source, path, is_current = self._own.get_source(environment, template)
+        if template == "header.py.j2":
+            return HEADER, path, is_current
+        return source.replace(DOCSTRING, MENDED_DOCSTRING), path, is_current
+
+
 def mend() -> None:
     """Replace the compiler's parts with ours."""
-    environment = partial(jinja2.Environment, bytecode_cache=CompiledTemplates())
+    compiled = CompiledTemplates()
+
+    def environment(*, loader: jinja2.BaseLoader, **options: Any) -> jinja2.Environment:
+        return jinja2.Environment(loader=MendedTemplates(loader), bytecode_cache=compiled, **options)
+
     setattr(compiler, "jinja2", SimpleNamespace(**{**vars(jinja2), "Environment": environment}))  # noqa: B010
     known = cast(dict[tuple[str, str], list[Callable[..., object]]], vars(known_types)["KNOWN_METHODS"])
     methods = known["google.protobuf", "Duration"]
