@@ -179,6 +179,17 @@ CASES: dict[str, tuple[list[Edit], dict[str, str]]] = {
         ],
         {"SD004": B, "SD114": B, "SD201": B, "RPC_SAME_IDEMPOTENCY_LEVEL": B},
     ),
+    "saga.yaml says that an rpc is a read": (
+        [yaml("payment: { implements: [shop.payment.v1.PaymentService] }",
+              "payment: { implements: [shop.payment.v1.PaymentService], methods: { ChargePayment: { read: true } } }"),
+         yaml(REFUND, "        compensate: none\n")],
+        {"SD004": B, "SD114": B, "SD201": B},
+    ),
+    "saga.yaml says what the proto said": (
+        [(ORDER, "    option idempotency_level = NO_SIDE_EFFECTS;\n", ""),
+         yaml("[shop.order.v1.OrderService] }", "[shop.order.v1.OrderService], methods: { GetOrder: { read: true } } }")],
+        {"RPC_SAME_IDEMPOTENCY_LEVEL": S},
+    ),
     "an rpc is deprecated": (
         [(PAYMENT, "returns (ChargePaymentResponse);", "returns (ChargePaymentResponse) { option deprecated = true; }")],
         {"SD115": W},

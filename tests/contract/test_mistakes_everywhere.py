@@ -116,11 +116,11 @@ KEYS = (
         "add until: ...",
     ),
     Mistake(
-        "a method without its setting",
-        (("OrderService] }", "OrderService], methods: { «CreateOrder: {} } }"),),
-        "SG013",
-        '"transaction"',
-        "add transaction: ...",
+        "a read that is neither true nor false",
+        (("OrderService] }", "OrderService], methods: { CreateOrder: { read: «maybe } } }"),),
+        "SG014",
+        'true or false is expected here, not "maybe"',
+        "write true or false, without quotes",
     ),
     Mistake(
         "two services of one name",

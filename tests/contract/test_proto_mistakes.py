@@ -1,6 +1,6 @@
 """Mistakes planted into protos. Those that do not disturb each other share one project, so that buf runs once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -261,6 +261,13 @@ RPCS = (
         "put all of them in the outer rule",
     ),
     Rpc(
+        "a stream with a route",
+        '  rpc «Zd(Thing) returns (stream Thing) {\n    option (google.api.http) = {post: "/zd"};\n  }\n',
+        "SG024",
+        "it stays unimplemented, and its HTTP route is left out",
+        "make it unary",
+    ),
+    Rpc(
         "an rpc that streams its answers",
         "  rpc «Zc(Thing) returns (stream Thing);\n",
         "SG024",
@@ -394,6 +401,35 @@ sagas:
     assert brief(found) == [(place(proto, LAB), "SG050"), (place(text), "SG035")]
     assert {finding.severity for finding in found} == {Severity.WARNING}
     assert mesh is not None
+
+
+def test_a_read_can_be_said_in_saga_yaml_as_well(lab: Sources) -> None:
+    mark = ", methods: { I: { read: true }, Z: { read: true } }"
+    text = edited(LAB_YAML, (("[lab.v1.LabService]", f"[lab.v1.LabService]{mark}"),))
+    lines = {at.line for at in places(LAB_PROTO, LAB)} - {
+        f.at.line for f in resolve(replace(lab, saga_yaml=text))[1]
+    }
+    gone = [rpc.code for at, rpc in zip(places(LAB_PROTO, LAB), RPCS, strict=True) if at.line in lines]
+    assert gone == ["SG045", "SG045"]
+
+
+def test_a_read_of_the_proto_can_be_taken_back(lab: Sources) -> None:
+    text = edited(
+        LAB_YAML, (("[lab.v1.LabService]", "[lab.v1.LabService], methods: { A: { read: false } }"),)
+    )
+    added = {*brief(resolve(replace(lab, saga_yaml=text))[1])} - {*brief(resolve(lab)[1])}
+    assert [code for _, code in added] == ["SG045"]
+
+
+def test_whatever_is_wrong_with_routes_that_nothing_implements_is_one_warning(lab: Sources) -> None:
+    """A vendor's protos can't be edited, and what is not served needs no cure."""
+    text = edited(LAB_YAML, (("  lab: { implements: [lab.v1.LabService] }\n", ""),))
+    mesh, found = resolve(replace(lab, saga_yaml=text))
+    assert mesh is not None
+    assert [(finding.code, finding.severity) for finding in found] == [("SG050", Severity.WARNING)]
+    routed = sum(rpc.text.count("  rpc ") for rpc in RPCS if "google.api.http" in rpc.text)
+    assert f'"A", "B", "C" and {routed - 3} more in "lab.v1.LabService"' in found[0].message
+    assert [route.method.containing_service.name for route in mesh.routes] == ["TriggerService"]
 
 
 def test_compile_errors_of_all_protos_are_reported_beside_what_is_wrong_in_saga_yaml(tmp_path: Path) -> None:

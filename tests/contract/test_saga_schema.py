@@ -84,7 +84,7 @@ BAD = [
     ("a waiver until some time", ("project: shop", "project: shop\nwaivers: [{ rule: a, reason: b, until: later }]")),
     ("a multiplier below one", ("initial: 50ms, multiplier: 2", "initial: 50ms, multiplier: 0")),
     ("too many attempts", ("initial: 50ms", "max_attempts: 5000, initial: 50ms")),
-    ("a method without settings", ("PaymentService] }", "PaymentService], methods: { ChargePayment: {} } }")),
+    ("a read that is a word", ("PaymentService] }", "PaymentService], methods: { ChargePayment: { read: 'yes' } } }")),
     ("a null", ("deadline: 60s", "deadline:")),
 ]  # fmt: skip
 

@@ -357,7 +357,7 @@ RULES = (
             ),
         ),
         "SG069",
-        '"inventory/GetStock" is a read (NO_SIDE_EFFECTS): it cannot undo anything',
+        '"inventory/GetStock" is a read: it cannot undo anything',
         'call a write of "inventory"',
     ),
     Mistake(

@@ -33,7 +33,8 @@ def _services() -> Iterator[Entry]:
     )
     yield Entry(
         "SG024",
-        "A service has a streaming rpc. The mesh serves only unary rpcs, so this one stays unimplemented.",
+        "A service has a streaming rpc. The mesh serves only unary rpcs, so this one stays unimplemented, and its "
+        "HTTP route, if it has one, is left out.",
         "Make it unary, or move it to a proto service that no service of the mesh implements.",
         "rpc CountStock(Nothing) returns (stream Nothing);",
         "rpc CountStock(Nothing) returns (Nothing);",
@@ -49,7 +50,7 @@ def _services() -> Iterator[Entry]:
     )
     yield Entry(
         "SG026",
-        "`transaction: manual` on a read, which has no transaction.",
+        "`transaction: manual` on a read (NO_SIDE_EFFECTS, or `read: true`), which has no transaction.",
         "Remove the setting.",
         "order: { implements: [shop.v1.OrderService], methods: { GetOrder: { transaction: manual } } }",
         "order: { implements: [shop.v1.OrderService] }",
@@ -162,7 +163,8 @@ def _routes() -> Iterator[Entry]:
     yield Entry(
         "SG045",
         "A GET route for a write.",
-        "Use another verb, or mark the rpc NO_SIDE_EFFECTS.",
+        "Use another verb. If the rpc only reads, mark it NO_SIDE_EFFECTS; if the proto is not yours, say so in "
+        "saga.yaml: `methods: { GetRates: { read: true } }` of the service that implements it.",
         'get: "/restocks"',
         'post: "/restocks"',
         PROTO,
@@ -193,16 +195,17 @@ def _routes() -> Iterator[Entry]:
     )
     yield Entry(
         "SG049",
-        "A rule without a verb and path, with a custom verb, on a streaming rpc, or nested twice.",
-        "Use get, put, post, delete or patch on a unary rpc.",
+        "A rule without a verb and path, with a custom verb, or nested twice.",
+        "Use get, put, post, delete or patch.",
         'custom: {kind: "HEAD" path: "/labels"}',
         'put: "/labels"',
         PROTO,
     )
     yield Entry(
         "SG050",
-        "Nothing answers the route.",
-        "Implement its proto service, let it trigger a saga, or remove the route.",
+        "Nothing answers routes of a proto service: no service implements it, and the rpcs trigger no saga. "
+        "These routes are left out, whatever is wrong with them.",
+        "Implement the proto service, let the rpcs trigger sagas, or leave it, if the proto is somebody else's.",
         'rpc PeekOrder(OrderId) returns (Order) {\n    option (google.api.http) = {post: "/peeks"};\n  }',
         "rpc PeekOrder(OrderId) returns (Order);",
         PROTO,

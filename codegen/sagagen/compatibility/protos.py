@@ -1,7 +1,7 @@
 """What changed in the protos, as `buf breaking` sees it, in buf's own words and under its own rules' names."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -25,14 +25,15 @@ def compare_protos(root: Path, old_sources: Sources, old: Mesh, new: Mesh) -> It
         image.write_bytes(old_sources.image)
         findings = buf.breaking(workspace, image)
     levels = _changed_levels(old, new)
+    same_reads = _reads(old) & _reads(new)
     for finding in findings:
         rule = Rule(finding.rule, ChangeSeverity.BREAKING, "proto changed", _REASON, _RECIPE)
         change = Change.of(rule, finding.at, finding.at.path, finding.message)
-        yield _graded(change, levels)
+        yield _graded(change, levels, same_reads)
 
 
-def _graded(change: Change, levels: Mapping[str, str]) -> Change:
-    """Marking an rpc idempotent is an improvement. Reads have a rule of ours."""
+def _graded(change: Change, levels: Mapping[str, str], same_reads: Set[str]) -> Change:
+    """Marking an rpc idempotent is an improvement. Reads have a rule of ours, and saga.yaml may mark them too."""
     if change.rule.code != IDEMPOTENCY:
         return change
     name = next((name for name in levels if f'"{name.rpartition(".")[2]}"' in change.message), "")
@@ -40,7 +41,16 @@ def _graded(change: Change, levels: Mapping[str, str]) -> Change:
         return change.with_severity(
             ChangeSeverity.SAFE, "the rpc now promises to be repeatable: nothing relies on the opposite"
         )
+    if name in same_reads:
+        return change.with_severity(
+            ChangeSeverity.SAFE, "the rpc is a read as before: `read: true` in saga.yaml says the same"
+        )
     return change
+
+
+def _reads(mesh: Mesh) -> frozenset[str]:
+    methods = (method for service in mesh.services for method in service.methods)
+    return frozenset(method.descriptor.full_name for method in methods if method.is_read)
 
 
 def _changed_levels(old: Mesh, new: Mesh) -> dict[str, str]:

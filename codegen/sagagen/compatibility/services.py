@@ -56,7 +56,7 @@ def _compare(old: Service, new: Service) -> Iterator[Change]:
 def _compare_methods(service: Service, old: Method, new: Method) -> Iterator[Change]:
     subject = f"{service.name}/{new.descriptor.name}"
     if old.is_read != new.is_read:
-        message = "NO_SIDE_EFFECTS was added" if new.is_read else "NO_SIDE_EFFECTS was removed"
+        message = "is a read now" if new.is_read else "is no longer a read"
         yield Change.of(rules.READ_CHANGED, service.span, subject, message)
     if old.transaction != new.transaction:
         message = f"transaction {old.transaction.value} -> {new.transaction.value}"

@@ -115,7 +115,7 @@ def _check_compensation(step: StepOutline) -> Iterator[Diagnostic]:
         hint = f"add compensate: {{ call: {step.action.service.name}/..., request: {{...}} }}, or compensate: none"
         yield error(step.span, Code.MISSING_COMPENSATION, message, hint)
     if step.compensation is not None and step.compensation.method.is_read:
-        message = f'"{_rpc(step.compensation)}" is a read (NO_SIDE_EFFECTS): it cannot undo anything'
+        message = f'"{_rpc(step.compensation)}" is a read: it cannot undo anything'
         hint = f'call a write of "{step.compensation.service.name}", or say compensate: none'
         yield error(step.compensation.span, Code.COMPENSATION_READS, message, hint)
     else:

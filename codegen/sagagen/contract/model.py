@@ -25,7 +25,7 @@ class Method:
 
     descriptor: MethodDescriptor
     is_read: bool
-    """Marked `idempotency_level = NO_SIDE_EFFECTS`: it bypasses the barrier."""
+    """Marked `idempotency_level = NO_SIDE_EFFECTS`, or `read: true` in saga.yaml: it bypasses the barrier."""
     transaction: Transaction
 
 
@@ -46,6 +46,7 @@ class Service:
     span: Span
 
     def method(self, descriptor: MethodDescriptor) -> Method:
+        """Of a unary rpc that it implements."""
         return next(method for method in self.methods if method.descriptor is descriptor)
 
 

@@ -2,10 +2,7 @@
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-from google.protobuf.descriptor import MethodDescriptor
 
 from sagagen import source
 from sagagen.contract.calls import CallResolver
@@ -16,13 +13,13 @@ from sagagen.contract.findings import warning
 from sagagen.contract.kept import resolve_kept
 from sagagen.contract.loading import SAGA_YAML, Loading, Sources, loading
 from sagagen.contract.located import Key
-from sagagen.contract.model import Mesh, Route, Saga, Service
+from sagagen.contract.model import Mesh, Route, Saga
 from sagagen.contract.outline import SagaOutline
 from sagagen.contract.policies import resolve_limits, resolve_policies
 from sagagen.contract.protos import Protos, link
 from sagagen.contract.reading import Reading, read_shapes
 from sagagen.contract.required import RequiredFields
-from sagagen.contract.routes import Binding, check_answered, check_bindings, read_bindings
+from sagagen.contract.routes import Answerers, Binding, check_bindings, check_unanswered, read_bindings
 from sagagen.contract.sagas import compile_saga, outline_saga
 from sagagen.contract.services import Services, resolve_services
 from sagagen.contract.shape import SagaShape
@@ -76,18 +73,18 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
     report = found.append
     protos = link(sources, report)
     names = assign_names(protos.files, report, protos.span)
-    bindings = _read_bindings(protos, report)
     if document is None:
         return None
     reading = read_shapes(document, report)
     services = resolve_services(reading, protos, names, report)
     outlines = _outline(reading, protos, services, report)
+    answerers = Answerers(services, frozenset(outline.trigger for outline in outlines))
+    bindings = _read_bindings(protos, answerers, report)
     required = RequiredFields()
     sagas = _compile(outlines, protos, required, report)
     kept = _kept(sources, reading, protos, services, sagas, required, report)
-    answers = _Answers.of(services, outlines, sagas)
     if not (has_errors(found) or protos.is_partial):
-        _report_loose_ends(bindings, outlines, answers, report)
+        _report_loose_ends(bindings, outlines, check_unanswered(protos, answerers), report)
     return Mesh(
         project=reading.file.project.value,
         sources=(*sorted(sources.paths.values()), *sources.kept, SAGA_YAML),
@@ -100,7 +97,7 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         services=tuple(services.by_name.values()),
         sagas=tuple(sagas.values()),
         kept=kept,
-        routes=tuple(answers.routes(bindings)),
+        routes=tuple(_routes(bindings, services, sagas.values())),
         limits=resolve_limits(reading.file.limits),
         waivers=tuple(resolve_waivers(reading.file.waivers, report)),
         span=protos.span,
@@ -131,9 +128,9 @@ def _saga_entries(document: source.Mapping) -> tuple[source.Entry, ...]:
     return sagas.entries if isinstance(sagas, source.Mapping) else ()
 
 
-def _read_bindings(protos: Protos, report: Report) -> tuple[Binding, ...]:
-    bindings, problems = read_bindings(protos)
-    for problem in (*problems, *check_bindings(bindings, protos)):
+def _read_bindings(protos: Protos, answerers: Answerers, report: Report) -> tuple[Binding, ...]:
+    bindings, problems = read_bindings(protos, answerers)
+    for problem in (*problems, *check_bindings(bindings, protos, answerers)):
         report(problem)
     return bindings
 
@@ -187,51 +184,32 @@ def _kept(
     return tuple(resolve_kept(sources.kept, current, compile_one, report))
 
 
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """What answers an rpc: the service that implements it, or the saga that it triggers."""
-
-    services: Services
-    triggers: frozenset[MethodDescriptor | None]
-    """The triggers of all sagas, including those with errors."""
-    sagas: Mapping[MethodDescriptor, Saga]
-    """By trigger."""
-
-    @classmethod
-    def of(cls, services: Services, outlines: Iterable[SagaOutline], sagas: Mapping[str, Saga]) -> "_Answers":
-        triggers = frozenset(outline.trigger for outline in outlines)
-        # If two sagas have the same trigger, which is an error, the first is as good as any.
-        by_trigger = {saga.trigger: saga for saga in reversed(tuple(sagas.values()))}
-        return cls(services, triggers, by_trigger)
-
-    def is_answered(self, binding: Binding) -> bool:
-        return binding.method in self.triggers or self.services.owner(binding.method) is not None
-
-    def routes(self, bindings: Iterable[Binding]) -> Iterator[Route]:
-        for binding in bindings:
-            target = self._target(binding)
-            if target is not None:
-                yield Route(
-                    verb=binding.verb,
-                    template=binding.template,
-                    body=binding.body,
-                    response_body=binding.response_body,
-                    method=binding.method,
-                    target=target,
-                    place=lambda binding=binding: binding.span,
-                )
-
-    def _target(self, binding: Binding) -> Service | Saga | None:
-        return self.sagas.get(binding.method) or self.services.owner(binding.method)
+def _routes(bindings: Iterable[Binding], services: Services, sagas: Iterable[Saga]) -> Iterator[Route]:
+    # If two sagas have the same trigger, which is an error, the first is as good as any.
+    by_trigger = {saga.trigger: saga for saga in reversed(tuple(sagas))}
+    for binding in bindings:
+        target = by_trigger.get(binding.method) or services.owner(binding.method)
+        if target is not None:
+            yield Route(
+                verb=binding.verb,
+                template=binding.template,
+                body=binding.body,
+                response_body=binding.response_body,
+                method=binding.method,
+                target=target,
+                place=lambda binding=binding: binding.span,
+            )
 
 
 def _report_loose_ends(
-    bindings: Sequence[Binding], outlines: Iterable[SagaOutline], answers: _Answers, report: Report
+    bindings: Sequence[Binding],
+    outlines: Iterable[SagaOutline],
+    unanswered: Iterable[Diagnostic],
+    report: Report,
 ) -> None:
     """What is legal but has no effect. Reported only if there are no errors, which might be the cause."""
-    for binding in bindings:
-        if not answers.is_answered(binding):
-            report(check_answered(binding))
+    for finding in unanswered:
+        report(finding)
     routed = {binding.method for binding in bindings}
     for outline in outlines:
         if outline.trigger not in routed:

@@ -1,6 +1,6 @@
 """HTTP routes from google.api.http, and checks of them. Rules: google/api/http.proto and grpc-gateway."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -9,7 +9,9 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error, suggest, warning
+from sagagen.contract.model import Service
 from sagagen.contract.protos import Path, Protos, http_rule, is_read, is_streaming
+from sagagen.contract.services import Services
 from sagagen.diagnostics import Diagnostic
 from sagagen.runtime.edge.paths.fields import find_field
 from sagagen.runtime.edge.paths.template import Template, TemplateError, parse_template
@@ -19,6 +21,8 @@ Verb = Literal["GET", "PUT", "POST", "DELETE", "PATCH"]
 PATTERNS: Mapping[str, int] = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 6}
 """HttpRule's fields and their numbers, which are parts of the paths to places in the file."""
 BODY, CUSTOM, ADDITIONAL, RESPONSE_BODY = 7, 8, 11, 12
+NAMED = 3
+"""So many rpcs without an answer are named; of the others only the number."""
 RESERVED = ("sagas", "healthz", "readyz", "metrics", "openapi.json", "docs")
 """First segments of the gateway's own paths."""
 
@@ -44,16 +48,42 @@ class Binding:
         return self.part(PATTERNS[self.verb.lower()])
 
 
-def read_bindings(protos: Protos) -> tuple[tuple[Binding, ...], tuple[Diagnostic, ...]]:
-    """All bindings of the contract's own rpcs, in the order of the files, and what is wrong with the others."""
+@dataclass(frozen=True, slots=True)
+class Answerers:
+    """What answers an rpc: the service that implements it, or the saga that it triggers."""
+
+    services: Services
+    triggers: frozenset[MethodDescriptor | None]
+    """The triggers of all sagas, including those with errors."""
+
+    def is_answered(self, method: MethodDescriptor) -> bool:
+        return method in self.triggers or self.services.owner(method) is not None
+
+    def is_read(self, method: MethodDescriptor) -> bool:
+        owner = self.services.owner(method)
+        return is_read(method) if owner is None else owner.method(method).is_read
+
+
+def read_bindings(protos: Protos, answerers: Answerers) -> tuple[tuple[Binding, ...], tuple[Diagnostic, ...]]:
+    """The bindings of answered rpcs, in the order of the files, and what is wrong with the others.
+
+    Protos may come from elsewhere: a fault of a route that is not served is nobody's here. Streams are not served.
+    """
     bindings: list[Binding] = []
     problems: list[Diagnostic] = []
+    for method, rule in _routed(protos):
+        if answerers.is_answered(method) and not is_streaming(method):
+            for found in _bindings(rule, method, protos, ()):
+                (bindings if isinstance(found, Binding) else problems).append(found)  # pyright: ignore
+    return tuple(bindings), tuple(problems)
+
+
+def _routed(protos: Protos) -> Iterator[tuple[MethodDescriptor, HttpRule]]:
     for service in protos.services.values():
         for method in service.methods:
             rule = http_rule(method)
-            for found in _bindings(rule, method, protos, ()) if rule is not None else ():
-                (bindings if isinstance(found, Binding) else problems).append(found)  # pyright: ignore
-    return tuple(bindings), tuple(problems)
+            if rule is not None:
+                yield method, rule
 
 
 def _bindings(
@@ -72,16 +102,10 @@ def _bindings(
 
 def _binding(rule: HttpRule, method: MethodDescriptor, protos: Protos, path: Path) -> Binding | Diagnostic:
     pattern = rule.WhichOneof("pattern")
-    if is_streaming(method) or pattern not in PATTERNS:
-        what = (
-            "streams"
-            if is_streaming(method)
-            else "has a custom verb"
-            if pattern
-            else "has a rule without a verb and path"
-        )
+    if pattern not in PATTERNS:
+        what = "has a custom verb" if pattern else "has a rule without a verb and path"
         message = f'"{method.name}" {what}, which cannot be an HTTP route here'
-        hint = "use get, put, post, delete or patch on a unary rpc"
+        hint = "use get, put, post, delete or patch"
         return error(protos.http_span(method, (*path, CUSTOM)), Code.UNSUPPORTED_BINDING, message, hint)
     return Binding(
         method=method,
@@ -93,11 +117,13 @@ def _binding(rule: HttpRule, method: MethodDescriptor, protos: Protos, path: Pat
     )
 
 
-def check_bindings(bindings: tuple[Binding, ...], protos: Protos) -> Iterator[Diagnostic]:
+def check_bindings(
+    bindings: tuple[Binding, ...], protos: Protos, answerers: Answerers
+) -> Iterator[Diagnostic]:
     """What is wrong with each binding, and which ones match the same requests."""
     first: dict[tuple[str, tuple[str, ...]], Binding] = {}
     for binding in bindings:
-        yield from _check_verb(binding)
+        yield from _check_verb(binding, answerers)
         yield from _check_bodies(binding, protos)
         template = _parse(binding)
         if isinstance(template, Diagnostic):
@@ -111,11 +137,37 @@ def check_bindings(bindings: tuple[Binding, ...], protos: Protos) -> Iterator[Di
             yield error(binding.span, Code.ROUTE_COLLISION, message, "change one of the two paths or verbs")
 
 
-def check_answered(binding: Binding) -> Diagnostic:
-    rpc = binding.method.full_name
-    message = f'nothing answers "{binding.name}": no service implements "{rpc}", and it triggers no saga'
-    hint = "implement its proto service, let it trigger a saga, or remove the route"
-    return warning(binding.span, Code.ROUTE_UNANSWERED, message, hint)
+def check_unanswered(protos: Protos, answerers: Answerers) -> Iterator[Diagnostic]:
+    """One finding for each proto service: a contract from elsewhere may have hundreds of routes."""
+    unanswered: dict[str, list[MethodDescriptor]] = {}
+    places: dict[str, Span] = {}
+    for method, rule in _routed(protos):
+        if not answerers.is_answered(method):
+            service = method.containing_service.full_name
+            unanswered.setdefault(service, []).append(method)
+            places.setdefault(service, protos.http_span(method, _pattern_path(rule)))
+    for service, methods in unanswered.items():
+        routes, trigger = (
+            ("the route", "it triggers") if len(methods) == 1 else ("the routes", "they trigger")
+        )
+        message = (
+            f'nothing answers {routes} of {_few(methods)} in "{service}": '
+            f"no service implements it, and {trigger} no saga"
+        )
+        hint = (
+            "implement it, trigger sagas by its rpcs, or leave it as it is: what nothing answers is no route"
+        )
+        yield warning(places[service], Code.ROUTE_UNANSWERED, message, hint)
+
+
+def _pattern_path(rule: HttpRule) -> Path:
+    return (PATTERNS.get(rule.WhichOneof("pattern") or "", CUSTOM),)
+
+
+def _few(methods: Sequence[MethodDescriptor]) -> str:
+    names = [f'"{method.name}"' for method in methods]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def _parse(binding: Binding) -> Template | Diagnostic:
@@ -126,15 +178,26 @@ def _parse(binding: Binding) -> Template | Diagnostic:
         return error(binding.span, Code.BAD_TEMPLATE, message, "write a path like /orders/{order_id}")
 
 
-def _check_verb(binding: Binding) -> Iterator[Diagnostic]:
-    if binding.verb == "GET" and not is_read(binding.method):
-        message = f'"{binding.method.name}" is a write, but has a GET route'
-        hint = "use post, or mark the rpc: option idempotency_level = NO_SIDE_EFFECTS"
-        yield error(binding.span, Code.GET_ON_WRITE, message, hint)
+def _check_verb(binding: Binding, answerers: Answerers) -> Iterator[Diagnostic]:
+    if binding.verb == "GET" and not answerers.is_read(binding.method):
+        yield _get_on_write(binding, answerers.services.owner(binding.method))
     if binding.verb in {"GET", "DELETE"} and binding.body:
         message = f"a {binding.verb} request has no body"
         hint = "remove body: fields that are not in the path are read from the query"
         yield error(binding.part(BODY), Code.BODY_NOT_ALLOWED, message, hint)
+
+
+def _get_on_write(binding: Binding, owner: Service | None) -> Diagnostic:
+    name = binding.method.name
+    if owner is None:
+        message = f'"{name}" triggers a saga, which is a write, but has a GET route'
+        return error(
+            binding.span, Code.GET_ON_WRITE, message, "use post: whoever sends a GET expects no effect"
+        )
+    message = f'"{name}" is a write, but has a GET route'
+    in_yaml = f"methods: {{ {name}: {{ read: true }} }} of {owner.name} in saga.yaml"
+    hint = f"use post; if it only reads, say so: option idempotency_level = NO_SIDE_EFFECTS, or {in_yaml}"
+    return error(binding.span, Code.GET_ON_WRITE, message, hint)
 
 
 def _check_bodies(binding: Binding, protos: Protos) -> Iterator[Diagnostic]:

@@ -9,15 +9,17 @@ from sagagen.contract.codes import Code
 from sagagen.contract.findings import error, suggest, warning
 from sagagen.contract.located import Located
 from sagagen.contract.model import Method, Service
-from sagagen.contract.protos import Protos, is_read, is_streaming
+from sagagen.contract.protos import Protos, http_rule, is_streaming
+from sagagen.contract.protos import is_read as is_marked_read
 from sagagen.contract.reading import Reading
-from sagagen.contract.shape import ServiceShape
+from sagagen.contract.shape import MethodShape, ServiceShape
 from sagagen.diagnostics import Report
 from sagagen.python_names import PythonNames
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Transaction
 from sagagen.source import Span
 
 FIRST_PORT = 50051
+NO_SETTINGS = MethodShape()
 RESERVED_NAMES = {
     "admin": "SAGAGEN_ADMIN_ADDR is the admin listener",
     "gateway": "the gateway's process has that name",
@@ -133,9 +135,9 @@ class _Resolver:
             method = known.get(key)
             if method is None:
                 self._report_unknown_setting(name, key, key.span, known)
-            elif is_read(method) and setting.transaction.value == "manual":
-                message = f'"{key}" is a read (NO_SIDE_EFFECTS): it has no transaction to open by hand'
-                hint = "remove the setting, or the idempotency_level of the rpc"
+            elif _is_read(method, setting) and setting.transaction and _is_manual(setting):
+                message = f'"{key}" is a read: it has no transaction to open by hand'
+                hint = "remove the setting, or what marks the rpc a read"
                 self.report(error(setting.transaction.span, Code.MANUAL_READ, message, hint))
 
     def _report_unknown_setting(
@@ -165,18 +167,30 @@ class _Resolver:
                     self.report(error(places[service.full_name], Code.HANDLER_COLLISION, message, hint))
 
     def _methods(self, shape: ServiceShape, implements: tuple[ServiceDescriptor, ...]) -> Iterator[Method]:
-        manual = {name for name, setting in shape.methods.items() if setting.transaction.value == "manual"}
+        settings: Mapping[str, MethodShape] = {**shape.methods}
         for service in implements:
             for method in service.methods:
                 if is_streaming(method):
                     self._report_streaming(method)
                 else:
-                    transaction = Transaction.MANUAL if method.name in manual else Transaction.LOCAL
-                    yield Method(method, is_read(method), transaction)
+                    setting = settings.get(method.name, NO_SETTINGS)
+                    transaction = Transaction.MANUAL if _is_manual(setting) else Transaction.LOCAL
+                    yield Method(method, _is_read(method, setting), transaction)
 
     def _report_streaming(self, method: MethodDescriptor) -> None:
+        left_out = ", and its HTTP route is left out" if http_rule(method) is not None else ""
         message = (
             f'"{method.name}" is a streaming rpc; the mesh serves only unary rpcs, so it stays unimplemented'
+            f"{left_out}"
         )
         hint = "make it unary, or move it to a proto service that no service here implements"
         self.report(warning(self.protos.span(method.full_name), Code.STREAMING_NOT_SERVED, message, hint))
+
+
+def _is_manual(setting: MethodShape) -> bool:
+    return setting.transaction is not None and setting.transaction.value == "manual"
+
+
+def _is_read(method: MethodDescriptor, setting: MethodShape) -> bool:
+    """saga.yaml has the last word: the proto may be somebody else's."""
+    return is_marked_read(method) if setting.read is None else setting.read.value

@@ -18,6 +18,7 @@ from sagagen.contract.words import (
     Duration,
     Expressions,
     Factor,
+    Flag,
     Name,
     NameKey,
     ProjectName,
@@ -77,9 +78,15 @@ def _settle_unknown_key(block: Block, key: str, known: Iterable[str], report: Re
 class MethodShape(Shape):
     """Settings of one rpc."""
 
-    transaction: Annotated[Word, words("local", "manual")] = Field(
-        description="What opens the local transaction: the runtime, around the handler (local), "
-        "or the handler itself, near its end (manual), for methods that call a third party."
+    transaction: Annotated[Word, words("local", "manual")] | None = _field(
+        "What opens the local transaction: the runtime, around the handler (local), "
+        "or the handler itself, near its end (manual), for methods that call a third party.",
+        "local",
+    )
+    read: Flag | None = _field(
+        "Whether the rpc only reads: a read bypasses the barrier, and may have a GET route. "
+        "Default: what the proto says (idempotency_level = NO_SIDE_EFFECTS).",
+        example=True,
     )
 
 
@@ -93,7 +100,7 @@ class ServiceShape(Shape):
     methods: dict[AnyKey, MethodShape] = Field(
         default_factory=dict,
         description="Settings of individual rpcs, by rpc name.",
-        examples=[{"ChargePayment": {"transaction": "manual"}}],
+        examples=[{"ChargePayment": {"transaction": "manual"}, "GetRates": {"read": True}}],
     )
     retention: Duration | None = _field(
         "How long it remembers calls, so that a repeated call is answered and not done again.", "30d"

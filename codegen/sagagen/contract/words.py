@@ -144,6 +144,14 @@ def one_of(known: tuple[str, ...], value: object) -> Located[str]:
     return Located(scalar.text, scalar)
 
 
+def _flag(value: object) -> Located[bool]:
+    scalar = _scalar(value, "true or false")
+    if scalar.tag != "bool":
+        message = f'true or false is expected here, not "{scalar.text}"'
+        raise wrong(codes.Code.WRONG_SHAPE, message, "write true or false, without quotes")
+    return Located(scalar.text.lower() == "true", scalar)
+
+
 def words(*known: str) -> Reads:
     return Reads(lambda value: one_of(known, value), {"type": "string", "enum": list(known)})
 
@@ -174,5 +182,6 @@ NameKey = Annotated[Key, Reads(_name_key, {"type": "string", "pattern": f"^{NAME
 AnyKey = Annotated[Key, Reads(_key, {"type": "string"})]
 Duration = Annotated[Located[float], Reads(_duration, {"type": "string", "pattern": f"^{DURATION.pattern}$"})]
 Factor = Annotated[Located[float], Reads(_factor, {"type": "number", "minimum": 1, "maximum": 100})]
+Flag = Annotated[Located[bool], Reads(_flag, {"type": "boolean"})]
 Expressions = Annotated[Node, Reads(node_of, {"type": ["object", "string"]})]
 """Passed on unread: what is allowed depends on the message that it builds."""

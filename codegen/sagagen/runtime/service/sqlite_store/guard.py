@@ -90,7 +90,7 @@ class Guard:
         if action in _CONTROL:
             return _CONTROL[action]
         if action in _WRITES and self._is_read_only:
-            return "a method with idempotency_level = NO_SIDE_EFFECTS only reads"
+            return "a method that is a read (NO_SIDE_EFFECTS, or read: true in saga.yaml) only reads"
         if (action in _WRITES or action == sqlite3.SQLITE_DROP_TABLE) and first.startswith(OWN_TABLES):
             return f"table {first} is the runtime's"
         return ""
