@@ -19,6 +19,7 @@ from sagagen.emit.compiler_process import COMPILER
 from sagagen.emit.messages import Compilation
 from sagagen.workspace import handler_sync, snapshot
 from sagagen.workspace.no_change import unchanged
+from sagagen.workspace.renames import Renamed
 from sagagen.workspace.snapshot import Snapshot, open_cache
 from sagagen.workspace.synced import Synced
 
@@ -31,9 +32,9 @@ def understood(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     genuine = handler_sync.sync_handler
 
-    def watched(content: bytes, contract: handler_sync.HandlerContract) -> Synced:
+    def watched(content: bytes, contract: handler_sync.HandlerContract, renamed: Renamed) -> Synced:
         seen.append(contract.path)
-        return genuine(content, contract)
+        return genuine(content, contract, renamed)
 
     monkeypatch.setattr(handler_sync, "sync_handler", watched)
     return seen

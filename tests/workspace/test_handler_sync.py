@@ -37,7 +37,7 @@ def contract(rpcs: Sequence[str] = RPCS, **renamed: str) -> HandlerContract:
     )
     messages = frozenset(name for method in methods for name in (method.request, method.response))
     base = PyClass("generated.services.order", "OrderHandlers")
-    return HandlerContract("handlers/order.py", "OrderService", base, methods, messages)
+    return HandlerContract("handlers/order.py", "OrderService", base, methods, messages, {})
 
 
 HEAD = f"""\

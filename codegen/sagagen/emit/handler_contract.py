@@ -1,10 +1,11 @@
 """What the contract demands of each file in handlers/: the class, its methods and the types they take and return."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sagagen.contract.model import Mesh, Service
 from sagagen.emit.docstrings import docstring
+from sagagen.emit.message_shapes import Shapes, message_shapes
 from sagagen.emit.service_names import ServiceNames, name_services
 from sagagen.python_names import PyClass
 
@@ -38,17 +39,20 @@ class HandlerContract:
     """In the order of the contract."""
     messages: frozenset[PyClass]
     """Every message class and enum of the contract, so that classes which are gone can be recognized."""
+    shapes: Shapes = field(repr=False)
+    """Their fields and values, but for Google's."""
 
 
 def handler_contracts(mesh: Mesh) -> tuple[HandlerContract, ...]:
     """One for each service, in the order of the contract."""
     names = name_services(mesh)
     messages = frozenset(mesh.names.classes.values())
-    return tuple(_contract(service, names[service.name], mesh, messages) for service in mesh.services)
+    shapes = message_shapes(mesh)
+    return tuple(_contract(service, names[service.name], mesh, messages, shapes) for service in mesh.services)
 
 
 def _contract(
-    service: Service, names: ServiceNames, mesh: Mesh, messages: frozenset[PyClass]
+    service: Service, names: ServiceNames, mesh: Mesh, messages: frozenset[PyClass], shapes: Shapes
 ) -> HandlerContract:
     return HandlerContract(
         path=f"handlers/{names.module}.py",
@@ -56,6 +60,7 @@ def _contract(
         base=PyClass(f"generated.services.{names.module}", names.handlers_class),
         methods=_methods(service, names.methods, mesh),
         messages=messages,
+        shapes=shapes,
     )
 
 

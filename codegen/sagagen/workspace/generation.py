@@ -14,6 +14,7 @@ from sagagen.emit.paths import GATEWAY, HANDLERS
 from sagagen.emit.render import emit
 from sagagen.workspace.comparison import Difference, Kind, compare
 from sagagen.workspace.handlers_in_sync import synced
+from sagagen.workspace.renamed_fields import RenamedFields
 from sagagen.workspace.snapshot import Snapshot
 from sagagen.workspace.synced import Synced
 from sagagen.workspace.writing import Changes, write
@@ -78,7 +79,7 @@ def generation(started: Loading, cache: Cache, disk: Snapshot, progress: Progres
     paths = [contract.path for contract in contracts]
     before = {path: (root / path).read_bytes() for path in paths if (root / path).is_file()}
     created = {file.path: file.content for file in files if file.ownership is Ownership.YOURS}
-    handlers = synced(contracts, before, created, cache)
+    handlers = synced(contracts, before, created, cache, RenamedFields(root, mesh))
     return Generation(root, diagnostics, mesh, files, handlers, before, disk)
 
 

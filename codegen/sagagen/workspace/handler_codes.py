@@ -12,3 +12,4 @@ class HandlerCode(StrEnum):
     NO_RPC = "SG163"
     LOST_MESSAGE = "SG164"
     UNSAFE = "SG165"
+    UNKNOWN_FIELD = "SG166"

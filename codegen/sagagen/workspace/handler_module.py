@@ -147,6 +147,17 @@ class HandlerModule:
         prefix, _, name = written.rpartition(".")
         return PyClass(self.modules[prefix], name) if prefix in self.modules else None
 
+    def certain(self, written: str) -> PyClass | None:
+        """As `resolve`, also through `import *`; None for a name that the module binds in another way as well."""
+        root = written.partition(".")[0]
+        items = [item for item in self.imported if item.local == root]
+        if len({item.target for item in items}) > 1 or self.bound[root] > max(1, len(items)):
+            return None
+        if len(self.starred) == 1 and not self.bound[root] and not items:
+            (module,) = self.starred
+            return PyClass(module, written)
+        return self.resolve(written)
+
     def uses(self, local: str) -> Iterator[cst.CSTNode]:
         """The places of `local` outside imports, also in strings, which may be annotations."""
         found = _Uses(local)

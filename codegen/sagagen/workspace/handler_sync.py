@@ -17,10 +17,12 @@ from sagagen.emit.handler_contract import HandlerContract, HandlerMethod
 from sagagen.python_names import PB_PACKAGE, PyClass
 from sagagen.source import Span
 from sagagen.workspace.handler_codes import HandlerCode
+from sagagen.workspace.handler_fields import unknown_fields
 from sagagen.workspace.handler_imports import ImportNeeds, renamed
 from sagagen.workspace.handler_methods import MethodPlaces, method_text
 from sagagen.workspace.handler_module import HandlerModule, Imported, members, written_name
 from sagagen.workspace.handler_proof import proves
+from sagagen.workspace.renames import Renamed, not_known
 from sagagen.workspace.source_text import Edit, SourceText, Unreadable
 from sagagen.workspace.synced import Synced
 
@@ -31,21 +33,28 @@ ROOTS = frozenset({"ABC", "Generic", "Protocol", "object"})
 """Bases that bring no handlers."""
 
 
-def sync_handler(content: bytes, contract: HandlerContract) -> Synced:
-    """What the handler file `contract.path` with this `content` becomes. Pure.
+def sync_handler(content: bytes, contract: HandlerContract, renamed: Renamed = not_known) -> Synced:
+    """What the handler file `contract.path` with this `content` becomes. Pure, as far as `renamed` is.
 
     The result is in line with the contract, as far as possible: a second pass over it changes nothing.
     """
-    first = _sync_once(content, contract)
+    first = _sync_once(content, contract, renamed)
     if first.content == content:
         return first
-    second = _sync_once(first.content, contract)
+    second = _sync_once(first.content, contract, renamed)
     if second.content != first.content:
         return _unsafe(content, contract, first)
     return replace(first, findings=second.findings)  # with the lines of what is written
 
 
-def _sync_once(content: bytes, contract: HandlerContract) -> Synced:
+def _sync_once(content: bytes, contract: HandlerContract, renamed: Renamed) -> Synced:
+    try:
+        return _synced(content, contract, renamed)
+    except RecursionError:
+        return _left(content, contract, 1, 1, "the code is nested too deeply to be read")
+
+
+def _synced(content: bytes, contract: HandlerContract, renamed: Renamed) -> Synced:
     try:
         source = SourceText.read(content)
         ast.parse(source.text)
@@ -60,7 +69,7 @@ def _sync_once(content: bytes, contract: HandlerContract) -> Synced:
     except cst.ParserSyntaxError as problem:
         line, column = problem.raw_line, problem.raw_column + 1
         return _left(content, contract, line, column, "libcst, which edits handlers, cannot read this")
-    sync = _Sync(module, contract)
+    sync = _Sync(module, contract, renamed)
     sync.run()
     synced = sync.result(content)
     after = SourceText.read(synced.content).text
@@ -93,6 +102,7 @@ class _Sync:
 
     module: HandlerModule
     contract: HandlerContract
+    renamed: Renamed
     edits: list[Edit] = field(default_factory=list[Edit])
     findings: list[Diagnostic] = field(default_factory=list[Diagnostic])
     added: list[str] = field(default_factory=list[str])
@@ -108,6 +118,7 @@ class _Sync:
             self.edits += imports.edits()
             self._warn_of_removed(node)
         self._report_lost_imports()
+        self._report_unknown_fields()
 
     def result(self, content: bytes) -> Synced:
         path, findings = self.contract.path, tuple(sorted(self.findings, key=lambda one: one.at))
@@ -292,6 +303,12 @@ class _Sync:
             message = f"the contract no longer has {item.target.name}{used}"
             hint = "use what the contract has instead, and remove the import"
             self._report(self.module.start(item.alias), HandlerCode.LOST_MESSAGE, message, hint)
+
+    def _report_unknown_fields(self) -> None:
+        source, shapes = self.module.source, self.contract.shapes
+        for one in unknown_fields(source.text, self.module.certain, shapes, self.renamed):
+            at = source.offset(one.line, one.column)
+            self._report(at, HandlerCode.UNKNOWN_FIELD, one.message, one.hint)
 
     def _report(self, offset: int, code: HandlerCode, message: str, hint: str) -> None:
         self.findings.append(self._finding(offset, Severity.ERROR, code, message, hint))
