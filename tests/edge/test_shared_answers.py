@@ -1,14 +1,16 @@
 """What gateways tell each other through Redis: what they have answered, and nothing that anybody else put there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from edge_library import library
 from kept_spans import KeptSpans
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
+from redis import Redis
 from redis_server import RedisServer
 from waiting import eventually_async
 
@@ -17,6 +19,7 @@ from sagagen.runtime.edge.problem import ProblemError
 from sagagen.runtime.edge.shared_answers import LARGEST_ANSWER, SharedAnswer, SharedAnswers
 from sagagen.runtime.edge.start import of_owner
 from sagagen.runtime.engine.port import Started
+from sagagen.runtime.redis import pipeline
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.events import Accepted, NextRequest, SagaStatus
 from sagagen.runtime.settings import Settings
@@ -57,6 +60,12 @@ STARTED = Started(
 ELSEWHERE = Answer(409, (), b"elsewhere")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These are about what is found; on a machine that is busy enough, 20 ms are over before Redis has its turn."""
+    monkeypatch.setattr(pipeline, "LIMIT_S", 5.0)
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     with RedisServer(tmp_path) as server:
@@ -67,8 +76,11 @@ def settings(**environment: str) -> Settings:
     return Settings.read(environment, Path())
 
 
-def sharing(redis: RedisServer) -> Settings:
-    return settings(SAGAGEN_REDIS_URL=redis.url, SAGAGEN_SHARE_ANSWERS="1")
+SECRET = "the same secret of thirty-two bytes"
+
+
+def sharing(redis: RedisServer, secret: str = SECRET) -> Settings:
+    return settings(SAGAGEN_REDIS_URL=redis.url, SAGAGEN_SHARE_ANSWERS="1", SAGAGEN_SHARE_ANSWERS_KEY=secret)
 
 
 async def stored(shared: SharedAnswers, at: SharedAnswers, *entries: tuple[Accepted, Answer]) -> SharedAnswer:
@@ -100,6 +112,56 @@ async def test_another_gateway_finds_the_answer_by_saga_and_run(redis: RedisServ
         assert await other.find("saga", "fedcba9876543210", TRACE) is None
         kept_s = int(redis.ask("TTL", f"sagagen:shop:answers:saga:{ACCEPTED.run}").strip().removeprefix(b":"))
         assert SAGA.retention_s - 10 < kept_s <= SAGA.retention_s
+
+
+FORGERIES: dict[str, Callable[[bytes], bytes]] = {
+    "another run's": lambda value: value,
+    "altered": lambda value: value.replace(b"201", b"200"),
+    "without a MAC": lambda value: value[value.index(b"[") :],
+    "nothing": lambda _value: b"",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+async def test_who_can_write_to_redis_answers_no_request(redis: RedisServer, forgery: str) -> None:
+    async with SharedAnswers.open("shop", sharing(redis)) as shared:
+        assert shared
+        await stored(shared, shared)
+        with Redis(port=redis.port) as intruder:
+            client: Any = intruder
+            (entry,) = [client.hgetall(key) for key in client.keys("sagagen:shop:answers:saga:*")]
+            forged = {field: FORGERIES[forgery](value) for field, value in entry.items()}
+            client.hset("sagagen:shop:answers:saga:fedcba9876543210", mapping=forged)
+        assert await shared.find("saga", "fedcba9876543210", TRACE) is None
+
+
+async def test_gateways_with_another_secret_know_nothing_of_each_other(redis: RedisServer) -> None:
+    async with (
+        SharedAnswers.open("shop", sharing(redis)) as one,
+        SharedAnswers.open("shop", sharing(redis, SECRET[::-1])) as other,
+    ):
+        assert one
+        assert other
+        await stored(one, one)
+        # Its own has to arrive first, so that it is certain to be connected.
+        await stored(other, other, (replace(ACCEPTED, run="fedcba9876543210"), ANSWER))
+        assert await one.find("saga", "fedcba9876543210", TRACE) is None
+
+
+async def test_the_secret_may_be_in_a_file(redis: RedisServer, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    of_file = settings(
+        SAGAGEN_REDIS_URL=redis.url,
+        SAGAGEN_SHARE_ANSWERS="1",
+        SAGAGEN_SHARE_ANSWERS_KEY_FILE=str(tmp_path / "secret"),
+    )
+    async with (
+        SharedAnswers.open("shop", sharing(redis)) as one,
+        SharedAnswers.open("shop", of_file) as other,
+    ):
+        assert one
+        assert other
+        assert await stored(one, other) == EXPECTED
 
 
 async def test_what_has_no_key_or_is_large_is_not_shared(redis: RedisServer) -> None:
@@ -181,8 +243,29 @@ async def test_nothing_is_shared_unless_the_environment_says_so() -> None:
             'SAGAGEN_SHARE_ANSWERS="yes" is unknown; write 1, or leave it out',
         ),
         ({"SAGAGEN_SHARE_ANSWERS": "1"}, "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_REDIS_URL"),
+        (
+            {"SAGAGEN_SHARE_ANSWERS": "1", "SAGAGEN_REDIS_URL": "redis://x"},
+            "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_SHARE_ANSWERS_KEY, or SAGAGEN_SHARE_ANSWERS_KEY_FILE",
+        ),
+        (
+            {"SAGAGEN_SHARE_ANSWERS_KEY": "a secret", "SAGAGEN_SHARE_ANSWERS_KEY_FILE": "/run/key"},
+            "SAGAGEN_SHARE_ANSWERS_KEY and SAGAGEN_SHARE_ANSWERS_KEY_FILE are both set; keep one",
+        ),
+        (
+            {"SAGAGEN_SHARE_ANSWERS_KEY_FILE": "/nowhere/key"},
+            "SAGAGEN_SHARE_ANSWERS_KEY_FILE: /nowhere/key can't be read: No such file or directory",
+        ),
+        (
+            {"SAGAGEN_SHARE_ANSWERS_KEY": "short"},
+            "SAGAGEN_SHARE_ANSWERS_KEY has 5 bytes; a secret needs at least 32",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(environment: Mapping[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         settings(**environment)
+
+
+def test_a_secret_is_not_printed() -> None:
+    printed = repr(settings(SAGAGEN_SHARE_ANSWERS_KEY=SECRET))
+    assert SECRET not in printed

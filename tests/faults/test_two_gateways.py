@@ -31,6 +31,7 @@ def sharing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisSe
     with RedisServer(tmp_path) as redis:
         monkeypatch.setenv("SAGAGEN_REDIS_URL", redis.url)
         monkeypatch.setenv("SAGAGEN_SHARE_ANSWERS", "1")
+        monkeypatch.setenv("SAGAGEN_SHARE_ANSWERS_KEY", "the same secret of thirty-two bytes")
         yield redis
 
 

@@ -1,12 +1,15 @@
 """The way around the barrier for repeats: memory and a real Redis, which may fail in any way without an effect."""
 
 import asyncio
+import hashlib
+import hmac
 import shutil
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from grpclib.const import Status as Code
@@ -25,11 +28,13 @@ from ledger import (
 )
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
+from redis import Redis
 from redis_server import RedisServer
 from small_mesh import ManualClock, saga_call
 from waiting import LIMIT_S as PATIENCE_S
 from waiting import eventually_async, under_load
 
+from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.redis import pipeline as pipeline_module
 from sagagen.runtime.redis.pipeline import LIMIT_S, RedisPipeline
 from sagagen.runtime.rpc.errors import Declined, RpcError
@@ -332,11 +337,146 @@ async def test_what_others_wrote_is_left_to_the_barrier(tmp_path: Path, redis: R
             word for word in redis.ask("KEYS", "sagagen:lab:ledger:*").split() if b".0:" in word
         ).decode()
         for value in ("nonsense", "[1,2,3]", '["saga-1","run-1","put","action","00","DONE",""]', "null"):
-            redis.ask("HSET", key, "action", value)
+            redis.ask("HSET", key, "entries", value)
             assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
         redis.ask("SET", key, "no-hash")
         assert (await bench.act(REPEAT)).trailers == {REPLAYED: "true"}
         assert bench.ledger.puts == 1
+
+
+@dataclass
+class Intruder:
+    """Whoever can read and write this Redis, and nothing else."""
+
+    client: Redis
+
+    @classmethod
+    @contextmanager
+    def at(cls, server: RedisServer) -> Generator["Intruder"]:
+        with Redis(port=server.port) as client:
+            yield cls(client)
+
+    def entries(self) -> dict[bytes, dict[bytes, bytes]]:
+        """What services have stored: hashes by their keys."""
+        keys: list[Any] = cast(Any, self.client).keys("sagagen:*.0:*")
+        return {key: cast(Any, self.client).hgetall(key) for key in keys}
+
+    def plant(self, key: bytes, entry: dict[bytes, bytes]) -> None:
+        self.client.delete(key)
+        self.client.hset(key, mapping=cast(Any, entry))
+
+
+Forgery = Callable[[bytes], bytes]
+"""Of a value that a service has stored for saga-1, one that says the same of saga-2."""
+FORGERIES: dict[str, Forgery] = {
+    "as it is": lambda value: value.replace(b"saga-1", b"saga-2"),
+    "without a MAC": lambda value: value.replace(b"saga-1", b"saga-2")[value.index(b"[") :],
+    "with an empty MAC": lambda value: bytes(32) + value.replace(b"saga-1", b"saga-2")[value.index(b"[") :],
+    "with a MAC by a guessed key": lambda value: (
+        hmac.digest(b"", value.replace(b"saga-1", b"saga-2")[value.index(b"[") :], "sha256")
+        + value.replace(b"saga-1", b"saga-2")[value.index(b"[") :]
+    ),
+}
+
+
+def key_of(intruder: Intruder, saga: str) -> bytes:
+    """Where a service will look for the entry of a saga: all that its name is made of can be seen or guessed."""
+    prefix = next(iter(intruder.entries())).partition(b".0:")[0]
+    name = hashlib.sha256(f"{len(saga)}:{saga}put".encode()).hexdigest()[:32]
+    return prefix + b".0:" + name.encode()
+
+
+@pytest.mark.usefixtures("no_memory")
+@pytest.mark.parametrize("forgery", FORGERIES)
+async def test_who_can_write_to_redis_confirms_nothing(
+    tmp_path: Path, redis: RedisServer, forgery: str, monkeypatch: pytest.MonkeyPatch
+):
+    """A call that the service has never done is not answered from what somebody planted there."""
+    monkeypatch.setattr(pipeline_module, "LIMIT_S", 5.0)
+    async with opened(tmp_path, redis) as bench:
+        bench.ledger.on_put = agree
+        await bench.act()
+        await bench.act(REPEAT)  # which is answered once the entry is there
+        with Intruder.at(redis) as intruder:
+            ((_, entry),) = intruder.entries().items()
+            forged = {field: FORGERIES[forgery](value) for field, value in entry.items()}
+            intruder.plant(key_of(intruder, "saga-2"), forged)
+        await bench.act(saga_call(saga="saga-2", attempt=2))
+        assert bench.ledger.puts == 2, "the handler has done it"
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_an_entry_is_believed_in_its_own_place_alone(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pipeline_module, "LIMIT_S", 5.0)
+    async with opened(tmp_path, redis) as bench:
+        bench.ledger.on_put = agree
+        await bench.act()
+        await bench.act(REPEAT)
+        with Intruder.at(redis) as intruder:
+            ((key, entry),) = intruder.entries().items()
+            bits = range(0, 8 * min(map(len, entry.values())), 97)
+            for bit in bits:
+                bench.forget()
+                await bench.pipeline.find("anything", ["x"])  # after it, all that was stored has arrived
+                intruder.plant(key, {field: flipped(value, bit) for field, value in entry.items()})
+                await bench.act(REPEAT)
+            assert bench.ledger.puts == 1 + len(bits), "none of them answers"
+            bench.forget()
+            await bench.pipeline.find("anything", ["x"])
+            intruder.plant(key, entry)
+            await bench.act(REPEAT)
+        assert bench.ledger.puts == 1 + len(bits), "as it was, it does"
+
+
+async def agree(_request: PutRequest, _call: CallContext) -> PutResponse:
+    return PutResponse(total=7)
+
+
+def flipped(value: bytes, bit: int) -> bytes:
+    changed = bytearray(value)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_an_old_entry_does_not_hide_a_compensation(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Written back as it was before the compensation, with its own MAC."""
+    monkeypatch.setattr(pipeline_module, "LIMIT_S", 5.0)
+    async with opened(tmp_path, redis) as bench:
+        await bench.act()
+        await bench.act(REPEAT)
+        with Intruder.at(redis) as intruder:
+            ((key, before),) = intruder.entries().items()
+            await bench.undo()
+            await bench.act(saga_call(saga="saga-2"), put("b"))
+            await bench.act(
+                saga_call(saga="saga-2", attempt=2), put("b")
+            )  # what was stored before is there too
+            intruder.plant(key, before)
+            with pytest.raises(RpcError) as caught:
+                await bench.act(REPEAT)
+        assert caught.value.reason == "STEP_COMPENSATED"
+
+
+@pytest.mark.usefixtures("no_memory")
+async def test_what_is_remembered_of_compensations_is_bounded(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    """One too many begins a new generation: nothing that was stored before is found again."""
+    monkeypatch.setattr(pipeline_module, "LIMIT_S", 5.0)
+    monkeypatch.setattr(outcome_cache, "MAX_COMPENSATED", 3)
+    async with opened(tmp_path, redis) as bench:
+        for number in range(4):
+            await bench.act(saga_call(saga=f"s{number}"), put(f"n{number}"))
+            await bench.undo(saga_call(saga=f"s{number}", direction=Direction.COMPENSATION))
+        assert bench.pipeline.generation == 1
+        with pytest.raises(RpcError) as caught:
+            await bench.act(saga_call(saga="s0", attempt=2), put("n0"))
+        assert caught.value.reason == "STEP_COMPENSATED"
 
 
 @pytest.mark.usefixtures("no_memory")

@@ -1,7 +1,7 @@
 """What the environment decides: where data is kept and where each process listens. The variables' names are stable."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,8 @@ HTTP_PORT = 8080
 ADMIN_PORT = 8081
 """The gateway's; the services of a local mesh have the ports after it, in the order of the contract."""
 LOOPBACK = "127.0.0.1"
+MIN_SECRET_BYTES = 32
+"""As many as a MAC by it has (RFC 2104, section 3: a shorter key is no good one)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,13 @@ class Settings:
     log_format: Literal["auto", "json", "console"]
     grace_s: float
     """Time in seconds that may pass between SIGTERM and the end of the process; then `stopping.py` ends it."""
-    environment: Mapping[str, str]
-    redis_url: str = ""
+    environment: Mapping[str, str] = field(repr=False)
+    redis_url: str = field(default="", repr=False)
     """`redis://host:6379/0`; if empty, services answer repeats from memory and barrier alone."""
     shares_answers: bool = False
     """Gateways that have logs of their own and share services share their answers too, through Redis."""
+    share_answers_key: bytes = field(default=b"", repr=False)
+    """The secret that these gateways have in common: answers by others are not believed."""
     plain: frozenset[Switch] = frozenset()
     """Libraries that are used as they document themselves, and not in the quicker way (`plain.py`)."""
 
@@ -67,13 +71,14 @@ class Settings:
             environment=environment,
             redis_url=_redis_url(environment),
             shares_answers=_shares_answers(environment),
+            share_answers_key=secret(environment, "SAGAGEN_SHARE_ANSWERS_KEY"),
             plain=_plain(environment),
         )
 
     def limits(self, mesh: Mesh) -> Limits:
         """The contract's limits, unless the environment sets others. Raises SettingsError."""
         written = {
-            field.name: _count(self.environment, f"SAGAGEN_{field.name.upper()}") for field in fields(Limits)
+            limit.name: _count(self.environment, f"SAGAGEN_{limit.name.upper()}") for limit in fields(Limits)
         }
         return replace(mesh.limits, **{name: count for name, count in written.items() if count is not None})
 
@@ -114,7 +119,36 @@ def _shares_answers(environment: Mapping[str, str]) -> bool:
         raise SettingsError(
             "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_REDIS_URL: answers are shared through Redis"
         )
+    if text == "1" and not secret(environment, "SAGAGEN_SHARE_ANSWERS_KEY"):
+        raise SettingsError(
+            "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_SHARE_ANSWERS_KEY, or SAGAGEN_SHARE_ANSWERS_KEY_FILE: a secret that "
+            "all gateways have in common, so that they believe nobody else; `openssl rand -hex 32` makes one"
+        )
     return text == "1"
+
+
+def secret(environment: Mapping[str, str], variable: str) -> bytes:
+    """The value of the variable, or of the file that VARIABLE_FILE names, without the line's end; empty if not set.
+
+    Raises SettingsError for a file that can't be read, a secret that is too short to be one, and for both at once.
+    """
+    text, file = environment.get(variable, ""), environment.get(f"{variable}_FILE", "")
+    if text and file:
+        raise SettingsError(f"{variable} and {variable}_FILE are both set; keep one")
+    value = _content(file, f"{variable}_FILE") if file else text.encode(errors="surrogateescape")
+    if (text or file) and len(value) < MIN_SECRET_BYTES:
+        raise SettingsError(
+            f"{variable} has {len(value)} bytes; a secret needs at least {MIN_SECRET_BYTES}: "
+            "`openssl rand -hex 32` makes one"
+        )
+    return value
+
+
+def _content(file: str, variable: str) -> bytes:
+    try:
+        return Path(file).read_bytes().rstrip(b"\r\n")
+    except OSError as error:
+        raise SettingsError(f"{variable}: {file} can't be read: {error.strerror}") from error
 
 
 def _plain(environment: Mapping[str, str]) -> frozenset[Switch]:

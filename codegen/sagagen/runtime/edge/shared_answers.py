@@ -3,9 +3,9 @@
 Theory of operation. A key that two gateways accept is two runs of one saga; the services let one of them own it, and
 tell the other which (OTHER_RUN). Answers are stored under saga and run, after their row is committed, and looked up
 only under the run that a service has named. So what is found belongs to the effects that are in the services'
-databases, whoever else uses this Redis, and however old it is; and a request that no other gateway had before costs no
-lookup. An answer never changes, so it has no generation. Without one from Redis the gateway says SAGA_ELSEWHERE,
-which is true as well.
+databases, however old it is. It has a MAC by a secret that the gateways have in common, so nobody else made it. A
+request that no other gateway had before costs no lookup. An answer never changes, so it has no generation. Without one
+from Redis the gateway says SAGA_ELSEWHERE, which is true as well.
 """
 
 import base64
@@ -25,6 +25,7 @@ from sagagen.runtime.telemetry import spans as tracing
 
 if TYPE_CHECKING:
     from sagagen.runtime.redis.pipeline import RedisPipeline
+    from sagagen.runtime.redis.seal import Seal
 
 LARGEST_ANSWER = 64 * 1024
 """Bytes of its body; a larger one is not shared."""
@@ -49,7 +50,7 @@ class SharedAnswer:
 
     @classmethod
     def decode(cls, data: bytes) -> "SharedAnswer | None":
-        """None for what is no answer: anybody may have written it."""
+        """None for what is no answer: a gateway of another version may have written it."""
         try:
             fingerprint, trace_id, status, headers, body = json.loads(data)
             pairs = tuple((str(name), str(value)) for name, value in headers)
@@ -62,9 +63,10 @@ class SharedAnswer:
 class SharedAnswers:
     """Of one project. Made by `open`."""
 
-    def __init__(self, project: str, redis: "RedisPipeline") -> None:
+    def __init__(self, project: str, redis: "RedisPipeline", seal: "Seal") -> None:
         self._prefix = _prefix(project)
         self._redis = redis
+        self._seal = seal
 
     @classmethod
     @asynccontextmanager
@@ -74,16 +76,18 @@ class SharedAnswers:
             yield None
             return
         from sagagen.runtime.redis.pipeline import RedisPipeline  # only here: redis takes a sixth of a start
+        from sagagen.runtime.redis.seal import Seal
 
         async with RedisPipeline.open(settings.redis_url, f"{_prefix(project)}:trial") as line:
-            yield cls(project, line)
+            yield cls(project, line, Seal(settings.share_answers_key))
 
     def store(self, saga: Saga, accepted: Accepted, answer: Answer) -> None:
         """The answer is committed. Kept as long as the saga's key is."""
         if accepted.key and len(answer.body) <= LARGEST_ANSWER:
             shared = SharedAnswer(accepted.fingerprint, accepted.trace.trace_id, answer)
             key = self._key(accepted.saga_id, accepted.run)
-            self._redis.store(key, {_FIELD: shared.encode()}, max(1, int(saga.retention_s)))
+            sealed = self._seal.close(key, shared.encode())
+            self._redis.store(key, {_FIELD: sealed}, max(1, int(saga.retention_s)))
 
     async def find(self, saga_id: str, run: str, trace: TraceContext) -> SharedAnswer | None:
         """What the run that owns the saga answered, if it has, and if Redis knows it and replies within its limit.
@@ -92,10 +96,12 @@ class SharedAnswers:
         """
         if not self._redis.is_up:
             return None
+        key = self._key(saga_id, run)
         with traced_lookup(tracing.GATEWAY, trace) as lookup:
-            found = await self._redis.find(self._key(saga_id, run), [_FIELD])
+            found = await self._redis.find(key, [_FIELD])
             lookup.is_answered = found is not None
-        return SharedAnswer.decode(found[0]) if found and found[0] is not None else None
+        data = self._seal.open(key, found[0]) if found else None
+        return None if data is None else SharedAnswer.decode(data)
 
     def _key(self, saga_id: str, run: str) -> str:
         return f"{self._prefix}:{saga_id}:{run}"

@@ -107,11 +107,12 @@ class RedisPipeline:
 
     def _send(self, operation: _Operation) -> None:
         if len(self._waiting) >= MAX_WAITING:
-            self._forget()
+            self.forget()
         self._waiting.append(operation)
         self._work.set()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Begin a new generation: nothing that was stored before is found again."""
         self.generation += 1
         for operation in self._waiting:
             operation.resolve(None)
@@ -190,7 +191,7 @@ class RedisPipeline:
 
     async def _lose_connection(self) -> None:
         connection, self._connection = self._connection, None
-        self._forget()
+        self.forget()
         if connection is not None:
             await _disconnect(connection)
 
