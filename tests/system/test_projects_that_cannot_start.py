@@ -35,6 +35,8 @@ def shop(tmp_path: Path) -> Iterator[Path]:
             "handlers/order.py:2: ModuleNotFoundError: No module named 'a_library_that_lacks'",
         ),
         ("raise RuntimeError('no config')\n", "handlers/order.py:1: RuntimeError: no config"),
+        ("raise SystemExit(3)\n", "handlers/order.py:1: SystemExit: 3"),
+        ("raise BaseException('mine')\n", "handlers/order.py:1: BaseException: mine"),
         ("x = 1\n", "handlers/order.py has no class OrderService: service order needs it"),
         (
             "class OrderService:\n  def __init__(self):\n    open('')\n",

@@ -5,16 +5,16 @@ import errno
 import gc
 import os
 import signal
-from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import click
 import structlog
 
 from sagagen.cli.completion_words import complete_processes
 from sagagen.runtime.process.choice import process
+from sagagen.runtime.process.event_loop import run
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.stopping import end_within
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
@@ -66,11 +66,11 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         configure_logs(settings.log_format, only or "sagagen")
         _make_folder(settings.data_dir)
         if as_mesh:
-            _run(_mesh(project, settings))
+            run(_mesh(project, settings), new_event_loop)
             return
         ours = process(project, settings, only)
         if lifeline.wait_until_told():
-            _run(_one_process(ours, project, settings, only, lifeline))
+            run(_one_process(ours, project, settings, only, lifeline), new_event_loop)
     except* StartupError as group:
         raise click.ClickException("\n".join(_messages(group))) from None
     finally:
@@ -91,11 +91,6 @@ def _make_folder(data_dir: Path) -> None:
     except OSError as error:
         hint = "set SAGAGEN_DATA_DIR to a folder that can be written"
         raise SettingsError(f"data can't be kept in {data_dir}: {error.strerror}; {hint}") from error
-
-
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main)
 
 
 def _messages(group: BaseExceptionGroup[BaseException]) -> list[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.problem import Problem, ProblemError
 from sagagen.runtime.rpc.trace import SAMPLED, TraceContext, received
@@ -70,8 +71,40 @@ Caller = Callable[[Request], str | Awaitable[str]]
 
 
 async def caller_of(hook: Caller, request: Request) -> str:
-    caller = hook(request)
-    return caller if isinstance(caller, str) else await caller
+    """Raises what the hook raises; HookFailed for what is no Exception, and would end more than this request."""
+    try:
+        caller = hook(request)
+        return caller if isinstance(caller, str) else await caller
+    except Exception:
+        raise
+    except BaseException as error:
+        if is_cancelled(error):
+            raise
+        raise HookFailed("the caller hook", error) from as_logged(error)
+
+
+class HookFailed(Exception):
+    """A hook of gateway/app.py raised what ends a process, or looks as if the request had been cancelled."""
+
+    def __init__(self, hook: str, error: BaseException) -> None:
+        super().__init__(f"{hook} raised {type(error).__name__}, which no request may")
+
+
+class Contained:
+    """An ASGI application, middleware and routes of the project, that raises nothing but Exceptions."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception:
+            raise
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
+            raise HookFailed("a middleware or a route of the project", error) from as_logged(error)
 
 
 def trace_of(scope: Scope) -> TraceContext:

@@ -22,6 +22,7 @@ from sagagen.runtime.edge.docs_page import DocsEndpoint, DocsFileEndpoint
 from sagagen.runtime.edge.exchange import (
     ROUTE,
     Caller,
+    Contained,
     Endpoint,
     Exchange,
     to_response,
@@ -101,12 +102,19 @@ class Gateway:
             [*self._own(engine, readiness), *self._contract(engine, transports, waiting, shared)]
         )
         app = Starlette(
-            middleware=self._middleware,
+            middleware=self._contained(),
             exception_handlers={HTTPException: _on_http_exception, Exception: _on_failure},
         )
         app.router.redirect_slashes = False
         app.router.default = _Dispatcher(router, self._routes)
+        # Now, and not at the first request: middleware that can't be made keeps the process from starting.
+        app.middleware_stack = app.build_middleware_stack()
         return Observed(app)
+
+    def _contained(self) -> Sequence[Middleware]:
+        """The project's middleware, its routes and its caller hook, inside of what answers 500 for an Exception."""
+        is_plain = not self._middleware and not self._routes
+        return () if is_plain else (Middleware(Contained), *self._middleware)
 
     def _own(self, engine: SagaRuntime, readiness: Readiness) -> Iterable[tuple[str, Template, Endpoint]]:
         yield "GET", parse_template("/healthz"), HealthEndpoint()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import structlog
 from grpclib.const import Status as Code
 
+from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.refusals import OTHER_PAYLOAD, OWNER_RUN, BarrierRefusal
@@ -48,8 +49,15 @@ class Calls:
             )
         except RpcError:
             raise
-        except Exception as error:  # whatever a transport raises, the call may have happened
-            _logger.exception("a transport failed in a way it should not", service=service, path=path)
+        except BaseException as error:  # whatever a transport raises, the call may have happened
+            if is_cancelled(error):
+                raise
+            _logger.error(
+                "a transport failed in a way it should not",
+                service=service,
+                path=path,
+                exc_info=as_logged(error),
+            )
             raise RpcError(Code.UNKNOWN, f"{type(error).__name__}: {error}") from error
         finally:
             del self._begun_s[number]

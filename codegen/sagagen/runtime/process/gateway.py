@@ -22,7 +22,7 @@ from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.process.listening import listening
-from sagagen.runtime.process.project import Project, ProjectError
+from sagagen.runtime.process.project import Project, ProjectError, named_errors
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.saga.result import SagaResult
@@ -78,13 +78,11 @@ async def running(
         AsyncExitStack() as listeners,
     ):
         readiness = Readiness({"gateway": engine.check, "saga log": log.check}, services)
+        with named_errors(project.root, "gateway/app.py"):
+            public = gateway.application(engine, transports, limits, readiness, shared)
         for app, address, variable in (
             (_admin(settings, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR"),
-            (
-                gateway.application(engine, transports, limits, readiness, shared),
-                settings.http,
-                "SAGAGEN_HTTP_ADDR",
-            ),
+            (public, settings.http, "SAGAGEN_HTTP_ADDR"),
         ):
             server = serve_http(app, address.host, address.port)
             await listeners.enter_async_context(listening(server, address, variable))

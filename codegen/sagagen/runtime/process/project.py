@@ -55,7 +55,7 @@ class Project:
         if missing:
             lacks = ", ".join(sorted(missing))
             raise ProjectError(f"{path}: {class_name} lacks {lacks}, which the contract asks for")
-        with _named_errors(self.root, path.as_posix()):
+        with named_errors(self.root, path.as_posix()):
             return handler_class()
 
     def composition_root(self) -> object:
@@ -67,21 +67,23 @@ class Project:
 
 def _imported(module: str, root: Path) -> ModuleType:
     """Raises ProjectError where the project's own code, or what it imports, raises at import."""
-    with _named_errors(root, f"{module.replace('.', '/')}.py"):
+    with named_errors(root, f"{module.replace('.', '/')}.py"):
         return importlib.import_module(module)
 
 
 @contextmanager
-def _named_errors(root: Path, path: str) -> Generator[None]:
+def named_errors(root: Path, path: str) -> Generator[None]:
     """What the project's code raises, as a ProjectError with the place in that code; else in `path`."""
     try:
         yield
-    except Exception as error:
+    except KeyboardInterrupt:  # somebody at the terminal
+        raise
+    except BaseException as error:
         place = _place(error, root.resolve()) or path
         raise ProjectError(f"{place}: {type(error).__name__}: {_message(error)}") from error
 
 
-def _place(error: Exception, root: Path) -> str:
+def _place(error: BaseException, root: Path) -> str:
     """`handlers/order.py:12`: the innermost line of the project that the error passed through."""
     if isinstance(error, SyntaxError) and error.filename:
         frames = [(error.filename, error.lineno)]
@@ -91,5 +93,5 @@ def _place(error: Exception, root: Path) -> str:
     return f"{inside[-1][0].relative_to(root).as_posix()}:{inside[-1][1]}" if inside else ""
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     return error.msg if isinstance(error, SyntaxError) else str(error)

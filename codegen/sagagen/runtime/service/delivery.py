@@ -1,6 +1,5 @@
 """One delivery of a request: from its metadata to the handler, and from the handler's end to what is recorded."""
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from typing import NamedTuple
 from betterproto2 import Message
 from grpclib.const import Status as Code
 
+from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.identity import direct_id
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, StepKind, Transaction
 from sagagen.runtime.rpc.errors import OUTCOME_KEY, Declined, RpcError, refused
+from sagagen.runtime.rpc.limits import wire_form
 from sagagen.runtime.rpc.metadata import IDEMPOTENCY_KEY, SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
@@ -23,6 +24,9 @@ from sagagen.runtime.service.manual import ANSWER_S, Attempts
 from sagagen.runtime.service.methods import BoundMethod
 from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.store import ServiceStore, Turn
+
+FAILED = "the handler failed; the service's log says why"
+"""All that a caller learns of an exception: its text may hold what the caller must not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +146,23 @@ class Delivery(NamedTuple):
         )
         try:
             response = await self.bound.run(message, context)
-        except Declined as declined:
-            return self._declined(declined, call)
-        except RpcError as error:
-            return Handled(CallResult(error=self._as_ours(error)))
-        except asyncio.CancelledError as error:
-            if _is_cancelled():
+        except BaseException as error:
+            if is_cancelled(error):
                 raise
-            return self._failed(context, error)
-        except Exception as error:  # noqa: BLE001 - a handler may raise anything; the caller learns no more than that
-            return self._failed(context, error)
+            return self._ended(error, context, call)
         record = call.record(State.DONE, response) if call else None
         return Handled(CallResult(response), record, keeps_effects=True)
+
+    def _ended(self, error: BaseException, context: CallContext, call: BarredCall | None) -> Handled:
+        """What a handler's exception means. What is wrong with the exception itself is the handler's failure too."""
+        try:
+            if isinstance(error, Declined):
+                return self._declined(error, call)
+            if isinstance(error, RpcError):
+                return Handled(CallResult(error=self._as_ours(error)))
+        except BaseException as broken:  # noqa: BLE001 - as above: the attributes of its class are code of the project
+            return self._failed(context, broken)
+        return self._failed(context, error)
 
     def _declined(self, declined: Declined, call: BarredCall | None) -> Handled:
         saga = call.saga if call else self.saga
@@ -171,17 +180,16 @@ class Delivery(NamedTuple):
         return Handled(CallResult(error=error), call.record(State.REFUSED, outcome) if call else None)
 
     def _failed(self, context: CallContext, error: BaseException) -> Handled:
-        context.logger.error("the handler failed", exc_info=error)
-        # No text of the exception: it may hold what the caller must not see.
-        return Handled(
-            CallResult(error=RpcError(Code.INTERNAL, "the handler failed; the service's log says why"))
-        )
+        context.logger.error("the handler failed", exc_info=as_logged(error))
+        return Handled(CallResult(error=RpcError(Code.INTERNAL, FAILED)))
 
     def _as_ours(self, error: RpcError) -> RpcError:
         """An error that the handler raised or let through.
 
         Nothing was recorded here, so it must not look like a refusal or like a decision of this service's barrier.
+        Raises what it raises where it can't be sent.
         """
+        wire_form(error)
         if error.code is Code.OK:
             return RpcError(Code.INTERNAL, error.message)
         if not error.is_ours and not error.is_refusal:
@@ -213,9 +221,3 @@ class Delivery(NamedTuple):
             attempt=1,
             not_after_ms=self.deadline.at_ms,
         )
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody cancelled this task; a handler may also raise CancelledError on its own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -10,6 +10,7 @@ import structlog
 from grpclib.const import Status as Code
 
 from sagagen.runtime.clock import Clock, SystemClock
+from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Service
 from sagagen.runtime.rpc.errors import RpcError
@@ -180,8 +181,10 @@ class ServiceHost:
                 return _reply(await (_in_time(answer) if timeout_s is None else answer))
         except RpcError:
             raise
-        except Exception as error:
-            _logger.exception("a call failed outside its handler", rpc=path)
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
+            _logger.error("a call failed outside its handler", rpc=path, exc_info=as_logged(error))
             raise RpcError(Code.INTERNAL, "the service failed; its log says why") from error
         finally:
             self._end_call()

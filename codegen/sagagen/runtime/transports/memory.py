@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from grpclib.const import Status as Code
 
+from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.limits import check_metadata, check_size, wire_form
 from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.service.delivery import FAILED
 from sagagen.runtime.service.host import ServiceHost
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class MemoryTransport:
@@ -48,6 +53,12 @@ async def _answer(
         check_size(len(reply.response))
     except RpcError as error:
         return error
+    except BaseException as error:
+        if is_cancelled(error):
+            raise
+        # A GeneratorExit that comes out of a future closes every coroutine on its way: no wall within sees it.
+        _logger.error("a call broke off", rpc=path, exc_info=as_logged(error))
+        return RpcError(Code.INTERNAL, FAILED)
     return reply
 
 

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -95,6 +95,9 @@ class _Rpc:
         except RpcError as error:
             await _send_error(stream, error)
             return
+        except asyncio.CancelledError:
+            await _tell_cancelled(stream)
+            raise
         await stream.send_message(reply.response)
         await stream.send_trailing_metadata(metadata=dict(reply.trailers))
 
@@ -128,6 +131,16 @@ async def _send_error(stream: Stream[Any, Any], error: RpcError) -> None:
         status_details=details,
         metadata={REPLAYED: "true"} if REPLAYED in error.metadata else {},
     )
+
+
+async def _tell_cancelled(stream: Stream[Any, Any]) -> None:
+    """For a handler that cancelled its own task: its caller would wait until its deadline.
+
+    Where the caller ended the call, this reaches nobody; and for a deadline grpclib has an answer of its own.
+    """
+    if stream.deadline is None or stream.deadline.time_remaining() > 0:
+        with suppress(Exception):
+            await _send_error(stream, RpcError(Code.UNAVAILABLE, "the call was cancelled"))
 
 
 def _servables(
