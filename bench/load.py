@@ -15,6 +15,8 @@ DECLINED_PRICE = 600.0
 WATCH_ALONE_S = 0.0005
 WATCH_S = 0.01
 """Seconds between two looks into the log; as short as it can be where latency is measured."""
+REFUSED_S = 0.05
+"""Seconds after which an order is posted again that was refused, since the stack had too much to do."""
 GIVE_UP_S = 300.0
 
 
@@ -126,8 +128,11 @@ async def _post_all(
     async with _connected(target.port) as (reader, writer):
         for key, price in orders:
             posted = time.perf_counter()
-            writer.write(_request(target.path, key, price))
-            await _answer(reader)
+            request = order_request(target.path, key, price)
+            writer.write(request)
+            while not await _is_accepted(reader):
+                await asyncio.sleep(REFUSED_S)
+                writer.write(request)
             times.posted[key], times.accepted[key] = posted, time.perf_counter()
             if plan.is_closed:
                 await watcher.until(lambda key=key: key in times.ended)
@@ -143,7 +148,7 @@ async def _connected(port: int) -> AsyncGenerator[tuple[asyncio.StreamReader, as
         await writer.wait_closed()
 
 
-def _request(path: str, key: str, price: float) -> bytes:
+def order_request(path: str, key: str, price: float) -> bytes:
     item = {"product_id": "prod_1", "quantity": 1, "price": price}
     body = json.dumps({"customer_id": "cust_123", "items": [item]}).encode()
     head = (
@@ -153,8 +158,8 @@ def _request(path: str, key: str, price: float) -> bytes:
     return head.encode() + body
 
 
-async def _answer(reader: asyncio.StreamReader) -> None:
-    """Read one. Raises RuntimeError for an answer that is no 2xx."""
+async def _is_accepted(reader: asyncio.StreamReader) -> bool:
+    """Read an answer; false if the stack has too much to do. Raises RuntimeError for any other that is no 2xx."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
         int(line.partition(b":")[2])
@@ -162,8 +167,9 @@ async def _answer(reader: asyncio.StreamReader) -> None:
         if line.lower().startswith(b"content-length:")
     )
     body = await reader.readexactly(length)
-    if not head.startswith(b"HTTP/1.1 2"):
+    if not head.startswith((b"HTTP/1.1 2", b"HTTP/1.1 503")):
         raise RuntimeError(f"the stack answered {(head + body)[:500]!r}")
+    return head.startswith(b"HTTP/1.1 2")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -73,6 +73,35 @@ def test_a_soak_tells_what_is_in_memory_after_each_round_and_keeps_its_ceiling(
 
 
 @pytest.mark.slow
+def test_overload_tells_what_became_of_accepted_and_refused_orders(tmp_path: Path) -> None:
+    small = [
+        "--probe",
+        "40",
+        "--seconds",
+        "1.5",
+        "--connections",
+        "200",
+        "--factor",
+        "20",
+        "--data",
+        tmp_path,
+    ]
+    run = subprocess.run(
+        [sys.executable, REPOSITORY / "bench" / "overload.py", *small],
+        capture_output=True,
+        text=True,
+        check=False,  # how long anything takes here says nothing
+        timeout=4 * LIMIT_S,
+    )
+    figures = json.loads(run.stdout)
+    assert figures["accepted"] > 0
+    assert figures["refused"] > 0
+    assert figures["never_tried"] == figures["without_retry_after"] == figures["other_answers"] == 0
+    assert run.returncode in (0, 1)
+    assert ("broken:" in run.stderr) == (run.returncode == 1)
+
+
+@pytest.mark.slow
 def test_with_redis_the_services_use_it_and_its_process_counts(tmp_path: Path) -> None:
     small = ["--sagas", "10", "--concurrency", "2", "--warm-up", "2", "--data", tmp_path]
     figures = json.loads(told("sagas.py", "--mesh", "--redis", *small))

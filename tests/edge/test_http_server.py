@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from starlette.applications import Starlette
@@ -77,6 +77,10 @@ class Wire:
             await self._reader.readexactly(int(headers["content-length"])),
         )
 
+    async def interim(self) -> int:
+        """Status of a 1xx answer, which has nothing but a head."""
+        return int((await self._reader.readuntil(b"\r\n\r\n")).split()[1])
+
     async def problem(self) -> tuple[int, str]:
         status, headers, body = await self.answer()
         assert headers["content-type"] == "application/problem+json"
@@ -114,6 +118,95 @@ GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 def post(size: int) -> str:
     return f"POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+
+
+def write(*headers: str, body: str = "abc") -> str:
+    lines = ["POST /length HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", body])
+
+
+@asynccontextmanager
+async def door(room: Callable[[], int]) -> AsyncGenerator[Wire]:
+    async with (
+        serve_http(APP, LOOPBACK, 0, room=room) as listening,
+        connected(listening.port) as connection,
+    ):
+        yield connection
+
+
+@ours
+async def test_without_room_a_write_is_refused_unread_and_its_connection_goes_on() -> None:
+    async with door(lambda: 0) as wire:
+        for _ in range(2):
+            await wire.send(write())
+            status, headers, body = await wire.answer()
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert headers["content-type"] == "application/problem+json"
+            assert (json.loads(body)["code"], json.loads(body)["reason"]) == ("UNAVAILABLE", "NOT_ACCEPTED")
+            await wire.send(GET)  # what begins nothing is answered
+            assert (await wire.answer())[0] == 200
+
+
+@ours
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["POST /length HTTP/1.1\r\nHost: x\r\nContent-Le", "ngth: 6\r\n\r\nabc", "def"],
+        ["POST /length HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "0\r\n\r\n"],
+        [write(body=""), ""],
+    ],
+    ids=["in pieces", "chunked", "empty"],
+)
+async def test_the_body_of_what_is_refused_is_no_request(parts: list[str]) -> None:
+    async with door(lambda: 0) as wire:
+        for part in parts:
+            await wire.send(part)
+            await asyncio.sleep(0.01)
+        assert (await wire.answer())[0] == 503
+        await wire.send(GET)
+        assert (await wire.answer())[0] == 200
+
+
+@ours
+async def test_pipelined_writes_are_answered_in_their_order() -> None:
+    async with door(lambda: 0) as wire:
+        await wire.send(write() + GET + write())
+        # The last one waits behind a read that is being answered, so it goes the longer way.
+        assert [(await wire.answer())[0] for _ in range(3)] == [503, 200, 200]
+
+
+@ours
+async def test_a_client_that_wants_its_connection_closed_gets_that_with_its_refusal() -> None:
+    async with door(lambda: 0) as wire:
+        await wire.send(write("Connection: close"))
+        assert (await wire.answer())[0] == 503
+        assert await wire.is_closed()
+
+
+@ours
+@pytest.mark.parametrize("header", ["Origin: https://shop.example", "Expect: 100-continue"])
+async def test_what_the_door_cannot_answer_well_is_left_to_the_application(header: str) -> None:
+    async with door(lambda: 0) as wire:
+        await wire.send(write(header))
+        if header.startswith("Expect"):
+            assert await wire.interim() == 100
+        assert (await wire.answer())[0] == 200
+
+
+@ours
+async def test_requests_on_their_way_take_the_room_of_those_behind_them() -> None:
+    """Whoever counts sees them only in their first turn: without the door's own count, all of a burst would come in."""
+    async with serve_http(APP, LOOPBACK, 0, room=lambda: 2) as listening, AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(connected(listening.port)) for _ in range(8)]
+        answers = [200] * 8
+        while answers.count(200) > 2:  # until all have come in one turn of the loop
+            time_to_arrive = asyncio.get_running_loop().time() + 0.02
+            for each in wires:
+                await each.send(write())
+            while asyncio.get_running_loop().time() < time_to_arrive:
+                pass  # hold the loop, which is the server's too
+            answers = [(await each.answer())[0] for each in wires]
+    assert sorted(answers) == [200] * 2 + [503] * 6
 
 
 async def test_a_taken_port_is_named() -> None:

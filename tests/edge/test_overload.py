@@ -75,6 +75,26 @@ async def test_one_request_too_many_for_a_service_is_refused_at_once(narrow: Ser
     assert (await narrow.client.get("/v1/shelves/1/books/b")).status_code == 200
 
 
+async def test_who_waits_long_for_a_first_call_keeps_new_ones_out_and_is_tried_all_the_same(
+    tmp_path: Path,
+) -> None:
+    async with served(tmp_path, mesh=limited(calls_per_service=1)) as running:
+        # Each holds the one call that there may be, until the service gives it up.
+        slow = [asyncio.create_task(lend(running, f"slow-{number}", "slow")) for number in range(4)]
+        await eventually_async("a standing line", lambda: running.engine.room() == 0)
+        assert_refused(await lend(running, "late", "b"), "NOT_ACCEPTED")
+        running.shelf.gate.set()
+        accepted = [await answer for answer in slow]
+        assert {answer.status_code for answer in accepted} <= {201, 202}
+        await running.engine.wait_until_idle()
+        for answer in accepted:
+            saga_id = answer.json().get("id") or answer.json()["loan_id"]
+            view = await running.engine.describe(saga_id)
+            assert view, saga_id
+            assert view.steps[0].attempts >= 1
+        assert (await lend(running, "late", "b")).status_code == 201
+
+
 async def test_thirty_at_once_all_get_an_answer_and_what_was_accepted_ends(narrow: Served) -> None:
     narrow.shelf.gate.set()
     answers = await asyncio.gather(*(lend(narrow, f"burst-{number}", "b") for number in range(30)))

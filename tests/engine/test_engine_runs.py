@@ -12,6 +12,7 @@ from engine_world import PatientClock, World, engine
 from grpclib.const import Status as Code
 from small_mesh import RETRY, SAGA_ID, TRACE, ManualClock, Text, acceptance, saga, step, text, usual_saga
 from structlog.testing import capture_logs
+from waiting import eventually_async
 
 from sagagen.runtime.engine.acceptance import accepted_row
 from sagagen.runtime.engine.embedded import EmbeddedEngine
@@ -522,8 +523,11 @@ async def test_a_clock_that_was_set_back_does_not_grant_the_deadline_anew(
 
 async def test_three_hundred_sagas_under_way_are_resumed(path: Path, clock: ManualClock) -> None:
     definition, world = usual_saga(), Held(clock)
-    async with process(path, definition, world, clock, grace_s=0.0) as (running, log):
-        await asyncio.gather(*(running.accept(acceptance(definition, f"s{n}")) for n in range(300)))
+    async with process(path, definition, world, clock, grace_s=0.0, calls_per_service=300) as (running, log):
+        for first in range(0, 300, 100):  # more at once would be refused: they would be in each other's way
+            batch = (running.accept(acceptance(definition, f"s{n}")) for n in range(first, first + 100))
+            await asyncio.gather(*batch)
+            await eventually_async("their first calls", lambda n=first + 100: world.at_once == n)
         assert log.commits < 30
     world.go.set()
     async with process(path, definition, world, clock) as (running, log):

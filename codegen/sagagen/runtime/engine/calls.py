@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections import deque
 from collections.abc import Mapping
 
 import structlog
@@ -23,18 +24,53 @@ well below where a service begins to turn calls away."""
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+class Slots:
+    """Places for calls to one service. Those of sagas under way get them before the first calls of new ones."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        """Above 0 only if nobody waits: a place is handed over."""
+        self._under_way: deque[asyncio.Future[None]] = deque()
+        self._new: deque[asyncio.Future[None]] = deque()
+
+    async def take(self, *, is_first: bool) -> None:
+        """Wait for a place. Whoever is cancelled has none."""
+        if self._free:
+            self._free -= 1
+            return
+        line = self._new if is_first else self._under_way
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was handed over in the same turn of the loop
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Hand the place to the next one, if anybody waits who was not cancelled."""
+        for line in (self._under_way, self._new):
+            while line:
+                place = line.popleft()
+                if not place.done():
+                    place.set_result(None)
+                    return
+        self._free += 1
+
+
 class Calls:
     """The services, as the engine reaches them."""
 
     def __init__(self, transports: Mapping[str, Transport], *, limit: int = DEFAULT_LIMIT) -> None:
         self._transports = transports
-        self._slots = {service: asyncio.Semaphore(limit) for service in transports}
+        self._slots = {service: Slots(limit) for service in transports}
         self._numbers = itertools.count()
         self._begun_s: dict[int, float] = {}
         """Calls under way and when each began, the earliest first."""
 
-    def slot(self, service: str) -> asyncio.Semaphore:
-        """Held while a call to the service is under way. Calls that wait here never meet the service's own limit."""
+    def slots(self, service: str) -> Slots:
+        """A call under way to the service has one. Calls that wait here never meet the service's own limit."""
         return self._slots[service]
 
     async def send(

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 import structlog
 from grpclib.const import Status as Code
 
+from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.calls import Calls, failed_row
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.engine.row_metrics import count_rows, observe_attempt
@@ -71,6 +72,8 @@ class EngineContext(Generic[Ref]):
     random: Random
     on_result: OnResult | None
     """Called with each result, once that is durable."""
+    admission: Admission = field(default_factory=Admission)
+    """The line that a saga leaves with its first call."""
 
 
 @dataclass(slots=True, eq=False)
@@ -125,6 +128,8 @@ class SagaDriver(Generic[Ref]):
         self._context = context
         self._now = context.time.now_ms
         self._mailbox = mailbox
+        self.is_in_line = False
+        """It was accepted just now, and has made no call yet: others go before it."""
 
     async def drive(self) -> None:
         """Run until the saga is over, stuck or stopped. Raises nothing but CancelledError."""
@@ -235,14 +240,24 @@ class SagaDriver(Generic[Ref]):
         # Without the service's slot: a saga that waits to repeat a call keeps no other from its first one.
         if await self._pause(self._delay_s(call)):
             return ()
-        async with self._context.calls.slot(call.action.service):
+        slots = self._context.calls.slots(call.action.service)
+        await slots.take(is_first=self.is_in_line)
+        try:
             # Looked at again, and the clock too: it may have taken long to get the slot.
             if self._mailbox.is_stopping or self._mailbox.commands:
                 return ()
             left_s = self._left_s(call)
             if left_s is not None and left_s <= 0:
                 return (TimeUp(at_ms=self._now(), step=call.step.name, direction=call.direction),)
+            if self.is_in_line:
+                self._leave_line()
             return (await self._send(call, left_s if call.is_cut_short else None),)
+        finally:
+            slots.give_back()
+
+    def _leave_line(self) -> None:
+        self.is_in_line = False
+        self._context.admission.leave(self.durable.accepted.saga_id, self._context.time.monotonic_s())
 
     async def _pause(self, seconds: float) -> bool:
         """Wait; true if woken, which says that something outside has changed."""

@@ -18,6 +18,7 @@ import structlog
 
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.engine.acceptance import accepted_row, started_of
+from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.engine.driver import EngineContext, OnResult, SagaDriver, SagaMailbox
@@ -100,6 +101,7 @@ class EmbeddedEngine:
         self._on_result = on_result
         self._grace_s = grace_s
         self._max_running = max_running
+        self._admission = Admission()
         self._entries: dict[str, SagaEntry] = {}
         self._group = asyncio.TaskGroup()
         self._is_draining = False
@@ -114,6 +116,7 @@ class EmbeddedEngine:
             time=SagaTime(self._clock, await self._log.last_ms()),
             random=self._random,
             on_result=self._on_result,
+            admission=self._admission,
         )
         self._log.gather_for(self._at_work)
         await self._group.__aenter__()
@@ -169,6 +172,7 @@ class EmbeddedEngine:
         if entry is None:
             if refusal := self._refusal():
                 return await self._find_or(acceptance.saga_id, refusal)
+            self._admission.join(acceptance.saga_id, self._clock.monotonic_s())
             entry = self._enter(acceptance.saga_id, partial(self._accept, acceptance))
         found = await asyncio.shield(entry.accepted)
         if isinstance(found, Exception):
@@ -235,7 +239,13 @@ class EmbeddedEngine:
             return Overloaded(f"{self._max_running} sagas are under way")
         if self._log.is_full:
             return Overloaded("the saga log can't keep up")
+        if not self._admission.room(self._clock.monotonic_s()):
+            return Overloaded("sagas that were accepted before still wait for their first call")
         return None
+
+    def room(self) -> int:
+        """As SagaRuntime says."""
+        return self._admission.room(self._clock.monotonic_s())
 
     async def _find_or(self, saga_id: str, refusal: Overloaded) -> Started:
         head = await self._log.head(saga_id)  # a replay costs little, so it passes admission
@@ -269,6 +279,7 @@ class EmbeddedEngine:
         count_rows(row, [row])
         entry.is_new = True
         entry.driver = SagaDriver(acceptance.saga, ref, history, context, entry.mailbox)
+        entry.driver.is_in_line = True
         return history
 
     async def _go_on(self, saga_id: str, entry: SagaEntry) -> History | SagaHead:
@@ -312,6 +323,7 @@ class EmbeddedEngine:
 
     def _forget(self, saga_id: str, entry: SagaEntry) -> None:
         del self._entries[saga_id]
+        self._admission.leave(saga_id, self._clock.monotonic_s())
         entry.mailbox.answer(None)
         entry.mailbox.reject_commands("the saga stopped before it got to the command: look, and repeat it")
         if not entry.accepted.done():

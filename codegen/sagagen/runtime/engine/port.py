@@ -182,6 +182,13 @@ class SagaRuntime(SagaControl, Protocol):
         """What is in the way of new sagas, in a few words; empty if nothing."""
         ...
 
+    def room(self) -> int:
+        """How many more sagas may begin now, by how long those that began last wait; 0 if there is too much to do.
+
+        It costs next to nothing, so it can be asked before anything is read of a request.
+        """
+        ...
+
     def stop_accepting(self) -> None:
         """Begin to drain: no new sagas, no new calls; waits end at once, calls under way go on. May be repeated."""
         ...

@@ -25,6 +25,10 @@ class SagaTime:
     def now_ms(self) -> int:
         return self._start_ms + int((self._clock.monotonic_s() - self._start_s) * 1000)
 
+    def monotonic_s(self) -> float:
+        """For durations within this process."""
+        return self._clock.monotonic_s()
+
     def wall_ms(self) -> int:
         """What the wall clock says now: for times that other machines compare with theirs."""
         return self._clock.wall_ms()

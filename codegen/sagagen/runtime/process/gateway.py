@@ -80,11 +80,11 @@ async def running(
         readiness = Readiness({"gateway": engine.check, "saga log": log.check}, services)
         with named_errors(project.root, "gateway/app.py"):
             public = gateway.application(engine, transports, limits, readiness, shared)
-        for app, address, variable in (
-            (_admin(settings, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR"),
-            (public, settings.http, "SAGAGEN_HTTP_ADDR"),
+        for app, address, variable, room in (
+            (_admin(settings, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR", None),
+            (public, settings.http, "SAGAGEN_HTTP_ADDR", engine.room),
         ):
-            server = serve_http(app, address.host, address.port)
+            server = serve_http(app, address.host, address.port, room=room)
             await listeners.enter_async_context(listening(server, address, variable))
         try:
             yield

@@ -130,6 +130,11 @@ RPC_CLIENT_SECONDS = Histogram(
     ["rpc_system_name", "rpc_method", "rpc_response_status_code", "server_address"],
     buckets=CALL_BUCKETS_S,
 )
+TURNED_AWAY = Counter(
+    "sagagen_requests_turned_away",
+    "Writes that were refused before anything was read of them, since there was too much to do; "
+    "they are in no other metric.",
+)
 
 
 @cache

@@ -12,6 +12,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from sagagen.runtime.edge.http.door import Door
 from sagagen.runtime.edge.http.limits import MAX_HEADER_BYTES, MAX_URL_BYTES, Patience
 from sagagen.runtime.edge.http.offers import CONNECT, OfferBlindParser
 from sagagen.runtime.edge.problem import Problem, phrase
@@ -70,10 +71,14 @@ class EdgeProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         patience: Patience,
+        door: Door | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.parser = cast(Any, OfferBlindParser(self))
         self._patience = patience
+        self._door = door
+        self._is_turned_away = False
+        """The request that is being received has no cycle: only its answer waits for its end."""
         self._timer: asyncio.TimerHandle | None = None
         self._stage = _Stage.BETWEEN
         self._counted_bytes = 0
@@ -114,20 +119,45 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._stage, self._counted_bytes = _Stage.BODY, 0
         self._wait(self._patience.body_s)
-        super().on_headers_complete()
+        if self._door and self._door.is_shut_for(self._parser.get_method()) and self._is_refused_here:
+            self._is_turned_away = True
+        else:
+            super().on_headers_complete()
+            if self._door:
+                self._door.let_in(self.loop)
         # Trailer fields come by the same callback. The application has the list that was there (RFC 9110, 6.5.1).
         self.headers = []
 
+    @property
+    def _is_refused_here(self) -> bool:
+        """Not what waits for an answer before it, nor for a 100; and not a page's request, whose answer needs CORS."""
+        return (
+            self._is_idle
+            and not self.expect_100_continue
+            and not any(name == b"origin" for name, _ in self.headers)
+        )
+
     def on_body(self, body: bytes) -> None:
         self._has_body, self._counted_bytes = True, 0
-        super().on_body(body)
+        if not self._is_turned_away:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._stage is _Stage.HEAD:  # an offer, or CONNECT
             return
         self._stage = _Stage.BETWEEN
         self._stop_waiting()
-        super().on_message_complete()
+        if self._is_turned_away:
+            self._turn_away()
+        else:
+            super().on_message_complete()
+
+    def _turn_away(self) -> None:
+        assert self._door, "it is what turns away"
+        self._is_turned_away = False
+        self.transport.write(self._door.refuse())
+        if not self._parser.should_keep_alive():
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """What can't be parsed as HTTP."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -67,13 +67,18 @@ async def serve_http(
     max_body_bytes: int = MAX_BODY_BYTES,
     stop_s: int = STOP_S,
     patience: Patience = DEFAULT_PATIENCE,
+    room: Callable[[], int] | None = None,
 ) -> AsyncGenerator[Listening]:
     """Serve an ASGI application until the block ends; then idle connections close and requests under way end.
+
+    `room`: how many more writes may begin now; those beyond it are refused before they are read.
 
     Raises PortTaken where another program listens, OSError for an address that is not this machine's.
     """
     with _bound(host, port) as listener:
-        server = _Server(_config(Limits(app, max_body_bytes=max_body_bytes), stop_s, patience))
+        server = _Server(
+            _config(Limits(app, max_body_bytes=max_body_bytes), stop_s, _protocol(patience, room))
+        )
         serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
         try:
             await server.until_started(serving)
@@ -106,10 +111,10 @@ def _bound(host: str, port: int) -> Generator[socket.socket]:
         yield listener
 
 
-def _config(app: ASGIApp, stop_s: int, patience: Patience) -> Config:
+def _config(app: ASGIApp, stop_s: int, protocol: type[asyncio.Protocol] | Literal["h11"]) -> Config:
     return Config(
         app,
-        http=_protocol(patience),
+        http=protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -125,17 +130,19 @@ def _config(app: ASGIApp, stop_s: int, patience: Patience) -> Config:
     )
 
 
-def _protocol(patience: Patience) -> type[asyncio.Protocol] | Literal["h11"]:
+def _protocol(patience: Patience, room: Callable[[], int] | None) -> type[asyncio.Protocol] | Literal["h11"]:
     """Uvicorn's own have no end to their waits for a request, and answer what is no HTTP in plain text.
 
     Of these h11 keeps to the rules: under httptools an offer to upgrade costs a request its body, and trailer fields
-    count as headers, without end.
+    count as headers, without end. They have no door either: the application refuses what is too much.
     """
     if is_plain("uvicorn"):
         return "h11"
+    from sagagen.runtime.edge.http.door import Door
     from sagagen.runtime.edge.http.protocol import EdgeProtocol
 
-    return cast(type[asyncio.Protocol], partial(EdgeProtocol, patience=patience))
+    door = Door(room) if room else None
+    return cast(type[asyncio.Protocol], partial(EdgeProtocol, patience=patience, door=door))
 
 
 class _Server(Server):
