@@ -34,7 +34,11 @@ COMPILE = (
     Broken("a number out of range", "message A {\n  string a = «0;\n}\n", "out of range"),
     Broken("a missing number", "message A {\n  «string a;\n}\n", ""),
     Broken("a missing bracket", "message A «{\n  string a = 1;\n", ""),
-    Broken("an import that there is not", '«import "lab/nowhere.proto";\n\nmessage A {}\n', "does not exist"),
+    Broken(
+        "an import that there is not",
+        '«import "lab/nowhere.proto";\n\nmessage A {}\n',
+        'imports "lab/nowhere.proto", which is nowhere',
+    ),
     Broken("an unknown option", "message A {\n  option («colour) = true;\n}\n", "colour"),
     Broken("an enum that does not begin with 0", "enum E {\n  E_ONE = «1;\n}\n", "zero"),
     Broken("a map of maps", "message A {\n  map<string, «map<string, string>> a = 1;\n}\n", ""),

@@ -453,7 +453,7 @@ def test_compile_errors_of_all_protos_are_reported_beside_what_is_wrong_in_saga_
     ]
     assert "cannot find `strin`" in found[2].message
     assert "check the spelling" in found[2].hint
-    assert "write the path relative to contracts/" in found[1].hint
+    assert found[1].hint == 'did you mean "google/api/annotations.proto"?'
 
 
 def test_a_broken_proto_does_not_hide_a_wrong_call_of_a_healthy_one(tmp_path: Path) -> None:

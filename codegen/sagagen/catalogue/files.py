@@ -10,8 +10,9 @@ BUF_YAML = "buf.yaml"
 def _files() -> Iterator[Entry]:
     yield Entry(
         "SG001",
-        "A proto does not compile; the message is from buf.",
-        "Fix it. Imports are relative to contracts/; google/api, google/protobuf and buf/validate are built in.",
+        "A proto does not compile, or a file that it imports is nowhere.",
+        "Fix it. Imports are relative to contracts/; google/protobuf, buf/validate and the files of "
+        "googleapis-common-protos (google/api, google/type, google/rpc, google/longrunning) are built in.",
         "strin coupon_code = 4;",
         "string coupon_code = 4;",
         PROTO,

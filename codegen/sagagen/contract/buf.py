@@ -13,26 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from sagagen.contract.dependencies import dependency_texts
+from sagagen.contract.buf_layout import CONTRACTS, layout_of
 from sagagen.source import Span
 
-CONTRACTS = "contracts"
 FINDINGS = 100
 """buf's exit code for compile errors and lint findings."""
 VALIDATION = "PROTOVALIDATE"
 """The lint rule about rules of buf.validate."""
 COMPILE = "COMPILE"
 """The word that buf has in place of a rule when the finding is a compile error."""
-CONFIG_FILES = frozenset({"buf.yaml", "buf.lock", "buf.gen.yaml", "buf.work.yaml"})
-OUR_LINT = {"use": ["STANDARD"], "except": ["ENUM_VALUE_PREFIX"]}
-"""Enums nest in their message, as AIP-126 writes them, so their values need no prefix."""
-
-OUR_BREAKING = {"use": ["FILE"]}
-"""The strictest category: it keeps generated code, file by file."""
-
 
 _GO = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
 """buf ends within a second, and collecting garbage takes a third of its time. It is needed only above the limit."""
@@ -88,57 +77,19 @@ def buf_command() -> str:
 
 @contextmanager
 def open_workspace(root: Path) -> Generator[Workspace]:
-    """A temporary workspace with the project's contracts and their dependencies; the project itself, if its own buf
-    configuration names modules."""
-    own = _own_config(root)
-    if own is not None and not _is_rules_only(own):
+    """A temporary workspace with the project's modules and what they import of the built-in files.
+
+    It is the project itself if its own buf configuration can't be read, or does not name the contracts.
+    """
+    layout = layout_of(root)
+    if layout is None:
         yield Workspace(root, os.environ)
         return
     with tempfile.TemporaryDirectory(prefix="sagagen-buf-") as temporary:
         folder = Path(temporary)
-        _write_workspace(folder, root / CONTRACTS, own or {"lint": OUR_LINT})
-        yield Workspace(folder, {**os.environ, "BUF_CACHE_DIR": str(folder / "cache")})
-
-
-def _own_config(root: Path) -> dict[str, Any] | None:
-    for path in (root / "buf.yaml", root / CONTRACTS / "buf.yaml"):
-        if path.is_file():
-            try:
-                config = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))  # pyright: ignore
-            except (YAMLError, UnicodeDecodeError):
-                config = None
-            return cast(dict[str, Any], config) if isinstance(config, dict) else {"version": "unreadable"}
-    return None
-
-
-def _is_rules_only(config: Mapping[str, Any]) -> bool:
-    """Whether the project's buf configuration leaves imports to us: then we add the dependencies."""
-    lint = config.get("lint")
-    has_paths = isinstance(lint, dict) and bool({"ignore", "ignore_only"} & set(cast(dict[str, Any], lint)))
-    modules = config.get("modules", [{"path": CONTRACTS}])
-    return (
-        config.get("version") == "v2"
-        and "deps" not in config
-        and modules == [{"path": CONTRACTS}]
-        and not has_paths
-    )
-
-
-def _write_workspace(folder: Path, contracts: Path, config: Mapping[str, Any]) -> None:
-    (folder / CONTRACTS).mkdir()
-    for entry in contracts.iterdir():
-        if entry.name not in CONFIG_FILES:
-            (folder / CONTRACTS / entry.name).symlink_to(entry.resolve(), entry.is_dir())
-    for name, text in dependency_texts().items():
-        if not (contracts / name).exists():
-            path = folder / "deps" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-    modules = [{"path": name} for name in (CONTRACTS, "deps") if (folder / name).exists()]
-    rules = {key: value for key, value in config.items() if key in {"lint", "breaking"}}
-    (folder / "buf.yaml").write_text(
-        json.dumps({"version": "v2", "modules": modules, "breaking": OUR_BREAKING, **rules}), "utf-8"
-    )
+        layout.write(root, folder)
+        cache = {} if layout.needs_registry else {"BUF_CACHE_DIR": str(folder / "cache")}
+        yield Workspace(folder, {**os.environ, **cache})
 
 
 @dataclass(frozen=True, slots=True)

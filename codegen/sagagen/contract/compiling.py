@@ -11,15 +11,19 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from sagagen.contract import buf
 from sagagen.contract.built import Built, Digests
 from sagagen.contract.codes import Code
-from sagagen.contract.dependencies import VALIDATE, validate_file
+from sagagen.contract.dependencies import IMPORT, VALIDATE, imports, is_built_in, neighbours, validate_file
 from sagagen.contract.findings import error, warning
 from sagagen.contract.rebuilding import judged_again, merged, reached
-from sagagen.diagnostics import Diagnostic, Report, has_errors, in_order
+from sagagen.diagnostics import Diagnostic, Report, did_you_mean, has_errors, in_order
 from sagagen.source import Span
 
 SAGA_YAML = f"{buf.CONTRACTS}/saga.yaml"
-IMPORT = re.compile(r'^\s*import\s+(?:public\s+|weak\s+|option\s+)?"([^"]+)"', re.MULTILINE)
 BROKEN_RULE = re.compile(r"fails to compile|but has \(buf\.validate\.field\)\.\w+ rules")
+MISSING = "imported file does not exist"
+BUILT_IN = (
+    "what googleapis-common-protos has (google/api, google/type, google/rpc, google/longrunning), google/protobuf "
+    "and buf/validate are built in"
+)
 DECLARED_TWICE = "declared multiple times"
 JSON_TWICE = "have the same JSON name"
 
@@ -220,10 +224,40 @@ def _report_compile_errors(root: Path, findings: Sequence[buf.Finding], report: 
     """Leaves out names that are missing only because an imported file is broken too."""
     causes = {finding.at.path for finding in findings if not _is_unknown_name(finding)}
     suspects = set(_with_importers(root, causes))
+    missing = [finding for finding in findings if finding.message == MISSING]
+    _report_missing_imports(root, missing, report)
     for finding in _without_twins(findings):
-        if not (_is_unknown_name(finding) and finding.at.path in suspects):
+        if finding not in missing and not (_is_unknown_name(finding) and finding.at.path in suspects):
             message = f"does not compile: {finding.message}"
             report(error(finding.at, Code.PROTO_COMPILE, message, _compile_hint(finding.message)))
+
+
+def _report_missing_imports(root: Path, findings: Sequence[buf.Finding], report: Report) -> None:
+    """One for each missing file: many may import it."""
+    importing: dict[str, list[Span]] = {}
+    for finding in findings:
+        importing.setdefault(_imported_at(root, finding.at), []).append(finding.at)
+    for name, places in importing.items():
+        others = f"; {len(places) - 1} more of the contract's files import it" if len(places) > 1 else ""
+        message = f'imports "{name}", which is nowhere{others}'
+        report(error(min(places), Code.PROTO_COMPILE, message, _missing_hint(root, name)))
+
+
+def _imported_at(root: Path, at: Span) -> str:
+    lines = (root / at.path).read_text("utf-8-sig", errors="replace").splitlines()
+    # An import may go on in the next line.
+    found = IMPORT.search("\n".join(lines[at.line - 1 :])[at.column - 1 :])
+    return found[1] if found else lines[at.line - 1].strip()
+
+
+def _missing_hint(root: Path, name: str) -> str:
+    folder = root / buf.CONTRACTS
+    known = [path.relative_to(folder).as_posix() for path in folder.rglob("*.proto")]
+    alike = [path for path in known if path.endswith(name.rpartition("/")[2])]
+    close = did_you_mean(name, [*alike, *neighbours(name)])
+    if close.startswith("did you mean"):
+        return close
+    return f"put it there: {buf.CONTRACTS}/{name}; {BUILT_IN}"
 
 
 def _without_twins(findings: Sequence[buf.Finding]) -> Iterator[buf.Finding]:
@@ -241,13 +275,13 @@ def _is_unknown_name(finding: buf.Finding) -> bool:
 def _compile_hint(message: str) -> str:
     if message.startswith("cannot find "):
         return "check the spelling, and import the file that declares it"
-    if "imported file does not exist" in message:
-        return "write the path relative to contracts/; only google/api, google/protobuf and buf/validate are built in"
     return "fix the proto here"
 
 
 def _report_lint(findings: Iterable[buf.Finding], report: Report) -> None:
     for finding in findings:
+        if is_built_in(_import_name(finding.at.path)):
+            continue  # a copy of somebody else's
         if _breaks_validation(finding):
             message = f"no request with this message could be validated: {finding.message.rstrip('.')}"
             report(error(finding.at, Code.BROKEN_RULE, message, "fix the rule of buf.validate, or remove it"))
@@ -265,13 +299,13 @@ def _breaks_validation(finding: buf.Finding) -> bool:
 def _with_importers(root: Path, broken: Iterable[str]) -> list[str]:
     """The broken files and those that import them, directly or indirectly. Paths are relative to the root."""
     folder = root / buf.CONTRACTS
-    imports = {
+    importing = {
         path.relative_to(root).as_posix(): {
-            f"{buf.CONTRACTS}/{name}" for name in IMPORT.findall(path.read_text("utf-8", errors="replace"))
+            f"{buf.CONTRACTS}/{name}" for name in imports(path.read_text("utf-8", errors="replace"))
         }
         for path in folder.rglob("*.proto")
     }
     reached = set(broken)
-    while grown := {path for path, names in imports.items() if names & reached} - reached:
+    while grown := {path for path, names in importing.items() if names & reached} - reached:
         reached |= grown
     return sorted(reached)

@@ -1,12 +1,15 @@
-"""The proto files that contracts can import without having them: google/api and buf/validate, from installed packages.
+"""The proto files that contracts can import without having them, from installed packages; no registry is needed.
 
-buf's registry is not needed. google/api comes as text; of buf/validate only the descriptor is installed, so its text is
-printed from the descriptor: numbers, names and types, which is all that importing files need.
+googleapis-common-protos has google/api, google/type, google/rpc, google/longrunning and a few more as text. Of
+buf/validate only the descriptor is installed, so its text is printed from the descriptor: numbers, names and types,
+which is all that importing files need.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -17,7 +20,16 @@ from google.protobuf.descriptor_pb2 import (
 from protovalidate._gen.buf.validate.validate_pb import desc as validate_descriptor  # pyright: ignore
 
 VALIDATE = "buf/validate/validate.proto"
-GOOGLE_API = ("google/api/annotations.proto", "google/api/http.proto")
+COMMON = re.compile(
+    r"google/(?:(?:api|gapic/metadata|logging/type|longrunning|rpc|rpc/context|type)/\w+"
+    r"|cloud/(?:common_resources|extended_operations|location/locations))\.proto"
+)
+"""The files of googleapis-common-protos, by the names that imports use."""
+ALSO_CALLED = {"google/longrunning/operations.proto": "operations_proto.proto"}
+"""The package has one file under another name, since `operations_pb2` was taken."""
+WITH_SERVICES = frozenset({"google/longrunning/operations.proto", "google/cloud/location/locations.proto"})
+"""A project that keeps copies of these may mean to implement them."""
+IMPORT = re.compile(r"""\bimport\s+(?:public\s+|weak\s+|option\s+)?["\']([^"\'\n]+)["\']""")
 LABELS = {
     FieldDescriptorProto.LABEL_OPTIONAL: "optional",
     FieldDescriptorProto.LABEL_REQUIRED: "required",
@@ -33,11 +45,55 @@ def validate_file() -> bytes:
     return bytes(validate_descriptor().proto.to_binary())  # pyright: ignore
 
 
-def dependency_texts() -> dict[str, str]:
-    """Import path -> text of each file."""
-    api = files("google.api")
-    texts = {path: (api / path.removeprefix("google/api/")).read_text("utf-8") for path in GOOGLE_API}
-    return {**texts, VALIDATE: print_file(FileDescriptorProto.FromString(validate_file()))}
+def is_built_in(name: str) -> bool:
+    """Whether a file, by the name that imports use, is nobody's own, even if a project keeps a copy of it."""
+    is_common = COMMON.fullmatch(name) is not None and name not in WITH_SERVICES
+    return is_common or name.startswith("google/protobuf/") or name == VALIDATE
+
+
+def imports(text: str) -> frozenset[str]:
+    """The files that a proto imports. May have more, from comments."""
+    return frozenset(IMPORT.findall(text))
+
+
+def dependency_texts(wanted: Iterable[str]) -> dict[str, str]:
+    """Import path -> text: of those `wanted` that are at hand, and of what they import themselves."""
+    texts: dict[str, str] = {}
+    waiting = list(wanted)
+    while waiting:
+        name = waiting.pop()
+        if name not in texts and (text := _text(name)) is not None:
+            texts[name] = text
+            waiting += imports(text)
+    return texts
+
+
+def neighbours(name: str) -> list[str]:
+    """The built-in files in the folder of one that there is not."""
+    folder = name.rpartition("/")[0]
+    if not COMMON.fullmatch(name):
+        return []
+    try:
+        found = files(folder.replace("/", ".")).iterdir()
+        return sorted(f"{folder}/{one.name}" for one in found if one.name.endswith(".proto"))
+    except ModuleNotFoundError:
+        return []
+
+
+def _text(name: str) -> str | None:
+    if name == VALIDATE:
+        return print_file(FileDescriptorProto.FromString(validate_file()))
+    source = _source(name) if COMMON.fullmatch(name) else None
+    return source.read_text("utf-8") if source is not None else None
+
+
+def _source(name: str) -> Traversable | None:
+    folder, _, file = name.rpartition("/")
+    try:
+        found = files(folder.replace("/", ".")).joinpath(ALSO_CALLED.get(name, file))
+    except ModuleNotFoundError:  # an older googleapis-common-protos, which has less
+        return None
+    return found if found.is_file() else None
 
 
 def print_file(file: FileDescriptorProto) -> str:

@@ -13,15 +13,13 @@ from sagagen.contract import buf
 from sagagen.contract.built import Built, Digests
 from sagagen.contract.codes import Code
 from sagagen.contract.compiling import SAGA_YAML, Compiling, Known, NoProtos, ProtoLoading, Rest
-from sagagen.contract.dependencies import GOOGLE_API, VALIDATE
+from sagagen.contract.dependencies import is_built_in
 from sagagen.contract.findings import error
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Span
 
 KEPT = f"{buf.CONTRACTS}/sagas"
 """Where older versions of sagas are kept while some of their instances are open."""
-NOT_OURS = ("google/protobuf/", *GOOGLE_API, VALIDATE)
-"""Built in, even if a project keeps copies of them in its contracts folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +120,6 @@ def _read_text(root: Path, path: str, report: Report) -> str | None:
 
 
 def _own_files(root: Path, image: FileDescriptorSet) -> dict[str, str]:
-    names = [file.name for file in image.file if not file.name.startswith(NOT_OURS)]
+    names = [file.name for file in image.file if not is_built_in(file.name)]
     paths = {name: f"{buf.CONTRACTS}/{name}" for name in names}
     return {name: path for name, path in paths.items() if (root / path).is_file()}

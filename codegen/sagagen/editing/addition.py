@@ -64,7 +64,7 @@ def _try_out(contract: Contract, files: Mapping[str, SourceText]) -> tuple[Diagn
 
 def _copy_contract(root: Path, trial: Path) -> None:
     shutil.copytree(root / CONTRACTS, trial / CONTRACTS)
-    for name in ("buf.yaml", "buf.lock"):
+    for name in ("buf.yaml", "buf.work.yaml", "buf.lock"):
         if (root / name).is_file():
             shutil.copy(root / name, trial / name)
 

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from sagagen.contract.buf import CONTRACTS
-from sagagen.contract.loading import NOT_OURS, SAGA_YAML, Sources, load
+from sagagen.contract.dependencies import is_built_in
+from sagagen.contract.loading import SAGA_YAML, Sources, load
 from sagagen.diagnostics import did_you_mean
 from sagagen.editing.proto_outline import ProtoOutline, Statement
 from sagagen.editing.saga_yaml import SagaYaml
@@ -35,7 +36,7 @@ class Contract:
             for path in sorted(
                 found.relative_to(root).as_posix() for found in (root / CONTRACTS).rglob("*.proto")
             )
-            if not path.removeprefix(f"{CONTRACTS}/").startswith(NOT_OURS)
+            if not is_built_in(path.removeprefix(f"{CONTRACTS}/"))
         ]
         return Contract(root, SagaYaml.read(_read(root, SAGA_YAML)), tuple(protos))
 
