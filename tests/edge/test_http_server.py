@@ -2,19 +2,25 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import cast
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from waiting import under_load
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from waiting import eventually_async, under_load
 
 from sagagen.runtime import plain
+from sagagen.runtime.edge.http.connections import Peers, is_within
 from sagagen.runtime.edge.http.limits import DEFAULT_PATIENCE, Patience
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.startup import PortTaken
@@ -87,6 +93,14 @@ class Wire:
         assert headers["connection"] == "close"
         assert await self.is_closed()
         return status, json.loads(body)["reason"]
+
+    def stop_reading(self) -> None:
+        """What comes stays in the system's buffers, until they are full."""
+        cast(asyncio.ReadTransport, self._writer.transport).pause_reading()
+
+    async def take(self, size: int) -> bytes:
+        """So many bytes at most."""
+        return await self._reader.read(size)
 
     async def is_closed(self) -> bool:
         return await self._reader.read() == b""
@@ -440,6 +454,159 @@ async def test_a_refused_body_that_does_not_end_closes_the_connection() -> None:
         await connection.send(post(2000) + "12345")
         assert (await connection.answer())[0] == 413
         assert await connection.is_closed()
+
+
+LARGE = b"x" * 4_000_000
+
+
+async def large(_request: Request) -> Response:
+    return Response(LARGE)
+
+
+async def small(_request: Request) -> Response:
+    return Response(LARGE[:20_000])
+
+
+@asynccontextmanager
+async def serving_large(patience: Patience) -> AsyncGenerator[int]:
+    app = Starlette(routes=[Route("/", large), Route("/hello", hello), Route("/small", small)])
+    async with serve_http(app, LOOPBACK, 0, patience=patience) as listening:
+        yield listening.port
+
+
+@ours
+@pytest.mark.parametrize("asked", [GET, GET.replace("1.1\r\n", "1.1\r\nConnection: close\r\n")])
+async def test_a_client_that_takes_nothing_is_let_go(asked: str) -> None:
+    async with serving_large(Patience(answer_s=0.2)) as port, connected(port) as connection:
+        await connection.send(asked)
+        connection.stop_reading()
+        assert await _sent_before_the_end(connection, GET) < 1_000_000
+
+
+@ours
+async def test_a_client_that_asks_and_takes_nothing_is_let_go() -> None:
+    """Answers that are small pile up behind one another."""
+    async with serving_large(Patience(answer_s=0.2)) as port, connected(port) as connection:
+        connection.stop_reading()
+        asked = GET.replace("GET /", "GET /small") * 10
+        assert await _sent_before_the_end(connection, asked) < 10_000 * len(asked)
+
+
+@ours
+async def test_requests_in_line_are_bounded_and_all_answered() -> None:
+    may_answer = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        await may_answer.wait()
+        return PlainTextResponse(request.url.query)
+
+    app = Starlette(routes=[Route("/", slow)])
+    async with serve_http(app, LOOPBACK, 0) as listening, connected(listening.port) as connection:
+        count = 3_000
+        requests = "".join(f"GET /?{number} HTTP/1.1\r\nHost: x\r\n\r\n" for number in range(count))
+        sending = asyncio.create_task(connection.send(requests))
+        await eventually_async("requests to be in line", lambda: _in_line() > 10)
+        await asyncio.sleep(0.2)  # time enough for all of them
+        assert _in_line() < 1_000
+        may_answer.set()
+        for number in range(count):
+            assert (await connection.answer())[2] == str(number).encode()
+            assert number % 500 or _in_line() < 1_000
+        await sending
+
+
+def _in_line() -> int:
+    """Requests that servers of this process have read the heads of, and not answered yet."""
+    return sum(isinstance(each, RequestResponseCycle) for each in gc.get_objects())
+
+
+async def test_a_client_that_takes_its_time_gets_all_of_it() -> None:
+    async with serving_large(Patience(answer_s=1.0)) as port, connected(port) as connection:
+        await connection.send(GET)
+        taken = 0
+        while taken < len(LARGE):
+            taken += len(await connection.take(300_000))
+            await asyncio.sleep(0.15)
+        await connection.send(GET.replace("GET /", "GET /hello"))
+
+
+GLOBAL = Peers(trusted=())
+"""All that is on loopback is a stranger."""
+
+
+@asynccontextmanager
+async def crowd(port: int, count: int) -> AsyncGenerator[list[Wire]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(connected(port)) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    "peers",
+    [Peers(max_connections=3), replace(GLOBAL, max_per_address=3)],
+    ids=["in all", "from one address"],
+)
+@ours
+async def test_a_connection_too_many_is_told_so_and_the_others_live(peers: Peers) -> None:
+    async with serve_http(APP, LOOPBACK, 0, peers=peers) as listening:
+        async with crowd(listening.port, 3) as crowded:
+            for connection in crowded:
+                await connection.send(GET)
+                assert (await connection.answer())[0] == 200
+            async with connected(listening.port) as another:
+                status, headers, body = await another.answer()
+                assert (status, json.loads(body)["reason"]) == (503, "OVERLOADED")
+                assert (headers["retry-after"], headers["connection"]) == ("1", "close")
+                assert await another.is_closed()
+            await crowded[0].send(GET)
+            assert (await crowded[0].answer())[0] == 200
+        await eventually_async("a place to be free again", lambda: answered(listening.port), bool)
+
+
+async def answered(port: int) -> bool:
+    async with connected(port) as connection:
+        await connection.send(GET)
+        return (await connection.answer())[0] == 200
+
+
+async def test_a_proxy_may_have_any_number_of_connections() -> None:
+    peers = Peers(max_per_address=1, trusted=(ip_network("127.0.0.1"),))
+    async with serve_http(APP, LOOPBACK, 0, peers=peers) as listening, crowd(listening.port, 5) as crowded:
+        for connection in crowded:
+            await connection.send(GET)
+            assert (await connection.answer())[0] == 200
+
+
+@ours
+async def test_a_flood_of_connections_is_cut_off_and_fills_no_log(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serve_http(APP, LOOPBACK, 0, peers=Peers(max_connections=1)) as listening:
+        async with connected(listening.port) as first:
+            for _ in range(1000):
+                async with connected(listening.port):
+                    pass
+            await first.send(GET)
+            assert (await first.answer())[0] == 200
+        await eventually_async("a place to be free again", lambda: answered(listening.port), bool)
+    said = caplog.text + capsys.readouterr().out
+    assert said.count("connections are refused") == 1
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "expected"),
+    [
+        (("10.0.0.0/8",), "10.1.2.3", True),
+        (("10.0.0.0/8",), "::ffff:10.1.2.3", True),
+        (("10.0.0.0/8",), "11.1.2.3", False),
+        (("fd00::/8",), "fd00::1%eth0", True),
+        (("fd00::/8",), "10.1.2.3", False),
+        (("10.0.0.0/8",), "", False),
+        (("10.0.0.0/8",), "unix:", False),
+        ((), "127.0.0.1", False),
+    ],
+)
+def test_an_address_is_in_a_network(networks: tuple[str, ...], address: str, expected: bool) -> None:
+    assert is_within([ip_network(each) for each in networks], address) is expected
 
 
 async def test_idle_connections_do_not_delay_the_end() -> None:

@@ -1,12 +1,14 @@
 """What changed for clients: routes and limits."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 from sagagen.compatibility import rules
 from sagagen.compatibility.change import Change
 from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Route
 from sagagen.runtime.edge.paths.template import parse_template
+from sagagen.runtime.model.definition import Limits
 from sagagen.source import Span
 
 SAGA_FILE = Span(SAGA_YAML)
@@ -29,7 +31,7 @@ def compare_routes(old: Mesh, new: Mesh) -> Iterator[Change]:
 
 
 def compare_limits(old: Mesh, new: Mesh) -> Iterator[Change]:
-    for name in ("max_running", "max_waiting", "calls_per_service"):
+    for name in (each.name for each in fields(Limits)):
         was, now = getattr(old.limits, name), getattr(new.limits, name)
         if now < was:
             subject = f"limits.{name}"

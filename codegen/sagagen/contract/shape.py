@@ -254,6 +254,12 @@ class LimitsShape(Shape):
     calls_per_service: Annotated[Whole, whole(1, 1024)] | None = _field(
         "Unfinished calls of sagas to one service; more calls wait.", 64
     )
+    max_connections: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
+        "Connections of HTTP clients.", 2_000
+    )
+    max_connections_per_address: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
+        "Connections from one address that SAGAGEN_TRUSTED_PROXIES does not name.", 200
+    )
 
 
 class WaiverShape(Shape):

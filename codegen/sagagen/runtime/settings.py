@@ -1,5 +1,6 @@
 """What the environment decides: where data is kept and where each process listens. The variables' names are stable."""
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,6 +14,11 @@ HTTP_PORT = 8080
 ADMIN_PORT = 8081
 """The gateway's; the services of a local mesh have the ports after it, in the order of the contract."""
 LOOPBACK = "127.0.0.1"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK_NETWORKS: tuple[Network, ...] = (
+    ipaddress.IPv4Network("127.0.0.0/8"),
+    ipaddress.IPv6Network("::1/128"),
+)
 MIN_SECRET_BYTES = 32
 """As many as a MAC by it has (RFC 2104, section 3: a shorter key is no good one)."""
 
@@ -54,6 +60,8 @@ class Settings:
     """Gateways that have logs of their own and share services share their answers too, through Redis."""
     share_answers_key: bytes = field(default=b"", repr=False)
     """The secret that these gateways have in common: answers by others are not believed."""
+    trusted_proxies: tuple[Network, ...] = LOOPBACK_NETWORKS
+    """Who is believed what it says of others: the place of a request in a trace. May have any number of connections."""
     plain: frozenset[Switch] = frozenset()
     """Libraries that are used as they document themselves, and not in the quicker way (`plain.py`)."""
 
@@ -72,6 +80,7 @@ class Settings:
             redis_url=_redis_url(environment),
             shares_answers=_shares_answers(environment),
             share_answers_key=secret(environment, "SAGAGEN_SHARE_ANSWERS_KEY"),
+            trusted_proxies=_networks(environment, "SAGAGEN_TRUSTED_PROXIES", LOOPBACK_NETWORKS),
             plain=_plain(environment),
         )
 
@@ -159,6 +168,30 @@ def _plain(environment: Mapping[str, str]) -> frozenset[Switch]:
             f'SAGAGEN_PLAIN="{",".join(unknown)}" is unknown; use {", ".join(SWITCHES)}, or all, with commas between'
         )
     return frozenset(switch for switch in SWITCHES if switch in names or "all" in names)
+
+
+def _networks(
+    environment: Mapping[str, str], variable: str, default: tuple[Network, ...]
+) -> tuple[Network, ...]:
+    """`10.0.0.0/8,192.0.2.7`; `none`, or `*` for everybody."""
+    text = environment.get(variable, "").strip()
+    if text in _NETWORK_WORDS:
+        return _NETWORK_WORDS[text]
+    if not text:
+        return default
+    try:
+        return tuple(ipaddress.ip_network(each.strip()) for each in text.split(","))
+    except ValueError as error:
+        raise SettingsError(
+            f'{variable}="{text}": {error}; write addresses or networks with commas between, for example '
+            "10.0.0.0/8,192.0.2.7; none, or * for everybody"
+        ) from error
+
+
+_NETWORK_WORDS: Mapping[str, tuple[Network, ...]] = {
+    "none": (),
+    "*": (ipaddress.IPv4Network("0.0.0.0/0"), ipaddress.IPv6Network("::/0")),
+}
 
 
 def _count(environment: Mapping[str, str], variable: str) -> int | None:

@@ -1,12 +1,13 @@
 """`/docs`: the OpenAPI document to read and to try out, by Swagger UI, which comes with the package offapi.
 
-The page loads nothing from another host, and its policy keeps it so. Its files are read at each request: they are
-requested too rarely to be kept in memory.
+The page loads nothing from another host, and its policy keeps it so. Its files are read once: clients that take them
+slowly, or not at all, share one copy.
 """
 
 import asyncio
 import html
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,6 +99,7 @@ def _headers(content_type: str, cache_control: str) -> tuple[tuple[str, str], ..
     return tuple(headers.items())
 
 
+@cache
 def _read(name: str) -> bytes:
     # Found, not imported: importing it puts all of its files into templates.
     package = find_spec("offapi")

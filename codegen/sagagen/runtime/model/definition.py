@@ -194,6 +194,10 @@ class Limits:
     calls_per_service: int = 64
     """Calls of sagas under way to one service: twice a group of its writer, so that one group is filled while another
     commits, and well below where a service begins to turn calls away. More wait for their turn."""
+    max_connections: int = 2_000
+    """Of HTTP clients to one gateway."""
+    max_connections_per_address: int = 200
+    """Of these from one address that is no trusted proxy."""
 
 
 @dataclass(frozen=True, slots=True)

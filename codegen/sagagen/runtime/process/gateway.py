@@ -10,6 +10,7 @@ from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.routes import TOKEN, SagaAdmin, saga_routes
 from sagagen.runtime.edge.gateway import Gateway
+from sagagen.runtime.edge.http.connections import Peers
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.edge.problem import ProblemError
 from sagagen.runtime.edge.responder import HttpResponder
@@ -78,13 +79,14 @@ async def running(
         AsyncExitStack() as listeners,
     ):
         readiness = Readiness({"gateway": engine.check, "saga log": log.check}, services)
+        peers = Peers(limits.max_connections, limits.max_connections_per_address, settings.trusted_proxies)
         with named_errors(project.root, "gateway/app.py"):
             public = gateway.application(engine, transports, limits, readiness, shared)
         for app, address, variable, room in (
             (_admin(settings, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR", None),
             (public, settings.http, "SAGAGEN_HTTP_ADDR", engine.room),
         ):
-            server = serve_http(app, address.host, address.port, room=room)
+            server = serve_http(app, address.host, address.port, room=room, peers=peers)
             await listeners.enter_async_context(listening(server, address, variable))
         try:
             yield

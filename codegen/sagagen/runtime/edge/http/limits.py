@@ -26,6 +26,8 @@ class Patience:
     """For a request's head, from its first byte, or from the connection's start."""
     body_s: float = 30.0
     """For a request's body, from the end of its head."""
+    answer_s: float = 30.0
+    """For each piece of an answer to be taken, once the client is behind."""
 
 
 DEFAULT_PATIENCE = Patience()

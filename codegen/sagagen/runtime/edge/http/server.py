@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from sagagen.runtime.edge.exchange import CLOSING
+from sagagen.runtime.edge.http.connections import Connections, Peers
 from sagagen.runtime.edge.http.limits import (
     DEFAULT_PATIENCE,
     MAX_BODY_BYTES,
@@ -38,6 +39,8 @@ STOP_S = 5
 ABANDON_S = 2
 """Time in seconds that what was cancelled has to end."""
 
+
+DEFAULT_PEERS = Peers()
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -68,6 +71,7 @@ async def serve_http(
     stop_s: int = STOP_S,
     patience: Patience = DEFAULT_PATIENCE,
     room: Callable[[], int] | None = None,
+    peers: Peers = DEFAULT_PEERS,
 ) -> AsyncGenerator[Listening]:
     """Serve an ASGI application until the block ends; then idle connections close and requests under way end.
 
@@ -76,9 +80,8 @@ async def serve_http(
     Raises PortTaken where another program listens, OSError for an address that is not this machine's.
     """
     with _bound(host, port) as listener:
-        server = _Server(
-            _config(Limits(app, max_body_bytes=max_body_bytes), stop_s, _protocol(patience, room))
-        )
+        config = _config(Limits(app, max_body_bytes=max_body_bytes), stop_s, patience, peers, room)
+        server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
         try:
             await server.until_started(serving)
@@ -111,10 +114,13 @@ def _bound(host: str, port: int) -> Generator[socket.socket]:
         yield listener
 
 
-def _config(app: ASGIApp, stop_s: int, protocol: type[asyncio.Protocol] | Literal["h11"]) -> Config:
+def _config(
+    app: ASGIApp, stop_s: int, patience: Patience, peers: Peers, room: Callable[[], int] | None
+) -> Config:
     return Config(
         app,
-        http=protocol,
+        http=_protocol(patience, peers, room),
+        limit_concurrency=peers.max_connections + 1 if is_plain("uvicorn") else None,
         ws="none",
         lifespan="off",
         interface="asgi3",
@@ -130,7 +136,9 @@ def _config(app: ASGIApp, stop_s: int, protocol: type[asyncio.Protocol] | Litera
     )
 
 
-def _protocol(patience: Patience, room: Callable[[], int] | None) -> type[asyncio.Protocol] | Literal["h11"]:
+def _protocol(
+    patience: Patience, peers: Peers, room: Callable[[], int] | None
+) -> type[asyncio.Protocol] | Literal["h11"]:
     """Uvicorn's own have no end to their waits for a request, and answer what is no HTTP in plain text.
 
     Of these h11 keeps to the rules: under httptools an offer to upgrade costs a request its body, and trailer fields
@@ -142,7 +150,8 @@ def _protocol(patience: Patience, room: Callable[[], int] | None) -> type[asynci
     from sagagen.runtime.edge.http.protocol import EdgeProtocol
 
     door = Door(room) if room else None
-    return cast(type[asyncio.Protocol], partial(EdgeProtocol, patience=patience, door=door))
+    protocol = partial(EdgeProtocol, patience=patience, open_connections=Connections(peers), door=door)
+    return cast(type[asyncio.Protocol], protocol)
 
 
 class _Server(Server):

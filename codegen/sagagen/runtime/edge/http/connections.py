@@ -1,0 +1,84 @@
+"""How many connections a server has: in all, and from one address."""
+
+import ipaddress
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import structlog
+
+from sagagen.runtime.settings import LOOPBACK_NETWORKS, Network
+
+MAX_DISMISSED = 200
+"""Connections that are told why they can't stay, at a time; beyond it they are cut off without a word."""
+_SAID_EVERY_S = 60.0
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Who may connect how often, and whose word on others is taken."""
+
+    max_connections: int = 2_000
+    max_per_address: int = 200
+    """Of an address that is no trusted proxy, since all clients behind a proxy come from one address."""
+    trusted: Sequence[Network] = LOOPBACK_NETWORKS
+
+
+def is_within(networks: Sequence[Network], address: str) -> bool:
+    """Whether an address is in one of these networks; what is no address is in none."""
+    return _is_within(tuple(networks), address)
+
+
+@lru_cache(maxsize=1024)
+def _is_within(networks: tuple[Network, ...], text: str) -> bool:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return any((mapped or address) in network for network in networks)
+
+
+class Connections:
+    """Of one server."""
+
+    def __init__(self, peers: Peers, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._peers = peers
+        self._clock_s = clock_s
+        self._count = 0
+        self._by_address: Counter[str] = Counter()
+        self.dismissed = 0
+        """Connections that could not stay, and are not gone yet."""
+        self._unsaid = 0
+        self._said_at_s = float("-inf")
+
+    def enter(self, address: str) -> str:
+        """Count a new connection. Empty, or why it can't stay; then it is not counted."""
+        if self._count >= self._peers.max_connections:
+            return self._refused(f"this server has {self._count} connections, which is all that it takes")
+        if not is_within(self._peers.trusted, address):
+            if self._by_address[address] >= self._peers.max_per_address:
+                return self._refused(f"there are {self._peers.max_per_address} connections from this address")
+            self._by_address[address] += 1
+        self._count += 1
+        return ""
+
+    def leave(self, address: str) -> None:
+        """A connection that was counted is gone."""
+        self._count -= 1
+        if address in self._by_address:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+    def _refused(self, reason: str) -> str:
+        """Say so in the log, but not for each: a flood must not fill it."""
+        self._unsaid += 1
+        if (now_s := self._clock_s()) - self._said_at_s >= _SAID_EVERY_S:
+            _logger.warning("connections are refused", reason=reason, count=self._unsaid)
+            self._unsaid, self._said_at_s = 0, now_s
+        return reason
