@@ -84,8 +84,10 @@ def compile_protos(
 
 
 def filled(descriptor: Descriptor, depth: int = 0) -> Message:
-    """A google.protobuf message with a value in every field, and in one member of each oneof."""
+    """A google.protobuf message with a value in every field, and in one member of each oneof; an Any is empty."""
     message: Any = message_factory.GetMessageClass(descriptor)()
+    if descriptor.full_name == "google.protobuf.Any":
+        return message
     for field in descriptor.fields:
         if field.message_type is not None and depth > 2:
             continue

@@ -179,12 +179,14 @@ def _path(named_type: NamedType) -> str:
 def _class_spellings(named_type: NamedType) -> Iterator[str]:
     """`Inner`, `Inner_2`, `Inner_3`, ...; `None_message` and `message_1` where that would not be a class name."""
     kind = "enum" if isinstance(named_type, EnumDescriptor) else "message"
-    yield named_type.name
-    if pascal_case(named_type.name) in _CLASS_NAMES_TAKEN:
-        yield f"{named_type.name}_{kind}"
-    if not pascal_case(named_type.name).isidentifier():
-        yield f"{kind}_{named_type.name}"
-    yield from (f"{named_type.name}_{n}" for n in count(2))
+    stem = named_type.name
+    yield stem
+    if pascal_case(stem) in _CLASS_NAMES_TAKEN:
+        yield f"{stem}_{kind}"
+    if not pascal_case(stem).isidentifier():
+        stem = f"{kind}_{stem}"
+        yield stem
+    yield from (f"{stem}_{n}" for n in count(2))
     raise AssertionError("unreachable: the numbers do not end")
 
 

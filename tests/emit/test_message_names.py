@@ -193,6 +193,16 @@ def test_messages_called_like_keywords_and_imported_names(tmp_path: Path) -> Non
     assert_round_trips(compiled)
 
 
+def test_messages_without_a_letter_get_names_of_their_own(tmp_path: Path) -> None:
+    words = ["_", "__", "___", "_1", "__1"]
+    messages = " ".join(f"message {word} {{ string text = 1; }}" for word in words)
+    compiled = compiled_from(tmp_path, f"{messages} message Message {{}} enum ____ {{ ZERO = 0; }}")
+    names = classes(compiled)
+    assert len(set(names.values())) == len(names) == len(words) + 2
+    assert names["shop.Message"] == "Message"
+    assert_round_trips(compiled)
+
+
 def test_enum_members_are_valid_and_unique(tmp_path: Path) -> None:
     compiled = compiled_from(
         tmp_path,

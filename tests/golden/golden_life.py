@@ -20,8 +20,12 @@ from types import ModuleType
 from typing import Any
 
 import httpx
+from betterproto2 import MessagePool
+from proto_texts import filled
 
 from sagagen.cli.up_announcement import announce
+from sagagen.runtime.edge.json.protojson import JsonReader, JsonWriter
+from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.process.embedded import embedded
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.settings import Settings
@@ -46,17 +50,32 @@ def imported_from(root: Path) -> Generator[None]:
 
 
 def import_all(root: Path) -> Iterator[ModuleType]:
-    """Every module of the project, that of each proto package too; each message is used once."""
+    """Every module of the project, that of each proto package too."""
     for path in sorted(path for package in PACKAGES for path in (root / package).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         yield importlib.import_module(".".join(parts).removesuffix(".__init__"))
 
 
-def use_messages(module: ModuleType) -> None:
-    """betterproto2 looks up the types of a message's fields when it is first used."""
-    for value in [*vars(module).values()]:
-        if isinstance(value, type) and value.__module__ == module.__name__ and hasattr(value, "parse"):
-            assert bytes(value.parse(b"")) == b"", value  # pyright: ignore
+def use_messages(project: Project) -> None:
+    """Each message of the contract, with a value in each field: to Python and back, and to JSON and back."""
+    schema = Schema(project.mesh.descriptors.read_bytes())
+    pool: MessagePool = importlib.import_module("generated.pb.message_pool").default_message_pool
+    for url, message_class in pool.url_to_type.items():
+        assert bytes(message_class.parse(b"")) == b"", message_class
+        full_name = url.rpartition("/")[2].lstrip(".")
+        native = schema.message_type(full_name)
+        descriptor = schema.descriptor(full_name)
+        original = filled(descriptor)
+        data = original.SerializePartialToString()
+        read = message_class.parse(data)
+        assert repr(read)
+        assert native.FromString(bytes(read)) == original, full_name
+        if (
+            native.DESCRIPTOR.full_name != "google.protobuf.Any"
+        ):  # which holds a message, and this one holds none
+            again = native()
+            JsonReader(descriptor, schema.pool).read(JsonWriter(native).write(data), again)
+            assert again == original, full_name
 
 
 def live(root: Path, requests: str) -> Mapping[str, str]:
@@ -64,8 +83,9 @@ def live(root: Path, requests: str) -> Mapping[str, str]:
     with imported_from(root):
         try:
             project = Project.load(root)
-            for module in import_all(root):
-                use_messages(module)
+            for _ in import_all(root):
+                pass
+            use_messages(project)
             for service in project.mesh.services:
                 project.handlers(service)
             answers = asyncio.run(answered(project, requests)) if requests else ""

@@ -13,6 +13,7 @@ from golden_corpus import ANSWERS, CORPUS, EMITTED, IMPORTS, TYPES, Case, Texts,
 from golden_tools import shared_tools
 
 CODEGEN = CORPUS.parents[1] / "codegen"
+TESTS = CORPUS.parent
 LIFE = Path(__file__).with_name("golden_life.py")
 LIMIT_S = 900
 """Of a program that needs a minute at most where nothing else runs."""
@@ -22,26 +23,33 @@ def outcomes(cases: Sequence[Case], folder: Path) -> dict[str, Texts]:
     """By name, of all of them: what they print, emit and answer, and what is wrong with what they emit."""
     folder = folder.resolve()
     with shared_tools():
-        found = {case.name: dict(outcome(case, folder / case.name)) for case in cases}
-    whole = [case for case in cases if has_generated(found[case.name])]
-    lives = _lives(whole, folder)
+        found = {case.name: outcome(case, folder / case.name) for case in cases}
+    return tried(found, folder, {case.name: case.requests for case in cases})
+
+
+def tried(found: Mapping[str, Texts], folder: Path, requests: Mapping[str, str]) -> dict[str, Texts]:
+    """What is generated in `folder`, by name, with what the type checker says of it, and what it does."""
+    whole = [name for name, texts in found.items() if has_generated(texts)]
+    lives = _lives({name: requests.get(name, "") for name in whole}, folder)
     types: Mapping[str, str] = _type_errors(whole, folder) if whole else {}
-    for case in whole:
-        found[case.name] |= {
-            TYPES: types.get(case.name, ""),
-            IMPORTS: _without_paths(lives[case.name]["imports"], folder),
-            ANSWERS: lives[case.name]["answers"],
+    seen = {
+        name: {
+            TYPES: types.get(name, ""),
+            IMPORTS: _without_paths(lives[name]["imports"], folder),
+            ANSWERS: lives[name]["answers"],
         }
-    return dict(found)
+        for name in whole
+    }
+    return {name: {**texts, **seen.get(name, {})} for name, texts in found.items()}
 
 
-def _type_errors(whole: Sequence[Case], folder: Path) -> Mapping[str, str]:
+def _type_errors(whole: Sequence[str], folder: Path) -> Mapping[str, str]:
     """By name of the case, what basedpyright in strict mode finds in what it emits, handler stubs included."""
-    roots = [{"root": case.name, "extraPaths": [str(CODEGEN)]} for case in whole]
+    roots = [{"root": name, "extraPaths": [str(CODEGEN)]} for name in whole]
     settings = {
         "pythonVersion": "3.11",
         "typeCheckingMode": "strict",
-        "include": [f"{case.name}/{package}" for case in whole for package in EMITTED],
+        "include": [f"{name}/{package}" for name in whole for package in EMITTED],
         "executionEnvironments": roots,
         "reportMissingTypeStubs": False,
     }
@@ -60,12 +68,12 @@ def _type_errors(whole: Sequence[Case], folder: Path) -> Mapping[str, str]:
     return errors
 
 
-def _lives(whole: Sequence[Case], folder: Path) -> Mapping[str, Mapping[str, str]]:
-    asked = {str(folder / case.name): case.requests for case in whole}
+def _lives(requests: Mapping[str, str], folder: Path) -> Mapping[str, Mapping[str, str]]:
+    asked = {str(folder / name): asked for name, asked in requests.items()}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(LIFE)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(CODEGEN), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": f"{CODEGEN}{os.pathsep}{TESTS}", "PYTHONDONTWRITEBYTECODE": "1"},
         input=json.dumps(asked),
         capture_output=True,
         encoding="utf-8",
