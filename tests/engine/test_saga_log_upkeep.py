@@ -12,12 +12,12 @@ import pytest
 from small_mesh import ManualClock, usual_saga
 from structlog.testing import capture_logs
 from test_saga_log_file import EVERY_KIND, FAILURE, accepted
-from waiting import LIMIT_S
+from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime.log.damage import damage_of
 from sagagen.runtime.log.reserve import Reserve
 from sagagen.runtime.log.store import LogCorrupted, SagaLog
-from sagagen.runtime.log.upkeep import SLACK_S, UNKNOWN_RETENTION_S, one_round, upkeep
+from sagagen.runtime.log.upkeep import SETTLED_S, SLACK_S, UNKNOWN_RETENTION_S, PurgeTime, one_round, upkeep
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.events import Ended, SagaStatus, Stuck
 
@@ -45,13 +45,17 @@ async def test_sagas_are_purged_after_their_retention_and_only_if_they_ended(tmp
         await end(log, "young", SagaStatus.COMPLETED, expired_ms + 1000)
         await end(log, "stuck", SagaStatus.STUCK, expired_ms)
         await end(log, "unknown", SagaStatus.COMPLETED, expired_ms, name="no longer in the code")
-        await log.accept(accepted("running"))
-        assert await one_round(log, [definition], clock) == 251
+        await log.accept(replace(accepted("running"), at_ms=clock.ms))
+        now = PurgeTime(clock)
+        assert await one_round(log, [definition], now) == 251
         kept = ["young", "stuck", "unknown", "running"]
         assert [await log.head(name) is not None for name in kept] == [True] * 4
         assert await log.find("old 0") is None
         clock.advance(UNKNOWN_RETENTION_S)
-        assert await one_round(log, [definition], clock) == 2
+        await log.accept(replace(accepted("later"), at_ms=clock.ms))
+        assert await one_round(log, [definition], now) == 0, "its stamp is not believed yet"
+        clock.advance(SETTLED_S)
+        assert await one_round(log, [definition], now) == 2
         assert await log.accept(accepted("old 0")), "the key is new again"
 
 
@@ -59,11 +63,44 @@ async def test_upkeep_runs_beside_the_engine_and_ends_with_it(tmp_path: Path) ->
     clock = ManualClock()
     async with SagaLog.open(tmp_path / "log.db") as log:
         await end(log, "old", SagaStatus.COMPLETED, 5)
+        await log.accept(replace(accepted("running"), at_ms=clock.ms))
         async with upkeep(log, [usual_saga()], clock=clock):
             commits = log.commits
             while log.commits == commits:
                 await log.head("old")
         assert await log.head("old") is None
+
+
+@pytest.mark.parametrize("ahead_s", [3600.0, 40 * 86400.0, 1e9])
+@pytest.mark.parametrize("writes", [False, True], ids=["idle", "at work"])
+async def test_a_clock_that_is_ahead_for_a_moment_purges_nothing(
+    tmp_path: Path, ahead_s: float, writes: bool
+) -> None:
+    clock, definition = ManualClock(), usual_saga()
+    async with SagaLog.open(tmp_path / "log.db") as log:
+        await end(log, "today", SagaStatus.COMPLETED, clock.ms)
+        now = PurgeTime(clock)
+        assert await one_round(log, [definition], now) == 0
+        right_ms = clock.ms
+        clock.ms += round(ahead_s * 1000)
+        for _ in range(10):
+            if writes:
+                await log.accept(replace(accepted(f"ahead {clock.monotonic}"), at_ms=clock.ms))
+            assert await one_round(log, [definition], now) == 0
+            clock.advance(60)
+        clock.ms = right_ms + 600_000
+        assert await one_round(log, [definition], now) == 0
+        assert await log.head("today")
+
+
+async def test_a_disk_that_fills_during_a_pause_is_looked_at_again_at_once(tmp_path: Path) -> None:
+    """The pause was chosen before it began: new sagas were refused for up to a minute after there was room."""
+    async with SagaLog.open(tmp_path / "log.db") as log, upkeep(log, [usual_saga()], every_s=LIMIT_S):
+        await asyncio.sleep(0.05)  # it is in its pause
+        log._reserve.is_spent = True  # pyright: ignore[reportPrivateUsage] - what a full disk leaves behind
+        assert log.is_disk_full
+        async with asyncio.timeout(LIMIT_S / 2):
+            await eventually_async("room", lambda: not log.is_disk_full)
 
 
 def damaged(path: Path, how: str) -> None:

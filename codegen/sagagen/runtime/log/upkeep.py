@@ -12,22 +12,55 @@ from sagagen.runtime.model.definition import Saga
 
 EVERY_S = 60.0
 """Time in seconds between two rounds."""
-WHEN_FULL_S = 1.0
-"""Time in seconds between two rounds while the disk is full."""
+LOOK_S = 1.0
+"""Time in seconds between two looks at the disk: while it is full, each of them is a round."""
 SLACK_S = 3600.0
 """Time in seconds that a saga is kept beyond its retention. Barriers purge in rounds too, and must forget first."""
+SETTLED_S = 3600.0
+"""Time in seconds after which a stamp in the log is believed: a clock that is wrong has been noticed by then."""
 UNKNOWN_RETENTION_S = 30 * 86400.0
 """Least retention, in seconds, of sagas whose definition is gone: thirty days, the contract's default."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+class PurgeTime:
+    """What is old: the wall clock and the log's own stamps have to agree, as they do where barriers forget.
+
+    A clock that is ahead for a moment would otherwise make the log forget sagas whose barriers remember them. What
+    this process has written counts only after SETTLED_S, since its stamps are by the same clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._settled_ms: int | None = None
+        self._newest_ms = 0
+        self._since_s = clock.monotonic_s()
+        """When `_newest_ms` was looked at."""
+
+    def now_ms(self, newest_ms: int) -> int:
+        """`newest_ms`: the stamp of the log's last row. The first is what earlier processes left."""
+        now_s = self._clock.monotonic_s()
+        if self._settled_ms is None:
+            self._settled_ms = self._newest_ms = newest_ms
+        elif now_s - self._since_s >= SETTLED_S:
+            self._settled_ms, self._newest_ms, self._since_s = self._newest_ms, newest_ms, now_s
+        return min(self._clock.wall_ms(), self._settled_ms)
+
+
 @asynccontextmanager
 async def upkeep(
-    log: SagaLog, sagas: Sequence[Saga], *, clock: Clock | None = None, every_s: float = EVERY_S
+    log: SagaLog,
+    sagas: Sequence[Saga],
+    *,
+    clock: Clock | None = None,
+    every_s: float = EVERY_S,
+    look_s: float = LOOK_S,
 ) -> AsyncGenerator[None]:
-    """Look after the log until the block ends."""
-    task = asyncio.create_task(_rounds(log, sagas, clock or SystemClock(), every_s), name="log upkeep")
+    """Look after the log until the block ends. To be entered before anything writes to it."""
+    now = PurgeTime(clock or SystemClock())
+    now.now_ms(await log.last_ms())
+    task = asyncio.create_task(_rounds(log, sagas, now, every_s, look_s), name="log upkeep")
     try:
         yield
     finally:
@@ -35,30 +68,40 @@ async def upkeep(
         await asyncio.wait([task])
 
 
-async def _rounds(log: SagaLog, sagas: Sequence[Saga], clock: Clock, every_s: float) -> None:
+async def _rounds(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime, every_s: float, look_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    next_s = loop.time()
     while True:
-        try:
-            await one_round(log, sagas, clock)
-        except LogUnavailable as error:
-            _logger.warning("the saga log can't be purged now", error=str(error))
-        except Exception:
-            _logger.exception("the upkeep of the saga log failed; it is tried again")
-        await asyncio.sleep(min(every_s, WHEN_FULL_S) if log.is_disk_full else every_s)
+        # Looked at often: a disk that fills during a pause would otherwise count as full until its end.
+        if log.is_disk_full or loop.time() >= next_s:
+            next_s = loop.time() + every_s
+            await _try_round(log, sagas, now)
+        await asyncio.sleep(min(every_s, look_s))
 
 
-async def one_round(log: SagaLog, sagas: Sequence[Saga], clock: Clock) -> int:
-    """Purge what has expired, and restore the reserve. Returns how many sagas were purged."""
+async def _try_round(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime) -> None:
+    try:
+        await one_round(log, sagas, now)
+    except LogUnavailable as error:
+        _logger.warning("the saga log can't be purged now", error=str(error))
+    except Exception:
+        _logger.exception("the upkeep of the saga log failed; it is tried again")
+
+
+async def one_round(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime) -> int:
+    """Restore the reserve, and purge what has expired. Returns how many sagas were purged."""
+    if log.is_disk_full:
+        await log.restore_reserve()
+    now_ms = now.now_ms(await log.last_ms())
     retention_s = retentions_s(sagas)
     otherwise_s = max(UNKNOWN_RETENTION_S, *retention_s.values()) if retention_s else UNKNOWN_RETENTION_S
     purged = 0
     for name in await log.ended_names():
-        before_ms = clock.wall_ms() - round((retention_s.get(name, otherwise_s) + SLACK_S) * 1000)
+        before_ms = now_ms - round((retention_s.get(name, otherwise_s) + SLACK_S) * 1000)
         while count := await log.purge(name, before_ms):
             purged += count
     if purged:
         _logger.info("sagas that ended long ago are purged", count=purged)
-    if log.is_disk_full:
-        await log.restore_reserve()
     return purged
 
 
