@@ -252,7 +252,12 @@ def test_the_budget_of_a_retriable_step_begins_with_its_first_failure_and_surviv
     before = the_call(usual_saga(), history(*BEFORE_AFTER))
     assert before.give_up_at_ms is None
     resumed = the_call(usual_saga(), history(*BEFORE_AFTER, first, second, Resumed(at_ms=T0 + 300)))
-    assert (resumed.give_up_at_ms, resumed.failures) == (T0 + 100 + 3_600_000, 0)
+    assert (resumed.give_up_at_ms, resumed.failures) == (None, 0), (
+        "one attempt, however long nobody could make it"
+    )
+    third = failed("after", at_ms=T0 + 400, attempt=3)
+    tried = history(*BEFORE_AFTER, first, second, Resumed(at_ms=T0 + 300), third)
+    assert the_call(usual_saga(), tried).give_up_at_ms == T0 + 100 + 3_600_000, "the budget is not renewed"
 
 
 def test_a_retriable_step_without_a_budget_of_its_own_gets_a_day() -> None:

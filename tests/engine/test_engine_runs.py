@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crashing_log import CrashingLog
@@ -248,24 +249,29 @@ async def test_a_spent_budget_is_stuck_and_stays_so_over_a_restart(
     assert len(world.calls) == calls
 
 
+class Counted(World):
+    """Lets a test wait for a number of calls."""
+
+    def __init__(self, clock: ManualClock, **options: Any) -> None:
+        super().__init__(clock, **options)
+        self.counted = asyncio.Semaphore(0)
+
+    async def call(
+        self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+    ) -> Reply:
+        self.counted.release()
+        return await super().call(path, request, metadata=metadata, timeout_s=timeout_s)
+
+
 async def test_a_restart_does_not_renew_a_budget(path: Path, world: World, clock: ManualClock) -> None:
     world.faults = {("after", ACTION): ["down"] * 100_000}
     hasty = replace(RETRY, initial_s=100.0, max_s=100.0, give_up_after_s=1000.0)
     definition = saga(step("pivot", StepKind.PIVOT), step("after", StepKind.RETRIABLE, retry=hasty))
-    calls = asyncio.Semaphore(0)
-
-    class Counted(World):
-        async def call(
-            self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
-        ) -> Reply:
-            calls.release()
-            return await super().call(path, request, metadata=metadata, timeout_s=timeout_s)
-
     counted = Counted(clock, faults=world.faults)
     async with process(path, definition, counted, clock) as (running, _):
         await running.accept(acceptance(definition))
         for _ in range(6):
-            await calls.acquire()
+            await counted.counted.acquire()
     first_ms = counted.calls[1][0].not_after_ms - 2000
     clock.advance(3000.0)
     before = len(counted.calls)
@@ -273,7 +279,24 @@ async def test_a_restart_does_not_renew_a_budget(path: Path, world: World, clock
         await running.wait_until_idle()
         assert await status_of(running) is SagaStatus.STUCK
     assert clock.ms - first_ms > 3_000_000
-    assert len(counted.calls) == before, "its time was up when the process came back"
+    assert len(counted.calls) == before + 1, "its time was up when the process came back, but for one attempt"
+
+
+async def test_a_compensation_whose_budget_passed_while_no_process_ran_is_tried_before_it_is_stuck(
+    path: Path, clock: ManualClock
+) -> None:
+    """It became STUCK at the start without one attempt, although its service was back."""
+    world = Counted(clock, faults={("one", COMPENSATION): ["down"] * 6}, declines=frozenset({"two"}))
+    definition = saga(step("one"), step("two"))
+    async with process(path, definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        for _ in range(6):  # the two steps, and the compensation four times
+            await world.counted.acquire()
+    clock.advance(2 * 3600.0)
+    world.faults = {}
+    async with process(path, definition, world, clock) as (running, _):
+        await running.wait_until_idle()
+        assert await status_of(running) is SagaStatus.COMPENSATED
 
 
 async def test_requests_are_sent_as_logged_also_after_a_deployment(

@@ -25,7 +25,7 @@ from sagagen.runtime.engine.driver import EngineContext, OnResult, SagaDriver, S
 from sagagen.runtime.engine.port import Acceptance, DiskUse, Overloaded, Started
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
-from sagagen.runtime.engine.time import SagaTime
+from sagagen.runtime.engine.time import FOLLOW_S, SagaTime
 from sagagen.runtime.identity import run_id
 from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Saga
@@ -119,6 +119,7 @@ class EmbeddedEngine:
             admission=self._admission,
         )
         self._log.gather_for(self._at_work)
+        self._following = asyncio.create_task(self._follow_clock(), name="engine time")
         await self._group.__aenter__()
         try:
             await self._resume_all()
@@ -134,11 +135,17 @@ class EmbeddedEngine:
         try:
             await self._drain()
         finally:
+            self._following.cancel()
             for entry in self._entries.values():
                 if entry.task:
                     entry.task.cancel()
             # No saga's task fails, so the group only waits here; the body's own error goes on as it is.
             await self._group.__aexit__(None, None, None)
+
+    async def _follow_clock(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            self._context.time.follow(is_idle=not self._entries)
 
     def _at_work(self, since_s: float) -> int:
         """Sagas that wait for the log or will write to it soon, if they do not rest: they wait for no slow call."""
@@ -149,7 +156,7 @@ class EmbeddedEngine:
         return self._definitions
 
     async def check(self) -> str:
-        return "it is stopping" if self._is_draining else ""
+        return "it is stopping" if self._is_draining else self._context.time.problem()
 
     @property
     def running(self) -> int:

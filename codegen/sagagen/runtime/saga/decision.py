@@ -44,6 +44,8 @@ Forward, for the first step that is not DONE:
     PAYLOAD_MISMATCH, FORGOTTEN            stuck              -                      stuck              stuck
     the same, then cancelled               back: DOUBT        -                      -                  -
 
+A budget that has passed while no process ran ends nothing before one more attempt: a Resumed row grants it.
+
 Backward, the step in doubt first and then the DONE steps, last one first: a step without compensation is passed over; a
 compensation is repeated until it is done, or its budget is spent (stuck). Any refusal of the barrier makes the saga
 stuck, except that OTHER_RUN proves that a step in doubt never happened. What lies further back waits: compensations are
@@ -316,6 +318,6 @@ def _has_written(saga: Saga, history: History) -> bool:
 
 
 def _budget_end_ms(progress: Progress, budget_s: float | None) -> int | None:
-    if budget_s is None or progress.first_failure_ms is None:
+    if budget_s is None or progress.first_failure_ms is None or progress.is_untried:
         return None
     return progress.first_failure_ms + round(budget_s * 1000)

@@ -49,6 +49,8 @@ class Progress(NamedTuple):
     """Where the budget begins; a restart does not renew it, an operator's retry does."""
     last: Failed | None = None
     is_time_up: bool = False
+    is_untried: bool = False
+    """No attempt since the last restart: its budget may have passed while nobody could make one."""
 
     @property
     def is_in_doubt(self) -> bool:
@@ -66,6 +68,7 @@ class Progress(NamedTuple):
             failures=self.failures + 1,
             first_failure_ms=row.at_ms if self.first_failure_ms is None else self.first_failure_ms,
             last=row,
+            is_untried=False,
         )
 
     def renewed(self) -> "Progress":
@@ -182,10 +185,12 @@ def _with_done(history: History, row: Done) -> History:
 
 
 def _resumed(history: History, row: Resumed) -> History:
-    # The backoff starts anew, since a restart often is what makes the next attempt succeed; the budget does not. Time
-    # is measured again: a TimeUp that nothing followed must not stop a pivot that is in doubt only since the restart.
+    # The backoff starts anew, since a restart often is what makes the next attempt succeed; the budget does not, but
+    # it ends nothing before one more attempt: it may have passed while nobody could make one. Time is measured again: a
+    # TimeUp that nothing followed must not stop a pivot that is in doubt only since the restart.
     calm = {
-        key: progress._replace(failures=0, is_time_up=False) for key, progress in history.progress.items()
+        key: progress._replace(failures=0, is_time_up=False, is_untried=True)
+        for key, progress in history.progress.items()
     }
     return _changed(history, row, progress=calm, is_resumed=history.turned_back is None)
 
