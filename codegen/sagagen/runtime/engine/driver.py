@@ -19,6 +19,7 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.calls import Calls, failed_row
+from sagagen.runtime.engine.deaths import SET_ASIDE_AT
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.engine.row_metrics import count_rows, observe_attempt
 from sagagen.runtime.engine.spans import attempt_span
@@ -27,7 +28,7 @@ from sagagen.runtime.model.definition import Direction, Saga
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.refusals import BarrierRefusal
-from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, row_for
+from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, current_call, row_for
 from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -52,6 +53,7 @@ from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.logs import log_within
 
 ENGINE_ERROR = "ENGINE_ERROR"
+PROCESS_DIED = "PROCESS_DIED"
 COMPLETION = "completion"
 
 Ref = TypeVar("Ref")
@@ -88,12 +90,18 @@ class SagaMailbox:
     """The result, once it is durable; None if the saga stopped without one."""
     commands: "deque[tuple[OperatorCommand, asyncio.Future[None]]]" = field(default_factory=deque)
     """What operators want, each with the future that is done once it is durable."""
+    tried: "asyncio.Future[None] | None" = None
+    """Done once its next call has an answer; None where nobody waits for that."""
     is_stopping: bool = False
     """No new call begins; the saga stays as it is, and can be resumed."""
 
     def stop(self) -> None:
         self.is_stopping = True
         self.wake.set()
+
+    def was_tried(self) -> None:
+        if self.tried and not self.tried.done():
+            self.tried.set_result(None)
 
     def answer(self, result: SagaResult | None) -> None:
         if not self.answered.done():
@@ -162,6 +170,13 @@ class SagaDriver(Generic[Ref]):
         self._ahead = self._ahead.with_rows(rows)
         self._pending.extend(rows)
 
+    def set_aside(self) -> None:
+        """Its call ended the process each time that it was made: an operator has to look before it is made again."""
+        if call := current_call(self.saga, self._ahead):
+            message = f"the process died {SET_ASIDE_AT} times in a row while this call was under way"
+            failure = Failure(Code.INTERNAL.name, PROCESS_DIED, message, call.step.name)
+            self.append(self._row(GetStuck(call.direction, failure)))
+
     async def _run(self) -> None:
         await self._advance()
         await self._write()
@@ -183,6 +198,7 @@ class SagaDriver(Generic[Ref]):
                 await self._write()
                 for call in decision.calls:
                     self.append(*await self._attempt(call))
+                    self._mailbox.was_tried()
             else:
                 self.append(self._row(decision))
 

@@ -7,7 +7,7 @@ everything else. The caller of `accept` only waits: a client that hangs up cance
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random, SystemRandom
@@ -21,6 +21,7 @@ from sagagen.runtime.engine.acceptance import accepted_row, started_of
 from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
+from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
 from sagagen.runtime.engine.driver import EngineContext, OnResult, SagaDriver, SagaMailbox
 from sagagen.runtime.engine.port import Acceptance, DiskUse, Overloaded, Started
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
@@ -28,7 +29,7 @@ from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import FOLLOW_S, SagaTime
 from sagagen.runtime.identity import run_id
 from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog, SagaRef
-from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.model.definition import Saga, longest_timeout_s
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
@@ -42,6 +43,8 @@ from sagagen.runtime.telemetry import spans as tracing
 
 MAX_RUNNING = 10_000
 """Sagas that may run at once. Beyond it new ones are turned away; those that were accepted go on."""
+ANSWERED_S = 1.0
+"""Time in seconds that the answer to a call may need beyond the call's timeout."""
 CANCEL_BEFORE_END_S = 2.0
 """Time in seconds before the end of the grace period at which running calls are given up."""
 
@@ -74,8 +77,9 @@ class EmbeddedEngine:
     """Implements `SagaRuntime`. Use it by `async with`: entering resumes all active sagas, leaving drains.
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
-    in seconds that draining may take. `on_result` is called with each result, once that is durable. Clock, random and
-    journal (what sagas write to, and wait with: the log) are arguments so that tests can choose them.
+    in seconds that draining may take. `on_result` is called with each result, once that is durable. `deaths`
+    counts those of this process, if anybody does. Clock, random and journal (what sagas write to, and wait with: the
+    log) are arguments so that tests can choose them.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class EmbeddedEngine:
         max_running: int = MAX_RUNNING,
         calls_per_service: int = DEFAULT_LIMIT,
         on_result: OnResult | None = None,
+        deaths: Deaths | None = None,
     ) -> None:
         self._definitions = Definitions(sagas)
         self._log = log
@@ -102,6 +107,7 @@ class EmbeddedEngine:
         self._grace_s = grace_s
         self._max_running = max_running
         self._admission = Admission()
+        self._deaths = deaths or Deaths(None)
         self._entries: dict[str, SagaEntry] = {}
         self._group = asyncio.TaskGroup()
         self._is_draining = False
@@ -170,6 +176,7 @@ class EmbeddedEngine:
 
     def stop_accepting(self) -> None:
         self._is_draining = True
+        self._deaths.end()
         for entry in self._entries.values():
             entry.mailbox.stop()
 
@@ -337,17 +344,61 @@ class EmbeddedEngine:
             entry.accepted.set_result(LogUnavailable("the engine stopped before the saga was accepted"))
 
     async def _resume_all(self) -> None:
+        left = self._deaths.left_behind()
+        if left is None:
+            self._deaths.begin(Record())
+            async for logged in self._resumable():
+                self._enter(logged.accepted.saga_id, partial(self._resume, logged))
+        else:
+            found = {logged.accepted.saga_id: logged async for logged in self._resumable()}
+            await self._resume_after_death(left, found)
+        if self._entries:
+            _logger.info("sagas are resumed", count=len(self._entries))
+
+    async def _resumable(self) -> AsyncIterator[LoggedSaga]:
+        """The active sagas whose definition this code has."""
         waiting: dict[str, int] = {}
         async for page in self._log.active_sagas():
             for logged in page:
                 if missing := self._definitions.missing(logged.accepted):
                     waiting[missing] = waiting.get(missing, 0) + 1
                 else:
-                    self._enter(logged.accepted.saga_id, partial(self._resume, logged))
-        if self._entries:
-            _logger.info("sagas are resumed", count=len(self._entries))
+                    yield logged
         for missing, count in waiting.items():
             _logger.warning("sagas wait for a deployment", count=count, waiting_for=missing)
+
+    async def _resume_after_death(self, left: Record, found: dict[str, LoggedSaga]) -> None:
+        """First the saga that is to blame, then those that may be, one by one, then all others: see `deaths`."""
+        record = left.after_death({saga_id: answered(logged.rows) for saga_id, logged in found.items()})
+        self._deaths.begin(record)
+        if culprit := record.to_set_aside(left.on_trial):
+            self._enter(culprit, partial(self._set_aside, found.pop(culprit)))
+        ends_s = self._clock.monotonic_s() + TRIALS_S
+        for saga_id in record.to_try():
+            if saga_id in found and self._clock.monotonic_s() < ends_s:
+                await self._try_alone(saga_id, found.pop(saga_id))
+        for saga_id, logged in found.items():
+            self._enter(saga_id, partial(self._resume, logged))
+
+    async def _try_alone(self, saga_id: str, logged: LoggedSaga) -> None:
+        """Resume a saga, and wait until its call has an answer: this process lives on, or it died of that saga."""
+        _logger.warning(
+            "this process died twice in a row with a saga under way: it goes on alone", saga_id=saga_id
+        )
+        self._deaths.try_alone(saga_id)
+        entry = self._enter(saga_id, partial(self._resume, logged))
+        tried = entry.mailbox.tried = asyncio.get_running_loop().create_future()
+        saga = self._definitions.of(logged.accepted)
+        if saga and entry.task:
+            limit_s = longest_timeout_s(saga) + ANSWERED_S
+            await asyncio.wait({entry.task, tried}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        self._deaths.try_no_more()
+
+    async def _set_aside(self, logged: LoggedSaga, entry: SagaEntry) -> History:
+        history = await self._resume(logged, entry)
+        if entry.driver:
+            entry.driver.set_aside()
+        return history
 
     async def _drain(self) -> None:
         try:

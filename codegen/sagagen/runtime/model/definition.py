@@ -169,6 +169,12 @@ class Saga:
         return self.steps[0]
 
 
+def longest_timeout_s(saga: Saga) -> float:
+    """How long an attempt of one of its calls may take."""
+    actions = [action for step in saga.steps for action in (step.action, step.compensation) if action]
+    return max(action.timeout_s for action in actions)
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One HTTP binding: google.api.http's terms."""

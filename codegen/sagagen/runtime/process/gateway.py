@@ -15,6 +15,7 @@ from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.edge.problem import ProblemError
 from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.edge.shared_answers import SharedAnswers
+from sagagen.runtime.engine.deaths import Deaths
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
 from sagagen.runtime.engine.port import SagaControl
@@ -74,6 +75,7 @@ async def running(
             grace_s=settings.grace_s,
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
+            deaths=Deaths(settings.data_dir / LOG_FILE),
             on_result=partial(_share, shared, gateway.responder) if shared else None,
         ) as engine,
         AsyncExitStack() as listeners,
