@@ -29,7 +29,7 @@ class RequiredFields:
         if request is not None and not isinstance(request, MappingNode):
             return
         given = {entry.key.text for entry in request or ()}
-        demanded = self._of(target)
+        demanded = self.of(target)
         missing = {name: why for name, why in demanded.items() if not given & _members(target, name)}
         if not missing:
             return
@@ -39,7 +39,8 @@ class RequiredFields:
         at = request.span if request is not None else call
         yield error(at, Code.REQUIRED_FIELD_LEFT_OUT, message, hint)
 
-    def _of(self, message: Descriptor) -> Mapping[str, str]:
+    def of(self, message: Descriptor) -> Mapping[str, str]:
+        """The fields and oneofs that a valid message of this type must have, and why."""
         if message.full_name not in self._demanded:
             self._demanded[message.full_name] = _demanded(self._validator, message)
         return self._demanded[message.full_name]

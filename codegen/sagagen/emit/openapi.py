@@ -1,11 +1,11 @@
 """The mesh's HTTP edge as an OpenAPI 3.1 document: a pure function of the contract."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from sagagen.contract.model import Mesh, Route, Saga
 from sagagen.emit import openapi_answers as answers
+from sagagen.emit.openapi_names import component_names, operation_ids
 from sagagen.emit.openapi_parameters import (
     KEY_PARAMETER,
     WHOLE_BODY,
@@ -26,15 +26,15 @@ def openapi(mesh: Mesh) -> JsonSchema:
     schemas = Schemas(mesh.docs)
     paths = _paths(mesh, schemas)
     own, headers, responses = answers.components()
-    components = sorted({**own, **dict(schemas.components())}.items())
-    names = _single_forms(schemas)
+    components = {**own, **dict(schemas.components())}
+    names = _names(schemas, components)
     document: JsonSchema = {
         "openapi": OPENAPI,
         "info": {"title": mesh.project, "version": "v1", "description": _description(mesh)},
         "tags": [*_tags(mesh), {"name": "sagas", "description": "Accepted sagas and their progress."}],
         "paths": paths,
         "components": {
-            "schemas": {names.get(name, name): schema for name, schema in components},
+            "schemas": dict(sorted((names[name], schema) for name, schema in components.items())),
             "headers": headers,
             "parameters": {name: key_parameter(is_required=needed) for needed, name in KEY_PARAMETER.items()},
             "responses": responses,
@@ -63,23 +63,21 @@ def _tag(route: Route) -> str:
 
 def _paths(mesh: Mesh, schemas: Schemas) -> JsonSchema:
     paths: dict[str, dict[str, Any]] = {}
-    written, bindings = Paths(), Counter[str]()
-    for route in mesh.routes:
+    written = Paths()
+    for route, operation_id in zip(mesh.routes, operation_ids(mesh.routes, [answers.WATCH]), strict=True):
         path, names = written.path(route)
-        bindings[route.method.full_name] += 1
-        operation = _operation(route, names, bindings[route.method.full_name], schemas)
+        operation = _operation(route, names, operation_id, schemas)
         paths.setdefault(path, {}).setdefault(route.verb.lower(), operation)
     paths["/sagas/{id}"] = {"get": answers.watch_operation()}
     return dict(sorted(paths.items()))
 
 
-def _operation(route: Route, names: tuple[str, ...], binding: int, schemas: Schemas) -> JsonSchema:
+def _operation(route: Route, names: tuple[str, ...], operation_id: str, schemas: Schemas) -> JsonSchema:
     method = route.method
     doc = schemas.docs.get(method.full_name, "")
     body = _body(route, schemas)
     return {
-        "operationId": f"{method.containing_service.name}_{method.name}"
-        + (f"_{binding}" if binding > 1 else ""),
+        "operationId": operation_id,
         "tags": [_tag(route)],
         **({"description": doc} if doc else {}),
         "parameters": [
@@ -120,11 +118,13 @@ def _answers(route: Route, schemas: Schemas) -> JsonSchema:
     return answers.call_answers(route, schemas, is_read=_is_read(route))
 
 
-def _single_forms(schemas: Schemas) -> Mapping[str, str]:
-    """A message that is only ever sent needs no second name."""
+def _names(schemas: Schemas, components: Iterable[str]) -> Mapping[str, str]:
+    """What each component will be called. A message that is only ever sent needs no second name."""
     sent = {name for name, form in schemas.used if form is Form.SENT}
     answered = {name for name, form in schemas.used if form is Form.ANSWERED}
-    return {name + INPUT: name for name in sent - answered}
+    single = {name + INPUT: name for name in sent - answered}
+    own = answers.own_names()
+    return component_names(own, {name: single.get(name, name) for name in components if name not in own})
 
 
 def _rename_references(document: JsonSchema, names: Mapping[str, str]) -> None:

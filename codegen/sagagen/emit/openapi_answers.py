@@ -119,9 +119,14 @@ def components() -> tuple[JsonSchema, JsonSchema, JsonSchema]:
     return schemas, dict(_HEADERS), {"Problem": _problem("Any other error.")}
 
 
+def own_names() -> JsonSchema:
+    """By the name that they have until then, the names that components of our own will have."""
+    return {_named(name): f"sagagen.{name}" for name in ("AcceptedSaga", "Problem", "Saga")}
+
+
 def _named(name: str) -> str:
-    """Our own names, changed where a message of the contract has the same name."""
-    return f"sagagen.{name}"
+    """What a component of our own is called until all are named. No proto name has a hyphen."""
+    return f"sagagen-{name}"
 
 
 def _result(route: Route, schemas: Schemas) -> JsonSchema:

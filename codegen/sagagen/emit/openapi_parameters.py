@@ -6,8 +6,9 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from sagagen.contract.model import Route, Saga
+from sagagen.emit.openapi_names import Taken
 from sagagen.emit.openapi_rules import JsonSchema
-from sagagen.emit.openapi_schemas import Form, Schemas, must_be_sent
+from sagagen.emit.openapi_schemas import Form, Schemas
 from sagagen.runtime.edge.json.validators import is_map
 from sagagen.runtime.edge.paths.fields import FieldPath, find_field
 from sagagen.runtime.edge.paths.template import ANY, ANY_REST, Template, parse_template
@@ -60,7 +61,15 @@ def _written(template: Template) -> tuple[str, tuple[str, ...]]:
 
 
 def _wildcard_names(template: Template) -> dict[int, str]:
-    """Position -> name: the field's if it is the only wildcard of its variable, otherwise a number."""
+    """Position -> name: the field's if it is the only wildcard of its variable, otherwise with a number.
+
+    Without dots, which generators of clients can't use; the name of a path parameter is not sent.
+    """
+    taken = Taken()
+    return {at: taken.allot(name.replace(".", "_")) for at, name in _wishes(template).items()}
+
+
+def _wishes(template: Template) -> dict[int, str]:
     named: dict[int, str] = {}
     for variable in template.bindings:
         wild = [at for at in range(variable.start, variable.stop) if template.segments[at] in (ANY, ANY_REST)]
@@ -135,7 +144,7 @@ def _message(field: FieldDescriptor) -> Descriptor:
 
 def _query_parameter(name: str, path: tuple[FieldDescriptor, ...], schemas: Schemas) -> JsonSchema:
     schema = schemas.field(path[-1], Form.SENT)
-    is_required = len(path) == 1 and must_be_sent(path[0], schema)
+    is_required = len(path) == 1 and schemas.must_be_sent(path[0])
     parameter: dict[str, Any] = {"name": name, "in": "query", **({"required": True} if is_required else {})}
     return {**parameter, **schemas.described(path[-1].full_name), "schema": schema}
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 from google.protobuf import message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, OneofDescriptor
+
+from sagagen.emit.openapi_ranges import pattern_between
+from sagagen.runtime.edge.json.validators import entry_fields, is_map
 
 JsonSchema: TypeAlias = dict[str, Any]
 
@@ -24,7 +27,11 @@ _LENGTHS = {
 }
 _BOUNDS = {"gt": "exclusiveMinimum", "gte": "minimum", "lt": "exclusiveMaximum", "lte": "maximum"}
 _NUMBERS = frozenset({"float", "double", "int32", "uint32", "sint32", "fixed32", "sfixed32"})
-"""64-bit integers are strings in JSON, to which no bound applies."""
+_SIGNED_64 = frozenset({"int64", "sint64", "sfixed64"})
+_WIDE = _SIGNED_64 | {"uint64", "fixed64"}
+"""64-bit integers are strings in JSON, to which no bound applies, but a pattern."""
+_LONGEST = {True: 10**19 - 1, False: 10**20 - 1}
+"""By whether it has a sign: the largest number with as many digits as a 64-bit integer. Its `format` says the rest."""
 _FORMATS = {
     "email": "email",
     "hostname": "hostname",
@@ -40,12 +47,14 @@ _RE2_ALONE = re.compile(r"\(\?(?!:)|\[\[|\\[pPAzZCQExa]|\*\+|\+\+")
 class Rules:
     """The rules of one field."""
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, enum: EnumDescriptor | None = None) -> None:
         self._message = message
+        self._enum = enum
 
     @classmethod
     def of(cls, field: FieldDescriptor) -> "Rules":
-        return cls(_extension(field, "google.protobuf.FieldOptions", "buf.validate.field"))
+        value = entry_fields(field)[1] if is_map(field) else field
+        return cls(_extension(field, "google.protobuf.FieldOptions", "buf.validate.field"), value.enum_type)
 
     @property
     def is_required(self) -> bool:
@@ -71,8 +80,10 @@ class Rules:
         rules = getattr(self._message, kind)
         return {
             **_narrowed(schema, kind, rules),
+            **_wide(kind, rules),
             **_lengths(kind, rules),
             **_values(kind, rules),
+            **_enum_names(self._enum, kind, rules),
             **_text(kind, rules),
         }
 
@@ -84,8 +95,7 @@ class Rules:
             return []
         if kind in _NUMBERS or kind in ("string", "bool"):
             return [*rules.example]
-        is_wide = kind in ("int64", "uint64", "sint64", "fixed64", "sfixed64")
-        return [str(example) for example in rules.example] if is_wide else []
+        return [str(example) for example in rules.example] if kind in _WIDE else []
 
     @property
     def _applies(self) -> bool:
@@ -95,36 +105,13 @@ class Rules:
     def _nested(self, kind: str, name: str) -> "Rules":
         has_rules = self._applies and self._message.WhichOneof("type") == kind
         rules = getattr(self._message, kind) if has_rules else None
-        return Rules(getattr(rules, name) if rules is not None and rules.HasField(name) else None)
+        has_nested = rules is not None and rules.HasField(name)
+        return Rules(getattr(rules, name) if has_nested else None, self._enum if name != "keys" else None)
 
 
 def is_required_oneof(oneof: OneofDescriptor) -> bool:
     rules = _extension(oneof, "google.protobuf.OneofOptions", "buf.validate.oneof")
     return rules is not None and bool(rules.required)
-
-
-def refuses_zero(schema: Mapping[str, Any], zero: object) -> bool:
-    """Whether a field that is left out breaks its own rules, since it is read as its zero value."""
-    match zero:
-        case str():
-            is_refused = len(zero) < schema.get("minLength", 0) or zero not in schema.get("enum", (zero,))
-            return is_refused or not re.search(schema.get("pattern", ""), zero)
-        case list():
-            return schema.get("minItems", 0) > 0
-        case dict():
-            return schema.get("minProperties", 0) > 0
-        case _:
-            return _refuses_number(schema.get("anyOf", [schema])[0])
-
-
-def _refuses_number(schema: Mapping[str, Any]) -> bool:
-    return (
-        schema.get("minimum", 0) > 0
-        or schema.get("exclusiveMinimum", -1) >= 0
-        or schema.get("maximum", 0) < 0
-        or schema.get("exclusiveMaximum", 1) <= 0
-        or 0 not in schema.get("enum", (0,))
-    )
 
 
 def _extension(declared: FieldDescriptor | OneofDescriptor, options_name: str, name: str) -> Any:
@@ -157,6 +144,31 @@ def _narrowed(schema: JsonSchema, kind: str, rules: Any) -> JsonSchema:
     return {**rest, "anyOf": [narrowed, {"enum": words}]} if words else {**rest, **narrowed}
 
 
+def _wide(kind: str, rules: Any) -> JsonSchema:
+    """Rules of a 64-bit integer, as patterns and values of the text that it is in JSON."""
+    if kind not in _WIDE:
+        return {}
+    if rules.HasField("const"):
+        return {"enum": [str(rules.const)]}
+    allowed, refused = [str(each) for each in getattr(rules, "in")], [str(each) for each in rules.not_in]
+    return {
+        **_between(rules, is_signed=kind in _SIGNED_64),
+        **({"enum": allowed} if allowed else {}),
+        **({"not": {"enum": refused}} if refused else {}),
+    }
+
+
+def _between(rules: Any, *, is_signed: bool) -> JsonSchema:
+    longest = _LONGEST[is_signed]
+    least, most = -longest if is_signed else 0, longest
+    if rules.HasField("gt") or rules.HasField("gte"):
+        least = rules.gt + 1 if rules.HasField("gt") else rules.gte
+    if rules.HasField("lt") or rules.HasField("lte"):
+        most = rules.lt - 1 if rules.HasField("lt") else rules.lte
+    has_bound = abs(least) not in (longest, 0) or (is_signed and least == 0) or most != longest
+    return {"pattern": pattern_between(least, most)} if has_bound and least <= most else {}
+
+
 def _is_outside(bounds: Mapping[str, float]) -> bool:
     """protovalidate reads bounds that exclude each other as 'not between them'."""
     low = bounds.get("minimum", bounds.get("exclusiveMinimum"))
@@ -179,9 +191,30 @@ def _words(bounds: Mapping[str, float], *, is_finite: bool) -> list[str]:
 
 
 def _lengths(kind: str, rules: Any) -> JsonSchema:
+    if kind == "bytes":
+        return _lengths_of_base64(rules)
     return {
         keyword: int(getattr(rules, name)) for name, keyword in _LENGTHS.get(kind, ()) if rules.HasField(name)
     } | ({"uniqueItems": True} if kind == "repeated" and rules.unique else {})
+
+
+def _lengths_of_base64(rules: Any) -> JsonSchema:
+    """Three bytes are four characters; the padding may be left out."""
+    least = rules.len if rules.HasField("len") else rules.min_len
+    most = rules.len if rules.HasField("len") else rules.max_len if rules.HasField("max_len") else None
+    return ({"minLength": -(-least * 4 // 3)} if least else {}) | (
+        {"maxLength": -(-most // 3) * 4} if most is not None else {}
+    )
+
+
+def _enum_names(enum: EnumDescriptor | None, kind: str, rules: Any) -> JsonSchema:
+    """An enum has the names of its own values; rules name them by number."""
+    if enum is None or kind != "enum":
+        return {}
+    allowed = [rules.const] if rules.HasField("const") else list(getattr(rules, "in"))
+    names = [value.name for value in enum.values if value.number in allowed]
+    refused = [value.name for value in enum.values if value.number in rules.not_in]
+    return ({"enum": names} if names else {}) | ({"not": {"enum": refused}} if refused else {})
 
 
 def _values(kind: str, rules: Any) -> JsonSchema:

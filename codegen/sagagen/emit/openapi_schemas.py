@@ -10,7 +10,8 @@ from enum import Enum
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, OneofDescriptor
 
-from sagagen.emit.openapi_rules import NON_FINITE, JsonSchema, Rules, is_required_oneof, refuses_zero
+from sagagen.contract.required import RequiredFields
+from sagagen.emit.openapi_rules import NON_FINITE, JsonSchema, Rules, is_required_oneof
 from sagagen.runtime.edge.json.scalars import INTEGER_RANGES
 from sagagen.runtime.edge.json.validators import WRAPPER, entry_fields, is_map
 
@@ -30,7 +31,7 @@ _WELL_KNOWN: Mapping[str, JsonSchema] = {
     },
     "google.protobuf.FieldMask": {"type": "string", "description": "Paths of fields, separated by commas."},
     "google.protobuf.Struct": {"type": "object"},
-    "google.protobuf.ListValue": {"type": "array"},
+    "google.protobuf.ListValue": {"type": "array", "items": {}},
     "google.protobuf.Value": {},
     "google.protobuf.Any": {
         "type": "object",
@@ -52,6 +53,7 @@ class Schemas:
     docs: Mapping[str, str]
     used: dict[tuple[str, Form], Descriptor] = field(default_factory=dict[tuple[str, Form], Descriptor])
     enums: dict[str, EnumDescriptor] = field(default_factory=dict[str, EnumDescriptor])
+    demands: RequiredFields = field(default_factory=RequiredFields)
 
     def components(self) -> Iterator[tuple[str, JsonSchema]]:
         """Every message and enum that was referred to, and those that these refer to."""
@@ -64,9 +66,7 @@ class Schemas:
 
     def message(self, descriptor: Descriptor, form: Form) -> JsonSchema:
         properties = {each.name: self.field(each, form) for each in descriptor.fields}
-        required = [
-            each.name for each in descriptor.fields if _is_required(each, form, properties[each.name])
-        ]
+        required = [each.name for each in descriptor.fields if self._is_required(each, form)]
         oneofs = [_at_most_one(oneof, form) for oneof in descriptor.oneofs if not _is_synthetic(oneof)]
         return {
             "type": "object",
@@ -77,6 +77,13 @@ class Schemas:
             **({"allOf": oneofs} if oneofs else {}),
             **({"deprecated": True} if descriptor.GetOptions().deprecated else {}),
         }
+
+    def must_be_sent(self, declared: FieldDescriptor) -> bool:
+        """Whether a message without the field breaks rules: it is `required`, or its zero value is refused."""
+        return declared.is_required or declared.name in self.demands.of(_owner(declared))
+
+    def _is_required(self, declared: FieldDescriptor, form: Form) -> bool:
+        return self.must_be_sent(declared) if form is Form.SENT else not declared.has_presence
 
     def field(self, declared: FieldDescriptor, form: Form) -> JsonSchema:
         """A field's value, with its description in the contract."""
@@ -144,6 +151,11 @@ def _component(full_name: str, form: Form) -> str:
     return full_name + INPUT if form is Form.SENT else full_name
 
 
+def _owner(declared: FieldDescriptor) -> Descriptor:
+    assert declared.containing_type, "extensions are no fields of JSON"
+    return declared.containing_type
+
+
 def scalar(declared: FieldDescriptor) -> JsonSchema:
     """ProtoJSON's canonical form of a scalar."""
     kind = declared.cpp_type
@@ -174,27 +186,6 @@ def _key(key: FieldDescriptor) -> JsonSchema:
         return dict(_BOOLEANS)
     is_signed = INTEGER_RANGES[key.cpp_type][0] < 0
     return {"pattern": _INT64_PATTERN if is_signed else _UINT64_PATTERN}
-
-
-def _is_required(declared: FieldDescriptor, form: Form, schema: JsonSchema) -> bool:
-    return must_be_sent(declared, schema) if form is Form.SENT else not declared.has_presence
-
-
-def must_be_sent(declared: FieldDescriptor, schema: JsonSchema) -> bool:
-    """Whether leaving a field out breaks its rules; `schema` is that of the request form."""
-    if Rules.of(declared).is_required:
-        return True
-    return not declared.has_presence and refuses_zero(schema, _zero(declared))
-
-
-def _zero(declared: FieldDescriptor) -> object:
-    if is_map(declared):
-        return {}
-    if declared.is_repeated:
-        return []
-    if declared.cpp_type in (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64):
-        return "0"
-    return "" if scalar(declared).get("type") == "string" else 0
 
 
 def _is_synthetic(oneof: OneofDescriptor) -> bool:
