@@ -29,7 +29,8 @@ from sagagen.runtime.log.search import ended_counts, find_ids, find_sagas, open_
 from sagagen.runtime.saga.events import Accepted, Done, Ended, LogEvent, SagaStatus, TurnedBack
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.sqlite.database import Database, never_wait
-from sagagen.runtime.sqlite.lock import OwnerLock
+from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
+from sagagen.runtime.sqlite.presence import Presence
 
 __all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
 
@@ -73,12 +74,15 @@ class SagaLog:
         reserve: Reserve,
         probes: Sequence[ThreadProbe],
     ) -> None:
-        """`probes` ask the threads that the log needs."""
+        """`probes` ask the threads that the log needs. The files at `path` are open."""
         self.path = path
         self._writer = writer
         self._reader = reader
         self._reserve = reserve
         self._probes = tuple(probes)
+        self._presence = Presence([path, path.with_name(path.name + "-wal"), lock_file(path)])
+        self._misplaced = ""
+        """What `look` found wrong with the files."""
         self._resting = 0
         """Sagas that wait before they repeat a call."""
 
@@ -128,7 +132,21 @@ class SagaLog:
         Each of its threads is asked for a turn, and has `probe.WITHIN_S` seconds for it.
         """
         found = await asyncio.gather(*(probe.check() for probe in self._probes))
-        return "; ".join(filter(None, ["the disk is full" if self.is_disk_full else "", *found]))
+        full = "the disk is full" if self.is_disk_full else ""
+        # A database whose thread has ended may have taken its WAL along: that is no second problem.
+        misplaced = "" if any(found) else self.look()
+        return "; ".join(filter(None, [full, misplaced, *found]))
+
+    def look(self) -> str:
+        """Are its files in place? What is wrong, in a few words; until it is mended `accept` refuses new sagas.
+
+        The upkeep asks each second, so that whoever accepts need not.
+        """
+        found = self._presence.problem()
+        if found and found != self._misplaced:
+            _logger.error("the saga log's files are not in place: new sagas are refused", problem=found)
+        self._misplaced = found
+        return found
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """Let commits wait a little for the rows of writers at work, as `GroupWriter` says.
@@ -144,10 +162,13 @@ class SagaLog:
     async def accept(self, row: Accepted) -> SagaRef | None:
         """Begin a saga, durably. None, and nothing written, if its id is already in the log.
 
-        Raises LogUnavailable if nothing can be written, or too little room is left to finish open sagas.
+        Raises LogUnavailable if nothing can be written, if too little room is left to finish open sagas, or if the file
+        is not where it was opened.
         """
         if self.is_disk_full and await self.head(row.saga_id) is None:
             raise LogUnavailable("the disk is full: no new sagas until there is room again")
+        if self._misplaced and await self.head(row.saga_id) is None:
+            raise LogUnavailable(self._misplaced)
         number = await self._writer.write(lambda connection: _insert_saga(connection, row))
         return None if number is None else SagaRef(number, row.trace.trace_id)
 

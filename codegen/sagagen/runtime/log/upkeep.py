@@ -1,4 +1,5 @@
-"""What the log needs now and then: it purges sagas that ended long ago, and makes a spent reserve again."""
+"""What the log needs now and then: it purges sagas that ended long ago, makes a spent reserve again, and looks for its
+files."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -13,7 +14,7 @@ from sagagen.runtime.model.definition import Saga
 EVERY_S = 60.0
 """Time in seconds between two rounds."""
 LOOK_S = 1.0
-"""Time in seconds between two looks at the disk: while it is full, each of them is a round."""
+"""Time in seconds between two looks at the files, and at the disk: while it is full, each of them is a round."""
 SLACK_S = 3600.0
 """Time in seconds that a saga is kept beyond its retention. Barriers purge in rounds too, and must forget first."""
 SETTLED_S = 3600.0
@@ -72,6 +73,7 @@ async def _rounds(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime, every_s: 
     loop = asyncio.get_running_loop()
     next_s = loop.time()
     while True:
+        log.look()
         # Looked at often: a disk that fills during a pause would otherwise count as full until its end.
         if log.is_disk_full or loop.time() >= next_s:
             next_s = loop.time() + every_s

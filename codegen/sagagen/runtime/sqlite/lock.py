@@ -55,7 +55,7 @@ class OwnerLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.with_name(path.name + ".lock")
+        self._file = lock_file(path)
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -93,6 +93,11 @@ class OwnerLock:
             # The file stays: removing it would let one process lock the old file while another locks a new one.
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def lock_file(path: Path) -> Path:
+    """Beside the database at `path`."""
+    return path.with_name(path.name + ".lock")
 
 
 def _read_pid(descriptor: int) -> int | None:

@@ -13,21 +13,24 @@ from sagagen.runtime.service.sqlite_store.readers import Readers
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
 from sagagen.runtime.service.sqlite_store.writer import Writer
 from sagagen.runtime.service.store import HOLD_LIMIT_S, DatabaseIdentity, Handle, OpenTurn
-from sagagen.runtime.sqlite.lock import OwnerLock
+from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
+from sagagen.runtime.sqlite.presence import Presence
 
 
 class SqliteStore:
     """A ServiceStore. Made by `open`, which owns the file."""
 
-    def __init__(self, identity: DatabaseIdentity, writer: Writer, readers: Readers) -> None:
+    def __init__(
+        self, identity: DatabaseIdentity, writer: Writer, readers: Readers, presence: Presence
+    ) -> None:
         self.identity = identity
+        self._presence = presence
         self._writer = writer
         # The writer's and the readers' methods as they are, with nothing in between on every call's way.
         self.write: Callable[[BarredCall, Handle], Awaitable[CallResult]] = writer.write
         self.turn: Callable[[BarredCall, asyncio.Timeout], Awaitable[OpenTurn | CallResult]] = writer.turn
         self.read: Callable[[], AbstractAsyncContextManager[Db]] = readers.read
         self.purge: Callable[[], Awaitable[None]] = writer.purge
-        self.check: Callable[[], Awaitable[str]] = writer.check
 
     @classmethod
     @asynccontextmanager
@@ -50,7 +53,11 @@ class SqliteStore:
                 Writer.open(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s) as writer,
                 Readers.open(path) as readers,
             ):
-                yield cls(identity, writer, readers)
+                yield cls(identity, writer, readers, Presence([path, lock_file(path)]))
+
+    async def check(self) -> str:
+        """As ServiceStore says."""
+        return self._presence.problem() or await self._writer.check()
 
     @property
     def hold_limit_s(self) -> float:
