@@ -170,7 +170,7 @@ PLACE_ORDER_V1 = Saga(
                 method=CONFIRM_ORDER,
                 request=request_confirm_order,
                 timeout_s=2.0,
-                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0),
+                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0, give_up_after_s=86400.0),
             ),
         ),
     ),

@@ -386,11 +386,11 @@ STEPS = (
         "remove compensate",
     ),
     Mistake(
-        "a budget on the pivot",
-        (("kind: pivot", "kind: pivot\n        retry: { give_up_after: «1h }"),),
+        "codes of the pivot",
+        (("kind: pivot", "kind: pivot\n        retry: { codes: [«ABORTED] }"),),
         "SG075",
-        '"give_up_after" has no effect on a pivot',
-        "remove give_up_after",
+        '"codes" has no effect on a pivot',
+        "remove codes",
     ),
     Mistake(
         "codes of a compensation",

@@ -435,22 +435,22 @@ RULES = (
     ),
     Mistake(
         "a service that forgets before the saga can be over",
-        (("PaymentService] }", "PaymentService], retention: «3d1m }"),),
+        (("PaymentService] }", "PaymentService], retention: «4d1m }"),),
         "SG077",
-        'service "payment" forgets calls after 3d1m, but saga "place_order" may need them for 3d1m',
-        "set the service's retention to more than 3d1m",
+        'service "payment" forgets calls after 4d1m, but saga "place_order" may need them for 4d1m',
+        "set the service's retention to more than 4d1m",
     ),
     Mistake(
         "a budget longer than a service remembers",
         (
             ("give_up_after: 24h", "give_up_after: 12d"),
             ("  order: {", "  order: { retention: 99d,"),
-            ("  payment: {", "  payment: { retention: 40d,"),
+            ("  payment: {", "  payment: { retention: 60d,"),
             ("conflict, retention: 30d", "conflict, retention: 99d"),
             ("  inventory: {", "  «inventory: {"),
         ),
         "SG077",
-        'service "inventory" forgets calls after 30d, but saga "place_order" may need them for 36d1m',
+        'service "inventory" forgets calls after 30d, but saga "place_order" may need them for 48d1m',
         "or shorten give_up_after",
     ),
 )

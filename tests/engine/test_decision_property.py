@@ -1,5 +1,6 @@
 """Any interleaving of done, refused, doubt, crash, passing time and an operator's orders ends in a legal state."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from grpclib.const import Status as Code
@@ -9,7 +10,7 @@ from small_mesh import RETRY, SAGA_ID, TRACE, saga, text
 from test_engine_crash import legal_steps
 
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
-from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, row_for
+from sagagen.runtime.saga.commands import Act, Offer, OperatorCommand, offers, row_for
 from sagagen.runtime.saga.decision import (
     CallNow,
     Decision,
@@ -24,10 +25,13 @@ from sagagen.runtime.saga.events import (
     Accepted,
     Compensated,
     Done,
+    DoneByHand,
     Ended,
     Failed,
+    GaveUp,
     LogEvent,
     NextRequest,
+    OperatorRow,
     Outcome,
     PassedOver,
     Resolved,
@@ -39,6 +43,7 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.history import fold
 
+BY_HAND = (Act.RESOLVE, Act.SKIP, Act.CANCEL)
 TROUBLES = 25
 """So many things may go wrong; after them every call succeeds and an operator retries what is stuck."""
 
@@ -53,18 +58,48 @@ class Walk:
     done: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
+    given_up: set[str] = field(default_factory=set)
+    is_hopeless: bool = False
+    """In the end no service answers any more: what ends the saga is an operator."""
 
     def draw(self, *choices: str) -> str:
         return self.data.draw(st.sampled_from(choices))
 
-    def order(self, act: Act) -> None:
-        try:
-            row = row_for(OperatorCommand(act, "ann", "by hand"), self.definition, fold(self.rows), 1)
-        except CommandRejected:
+    def order(self, acts: Collection[Act] = tuple(Act)) -> None:
+        """Give one of the commands that are offered."""
+        history = fold(self.rows)
+        offered = [offer for offer in offers(self.definition, history) if offer.act in acts]
+        if not offered:
             return
+        row = self.carried_out(self.data.draw(st.sampled_from([self.truly(offer) for offer in offered])))
         self.rows.append(row)
-        if isinstance(row, Resolved):
-            self.effect(row.step, is_action=False)
+        match row:
+            case Resolved(step=name):
+                self.effect(name, is_action=False)
+            case DoneByHand(step=name):
+                self.effect(name, is_action=True)
+            case GaveUp(failure=failure):
+                self.given_up.add(failure.step)
+            case _:
+                pass
+
+    def truly(self, offer: Offer) -> Offer:
+        """What an operator says of a pivot is true, and made to stay so."""
+        if offer.outcome is None:
+            return offer
+        return replace(offer, outcome=Outcome.DONE if offer.step in self.done else Outcome.REFUSED)
+
+    def carried_out(self, offer: Offer) -> OperatorRow:
+        """Its row. What is offered is accepted, and means no more when it is said again."""
+        history = fold(self.rows)
+        command = OperatorCommand(offer.act, "ann", "by hand", offer.step, offer.outcome)
+        row = row_for(command, self.definition, history, 1)
+        assert row is not None
+        if isinstance(row, DoneByHand | GaveUp):
+            row = replace(row, next=NextRequest(b""))
+        if offer.act is not Act.RETRY:
+            assert row_for(command, self.definition, history.with_row(row), 2) is None
+        return row
 
     def crash(self) -> None:
         last = max(n for n, row in enumerate(self.rows) if row.is_durable)
@@ -75,6 +110,8 @@ class Walk:
 
     def carry_out(self, decision: Decision, *, is_troubled: bool) -> None:
         match decision:
+            case CallNow(calls) if self.is_hopeless and not is_troubled:
+                self.rows.append(self.hopeless(calls[0]))
             case CallNow(calls):
                 self.rows.append(self.call(calls[0], is_troubled=is_troubled))
             case PassOver(name, reason, message):
@@ -110,6 +147,11 @@ class Walk:
             return Done(at_ms=1, step=name, attempt=call.attempt, response=text(name), next=following)
         return Compensated(at_ms=1, step=name, attempt=call.attempt)
 
+    def hopeless(self, call: StepCall) -> LogEvent:
+        if call.give_up_at_ms is not None and call.failures:
+            return TimeUp(at_ms=1, step=call.step.name, direction=call.direction)
+        return self.failed(call, Outcome.DOUBT, Code.UNAVAILABLE)
+
     def effect(self, name: str, *, is_action: bool) -> None:
         """What the barrier lets through: each once, and no compensation of what never happened."""
         if is_action and name not in self.done:
@@ -133,27 +175,28 @@ def walk_to_the_end(walk: Walk) -> SagaStatus:
     for turn in range(TROUBLES + 60):
         is_troubled = turn < TROUBLES
         if is_troubled:
-            match walk.draw("go on", "go on", "go on", "crash", "cancel", "retry", "resolve"):
+            match walk.draw("go on", "go on", "go on", "crash", "order"):
                 case "crash":
                     walk.crash()
-                case "cancel" | "retry" | "resolve" as act:
-                    walk.order(Act(act))
+                case "order":
+                    walk.order()
                 case _:
                     pass
         decision = decide(walk.definition, fold(walk.rows))
         if decision is None and (ended := fold(walk.rows).ended):
+            assert not list(offers(walk.definition, fold(walk.rows)))
             return ended.status
         if decision is None:
-            walk.order(Act.RETRY)
+            walk.order(BY_HAND if walk.is_hopeless and not is_troubled else [Act.RETRY])
         else:
             walk.carry_out(decision, is_troubled=is_troubled)
     raise AssertionError(f"the saga does not end: {walk.rows}")
 
 
 @settings(max_examples=250)
-@given(legal_steps(), st.booleans(), st.data())
+@given(legal_steps(), st.booleans(), st.booleans(), st.data())
 def test_any_interleaving_ends_in_a_legal_state(
-    steps: tuple[object, ...], is_hasty: bool, data: st.DataObject
+    steps: tuple[object, ...], is_hasty: bool, is_hopeless: bool, data: st.DataObject
 ) -> None:
     definition = saga(*steps)  # pyright: ignore[reportArgumentType]
     if is_hasty:
@@ -176,11 +219,11 @@ def test_any_interleaving_ends_in_a_legal_state(
         trace=TRACE,
         next=NextRequest(b""),
     )
-    walk = Walk(definition, data, [accepted])
+    walk = Walk(definition, data, [accepted], is_hopeless=is_hopeless)
     status = walk_to_the_end(walk)
     kinds = {each.name: each for each in definition.steps}
     if status is SagaStatus.COMPLETED:
-        assert walk.done == list(kinds)
+        assert [name for name in kinds if name in walk.done or name in walk.given_up] == list(kinds)
         assert walk.undone == []
         return
     assert status is SagaStatus.COMPENSATED

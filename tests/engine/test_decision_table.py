@@ -33,6 +33,7 @@ from sagagen.runtime.scope import Failure
 
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 T0 = 1_000_000
+A_DAY_MS = 24 * 3_600_000
 
 
 def accepted(next: NextRequest | None = None) -> Accepted:
@@ -229,9 +230,10 @@ def test_the_deadline_is_checked_before_the_pivot_and_does_not_shorten_its_call(
         tuple(failed("pivot", attempt=n) for n in range(1, 40)),
     ],
 )
-def test_a_pivot_in_doubt_is_repeated_whatever_else_happens(rows: tuple[LogEvent, ...]) -> None:
+def test_a_pivot_in_doubt_is_repeated_for_a_day_whatever_else_happens(rows: tuple[LogEvent, ...]) -> None:
     call = the_call(usual_saga(), history(*BEFORE_PIVOT, *rows))
-    assert (call.step.name, call.give_up_at_ms) == ("pivot", None)
+    failures = [row for row in rows if isinstance(row, Failed)]
+    assert (call.step.name, call.give_up_at_ms) == ("pivot", T0 + 5 + A_DAY_MS if failures else None)
 
 
 def test_a_pivot_with_a_budget_is_stuck_when_it_is_spent() -> None:

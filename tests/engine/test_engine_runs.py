@@ -24,6 +24,7 @@ from sagagen.runtime.rpc.errors import ExpressionError, RpcError
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.commands import Act, OperatorCommand
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
+from sagagen.runtime.saga.history import fold
 from sagagen.runtime.saga.result import Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.saga.view import StepStatus
 from sagagen.runtime.scope import Failure, Scope
@@ -239,7 +240,7 @@ async def test_a_spent_budget_is_stuck_and_stays_so_over_a_restart(
         assert view is not None
         assert (view.status, view.steps[0].status) == (SagaStatus.STUCK, StepStatus.STUCK)
         assert view.steps[0].error == "FAILED_PRECONDITION: NOT_NOW: no"
-        assert view.steps[0].attempts > 100
+        assert (view.steps[0].attempts, view.steps[0].compensation_attempts > 100) == (1, True)
     first_failure = next(call.not_after_ms for call, _, _ in world.calls if call.direction is COMPENSATION)
     assert 3599 <= (clock.ms - first_failure + 2000) / 1000 < 3631
     calls = len(world.calls)
@@ -517,17 +518,21 @@ async def test_a_transport_that_breaks_leaves_doubt_and_no_traceback_in_the_saga
 async def test_a_mistake_of_ours_stops_one_saga_alone_and_is_shown(
     path: Path, world: World, clock: ManualClock
 ) -> None:
-    def never(_: object) -> Text:
-        raise RuntimeError("the answer can't be built")
-
     good = usual_saga(respond_after="one")
-    bad = replace(good, version=2, respond=replace(good.respond, body=never))
+    no_number: Any = "soon"
+    first = good.steps[0]
+    broken = replace(first, action=replace(first.action, timeout_s=no_number))
+    bad = replace(good, version=2, steps=(broken, *good.steps[1:]))
     async with process(path, good, world, clock) as (running, _):
         await running.accept(acceptance(bad, "bad"))
         await running.accept(acceptance(good, "good"))
         await running.wait_until_idle()
         assert await status_of(running, "good") is SagaStatus.COMPLETED
-        assert await status_of(running, "bad") is SagaStatus.STUCK
+        found = await running.find("bad")
+        assert found
+        stuck = fold(found.rows).stuck
+        assert stuck
+        assert (stuck.failure.reason, stuck.failure.step) == ("ENGINE_ERROR", "one")
 
 
 async def test_a_clock_that_was_set_back_does_not_grant_the_deadline_anew(

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from released.sql_text import from_text
 from small_mesh import SAGA_ID, ManualClock, acceptance, usual_saga
-from test_saga_log_file import EVERY_KIND, accepted
+from test_saga_log_file import EVERY_KIND, KINDS_OF_SCHEMA_4, KINDS_SINCE_SCHEMA_5, accepted
 
 from sagagen.runtime.log.search import PAGE
 from sagagen.runtime.log.store import SagaLog
@@ -30,13 +30,17 @@ from sagagen.runtime.saga.events import (
     Cancelled,
     Compensated,
     Done,
+    DoneByHand,
     Ended,
     Failed,
+    GaveUp,
+    Held,
     LogEvent,
     NextRequest,
     OperatorRow,
     Outcome,
     PassedOver,
+    RefusedByHand,
     Resolved,
     Resumed,
     Retried,
@@ -118,6 +122,10 @@ ROWS: Sequence[st.SearchStrategy[LogEvent]] = (
     st.builds(Retried, **OPERATOR, step=STEP, direction=DIRECTION),
     st.builds(Resolved, **OPERATOR, step=STEP),
     st.builds(Cancelled, **OPERATOR),
+    st.builds(Held, **OPERATOR, step=STEP, direction=DIRECTION),
+    st.builds(DoneByHand, **OPERATOR, step=STEP, response=BYTES, next=NEXT, result=RESULT),
+    st.builds(RefusedByHand, **OPERATOR, step=STEP),
+    st.builds(GaveUp, **OPERATOR, failure=FAILURE, next=NEXT, result=RESULT),
 )
 
 
@@ -133,12 +141,16 @@ def test_every_kind_of_row_is_tried() -> None:
     assert {type(row).__name__ for row in (accepted(), *EVERY_KIND)} == kinds - {"OperatorRow"}
 
 
-GOLDEN = Path(__file__).with_name("rows_of_format_1.hex")
-
-
-def test_the_bytes_of_format_1_stay() -> None:
-    rows = (accepted(), *EVERY_KIND)
-    golden = bytes.fromhex(GOLDEN.read_text())
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("rows_of_format_1.hex", KINDS_OF_SCHEMA_4),
+        ("rows_of_format_1_since_schema_5.hex", KINDS_SINCE_SCHEMA_5),
+    ],
+)
+def test_the_bytes_of_format_1_stay(name: str, kinds: Sequence[LogEvent]) -> None:
+    rows = (accepted(), *kinds)
+    golden = bytes.fromhex(Path(__file__).with_name(name).read_text())
     assert encode(rows).hex() == golden.hex(), "a change of these bytes needs another format"
     assert decode(golden) == rows
 

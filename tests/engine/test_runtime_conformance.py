@@ -25,7 +25,7 @@ from sagagen.runtime.saga.view import StepStatus
 ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
 RETRY = OperatorCommand(Act.RETRY, "ann")
 CANCEL = OperatorCommand(Act.CANCEL, "ann", "wrong order")
-RESOLVE = OperatorCommand(Act.RESOLVE, "ann", "refunded by hand")
+RESOLVE = OperatorCommand(Act.RESOLVE, "ann", "refunded by hand", "two")
 FORGOTTEN = RpcError(Code.FAILED_PRECONDITION, "forgotten", reason="FORGOTTEN", domain=DOMAIN)
 SUCCESS = Succeeded(201, "test.v1.Text", text("answer to x"))
 
@@ -292,7 +292,7 @@ async def test_a_saga_that_is_stuck_on_its_way_forward_is_retried(
     async with opened(tmp_path, definition, world, clock) as runtime:
         await runtime.accept(acceptance(definition))
         assert await over(runtime) is SagaStatus.STUCK
-        with pytest.raises(CommandRejected, match="compensation"):
+        with pytest.raises(CommandRejected, match="`cancel` the saga"):
             await runtime.command(SAGA_ID, RESOLVE)
         await runtime.command(SAGA_ID, RETRY)
         assert await over(runtime) is SagaStatus.COMPLETED

@@ -22,12 +22,16 @@ from sagagen.runtime.saga.events import (
     Cancelled,
     Compensated,
     Done,
+    DoneByHand,
     Ended,
     Failed,
+    GaveUp,
+    Held,
     LogEvent,
     NextRequest,
     Outcome,
     PassedOver,
+    RefusedByHand,
     Resolved,
     Resumed,
     Retried,
@@ -64,7 +68,7 @@ def accepted(saga_id: str = SAGA_ID) -> Accepted:
     )
 
 
-EVERY_KIND: Sequence[LogEvent] = [
+KINDS_OF_SCHEMA_4: Sequence[LogEvent] = [
     Done(at_ms=6, span_id="a", step="one", attempt=2, response=b"r", next=NextRequest(b"n"), result=RESULT),
     Done(at_ms=7, span_id="b", step="two", attempt=1, response=b"", next=NextRequest(problem="overflow")),
     Failed(
@@ -97,6 +101,28 @@ EVERY_KIND: Sequence[LogEvent] = [
         at_ms=18, status=SagaStatus.COMPENSATED, result=Superseded("0123456789abcdef", is_other_payload=True)
     ),
 ]
+KINDS_SINCE_SCHEMA_5: Sequence[LogEvent] = [
+    Held(at_ms=19, by="ann", note="asking the bank", step="two", direction=Direction.ACTION),
+    DoneByHand(
+        at_ms=20,
+        by="ann",
+        note="the bank says so",
+        step="two",
+        response=b"r",
+        next=NextRequest(b"n"),
+        result=RESULT,
+    ),
+    RefusedByHand(at_ms=21, by="ann", note="it never arrived", step="two"),
+    GaveUp(
+        at_ms=22,
+        by="ann",
+        note="nobody reads it",
+        failure=FAILURE,
+        next=NextRequest(problem="no way"),
+        result=RESULT,
+    ),
+]
+EVERY_KIND = (*KINDS_OF_SCHEMA_4, *KINDS_SINCE_SCHEMA_5)
 
 
 @pytest.fixture
@@ -120,7 +146,7 @@ async def test_every_kind_of_row_comes_back_as_it_was_written(path: Path) -> Non
         logged = await log.find(SAGA_ID)
         assert logged is not None
         assert logged.rows == (accepted(), *EVERY_KIND)
-        assert await log.last_ms() == 18
+        assert await log.last_ms() == 22
 
 
 async def test_a_saga_is_accepted_once_and_its_head_tells_who_started_it(path: Path) -> None:

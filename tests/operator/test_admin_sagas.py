@@ -18,7 +18,7 @@ from small_mesh import running_engine
 
 from generated.mesh import MESH
 from sagagen.runtime.admin.listener import admin_app
-from sagagen.runtime.admin.operations import SagaOperations
+from sagagen.runtime.admin.operations import Order, SagaOperations
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
 from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.engine.embedded import EmbeddedEngine
@@ -26,6 +26,7 @@ from sagagen.runtime.engine.gauges import set_gauges
 from sagagen.runtime.engine.port import Acceptance
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.log.store import SagaLog
+from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
@@ -57,7 +58,7 @@ async def gateway(
         for number in range(sagas):
             await engine.accept(secret_order(f"saga-{number}"))
         await engine.wait_until_idle()
-        operations = SagaOperations(engine)
+        operations = SagaOperations(engine, lambda: Schema(MESH.descriptors.read_bytes()))
         app = admin_app(
             Readiness({}),
             saga_routes(SagaAdmin(operations, host, token)),
@@ -134,6 +135,8 @@ async def test_lists_are_narrowed_by_every_filter(tmp_path: Path) -> None:
         assert stats["log"]["size_bytes"] > 0
 
 
+EMPTY: dict[str, str] = {}
+AT_PAYMENT: dict[str, Any] = {"by": "ann", "note": "n", "step": "charge_payment"}
 Ask = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 REFUSED: list[tuple[Ask, int, str]] = [
     (lambda c: c.get("/sagas?status=LOST"), 400, "SUPERSEDED"),
@@ -147,8 +150,26 @@ REFUSED: list[tuple[Ask, int, str]] = [
     (lambda c: c.post("/sagas/saga-0/retry", json={"by": 5}), 400, "strings"),
     (lambda c: c.post("/sagas/saga-0/retry", json={"by": "ann", "note": 5}), 400, "strings"),
     (lambda c: c.post("/sagas/saga-0/retry", content=b'{"by": "a page"}'), 400, "application/json"),
-    (lambda c: c.post("/sagas/saga-0/resolve", json={"by": "ann"}), 409, "note"),
-    (lambda c: c.post("/sagas/saga-0/resolve", json={"by": "ann", "note": "n"}), 409, "compensation"),
+    (lambda c: c.post("/sagas/saga-0/resolve", json={"by": "ann", "note": "n"}), 400, "names the step"),
+    (lambda c: c.post("/sagas/saga-0/skip", json={"by": "ann", "note": "n"}), 400, "names the step"),
+    (lambda c: c.post("/sagas/saga-0/resolve", json=AT_PAYMENT | {"note": ""}), 409, "note"),
+    (lambda c: c.post("/sagas/saga-0/resolve", json=AT_PAYMENT), 409, "`cancel` the saga"),
+    (lambda c: c.post("/sagas/saga-0/resolve", json=AT_PAYMENT | {"as": "gone"}), 400, "done or refused"),
+    (lambda c: c.post("/sagas/saga-0/resolve", json=AT_PAYMENT | {"response": {"n": 1}}), 400, "no field"),
+    (lambda c: c.post("/sagas/saga-0/resolve", json=AT_PAYMENT | {"response": [1]}), 400, "is no shop"),
+    (
+        lambda c: c.post("/sagas/saga-0/resolve", json=AT_PAYMENT | {"step": "x", "response": EMPTY}),
+        409,
+        "no step x",
+    ),
+    (
+        lambda c: c.post("/sagas/saga-0/resolve", json=AT_PAYMENT | {"as": "refused", "response": EMPTY}),
+        400,
+        "has no response",
+    ),
+    (lambda c: c.post("/sagas/saga-0/retry", json={"by": "ann", "as": "done"}), 400, "for resolve"),
+    (lambda c: c.post("/sagas/saga-0/retry", json={"by": "ann", "notes": "x"}), 400, "no member notes"),
+    (lambda c: c.get("/sagas?act=delete"), 400, "retry, resolve"),
     (lambda c: c.get("/sagas", headers={"host": "evil.example:8081"}), 403, "localhost"),
 ]
 
@@ -168,9 +189,7 @@ async def test_beyond_loopback_the_sagas_need_a_token_and_the_rest_does_not(tmp_
             await client.get(path, headers=headers)
             for path in ("/sagas", "/sagas/saga-0", "/stats", "/readyz", "/healthz", "/metrics")
         ]
-        asked.append(
-            await client.post("/sagas/saga-0/resolve", headers=headers, json={"by": "a", "note": "n"})
-        )
+        asked.append(await client.post("/sagas/saga-0/resolve", headers=headers, json=AT_PAYMENT))
         return [response.status_code for response in asked]
 
     async with gateway(tmp_path / "1", host="0.0.0.0") as (client, _, _):
@@ -204,11 +223,13 @@ async def test_an_order_in_a_log_at_rest_is_carried_out_by_the_next_gateway(tmp_
         pass
     async with SagaLog.open(tmp_path / "saga-log.db") as log:
         operations = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
-        assert (await operations.command("saga-0", OperatorCommand(Act.CANCEL, "ann")))["status"] == "RUNNING"
+        assert (await operations.command("saga-0", Order(OperatorCommand(Act.CANCEL, "ann"))))[
+            "status"
+        ] == "RUNNING"
         with pytest.raises(CommandRejected, match="note"):
-            await operations.command("saga-1", OperatorCommand(Act.RESOLVE, "ann"))
+            await operations.command("saga-1", Order(OperatorCommand(Act.RESOLVE, "ann")))
         with pytest.raises(UnknownSaga):
-            await operations.command("nobody", OperatorCommand(Act.RETRY, "ann"))
+            await operations.command("nobody", Order(OperatorCommand(Act.RETRY, "ann")))
     async with gateway(tmp_path, sagas=0) as (client, engine, _):
         await engine.wait_until_idle()
         found = (await client.get("/sagas?status=ALL")).json()["sagas"]
@@ -235,7 +256,7 @@ async def test_at_rest_a_pivot_that_may_have_been_sent_is_not_cancelled(tmp_path
     async with SagaLog.open(tmp_path / "saga-log.db") as log:
         operations = SagaOperations(SagasAtRest(log, Definitions(MESH.sagas)))
         with pytest.raises(CommandRejected, match="only goes forward"):
-            await operations.command("saga-0", OperatorCommand(Act.CANCEL, "ann"))
+            await operations.command("saga-0", Order(OperatorCommand(Act.CANCEL, "ann")))
         far_from_its_project = SagaOperations(SagasAtRest(log, Definitions(())))
         shown = await far_from_its_project.show("saga-0")
         assert (shown["status"], shown["waiting_for"]) == ("RUNNING", None)

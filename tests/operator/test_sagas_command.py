@@ -12,7 +12,7 @@ import pytest
 from stack import Stack, place_order, sagas_at
 from waiting import LIMIT_S, eventually
 
-from sagagen.cli.sagas_place import line_of_step
+from sagagen.cli.sagas_place import line_of_step, place_in_contract
 from sagagen.cli.sagas_table import print_saga, print_stats
 
 pytestmark = pytest.mark.slow
@@ -149,10 +149,23 @@ def test_the_step_of_the_right_saga_is_found_in_the_contract() -> None:
     steps:
       - name: late"""
     lines: list[str] = [*text.splitlines()]
-    assert line_of_step(lines, "place", "charge") == 10
-    assert line_of_step(lines, "refund", "charge") == 4
-    assert line_of_step(lines, "place", "late") == 0
-    assert line_of_step(lines, "place", "") == 0
+    assert line_of_step(lines, "place", 1, "charge") == 10
+    assert line_of_step(lines, "refund", 1, "charge") == 4
+    assert line_of_step(lines, "place", 1, "late") == 0
+    assert line_of_step(lines, "place", 1, "") == 0
+
+
+def test_the_line_is_that_of_the_saga_s_own_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept version is in a file of its own; what is in saga.yaml is another one."""
+    kept = tmp_path / "contracts" / "sagas"
+    kept.mkdir(parents=True)
+    now = "sagas:\n  place:\n    version: 3  # now\n    steps:\n      - name: charge\n"
+    (tmp_path / "contracts" / "saga.yaml").write_text(now)
+    (kept / "place.v2.yaml").write_text("version: 2\nsteps:\n  - { name: charge, call: payment/Charge }\n")
+    monkeypatch.chdir(tmp_path)
+    assert place_in_contract("place", 3, "charge") == "contracts/saga.yaml:5"
+    assert place_in_contract("place", 2, "charge") == "contracts/sagas/place.v2.yaml:3"
+    assert place_in_contract("place", 1, "charge") == "", "it is kept nowhere"
 
 
 def test_columns_are_plain_where_rich_is_not_installed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +186,14 @@ def test_columns_are_plain_where_rich_is_not_installed(capsys: pytest.CaptureFix
 
 
 def test_a_step_s_status_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    statuses = ("DONE", "PASSED_OVER", "NOT_CALLED", "IN_DOUBT")
+    statuses = (
+        ("DONE", "DONE"),
+        ("PASSED_OVER", "DONE"),
+        ("PASSED_OVER", "DOUBT"),
+        ("NOT_CALLED", "NOT_CALLED"),
+        ("IN_DOUBT", "DOUBT"),
+        ("GAVE_UP", "DOUBT"),
+    )
     print_saga(
         {
             **dict.fromkeys(("id", "explanation", "created_at", "updated_at", "caller", "trace_id"), "x"),
@@ -183,16 +203,26 @@ def test_a_step_s_status_is_said_in_words(capsys: pytest.CaptureFixture[str]) ->
             "status": "COMPENSATED",
             "age_s": 5.0,
             "steps": [
-                {"name": f"step_{n}", "status": status, "attempts": n, "error": None}
-                for n, status in enumerate(statuses)
+                {
+                    "name": f"step_{n}",
+                    "status": status,
+                    "action": action,
+                    "attempts": 1,
+                    "compensation_attempts": n,
+                    "error": None,
+                }
+                for n, (status, action) in enumerate(statuses)
             ],
+            "commands": [],
             "operators": [],
         }
     )
-    assert capsys.readouterr().out.splitlines()[-5:] == [
-        "STEP    STATUS                     ATTEMPTS  LAST ERROR",
-        "step_0  DONE                       0",
-        "step_1  SKIPPED (nothing to undo)  1",
-        "step_2  not called                 2",
-        "step_3  unknown                    3",
+    assert capsys.readouterr().out.splitlines()[-7:] == [
+        "STEP    STATUS                       ATTEMPTS  UNDOING  LAST ERROR",
+        "step_0  DONE                         1",
+        "step_1  done, nothing to undo        1         1",
+        "step_2  unknown, nothing to undo     1         2",
+        "step_3  not called                   1         3",
+        "step_4  unknown                      1         4",
+        "step_5  SKIPPED (may have happened)  1         5",
     ]

@@ -22,6 +22,8 @@ from sagagen.cli.sagas_table import print_saga, print_sagas
 from sagagen.runtime.escaping import escaped, escaped_json, escaped_lines
 
 SAGA_ID = "5c0e2f9e-0000-5000-8000-000000000001"
+TOKENS = ("retry", "resolve", "done")
+"""Ours, and looked up: what is printed for them is ours too."""
 HOSTILE = "\x1b]0;owned\x07\x9b2J\u202eevil\n\x00\x7f\ud800"
 
 
@@ -43,7 +45,14 @@ def listed(**changes: Any) -> dict[str, Any]:
 
 def shown(**changes: Any) -> dict[str, Any]:
     """What the admin listener answers about one saga."""
-    step = {"name": "charge_payment", "status": "STUCK", "attempts": 3, "error": "UNAVAILABLE"}
+    step = {
+        "name": "charge_payment",
+        "status": "STUCK",
+        "action": None,
+        "attempts": 3,
+        "compensation_attempts": 0,
+        "error": "UNAVAILABLE",
+    }
     return {
         **listed(),
         "explanation": "It is stuck.",
@@ -54,6 +63,10 @@ def shown(**changes: Any) -> dict[str, Any]:
         "caller": "anonymous",
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "steps": [step],
+        "commands": [
+            {"act": "retry", "step": "charge_payment", "as": None},
+            {"act": "resolve", "step": "charge_payment", "as": "done"},
+        ],
         "operators": [{"at": "now", "by": "ann", "act": "retried", "step": None, "note": "why"}],
         **changes,
     }
@@ -102,7 +115,7 @@ def hostile_everywhere(value: object) -> Any:
     """The same JSON, with hostile characters in each of its texts."""
     match value:
         case str():
-            return value + HOSTILE
+            return value if value in TOKENS else value + HOSTILE
         case Mapping():
             return {name: hostile_everywhere(each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
         case Sequence():

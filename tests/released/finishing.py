@@ -84,7 +84,9 @@ def help_out(stack: Stack, key: str, acts: Sequence[str], *, but: str = "") -> l
 
 def _act(stack: Stack, key: str, act: str, but: str) -> str:
     url = f"{stack.admin_url}/sagas/{saga_id_of(stack, key)}/{act}"
-    answered = httpx.post(url, json={"by": "bob", "note": "by hand"}, timeout=60)
+    shown = httpx.get(url.rpartition("/")[0], timeout=60).json()
+    order = {"by": "bob", "note": "by hand", "step": shown["step"]}
+    answered = httpx.post(url, json=order, timeout=60)
     if answered.status_code == 409:
         return REFUSED
     answered.raise_for_status()

@@ -56,13 +56,16 @@ HELP: Mapping[str, list[tuple[str, str]]] = {
     NOT_WRITTEN: [("retry", "COMPLETED")],
     "stuck: the action is forgotten": [("cancel", "STUCK"), ("retry", "STUCK"), ("resolve", "COMPENSATED")],
     "stuck: the compensation is forgotten": [("retry", "STUCK"), ("resolve", "COMPENSATED")],
-    "stuck: another run at the mail": [("retry", "STUCK")],
-    "stuck: the request after the pivot is not built": [("retry", REFUSED)],
+    "stuck: another run at the mail": [("retry", "STUCK"), ("cancel", REFUSED), ("resolve", "COMPLETED")],
+    "stuck: the request after the pivot is not built": [("retry", REFUSED), ("skip", "COMPLETED")],
 }
 """What an operator does about each saga that is stuck, and where it stands then."""
 
 BEFORE_PIVOT = {"book_trip": "charge_card", "gather_points": "add_points", "send_greeting": None}
 """Once this step is done, the pivot is in doubt."""
+
+SINCE_SCHEMA_5 = {"HELD", "DONE_BY_HAND", "REFUSED_BY_HAND", "GAVE_UP"}
+"""Kinds of rows that no set has yet: the release that brings schema 6 records one with them."""
 
 REFUSALS = {"OTHER_RUN", "STEP_COMPENSATED", "PAYLOAD_MISMATCH", "FORGOTTEN"}
 """Of a barrier."""
@@ -143,7 +146,7 @@ def test_a_set_is_of_the_schema_that_its_folder_names(released: ReleasedSet) -> 
 def test_the_sets_have_every_state_that_there_is() -> None:
     events = [event for released in SETS for event in released.events]
     rows = [row for released in SETS for service in SERVICES for row in released.barrier(service)]
-    assert {event["kind"] for event in events} == set(KINDS.values())
+    assert {event["kind"] for event in events} == set(KINDS.values()) - SINCE_SCHEMA_5
     assert {saga["status"] for released in SETS for saga in released.sagas} == set(SagaStatus)
     assert {event["outcome"] for event in events if event["kind"] in ("FAILED", "TURNED_BACK")} == {
         "REFUSED",
@@ -249,11 +252,15 @@ def test_all_of_a_saga_took_effect_or_none_of_it(finished: Finished) -> None:
 
 def assert_effects(it: Finished) -> None:
     effects = effects_of_all(it.stack)
-    resolved = {row["saga"] for row in it.stack.rows(LOG, "SELECT saga FROM event WHERE kind = 'RESOLVED'")}
+    rows = it.stack.rows(LOG, "SELECT saga, kind FROM event")
+    resolved = {row["saga"] for row in rows if row["kind"] == "RESOLVED"}
+    settled = {row["saga"] for row in rows if row["kind"] in SINCE_SCHEMA_5}
     for saga in it.released.sagas:
         key, found = saga["idempotency_key"], effects.get(saga["saga_id"], NOTHING)
         if it.ended[key] in ("COMPLETED", "SUPERSEDED"):  # then they are those of the other run
-            assert (key, found) == (key, WHOLE[saga["name"]])
+            # Of a letter an operator said that it was sent, or left it out: nobody has sent it here.
+            rest = replace(found, is_sent=True) if saga["number"] in settled else found
+            assert (key, rest) == (key, WHOLE[saga["name"]])
         if it.ended[key] == "COMPENSATED":
             # An operator resolved the release of a seat by word only; nobody has released it here.
             rest = replace(left(found), is_held=False) if saga["number"] in resolved else left(found)

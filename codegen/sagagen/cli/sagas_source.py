@@ -10,12 +10,13 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.admin.routes import query_of
+from sagagen.runtime.admin.routes import listed_by, order_of
 from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.log.store import SagaLog
-from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Mesh
 from sagagen.runtime.process.project import Project, ProjectError
-from sagagen.runtime.saga.commands import Act, OperatorCommand
+from sagagen.runtime.saga.commands import Act
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.settings import Address
 from sagagen.workspace.project import ProjectNotFound, find_root
@@ -28,10 +29,21 @@ class AdminError(Exception):
     """The admin listener can't be reached, or refuses; the message is for the person who asked."""
 
 
+class OrderRefused(AdminError):
+    """This saga does not take the order; others may."""
+
+
+_OF_THIS_SAGA = (400, 404, 409)
+"""Statuses of the admin listener."""
+
+
 class Source(Protocol):
     async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]: ...
     async def show(self, saga_id: str) -> Mapping[str, Any]: ...
-    async def command(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]: ...
+    async def command(self, saga_id: str, act: Act, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`given` is what the admin listener takes: by, note, step, as, response."""
+        ...
+
     async def stats(self) -> Mapping[str, Any]: ...
 
 
@@ -51,8 +63,8 @@ class AdminListener:
     async def show(self, saga_id: str) -> Mapping[str, Any]:
         return await self._call("GET", f"/sagas/{quote(saga_id, safe='')}")
 
-    async def command(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
-        body = json.dumps({"by": by, "note": note}).encode()
+    async def command(self, saga_id: str, act: Act, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        body = json.dumps(given).encode()
         return await self._call("POST", f"/sagas/{quote(saga_id, safe='')}/{act}", body)
 
     async def stats(self) -> Mapping[str, Any]:
@@ -75,6 +87,8 @@ class AdminListener:
             ) from error
         finally:
             connection.close()
+        if response.status in _OF_THIS_SAGA:
+            raise OrderRefused(str(answered.get("error", response.reason)))
         if response.status != 200:
             raise AdminError(str(answered.get("error", response.reason)))
         return answered
@@ -87,14 +101,13 @@ class LogAtRest:
         self._operations = operations
 
     async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
-        found = await self._operations.list(query_of(asked), step=asked["step"], service=asked["service"])
-        return {"sagas": found}
+        return {"sagas": await listed_by(self._operations, asked)}
 
     async def show(self, saga_id: str) -> Mapping[str, Any]:
         return await self._operations.show(saga_id)
 
-    async def command(self, saga_id: str, act: Act, by: str, note: str) -> Mapping[str, Any]:
-        return await self._operations.command(saga_id, OperatorCommand(act, by, note))
+    async def command(self, saga_id: str, act: Act, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._operations.command(saga_id, order_of(act, given))
 
     async def stats(self) -> Mapping[str, Any]:
         return await self._operations.stats()
@@ -103,14 +116,16 @@ class LogAtRest:
 @asynccontextmanager
 async def at_rest(path: Path) -> AsyncGenerator[SagaOperations]:
     """The log at `path`, locked while open. Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged."""
-    definitions = Definitions(_sagas_of_project())
+    mesh = _mesh_of_project()
+    definitions = Definitions(mesh.sagas if mesh else ())
     async with SagaLog.open(path) as log:
-        yield SagaOperations(SagasAtRest(log, definitions))
+        schema = (lambda: Schema(mesh.descriptors.read_bytes())) if mesh else None
+        yield SagaOperations(SagasAtRest(log, definitions), schema)
 
 
-def _sagas_of_project() -> tuple[Saga, ...]:
-    """The definitions of the current project; none outside a project: then only the names of steps are known."""
+def _mesh_of_project() -> Mesh | None:
+    """The current project's; None outside a project: then only the names of steps are known."""
     try:
-        return Project.load(find_root(None)).mesh.sagas
+        return Project.load(find_root(None)).mesh
     except (ProjectNotFound, ProjectError):
-        return ()
+        return None

@@ -1,5 +1,6 @@
 """How sagas are shown to people: in columns that lose no id and no status, and with nothing that moves a cursor."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,19 +10,17 @@ import click
 
 from sagagen.cli.sagas_place import place_in_contract
 from sagagen.runtime.escaping import escaped
+from sagagen.runtime.saga.commands import BOUND
 
 GAP = "  "
 LAST_COLUMN, LEAST_OF_LAST = 80, 20
 """Characters of the last column: where nobody's terminal says otherwise, and at the least."""
 
-_IN_WORDS = {"PASSED_OVER": "SKIPPED (nothing to undo)", "NOT_CALLED": "not called", "IN_DOUBT": "unknown"}
+_IN_WORDS = {"GAVE_UP": "SKIPPED (may have happened)", "NOT_CALLED": "not called", "IN_DOUBT": "unknown"}
 
 
 def print_sagas(shown: Mapping[str, Any]) -> None:
     found: Sequence[Mapping[str, Any]] = shown["sagas"]
-    if not found:
-        click.echo("no sagas")
-        return
     _print_table(
         ("ID", "SAGA", "STATUS", "AGE", "STEP", "SERVICE", "ERROR"),
         [
@@ -39,13 +38,14 @@ def print_sagas(shown: Mapping[str, Any]) -> None:
     )
 
 
-def print_saga(saga: Mapping[str, Any]) -> None:
+def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
+    """`options` are those that lead the commands it proposes to the same place."""
     _say(f"{saga['saga']} v{saga['version']} {saga['id']}: {saga['status']}")
     _say("")
     _say(f"  {saga['explanation']}")
     if saga["until"]:
         _say(f"  Until {saga['until']}; then {saga['then']}.")
-    if place := place_in_contract(saga["saga"], saga["step"] or ""):
+    if place := place_in_contract(saga["saga"], saga["version"], saga["step"] or ""):
         _say(f"  The contract: {place}")
     if saga["error"]:
         _say(f"  Last error: {saga['error']}")
@@ -53,12 +53,49 @@ def print_saga(saga: Mapping[str, Any]) -> None:
     _say(f"  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}")
     _say(f"  caller {saga['caller']}, trace {saga['trace_id']}")
     _say("")
-    steps = [(s["name"], in_words(s["status"]), str(s["attempts"]), s["error"] or "") for s in saga["steps"]]
-    _print_table(("STEP", "STATUS", "ATTEMPTS", "LAST ERROR"), steps)
+    _print_table(("STEP", "STATUS", "ATTEMPTS", "UNDOING", "LAST ERROR"), [_step(s) for s in saga["steps"]])
     for done in saga["operators"]:
         step = f" {done['step']}" if done["step"] else ""
         note = f": {done['note']}" if done["note"] else ""
-        _say(f"  {done['at']} {done['by'] or 'someone'} {done['act']}{step}{note}")
+        _say(f"  {done['at']} {done['by'] or 'someone'} {done['act'].replace('_', ' ')}{step}{note}")
+    if saga["commands"]:
+        _say("")
+        _say("What you can do:")
+        _print_commands([_command(saga["id"], offer, options) for offer in saga["commands"]])
+
+
+def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
+    undoing = str(step["compensation_attempts"] or "")
+    status = in_words(step["status"], step["action"])
+    return step["name"], status, str(step["attempts"]), undoing, step["error"] or ""
+
+
+def _command(saga_id: str, offer: Mapping[str, Any], options: str) -> tuple[str, str]:
+    """A command to paste, and what it does."""
+    act, step, outcome = offer["act"], offer["step"] or "", offer["as"]
+    words = ["sagagen", "sagas", act, saga_id]
+    if act in BOUND:
+        words.append(step)
+    if outcome:
+        words += ["--as", outcome]
+    return f"{shlex.join(words)}{options}", _DOES[act, outcome].format(step=step)
+
+
+def _print_commands(commands: Sequence[tuple[str, str]]) -> None:
+    width = max(len(command) for command, _ in commands)
+    for command, does in commands:
+        _say(f"  {command.ljust(width)}  # {does}")
+
+
+_DOES = {
+    ("retry", None): "call step {step} again now, with a new budget",
+    ("resolve", None): "step {step} was settled by hand",
+    ("resolve", "done"): "step {step} happened; --response JSON gives its response",
+    ("resolve", "refused"): "step {step} did not happen and will not: the saga turns back",
+    ("skip", None): "go on without step {step}; it may have happened",
+    ("cancel", None): "undo what was done",
+    ("hold", None): "repeat nothing for now, to settle step {step} by hand",
+}
 
 
 def _say(line: str) -> None:
@@ -66,8 +103,10 @@ def _say(line: str) -> None:
     click.echo(escaped(line))
 
 
-def in_words(status: str) -> str:
-    """A step's status as people read it; programs (`--json`, the API) read the token."""
+def in_words(status: str, action: str | None = None) -> str:
+    """A step's status as people read it; programs (`--json`, the API) read the tokens."""
+    if status == "PASSED_OVER":
+        return "done, nothing to undo" if action == "DONE" else "unknown, nothing to undo"
     return _IN_WORDS.get(status, status)
 
 

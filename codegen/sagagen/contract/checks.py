@@ -214,7 +214,8 @@ def check_memory(sagas: Iterable[SagaOutline]) -> Iterator[Diagnostic]:
 def _needed_s(saga: SagaOutline) -> float:
     undoing_s = sum(_budget_s(step.compensation_policy) for step in saga.steps if step.compensation)
     going_on_s = sum(_budget_s(step.action_policy) for step in saga.steps if step.kind is StepKind.RETRIABLE)
-    return saga.deadline_s + max(undoing_s, going_on_s)
+    deciding_s = sum(_budget_s(step.action_policy) for step in saga.steps if step.kind is StepKind.PIVOT)
+    return saga.deadline_s + deciding_s + max(undoing_s, going_on_s)
 
 
 def _forgets(service: Service, saga: SagaOutline, needed: str) -> Diagnostic:

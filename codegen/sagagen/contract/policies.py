@@ -40,13 +40,29 @@ BUILT_IN_COMPENSATION = Policy(
 class Policies:
     step: Policy
     compensation: Policy
-    """Also for retriable steps: like compensations, they are repeated until they are done or the budget is spent."""
+    """Also for retriable steps: like compensations, they are repeated until they are done or the budget is spent. The
+    budget is the pivot's too."""
 
     def of_step(self, own: PolicyShape, kind: StepKind) -> Policy:
         if kind is StepKind.RETRIABLE:
             return merge(own, self.compensation)
         policy = merge(own, self.step)
-        return _unlimited(policy) if kind is StepKind.PIVOT else policy
+        return self._of_pivot(policy) if kind is StepKind.PIVOT else policy
+
+    def _of_pivot(self, policy: Policy) -> Policy:
+        """Once attempted it is repeated until it is done or refused, or its budget is spent.
+
+        What the default for steps says of attempts and codes is not for it.
+        """
+        retry = policy.retry
+        repeated = Retry(
+            initial_s=retry.initial_s,
+            multiplier=retry.multiplier,
+            max_s=retry.max_s,
+            give_up_after_s=retry.give_up_after_s or self.compensation.retry.give_up_after_s,
+            codes=RETRIED_BY_DEFAULT,
+        )
+        return Policy(policy.timeout_s, repeated, policy.timeout_span)
 
     def of_compensation(self, own: PolicyShape) -> Policy:
         return merge(own, self.compensation)
@@ -93,29 +109,22 @@ def _or_none(own: Located[T] | None, base: T | None) -> T | None:
     return base if own is None else own.value
 
 
-def _unlimited(policy: Policy) -> Policy:
-    """A pivot with an unknown outcome is repeated until it is done or refused, whatever the default for steps says."""
-    retry = policy.retry
-    endless = Retry(
-        initial_s=retry.initial_s, multiplier=retry.multiplier, max_s=retry.max_s, codes=RETRIED_BY_DEFAULT
-    )
-    return Policy(policy.timeout_s, endless, policy.timeout_span)
-
-
 def check_step_policy(own: PolicyShape, kind: StepKind) -> Iterator[Diagnostic]:
     if kind is StepKind.RETRIABLE:
         yield from check_compensation_policy(own, "a retriable step")
         return
     retry = own.retry or RetryShape()
     yield from _check_backoff(retry)
-    if retry.give_up_after is not None:
-        why = "it is repeated until the saga's deadline" if kind is StepKind.COMPENSATABLE else PIVOT_REPEATS
+    if retry.give_up_after is not None and kind is StepKind.COMPENSATABLE:
+        why = "it is repeated until the saga's deadline"
         yield _idle("give_up_after", retry.give_up_after.span, f"a {kind} step", why)
     if kind is StepKind.PIVOT:
         yield from _check_limits(retry, "a pivot", PIVOT_REPEATS)
 
 
-PIVOT_REPEATS = "a pivot with an unknown outcome is repeated until it is done or refused"
+PIVOT_REPEATS = (
+    "a pivot with an unknown outcome is repeated until it is done or refused; give_up_after limits that"
+)
 
 
 def check_compensation_policy(own: PolicyShape, what: str = "a compensation") -> Iterator[Diagnostic]:

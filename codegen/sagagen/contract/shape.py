@@ -125,7 +125,8 @@ class RetryShape(Shape):
         "Fail after this many attempts. By default a step is retried until the saga's deadline.", example=5
     )
     give_up_after: Duration | None = _field(
-        "For compensations and retriable steps: how long after the first failure the saga is STUCK. Default: 24h.",
+        "For compensations, pivots and retriable steps: how long after the first failure the saga is STUCK. "
+        "Default: 24h; of a pivot, what defaults.compensation says.",
         example="24h",
     )
     codes: list[Annotated[Word, words(*GRPC_CODES)]] | None = _field(

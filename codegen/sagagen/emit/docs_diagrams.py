@@ -123,8 +123,6 @@ class _States:
 
     def _goes_to(self, step: Step, fault: Fault) -> str:
         path = self._paths[step.name, fault]
-        if path.status is SagaStatus.RUNNING:
-            return f"step{self._numbers[step.name]}"
         return next(
             (f"undo{self._numbers[each.step]}" for each in path.undone if not each.is_left), str(path.status)
         )

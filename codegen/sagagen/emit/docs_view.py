@@ -240,7 +240,7 @@ def _until(step: Step) -> str:
         case StepKind.COMPENSATABLE:
             return "until the saga's deadline"
         case StepKind.PIVOT:
-            return "once attempted, until there is an answer"
+            return f"once attempted, for {in_words(_budget_s(step.action))}"
         case StepKind.RETRIABLE:
             return f"for {in_words(_budget_s(step.action))}"
 
@@ -289,8 +289,6 @@ def _undone(path: FailurePath, saga: Saga) -> str:
 
 
 def _ends(path: FailurePath, step: Step) -> str:
-    if path.status is SagaStatus.RUNNING:
-        return "goes on: the step is repeated until it is done or declined"
     if path.status is SagaStatus.STUCK:
         return f"{code('STUCK')} after {in_words(_budget_s(step.action))}: it waits for an operator"
     return code(str(path.status))

@@ -69,7 +69,7 @@ class FailurePath:
     outcome: Outcome | None
     """What is known of the failed step when the saga turns back; None if the saga does not turn back."""
     status: SagaStatus
-    """How it ends; RUNNING where the step is repeated until there is an answer."""
+    """How it ends; STUCK where it waits for an operator."""
 
 
 FailurePaths = Mapping[tuple[str, Fault], FailurePath]
@@ -110,7 +110,7 @@ class _Play:
         """Carry out one decision. Returns the saga's status if that was the last one."""
         match decision:
             case CallNow((call,)):
-                return self._call(call)
+                self._call(call)
             case PassOver(step, reason, message):
                 self._undone.append(Undoing(step, is_left=True))
                 self._add(PassedOver(at_ms=0, step=step, reason=reason, message=message))
@@ -124,17 +124,14 @@ class _Play:
                 raise AssertionError("steps are sequential")
         return None
 
-    def _call(self, call: StepCall) -> SagaStatus | None:
+    def _call(self, call: StepCall) -> None:
         if call.direction is Direction.COMPENSATION:
             self._undone.append(Undoing(call.step.name, is_left=False))
             self._add(Compensated(at_ms=0, step=call.step.name, attempt=1))
         elif call.step.name != self._step:
             self._add(Done(at_ms=0, step=call.step.name, attempt=1, response=b"", next=NextRequest(b"")))
-        elif self._has_failed and call.give_up_at_ms is None:
-            return SagaStatus.RUNNING  # only an answer ends this
         else:
             self._fail(call)
-        return None
 
     def _fail(self, call: StepCall) -> None:
         if self._has_failed:

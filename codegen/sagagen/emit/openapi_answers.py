@@ -173,14 +173,15 @@ _ACCEPTED = _object(
     "id saga version trace_id", id=_TEXT, saga=_TEXT, version={"type": "integer"}, trace_id=_TEXT
 )
 _STEP = _object(
-    "name status attempts error",
+    "name status attempts compensation_attempts error",
     name=_TEXT,
     status=_TEXT,
-    attempts={"type": "integer", "minimum": 0},
+    attempts={"type": "integer", "minimum": 0, "description": "Of its action."},
+    compensation_attempts={"type": "integer", "minimum": 0},
     error={**_NULLABLE, "description": "The last error."},
 )
 _SAGA = _object(
-    "id saga version status trace_id created_at updated_at waiting_for steps",
+    "id saga version status trace_id created_at updated_at waiting_for incomplete steps",
     id=_TEXT,
     saga=_TEXT,
     version={"type": "integer"},
@@ -189,6 +190,11 @@ _SAGA = _object(
     created_at=_TIME,
     updated_at=_TIME,
     waiting_for={**_NULLABLE, "description": "What must be deployed before the saga can go on."},
+    incomplete={
+        "type": "array",
+        "items": _TEXT,
+        "description": "Steps that an operator has skipped; they may have happened.",
+    },
     steps={"type": "array", "items": _STEP},
 )
 _VIOLATION = _object("field description", field=_TEXT, description=_TEXT, rule=_TEXT)

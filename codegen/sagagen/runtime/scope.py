@@ -24,6 +24,14 @@ class Failure:
     """The step that failed."""
 
 
+class NoResponse(Exception):
+    """A step was given up, so nobody knows its response."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(f"it reads the response of step {step}, which was skipped")
+        self.step = step
+
+
 class Scope(Generic[InputT]):
     """What the request of a step, and `respond.body`, may read."""
 
@@ -48,13 +56,29 @@ class Scope(Generic[InputT]):
         return self._decode("", self._input_type, self._input)
 
     def response(self, step: str, response_type: type[MessageT]) -> MessageT:
-        """The logged response of a step that is done. Raises KeyError if it is not: the checks exclude that."""
-        return self._decode(step, response_type, self._responses[step])
+        """The logged response of a step that is done.
+
+        Raises NoResponse if it is not: the checks exclude that, unless an operator has skipped the step.
+        """
+        try:
+            data = self._responses[step]
+        except KeyError:
+            raise NoResponse(step) from None
+        return self._decode(step, response_type, data)
 
     def _decode(self, name: str, message_type: type[MessageT], data: bytes) -> MessageT:
         if name not in self._decoded:
             self._decoded[name] = message_type.parse(data)
         return cast(MessageT, self._decoded[name])
+
+
+class AnswerScope(Scope[InputT]):
+    """What `respond.body` may read: of a step that was skipped the default response."""
+
+    __slots__ = ()
+
+    def response(self, step: str, response_type: type[MessageT]) -> MessageT:
+        return self._decode(step, response_type, self._responses.get(step, b""))
 
 
 class CompensationScope(Scope[InputT]):

@@ -1,20 +1,32 @@
 """What operators see and do. It is the same for a running engine and a log at rest. Payloads are never shown."""
 
-import dataclasses
+import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
 
 from sagagen.runtime.clock import rfc3339
 from sagagen.runtime.engine.port import RecordedSaga, SagaControl
-from sagagen.runtime.saga.commands import AmbiguousSaga, OperatorCommand, UnknownSaga
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.saga.commands import (
+    Act,
+    AmbiguousSaga,
+    CommandRejected,
+    Offer,
+    OperatorCommand,
+    UnknownSaga,
+)
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.saga.events import OperatorRow, Resolved, Retried, SagaStatus
+from sagagen.runtime.saga.events import OperatorRow, SagaStatus
 from sagagen.runtime.saga.explain import Explanation, explain
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
-from sagagen.runtime.saga.view import view_of
+from sagagen.runtime.saga.view import StepView, view_of
 
 CANDIDATES = 10
 """How many ids are named where a beginning fits several."""
@@ -22,30 +34,49 @@ Shown = dict[str, Any]
 """JSON members."""
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command as an operator gives it."""
+
+    command: OperatorCommand
+    response: object = None
+    """JSON of a step's response; None: none is given."""
+
+
+class BadOrder(ValueError):
+    """An order that can't be understood; the message says what would do."""
+
+
 class SagaOperations:
     """Lists, shows and commands sagas."""
 
-    def __init__(self, sagas: SagaControl) -> None:
+    def __init__(self, sagas: SagaControl, schema: Callable[[], Schema] | None = None) -> None:
+        """`schema` has the contract's messages, for responses that operators give; None: they can't give any."""
         self._sagas = sagas
         self._definitions = sagas.definitions
+        self._schema = schema
 
     @property
     def definitions(self) -> Definitions:
         """All versions of all sagas that the code keeps."""
         return self._definitions
 
-    async def list(self, query: SagaQuery, *, step: str = "", service: str = "") -> list[Shown]:
+    async def list(
+        self, query: SagaQuery, *, step: str = "", service: str = "", act: Act | None = None
+    ) -> list[Shown]:
         """Sagas that match, newest first; `step` and `service` are those of its current call, or the stuck one.
 
-        Raises JournalUnreadable.
+        `act`: only those that would carry it out now. Raises JournalUnreadable.
         """
         found: list[Shown] = []
         while len(found) < query.limit and (page := await self._sagas.search(query)):
             for recorded in page:
                 shown = self._summary(recorded)
-                if (not step or shown["step"] == step) and (not service or shown["service"] == service):
+                if step not in ("", shown["step"]) or service not in ("", shown["service"]):
+                    continue
+                if act is None or any(offer.act is act for offer in self._sagas.offers(recorded)):
                     found.append(shown)
-            query = dataclasses.replace(query, before=page[-1].cursor)
+            query = replace(query, before=page[-1].cursor)
         return found[: query.limit]
 
     async def show(self, saga_id: str) -> Shown:
@@ -63,21 +94,36 @@ class SagaOperations:
             **self._summary(recorded),
             "caller": view.caller,
             "trace_id": view.trace_id,
-            "steps": [
-                {"name": s.name, "status": str(s.status), "attempts": s.attempts, "error": s.error or None}
-                for s in view.steps
-            ],
+            "incomplete": list(view.incomplete),
+            "steps": [_step(step) for step in view.steps],
+            "commands": [_offer(offer) for offer in self._sagas.offers(recorded)],
             "operators": [_operator(row) for row in recorded.rows if isinstance(row, OperatorRow)],
         }
 
-    async def command(self, saga_id: str, command: OperatorCommand) -> Shown:
+    async def command(self, saga_id: str, order: Order) -> Shown:
         """Carry it out, durably, and show the saga. `saga_id` is as in `show`.
 
-        Raises UnknownSaga, AmbiguousSaga, CommandRejected or JournalUnavailable.
+        Raises UnknownSaga, AmbiguousSaga, BadOrder, CommandRejected or JournalUnavailable.
         """
         whole = await self._whole(saga_id)
+        command = order.command
+        if order.response is not None:
+            command = replace(command, response=await self._response(whole, command.step, order.response))
         await self._sagas.command(whole, command)
         return await self.show(whole)
+
+    async def _response(self, saga_id: str, step: str, given: object) -> bytes:
+        """A step's response, encoded. Raises UnknownSaga, CommandRejected, or BadOrder for JSON that does not fit."""
+        recorded = await self._sagas.find(saga_id)
+        if recorded is None:
+            raise UnknownSaga(saga_id)
+        saga = self._definitions.of(recorded.accepted)
+        if saga is None or self._schema is None:
+            raise CommandRejected("this code lacks the saga's definition, so it can't read a response")
+        found = next((each for each in saga.steps if each.name == step), None)
+        if found is None:
+            raise CommandRejected(f"the saga has no step {step}")
+        return _encoded(self._schema().message_type(found.action.method.response_name), given)
 
     async def _whole(self, beginning: str) -> str:
         """The one id that begins like this, or is this. Raises UnknownSaga or AmbiguousSaga."""
@@ -132,6 +178,31 @@ class SagaOperations:
         return _members(history, waiting_for, explain(saga, history, waiting_for))
 
 
+def _encoded(message_type: type[Message], given: object) -> bytes:
+    try:
+        # As text, since any JSON may be given: Parse says itself what is no message.
+        message = json_format.Parse(json.dumps(given), message_type())
+    except json_format.ParseError as error:
+        raise BadOrder(f"the response is no {message_type.DESCRIPTOR.full_name}: {error}") from error
+    return message.SerializeToString(deterministic=True)
+
+
+def _step(step: StepView) -> Shown:
+    return {
+        "name": step.name,
+        "status": str(step.status),
+        "action": None if step.action is None else str(step.action),
+        "attempts": step.attempts,
+        "compensation_attempts": step.compensation_attempts,
+        "error": step.error or None,
+    }
+
+
+def _offer(offer: Offer) -> Shown:
+    outcome = None if offer.outcome is None else offer.outcome.lower()
+    return {"act": str(offer.act), "step": offer.step or None, "as": outcome}
+
+
 def _members(history: History, waiting_for: str, explanation: Explanation) -> Shown:
     accepted = history.accepted
     return {
@@ -153,11 +224,10 @@ def _members(history: History, waiting_for: str, explanation: Explanation) -> Sh
 
 
 def _operator(row: OperatorRow) -> Mapping[str, object]:
-    step = row.step if isinstance(row, Retried | Resolved) else ""
     return {
         "at": rfc3339(row.at_ms),
-        "act": type(row).__name__.lower(),
-        "step": step or None,
+        "act": row.did,
+        "step": getattr(row, "step", "") or None,
         "by": row.by or None,
         "note": row.note or None,
     }

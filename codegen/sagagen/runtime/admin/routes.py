@@ -10,15 +10,22 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.saga.commands import Act, AmbiguousSaga, CommandRejected, OperatorCommand, UnknownSaga
-from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.admin.operations import BadOrder, Order, SagaOperations, Shown
+from sagagen.runtime.saga.commands import (
+    BOUND,
+    Act,
+    AmbiguousSaga,
+    CommandRejected,
+    OperatorCommand,
+    UnknownSaga,
+)
+from sagagen.runtime.saga.events import Outcome, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
 from sagagen.runtime.saga.search import OPEN, SagaQuery
 
@@ -47,17 +54,14 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
 
     async def listed(request: Request) -> Response:
         asked = request.query_params
-        found = await admin.operations.list(
-            query_of(asked), step=asked.get("step", ""), service=asked.get("service", "")
-        )
-        return JSONResponse({"sagas": found})
+        return JSONResponse({"sagas": await listed_by(admin.operations, asked)})
 
     async def shown(request: Request) -> Response:
         return JSONResponse(await admin.operations.show(request.path_params["id"]))
 
     async def commanded(request: Request) -> Response:
-        command = await _command_of(request)
-        return JSONResponse(await admin.operations.command(request.path_params["id"], command))
+        order = await _order_of(request)
+        return JSONResponse(await admin.operations.command(request.path_params["id"], order))
 
     async def stats(_request: Request) -> Response:
         return JSONResponse(await admin.operations.stats())
@@ -70,18 +74,20 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
     ]
 
 
-class BadQuery(ValueError):
-    """A request that can't be understood; the message says what would do."""
+async def listed_by(operations: SagaOperations, asked: Mapping[str, str]) -> list[Shown]:
+    """What `list` finds: as `query_of` reads it, and by `step`, `service` and `act`. Raises BadOrder."""
+    step, service, act = (asked.get(name, "") for name in ("step", "service", "act"))
+    return await operations.list(query_of(asked), step=step, service=service, act=_act(act) if act else None)
 
 
 def query_of(asked: Mapping[str, str]) -> SagaQuery:
-    """From `saga`, `status` (comma-separated, or `ALL`), `older_than_s` and `limit`. Raises BadQuery."""
+    """From `saga`, `status` (comma-separated, or `ALL`), `older_than_s` and `limit`. Raises BadOrder."""
     try:
         older_than_s, limit = float(asked.get("older_than_s") or 0.0), int(asked.get("limit") or 100)
     except ValueError as error:
-        raise BadQuery(f"older_than_s and limit are numbers: {error}") from error
+        raise BadOrder(f"older_than_s and limit are numbers: {error}") from error
     if not 0.0 <= older_than_s < 1e10 or not 1 <= limit <= MAX_LISTED:
-        raise BadQuery(f"older_than_s is 0 or more, limit from 1 to {MAX_LISTED}")
+        raise BadOrder(f"older_than_s is 0 or more, limit from 1 to {MAX_LISTED}")
     return SagaQuery(
         saga=asked.get("saga", ""),
         statuses=_statuses(asked.get("status", "")),
@@ -98,23 +104,63 @@ def _statuses(text: str) -> tuple[SagaStatus, ...]:
     try:
         return tuple(SagaStatus(name.strip().upper()) for name in text.split(","))
     except ValueError as error:
-        raise BadQuery(f"{error}; there are: {', '.join(SagaStatus)}, ALL") from error
+        raise BadOrder(f"{error}; there are: {', '.join(SagaStatus)}, ALL") from error
 
 
-async def _command_of(request: Request) -> OperatorCommand:
+async def _order_of(request: Request) -> Order:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise BadQuery("a command is JSON: send content-type: application/json")
+        raise BadOrder("a command is JSON: send content-type: application/json")
     try:
-        act, members = Act(request.path_params["act"]), json.loads(await request.body())
+        members: object = json.loads(await request.body())
     except ValueError as error:
-        raise BadQuery(str(error)) from error
+        raise BadOrder(str(error)) from error
     if not isinstance(members, dict):
-        raise BadQuery('a command is an object: {"by": "ann", "note": "refunded by hand"}')
-    given = cast(dict[str, Any], members)
-    by, note = given.get("by", ""), given.get("note", "")
-    if not isinstance(by, str) or not isinstance(note, str) or not by.strip():
-        raise BadQuery("a command says who gives it: `by` and `note` are strings, `by` is not empty")
-    return OperatorCommand(act, by.strip(), note.strip())
+        raise BadOrder('a command is an object: {"by": "ann", "note": "refunded by hand"}')
+    return order_of(request.path_params["act"], cast(dict[str, object], members))
+
+
+def order_of(act: str, members: Mapping[str, object]) -> Order:
+    """From `by`, `note`, `step`, `as` (done, refused) and `response` (JSON). Raises BadOrder."""
+    texts = {name: members.get(name) or "" for name in ("by", "note", "step", "as")}
+    by, note, step, outcome = (str(text).strip() for text in texts.values())
+    if not all(isinstance(text, str) for text in texts.values()) or not by:
+        raise BadOrder(
+            "a command says who gives it: `by`, `note`, `step` and `as` are strings, `by` is not empty"
+        )
+    if unknown := members.keys() - {*texts, "response"}:
+        raise BadOrder(f"a command has no member {', '.join(sorted(unknown))}")
+    command = OperatorCommand(_act(act), by, note, step, _outcome(outcome))
+    response = members.get("response")
+    _check_bound(command, response)
+    return Order(command, response)
+
+
+def _act(text: str) -> Act:
+    try:
+        return Act(text)
+    except ValueError as error:
+        raise BadOrder(f"{error}; there are: {', '.join(Act)}") from error
+
+
+def _outcome(text: str) -> Outcome | None:
+    match text.lower():
+        case "":
+            return None
+        case "done":
+            return Outcome.DONE
+        case "refused":
+            return Outcome.REFUSED
+        case _:
+            raise BadOrder(f'"{text}" is no outcome; `as` is done or refused')
+
+
+def _check_bound(command: OperatorCommand, response: object) -> None:
+    if command.act in BOUND and not command.step:
+        raise BadOrder(f"{command.act} names the step that it vouches for: send `step`")
+    if command.act is not Act.RESOLVE and (command.outcome or response is not None):
+        raise BadOrder(f"`as` and `response` are for resolve, not for {command.act}")
+    if command.outcome is Outcome.REFUSED and response is not None:
+        raise BadOrder("a step that is refused has no response")
 
 
 def _guarded(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
@@ -125,7 +171,7 @@ def _guarded(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
             return refusal
         try:
             return await endpoint(request)
-        except BadQuery as error:
+        except BadOrder as error:
             return _error(400, str(error))
         except UnknownSaga as error:
             return _error(404, str(error))

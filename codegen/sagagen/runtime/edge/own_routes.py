@@ -77,11 +77,13 @@ def _members(view: SagaView) -> dict[str, object]:
         "created_at": rfc3339(view.created_at_ms),
         "updated_at": rfc3339(view.updated_at_ms),
         "waiting_for": view.waiting_for or None,
+        "incomplete": list(view.incomplete),
         "steps": [
             {
                 "name": step.name,
                 "status": str(step.status),
                 "attempts": step.attempts,
+                "compensation_attempts": step.compensation_attempts,
                 "error": step.error or None,
             }
             for step in view.steps

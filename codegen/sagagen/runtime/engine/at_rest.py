@@ -3,12 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from sagagen.runtime.engine.port import DiskUse
+from sagagen.runtime.engine.port import DiskUse, RecordedSaga
+from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.log.store import LoggedSaga, SagaLog
-from sagagen.runtime.saga.commands import OperatorCommand, UnknownSaga, row_for
+from sagagen.runtime.saga.commands import Offer, OperatorCommand, UnknownSaga, offers, row_for
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.saga.events import Resumed, SagaStatus
-from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.events import LogEvent, Resumed, SagaStatus
+from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 
 
@@ -47,11 +48,23 @@ class SagasAtRest:
         if logged is None:
             raise UnknownSaga(saga_id)
         now_ms = max(round(time.time() * 1000), await self._log.last_ms())
-        history = fold(logged.rows)
-        # The process that ran it has gone: what it was doing is in doubt, as it will be for the next one.
-        seen = history.with_row(Resumed(at_ms=now_ms)) if history.status.is_active else history
-        row = row_for(command, self._definitions.of(logged.accepted), seen, now_ms)
+        history, seen = fold(logged.rows), _seen(logged.rows)
+        saga = self._definitions.of(logged.accepted)
+        row = row_for(command, saga, seen, now_ms)
+        if row is None:
+            return
+        if saga:
+            row = Requests(saga, history).complete(row)
         await self._log.append(logged.ref, [row], history.with_row(row).status)
+
+    def offers(self, recorded: RecordedSaga) -> Sequence[Offer]:
+        return tuple(offers(self._definitions.of(recorded.accepted), _seen(recorded.rows)))
+
+
+def _seen(rows: Sequence[LogEvent]) -> History:
+    """As the next process finds it: the one that ran the saga has gone, so what it was doing is in doubt."""
+    history = fold(rows)
+    return history.with_row(Resumed(at_ms=history.updated_ms)) if history.status.is_active else history
 
 
 def disk_use_of(log: SagaLog) -> DiskUse:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Generic, TypeVar
@@ -29,7 +30,16 @@ from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.refusals import BarrierRefusal
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, current_call, row_for
-from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
+from sagagen.runtime.saga.decision import (
+    ENGINE_ERROR,
+    CallNow,
+    End,
+    GetStuck,
+    PassOver,
+    StepCall,
+    TurnBack,
+    decide,
+)
 from sagagen.runtime.saga.events import (
     Accepted,
     Compensated,
@@ -46,13 +56,12 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.journal import Journal, JournalUnavailable
-from sagagen.runtime.saga.result import SagaResult, Succeeded, Superseded, Unsuccessful
+from sagagen.runtime.saga.result import SagaResult, Superseded, Unsuccessful
 from sagagen.runtime.saga.retry import backoff_s
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.logs import log_within
 
-ENGINE_ERROR = "ENGINE_ERROR"
 PROCESS_DIED = "PROCESS_DIED"
 COMPLETION = "completion"
 
@@ -206,11 +215,17 @@ class SagaDriver(Generic[Ref]):
         while self._mailbox.commands:
             command, done = self._mailbox.commands.popleft()
             try:
-                self.append(row_for(command, self.saga, self._ahead, self._now()))
+                row = row_for(command, self.saga, self._ahead, self._now())
             except CommandRejected as refusal:
                 _reject(done, refusal)
-            else:
+                continue
+            if row is not None:
+                _logger.warning("an operator's command", act=command.act, by=command.by, step=command.step)
+                self.append(self._requests.complete(row))
+            if self._pending:
                 self._applied.append(done)
+            else:  # it was done before, and is in the log
+                _accept(done)
 
     async def _write(self) -> None:
         """Bring the log up to `_ahead`, waiting for the disk if one of the rows must be durable."""
@@ -248,8 +263,7 @@ class SagaDriver(Generic[Ref]):
                 self._context.on_result(self.saga, self.durable.accepted, self.durable.result)
         applied, self._applied = self._applied, []
         for done in applied:
-            if not done.done():  # whoever sent it may have left
-                done.set_result(None)
+            _accept(done)
 
     async def _attempt(self, call: StepCall) -> tuple[LogEvent, ...]:
         """Wait until it is time, and make the call. No row if something else has happened meanwhile: decide again."""
@@ -370,10 +384,7 @@ class SagaDriver(Generic[Ref]):
         return Superseded(owner_run, is_other_payload=any(each.is_other_payload for each in met))
 
     def _success(self) -> SagaResult | None:
-        if self._ahead.result:
-            return None
-        message = self._requests.answer_body()
-        return Succeeded(self.saga.respond.status, self.saga.trigger.response_name, message)
+        return None if self._ahead.result else self._requests.success()
 
     def _failure(self, failure: Failure, outcome: Outcome) -> SagaResult | None:
         if self._ahead.result:
@@ -382,15 +393,28 @@ class SagaDriver(Generic[Ref]):
 
     async def _get_stuck(self, error: Exception) -> None:
         """A mistake of ours is shown as what it is, and stops this saga alone."""
-        failure = Failure(Code.INTERNAL.name, ENGINE_ERROR, f"{type(error).__name__}: {error}", "")
-        direction = Direction.COMPENSATION if self._ahead.turned_back else Direction.ACTION
         try:
             # From what is in the log: the rows that were pending may be what went wrong.
             self._ahead, self._pending = self.durable, []
+            direction = Direction.COMPENSATION if self.durable.turned_back else Direction.ACTION
+            message = f"{type(error).__name__}: {error}"
+            failure = Failure(Code.INTERNAL.name, ENGINE_ERROR, message, self._step_under_way())
             self.append(self._row(GetStuck(direction, failure)))
             await self._write()
         except Exception:
             _logger.exception("a saga could not be marked as stuck", saga_id=self.durable.accepted.saga_id)
+
+    def _step_under_way(self) -> str:
+        """Empty if that can't be told: the mistake may be in telling it."""
+        with suppress(Exception):
+            if call := current_call(self.saga, self.durable):
+                return call.step.name
+        return ""
+
+
+def _accept(done: "asyncio.Future[None]") -> None:
+    if not done.done():  # whoever sent it may have left
+        done.set_result(None)
 
 
 def _reject(done: "asyncio.Future[None]", refusal: CommandRejected) -> None:

@@ -23,7 +23,7 @@ from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
 from sagagen.runtime.engine.driver import EngineContext, OnResult, SagaDriver, SagaMailbox
-from sagagen.runtime.engine.port import Acceptance, DiskUse, Overloaded, Started
+from sagagen.runtime.engine.port import Acceptance, DiskUse, Overloaded, RecordedSaga, Started
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import FOLLOW_S, SagaTime
@@ -31,7 +31,14 @@ from sagagen.runtime.identity import run_id
 from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Saga, longest_timeout_s
 from sagagen.runtime.rpc.transport import Transport
-from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.commands import (
+    CommandRejected,
+    Offer,
+    OperatorCommand,
+    UnknownSaga,
+    offers,
+    row_for,
+)
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
@@ -219,6 +226,10 @@ class EmbeddedEngine:
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         return await self._log.ended_counts()
 
+    def offers(self, recorded: RecordedSaga) -> Sequence[Offer]:
+        saga = self._definitions.of(recorded.accepted)
+        return tuple(offers(saga, fold(recorded.rows))) if saga else ()
+
     def disk_use(self) -> DiskUse:
         return disk_use_of(self._log)
 
@@ -239,12 +250,25 @@ class EmbeddedEngine:
     async def command(self, saga_id: str, command: OperatorCommand) -> None:
         entry = self._entries.get(saga_id)
         if entry is None:
-            if await self._log.head(saga_id) is None:
+            head = await self._log.head(saga_id)
+            if head is None:
                 raise UnknownSaga(saga_id)
+            if not head.status.is_open:
+                await self._command_when_over(saga_id, command)
+                return
             if self._is_draining:
                 raise CommandRejected("the engine is stopping: repeat it after the restart")
             entry = self._entries.get(saga_id) or self._enter(saga_id, partial(self._go_on, saga_id))
         await entry.mailbox.submit(command)
+
+    async def _command_when_over(self, saga_id: str, command: OperatorCommand) -> None:
+        """Nothing is left to do, but what is asked for may have been done. Raises CommandRejected if it was not."""
+        logged = await self._log.find(saga_id)
+        if logged is None:
+            raise UnknownSaga(saga_id)
+        row_for(
+            command, self._definitions.of(logged.accepted), fold(logged.rows), self._context.time.now_ms()
+        )
 
     def _refusal(self) -> Overloaded | None:
         if self._is_draining:

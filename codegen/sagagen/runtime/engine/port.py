@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.commands import CommandRejected, Offer, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
@@ -25,6 +25,7 @@ __all__ = [
     "DiskUse",
     "JournalUnavailable",
     "JournalUnreadable",
+    "Offer",
     "OpenCount",
     "OperatorCommand",
     "Overloaded",
@@ -141,6 +142,10 @@ class SagaControl(Protocol):
         Raises UnknownSaga, CommandRejected if the saga does not allow it now, or JournalUnavailable. If the caller is
         cancelled the command may be carried out all the same.
         """
+        ...
+
+    def offers(self, recorded: RecordedSaga) -> Sequence[Offer]:
+        """The commands that the saga would carry out, as it is recorded; none while it waits for a deployment."""
         ...
 
     def disk_use(self) -> DiskUse | None:

@@ -83,7 +83,7 @@ def _count(accepted: Accepted, row: LogEvent) -> None:
         case Stuck():
             GOT_STUCK.labels(saga, version).inc()
         case OperatorRow():
-            ORDERS.labels(saga, type(row).__name__.lower()).inc()
+            ORDERS.labels(saga, row.did).inc()
         case _:
             pass
 

@@ -14,13 +14,17 @@ from sagagen.runtime.saga.events import (
     Cancelled,
     Compensated,
     Done,
+    DoneByHand,
     Ended,
     Failed,
+    GaveUp,
+    Held,
     LogEvent,
     NextRequest,
     OperatorRow,
     Outcome,
     PassedOver,
+    RefusedByHand,
     Resolved,
     Resumed,
     Retried,
@@ -47,6 +51,10 @@ KINDS: dict[type[LogEvent], str] = {
     Retried: "RETRIED",
     Resolved: "RESOLVED",
     Cancelled: "CANCELLED",
+    Held: "HELD",
+    DoneByHand: "DONE_BY_HAND",
+    RefusedByHand: "REFUSED_BY_HAND",
+    GaveUp: "GAVE_UP",
 }
 
 
@@ -108,10 +116,16 @@ def _details(row: LogEvent) -> dict[str, object]:
             return {"step": row.step, "attempt": row.attempt}
         case TimeUp():
             return {"step": row.step, "direction": str(row.direction)}
-        case Retried():
+        case Retried() | Held():
             return {"step": row.step, "direction": str(row.direction), **_operator(row)}
-        case Resolved():
+        case Resolved() | RefusedByHand():
             return {"step": row.step, **_operator(row)}
+        case DoneByHand():
+            details = {"step": row.step, "payload": blob(row.response), **_operator(row)}
+            return {**details, **_next(row.next), **_result(row.result)}
+        case GaveUp():
+            details = {**_failure(row.failure), **_operator(row)}
+            return {**details, **_next(row.next), **_result(row.result)}
         case Cancelled():
             return _operator(row)
         case _:
@@ -289,4 +303,19 @@ _READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], LogEvent]] = {
     ),
     KINDS[Resolved]: lambda e, c: Resolved(**c, **_operator_of(e), step=e["step"]),
     KINDS[Cancelled]: lambda e, c: Cancelled(**c, **_operator_of(e)),
+    KINDS[Held]: lambda e, c: Held(
+        **c, **_operator_of(e), step=e["step"], direction=Direction(e["direction"])
+    ),
+    KINDS[DoneByHand]: lambda e, c: DoneByHand(
+        **c,
+        **_operator_of(e),
+        step=e["step"],
+        response=e["payload"],
+        next=_next_of(e),
+        result=_result_of(e),
+    ),
+    KINDS[RefusedByHand]: lambda e, c: RefusedByHand(**c, **_operator_of(e), step=e["step"]),
+    KINDS[GaveUp]: lambda e, c: GaveUp(
+        **c, **_operator_of(e), failure=_failure_of(e), next=_next_of(e), result=_result_of(e)
+    ),
 }

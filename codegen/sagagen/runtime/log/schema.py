@@ -68,6 +68,10 @@ ALTER TABLE event ADD COLUMN owner_run TEXT;
 -- No table changes. From here on answer_headers may hold a saga's result instead of HTTP headers (decision 146), which
 -- earlier versions would take for a broken answer: they have to refuse the file.
 """,
+    5: """
+-- No table changes. There are new kinds of events, of which earlier versions can't tell where a saga stands: HELD,
+-- DONE_BY_HAND, REFUSED_BY_HAND and GAVE_UP (decision 164).
+""",
 }
 
 

@@ -26,7 +26,16 @@ from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
 from sagagen.runtime.log.reserve import Reserve
 from sagagen.runtime.log.search import ended_counts, find_ids, find_sagas, open_counts
-from sagagen.runtime.saga.events import Accepted, Done, Ended, LogEvent, SagaStatus, TurnedBack
+from sagagen.runtime.saga.events import (
+    Accepted,
+    Done,
+    DoneByHand,
+    Ended,
+    GaveUp,
+    LogEvent,
+    SagaStatus,
+    TurnedBack,
+)
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.sqlite.database import Database, never_wait
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
@@ -41,7 +50,7 @@ PURGED_AT_ONCE = 100
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_ANSWERING = (Done, TurnedBack, Ended)
+_ANSWERING = (Done, TurnedBack, Ended, DoneByHand, GaveUp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from sagagen.runtime.engine.port import SagaControl
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
+from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.project import Project, ProjectError, named_errors
@@ -85,7 +86,7 @@ async def running(
         with named_errors(project.root, "gateway/app.py"):
             public = gateway.application(engine, transports, limits, readiness, shared)
         for app, address, variable, room in (
-            (_admin(settings, engine, readiness), admin, "SAGAGEN_ADMIN_ADDR", None),
+            (_admin(settings, engine, gateway.schema, readiness), admin, "SAGAGEN_ADMIN_ADDR", None),
             (public, settings.http, "SAGAGEN_HTTP_ADDR", engine.room),
         ):
             server = serve_http(app, address.host, address.port, room=room, peers=peers)
@@ -113,7 +114,7 @@ def _share(
         shared.store(saga, accepted, answer)
 
 
-def _admin(settings: Settings, sagas: SagaControl, readiness: Readiness) -> ASGIApp:
-    operations = SagaOperations(sagas)
+def _admin(settings: Settings, sagas: SagaControl, schema: Schema, readiness: Readiness) -> ASGIApp:
+    operations = SagaOperations(sagas, lambda: schema)
     admin = SagaAdmin(operations, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
     return admin_app(readiness, saga_routes(admin), before_metrics=partial(set_gauges, sagas))

@@ -22,12 +22,16 @@ from sagagen.runtime.saga.events import (
     Cancelled,
     Compensated,
     Done,
+    DoneByHand,
     Ended,
     Failed,
+    GaveUp,
+    Held,
     LogEvent,
     NextRequest,
     Outcome,
     PassedOver,
+    RefusedByHand,
     Resolved,
     Resumed,
     Retried,
@@ -236,6 +240,14 @@ _LAYOUTS = {
         _Layout("RETRIED", Retried, {**_OPERATOR, "step": _STEP, "direction": _DIRECTION}),
         _Layout("RESOLVED", Resolved, {**_OPERATOR, "step": _STEP}),
         _Layout("CANCELLED", Cancelled, _OPERATOR),
+        _Layout("HELD", Held, {**_OPERATOR, "step": _STEP, "direction": _DIRECTION}),
+        _Layout(
+            "DONE_BY_HAND",
+            DoneByHand,
+            {**_OPERATOR, "step": _STEP, "response": _plain("payload"), "next": _NEXT, "result": _RESULT},
+        ),
+        _Layout("REFUSED_BY_HAND", RefusedByHand, {**_OPERATOR, "step": _STEP}),
+        _Layout("GAVE_UP", GaveUp, {**_OPERATOR, "failure": _FAILURE, "next": _NEXT, "result": _RESULT}),
     )
 }
 _LAYOUT_OF = {layout.row: layout for layout in _LAYOUTS.values()}

@@ -2,25 +2,59 @@
 
 `row_for` is pure, and the same for a saga that runs, one that is stuck, and one in a log at rest. Each command is
 checked between two calls of the saga, never during one: so a pivot whose call is on its way counts as attempted.
+
+Whatever a saga is stuck at, a command ends it:
+
+    stuck at                                   goes on, or ends, by
+    -----------------------------------------  -----------------------------------------------------------
+    a compensatable step                       retry, cancel (and then what is stuck on the way back)
+    a pivot that was attempted                 retry, resolve as done or refused
+    a retriable step                           retry (unless its request can't be built), resolve, skip
+    a compensation                             retry (unless its request can't be built), resolve
+
+`hold` makes an active saga stuck at its present call, so that a person can act while the engine does not. Every command
+may be repeated: what it asks for is done once, and `row_for` says None where it was done before.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from sagagen.runtime.model.definition import Direction, Saga, StepKind
-from sagagen.runtime.saga.decision import NOT_BUILT, CallNow, StepCall, decide, is_attempted
-from sagagen.runtime.saga.events import Cancelled, OperatorRow, Resolved, Retried
+from sagagen.runtime.model.definition import Direction, Saga, Step, StepKind
+from sagagen.runtime.saga.decision import NOT_BUILT, CallNow, StepCall, decide, first_unsettled, is_attempted
+from sagagen.runtime.saga.events import (
+    Cancelled,
+    DoneByHand,
+    GaveUp,
+    Held,
+    OperatorRow,
+    Outcome,
+    RefusedByHand,
+    Resolved,
+    Retried,
+    Stuck,
+)
 from sagagen.runtime.saga.history import History
+
+CallPlace = tuple[str, Direction]
+"""A step, and whether it is about its action or its compensation."""
 
 
 class Act(StrEnum):
     RETRY = "retry"
     """Try a failing call again now, with a new budget."""
     RESOLVE = "resolve"
-    """One compensation was done by hand: go on with those before it."""
+    """A stuck call was settled by hand: a compensation or a step is done, or a pivot refused."""
+    SKIP = "skip"
+    """Leave a stuck step after the pivot as it is, and go on without it."""
     CANCEL = "cancel"
     """Turn back and compensate; never once the pivot was attempted."""
+    HOLD = "hold"
+    """Repeat no call for now: the saga is stuck until an operator says how it goes on."""
+
+
+BOUND = frozenset({Act.RESOLVE, Act.SKIP})
+"""Commands that name the step: whoever gives one vouches for that step and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +64,23 @@ class OperatorCommand:
     act: Act
     by: str
     note: str = ""
+    step: str = ""
+    """The step that they saw; `resolve` and `skip` need it. Empty: whatever step it is."""
+    outcome: Outcome | None = None
+    """Of `resolve`: DONE or REFUSED. None: DONE for what can't be refused."""
+    response: bytes | None = None
+    """Of `resolve`, for a step that is done: its response, encoded. None: the default one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A command that the saga would carry out now."""
+
+    act: Act
+    step: str
+    """The step that it is about; empty for `cancel`, which is about the whole saga."""
+    outcome: Outcome | None = None
+    """Of `resolve`, where there is a choice."""
 
 
 class CommandRejected(Exception):
@@ -52,20 +103,35 @@ class AmbiguousSaga(Exception):
         self.candidates = tuple(candidates)
 
 
-def row_for(command: OperatorCommand, saga: Saga | None, history: History, now_ms: int) -> OperatorRow:
-    """The row that carries the command out. `saga` is None where its definition is missing. Raises CommandRejected."""
+def row_for(command: OperatorCommand, saga: Saga | None, history: History, now_ms: int) -> OperatorRow | None:
+    """The row that carries the command out; None if that was done before. Raises CommandRejected.
+
+    `saga` is None where its definition is missing. What follows a step that is settled (`next`, `result`) is left for
+    whoever can build requests.
+    """
+    if _was_done(command, history):
+        return None
     if history.ended:
         raise CommandRejected(f"the saga is over ({history.status}): nothing is left to {command.act}")
-    match command.act:
-        case Act.RETRY:
-            step, direction = _failing(saga, history)
-            return Retried(at_ms=now_ms, by=command.by, note=command.note, step=step, direction=direction)
-        case Act.RESOLVE:
-            step = _resolvable(command, saga, history)
-            return Resolved(at_ms=now_ms, by=command.by, note=command.note, step=step)
-        case Act.CANCEL:
-            _check_cancel(saga, history)
-            return Cancelled(at_ms=now_ms, by=command.by, note=command.note)
+    row = _ROWS[command.act](command, saga, history)
+    return replace(row, at_ms=now_ms, by=command.by, note=command.note)
+
+
+def offers(saga: Saga | None, history: History) -> Iterator[Offer]:
+    """The commands that `row_for` would accept, in the order in which they are best tried."""
+    place = _place(saga, history)
+    step = place[0] if place else ""
+    for offer in (
+        Offer(Act.RETRY, step),
+        Offer(Act.RESOLVE, step),
+        Offer(Act.RESOLVE, step, Outcome.DONE),
+        Offer(Act.RESOLVE, step, Outcome.REFUSED),
+        Offer(Act.SKIP, step),
+        Offer(Act.CANCEL, ""),
+        Offer(Act.HOLD, step),
+    ):
+        if _is_accepted(offer, saga, history) and not _says_the_same(offer, saga, history):
+            yield offer
 
 
 def current_call(saga: Saga | None, history: History) -> StepCall | None:
@@ -74,36 +140,120 @@ def current_call(saga: Saga | None, history: History) -> StepCall | None:
     return decision.calls[0] if isinstance(decision, CallNow) else None
 
 
-def _failing(saga: Saga | None, history: History) -> tuple[str, Direction]:
+def stuck_place(saga: Saga | None, history: History, stuck: Stuck) -> CallPlace | None:
+    """What the saga is stuck at; None where that can't be told without its definition."""
+    if stuck.failure.step:
+        return stuck.failure.step, stuck.direction
+    call = current_call(saga, history._replace(stuck=None))
+    return (call.step.name, call.direction) if call else None
+
+
+def _is_accepted(offer: Offer, saga: Saga | None, history: History) -> bool:
+    command = OperatorCommand(offer.act, "somebody", "why", offer.step, offer.outcome)
+    try:
+        return row_for(command, saga, history, 0) is not None
+    except CommandRejected:
+        return False
+
+
+def _says_the_same(offer: Offer, saga: Saga | None, history: History) -> bool:
+    """`resolve --as done` is `resolve` where nothing else can be said."""
+    plain = Offer(Act.RESOLVE, offer.step)
+    return offer.outcome is Outcome.DONE and _is_accepted(plain, saga, history)
+
+
+def _place(saga: Saga | None, history: History) -> CallPlace | None:
+    if history.stuck:
+        return stuck_place(saga, history, history.stuck)
+    call = current_call(saga, history)
+    return (call.step.name, call.direction) if call else None
+
+
+def _was_done(command: OperatorCommand, history: History) -> bool:
+    match command.act:
+        case Act.RETRY:
+            return False
+        case Act.RESOLVE:
+            return _was_resolved(command, history)
+        case Act.SKIP:
+            return isinstance(history.settled.get(command.step), GaveUp)
+        case Act.CANCEL:
+            return history.is_cancelled
+        case Act.HOLD:
+            return history.stuck is not None and (
+                not command.step or command.step == history.stuck.failure.step
+            )
+
+
+def _was_resolved(command: OperatorCommand, history: History) -> bool:
+    if isinstance(history.settled.get(command.step), Resolved):
+        return command.outcome is not Outcome.REFUSED and command.response is None
+    match history.by_hand.get(command.step):
+        case DoneByHand(response=response):
+            return command.outcome is not Outcome.REFUSED and command.response in (None, response)
+        case RefusedByHand():
+            return command.outcome is Outcome.REFUSED
+        case None:
+            return False
+
+
+def _retried(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
     if history.stuck:
         if history.stuck.failure.reason == NOT_BUILT:
             raise CommandRejected("its request can't be built from what is logged: no retry changes that")
-        return history.stuck.failure.step, history.stuck.direction
-    call = current_call(saga, history)
-    if call is None or call.failures == 0:
+        step, direction = stuck_place(saga, history, history.stuck) or ("", history.stuck.direction)
+    else:
+        call = current_call(saga, history)
+        if call is None or call.failures == 0:
+            raise CommandRejected(
+                f"the saga is {history.status} and no call of it is failing: there is nothing to retry"
+            )
+        step, direction = call.step.name, call.direction
+    _check_step(command, _place(saga, history))
+    return Retried(at_ms=0, step=step, direction=direction)
+
+
+def _resolved(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
+    name, direction = _vouched_for(command, saga, history)
+    if direction is Direction.COMPENSATION:
+        if command.outcome is Outcome.REFUSED or command.response is not None:
+            raise CommandRejected(f"the compensation of step {name} can only be done: it has no response")
+        return Resolved(at_ms=0, step=name)
+    step = _definition(saga, name)
+    match step.kind, command.outcome:
+        case StepKind.COMPENSATABLE, _:
+            raise CommandRejected(f"step {name} can be undone: `cancel` the saga, or `retry` the step")
+        case StepKind.PIVOT, None if command.response is None:
+            raise CommandRejected(f"step {name} is the pivot: say whether it is done or refused")
+        case StepKind.PIVOT, Outcome.REFUSED:
+            return RefusedByHand(at_ms=0, step=name)
+        case StepKind.RETRIABLE, Outcome.REFUSED:
+            raise CommandRejected(f"after the pivot nothing is refused any more: `skip` step {name}")
+        case _:
+            return DoneByHand(at_ms=0, step=name, response=command.response or b"")
+
+
+def _skipped(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
+    name, direction = _vouched_for(command, saga, history)
+    assert history.stuck, "only what is stuck is vouched for"
+    if direction is Direction.COMPENSATION:
+        raise CommandRejected(f"a compensation is never skipped: undo step {name} by hand, then `resolve` it")
+    kind = _definition(saga, name).kind
+    if kind is StepKind.PIVOT:
         raise CommandRejected(
-            f"the saga is {history.status} and no call of it is failing: there is nothing to retry"
+            f"step {name} is the pivot, which is never skipped: find out, then `resolve` it"
         )
-    return call.step.name, call.direction
+    if kind is StepKind.COMPENSATABLE:
+        raise CommandRejected(f"what follows relies on step {name}: `cancel` the saga, or `retry` the step")
+    return GaveUp(at_ms=0, failure=replace(history.stuck.failure, step=name))
 
 
-def _resolvable(command: OperatorCommand, saga: Saga | None, history: History) -> str:
-    if not command.note.strip():
-        raise CommandRejected("resolve needs a note that says what was done by hand")
-    if not history.turned_back:
-        raise CommandRejected("no compensation is stuck: only a compensation can be resolved by hand")
-    step, direction = _failing(saga, history)
-    if direction is not Direction.COMPENSATION or not step:
-        raise CommandRejected("the saga is stuck without a compensation to blame: retry it")
-    return step
-
-
-def _check_cancel(saga: Saga | None, history: History) -> None:
+def _cancelled(_command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
     if history.turned_back:
         raise CommandRejected("the saga already turns back; `retry` or `resolve` what fails")
     if saga is None:
         raise CommandRejected("this code lacks the saga's definition, so it does not know what to undo")
-    step = next((step for step in saga.steps if step.name not in history.responses), None)
+    step = first_unsettled(saga, history)
     if step is None:
         raise CommandRejected("all steps of the saga are done")
     is_called = is_attempted(history, history.of(step.name, Direction.ACTION)) or history.stuck is not None
@@ -111,3 +261,51 @@ def _check_cancel(saga: Saga | None, history: History) -> None:
         raise CommandRejected(
             f"its pivot is done, or may be: from step {step.name} on the saga only goes forward; `retry` what fails"
         )
+    return Cancelled(at_ms=0)
+
+
+def _held(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
+    place = _place(saga, history)
+    if place is None or history.stuck:
+        raise CommandRejected(f"the saga is {history.status} and makes no call that could be held")
+    _check_step(command, place)
+    return Held(at_ms=0, step=place[0], direction=place[1])
+
+
+_ROWS: Mapping[Act, Callable[[OperatorCommand, Saga | None, History], OperatorRow]] = {
+    Act.RETRY: _retried,
+    Act.RESOLVE: _resolved,
+    Act.SKIP: _skipped,
+    Act.CANCEL: _cancelled,
+    Act.HOLD: _held,
+}
+
+
+def _vouched_for(command: OperatorCommand, saga: Saga | None, history: History) -> CallPlace:
+    """What a person settles by hand: only what is stuck, so that the engine does not do it too meanwhile."""
+    if not command.note.strip():
+        raise CommandRejected(f"{command.act} needs a note that says what was found out, or done by hand")
+    if history.stuck is None:
+        raise CommandRejected(
+            f"the saga is {history.status}: only what is stuck can be settled by hand; `hold` it first"
+        )
+    place = stuck_place(saga, history, history.stuck)
+    if place is None:
+        raise CommandRejected("no step is to blame for what it is stuck at: `retry` it")
+    if not command.step:
+        raise CommandRejected(f"{command.act} names the step that it vouches for: {place[0]}")
+    _check_step(command, place)
+    return place
+
+
+def _check_step(command: OperatorCommand, place: CallPlace | None) -> None:
+    if command.step and place and command.step != place[0]:
+        what = "undoing step" if place[1] is Direction.COMPENSATION else "at step"
+        raise CommandRejected(f"the saga is not at step {command.step} any more: it is {what} {place[0]}")
+
+
+def _definition(saga: Saga | None, name: str) -> Step:
+    step = next((step for step in saga.steps if step.name == name), None) if saga else None
+    if step is None:
+        raise CommandRejected("this code lacks the saga's definition, so it does not know what follows")
+    return step

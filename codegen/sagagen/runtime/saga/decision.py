@@ -27,7 +27,7 @@ Two rules keep this sound:
 2. **Doubt is never read as 'no'.** Until a service has said DONE or REFUSED, a call may have happened. A Resumed row
    puts the step after the last Done row in doubt, called or not, since rows of mere attempts are not waited for.
 
-Forward, for the first step that is not DONE:
+Forward, for the first step that is neither DONE nor given up:
 
     last word                              compensatable      pivot, not attempted   pivot, attempted   retriable
     -------------------------------------  -----------------  ---------------------  -----------------  ---------
@@ -37,7 +37,7 @@ Forward, for the first step that is not DONE:
     failed, may be repeated                call again         -                      call again         call again
     failed, may not be / attempts used up  back: DOUBT        -                      call again         call again
     deadline passed, or cancelled          back               back: NOT_CALLED       call again         call again
-    budget spent                           -                  -                      stuck (if it has)  stuck
+    budget spent                           -                  -                      stuck              stuck
     OTHER_RUN, no write of ours done       superseded         -                      superseded         stuck
     OTHER_RUN, later                       back: NOT_CALLED   -                      back: NOT_CALLED   stuck
     STEP_COMPENSATED                       back: DOUBT        -                      stuck              stuck
@@ -45,6 +45,7 @@ Forward, for the first step that is not DONE:
     the same, then cancelled               back: DOUBT        -                      -                  -
 
 A budget that has passed while no process ran ends nothing before one more attempt: a Resumed row grants it.
+Whatever is stuck, an operator ends: `commands` says how.
 
 Backward, the step in doubt first and then the DONE steps, last one first: a step without compensation is passed over; a
 compensation is repeated until it is done, or its budget is spent (stuck). Any refusal of the barrier makes the saga
@@ -66,7 +67,8 @@ from sagagen.runtime.saga.history import History, Progress
 from sagagen.runtime.scope import Failure
 
 DEFAULT_BUDGET_S = 24 * 3600.0
-"""For compensations and retriable steps whose contract names none: nothing is repeated for ever unseen."""
+"""For compensations, retriable steps and attempted pivots of which the contract names none: nothing is repeated for
+ever unseen."""
 
 OURS_RETRIED = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED})
 """Refusals of the runtime itself that pass (expired, draining, overloaded), whatever codes the contract names."""
@@ -74,6 +76,8 @@ OURS_RETRIED = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURC
 DEADLINE_PASSED = "SAGA_DEADLINE_EXCEEDED"
 NOT_BUILT = "REQUEST_NOT_BUILT"
 CANCELLED = "CANCELLED_BY_OPERATOR"
+ENGINE_ERROR = "ENGINE_ERROR"
+"""Not a decision of this function: the engine failed to carry one out."""
 
 
 class StepCall(NamedTuple):
@@ -137,8 +141,16 @@ def decide(saga: Saga, history: History) -> Decision | None:
         return None
     if history.turned_back:
         return _backward(saga, history)
-    step = next((step for step in saga.steps if step.name not in history.responses), None)
+    step = first_unsettled(saga, history)
     return End(SagaStatus.COMPLETED) if step is None else _forward(saga, history, step)
+
+
+def first_unsettled(saga: Saga, history: History) -> Step | None:
+    """The step that is neither done nor given up, and comes first."""
+    responses, settled = history.responses, history.settled
+    return next(
+        (step for step in saga.steps if step.name not in responses and step.name not in settled), None
+    )
 
 
 def _forward(saga: Saga, history: History, step: Step) -> Decision:
@@ -182,10 +194,10 @@ def _reason_to_turn_back(history: History, step: Step, progress: Progress) -> Fa
 
 
 def _until_known(step: Step, progress: Progress, request: bytes | None) -> Decision:
-    """A pivot that was attempted: neither deadline nor attempts end it, only the service's word (or a budget)."""
+    """A pivot that was attempted: neither deadline nor attempts end it, only the service's word, or its budget."""
     if progress.is_time_up:
         return _stuck(step, Direction.ACTION, progress)
-    give_up_at_ms = _budget_end_ms(progress, step.action.retry.give_up_after_s)
+    give_up_at_ms = _budget_end_ms(progress, step.action)
     return _call(step, Direction.ACTION, progress, request, give_up_at_ms, is_cut_short=False)
 
 
@@ -193,9 +205,7 @@ def _until_budget(step: Step, direction: Direction, progress: Progress, request:
     """A retriable step or a compensation: repeated whatever the failure, until its budget is spent."""
     if progress.is_time_up:
         return _stuck(step, direction, progress)
-    give_up_at_ms = _budget_end_ms(
-        progress, _action(step, direction).retry.give_up_after_s or DEFAULT_BUDGET_S
-    )
+    give_up_at_ms = _budget_end_ms(progress, _action(step, direction))
     return _call(step, direction, progress, request, give_up_at_ms, is_cut_short=False)
 
 
@@ -317,7 +327,7 @@ def _has_written(saga: Saga, history: History) -> bool:
     return any(step.name in history.responses and not step.action.method.is_read for step in saga.steps)
 
 
-def _budget_end_ms(progress: Progress, budget_s: float | None) -> int | None:
-    if budget_s is None or progress.first_failure_ms is None or progress.is_untried:
+def _budget_end_ms(progress: Progress, action: Action) -> int | None:
+    if progress.first_failure_ms is None or progress.is_untried:
         return None
-    return progress.first_failure_ms + round(budget_s * 1000)
+    return progress.first_failure_ms + round((action.retry.give_up_after_s or DEFAULT_BUDGET_S) * 1000)

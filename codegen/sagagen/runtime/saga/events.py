@@ -210,6 +210,8 @@ class OperatorRow(LogEvent):
     """What a person did to the saga."""
 
     is_durable: ClassVar[bool] = True
+    did: ClassVar[str] = ""
+    """What they did, in a token."""
 
     by: str = ""
     """Who, as they named themselves."""
@@ -221,6 +223,8 @@ class OperatorRow(LogEvent):
 class Retried(OperatorRow):
     """An operator had a failing call tried again, with a new budget."""
 
+    did: ClassVar[str] = "retried"
+
     step: str
     direction: Direction
 
@@ -229,9 +233,60 @@ class Retried(OperatorRow):
 class Resolved(OperatorRow):
     """An operator did this step's compensation by hand."""
 
+    did: ClassVar[str] = "resolved"
+
     step: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled(OperatorRow):
     """An operator wants the saga to turn back; it does unless its pivot was attempted."""
+
+    did: ClassVar[str] = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(OperatorRow):
+    """An operator wants this call repeated no more for now: the saga is stuck at it, as if its budget were spent."""
+
+    did: ClassVar[str] = "held"
+
+    step: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneByHand(OperatorRow):
+    """An operator saw to it that this step's action took effect; it counts as done."""
+
+    did: ClassVar[str] = "resolved_as_done"
+
+    step: str
+    response: bytes
+    next: NextRequest = NextRequest()
+    result: SagaResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedByHand(OperatorRow):
+    """An operator made sure that this pivot did not happen and will not; it counts as refused."""
+
+    did: ClassVar[str] = "resolved_as_refused"
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaveUp(OperatorRow):
+    """A step after the pivot is left as it is, and may have happened; the saga goes on without its response."""
+
+    did: ClassVar[str] = "skipped"
+
+    failure: Failure
+    """What it was given up for; `failure.step` is the step."""
+    next: NextRequest = NextRequest()
+    result: SagaResult | None = None
+
+    @property
+    def step(self) -> str:
+        return self.failure.step

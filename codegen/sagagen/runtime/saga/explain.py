@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from sagagen.runtime.model.definition import Direction, Saga, Step, StepKind
-from sagagen.runtime.saga.commands import current_call
-from sagagen.runtime.saga.decision import StepCall
+from sagagen.runtime.saga.commands import current_call, stuck_place
+from sagagen.runtime.saga.decision import ENGINE_ERROR, StepCall, is_attempted
 from sagagen.runtime.saga.events import Stuck
 from sagagen.runtime.saga.history import History
+from sagagen.runtime.scope import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,34 +48,34 @@ def _calling(history: History, call: StepCall) -> Explanation:
         call.step.name,
         call.action.service,
         call.give_up_at_ms,
-        "" if call.give_up_at_ms is None else _then(call),
+        "" if call.give_up_at_ms is None else _then(call, history),
         str(last) if last else _why_turned_back(history),
     )
 
 
-def _then(call: StepCall) -> str:
-    turns_back = call.is_cut_short or (call.step.kind is StepKind.PIVOT and call.failures == 0)
+def _then(call: StepCall, history: History) -> str:
+    progress = history.of(call.step.name, call.direction)
+    is_ahead = call.step.kind is StepKind.PIVOT and not is_attempted(history, progress)
+    turns_back = call.is_cut_short or is_ahead
     return "it turns back" if turns_back else "it is stuck, and waits for an operator"
 
 
 def _stuck(saga: Saga | None, history: History, stuck: Stuck) -> Explanation:
     failure = stuck.failure
-    acts = (
-        "retry, or resolve with a note" if stuck.direction is Direction.COMPENSATION else "retry, or cancel"
-    )
-    step = next((step for step in saga.steps if step.name == failure.step), None) if saga else None
+    name, direction = stuck_place(saga, history, stuck) or ("", stuck.direction)
+    step = next((step for step in saga.steps if step.name == name), None) if saga else None
     return Explanation(
-        f"It is stuck {_place(stuck)} and waits for an operator: {acts}.",
-        failure.step,
-        _service(step, stuck.direction),
+        f"It is stuck {_place(name, direction, failure)} and waits for an operator.",
+        name,
+        _service(step, direction),
         error=": ".join(part for part in (failure.code, failure.reason, failure.message) if part),
     )
 
 
-def _place(stuck: Stuck) -> str:
-    if not stuck.failure.step:
-        return "by a mistake of the engine's own"
-    return f"{'undoing' if stuck.direction is Direction.COMPENSATION else 'at'} step {stuck.failure.step}"
+def _place(step: str, direction: Direction, failure: Failure) -> str:
+    where = f"{'undoing' if direction is Direction.COMPENSATION else 'at'} step {step}" if step else ""
+    by = "by a mistake of the engine's own" if failure.reason == ENGINE_ERROR else ""
+    return f"{where}, {by}" if where and by else where or by
 
 
 def _service(step: Step | None, direction: Direction) -> str:

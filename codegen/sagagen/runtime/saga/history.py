@@ -17,12 +17,17 @@ from sagagen.runtime.saga.events import (
     Cancelled,
     Compensated,
     Done,
+    DoneByHand,
     Ended,
     Failed,
+    GaveUp,
+    Held,
     LogEvent,
     NextRequest,
+    OperatorRow,
     Outcome,
     PassedOver,
+    RefusedByHand,
     Resolved,
     Resumed,
     Retried,
@@ -32,6 +37,10 @@ from sagagen.runtime.saga.events import (
     TurnedBack,
 )
 from sagagen.runtime.saga.result import SagaResult
+from sagagen.runtime.scope import Failure
+
+HELD = "HELD_BY_OPERATOR"
+REFUSED_BY_HAND = "REFUSED_BY_OPERATOR"
 
 CallKey = tuple[str, Direction]
 """Which call: a step, and whether it is its action or its compensation."""
@@ -94,7 +103,9 @@ class History(NamedTuple):
     """A process has died since the last DONE row: the step after it may have been called."""
     progress: Mapping[CallKey, Progress] = MappingProxyType({})
     settled: Mapping[str, LogEvent] = MappingProxyType({})
-    """Steps with nothing left to undo, and the row that says so."""
+    """Steps with nothing left to undo, or given up after the pivot; and the row that says so."""
+    by_hand: Mapping[str, DoneByHand | RefusedByHand] = MappingProxyType({})
+    """Steps whose action a person settled."""
     turned_back: TurnedBack | None = None
     is_cancelled: bool = False
     is_other_run_met: bool = False
@@ -130,7 +141,7 @@ class History(NamedTuple):
                 return _changed(self, row, ended=row, result=self.result or row.result)
             case Stuck():
                 return _changed(self, row, stuck=row)
-            case Retried() | Resolved() | Cancelled():
+            case OperatorRow():
                 return _with_operator(self, row)
             case _:
                 raise TypeError(f"{type(row).__name__} can't follow other rows")
@@ -195,7 +206,7 @@ def _resumed(history: History, row: Resumed) -> History:
     return _changed(history, row, progress=calm, is_resumed=history.turned_back is None)
 
 
-def _with_operator(history: History, row: Retried | Resolved | Cancelled) -> History:
+def _with_operator(history: History, row: OperatorRow) -> History:
     match row:
         case Retried():
             progress = _with(history, row, history.of(row.step, row.direction).renewed())
@@ -207,6 +218,54 @@ def _with_operator(history: History, row: Retried | Resolved | Cancelled) -> His
             # What was stuck may have been called: the row of that call is lost where a mistake of ours stopped it.
             is_in_doubt = history.is_resumed or (history.stuck is not None and history.turned_back is None)
             return _changed(history, row, is_cancelled=True, stuck=None, is_resumed=is_in_doubt)
+        case Held():
+            return _changed(history, row, stuck=_held(history, row))
+        case DoneByHand() | RefusedByHand() | GaveUp():
+            return _settled_by_hand(history, row)
+        case _:
+            raise TypeError(f"{type(row).__name__} can't follow other rows")
+
+
+def _held(history: History, row: Held) -> Stuck:
+    last = history.of(row.step, row.direction).last
+    message = "an operator held the saga" + (f"; last failure: {last}" if last else "")
+    failure = Failure(Code.CANCELLED.name, HELD, message, row.step)
+    return Stuck(at_ms=row.at_ms, direction=row.direction, failure=failure)
+
+
+def _settled_by_hand(history: History, row: DoneByHand | RefusedByHand | GaveUp) -> History:
+    match row:
+        case DoneByHand():
+            attempts = {**history.attempts, row.step: history.of(row.step, Direction.ACTION).attempts}
+            changes: dict[str, Any] = {
+                "responses": {**history.responses, row.step: row.response},
+                "attempts": attempts,
+                "by_hand": {**history.by_hand, row.step: row},
+            }
+        case GaveUp():
+            changes = {"settled": {**history.settled, row.step: row}}
+        case RefusedByHand():
+            progress = history.of(row.step, Direction.ACTION)
+            last = _refused(row, progress.attempts)
+            progress = _with(history, last, progress._replace(last=last, is_time_up=False))
+            by_hand = {**history.by_hand, row.step: row}
+            return _changed(history, row, progress=progress, by_hand=by_hand, stuck=None)
+    result = history.result or row.result
+    return _changed(history, row, **changes, next=row.next, is_resumed=False, result=result, stuck=None)
+
+
+def _refused(row: RefusedByHand, attempts: int) -> Failed:
+    """As if the service had said so."""
+    return Failed(
+        at_ms=row.at_ms,
+        step=row.step,
+        direction=Direction.ACTION,
+        attempt=attempts,
+        outcome=Outcome.REFUSED,
+        code=Code.FAILED_PRECONDITION,
+        reason=REFUSED_BY_HAND,
+        message="it was found not to have happened",
+    )
 
 
 def _with(history: History, row: Failed | TimeUp | Retried, progress: Progress) -> Mapping[CallKey, Progress]:

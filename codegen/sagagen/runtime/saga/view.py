@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sagagen.runtime.model.definition import Direction, Saga
-from sagagen.runtime.saga.events import Compensated, Outcome, PassedOver, Resolved, SagaStatus
+from sagagen.runtime.saga.events import Compensated, GaveUp, Outcome, PassedOver, Resolved, SagaStatus
 from sagagen.runtime.saga.history import History
 
 
@@ -23,6 +23,8 @@ class StepStatus(StrEnum):
     COMPENSATED = "COMPENSATED"
     PASSED_OVER = "PASSED_OVER"
     """Left as it is when the saga turned back: it needs no compensation."""
+    GAVE_UP = "GAVE_UP"
+    """After the pivot: an operator has skipped it. It may have happened."""
     STUCK = "STUCK"
 
 
@@ -30,8 +32,11 @@ class StepStatus(StrEnum):
 class StepView:
     name: str
     status: StepStatus
+    action: Outcome | None
+    """What is known of its action; None if it was not called yet, or may be called again."""
     attempts: int
-    """Of its action; once it is being compensated, of its compensation."""
+    """Of its action."""
+    compensation_attempts: int
     error: str
     """The last failure, `CODE: REASON: message`; empty if there is none."""
 
@@ -51,12 +56,19 @@ class SagaView:
     """What must be deployed before it can go on; empty if nothing."""
     steps: tuple[StepView, ...]
 
+    @property
+    def incomplete(self) -> tuple[str, ...]:
+        """Steps that were given up."""
+        return tuple(step.name for step in self.steps if step.status is StepStatus.GAVE_UP)
+
 
 def view_of(history: History, saga: Saga | None, waiting_for: str = "") -> SagaView:
     """Show a saga; without its definition, only the steps that the log names."""
     accepted = history.accepted
     names = [step.name for step in saga.steps] if saga else list(history.responses)
-    current = next((name for name in names if name not in history.responses), "")
+    current = next(
+        (name for name in names if name not in history.responses and name not in history.settled), ""
+    )
     return SagaView(
         saga_id=accepted.saga_id,
         saga=accepted.saga,
@@ -75,13 +87,25 @@ def _step_view(history: History, name: str, *, is_current: bool) -> StepView:
     action = history.of(name, Direction.ACTION)
     compensation = history.of(name, Direction.COMPENSATION)
     settled = history.settled.get(name)
-    attempts = history.attempts.get(name, action.attempts)
-    if isinstance(settled, Compensated):
-        attempts = settled.attempt
-    elif compensation.attempts:
-        attempts = compensation.attempts
     last = compensation.last or (None if name in history.responses else action.last)
-    return StepView(name, _status(history, name, is_current), attempts, str(last) if last else "")
+    return StepView(
+        name,
+        _status(history, name, is_current),
+        _action(history, name),
+        history.attempts.get(name, action.attempts),
+        settled.attempt if isinstance(settled, Compensated) else compensation.attempts,
+        str(last) if last else "",
+    )
+
+
+def _action(history: History, name: str) -> Outcome | None:
+    if name in history.responses:
+        return Outcome.DONE
+    if history.turned_back and history.turned_back.failure.step == name:
+        return history.turned_back.outcome
+    if isinstance(history.settled.get(name), GaveUp):
+        return Outcome.DOUBT
+    return Outcome.NOT_CALLED if history.turned_back or history.ended else None
 
 
 def _status(history: History, name: str, is_current: bool) -> StepStatus:
@@ -104,6 +128,8 @@ def _settled_status(settled: object) -> StepStatus:
             return StepStatus.COMPENSATED
         case PassedOver():
             return StepStatus.PASSED_OVER
+        case GaveUp():
+            return StepStatus.GAVE_UP
         case _:
             raise TypeError(f"{type(settled).__name__} settles no step")
 

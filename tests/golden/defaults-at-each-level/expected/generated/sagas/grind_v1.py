@@ -118,7 +118,7 @@ GRIND_V1 = Saga(
                 method=OPEN,
                 request=request_open,
                 timeout_s=3.0,
-                retry=Retry(initial_s=0.07, multiplier=2.0, max_s=2.0),
+                retry=Retry(initial_s=0.07, multiplier=2.0, max_s=2.0, give_up_after_s=21600.0),
             ),
         ),
         Step(

@@ -168,7 +168,7 @@ BOOK_TRIP_V4 = Saga(
                 method=BUY_SEAT,
                 request=request_buy_seat,
                 timeout_s=2.0,
-                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0),
+                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0, give_up_after_s=86400.0),
             ),
         ),
         Step(

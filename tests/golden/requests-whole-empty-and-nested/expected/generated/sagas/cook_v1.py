@@ -100,7 +100,7 @@ COOK_V1 = Saga(
                 method=PLATE,
                 request=request_serve,
                 timeout_s=2.0,
-                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0),
+                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0, give_up_after_s=86400.0),
             ),
         ),
     ),

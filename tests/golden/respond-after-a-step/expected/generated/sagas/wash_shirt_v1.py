@@ -80,7 +80,7 @@ WASH_SHIRT_V1 = Saga(
                 method=WASH,
                 request=request_wash,
                 timeout_s=2.0,
-                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0),
+                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0, give_up_after_s=86400.0),
             ),
         ),
     ),

@@ -43,7 +43,7 @@ SEND_LETTER_V1 = Saga(
                 method=SEND,
                 request=request_send,
                 timeout_s=2.0,
-                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0),
+                retry=Retry(initial_s=0.05, multiplier=2.0, max_s=2.0, give_up_after_s=86400.0),
             ),
         ),
     ),

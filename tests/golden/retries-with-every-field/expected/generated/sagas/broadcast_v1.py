@@ -84,7 +84,7 @@ BROADCAST_V1 = Saga(
                 method=SEND,
                 request=request_send,
                 timeout_s=4.0,
-                retry=Retry(initial_s=1.0, multiplier=1.0, max_s=1.0),
+                retry=Retry(initial_s=1.0, multiplier=1.0, max_s=1.0, give_up_after_s=86400.0),
             ),
         ),
         Step(

@@ -1,0 +1,202 @@
+"""What the commands of `sagagen sagas` share: which sagas, where they are, and how they are printed."""
+
+import asyncio
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
+from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
+from sagagen.runtime.admin.operations import BadOrder
+from sagagen.runtime.admin.routes import TOKEN
+from sagagen.runtime.escaping import escaped, escaped_json
+from sagagen.runtime.log.store import LogError
+from sagagen.runtime.saga.commands import AmbiguousSaga, CommandRejected, UnknownSaga
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.settings import Address
+from sagagen.runtime.sqlite.database import DatabaseError
+from sagagen.runtime.startup import SettingsError
+
+DEFAULT_ADMIN = "127.0.0.1:8081"
+REFUSALS = (AmbiguousSaga, CommandRejected, UnknownSaga)
+"""Of one saga in a log at rest."""
+_ERRORS = (AdminError, BadOrder, DatabaseError, LogError, SettingsError, *REFUSALS)
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Age(click.ParamType[float]):
+    """`90s`, `15m`, `2h`, `3d`; as seconds."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number, unit = (value[:-1], value[-1:]) if str(value)[-1:] in _UNITS_S else (value, "s")
+        try:
+            return float(number) * _UNITS_S[unit]
+        except ValueError:
+            self.fail(f'"{value}" is not an age; write 90s, 15m, 2h or 3d', param, ctx)
+
+
+class SagaId(click.ParamType[str]):
+    """A saga's id, or how it begins."""
+
+    name = "saga_id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value or not value.isprintable():
+            self.fail(f'"{escaped(value)}" is no id of a saga, nor the beginning of one', param, ctx)
+        return value
+
+
+SAGA_ID = click.argument("saga_id", type=SagaId())
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which sagas are meant."""
+
+    saga: str
+    statuses: tuple[str, ...]
+    older_than_s: float
+    step: str
+    service: str
+
+    @property
+    def given(self) -> bool:
+        return any((self.saga, self.statuses, self.older_than_s, self.step, self.service))
+
+    def asked(self) -> dict[str, str]:
+        """As the admin listener's `/sagas` takes it."""
+        return {
+            "saga": self.saga,
+            "status": "ALL" if "ALL" in self.statuses else ",".join(self.statuses),
+            "older_than_s": str(self.older_than_s),
+            "step": self.step,
+            "service": self.service,
+        }
+
+
+def filters(command: F) -> F:
+    """The options that narrow a list; the command gets them as `asked`, a `Filters`."""
+
+    @wraps(command)
+    def filtered(
+        saga: str, status: tuple[str, ...], older_than: float, only_step: str, service: str, **others: Any
+    ) -> Any:
+        return command(asked=Filters(saga, status, older_than, only_step, service), **others)
+
+    for option in (
+        click.option(
+            "--service",
+            default="",
+            metavar="NAME",
+            help="Only sagas that are calling this service.",
+            shell_complete=complete_services,
+        ),
+        click.option(
+            "--step",
+            "only_step",
+            default="",
+            metavar="NAME",
+            help="Only sagas that are at this step, or are undoing it.",
+            shell_complete=complete_steps,
+        ),
+        click.option(
+            "--older-than",
+            type=Age(),
+            default=0.0,
+            metavar="AGE",
+            help="Only sagas accepted longer ago than this: 90s, 15m, 2h, 3d.",
+        ),
+        click.option(
+            "--status",
+            multiple=True,
+            type=click.Choice([*SagaStatus, "ALL"], case_sensitive=False),
+            help="May be repeated. Default: open sagas (RUNNING, COMPENSATING, STUCK).",
+        ),
+        click.option(
+            "--saga",
+            default="",
+            metavar="NAME",
+            help="Only sagas of this name.",
+            shell_complete=complete_sagas,
+        ),
+    ):
+        filtered = option(filtered)
+    return filtered  # pyright: ignore[reportReturnType] - a decorated command has other parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the sagas are, and how what is said of them is printed."""
+
+    admin: str
+    log_path: Path | None
+    as_json: bool
+
+    @property
+    def options(self) -> str:
+        """The options that lead another command to the same place."""
+        if self.log_path:
+            return f" --log {shlex.quote(str(self.log_path))}"
+        is_found = self.admin == os.environ.get("SAGAGEN_ADMIN_ADDR", DEFAULT_ADMIN)
+        return "" if is_found else f" --admin {shlex.quote(self.admin)}"
+
+    def ask(self, question: Callable[[Source], Any]) -> Any:
+        """Have the question answered. Raises ClickException with the reason if that fails."""
+
+        async def asked() -> Any:
+            if self.log_path is None:
+                address = Address.parse(self.admin, "--admin")
+                return await question(AdminListener(address, os.environ.get(TOKEN, "")))
+            async with at_rest(self.log_path) as operations:
+                return await question(LogAtRest(operations))
+
+        try:
+            return asyncio.run(asked())
+        except _ERRORS as error:
+            raise click.ClickException(str(error)) from error
+
+
+def where(command: F) -> F:
+    """The options of every command; it gets them as `place`."""
+
+    @wraps(command)
+    def placed(admin: str, log_path: Path | None, as_json: bool, **others: Any) -> Any:
+        return command(place=Place(admin, log_path, as_json), **others)
+
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs."),
+        click.option(
+            "--log",
+            "log_path",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Read a log at rest (var/saga-log.db) instead of a running gateway.",
+        ),
+        click.option(
+            "--admin",
+            envvar="SAGAGEN_ADMIN_ADDR",
+            default=DEFAULT_ADMIN,
+            show_default=True,
+            help=f"The gateway's admin listener [env: SAGAGEN_ADMIN_ADDR]; its token is in {TOKEN}.",
+        ),
+    ):
+        placed = option(placed)
+    return placed  # pyright: ignore[reportReturnType] - a decorated command has other parameters
+
+
+def print_shown(shown: Mapping[str, Any], place: Place, table: Callable[[Mapping[str, Any]], None]) -> None:
+    """As the user wants it."""
+    if place.as_json:
+        click.echo(escaped_json(json.dumps(shown, indent=2, ensure_ascii=False)))
+    else:
+        table(shown)
