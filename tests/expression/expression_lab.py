@@ -67,6 +67,8 @@ message Everything {
   google.protobuf.Any any = 70;
   google.protobuf.Struct struct = 71;
   repeated google.protobuf.Value values = 72;
+  google.protobuf.Value value = 73;
+  map<string, google.protobuf.Any> anys = 74;
   string from = 80;
   string class = 81;
   string import = 82;

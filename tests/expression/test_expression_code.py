@@ -32,6 +32,15 @@ FORMS = [
     ("text: input.from + input.class", "text=scope.input.from_ + scope.input.class_"),
     ("from: input.import", "from_=scope.input.import_"),
     ("text: saga.id", "text=scope.saga_id"),
+    # What has no type to check is passed on as it is
+    ("struct: input.struct", "struct=scope.input.struct"),
+    (
+        "any: 'has(input.any) ? input.any : input.anys[\"a\"]'",
+        "any=scope.input.any if scope.input.any is not None else value_at(scope.input.anys, 'a')",
+    ),
+    ("values: input.values", "values=scope.input.values"),
+    ("values: '[input.value]'", "values=[scope.input.value or Value(null_value=NullValue.NULL_VALUE)]"),
+    ("anys: input.anys", "anys=scope.input.anys"),
     # proto2: a field's own default, and an enum that begins above 0
     ("small: input.old.attempts", "small=or_if_unset((scope.input.old or Old()).attempts, 3)"),
     ("old: 'lab.old.v1.Old{note: input.old.note}'", "old=Old(note=(scope.input.old or Old()).note)"),

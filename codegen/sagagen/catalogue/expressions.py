@@ -118,7 +118,7 @@ def _values() -> Iterator[Entry]:
     yield Entry(
         "SG115",
         "The contents of Any, Struct, Value and ListValue can't be checked.",
-        "Use a message of its own, or a map.",
+        "Pass it on as a whole, to a field of the same type; or use a message of its own, or a map.",
         "source: input.metadata",
         "source: input.source",
     )

@@ -79,8 +79,6 @@ class Assembly:
             return unknown_field(self._type, name)
         if name in self._named:
             return Problem(Code.SET_TWICE, f'field "{name}" is set twice', "remove one of the two")
-        if is_dynamic(field_type(field)):
-            return dynamic_problem(field)
         oneof = field.containing_oneof
         for other in self._named.values():
             if oneof is not None and other.containing_oneof is oneof:
@@ -103,11 +101,12 @@ def unknown_field(type_: MessageType, name: str) -> Problem:
     return Problem(Code.UNKNOWN_FIELD, f'message "{simple}" has no field "{name}"', hint)
 
 
-def dynamic_problem(field: FieldDescriptor) -> Problem:
+def dynamic_problem(type_: Type) -> Problem:
+    """For whoever reads or writes what is in an Any, Struct, Value or ListValue."""
     return Problem(
         Code.DYNAMIC,
-        f'field "{field.name}" is {field_words(field)}, whose contents have no type to check against',
-        "use a message of its own",
+        f"the contents of {type_} have no type to check against",
+        "pass it on as a whole, to a field of the same type, or use a message of its own",
     )
 
 
@@ -123,7 +122,7 @@ def into_element(value: Expr, field: FieldDescriptor, environment: Environment) 
     return _into(value, element_type(field), words, environment)
 
 
-def into_message(value: Expr, type_: MessageType, environment: Environment) -> Expr | Problem:
+def into_message(value: Expr, type_: Dynamic | MessageType, environment: Environment) -> Expr | Problem:
     """The same for a whole request."""
     return _into(value, type_, f"this must be {type_}", environment)
 
@@ -134,6 +133,9 @@ def _into(value: Expr, target: Type, words: str, environment: Environment) -> Ex
     source = plain(value.type)
     wanted = plain(target)
     if joined(source, wanted) is None:
+        for type_ in (source, wanted):
+            if is_dynamic(type_):
+                return dynamic_problem(type_)
         return _mismatch(source, wanted, words, environment)
     if is_disjoint(source, wanted):
         return Problem(Code.OUT_OF_RANGE, f"the value never fits: {words}", _range_hint(wanted))
@@ -265,7 +267,7 @@ def not_constructed(type_: Type) -> Problem:
             return Problem(
                 Code.UNKNOWN_TYPE, "a wrapper is written as the value itself", f"write the {inner} alone"
             )
-        case Dynamic(name):
-            return Problem(Code.DYNAMIC, f"{name} has no type to check against", "use a message of its own")
+        case Dynamic():
+            return dynamic_problem(type_)
         case _:
             return TIME

@@ -21,6 +21,7 @@ from sagagen.expression.syntax import LiteralKind, Syntax, dotted
 from sagagen.expression.tree import Expr, Operation
 from sagagen.expression.types import (
     DOUBLE,
+    Dynamic,
     Integer,
     ListType,
     MapType,
@@ -29,7 +30,6 @@ from sagagen.expression.types import (
     Type,
     Wrapper,
     field_type,
-    is_dynamic,
     joined,
     message_type,
     plain,
@@ -120,14 +120,12 @@ class Checker:
         value = self.check(operand)
         return None if value is None else self._field(value, node)
 
-    def _field(self, value: Expr, node: syntax.Select, *, asks_presence: bool = False) -> tree.Field | None:
+    def _field(self, value: Expr, node: syntax.Select) -> tree.Field | None:
         if not isinstance(value.type, MessageType):
             return self._wrong(node.name_at, _no_fields(value.type, node.name))
         field = value.type.descriptor.fields_by_name.get(node.name)
         if field is None:
             return self._wrong(node.name_at, unknown_field(value.type, node.name))
-        if is_dynamic(field_type(field)) and not asks_presence:
-            return self._wrong(node.name_at, dynamic_problem(field))
         return tree.Field(value, field, field_type(field))
 
     def _has(self, node: syntax.Call) -> Expr | None:
@@ -136,7 +134,7 @@ class Checker:
             problem = Problem(Code.WRONG_ARGUMENTS, "has() takes a selected field", "write has(input.field)")
             return self._wrong(argument.at if argument else node.name_at, problem)
         operand = self.check(argument.operand)
-        field = operand and self._field(operand, argument, asks_presence=True)
+        field = operand and self._field(operand, argument)
         return tree.Has(field) if field else None
 
     def _is_no_message(self, node: Syntax) -> bool:
@@ -334,6 +332,8 @@ def _no_fields(type_: Type, name: str) -> Problem:
     match type_:
         case Simple.TIMESTAMP | Simple.DURATION:
             return operators.TIME
+        case Dynamic():
+            return dynamic_problem(type_)
         case MapType():
             return Problem(Code.NO_FIELDS, f'a map has no field "{name}"', f"write ['{name}']")
         case ListType():

@@ -12,6 +12,7 @@ from sagagen.expression.types import (
     INT,
     UINT,
     Double,
+    EnumType,
     Integer,
     ListType,
     MapType,
@@ -244,7 +245,7 @@ def _known_equality(left: Expr, right: Expr) -> bool | None:
 def _unequal_types(operator: str, left: Expr, right: Expr) -> Problem:
     problem = _wrong(operator, left, right)
     for type_ in (left.type, right.type):
-        if hasattr(type_, "descriptor") and not isinstance(type_, MessageType):
+        if isinstance(type_, EnumType):
             return Problem(problem.code, problem.message, f"write one of its values: {type_}.NAME")
     return problem
 

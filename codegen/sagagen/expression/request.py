@@ -25,6 +25,7 @@ from sagagen.expression.tree import Build, Constant, Expr, ListOf, MapOf, StepRe
 from sagagen.expression.types import (
     DOUBLE,
     Double,
+    Dynamic,
     Integer,
     ListType,
     MapType,
@@ -65,13 +66,15 @@ def compile_message(
     Returns None after reporting every mistake at its token.
     """
     type_ = message_type(target)
-    if not isinstance(type_, MessageType):
-        if node is not None:
-            report(not_constructed(type_).at(node.span))
-            return None
-        return MessageExpr(Build(MessageType(target.full_name, target), ()))
+    whole = type_ if isinstance(type_, Dynamic | MessageType) else MessageType(target.full_name, target)
     if node is None or _is_empty(node):
-        return MessageExpr(Build(type_, ()))
+        return MessageExpr(Build(MessageType(target.full_name, target), ()))
+    if isinstance(node, Scalar):
+        root = _Compiler(environment, report).whole(node, whole)
+        return MessageExpr(root) if root else None
+    if not isinstance(type_, MessageType):
+        report(not_constructed(type_).at(node.span))
+        return None
     root = _Compiler(environment, report).message(node, type_)
     return MessageExpr(root) if root else None
 
@@ -91,11 +94,15 @@ class _Compiler:
             case Mapping():
                 return self._fields(node, type_)
             case Scalar():
-                value = self._scalar(node, type_)
-                return value and self._kept(_start(node), into_message(value, type_, self._environment))
+                return self.whole(node, type_)
             case Sequence():
                 problem = Problem(Code.WRONG_SHAPE, f"this must be {type_}, not a list", "write field: value")
                 return self._wrong(node.span, problem)
+
+    def whole(self, node: Scalar, type_: Dynamic | MessageType) -> Expr | None:
+        """One expression for the whole message."""
+        value = self._scalar(node, type_)
+        return value and self._kept(_start(node), into_message(value, type_, self._environment))
 
     def _wrong(self, span: Span, problem: Problem) -> None:
         self._report(problem.at(span))

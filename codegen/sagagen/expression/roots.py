@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from google.protobuf.descriptor import Descriptor
+
 from sagagen.diagnostics import did_you_mean
 from sagagen.expression.codes import Code
 from sagagen.expression.environment import Environment
@@ -10,7 +12,7 @@ from sagagen.expression.names import Path, enum_value, type_named
 from sagagen.expression.problem import Problem
 from sagagen.expression.syntax import Name, Select
 from sagagen.expression.tree import EnumConstant, Expr, FailureField, Input, SagaId, StepResponse
-from sagagen.expression.types import EnumType, MessageType, message_type
+from sagagen.expression.types import Dynamic, EnumType, MessageType, message_type
 
 ROOTS = frozenset({"input", "steps", "saga", "failure"})
 _FAILURE_FIELDS = ("code", "reason", "message", "step")
@@ -29,10 +31,16 @@ def root(node: Name, environment: Environment, variables: Iterable[str]) -> Expr
     if node.is_absolute or node.name not in ROOTS:
         return Misplaced(node.at, _unknown((node,), environment, variables))
     if node.name == "input":
-        return Input(message_type(environment.input))
+        return Input(_whole_type(environment.input))
     example = {"saga": "id", "failure": "reason"}.get(node.name) or next(iter(environment.steps), "name")
     problem = Problem(Code.NO_FIELDS, f'"{node.name}" alone is not a value', f"write {node.name}.{example}")
     return Misplaced(node.at, problem)
+
+
+def _whole_type(message: Descriptor) -> MessageType | Dynamic:
+    """Of a request or a response: only in a field is a Timestamp a time, and a wrapper its value."""
+    type_ = message_type(message)
+    return type_ if isinstance(type_, Dynamic) else MessageType(message.full_name, message)
 
 
 def below_root(node: Select, operand: Name, environment: Environment) -> Expr | Misplaced:
@@ -76,13 +84,7 @@ def _unknown(path: Path, environment: Environment, variables: Iterable[str]) -> 
 
 def _step(node: Select, environment: Environment) -> Expr | Misplaced:
     if response := environment.steps.get(node.name):
-        type_ = message_type(response)
-        if isinstance(type_, MessageType):
-            return StepResponse(node.name, type_)
-        dynamic = Problem(
-            Code.DYNAMIC, f"a response of type {type_} has no fields to read", "use a message of its own"
-        )
-        return Misplaced(node.name_at, dynamic)
+        return StepResponse(node.name, _whole_type(response))
     return Misplaced(node.name_at, _unreadable(node.name, environment))
 
 

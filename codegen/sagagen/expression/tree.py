@@ -7,7 +7,7 @@ from typing import TypeAlias, TypeGuard
 
 from google.protobuf.descriptor import EnumValueDescriptor, FieldDescriptor
 
-from sagagen.expression.types import MessageType, Simple, Type, has_presence
+from sagagen.expression.types import Dynamic, MessageType, Simple, Type, has_presence
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class FailureField:
 @dataclass(frozen=True, slots=True)
 class StepResponse:
     step: str
-    type: MessageType
+    type: MessageType | Dynamic
 
 
 @dataclass(frozen=True, slots=True)

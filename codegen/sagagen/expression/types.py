@@ -63,9 +63,10 @@ class EnumType:
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """Any, Struct, Value, ListValue: nothing to check against."""
+    """Any, Struct, Value, ListValue: nothing to check against, so a value is only passed on as it is."""
 
     name: str
+    descriptor: Descriptor = field(compare=False, repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -146,7 +147,7 @@ _DYNAMIC = frozenset(f"google.protobuf.{name}" for name in ("Any", "Struct", "Va
 def message_type(descriptor: Descriptor) -> Type:
     """The type of a message: a well-known one has a type of its own."""
     if descriptor.full_name in _DYNAMIC:
-        return Dynamic(descriptor.full_name)
+        return Dynamic(descriptor.full_name, descriptor)
     return _WELL_KNOWN.get(descriptor.full_name) or MessageType(descriptor.full_name, descriptor)
 
 

@@ -22,6 +22,7 @@ from sagagen.expression.tree import (
 )
 from sagagen.expression.types import (
     Double,
+    Dynamic,
     EnumType,
     Integer,
     ListType,
@@ -134,7 +135,7 @@ class Writer:
 
     def _or_default(self, expr: tree.Field) -> Code:
         selected, number = self._selected(expr), expr.field.default_value
-        if not number or isinstance(plain(expr.type), MessageType):
+        if not number or isinstance(plain(expr.type), Dynamic | MessageType):
             return infix(selected, "or", Code(self._default(plain(expr.type))), Precedence.OR)
         # proto2 and editions: the field has its own default, or its enum begins above 0. A set value may be falsy.
         if isinstance(expr.type, EnumType):
@@ -149,6 +150,13 @@ class Writer:
     def _default(self, type_: Type) -> str:
         match type_:
             case MessageType(_, descriptor):
+                return f"{self._refer(self._names.message(descriptor))}()"
+            case Dynamic("google.protobuf.Value", descriptor):
+                null = descriptor.fields_by_name["null_value"]
+                assert null.enum_type
+                value = self._member(null.enum_type.values[0]).text
+                return f"{self._refer(self._names.message(descriptor))}({self._names.field(null)}={value})"
+            case Dynamic(_, descriptor):
                 return f"{self._refer(self._names.message(descriptor))}()"
             case EnumType(_, descriptor):
                 return self._member(descriptor.values_by_number[0]).text
