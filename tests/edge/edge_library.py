@@ -17,6 +17,7 @@ import betterproto2
 import httpx
 from small_mesh import running_engine, running_services
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 from waiting import LIMIT_S
@@ -24,7 +25,8 @@ from waiting import LIMIT_S
 from sagagen.contract import read_contract
 from sagagen.emit.render import emit
 from sagagen.runtime.edge.gateway import Gateway
-from sagagen.runtime.edge.http.server import serve_http
+from sagagen.runtime.edge.http.connections import Peers
+from sagagen.runtime.edge.http.server import DEFAULT_PEERS, serve_http
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.messages.schema import Schema
@@ -106,6 +108,8 @@ async def caller(request: Request) -> str:
     name = request.headers.get("x-caller", "anonymous")
     if name == "nobody":
         raise HTTPException(401, "who are you?", {"www-authenticate": "Bearer"})
+    if name == "nameless":
+        raise HTTPException(401, "who are you?")
     if name == "broken":
         raise RuntimeError("the hook is broken")
     return name
@@ -117,13 +121,15 @@ async def served(
     routes: Sequence[BaseRoute] = (),
     mesh: Mesh | None = None,
     seen: Callable[[SagaRuntime], SagaRuntime] = lambda engine: engine,
+    middleware: Sequence[Middleware] = (),
+    peers: Peers = DEFAULT_PEERS,
 ) -> AsyncGenerator[Served]:
     """The real thing: gateway, engine, log, and the service over the in-memory transport.
 
     `seen` says how the gateway sees the engine.
     """
     mesh, shelf = mesh or library().mesh, library().handlers.ShelfService()
-    gateway = Gateway(mesh, caller=caller, routes=routes)
+    gateway = Gateway(mesh, caller=caller, routes=routes, middleware=middleware)
     limits = mesh.limits
     async with (
         running_services(mesh, data_dir, lambda _: shelf) as transports,
@@ -134,7 +140,7 @@ async def served(
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
         ) as engine,
-        serve_http(gateway.application(seen(engine), transports), "127.0.0.1", 0) as listening,
+        serve_http(gateway.application(seen(engine), transports), "127.0.0.1", 0, peers=peers) as listening,
         httpx.AsyncClient(base_url=listening.url, timeout=LIMIT_S) as client,
     ):
         yield Served(client, shelf, engine, gateway)

@@ -41,7 +41,7 @@ _WHY: Mapping[int, str] = {
     409: "The first request with this key is unfinished (send this one again after Retry-After), or another gateway "
     "has it, or the key has expired.",
     413: "The request is too large.",
-    415: "The body is compressed.",
+    415: "The body is compressed, or no JSON.",
     422: "The key was used before, with a different request.",
     429: "The service is overloaded.",
     502: "A service failed, so everything is undone. This answer is final: to try again, use a new key.",

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.edge.answer import Answer
+from sagagen.runtime.edge.content import check_content
 from sagagen.runtime.edge.problem import Problem, ProblemError
 from sagagen.runtime.rpc.trace import SAMPLED, TraceContext, received
 from sagagen.runtime.telemetry import spans as tracing
@@ -18,10 +20,14 @@ _TRACE_HEADERS = frozenset({b"traceparent", b"tracestate"})
 
 CLOSING = "sagagen.closing"
 """Key of the ASGI state under which a server keeps the future that is done once it stops."""
+TRUSTS = "sagagen.trusts"
+"""Key of the ASGI state under which a server keeps the function that says whether a client's address is trusted."""
 TRACE = "sagagen.trace"
 """Key of the ASGI scope that holds the request's TraceContext."""
 PARENT_SPAN = "sagagen.parent_span"
 """Key of the ASGI scope that holds the id of the sender's span; empty if it sent none."""
+LINKED = "sagagen.linked"
+"""Key of the ASGI scope that holds the place in a trace which a stranger sent."""
 ROUTE = "sagagen.route"
 """Key of the ASGI scope that holds the template of the route, once it is found."""
 SAGA = "sagagen.saga"
@@ -48,11 +54,8 @@ class Exchange:
         return self.request.scope["query_string"]
 
     async def body(self) -> bytes:
-        """The whole body. Raises ProblemError if it is compressed, or if the client left before it was here."""
-        encoding = self.request.headers.get("content-encoding", "identity")
-        if encoding != "identity":
-            detail = f"a body with content-encoding {encoding[:40]} is not read; send it as it is"
-            raise ProblemError(Problem(415, "INVALID_ARGUMENT", "UNSUPPORTED_ENCODING", detail))
+        """The whole body. Raises ProblemError if it is no plain JSON, or if the client left before it was here."""
+        check_content(self.request.headers)
         try:
             return await self.request.body()
         except ClientDisconnect as error:
@@ -108,20 +111,35 @@ class Contained:
 
 
 def trace_of(scope: Scope) -> TraceContext:
-    """The span of a request: a child of its sender's, or the first of a trace. Decided at the first call."""
+    """The span of a request: a child of its sender's, or the first of a trace. Decided at the first call.
+
+    A stranger's trace is only linked to: docs/decisions/158-whose-trace-is-continued.md
+    """
     if TRACE not in scope:
-        parent = received(
-            {
-                name.decode("latin-1"): value.decode("latin-1")
-                for name, value in scope["headers"]
-                if name in _TRACE_HEADERS
-            }
-        )
+        sent = _sent_trace(scope)
+        parent = sent if sent and _is_trusted(scope) else None
+        scope[LINKED] = (sent,) if sent and not parent else ()
         trace = parent.child() if parent else TraceContext.new()
         if spans := tracing.active():
             trace = trace._replace(flags=SAMPLED if spans.samples(trace, parent) else 0)
         scope[TRACE], scope[PARENT_SPAN] = trace, parent.span_id if parent else ""
     return scope[TRACE]
+
+
+def _sent_trace(scope: Scope) -> TraceContext | None:
+    return received(
+        {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in _TRACE_HEADERS
+        }
+    )
+
+
+def _is_trusted(scope: Scope) -> bool:
+    state: Mapping[str, Any] = scope.get("state") or {}
+    client = scope.get("client")
+    return TRUSTS in state and client is not None and bool(state[TRUSTS](client[0]))
 
 
 def traceparent(trace: TraceContext, trace_id: str = "") -> tuple[str, str]:

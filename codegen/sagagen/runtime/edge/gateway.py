@@ -18,6 +18,7 @@ from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sagagen.runtime.edge.answer import Answer
+from sagagen.runtime.edge.content import check_origin
 from sagagen.runtime.edge.docs_page import DocsEndpoint, DocsFileEndpoint
 from sagagen.runtime.edge.exchange import (
     ROUTE,
@@ -30,6 +31,7 @@ from sagagen.runtime.edge.exchange import (
     traceparent,
 )
 from sagagen.runtime.edge.forward import ForwardEndpoint, Waiting
+from sagagen.runtime.edge.http.limits import REFUSAL
 from sagagen.runtime.edge.json.protojson import JsonWriter
 from sagagen.runtime.edge.observation import Observed
 from sagagen.runtime.edge.own_routes import DocumentEndpoint, HealthEndpoint, ReadyEndpoint, WatchEndpoint
@@ -174,6 +176,9 @@ class _Dispatcher:
         self._extra = StarletteRouter(routes=extra, redirect_slashes=False, default=self._refuse)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if refusal := scope.get(REFUSAL):
+            await to_response(_in_trace(refusal, trace_of(scope)))(scope, receive, send)
+            return
         found = self._find(scope) if scope["type"] == "http" else None
         if isinstance(found, Found):
             scope[ROUTE] = found.template
@@ -202,6 +207,7 @@ class _Dispatcher:
 async def _answer(found: Found[Endpoint], request: Request) -> Answer:
     trace = trace_of(request.scope)
     try:
+        check_origin(request.method, request.headers)
         return await found.endpoint(Exchange(request, found.values, trace))
     except ProblemError as error:
         return _in_trace(error.problem, trace)

@@ -7,7 +7,8 @@ from opentelemetry.trace import SpanKind
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sagagen.runtime.edge.exchange import PARENT_SPAN, ROUTE, SAGA, trace_of, traceparent
+from sagagen.runtime.edge.exchange import LINKED, PARENT_SPAN, ROUTE, SAGA, trace_of, traceparent
+from sagagen.runtime.edge.http.limits import AnswersRefusals
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.metrics import HTTP_SECONDS, child, exemplar
 from sagagen.runtime.telemetry.spans import GATEWAY, FinishedSpan, Spans
@@ -17,7 +18,7 @@ _PROBES = frozenset({"/healthz", "/readyz"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Observed:
+class Observed(AnswersRefusals):
     """The outermost layer: it sees every answer as it leaves, whatever made it."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -75,6 +76,7 @@ def _record(
                 **saga,
                 **({"error.type": str(status)} if status >= 500 else {}),
             },
+            links=scope[LINKED],
             error=str(status) if status >= 500 else "",
         )
     )

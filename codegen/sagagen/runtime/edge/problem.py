@@ -44,6 +44,8 @@ HTTP_STATUS: Mapping[Code, int] = MappingProxyType(
 )
 """grpc-gateway's HTTPStatusFromCode."""
 
+_CHALLENGE = ("www-authenticate", 'Bearer realm="gateway"')
+"""What a 401 has to say (RFC 9110, 15.5.2), where whoever refused has not said it: a caller hook, or a service."""
 _PHRASES = MappingProxyType({499: "Client Closed Request"})
 
 
@@ -66,7 +68,10 @@ class Problem:
     """Sent beside the document, for example Retry-After or Allow."""
 
     def answer(self) -> Answer:
-        return Answer(self.status, (("content-type", PROBLEM_JSON), *self.headers), self.body())
+        headers = (("content-type", PROBLEM_JSON), *self.headers)
+        if self.status == 401 and all(name.lower() != _CHALLENGE[0] for name, _ in headers):
+            headers = (*headers, _CHALLENGE)
+        return Answer(self.status, headers, self.body())
 
     def body(self) -> bytes:
         """The document; members that say nothing are left out."""

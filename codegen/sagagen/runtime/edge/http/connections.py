@@ -27,6 +27,9 @@ class Peers:
     """Of an address that is no trusted proxy, since all clients behind a proxy come from one address."""
     trusted: Sequence[Network] = LOOPBACK_NETWORKS
 
+    def trusts(self, address: str) -> bool:
+        return is_within(self.trusted, address)
+
 
 def is_within(networks: Sequence[Network], address: str) -> bool:
     """Whether an address is in one of these networks; what is no address is in none."""
@@ -60,7 +63,7 @@ class Connections:
         """Count a new connection. Empty, or why it can't stay; then it is not counted."""
         if self._count >= self._peers.max_connections:
             return self._refused(f"this server has {self._count} connections, which is all that it takes")
-        if not is_within(self._peers.trusted, address):
+        if not self._peers.trusts(address):
             if self._by_address[address] >= self._peers.max_per_address:
                 return self._refused(f"there are {self._peers.max_per_address} connections from this address")
             self._by_address[address] += 1

@@ -3,14 +3,19 @@
 `Limits` wraps a whole application, so that nothing behind it ever holds more.
 """
 
+import re
 from dataclasses import dataclass
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagagen.runtime.edge.exchange import trace_of, traceparent
 from sagagen.runtime.edge.problem import Problem
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_URL_BYTES = 8 * 1024
@@ -40,8 +45,17 @@ class BodyTooLarge(HTTPException):
         super().__init__(413, _detail(max_bytes))
 
 
+REFUSAL = "sagagen.refusal"
+"""Key of the ASGI scope that holds the Problem with which a request is to be refused."""
+
+
+class AnswersRefusals:
+    """An application that answers REFUSAL itself, from within the project's middleware: a page of another origin may
+    read the answer only if CORS middleware has seen it. It finds no body."""
+
+
 class Limits:
-    """Refuses what is too large: 413, 414 and 431, each as a problem document.
+    """Refuses what is too large, and what names no host: 400, 413, 414 and 431, each as a problem document.
 
     The rest of a refused body is read and thrown away by the server, so that a client that first sends all of it still
     finds its answer.
@@ -55,24 +69,32 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif problem := self._problem(scope):
-            await _send(problem, scope, send)
+            await self._refuse(problem, scope, receive, send)
         else:
-            await self._counted(scope, receive, send)
+            await self._contained(scope, self._counted(receive), send)
 
     def _problem(self, scope: Scope) -> Problem | None:
         if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MAX_URL_BYTES:
             return _too_large(414, f"the request's path and query are longer than {MAX_URL_BYTES} bytes")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
             return _too_large(431, f"the request's headers are longer than {MAX_HEADER_BYTES} bytes")
+        if not _has_host(scope):
+            return Problem(400, "INVALID_ARGUMENT", "INVALID_HOST", "the request needs one valid Host header")
         length = Headers(scope=scope).get("content-length", "0")
         if length.isascii() and length.isdigit() and int(length[:20]) > self._max_body_bytes:
             return _too_large(413, _detail(self._max_body_bytes))
         return None
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+        if not isinstance(self._app, AnswersRefusals):
+            await _send(problem, scope, send)
+            return
+        scope[REFUSAL] = problem
+        await self._contained(scope, _without_body(receive), send)
+
+    def _counted(self, receive: Receive) -> Receive:
         """A body that comes in chunks is counted as it comes."""
         read_bytes = 0
-        is_answered = False
 
         async def counted_receive() -> Message:
             nonlocal read_bytes
@@ -82,17 +104,58 @@ class Limits:
                 raise BodyTooLarge(self._max_body_bytes)
             return message
 
+        return counted_receive
+
+    async def _contained(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A failure ends a connection only where its request has no whole answer: a client can't tell it otherwise."""
+        is_begun = is_whole = False
+
         async def watched_send(message: Message) -> None:
-            nonlocal is_answered
-            is_answered = True
+            nonlocal is_begun, is_whole
+            is_begun = True
             await send(message)
+            is_whole = message["type"] == "http.response.body" and not message.get("more_body")
 
         try:
-            await self._app(scope, counted_receive, watched_send)
+            await self._app(scope, receive, watched_send)
         except BodyTooLarge as error:
             # An application that turns HTTPException into an answer has done so already; any other gets this one.
-            if not is_answered:
+            if not is_begun:
                 await _send(_too_large(413, error.detail), scope, send)
+        except ClientDisconnect:
+            _logger.info("a client left before its request was here")
+        except Exception as error:
+            if not is_whole:
+                raise
+            _logger.error("a request failed", trace_id=trace_of(scope).trace_id, exc_info=error)
+
+
+def _has_host(scope: Scope) -> bool:
+    """RFC 9112, 3.2: 400 for a request without Host, with several, and for a value that is none."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if not hosts:
+        return scope["http_version"] == "1.0"
+    return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
+
+
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""uri-host and port of RFC 3986, 3.2.2."""
+
+
+def _without_body(receive: Receive) -> Receive:
+    """The body of a refused request is nobody's."""
+    is_read = False
+
+    async def receive_nothing() -> Message:
+        nonlocal is_read
+        if not is_read:
+            is_read = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while (message := await receive())["type"] != "http.disconnect":
+            pass
+        return message
+
+    return receive_nothing
 
 
 def _detail(max_bytes: int) -> str:

@@ -18,7 +18,7 @@ import structlog
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
-from sagagen.runtime.edge.exchange import CLOSING
+from sagagen.runtime.edge.exchange import CLOSING, TRUSTS
 from sagagen.runtime.edge.http.connections import Connections, Peers
 from sagagen.runtime.edge.http.limits import (
     DEFAULT_PATIENCE,
@@ -81,7 +81,7 @@ async def serve_http(
     """
     with _bound(host, port) as listener:
         config = _config(Limits(app, max_body_bytes=max_body_bytes), stop_s, patience, peers, room)
-        server = _Server(config)
+        server = _Server(config, peers)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
         try:
             await server.until_started(serving)
@@ -157,8 +157,9 @@ def _protocol(
 class _Server(Server):
     """Uvicorn's server without its hands on the process's signals."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, peers: Peers) -> None:
         super().__init__(config)
+        self._peers = peers
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -167,7 +168,7 @@ class _Server(Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.lifespan.state[CLOSING] = self._closing
+        self.lifespan.state.update({CLOSING: self._closing, TRUSTS: self._peers.trusts})
         await super().startup(sockets)
         self._ready.set_result(None)
 
