@@ -10,9 +10,10 @@ from sagagen.compatibility.running import OpenSaga
 from sagagen.contract.model import Mesh
 from sagagen.runtime.admin.routes import MAX_LISTED
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.log.store import LoggedSaga, open_sagas_in
+from sagagen.runtime.log.reading import Found, open_sagas_in
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.search import UnreadableSaga
 from sagagen.runtime.settings import Address
 from sagagen.runtime.sqlite.database import Database
 from sagagen.runtime.startup import SettingsError
@@ -56,11 +57,15 @@ async def _of_log(path: Path, old: Mesh) -> Iterator[OpenSaga]:
     except sqlite3.Error as error:
         raise AdminError(f"{path} can't be read as a saga log: {error}") from error
     now_ms = SystemClock().wall_ms()
-    return (_of(saga, steps.get((saga.accepted.saga, saga.accepted.version), ()), now_ms) for saga in logged)
+    return (_of(saga, steps, now_ms) for saga in logged)
 
 
-def _of(logged: LoggedSaga, steps: Sequence[str], now_ms: int) -> OpenSaga:
+def _of(logged: Found, steps_of: Mapping[tuple[str, int], Sequence[str]], now_ms: int) -> OpenSaga:
+    if isinstance(logged, UnreadableSaga):
+        age_s = max(0.0, (now_ms - logged.started_ms) / 1000)
+        return OpenSaga(saga=logged.saga, version=logged.version, status=logged.status, step="", age_s=age_s)
     history = fold(logged.rows)
+    steps = steps_of.get((logged.accepted.saga, logged.accepted.version), ())
     accepted = history.accepted
     return OpenSaga(
         saga=accepted.saga,

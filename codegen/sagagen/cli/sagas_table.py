@@ -185,6 +185,7 @@ def _styled(cell: str) -> str:
 
 _STYLES: Mapping[str, Mapping[str, Any]] = {
     "STUCK": {"fg": "red", "bold": True},
+    "UNREADABLE": {"fg": "red", "bold": True},
     "COMPENSATING": {"fg": "yellow"},
     "COMPENSATED": {"fg": "yellow"},
     "COMPLETED": {"fg": "green"},

@@ -3,10 +3,11 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
@@ -25,13 +26,17 @@ from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import OperatorRow, SagaStatus
 from sagagen.runtime.saga.explain import Explanation, explain
 from sagagen.runtime.saga.history import History, fold
-from sagagen.runtime.saga.search import OpenCount, SagaQuery
+from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import StepView, view_of
 
+UNREADABLE = "UNREADABLE"
+"""Shown instead of a status."""
 CANDIDATES = 10
 """How many ids are named where a beginning fits several."""
 Shown = dict[str, Any]
 """JSON members."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +71,30 @@ class SagaOperations:
     ) -> list[Shown]:
         """Sagas that match, newest first; `step` and `service` are those of its current call, or the stuck one.
 
-        `act`: only those that would carry it out now. Raises JournalUnreadable.
+        `act`: only those that would carry it out now. One that can't be read is listed as that.
         """
         found: list[Shown] = []
         while len(found) < query.limit and (page := await self._sagas.search(query)):
             for recorded in page:
-                shown = self._summary(recorded)
-                if step not in ("", shown["step"]) or service not in ("", shown["service"]):
-                    continue
-                if act is None or any(offer.act is act for offer in self._sagas.offers(recorded)):
+                if isinstance(recorded, UnreadableSaga):
+                    shown, acts = _unreadable(recorded), set[Act]()
+                else:
+                    shown, acts = self._listed(recorded, act)
+                is_there = step in ("", shown["step"]) and service in ("", shown["service"])
+                if is_there and (act is None or act in acts):
                     found.append(shown)
             query = replace(query, before=page[-1].cursor)
         return found[: query.limit]
+
+    def _listed(self, recorded: RecordedSaga, act: Act | None) -> tuple[Shown, Collection[Act]]:
+        """A saga in a list, and the commands that it would take (if `act` asks for one)."""
+        try:
+            acts = {offer.act for offer in self._sagas.offers(recorded)} if act else set[Act]()
+            return self._summary(recorded), acts
+        except Exception as error:
+            # A mistake of ours, or rows that fit together in no way: one saga must not hide the others.
+            _logger.exception("a saga can't be shown", saga_id=recorded.accepted.saga_id)
+            return _unreadable(_as_unreadable(recorded, error)), ()
 
     async def show(self, saga_id: str) -> Shown:
         """Everything that is known of a saga but its payloads.
@@ -220,6 +237,35 @@ def _members(history: History, waiting_for: str, explanation: Explanation) -> Sh
         "until": None if explanation.until_ms is None else rfc3339(explanation.until_ms),
         "then": explanation.then or None,
         "error": explanation.error or None,
+    }
+
+
+def _as_unreadable(recorded: RecordedSaga, error: Exception) -> UnreadableSaga:
+    accepted = recorded.accepted
+    why = f"saga {accepted.saga_id} can't be shown: {type(error).__name__}: {error}"
+    return UnreadableSaga(
+        saga_id=accepted.saga_id,
+        saga=accepted.saga,
+        version=accepted.version,
+        status="recorded",
+        started_ms=accepted.at_ms,
+        why=why,
+        cursor=recorded.cursor,
+    )
+
+
+def _unreadable(saga: UnreadableSaga) -> Shown:
+    """With the members of a saga that can be read."""
+    return {
+        **dict.fromkeys(("updated_at", "step", "service", "waiting_for", "until", "then")),
+        "id": saga.saga_id,
+        "saga": saga.saga,
+        "version": saga.version,
+        "status": UNREADABLE,
+        "age_s": _age_s(saga.started_ms),
+        "created_at": rfc3339(saga.started_ms),
+        "explanation": f"It was {saga.status}. It is left as it is, and all others go on.",
+        "error": saga.why,
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
+import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -43,7 +44,7 @@ from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.edge.start import StartEndpoint
 from sagagen.runtime.edge.transcoding.fields import shown
 from sagagen.runtime.edge.transcoding.request import RequestReader
-from sagagen.runtime.engine.port import SagaRuntime
+from sagagen.runtime.engine.port import JournalUnreadable, SagaRuntime
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Limits, Mesh, Route, Saga
@@ -54,6 +55,8 @@ HttpRequest = Request
 """What the caller hook is given: starlette's request."""
 
 ANONYMOUS = "anonymous"
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 def anonymous(request: HttpRequest) -> str:
@@ -211,6 +214,10 @@ async def _answer(found: Found[Endpoint], request: Request) -> Answer:
         return await found.endpoint(Exchange(request, found.values, trace))
     except ProblemError as error:
         return _in_trace(error.problem, trace)
+    except JournalUnreadable as error:
+        _logger.error("a saga can't be read", why=str(error))
+        detail = "what is recorded of this saga can't be read; an operator has to look"
+        return _in_trace(Problem(500, "DATA_LOSS", "SAGA_UNREADABLE", detail), trace)
 
 
 def _in_trace(answer: Answer | Problem, trace: TraceContext) -> Answer:

@@ -10,7 +10,7 @@ from sagagen.runtime.saga.commands import Offer, OperatorCommand, UnknownSaga, o
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import LogEvent, Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
-from sagagen.runtime.saga.search import OpenCount, SagaQuery
+from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 
 
 class SagasAtRest:
@@ -30,7 +30,7 @@ class SagasAtRest:
     async def ids(self, beginning: str, at_most: int) -> Sequence[str]:
         return await self._log.ids(beginning, at_most)
 
-    async def search(self, query: SagaQuery) -> Sequence[LoggedSaga]:
+    async def search(self, query: SagaQuery) -> Sequence[LoggedSaga | UnreadableSaga]:
         return await self._log.search(query)
 
     async def open_counts(self) -> Sequence[OpenCount]:

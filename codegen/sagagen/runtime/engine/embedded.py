@@ -44,7 +44,7 @@ from sagagen.runtime.saga.events import Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import Journal
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.saga.search import OpenCount, SagaQuery
+from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import SagaView, view_of
 from sagagen.runtime.telemetry import spans as tracing
 
@@ -217,7 +217,7 @@ class EmbeddedEngine:
     async def ids(self, beginning: str, at_most: int) -> Sequence[str]:
         return await self._log.ids(beginning, at_most)
 
-    async def search(self, query: SagaQuery) -> Sequence[LoggedSaga]:
+    async def search(self, query: SagaQuery) -> Sequence[LoggedSaga | UnreadableSaga]:
         return await self._log.search(query)
 
     async def open_counts(self) -> Sequence[OpenCount]:
@@ -384,7 +384,9 @@ class EmbeddedEngine:
         waiting: dict[str, int] = {}
         async for page in self._log.active_sagas():
             for logged in page:
-                if missing := self._definitions.missing(logged.accepted):
+                if isinstance(logged, UnreadableSaga):
+                    _logger.error("a saga is left as it is", saga_id=logged.saga_id, why=logged.why)
+                elif missing := self._definitions.missing(logged.accepted):
                     waiting[missing] = waiting.get(missing, 0) + 1
                 else:
                     yield logged

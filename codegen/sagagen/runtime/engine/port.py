@@ -16,7 +16,7 @@ from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.saga.search import OpenCount, SagaQuery
+from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import SagaView
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "SagaView",
     "Started",
     "UnknownSaga",
+    "UnreadableSaga",
 ]
 
 
@@ -124,8 +125,8 @@ class SagaControl(Protocol):
         """Ids that begin like this, in order."""
         ...
 
-    async def search(self, query: SagaQuery) -> Sequence[RecordedSaga]:
-        """A page of the sagas that match, newest first; empty after the last one. Raises JournalUnreadable."""
+    async def search(self, query: SagaQuery) -> Sequence[RecordedSaga | UnreadableSaga]:
+        """A page of the sagas that match, newest first; empty after the last one."""
         ...
 
     async def open_counts(self) -> Sequence[OpenCount]:

@@ -32,8 +32,10 @@ def find_ids(connection: sqlite3.Connection, beginning: str, at_most: int) -> li
 
 def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3.Row]:
     """One page of the current-state table, newest first."""
-    conditions = [f"status IN ({', '.join('?' * len(query.statuses))})"]
-    values: list[object] = [status.value for status in query.statuses]
+    conditions, values = ["TRUE"], list[object]()
+    if set(query.statuses) != set(SagaStatus):  # all of them: also one that nobody knows
+        conditions = [f"status IN ({', '.join('?' * len(query.statuses))})"]
+        values += [status.value for status in query.statuses]
     for condition, value in (
         ("name = ?", query.saga or None),
         ("started_ms <= ?", query.started_before_ms),

@@ -8,10 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Self
 
@@ -23,9 +20,10 @@ from sagagen.runtime.log.damage import damage_of, how_to_mend
 from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
 from sagagen.runtime.log.group_commit import GroupWriter, open_writer
 from sagagen.runtime.log.probe import ThreadProbe
-from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, head_of, rows_of, saga_values
+from sagagen.runtime.log.reading import Found, LoggedSaga, active_page, find_head, find_saga, search_sagas
+from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, saga_values
 from sagagen.runtime.log.reserve import Reserve
-from sagagen.runtime.log.search import ended_counts, find_ids, find_sagas, open_counts
+from sagagen.runtime.log.search import ended_counts, find_ids, open_counts
 from sagagen.runtime.saga.events import (
     Accepted,
     Done,
@@ -43,33 +41,12 @@ from sagagen.runtime.sqlite.presence import Presence
 
 __all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
 
-PAGE = 500
-"""Number of sagas that recovery reads with one query."""
 PURGED_AT_ONCE = 100
 """Number of sagas that one write purges: it holds up the rows of other sagas for some milliseconds."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _ANSWERING = (Done, TurnedBack, Ended, DoneByHand, GaveUp)
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedSaga:
-    """A saga as it stands in the log."""
-
-    ref: SagaRef
-    rows: tuple[LogEvent, ...]
-
-    @property
-    def accepted(self) -> Accepted:
-        first = self.rows[0]
-        assert isinstance(first, Accepted), "rows_of reads nothing else first"
-        return first
-
-    @property
-    def cursor(self) -> str:
-        """Its place in the log, for `SagaQuery.before`."""
-        return str(self.ref.number)
 
 
 class SagaLog:
@@ -206,28 +183,30 @@ class SagaLog:
             self._resting -= 1
 
     async def head(self, saga_id: str) -> SagaHead | None:
-        """Where a saga stands, who started it, and its result if it has one; None if there is no such saga."""
-        records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_HEAD, (saga_id,)).fetchall())
-        return head_of(records[0]) if records else None
+        """Where a saga stands, who started it, and its result if it has one; None if there is no such saga.
+
+        Raises LogCorrupted if that can't be read.
+        """
+        return await self._reader.in_thread(lambda connection: find_head(connection, saga_id))
 
     async def find(self, saga_id: str) -> LoggedSaga | None:
         """A saga with all of its rows; None if there is no such saga. Raises LogCorrupted if they can't be read."""
-        return await self._reader.in_thread(lambda connection: _find(connection, saga_id))
+        return await self._reader.in_thread(lambda connection: find_saga(connection, saga_id))
 
     async def ids(self, beginning: str, at_most: int) -> list[str]:
         """Ids that begin like this, in order."""
         return await self._reader.in_thread(lambda connection: find_ids(connection, beginning, at_most))
 
-    async def active_sagas(self) -> AsyncIterator[list[LoggedSaga]]:
-        """All active sagas, oldest first, a page at a time. Raises LogCorrupted."""
+    async def active_sagas(self) -> AsyncIterator[list[Found]]:
+        """All active sagas, oldest first, a page at a time; those that can't be read among them."""
         after = 0
-        while page := await self._reader.in_thread(lambda connection, a=after: _page(connection, a)):
+        while page := await self._reader.in_thread(lambda connection, a=after: active_page(connection, a)):
             yield page
-            after = page[-1].ref.number
+            after = int(page[-1].cursor)
 
-    async def search(self, query: SagaQuery) -> list[LoggedSaga]:
-        """A page of the sagas that match, newest first. Raises LogCorrupted."""
-        return await self._reader.in_thread(lambda connection: _search(connection, query))
+    async def search(self, query: SagaQuery) -> list[Found]:
+        """A page of the sagas that match, newest first; those that can't be read among them."""
+        return await self._reader.in_thread(lambda connection: search_sagas(connection, query))
 
     async def open_counts(self) -> list[OpenCount]:
         """How many sagas are open, by definition and status."""
@@ -302,43 +281,3 @@ def _purge(connection: sqlite3.Connection, name: str, before_ms: int, at_most: i
     connection.executemany(sql.DELETE_EVENTS, numbers)
     connection.executemany(sql.DELETE_SAGA, numbers)
     return len(numbers)
-
-
-def _find(connection: sqlite3.Connection, saga_id: str) -> LoggedSaga | None:
-    saga = connection.execute(sql.SELECT_SAGA, (saga_id,)).fetchone()
-    if saga is None:
-        return None
-    return _logged(saga, connection.execute(sql.SELECT_EVENTS, (saga["number"],)).fetchall())
-
-
-def _search(connection: sqlite3.Connection, query: SagaQuery) -> list[LoggedSaga]:
-    found = find_sagas(connection, query)
-    return [
-        _logged(saga, connection.execute(sql.SELECT_EVENTS, (saga["number"],)).fetchall()) for saga in found
-    ]
-
-
-def open_sagas_in(connection: sqlite3.Connection) -> list[LoggedSaga]:
-    """All open sagas of a log, newest first. Raises LogCorrupted."""
-    query, found = SagaQuery(limit=PAGE), list[LoggedSaga]()
-    while page := _search(connection, query):
-        found += page
-        query = replace(query, before=page[-1].cursor)
-    return found
-
-
-def _page(connection: sqlite3.Connection, after: int) -> list[LoggedSaga]:
-    sagas = connection.execute(sql.SELECT_ACTIVE, (after, PAGE)).fetchall()
-    if not sagas:
-        return []
-    events = connection.execute(sql.SELECT_ACTIVE_EVENTS, (after, sagas[-1]["number"])).fetchall()
-    of_saga = {number: list(group) for number, group in groupby(events, itemgetter("saga"))}
-    return [_logged(saga, of_saga[saga["number"]]) for saga in sagas]
-
-
-def _logged(saga: sqlite3.Row, events: list[sqlite3.Row]) -> LoggedSaga:
-    try:
-        rows = rows_of(saga, events)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise LogCorrupted(f"saga {saga['saga_id']} can't be read from the log: {error}") from error
-    return LoggedSaga(SagaRef(saga["number"], saga["trace_id"]), rows)

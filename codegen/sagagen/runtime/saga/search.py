@@ -20,6 +20,20 @@ class SagaQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableSaga:
+    """A saga of which something is recorded that this code can't read. What is said of it was last known to be so."""
+
+    saga_id: str
+    saga: str
+    version: int
+    status: str
+    started_ms: int
+    why: str
+    """In a sentence that names the saga."""
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenCount:
     """Open sagas of one definition that have one status."""
 
