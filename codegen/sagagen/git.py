@@ -47,10 +47,10 @@ def git(folder: Path, *arguments: str, given: bytes = b"") -> Answer:
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Without what a hook sets, unless a person has set the work tree too; and without the wish for a password."""
+    """Without what a hook sets, unless the work tree is set too; in English, and without asking for a password."""
     dropped = frozenset[str]() if "GIT_WORK_TREE" in variables else _SET_BY_HOOKS
     kept = {name: value for name, value in variables.items() if name not in dropped}
-    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 
 
 def commit_of(folder: Path, ref: str) -> str:

@@ -9,11 +9,11 @@ from typing import NoReturn
 
 import click
 
-from sagagen.cli.diff_report import DIFF_FORMATS, DiffFormat, Report, print_report
+from sagagen.cli.diff_report import DIFF_FORMATS, DiffFormat, Report, print_all_new, print_report
 from sagagen.cli.diff_running import read_open_sagas
 from sagagen.cli.report import print_diagnostics
 from sagagen.cli.sagas_source import AdminError
-from sagagen.compatibility.baseline import NoBaseline, baseline
+from sagagen.compatibility.baseline import NoBaseline, NothingThere, baseline
 from sagagen.compatibility.change import ChangeSeverity
 from sagagen.compatibility.compare import compare, waived, weighed
 from sagagen.compatibility.running import OpenSagas
@@ -58,10 +58,16 @@ def diff(
     """Report what this contract breaks, compared with an older one.
 
     Looks at the wire format and JSON (buf), the HTTP edge, and open sagas. Exits 0 if nothing breaks, 1 if something
-    does, 2 if there is nothing to compare.
+    does, 2 if the two can't be compared. Where there was no contract before, everything is new, and nothing breaks.
     """
     try:
-        report = _report(find_root(directory), against, running, token)
+        root = find_root(directory)
+        try:
+            report = _report(root, against, running, token)
+        except NothingThere as nothing:
+            _contract(root, "this contract")
+            print_all_new(str(nothing), output_format)
+            return
     except (ProjectNotFound, BufMissing, BufFailed, NoBaseline, AdminError, DatabaseError, LogError) as error:
         raise click.UsageError(str(error)) from error
     print_report(report, sys.stdout, output_format)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO, TypeAlias
 
+import click
 from rich.console import Console
 from rich.text import Text
 
@@ -46,6 +47,16 @@ def print_report(report: Report, stream: TextIO, output_format: DiffFormat) -> N
         _print_text(report, stream)
     else:
         stream.write(_WRITERS[output_format](report))
+
+
+def print_all_new(why: str, output_format: DiffFormat) -> None:
+    """Where there was no contract before. Programs get a report without changes, and the reason on stderr."""
+    line = f"{why}: everything is new, and nothing breaks"
+    if output_format == "markdown":
+        click.echo(f"## Contract\n\n{line}")
+        return
+    click.echo(_NO_CHANGES[output_format], nl=False)
+    click.echo(line, err=output_format != "text")
 
 
 def summary(report: Report) -> str:
@@ -151,6 +162,13 @@ def _as_junit(report: Report) -> str:
 def _as_markdown(report: Report) -> str:
     return as_markdown(summary(report), report.old, report.new, report.changes, report.open_sagas)
 
+
+_NO_CHANGES: dict[str, str] = {
+    "text": "",
+    "github": "",
+    "json": "[]\n",
+    "junit": "<?xml version='1.0' encoding='us-ascii'?>\n<testsuites />\n",
+}
 
 _WRITERS: dict[str, Callable[[Report], str]] = {
     "json": _as_json,

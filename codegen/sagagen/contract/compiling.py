@@ -13,6 +13,7 @@ from sagagen.contract.built import Built, Digests
 from sagagen.contract.codes import Code
 from sagagen.contract.dependencies import IMPORT, VALIDATE, imports, is_built_in, neighbours, validate_file
 from sagagen.contract.findings import error, warning
+from sagagen.contract.proto_files import proto_files
 from sagagen.contract.rebuilding import judged_again, merged, reached
 from sagagen.diagnostics import Diagnostic, Report, did_you_mean, has_errors, in_order
 from sagagen.source import Span
@@ -251,8 +252,7 @@ def _imported_at(root: Path, at: Span) -> str:
 
 
 def _missing_hint(root: Path, name: str) -> str:
-    folder = root / buf.CONTRACTS
-    known = [path.relative_to(folder).as_posix() for path in folder.rglob("*.proto")]
+    known = [path.removeprefix(f"{buf.CONTRACTS}/") for path in proto_files(root, buf.CONTRACTS)]
     alike = [path for path in known if path.endswith(name.rpartition("/")[2])]
     close = did_you_mean(name, [*alike, *neighbours(name)])
     if close.startswith("did you mean"):
@@ -298,12 +298,11 @@ def _breaks_validation(finding: buf.Finding) -> bool:
 
 def _with_importers(root: Path, broken: Iterable[str]) -> list[str]:
     """The broken files and those that import them, directly or indirectly. Paths are relative to the root."""
-    folder = root / buf.CONTRACTS
     importing = {
-        path.relative_to(root).as_posix(): {
-            f"{buf.CONTRACTS}/{name}" for name in imports(path.read_text("utf-8", errors="replace"))
+        path: {
+            f"{buf.CONTRACTS}/{name}" for name in imports((root / path).read_text("utf-8", errors="replace"))
         }
-        for path in folder.rglob("*.proto")
+        for path in proto_files(root, buf.CONTRACTS)
     }
     reached = set(broken)
     while grown := {path for path, names in importing.items() if names & reached} - reached:

@@ -15,6 +15,7 @@ from sagagen.contract.codes import Code
 from sagagen.contract.compiling import SAGA_YAML, Compiling, Known, NoProtos, ProtoLoading, Rest
 from sagagen.contract.dependencies import is_built_in
 from sagagen.contract.findings import error
+from sagagen.contract.proto_files import proto_files
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Span
 
@@ -82,7 +83,7 @@ def loading(root: Path, before: Built | None = None, now: Digests | None = None)
 
     `before`: what buf made of the protos in an earlier run. Protos that are the same `now` need no buf.
     """
-    if not any((root / buf.CONTRACTS).rglob("*.proto")):
+    if not any(proto_files(root, buf.CONTRACTS)):
         yield Loading(root, NoProtos())
     elif before and now and not before.changed(now):
         yield Loading(root, Known(before))

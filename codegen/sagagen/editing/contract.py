@@ -9,6 +9,7 @@ from pathlib import Path
 from sagagen.contract.buf import CONTRACTS
 from sagagen.contract.dependencies import is_built_in
 from sagagen.contract.loading import SAGA_YAML, Sources, load
+from sagagen.contract.proto_files import proto_files
 from sagagen.diagnostics import did_you_mean
 from sagagen.editing.proto_outline import ProtoOutline, Statement
 from sagagen.editing.saga_yaml import SagaYaml
@@ -33,9 +34,7 @@ class Contract:
         """Raises CannotAdd for a file that can't be added to."""
         protos = [
             ProtoOutline.read(_read(root, path), path)
-            for path in sorted(
-                found.relative_to(root).as_posix() for found in (root / CONTRACTS).rglob("*.proto")
-            )
+            for path in sorted(proto_files(root, CONTRACTS))
             if not is_built_in(path.removeprefix(f"{CONTRACTS}/"))
         ]
         return Contract(root, SagaYaml.read(_read(root, SAGA_YAML)), tuple(protos))
