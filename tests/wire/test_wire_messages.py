@@ -1,6 +1,9 @@
 """Emitted messages on the wire: the same bytes as betterproto2's own methods, and as google.protobuf's own classes."""
 
+import contextlib
+import copy
 import datetime as dt
+import sqlite3
 from typing import Any, cast
 
 import betterproto2
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from generated.mesh import MESH
 from generated.pb.shop.inventory.v1 import GetStockResponse, ReserveStockRequest, StockLine
 from generated.pb.shop.order.v1 import Order, OrderItem, OrderStatus
+from sagagen.runtime.messages.exact_times import duration, duration_parts, timestamp
 from sagagen.runtime.messages.schema import Schema
 
 SCHEMA = Schema(MESH.descriptors.read_bytes())
@@ -89,6 +93,55 @@ def test_a_field_of_a_newer_contract_is_passed_on():
     nested = Order.parse(b"\x22" + bytes([len(newer)]) + newer)
     assert bytes(nested.items[0]) == newer
     assert bytes(nested) == b"\x22" + bytes([len(newer)]) + newer
+
+
+LONGEST_S = 315_576_000_000
+"""Of a google.protobuf.Duration: ten thousand years."""
+nanos = st.integers(-999_999_999, 999_999_999)
+
+
+@given(st.integers(-62135596799, 253402300798), nanos)
+def test_a_time_that_is_passed_on_keeps_every_bit(seconds: int, nanos: int):
+    """Nanoseconds, which `datetime` has not, and negative ones, which no Timestamp may have."""
+    original = _timed(seconds=seconds, nanos=nanos)
+    order = Order.parse(original)
+    assert bytes(order) == original
+    assert order.create_time
+    assert bytes(Order(create_time=order.create_time)) == original
+    assert bytes(copy.deepcopy(order)) == bytes(copy.copy(order)) == original
+    near = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds, microseconds=nanos // 1000)
+    assert order.create_time == near
+    computed = order.create_time + dt.timedelta()
+    assert bytes(Order(create_time=computed)) == bytes(Order(create_time=near)), "it is Python's own again"
+
+
+@given(st.integers(-LONGEST_S, LONGEST_S), nanos)
+def test_a_duration_that_is_passed_on_keeps_every_bit(seconds: int, nanos: int):
+    length = duration(seconds, nanos)
+    assert duration_parts(length) == duration_parts(copy.deepcopy(length)) == (seconds, nanos)
+    assert abs(length - dt.timedelta(seconds=seconds, microseconds=nanos / 1000)) <= dt.timedelta(
+        microseconds=1
+    )
+
+
+@given(st.timedeltas(dt.timedelta(seconds=-LONGEST_S), dt.timedelta(seconds=LONGEST_S)))
+def test_a_duration_of_pythons_own_has_parts_of_one_sign(length: dt.timedelta):
+    seconds, nanos = duration_parts(length)
+    assert seconds * nanos >= 0
+    assert duration(seconds, nanos) == length
+
+
+def test_sqlite_takes_a_time_with_nanoseconds_like_any_other():
+    exact = timestamp(0, 123_456_789)
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        assert db.execute("SELECT ?", (exact,)).fetchone() == ("1970-01-01 00:00:00.123456+00:00",)
+
+
+def _timed(*, seconds: int, nanos: int) -> bytes:
+    native: Any = NATIVE()
+    native.create_time.SetInParent()
+    native.create_time.seconds, native.create_time.nanos = seconds, nanos
+    return native.SerializeToString(deterministic=True)
 
 
 def test_a_status_of_a_newer_contract_is_passed_on():

@@ -5,7 +5,6 @@ message type of google.protobuf (C code), and the values are moved between the t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self, cast
@@ -15,6 +14,7 @@ from betterproto2 import FieldMetadata
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from sagagen.runtime.messages.exact_times import duration, duration_parts, timestamp, timestamp_parts
 from sagagen.runtime.messages.wire_types import (
     ENUM,
     MESSAGE,
@@ -240,8 +240,8 @@ class _Field:
             return None
         if meta.unwrap:
             wrapper = cast(type[_Wrapper], meta.unwrap())
-            if wrapper.__name__ == _TIMESTAMP:
-                return _fill_timestamp
+            if wrapper.__name__ in _TIMES:
+                return _TIMES[wrapper.__name__][0]
             fill = codec(cast(type[betterproto2.Message], wrapper)).fill
             return lambda native, value: fill(native, wrapper.from_wrapped(value))
         nested = self._value_class()
@@ -255,8 +255,8 @@ class _Field:
             return _as_it_is
         if meta.unwrap:
             wrapper = meta.unwrap()
-            if wrapper.__name__ == _TIMESTAMP:
-                return _datetime_of
+            if wrapper.__name__ in _TIMES:
+                return _TIMES[wrapper.__name__][1]
             made = codec(cast(type[betterproto2.Message], wrapper)).made_of
             return lambda native: made(native).to_wrapped()
         nested = self._value_class()
@@ -269,25 +269,20 @@ class _Field:
 _Fill = Callable[[Native, Any], None]
 
 
-_TIMESTAMP = "Timestamp"
-"""Only well-known types stand for Python values, so the name says it all. This one is in nearly every message; by way
-of its class it would take five times as long."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY_S = 24 * 60 * 60
-
-
 def _fill_timestamp(native: Native, value: Any) -> None:
-    if not isinstance(value, datetime):
-        raise TypeError(f"datetime expected, got {type(value).__name__}")
-    if value.tzinfo is None:
-        raise ValueError("the datetime needs a time zone")
-    since = value - _EPOCH
-    native.f1 = since.days * _DAY_S + since.seconds
-    native.f2 = since.microseconds * 1000
+    native.f1, native.f2 = timestamp_parts(value)
 
 
-def _datetime_of(native: Native) -> datetime:
-    return _EPOCH + timedelta(seconds=native.f1, microseconds=native.f2 // 1000)
+def _fill_duration(native: Native, value: Any) -> None:
+    native.f1, native.f2 = duration_parts(value)
+
+
+_TIMES: Mapping[str, tuple[_Fill, Callable[[Any], Any]]] = {
+    "Timestamp": (_fill_timestamp, lambda native: timestamp(native.f1, native.f2)),
+    "Duration": (_fill_duration, lambda native: duration(native.f1, native.f2)),
+}
+"""Only well-known types stand for Python values, so the name says it all. They are in nearly every message; by way of
+their classes they would take five times as long, and lose what is shorter than a microsecond."""
 
 
 def _as_it_is(value: Any) -> Any:
