@@ -278,6 +278,7 @@ CASES: dict[str, tuple[list[Edit], dict[str, str]]] = {
     "answer without a body": ([yaml("      body: { order: steps.create_order.order }\n", "")], {"SD004": B, "SD508": B}),
     "202 sooner": ([yaml("wait: 10s", "wait: 1s")], {"SD509": W}),
     "limits lowered": ([yaml("defaults:\n", "limits: { max_running: 10 }\n\ndefaults:\n")], {"SD510": W}),
+    "a limit of bodies lowered": ([yaml("defaults:\n", "limits: { body: { default: 1KiB } }\n\ndefaults:\n")], {"SD510": W}),
     "limits raised": ([yaml("defaults:\n", "limits: { max_running: 20000 }\n\ndefaults:\n")], {}),
     "a maximum lowered": ([(CHECKOUT, "    lte: 1000\n", "    lte: 10\n")], {"SD511": B}),
     "a minimum raised": ([(CHECKOUT, "    min_items: 1\n", "    min_items: 2\n")], {"SD511": B}),

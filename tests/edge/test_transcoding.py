@@ -1,5 +1,6 @@
 """From path, query and body to a request message: what arrives, and what is refused and where."""
 
+import asyncio
 import json
 from dataclasses import replace
 from functools import cache
@@ -26,7 +27,10 @@ def read(rpc: str, path: str, query: str = "", body: str | bytes = b"", binding:
     values = template.match(path)
     assert values is not None, f"{path} does not match {template.text}"
     data = body.encode() if isinstance(body, str) else body
-    message = reader.read(values, query.encode("latin-1"), data)
+    encoded = asyncio.run(reader.read(values, query.encode("latin-1"), data))
+    message = (
+        library().schema.message_type(library().routes(rpc)[binding].method.request_name).FromString(encoded)
+    )
     return MessageToDict(message, preserving_proto_field_name=True)
 
 

@@ -211,6 +211,22 @@ def _routes() -> Iterator[Entry]:
         PROTO,
         is_warning=True,
     )
+    yield Entry(
+        "SG051",
+        "`limits.body` names an rpc that has no route with a body.",
+        "Correct or remove it.",
+        "limits: { body: { shop.v1.CheckoutService/PlaceOrdr: 64KiB } }",
+        "limits: { body: { shop.v1.CheckoutService/PlaceOrder: 64KiB } }",
+    )
+    yield Entry(
+        "SG052",
+        "`limits.body` lets a trigger take more than 64KiB, and its request has texts, lists or maps without an upper "
+        "bound. The saga log keeps a request several times, for as long as the saga's answer is kept.",
+        "Bound them (`max_len`, `max_items`, `max_pairs` of buf.validate), or lower the limit.",
+        "limits: { body: { shop.v1.CheckoutService/PlaceOrder: 256KiB } }",
+        "limits: { body: { shop.v1.CheckoutService/PlaceOrder: 64KiB } }",
+        is_warning=True,
+    )
 
 
 SECTIONS = (

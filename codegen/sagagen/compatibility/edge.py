@@ -59,3 +59,6 @@ def _compare(old: Route, new: Route) -> Iterator[Change]:
         if was != now:
             message = f"{name} {was or 'none'} -> {now or 'none'}"
             yield Change.of(rules.ROUTE_BODY, new.span, subject, message)
+    if old.body and new.body and new.max_body_bytes < old.max_body_bytes:
+        message = f"body up to {old.max_body_bytes} -> {new.max_body_bytes} bytes"
+        yield Change.of(rules.LIMITS_LOWERED, new.span, subject, message)

@@ -354,7 +354,7 @@ ANSWER_BODY = Rule(
     "add fields",
 )
 WAIT_LOWERED = Rule("SD509", _W, "202 comes sooner", "clients get 202 and a Location more often", "")
-LIMITS_LOWERED = Rule("SD510", _W, "limits lowered", "more requests get 503", "")
+LIMITS_LOWERED = Rule("SD510", _W, "limits lowered", "more requests get 503, or 413", "")
 EDGE_RULES = Rule(
     "SD511",
     _B,

@@ -113,6 +113,7 @@ class Route:
     """A field's name, or empty for the whole message."""
     method: MethodDescriptor
     target: Service | Saga
+    max_body_bytes: int
     place: Callable[[], Span] = field(compare=False, repr=False)
     """Finds its place, which is slow and seldom needed."""
 

@@ -1,7 +1,7 @@
 """How long calls may take and how they are repeated: a step's own settings, then the file's defaults, then ours."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from grpclib.const import Status
@@ -70,7 +70,7 @@ class Policies:
 
 def resolve_limits(shape: LimitsShape | None) -> Limits:
     """What the file sets, and our own defaults for the rest."""
-    written = {name: getattr(shape, name) for name in LimitsShape.model_fields if shape is not None}
+    written = {field.name: getattr(shape, field.name) for field in fields(Limits) if shape is not None}
     return Limits(**{name: limit.value for name, limit in written.items() if limit is not None})
 
 

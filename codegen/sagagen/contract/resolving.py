@@ -5,6 +5,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sagagen import source
+from sagagen.contract.body_limits import BodyLimits
 from sagagen.contract.calls import CallResolver
 from sagagen.contract.checks import check_memory, check_saga, check_triggers
 from sagagen.contract.codes import Code
@@ -83,6 +84,9 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
     required = RequiredFields()
     sagas = _compile(outlines, protos, required, report)
     kept = _kept(sources, reading, protos, services, sagas, required, report)
+    body_limits = BodyLimits.of(reading.file.limits)
+    if not protos.is_partial:
+        body_limits.check(bindings, {outline.trigger for outline in outlines}, report)
     if not (has_errors(found) or protos.is_partial):
         _report_loose_ends(bindings, outlines, check_unanswered(protos, answerers), report)
     return Mesh(
@@ -97,7 +101,7 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         services=tuple(services.by_name.values()),
         sagas=tuple(sagas.values()),
         kept=kept,
-        routes=tuple(_routes(bindings, services, sagas.values())),
+        routes=tuple(_routes(bindings, services, sagas.values(), body_limits)),
         limits=resolve_limits(reading.file.limits),
         waivers=tuple(resolve_waivers(reading.file.waivers, report)),
         span=protos.span,
@@ -184,7 +188,9 @@ def _kept(
     return tuple(resolve_kept(sources.kept, current, compile_one, report))
 
 
-def _routes(bindings: Iterable[Binding], services: Services, sagas: Iterable[Saga]) -> Iterator[Route]:
+def _routes(
+    bindings: Iterable[Binding], services: Services, sagas: Iterable[Saga], body_limits: BodyLimits
+) -> Iterator[Route]:
     # If two sagas have the same trigger, which is an error, the first is as good as any.
     by_trigger = {saga.trigger: saga for saga in reversed(tuple(sagas))}
     for binding in bindings:
@@ -197,6 +203,7 @@ def _routes(bindings: Iterable[Binding], services: Services, sagas: Iterable[Sag
                 response_body=binding.response_body,
                 method=binding.method,
                 target=target,
+                max_body_bytes=body_limits.of_binding(binding),
                 place=lambda binding=binding: binding.span,
             )
 

@@ -23,6 +23,7 @@ from sagagen.contract.words import (
     NameKey,
     ProjectName,
     ServiceName,
+    Size,
     Text,
     TriggerName,
     whole,
@@ -246,7 +247,7 @@ class SagaShape(Shape):
 
 
 class LimitsShape(Shape):
-    """How much one gateway does at once; anything more is refused early, with 503 and Retry-After."""
+    """How much one gateway does at once, and how much it reads; anything more is refused early, with 503 or 413."""
 
     max_running: Annotated[Whole, whole(1, 1_000_000)] | None = _field("Active sagas.", 10_000)
     max_waiting: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
@@ -260,6 +261,11 @@ class LimitsShape(Shape):
     )
     max_connections_per_address: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
         "Connections from one address that SAGAGEN_TRUSTED_PROXIES does not name.", 200
+    )
+    body: dict[AnyKey, Size] | None = _field(
+        "How large the body of an HTTP request may be, by rpc; `default` is for all others, and 64KiB without it. "
+        "A larger one is refused with 413. No route takes more than 1MiB.",
+        example={"default": "16KiB", "shop.checkout.v1.CheckoutService/PlaceOrder": "256KiB"},
     )
 
 

@@ -13,12 +13,15 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from sagagen.contract import codes
 from sagagen.contract.located import Block, Items, Key, Located, node_of
 from sagagen.diagnostics import did_you_mean
+from sagagen.runtime.model.definition import LARGEST_BODY_BYTES
 from sagagen.source import Node, Scalar
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PROJECT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 DURATION = re.compile(f"(?:{DURATION_PART.pattern})+")
+SIZE = re.compile(r"([0-9]{1,9})(B|KiB|MiB)")
+UNIT_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -118,6 +121,19 @@ def _whole(low: int, high: int, value: object) -> Located[int]:
     return Located(number, scalar)
 
 
+def _size(value: object) -> Located[int]:
+    scalar = _scalar(value, "a size like 64KiB")
+    parts = SIZE.fullmatch(scalar.text)
+    if not parts:
+        hint = "write a whole number and a unit: 800B, 64KiB or 1MiB"
+        raise wrong(codes.Code.WRONG_SHAPE, f'"{scalar.text}" is no size', hint)
+    size = int(parts[1]) * UNIT_BYTES[parts[2]]
+    if not 1 <= size <= LARGEST_BODY_BYTES:
+        hint = "from 1B to 1MiB: the gateway reads no more of any request"
+        raise wrong(codes.Code.OUT_OF_RANGE, f"{scalar.text} is out of range", hint)
+    return Located(size, scalar)
+
+
 def _factor(value: object) -> Located[float]:
     scalar = _scalar(value, "a number")
     if scalar.tag not in {"int", "float"} or not re.fullmatch(r"\d+(\.\d+)?", scalar.text):
@@ -181,6 +197,8 @@ ProjectName = Annotated[
 NameKey = Annotated[Key, Reads(_name_key, {"type": "string", "pattern": f"^{NAME.pattern}$"})]
 AnyKey = Annotated[Key, Reads(_key, {"type": "string"})]
 Duration = Annotated[Located[float], Reads(_duration, {"type": "string", "pattern": f"^{DURATION.pattern}$"})]
+Size = Annotated[Located[int], Reads(_size, {"type": "string", "pattern": f"^{SIZE.pattern}$"})]
+"""In bytes."""
 Factor = Annotated[Located[float], Reads(_factor, {"type": "number", "minimum": 1, "maximum": 100})]
 Flag = Annotated[Located[bool], Reads(_flag, {"type": "boolean"})]
 Expressions = Annotated[Node, Reads(node_of, {"type": ["object", "string"]})]

@@ -13,7 +13,7 @@ from sagagen.emit.saga_view import saga_constant, saga_module
 from sagagen.emit.service_names import ServiceNames
 from sagagen.python_names import PythonNames
 from sagagen.runtime.model.compatibility import API
-from sagagen.runtime.model.definition import Limits
+from sagagen.runtime.model.definition import MAX_BODY_BYTES, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class RouteView:
     body: str
     has_response_body: bool
     response_body: str
+    max_body_bytes: str
+    """Empty for the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,13 @@ def _route_view(route: Route, services: Mapping[str, ServiceNames], imports: Imp
         body=repr(route.body),
         has_response_body=bool(route.response_body),
         response_body=repr(route.response_body),
+        max_body_bytes=_max_body_source(route),
     )
+
+
+def _max_body_source(route: Route) -> str:
+    is_usual = not route.body or route.max_body_bytes == MAX_BODY_BYTES
+    return "" if is_usual else f"{route.max_body_bytes:_}"
 
 
 def _method_source(route: Route, services: Mapping[str, ServiceNames], imports: Imports) -> str:

@@ -40,7 +40,7 @@ _WHY: Mapping[int, str] = {
     408: "The request took too long to arrive.",
     409: "The first request with this key is unfinished (send this one again after Retry-After), or another gateway "
     "has it, or the key has expired.",
-    413: "The request is too large.",
+    413: "The request is too large: `limits.body` of the contract, 64 KiB unless it says more.",
     415: "The body is compressed, or no JSON.",
     422: "The key was used before, with a different request.",
     429: "The service is overloaded.",
@@ -79,13 +79,14 @@ def start_answers(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
 def call_answers(route: Route, schemas: Schemas, *, is_read: bool) -> JsonSchema:
     """The answers of a route that a service answers."""
     replayed = () if is_read else ("Idempotency-Replayed",)
+    written = () if is_read else (409,)
     return {
         "200": {
             "description": "The service's answer.",
             "headers": _headers(*replayed, "Traceparent"),
             "content": _content(_result(route, schemas)),
         },
-        **_problems(400, 404, 408, *(() if is_read else (409, 413, 415)), 429, 503, 504),
+        **_problems(400, 404, 408, *written, *((413, 415) if route.body else ()), 429, 503, 504),
     }
 
 

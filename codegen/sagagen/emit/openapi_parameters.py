@@ -9,9 +9,9 @@ from sagagen.contract.model import Route, Saga
 from sagagen.emit.openapi_names import Taken
 from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import Form, Schemas
-from sagagen.runtime.edge.json.validators import is_map
 from sagagen.runtime.edge.paths.fields import FieldPath, find_field
 from sagagen.runtime.edge.paths.template import ANY, ANY_REST, Template, parse_template
+from sagagen.runtime.messages.fields import is_map
 from sagagen.runtime.model.definition import MAX_KEY_LENGTH
 
 WHOLE_BODY = "*"

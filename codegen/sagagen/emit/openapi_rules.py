@@ -9,7 +9,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, OneofDescriptor
 
 from sagagen.emit.openapi_ranges import pattern_between
-from sagagen.runtime.edge.json.validators import entry_fields, is_map
+from sagagen.runtime.messages.fields import entry_fields, is_map
 
 JsonSchema: TypeAlias = dict[str, Any]
 

@@ -13,7 +13,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from sagagen.contract.required import RequiredFields
 from sagagen.emit.openapi_rules import NON_FINITE, JsonSchema, Rules, is_required_oneof
 from sagagen.runtime.edge.json.scalars import INTEGER_RANGES
-from sagagen.runtime.edge.json.validators import WRAPPER, entry_fields, is_map
+from sagagen.runtime.edge.json.validators import WRAPPER
+from sagagen.runtime.messages.fields import entry_fields, is_map
 
 SCHEMAS = "#/components/schemas/"
 INPUT = "-Input"

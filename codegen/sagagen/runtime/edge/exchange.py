@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -53,17 +54,48 @@ class Exchange:
     def query(self) -> bytes:
         return self.request.scope["query_string"]
 
-    async def body(self) -> bytes:
-        """The whole body. Raises ProblemError if it is no plain JSON, or if the client left before it was here."""
-        check_content(self.request.headers)
+    async def body(self, max_bytes: int) -> bytes:
+        """The whole body.
+
+        Raises ProblemError if it is no plain JSON, if it is too large, if there is one where none is read (`max_bytes`
+        is 0), or if the client left before it was here.
+        """
+        headers = self.request.headers
+        length = headers.get("content-length", "")
+        if not max_bytes and length in ("", "0") and "transfer-encoding" not in headers:
+            return b""
+        if max_bytes:
+            check_content(headers)
+        if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
+            raise _too_much(max_bytes)
+        return await self._read_body(max_bytes)
+
+    async def _read_body(self, max_bytes: int) -> bytes:
+        chunks: list[bytes] = []
+        left = max_bytes
         try:
-            return await self.request.body()
+            async for chunk in self.request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    raise _too_much(max_bytes)
+                chunks.append(chunk)
+        except HTTPException as error:  # of the server, which reads no more of any request
+            raise _too_much(max_bytes) from error
         except ClientDisconnect as error:
             raise ProblemError(
                 Problem(
                     499, "CANCELLED", "CLIENT_CLOSED_REQUEST", "the client left before its request was here"
                 )
             ) from error
+        return b"".join(chunks)
+
+
+def _too_much(max_bytes: int) -> ProblemError:
+    if not max_bytes:
+        detail = "this route reads no body (it has no `body` in its google.api.http option); send none"
+        return ProblemError(Problem(400, "INVALID_ARGUMENT", "UNEXPECTED_BODY", detail))
+    detail = f"the request's body is larger than the {max_bytes} bytes that this route takes"
+    return ProblemError(Problem(413, "RESOURCE_EXHAUSTED", "REQUEST_TOO_LARGE", detail))
 
 
 Endpoint = Callable[[Exchange], Awaitable[Answer]]

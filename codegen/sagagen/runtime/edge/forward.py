@@ -70,10 +70,10 @@ class ForwardEndpoint:
         caller = await caller_of(self._caller, exchange.request)
         timeout_s = _timeout_s(exchange.request.headers.get("grpc-timeout", ""))
         metadata = exchange.trace.to_metadata() | self._key_metadata(exchange, caller)
-        body = await exchange.body() if self._reader.takes_body else b""
-        message = self._reader.read(exchange.values, exchange.query, body)
+        body = await exchange.body(self._reader.max_body_bytes)
+        data = await self._reader.read(exchange.values, exchange.query, body)
         with self._waiting:
-            reply = await self._call(message.SerializeToString(deterministic=True), metadata, timeout_s)
+            reply = await self._call(data, metadata, timeout_s)
         replayed = (REPLAYED,) if reply.trailers.get(REPLAYED_TRAILER) == "true" else ()
         return Answer(200, (*JSON, *replayed), self._writer.write(reply.response))
 

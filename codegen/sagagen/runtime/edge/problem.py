@@ -11,15 +11,13 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.escaping import escaped_json
-from sagagen.runtime.rpc.errors import FieldViolation, RpcError
+from sagagen.runtime.rpc.errors import MAX_VIOLATIONS, FieldViolation, RpcError
 
 PROBLEM_JSON = "application/problem+json"
 COMPENSATED = "SAGA_COMPENSATED"
 """Reason of the answer to a saga that was undone because a service could not be reached, or did not say no itself."""
 RETRY_AFTER_S = 1.0
 """Time in seconds after which a client may repeat a request, where the service names none."""
-MAX_VIOLATIONS = 20
-"""A document lists no more of them: the rest of a bad request is as bad as its start."""
 
 HTTP_STATUS: Mapping[Code, int] = MappingProxyType(
     {

@@ -59,9 +59,9 @@ class StartEndpoint:
         key = idempotency_key(exchange.request.headers)
         if not key and self._saga.key == "required":
             raise missing_key()
-        body = await exchange.body() if self._reader.takes_body else b""
-        message = self._reader.read(exchange.values, exchange.query, body)
-        acceptance = self._acceptance(exchange, caller, key, message.SerializeToString(deterministic=True))
+        body = await exchange.body(self._reader.max_body_bytes)
+        data = await self._reader.read(exchange.values, exchange.query, body)
+        acceptance = self._acceptance(exchange, caller, key, data)
         exchange.request.scope[SAGA] = saga_attributes(
             acceptance.saga_id, self._saga.name, self._saga.version
         )

@@ -29,6 +29,7 @@ from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import FOLLOW_S, SagaTime
 from sagagen.runtime.identity import run_id
 from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog, SagaRef
+from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.model.definition import Saga, longest_timeout_s
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.commands import (
@@ -309,7 +310,11 @@ class EmbeddedEngine:
     async def _accept(self, acceptance: Acceptance, entry: SagaEntry) -> History | SagaHead:
         """Put a saga into the log, or go on with what the log has of it."""
         context = self._context
-        row = accepted_row(acceptance, context.time.now_ms(), run_id(context.random))
+        at_ms, run = context.time.now_ms(), run_id(context.random)
+        if len(acceptance.input) > LARGE_BYTES:
+            row = await apart(lambda: accepted_row(acceptance, at_ms, run))
+        else:
+            row = accepted_row(acceptance, at_ms, run)
         ref = await self._log.accept(row)
         if ref is None:
             return await self._go_on(acceptance.saga_id, entry)

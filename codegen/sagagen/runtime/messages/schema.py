@@ -1,6 +1,7 @@
 """The contract's messages as google.protobuf sees them: ProtoJSON at the edge, and protovalidate's rules everywhere."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import protovalidate
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -8,7 +9,14 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor, ServiceDescri
 from google.protobuf.message import DecodeError, Message
 from grpclib.const import Status as Code
 
-from sagagen.runtime.rpc.errors import FieldViolation, RpcError
+from sagagen.runtime.messages.parts import (
+    TOO_MANY_PARTS,
+    beginning,
+    has_too_many_parts,
+    is_within,
+    may_have_too_many_parts,
+)
+from sagagen.runtime.rpc.errors import MAX_VIOLATIONS, FieldViolation, RpcError
 
 
 class Schema:
@@ -44,11 +52,23 @@ class Schema:
         return self._pool.FindFileByName(name)
 
     def violations(self, message: Message) -> Sequence[FieldViolation]:
-        """Every buf.validate rule that the message breaks; empty if it is valid."""
-        return [
-            FieldViolation(field_path(violation), violation.proto.message, violation.proto.rule_id)
-            for violation in self._validator.collect_violations(message)
+        """The rules of the contract that the message breaks, `required` of proto2 among them; empty if it is valid.
+
+        No more than a problem document lists. Of a message with more than a few elements, those of the first elements,
+        and in any case one: each violation costs a thousand times the bytes that break the rule.
+        """
+        first = self._validator.collect_violations(message, fail_fast=True)
+        if not first and message.IsInitialized():
+            return ()
+        part, shortened = beginning(message, _ELEMENTS_REPORTED)
+        all_of_part = [*_missing(part), *map(_as_ours, self._validator.collect_violations(part))]
+        found = [
+            violation
+            for violation in all_of_part
+            if not any(is_within(violation.field, path) for path in shortened)
         ]
+        surely = [violation for violation in map(_as_ours, first) if violation not in found]
+        return ([*surely, *found] or _missing(message))[:MAX_VIOLATIONS]
 
     def check_bytes(self, full_name: str, data: bytes) -> None:
         """Parse and validate an encoded message. Raises RpcError INVALID_ARGUMENT with a violation for each rule."""
@@ -56,12 +76,28 @@ class Schema:
             message = self.message_type(full_name).FromString(data)
         except DecodeError as error:
             raise RpcError(Code.INVALID_ARGUMENT, f"the request is no encoded {full_name}") from error
+        if may_have_too_many_parts(len(data)) and has_too_many_parts(message):
+            raise RpcError(Code.INVALID_ARGUMENT, TOO_MANY_PARTS)
         if violations := self.violations(message):
             raise RpcError(
                 Code.INVALID_ARGUMENT,
                 "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations),
                 violations=violations,
             )
+
+
+_ELEMENTS_REPORTED = 40
+"""Elements of a message's lists and maps, all together, whose violations are looked for once one was found."""
+
+
+def _missing(message: Message) -> list[FieldViolation]:
+    """Fields that are `required` in proto2's sense, and not set."""
+    paths: list[str] = cast(Any, message).FindInitializationErrors()
+    return [FieldViolation(path, "is required", "required") for path in paths]
+
+
+def _as_ours(violation: protovalidate.Violation) -> FieldViolation:
+    return FieldViolation(field_path(violation), violation.proto.message, violation.proto.rule_id)
 
 
 def field_path(violation: protovalidate.Violation) -> str:

@@ -175,6 +175,12 @@ def longest_timeout_s(saga: Saga) -> float:
     return max(action.timeout_s for action in actions)
 
 
+MAX_BODY_BYTES = 64 * 1024
+"""What a route takes, if the contract does not say."""
+LARGEST_BODY_BYTES = 1024 * 1024
+"""What a contract can say at most: the HTTP server reads no more of any request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One HTTP binding: google.api.http's terms."""
@@ -187,6 +193,7 @@ class Route:
     starts_saga: bool = False
     body: str = ""
     response_body: str = ""
+    max_body_bytes: int = MAX_BODY_BYTES
 
 
 @dataclass(frozen=True, slots=True)

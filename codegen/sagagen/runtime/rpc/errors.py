@@ -15,6 +15,8 @@ DetailT = TypeVar("DetailT", bound=Message)
 DOMAIN = "sagagen"
 """ErrorInfo.domain of the runtime's own refusals; retry rules never apply to them (semantics of the barrier)."""
 
+MAX_VIOLATIONS = 20
+"""Nobody is told of more: the rest of a bad request is as bad as its start."""
 
 _REASON = re.compile(r"_*[A-Z0-9][A-Z0-9_]*")
 

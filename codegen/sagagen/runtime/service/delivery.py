@@ -75,7 +75,7 @@ class Delivery(NamedTuple):
 
     async def read(self) -> CallResult:
         """Run the handler on a view of what is committed; reads pass the barrier by."""
-        message = self.bound.decode(self.request, self.context.schema)
+        message = await self.bound.decode(self.request, self.context.schema)
         async with self.context.store.read() as db:
             return (await self._handle(None, message, db=db)).result
 
@@ -92,7 +92,7 @@ class Delivery(NamedTuple):
         if undo and (error := await self.context.attempts.await_action(undo, self.deadline)):
             return CallResult(error=error)
         try:
-            message: Message | RpcError = self.bound.decode(self.request, self.context.schema)
+            message: Message | RpcError = await self.bound.decode(self.request, self.context.schema)
         except RpcError as error:
             if self.saga is None:
                 raise

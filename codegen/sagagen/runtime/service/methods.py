@@ -8,6 +8,8 @@ from typing import Any, cast
 from betterproto2 import Message
 from grpclib.const import Status as Code
 
+from sagagen.runtime.messages.apart import LARGE_BYTES, apart
+from sagagen.runtime.messages.parts import may_have_too_many_parts
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.messages.validation_rules import has_rules
 from sagagen.runtime.model.definition import Method, Service
@@ -28,11 +30,16 @@ class BoundMethod:
     method: Method[Any, Any]
     handler: Callable[[Message, CallContext], Awaitable[object]]
     has_rules: bool
-    """The request's type has buf.validate rules, its own or those of a message in it."""
+    """The request's type has buf.validate rules or required fields, its own or those of a message in it."""
 
-    def decode(self, request: bytes, schema: Schema) -> Message:
+    async def decode(self, request: bytes, schema: Schema) -> Message:
         """Validate and decode. Raises RpcError INVALID_ARGUMENT with one entry for each broken rule."""
-        if self.has_rules:
+        if len(request) > LARGE_BYTES:
+            return await apart(lambda: self._decode(request, schema))
+        return self._decode(request, schema)
+
+    def _decode(self, request: bytes, schema: Schema) -> Message:
+        if self.has_rules or may_have_too_many_parts(len(request)):
             schema.check_bytes(self.method.request_name, request)
         try:
             return cast(Message, self.method.request.parse(request))

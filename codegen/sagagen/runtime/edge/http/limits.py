@@ -14,10 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagagen.runtime.edge.exchange import trace_of, traceparent
 from sagagen.runtime.edge.problem import Problem
+from sagagen.runtime.model.definition import LARGEST_BODY_BYTES
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-MAX_BODY_BYTES = 1024 * 1024
+MAX_BODY_BYTES = LARGEST_BODY_BYTES
 MAX_URL_BYTES = 8 * 1024
 MAX_HEADER_BYTES = 32 * 1024
 """All names and values together."""

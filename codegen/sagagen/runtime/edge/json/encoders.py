@@ -16,7 +16,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
-from sagagen.runtime.edge.json.validators import TEXTUAL, entry_fields, is_map
+from sagagen.runtime.edge.json.texts import TEXTUAL
+from sagagen.runtime.messages.fields import entry_fields, is_map
 
 Plain = Callable[[Any], object]
 """What json.dumps takes, of a value as google.protobuf has it."""

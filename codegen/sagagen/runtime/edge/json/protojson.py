@@ -1,57 +1,68 @@
 """ProtoJSON in and out.
 
-In: google.protobuf converts, `json_shape` makes it strict and names the place of every mistake. Out: `json_plain`.
+In: `validators` name the place of every mistake, then `fillers` make the message. Out: `encoders`.
 """
 
 import json
 from typing import cast
 
 from google.protobuf import json_format
+from google.protobuf import message as protobuf
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from sagagen.runtime.edge.json.encoders import JsonEncoders, Plain
-from sagagen.runtime.edge.json.scalars import RULE, Findings
+from sagagen.runtime.edge.json.fillers import JsonFillers
+from sagagen.runtime.edge.json.findings import RULE, EnoughFound, Findings, JsonError
 from sagagen.runtime.edge.json.validators import JsonValidators, strict_object
 from sagagen.runtime.rpc.errors import FieldViolation
 
+_DECODER = json.JSONDecoder(object_pairs_hook=strict_object)
+_SIGNED_DECODER = json.JSONDecoder(
+    object_pairs_hook=strict_object, parse_int=lambda digits: -0.0 if digits == "-0" else int(digits)
+)
+"""For the zero that has a sign: an integer of Python's has none, so it is read as a float."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-class JsonError(ValueError):
-    """JSON that is none, or does not fit the message."""
-
-    def __init__(self, violations: Findings) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
-        self.violations = tuple(violations)
+_UNREADABLE = (ValueError, TypeError, OverflowError, LookupError, AttributeError)
+"""What google.protobuf raises for an Any that is none: no type, an unknown one, or not what its type says."""
 
 
 class JsonReader:
     """Reads one type of message. Made once for each route."""
 
     def __init__(self, descriptor: Descriptor, pool: DescriptorPool) -> None:
-        self._pool = pool
         self._check = JsonValidators().message(descriptor)
+        self._put = JsonFillers(pool).message(descriptor)
 
-    def read(self, data: bytes, message: Message, field: str = "") -> None:
-        """Fill `message`, or its one field, from JSON. No data at all is an empty object. Raises JsonError."""
+    def read(self, data: bytes, message: Message, field: str = "") -> object:
+        """Fill `message`, or its one field, from JSON, which is returned as json.loads has it.
+
+        No data at all is an empty object. Raises JsonError.
+        """
         if not data.strip():
-            return
+            return {}
         try:
-            self._fill(message, {field: _load(data)} if field else _load(data))
+            value = _load(data)
+            self._fill(message, {field: value} if field else value)
         except RecursionError as error:
             raise _broken("the JSON is nested too deeply") from error
+        return value
 
     def _fill(self, message: Message, value: object) -> None:
-        findings: Findings = []
-        self._check(value, "", findings)
-        if findings:
-            raise JsonError(findings)
+        findings = Findings()
         try:
-            json_format.ParseDict(cast(dict[str, object], value), message, descriptor_pool=self._pool)
-        except (ValueError, TypeError, OverflowError, json_format.Error) as error:
-            raise _broken(str(error)) from error
+            self._check(value, None, findings)
+        except EnoughFound as error:
+            raise JsonError(findings.violations) from error
+        if findings.violations:
+            raise JsonError(findings.violations)
+        try:
+            self._put(message, value)
+        except (*_UNREADABLE, json_format.Error, protobuf.Error) as error:
+            raise _broken(f"an Any or a Struct can't be read: {error}") from error
 
 
 class JsonWriter:
@@ -79,7 +90,7 @@ def _of_field(message_type: type[Message], name: str) -> Plain:
 
 def _load(data: bytes) -> object:
     try:
-        return cast(object, json.loads(data.decode(), object_pairs_hook=strict_object))
+        return cast(object, _decoder(data).decode(data.decode()))
     except UnicodeDecodeError as error:
         raise _broken("the body is not UTF-8") from error
     except json.JSONDecodeError as error:
@@ -89,6 +100,10 @@ def _load(data: bytes) -> object:
     except ValueError as error:
         # int() refuses thousands of digits, since converting them takes quadratic time.
         raise _broken("the body is no JSON that can be read: a number has too many digits") from error
+
+
+def _decoder(data: bytes) -> json.JSONDecoder:
+    return _SIGNED_DECODER if b"-0" in data else _DECODER
 
 
 def _broken(description: str) -> JsonError:

@@ -2,36 +2,26 @@
 
 google.protobuf's own reader takes `[]` for a message, `true` for a number and `customer_id` beside `customerId`, and
 says "out of range" without saying where. So a value is first held against its shape, and every departure becomes a
-violation with its path.
+violation with its path. Counts that the contract sets are held here too, before anything is made of what is counted.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
 
-from sagagen.runtime.edge.json.numbers import rounded
-from sagagen.runtime.edge.json.scalars import (
-    Check,
-    Findings,
-    enum_value,
-    float64,
-    map_key,
-    report,
-    scalar,
-    shown,
-    string,
-)
+from sagagen.runtime.edge.json.findings import EnoughFound, Findings, JsonError, Path, report, shown
+from sagagen.runtime.edge.json.scalars import Check, enum_value, float64, map_key, scalar, string
+from sagagen.runtime.edge.json.texts import PARSERS, Parse
+from sagagen.runtime.messages.fields import entry_fields, is_map
+from sagagen.runtime.messages.validation_rules import Counted, most_of
 
 NOT_SHOWN = "does not fit its type; the contract redacts this field, so nothing of it is shown"
 
-TEXTUAL = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration", "google.protobuf.FieldMask"})
-"""Well-known messages whose JSON is a string."""
 _VALUE = "google.protobuf.Value"
 WRAPPER = re.compile(r"google\.protobuf\.(?:Double|Float|U?Int(?:32|64)|Bool|String|Bytes)Value")
 
@@ -66,8 +56,8 @@ class JsonValidators:
 
     def _well_known(self, descriptor: Descriptor) -> Check | None:
         name = descriptor.full_name
-        if name in TEXTUAL:
-            return _textual(message_factory.GetMessageClass(descriptor))
+        if name in PARSERS:
+            return _textual(name, PARSERS[name])
         if WRAPPER.fullmatch(name):
             return self.single(descriptor.fields_by_name["value"])
         if name in ("google.protobuf.Struct", "google.protobuf.Any"):
@@ -85,6 +75,10 @@ class JsonValidators:
         return shape
 
     def _field(self, field: FieldDescriptor) -> Check:
+        check = self._unbounded(field)
+        return _counted(check, most) if (most := most_of(field)) else check
+
+    def _unbounded(self, field: FieldDescriptor) -> Check:
         if is_map(field):
             key, value = entry_fields(field)
             return _map(map_key(key), self.single(value))
@@ -107,7 +101,6 @@ class _Member:
     check: Check
     takes_null: bool
     """Null is a value of it; anywhere else it means that the field is absent."""
-    is_float: bool
     oneof: str
     """Name of the oneof that it belongs to, or empty."""
 
@@ -121,31 +114,26 @@ class _MessageShape:
 
     def add(self, field: FieldDescriptor, check: Check) -> None:
         oneof = field.containing_oneof
-        member = _Member(
-            field.name,
-            field.json_name,
-            check,
-            _takes_null(field),
-            _is_float(field),
-            oneof.name if oneof else "",
-        )
+        member = _Member(field.name, field.json_name, check, takes_null(field), oneof.name if oneof else "")
         self._members[field.name] = self._members[field.json_name] = member
 
-    def __call__(self, value: object, path: str, findings: Findings) -> None:
+    def __call__(self, value: object, path: Path, findings: Findings) -> None:
+        findings.enter()
         seen: dict[str, str] = {}
         for name, item in _members(value, path, findings).items():
             if member := self._members.get(name):
-                where = f"{path}.{member.name}" if path else member.name
+                where = (path, member.name)
                 _check_once(member, item is None, where, seen, findings)
                 if item is not None or member.takes_null:
                     member.check(item, where, findings)
-                if member.is_float:
-                    cast(dict[str, object], value)[name] = rounded(item)
             else:
-                report(findings, _join(path, _name(name)), f"{self._name} has no such field")
+                report(findings, (path, name), f"{self._name} has no such field")
+        findings.leave()
 
 
-def _check_once(member: _Member, is_null: bool, where: str, seen: dict[str, str], findings: Findings) -> None:
+def _check_once(
+    member: _Member, is_null: bool, where: Path, seen: dict[str, str], findings: Findings
+) -> None:
     """Neither twice, in both spellings of its name, nor beside another field of its oneof."""
     if member.name in seen:
         report(findings, where, f"is given twice, as {member.name} and {member.json_name}")
@@ -162,27 +150,35 @@ def is_redacted(field: FieldDescriptor) -> bool:
 
 
 def _silent(check: Check) -> Check:
-    def check_silently(value: object, path: str, findings: Findings) -> None:
-        found: Findings = []
-        check(value, path, found)
-        if found:
+    def check_silently(value: object, path: Path, findings: Findings) -> None:
+        before = len(findings.violations)
+        with suppress(EnoughFound):
+            check(value, path, findings)
+        if len(findings.violations) > before:
+            del findings.violations[before:]
             report(findings, path, NOT_SHOWN)
 
     return check_silently
 
 
-def is_map(field: FieldDescriptor) -> bool:
-    return bool(field.message_type) and field.message_type.GetOptions().map_entry
+def _counted(check: Check, most: Counted) -> Check:
+    """Nothing that is in a list, map or text is looked at once it has too much: that ends the reading."""
+
+    def check_counted(value: object, path: Path, findings: Findings) -> None:
+        if _size(value) > most.limit:
+            findings.add(path, most.description, most.rule)
+            raise JsonError(findings.violations)
+        check(value, path, findings)
+
+    return check_counted
 
 
-def entry_fields(field: FieldDescriptor) -> tuple[FieldDescriptor, FieldDescriptor]:
-    """Key and value of a map field's entries."""
-    assert field.message_type, "a map field's type is the message of its entries"
-    members = field.message_type.fields_by_name
-    return members["key"], members["value"]
+def _size(value: Any) -> int:
+    return len(value) if type(value) in (list, dict, str) or isinstance(value, _Twice) else 0
 
 
-def _takes_null(field: FieldDescriptor) -> bool:
+def takes_null(field: FieldDescriptor) -> bool:
+    """Whether null is a value of it."""
     if field.is_repeated:
         return False
     if field.message_type:
@@ -190,18 +186,11 @@ def _takes_null(field: FieldDescriptor) -> bool:
     return bool(field.enum_type) and field.enum_type.full_name == "google.protobuf.NullValue"
 
 
-def _is_float(field: FieldDescriptor) -> bool:
-    """Whether it holds 32-bit floats: one, a list, or the values of a map."""
-    target = entry_fields(field)[1] if is_map(field) else field
-    is_wrapper = bool(target.message_type) and target.message_type.full_name == "google.protobuf.FloatValue"
-    return is_wrapper or target.cpp_type == FieldDescriptor.CPPTYPE_FLOAT
-
-
 def _list(check: Check) -> Check:
-    def check_list(value: object, path: str, findings: Findings) -> None:
+    def check_list(value: object, path: Path, findings: Findings) -> None:
         if isinstance(value, list):
             for index, item in enumerate(cast(list[object], value)):
-                check(item, f"{path}[{index}]", findings)
+                check(item, (path, index), findings)
         else:
             report(findings, path, f"must be a list, not {shown(value)}")
 
@@ -209,9 +198,11 @@ def _list(check: Check) -> Check:
 
 
 def _map(check_key: Callable[[str], str], check: Check) -> Check:
-    def check_map(value: object, path: str, findings: Findings) -> None:
-        for key, item in _members(value, path, findings).items():
-            where = f"{path}[{shown(key)}]"
+    def check_map(value: object, path: Path, findings: Findings) -> None:
+        members = _members(value, path, findings)
+        findings.count(len(members))
+        for key, item in members.items():
+            where = (path, (key,))
             if wrong := check_key(key):
                 report(findings, where, wrong)
             check(item, where, findings)
@@ -219,61 +210,56 @@ def _map(check_key: Callable[[str], str], check: Check) -> Check:
     return check_map
 
 
-def _textual(message_type: type[Message]) -> Check:
-    name = message_type.DESCRIPTOR.full_name
-
-    def check_textual(value: object, path: str, findings: Findings) -> None:
-        if not isinstance(value, str) or not parses(message_type, value):
+def _textual(name: str, parse: Parse) -> Check:
+    def check_textual(value: object, path: Path, findings: Findings) -> None:
+        if not isinstance(value, str) or parse(value) is None:
             report(findings, path, f"must be a {name} as a string, not {shown(value)}")
 
     return check_textual
 
 
-def parses(message_type: type[Message], text: str) -> bool:
-    """Whether a well-known message that is a string in JSON can be read from this one."""
-    try:
-        json_format.ParseDict(cast(dict[str, object], text), message_type())
-    except (ValueError, OverflowError, json_format.Error):
-        return False
-    return True
+_LIST_LEVELS = 2
+"""Messages that a list in a Value is on the wire: the ListValue, and the Value of each element."""
+_OBJECT_LEVELS = 3
+"""The Struct, the entry of each member, and its Value."""
 
 
-def _free_object(value: object, path: str, findings: Findings) -> None:
+def _free_object(value: object, path: Path, findings: Findings) -> None:
+    findings.enter(_OBJECT_LEVELS)
     for name, member in _members(value, path, findings).items():
-        _free(member, _join(path, _name(name)), findings)
+        if not name.isascii():
+            string(name, (path, name), findings)
+        _free(member, (path, name), findings)
+    findings.leave(_OBJECT_LEVELS)
 
 
-def _free_list(value: object, path: str, findings: Findings) -> None:
+def _free_list(value: object, path: Path, findings: Findings) -> None:
+    findings.enter(_LIST_LEVELS)
     _list(_free)(value, path, findings)
+    findings.leave(_LIST_LEVELS)
 
 
-def _free(value: object, path: str, findings: Findings) -> None:
+def _free(value: object, path: Path, findings: Findings) -> None:
     """Any JSON, as Struct and Value take it."""
     if isinstance(value, dict):
         _free_object(cast(object, value), path, findings)
     elif isinstance(value, list):
         _free_list(cast(object, value), path, findings)
-    elif isinstance(value, str):
-        string(value, path, findings)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        float64(value, path, findings)
+    else:
+        findings.enter()
+        if isinstance(value, str):
+            string(value, path, findings)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            float64(value, path, findings)
+        findings.leave()
 
 
-def _members(value: object, path: str, findings: Findings) -> Mapping[str, object]:
+def _members(value: object, path: Path, findings: Findings) -> Mapping[str, object]:
     """The members of an object; none, and a finding, if it is no object or has a key twice."""
     if isinstance(value, _Twice):
-        report(findings, _join(path, _name(value.repeated)), "stands twice in its object")
+        report(findings, (path, value.repeated), "stands twice in its object")
     elif isinstance(value, dict):
         return cast(dict[str, object], value)
     else:
         report(findings, path, f"must be an object, not {shown(value)}")
     return {}
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def _name(name: str) -> str:
-    """A member's name as part of a path: bare where it reads as one."""
-    return name if name.isidentifier() and len(name) <= 60 else shown(name)

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from sagagen.runtime.edge.json.validators import TEXTUAL, WRAPPER, entry_fields, is_map
+from sagagen.runtime.edge.json.texts import TEXTUAL
+from sagagen.runtime.edge.json.validators import WRAPPER
+from sagagen.runtime.messages.fields import entry_fields, is_map
 
 _ENTRY = re.compile(r"(.+)\[([^\[\]]*)\]")
 

@@ -5,13 +5,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from google.protobuf import json_format, message_factory
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from sagagen.runtime.edge.json.scalars import INTEGER_RANGES, decode_base64
-from sagagen.runtime.edge.json.validators import NOT_SHOWN, TEXTUAL, entry_fields, is_redacted
+from sagagen.runtime.edge.json.texts import PARSERS, TEXTUAL, Parse, fill, parse_any_mask
+from sagagen.runtime.edge.json.validators import NOT_SHOWN, is_redacted
 from sagagen.runtime.edge.paths.fields import FieldPath, is_textual
+from sagagen.runtime.messages.fields import entry_fields
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?|[+-]?Infinity|NaN")
@@ -120,17 +122,23 @@ def converter(field: FieldDescriptor) -> Convert | None:
 def _message_converter(descriptor: Descriptor) -> Convert:
     message_type = message_factory.GetMessageClass(descriptor)
     if descriptor.full_name in TEXTUAL:
-        return lambda text: _from_json(message_type, text)
+        is_mask = descriptor.full_name == "google.protobuf.FieldMask"
+        return _textual(message_type, parse_any_mask if is_mask else PARSERS[descriptor.full_name])
     inner = converter(descriptor.fields_by_name["value"])
     assert inner is not None, "wrappers wrap scalars"
     return lambda text: message_type(value=inner(text))
 
 
-def _from_json(message_type: type[Message], text: str) -> Message:
-    try:
-        return json_format.ParseDict(cast(Any, text), message_type())
-    except (ValueError, OverflowError, json_format.Error) as error:
-        raise TextError(f"must be a {message_type.DESCRIPTOR.full_name}, not {shown(text)}") from error
+def _textual(message_type: type[Message], parse: Parse) -> Convert:
+    def convert(text: str) -> Message:
+        parsed = parse(text)
+        if parsed is None:
+            raise TextError(f"must be a {message_type.DESCRIPTOR.full_name}, not {shown(text)}")
+        message = message_type()
+        fill(message, parsed)
+        return message
+
+    return convert
 
 
 def _enum(enum: EnumDescriptor) -> Convert:

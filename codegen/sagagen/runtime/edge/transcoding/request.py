@@ -10,11 +10,14 @@ from urllib.parse import parse_qs
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from sagagen.runtime.edge.json.findings import RULE
 from sagagen.runtime.edge.json.protojson import JsonError, JsonReader
 from sagagen.runtime.edge.paths.fields import FieldPath, find_field
 from sagagen.runtime.edge.paths.template import Template
 from sagagen.runtime.edge.problem import broken_rules, invalid
 from sagagen.runtime.edge.transcoding.fields import TextError, put
+from sagagen.runtime.edge.transcoding.update_mask import update_mask
+from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Route
 from sagagen.runtime.rpc.errors import FieldViolation
@@ -40,29 +43,40 @@ class RequestReader:
         if route.body not in ("", WHOLE_BODY) and route.body not in descriptor.fields_by_name:
             raise RouteError(f"{route.template}: {descriptor.full_name} has no field {route.body}")
         self._json = JsonReader(descriptor, schema.pool)
+        self._mask = update_mask(route, descriptor)
+        self.max_body_bytes = route.max_body_bytes if route.body else 0
+        """0: without `body` in its route a request has none."""
 
-    @property
-    def takes_body(self) -> bool:
-        """Without `body` in its route, a request's body is not read."""
-        return bool(self._body)
+    async def read(self, values: Mapping[str, str], query: bytes, body: bytes) -> bytes:
+        """The validated request, encoded the same for the same message, however it was spelled.
 
-    def read(self, values: Mapping[str, str], query: bytes, body: bytes) -> Message:
-        """The validated request. Raises ProblemError, 400 with the path of every field that is wrong."""
+        Raises ProblemError, 400 with the path of every field that is wrong.
+        """
+        if len(body) > LARGE_BYTES:
+            return await apart(lambda: self._read(values, query, body))
+        return self._read(values, query, body)
+
+    def _read(self, values: Mapping[str, str], query: bytes, body: bytes) -> bytes:
         message = self._type()
-        if self._body:
-            self._read_body(message, body)
+        value = self._read_body(message, body) if self._body else None
         violations = [*self._put_query(message, query), *self._put_path(message, values)]
         if violations:
             raise broken_rules("INVALID_PARAMETERS", violations)
+        if self._mask:
+            self._mask.fill(message, value)
         if broken := self._schema.violations(message):
             raise broken_rules("VALIDATION_FAILED", broken)
-        return message
+        return message.SerializeToString(deterministic=True)
 
-    def _read_body(self, message: Message, body: bytes) -> None:
+    def _read_body(self, message: Message, body: bytes) -> object:
+        """Fill the message, and return the JSON."""
         try:
-            self._json.read(body, message, "" if self._body == WHOLE_BODY else self._body)
+            return self._json.read(body, message, "" if self._body == WHOLE_BODY else self._body)
         except JsonError as error:
-            raise broken_rules("INVALID_BODY", error.violations) from error
+            is_read = all(violation.rule != RULE for violation in error.violations)
+            raise broken_rules(
+                "VALIDATION_FAILED" if is_read else "INVALID_BODY", error.violations
+            ) from error
 
     def _put_query(self, message: Message, query: bytes) -> list[FieldViolation]:
         violations: list[FieldViolation] = []
