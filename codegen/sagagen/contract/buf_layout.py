@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from sagagen.contract.dependencies import COMMON, VALIDATE, dependency_texts, imports
+from sagagen.contract.proto_files import proto_files
 
 CONTRACTS = "contracts"
 BUILT_IN = "sagagen-built-in"
@@ -64,7 +65,7 @@ class Layout:
 
     def _built_in(self, root: Path) -> dict[str, str]:
         """But for those that the project has itself, or buf fetches."""
-        protos = [path for module in self.modules for path in (root / module).rglob("*.proto")]
+        protos = [root / path for module in self.modules for path in proto_files(root, module)]
         wanted = {name for path in protos for name in imports(path.read_text("utf-8", errors="replace"))}
         return {name: text for name, text in dependency_texts(wanted).items() if self._lacks(root, name)}
 

@@ -15,4 +15,5 @@ def proto_files(root: Path, folder: str) -> Iterator[str]:
             continue
         seen.add((status.st_dev, status.st_ino))
         below = Path(at).relative_to(root).as_posix()
-        yield from (f"{below}/{name}" for name in names if name.endswith(".proto"))
+        protos = [name for name in names if name.endswith(".proto")]
+        yield from (f"{below}/{name}" for name in protos if os.path.isfile(f"{at}/{name}"))
