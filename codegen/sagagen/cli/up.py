@@ -5,7 +5,8 @@ import errno
 import gc
 import os
 import signal
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +20,7 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.stopping import end_within
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
 from sagagen.runtime.settings import Address, Settings
-from sagagen.runtime.startup import SettingsError, StartupError
+from sagagen.runtime.startup import SettingsError, StartupError, system_problem
 from sagagen.runtime.telemetry.export import exporting
 from sagagen.runtime.telemetry.logs import configure_logs
 from sagagen.runtime.telemetry.spans import GATEWAY
@@ -66,6 +67,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         configure_logs(settings.log_format, only or "sagagen")
         _make_folder(settings.data_dir)
         if as_mesh:
+            _make_room(settings)  # before the services open their databases
             run(_mesh(project, settings), new_event_loop)
             return
         ours = process(project, settings, only)
@@ -73,8 +75,19 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
             run(_one_process(ours, project, settings, only, lifeline), new_event_loop)
     except* StartupError as group:
         raise click.ClickException("\n".join(_messages(group))) from None
+    except* OSError as group:
+        problems = [system_problem(error) for error in _leaves(group)]
+        if not all(problems):
+            raise
+        raise click.ClickException("\n".join(dict.fromkeys(problems))) from None
     finally:
         gc.enable()
+
+
+def _make_room(settings: Settings) -> None:
+    from sagagen.runtime.log.reserve import make_room_to_start  # a parent needs nothing else of a database
+
+    make_room_to_start(settings.saga_log)
 
 
 def _environment() -> dict[str, str]:
@@ -87,20 +100,28 @@ def _make_folder(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         if not os.access(data_dir, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            is_read_only = os.statvfs(data_dir).f_flag & os.ST_RDONLY
+            cause = errno.EROFS if is_read_only else errno.EACCES
+            raise OSError(cause, os.strerror(cause))
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return  # whoever opens the first file in it waits for room
         hint = "set SAGAGEN_DATA_DIR to a folder that can be written"
         raise SettingsError(f"data can't be kept in {data_dir}: {error.strerror}; {hint}") from error
 
 
 def _messages(group: BaseExceptionGroup[BaseException]) -> list[str]:
-    lines: list[str] = []
+    return [str(error) for error in _leaves(group)]
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
     for error in group.exceptions:
         if isinstance(error, BaseExceptionGroup):
-            lines += _messages(cast(BaseExceptionGroup[BaseException], error))
+            found += _leaves(cast(BaseExceptionGroup[BaseException], error))
         else:
-            lines.append(str(error))
-    return lines
+            found.append(error)
+    return found
 
 
 async def _one_process(
@@ -110,14 +131,20 @@ async def _one_process(
     only: str | None,
     lifeline: Lifeline,
 ) -> None:
+    from sagagen.runtime.process.starting import entered  # a parent opens nothing
+
     stop = _stop_on_signals()
     services = [only] if only else [GATEWAY, *(service.name for service in project.mesh.services)]
     async with (
         exporting(project.mesh.project, services, settings.environment),
-        ours,
+        AsyncExitStack() as stack,
     ):
-        _spare_the_collector()
         lifeline.on_parent_gone(stop)
+        again = partial(process, project, settings, only)
+        owns_log = only in (None, GATEWAY)
+        if not await entered(stack, ours, again, settings=settings, owns_log=owns_log, stop=stop):
+            return
+        _spare_the_collector()
         lifeline.tell_ready()
         if only is None:
             _announce(project, settings)

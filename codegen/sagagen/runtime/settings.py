@@ -92,6 +92,11 @@ class Settings:
         return replace(mesh.limits, **{name: count for name, count in written.items() if count is not None})
 
     @property
+    def saga_log(self) -> Path:
+        """The gateway's database."""
+        return self.data_dir / "saga-log.db"
+
+    @property
     def gateway_admin(self) -> Address:
         """Where the gateway's admin listener binds. Raises SettingsError."""
         return _address(self.environment, "SAGAGEN_ADMIN_ADDR", Address(LOOPBACK, ADMIN_PORT))

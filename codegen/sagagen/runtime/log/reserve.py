@@ -13,17 +13,39 @@ from pathlib import Path
 
 import structlog
 
+from sagagen.runtime.sqlite.disk_errors import LEAST_FREE_BYTES
+from sagagen.runtime.sqlite.lock import LogLocked, OwnerLock
+
 SIZE_BYTES = 8 * 1024 * 1024
 """Twice what SQLite's WAL grows to before it is copied back into the file."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+def make_room_to_start(path: Path) -> None:
+    """Release the reserve of the log at `path` if the disk is so full that no database could be opened.
+
+    What was under way at the last end then goes on, and ends; new sagas are refused as ever while the disk is full.
+    Nothing happens while a process owns the log: the reserve is that one's.
+    """
+    file = reserve_file(path)
+    with contextlib.suppress(OSError, LogLocked):
+        if shutil.disk_usage(path.parent).free < LEAST_FREE_BYTES and file.exists():
+            with OwnerLock(path):
+                file.unlink()
+            _logger.error("the disk is full: the reserve is released for what is under way", path=str(file))
+
+
+def reserve_file(path: Path) -> Path:
+    """Beside the log at `path`."""
+    return path.with_name(path.name + ".reserve")
+
+
 class Reserve:
     """The reserve of the log at `path`: the file `path` + `.reserve`."""
 
     def __init__(self, path: Path, size_bytes: int = SIZE_BYTES) -> None:
-        self._file = path.with_name(path.name + ".reserve")
+        self._file = reserve_file(path)
         self._size_bytes = size_bytes
         self.is_spent = False
         """The disk was full, and there is no room yet to make the reserve again."""
@@ -59,8 +81,9 @@ class Reserve:
     def _allocate(self) -> None:
         if self._file.exists() and self._file.stat().st_size == self._size_bytes:
             return
-        # Twice its size must be free, so that the room that was released is not taken back at once.
-        if self.is_spent and shutil.disk_usage(self._file.parent).free < 2 * self._size_bytes:
+        # Twice its size must be free, so that room that was released is not taken back at once: by this process, or by
+        # the next one.
+        if shutil.disk_usage(self._file.parent).free < 2 * self._size_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             with self._file.open("wb") as file:

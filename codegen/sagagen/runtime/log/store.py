@@ -7,7 +7,7 @@ of where each saga stands now. `group_commit` writes to it, `records` maps rows 
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -36,6 +36,7 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.sqlite.database import Database, never_wait
+from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
 from sagagen.runtime.sqlite.presence import Presence
 
@@ -78,24 +79,24 @@ class SagaLog:
         """Own the log at `path`, made if it is not there. On leaving, what is queued is written.
 
         Raises LogLocked if another process owns it, DatabaseTooNew if a later version wrote it, LogCorrupted if the
-        file is damaged: then it is left as it is.
+        file is damaged: then it is left as it is. Raises DiskFull or CannotOpen where the system does not let it.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with OwnerLock(path):
-            if damage := await asyncio.to_thread(damage_of, path):
-                raise LogCorrupted(how_to_mend(path, damage))
-            reserve = Reserve(path)
-            if not reserve.make():
-                _logger.error("the disk has no room for the saga log's reserve: new sagas are refused")
-            async with Database(path) as database:
+        async with AsyncExitStack() as stack:
+            with opening(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(OwnerLock(path))
+                if damage := await asyncio.to_thread(damage_of, path):
+                    raise LogCorrupted(how_to_mend(path, damage))
+                reserve = Reserve(path)
+                if not reserve.make():
+                    _logger.error("the disk has no room for the saga log's reserve: new sagas are refused")
+                database = await stack.enter_async_context(Database(path))
                 await database.migrate(sql.MIGRATIONS)
                 await database.in_thread(never_wait)
-                async with (
-                    Database(path, is_read_only=True) as reader,
-                    open_writer(database, reserve.release) as writer,
-                ):
-                    probes = ThreadProbe(database, "writing"), ThreadProbe(reader, "reading")
-                    yield cls(path, writer, reader, reserve, probes)
+                reader = await stack.enter_async_context(Database(path, is_read_only=True))
+                writer = await stack.enter_async_context(open_writer(database, reserve.release))
+            probes = ThreadProbe(database, "writing"), ThreadProbe(reader, "reading")
+            yield cls(path, writer, reader, reserve, probes)
 
     @property
     def commits(self) -> int:

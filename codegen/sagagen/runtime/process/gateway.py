@@ -33,8 +33,6 @@ from sagagen.runtime.settings import Settings
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
 
-LOG_FILE = "saga-log.db"
-
 
 def gateway_alone(project: Project, settings: Settings) -> AbstractAsyncContextManager[None]:
     """Gateway and engine, with services reached over gRPC. Raises ProjectError where gateway/app.py can't be used."""
@@ -67,7 +65,7 @@ async def running(
     admin = settings.gateway_admin
     async with (
         SharedAnswers.open(project.mesh.project, settings) as shared,
-        SagaLog.open(settings.data_dir / LOG_FILE) as log,
+        SagaLog.open(settings.saga_log) as log,
         upkeep(log, project.mesh.sagas),
         EmbeddedEngine(
             sagas=project.mesh.sagas,
@@ -76,7 +74,7 @@ async def running(
             grace_s=settings.grace_s,
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
-            deaths=Deaths(settings.data_dir / LOG_FILE),
+            deaths=Deaths(settings.saga_log),
             on_result=partial(_share, shared, gateway.responder) if shared else None,
         ) as engine,
         AsyncExitStack() as listeners,

@@ -6,6 +6,7 @@ lock dies with its process, by whatever end, and no child that is exec'ed inheri
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -80,8 +81,9 @@ class OwnerLock:
             pid = _read_pid(descriptor)
             os.close(descriptor)
             raise LogLocked(self._path, pid) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk: the number only helps to find the owner
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from sagagen.runtime.clock import Clock
@@ -13,6 +13,7 @@ from sagagen.runtime.service.sqlite_store.readers import Readers
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
 from sagagen.runtime.service.sqlite_store.writer import Writer
 from sagagen.runtime.service.store import HOLD_LIMIT_S, DatabaseIdentity, Handle, OpenTurn
+from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
 from sagagen.runtime.sqlite.presence import Presence
 
@@ -47,13 +48,14 @@ class SqliteStore:
 
         Raises DatabaseError where it is owned already, too new or damaged, or where an SQL file fails.
         """
-        with OwnerLock(path):
-            identity = await prepare(path, scripts)
-            async with (
-                Writer.open(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s) as writer,
-                Readers.open(path) as readers,
-            ):
-                yield cls(identity, writer, readers, Presence([path, lock_file(path)]))
+        async with AsyncExitStack() as stack:
+            with opening(path):
+                stack.enter_context(OwnerLock(path))
+                identity = await prepare(path, scripts)
+                opened = Writer.open(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s)
+                writer = await stack.enter_async_context(opened)
+                readers = await stack.enter_async_context(Readers.open(path))
+            yield cls(identity, writer, readers, Presence([path, lock_file(path)]))
 
     async def check(self) -> str:
         """As ServiceStore says."""
