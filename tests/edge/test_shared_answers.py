@@ -19,6 +19,7 @@ from sagagen.runtime.edge.problem import ProblemError
 from sagagen.runtime.edge.shared_answers import LARGEST_ANSWER, SharedAnswer, SharedAnswers
 from sagagen.runtime.edge.start import of_owner
 from sagagen.runtime.engine.port import Started
+from sagagen.runtime.identity import owner_digest
 from sagagen.runtime.redis import pipeline
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.events import Accepted, NextRequest, SagaStatus
@@ -44,6 +45,8 @@ ACCEPTED = Accepted(
     next=NextRequest(),
 )
 SAGA = library().mesh.sagas[0]
+OTHER = "fedcba9876543210"
+OWNER, OTHER_OWNER = owner_digest("saga", ACCEPTED.run), owner_digest("saga", OTHER)
 EXPECTED = SharedAnswer(b"print", TRACE.trace_id, ANSWER)
 
 
@@ -89,7 +92,7 @@ async def stored(shared: SharedAnswers, at: SharedAnswers, *entries: tuple[Accep
     async def found() -> SharedAnswer | None:
         for accepted, answer in (*entries, (ACCEPTED, ANSWER)):
             shared.store(SAGA, accepted, answer)
-        return await at.find("saga", ACCEPTED.run, TRACE)
+        return await at.find("saga", OWNER, TRACE)
 
     last = await eventually_async("an answer to be shared", found)
     assert last is not None
@@ -107,10 +110,10 @@ async def test_another_gateway_finds_the_answer_by_saga_and_run(redis: RedisServ
         assert stranger
         assert await stored(one, other) == EXPECTED
         assert await other.find("saga", "another run", TRACE) is None
-        assert await other.find("another saga", ACCEPTED.run, TRACE) is None
-        await stored(stranger, stranger, (replace(ACCEPTED, run="fedcba9876543210"), ANSWER))
+        assert await other.find("another saga", owner_digest("another saga", ACCEPTED.run), TRACE) is None
+        await stored(stranger, stranger, (replace(ACCEPTED, run=OTHER), ANSWER))
         assert await other.find("saga", "fedcba9876543210", TRACE) is None
-        kept_s = int(redis.ask("TTL", f"sagagen:shop:answers:saga:{ACCEPTED.run}").strip().removeprefix(b":"))
+        kept_s = int(redis.ask("TTL", f"sagagen:shop:answers:saga:{OWNER}").strip().removeprefix(b":"))
         assert SAGA.retention_s - 10 < kept_s <= SAGA.retention_s
 
 
@@ -144,8 +147,8 @@ async def test_gateways_with_another_secret_know_nothing_of_each_other(redis: Re
         assert other
         await stored(one, one)
         # Its own has to arrive first, so that it is certain to be connected.
-        await stored(other, other, (replace(ACCEPTED, run="fedcba9876543210"), ANSWER))
-        assert await one.find("saga", "fedcba9876543210", TRACE) is None
+        await stored(other, other, (replace(ACCEPTED, run=OTHER), ANSWER))
+        assert await one.find("saga", OTHER_OWNER, TRACE) is None
 
 
 async def test_the_secret_may_be_in_a_file(redis: RedisServer, tmp_path: Path) -> None:
@@ -171,7 +174,7 @@ async def test_what_has_no_key_or_is_large_is_not_shared(redis: RedisServer) -> 
         assert shared
         assert await stored(shared, shared, keyless, large) == EXPECTED
         for saga_id in ("keyless", "large"):
-            assert await shared.find(saga_id, ACCEPTED.run, TRACE) is None
+            assert await shared.find(saga_id, owner_digest(saga_id, ACCEPTED.run), TRACE) is None
 
 
 async def test_a_question_to_redis_is_a_span_of_the_request_that_asks(redis: RedisServer) -> None:
@@ -180,7 +183,7 @@ async def test_a_question_to_redis_is_a_span_of_the_request_that_asks(redis: Red
         assert shared
         await stored(shared, shared)
         with tracing.recording(Spans(kept.on_end, ALWAYS_ON)):
-            await shared.find("saga", ACCEPTED.run, TRACE)
+            await shared.find("saga", OWNER, TRACE)
     (asked,) = kept.spans
     assert (asked.name, asked.kind, asked.service) == ("HMGET", SpanKind.CLIENT, tracing.GATEWAY)
     assert (asked.trace.trace_id, asked.parent_id, asked.error) == (TRACE.trace_id, TRACE.span_id, "")

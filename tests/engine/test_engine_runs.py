@@ -18,6 +18,7 @@ from waiting import eventually_async
 from sagagen.runtime.engine.acceptance import accepted_row
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import Overloaded
+from sagagen.runtime.identity import owner_digest
 from sagagen.runtime.log.store import LogUnavailable, SagaLog, SagaRef
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import ExpressionError, RpcError
@@ -466,7 +467,7 @@ async def test_two_gateways_with_one_key_are_two_runs_and_one_set_of_effects(
         await first.accept(acceptance(definition))
         await first.wait_until_idle()
         await second.accept(acceptance(definition, input=value))
-        owner_run = world.calls[0][0].run
+        owner_run = owner_digest(SAGA_ID, world.calls[0][0].run)
         assert await second.wait(SAGA_ID, 5) == Superseded(owner_run, is_other_payload)
         await second.wait_until_idle()
         assert await status_of(first) is SagaStatus.COMPLETED

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from small_mesh import method, saga_call, schema_of
 from waiting import LIMIT_S
 
 from sagagen.runtime.clock import Clock
-from sagagen.runtime.model.definition import Direction, Service, Transaction
+from sagagen.runtime.model.definition import Direction, Saga, Service, Transaction
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.call import CallContext
@@ -119,6 +119,7 @@ async def running(
     drain_s: float = 5.0,
     hold_limit_s: float = 60.0,
     redis_url: str = "",
+    sagas: Sequence[Saga] | None = None,
 ) -> AsyncGenerator[ServiceHost]:
     """The service, with its data in `folder`. A handler may take as long as a busy machine lets it."""
     (folder / "handlers").mkdir(exist_ok=True)
@@ -134,6 +135,7 @@ async def running(
         drain_s=drain_s,
         hold_limit_s=hold_limit_s,
         redis_url=redis_url,
+        sagas=sagas,
     ) as host:
         yield host
 

@@ -6,6 +6,7 @@ import pytest
 from grpclib.const import Status as Code
 from small_mesh import saga_call
 
+from sagagen.runtime.identity import owner_digest
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -149,8 +150,8 @@ def test_another_run_is_told_who_owns_the_saga_and_whether_its_request_differs()
     other = rule(ACT, b"other", rows(row(run="x")), 0, 0)
     assert isinstance(same, TurnDown)
     assert isinstance(other, TurnDown)
-    assert same.error.metadata == {OWNER_RUN: "x"}
-    assert other.error.metadata == {OWNER_RUN: "x", OTHER_PAYLOAD: "true"}
+    assert same.error.metadata == {OWNER_RUN: owner_digest(ACT.saga_id, "x")}
+    assert other.error.metadata == {OWNER_RUN: owner_digest(ACT.saga_id, "x"), OTHER_PAYLOAD: "true"}
 
 
 @pytest.mark.parametrize(
@@ -186,3 +187,8 @@ def test_an_outcome_takes_the_place_of_what_was_pending_and_of_nothing_else() ->
     with pytest.raises(sqlite3.IntegrityError, match="another outcome"):
         write(State.REFUSED)
     assert stands() == ("DONE", b"DONE")
+
+
+def test_a_run_without_a_name_owns_its_saga_too():
+    assert isinstance(rule(ACT, b"same", rows(row(run="")), 0, 0), TurnDown)
+    assert isinstance(rule(ACT._replace(run=""), b"same", rows(row(run="x")), 0, 0), TurnDown)

@@ -37,5 +37,13 @@ def run_id(random: Random) -> str:
     return f"{random.getrandbits(64):016x}"
 
 
+def owner_digest(saga_id: str, run: str) -> str:
+    """What others are told of the run that owns a saga: 32 hex digits, from which the run's 64 bits can't be had.
+
+    Who knows a run can act in its name; who knows this can only look for what its gateway shares under it.
+    """
+    return hashlib.sha256(_joined("owner", saga_id, run).encode()).hexdigest()[:32]
+
+
 def _joined(*parts: str) -> str:
     return "".join(f"{len(part.encode())}:{part}" for part in parts)

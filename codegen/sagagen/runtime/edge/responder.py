@@ -19,7 +19,7 @@ from sagagen.runtime.scope import Failure
 JSON = (("content-type", "application/json"),)
 ELSEWHERE = "SAGA_ELSEWHERE"
 OWNER_RUN = "saga-owner-run"
-"""Header of SAGA_ELSEWHERE: the run that owns the saga. Gateways find its answer by it (`shared_answers.py`)."""
+"""Header of SAGA_ELSEWHERE: the digest of the run that owns the saga, by which `shared_answers` finds its answer."""
 KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
 
 _NOT_WRITTEN = (DecodeError, json_format.Error, ValueError, TypeError, OverflowError)

@@ -1,11 +1,11 @@
 """Final answers, passed between gateways that share services and a Redis, but no log.
 
 Theory of operation. A key that two gateways accept is two runs of one saga; the services let one of them own it, and
-tell the other which (OTHER_RUN). Answers are stored under saga and run, after their row is committed, and looked up
-only under the run that a service has named. So what is found belongs to the effects that are in the services'
-databases, however old it is. It has a MAC by a secret that the gateways have in common, so nobody else made it. A
-request that no other gateway had before costs no lookup. An answer never changes, so it has no generation. Without one
-from Redis the gateway says SAGA_ELSEWHERE, which is true as well.
+tell the other which, by a digest (OTHER_RUN). Answers are stored under saga and that digest of their run, after their
+row is committed, and looked up only under the digest that a service has named. So what is found belongs to the effects
+that are in the services' databases, however old it is. It has a MAC by a secret that the gateways have in common, so
+nobody else made it. A request that no other gateway had before costs no lookup. An answer never changes, so it has no
+generation. Without one from Redis the gateway says SAGA_ELSEWHERE, which is true as well.
 """
 
 import base64
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sagagen.runtime.edge.answer import Answer
+from sagagen.runtime.identity import owner_digest
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.redis.observation import traced_lookup
 from sagagen.runtime.rpc.trace import TraceContext
@@ -85,26 +86,26 @@ class SharedAnswers:
         """The answer is committed. Kept as long as the saga's key is."""
         if accepted.key and len(answer.body) <= LARGEST_ANSWER:
             shared = SharedAnswer(accepted.fingerprint, accepted.trace.trace_id, answer)
-            key = self._key(accepted.saga_id, accepted.run)
+            key = self._key(accepted.saga_id, owner_digest(accepted.saga_id, accepted.run))
             sealed = self._seal.close(key, shared.encode())
             self._redis.store(key, {_FIELD: sealed}, max(1, int(saga.retention_s)))
 
-    async def find(self, saga_id: str, run: str, trace: TraceContext) -> SharedAnswer | None:
+    async def find(self, saga_id: str, owner: str, trace: TraceContext) -> SharedAnswer | None:
         """What the run that owns the saga answered, if it has, and if Redis knows it and replies within its limit.
 
-        `trace`: the span of the request that asks.
+        `owner`: its digest, as a service tells it. `trace`: the span of the request that asks.
         """
         if not self._redis.is_up:
             return None
-        key = self._key(saga_id, run)
+        key = self._key(saga_id, owner)
         with traced_lookup(tracing.GATEWAY, trace) as lookup:
             found = await self._redis.find(key, [_FIELD])
             lookup.is_answered = found is not None
         data = self._seal.open(key, found[0]) if found else None
         return None if data is None else SharedAnswer.decode(data)
 
-    def _key(self, saga_id: str, run: str) -> str:
-        return f"{self._prefix}:{saga_id}:{run}"
+    def _key(self, saga_id: str, owner: str) -> str:
+        return f"{self._prefix}:{saga_id}:{owner}"
 
 
 def _prefix(project: str) -> str:

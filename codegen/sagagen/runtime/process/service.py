@@ -56,4 +56,5 @@ def opened(
         data_dir=settings.data_dir,
         root=project.root,
         redis_url=settings.redis_url,
+        sagas=project.mesh.sagas,
     )

@@ -1,9 +1,10 @@
 """The gRPC metadata of a saga's call: what the barrier of the called service decides from."""
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sagagen.runtime.model.definition import Direction, StepKind, direction_of, kind_of
+from sagagen.runtime.model.definition import MAX_KEY_LENGTH, Direction, StepKind, direction_of, kind_of
 
 IDEMPOTENCY_KEY = "idempotency-key"
 SAGA_ID = "sagagen-saga-id"
@@ -56,19 +57,62 @@ class SagaCall(NamedTuple):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "SagaCall | None":
-        """None if this is no saga's call. Raises ValueError naming the entry that is missing or broken in one."""
+        """None if this is no saga's call. Raises ValueError naming the entry that is missing or broken in one.
+
+        Anybody may have written it: what is returned is safe to be stored, logged and shown.
+        """
         if SAGA_ID not in metadata:
+            if stray := next((name for name in _FORMS if name in metadata), ""):
+                raise ValueError(f"{stray} without {SAGA_ID}: a saga's call has both")
             return None
-        try:
-            return cls(
-                saga_id=metadata[SAGA_ID],
-                run=metadata[RUN],
-                started_ms=int(metadata[STARTED]),
-                step=metadata[STEP],
-                kind=kind_of(metadata[KIND]),
-                direction=direction_of(metadata[DIRECTION]),
-                attempt=int(metadata[ATTEMPT]),
-                not_after_ms=int(metadata[NOT_AFTER]),
-            )
-        except KeyError as missing:
-            raise ValueError(f"a saga's call needs the metadata entry {missing.args[0]}") from missing
+        texts = tuple(metadata.get(name, "") for name in _FORMS)
+        if not _FORM.fullmatch("\n".join(texts)):
+            raise ValueError(_what_is_broken(metadata))
+        saga_id, run, step, started, attempt, not_after, kind, direction = texts
+        return cls(
+            saga_id=saga_id,
+            run=run,
+            started_ms=int(started),
+            step=step,
+            kind=kind_of(kind),
+            direction=direction_of(direction),
+            attempt=int(attempt),
+            not_after_ms=int(not_after),
+        )
+
+
+_NAME = r"[0-9A-Za-z_-]{1,64}"
+_MS = r"(?:0|[1-9][0-9]{0,14})"
+"""Milliseconds until the year 33658, well within SQLite's integers."""
+_FORMS = {
+    SAGA_ID: _NAME,
+    RUN: _NAME,
+    STEP: r"[0-9A-Za-z_-]{1,128}",
+    STARTED: _MS,
+    ATTEMPT: r"[1-9][0-9]{0,8}",
+    NOT_AFTER: _MS,
+    KIND: "|".join(StepKind),
+    DIRECTION: "|".join(Direction),
+}
+"""What each entry of a saga's call looks like."""
+_FORM = re.compile("\n".join(f"(?:{form})" for form in _FORMS.values()))
+_KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY_LENGTH}}}")
+_SHOWN = 40
+"""Characters of a broken value that are repeated to whoever sent it."""
+
+
+def direct_key(metadata: Mapping[str, str]) -> str:
+    """The idempotency key of a call that no saga makes; empty if there is none. Raises ValueError for a broken one."""
+    key = metadata.get(IDEMPOTENCY_KEY)
+    if key is not None and not _KEY.fullmatch(key):
+        raise ValueError(f"{IDEMPOTENCY_KEY} is 1 to {MAX_KEY_LENGTH} characters of printable ASCII")
+    return key or ""
+
+
+def _what_is_broken(metadata: Mapping[str, str]) -> str:
+    for name, form in _FORMS.items():
+        if name not in metadata:
+            return f"a saga's call needs the metadata entry {name}"
+        if not re.fullmatch(form, metadata[name]):
+            return f"the metadata entry {name} can't be {metadata[name][:_SHOWN]!a}"
+    raise AssertionError("the entries match together if each does by itself")

@@ -14,7 +14,9 @@ class BarrierRefusal(StrEnum):
     PAYLOAD_MISMATCH = "PAYLOAD_MISMATCH"
 
 
+UNKNOWN_CALL = "UNKNOWN_CALL"
+"""ErrorInfo.reason: no saga of the service's contract makes this call. It passes once that is deployed here too."""
 OTHER_PAYLOAD = "other-payload"
 """In ErrorInfo.metadata of OTHER_RUN: `true` if the run that owns the saga sent another request in this step."""
 OWNER_RUN = "owner-run"
-"""In ErrorInfo.metadata of OTHER_RUN: the run that owns the saga."""
+"""In ErrorInfo.metadata of OTHER_RUN: the run that owns the saga, as `identity.owner_digest` names it."""

@@ -127,7 +127,7 @@ class Failed(LogEvent):
     is_other_payload: bool = False
     """With OTHER_RUN: the other run was started with another payload."""
     owner_run: str = ""
-    """With OTHER_RUN: the run that owns the saga, as the service knows it."""
+    """With OTHER_RUN: the run that owns the saga, by its digest; in rows of earlier versions the run itself."""
 
     @property
     def is_ours(self) -> bool:

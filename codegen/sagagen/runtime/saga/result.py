@@ -38,7 +38,7 @@ class Superseded:
     """Another gateway's run owns the saga; this one had no effect."""
 
     owner_run: str
-    """That run, as a service named it; empty if none did."""
+    """The digest of that run (`identity.owner_digest`), as a service told it; empty if none did."""
     is_other_payload: bool
     """That run was started with another payload, so the key was used twice."""
 

@@ -15,13 +15,13 @@ from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, StepKind, Transaction
 from sagagen.runtime.rpc.errors import OUTCOME_KEY, Declined, RpcError, refused
 from sagagen.runtime.rpc.limits import wire_form
-from sagagen.runtime.rpc.metadata import IDEMPOTENCY_KEY, SagaCall
+from sagagen.runtime.rpc.metadata import SagaCall, direct_key
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import ActionState, RunHandler, State, records_refusal, unsettled
 from sagagen.runtime.service.call import CallContext, Db, Deadline
 from sagagen.runtime.service.manual import ANSWER_S, Attempts
-from sagagen.runtime.service.methods import BoundMethod
+from sagagen.runtime.service.methods import BoundMethod, SagaCalls
 from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.store import ServiceStore, Turn
 
@@ -39,6 +39,8 @@ class DeliveryContext:
     schema: Schema
     domain: str
     """ErrorInfo.domain of the service's own refusals."""
+    calls: SagaCalls | None = None
+    """The calls that sagas make; None if nobody knows them."""
 
 
 class Delivery(NamedTuple):
@@ -48,7 +50,7 @@ class Delivery(NamedTuple):
     bound: BoundMethod
     request: bytes
     key: str
-    """The idempotency key; empty if the caller sent none."""
+    """The idempotency key of a direct call; empty if the caller sent none."""
     saga: SagaCall | None
     """None for direct calls, which no saga makes."""
     deadline: Deadline
@@ -66,12 +68,15 @@ class Delivery(NamedTuple):
         deadline: Deadline,
         trace: TraceContext | None,
     ) -> "Delivery":
-        """Raises RpcError INVALID_ARGUMENT if the metadata is that of a saga's call, but not whole."""
+        """Raises RpcError: INVALID_ARGUMENT for metadata that no engine sends, UNAVAILABLE for a call of no saga."""
         try:
             saga = SagaCall.from_metadata(metadata)
+            key = "" if saga else direct_key(metadata)
         except ValueError as error:
             raise RpcError(Code.INVALID_ARGUMENT, str(error)) from error
-        return cls(context, bound, request, metadata.get(IDEMPOTENCY_KEY, ""), saga, deadline, trace)
+        if saga and context.calls is not None:
+            context.calls.check(bound.method.path, saga)
+        return cls(context, bound, request, key, saga, deadline, trace)
 
     async def read(self) -> CallResult:
         """Run the handler on a view of what is committed; reads pass the barrier by."""

@@ -1,7 +1,7 @@
 """A running service: it answers calls, whatever transport brings them, from its handlers and its own database."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from grpclib.const import Status as Code
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.messages.schema import Schema
-from sagagen.runtime.model.definition import Service
+from sagagen.runtime.model.definition import Saga, Service
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED
 from sagagen.runtime.rpc.transport import Reply
@@ -20,7 +20,7 @@ from sagagen.runtime.service.barrier.calls import CallResult
 from sagagen.runtime.service.call import Deadline
 from sagagen.runtime.service.delivery import Delivery, DeliveryContext
 from sagagen.runtime.service.manual import Attempts
-from sagagen.runtime.service.methods import BoundMethod, bind
+from sagagen.runtime.service.methods import BoundMethod, SagaCalls, bind
 from sagagen.runtime.service.observation import ObservedCall
 from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts
@@ -52,6 +52,7 @@ class ServiceHost:
         clock: Clock,
         store: ServiceStore,
         outcome_cache: OutcomeCache,
+        calls: SagaCalls | None = None,
     ) -> None:
         self.service = service
         self.is_open = True
@@ -60,7 +61,7 @@ class ServiceHost:
         self._clock = clock
         self._store = store
         self._context = DeliveryContext(
-            store, Attempts(store, self._run_apart), outcome_cache, schema, domain
+            store, Attempts(store, self._run_apart), outcome_cache, schema, domain, calls
         )
         self._spawned: set[asyncio.Task[Any]] = set()
         self._under_way = 0
@@ -84,9 +85,11 @@ class ServiceHost:
         drain_s: float = DRAIN_S,
         hold_limit_s: float = HOLD_LIMIT_S,
         redis_url: str = "",
+        sagas: Iterable[Saga] | None = None,
     ) -> AsyncGenerator["ServiceHost"]:
         """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
 
+        `sagas` are those of the contract: no saga's call is taken that none of them makes.
         Raises DatabaseError (locked, too new, an SQL file that fails) or ServiceIncomplete before anything is answered.
         """
         clock = clock or SystemClock()
@@ -112,6 +115,7 @@ class ServiceHost:
                 clock=clock,
                 store=store,
                 outcome_cache=outcome_cache,
+                calls=None if sagas is None else SagaCalls(sagas),
             )
             host.spawn(host._purge_regularly())
             try:
@@ -177,6 +181,7 @@ class ServiceHost:
                     deadline=Deadline(self._clock, self._clock.monotonic_s() + limit_s),
                     trace=observed.trace,
                 )
+                observed.saga = delivery.saga
                 answer = delivery.read() if bound.method.is_read else delivery.write()
                 return _reply(await (_in_time(answer) if timeout_s is None else answer))
         except RpcError:

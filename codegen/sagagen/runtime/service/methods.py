@@ -1,7 +1,7 @@
 """The rpcs of a service, each with its handler: encoded request in, encoded response out."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,11 +12,16 @@ from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.messages.parts import may_have_too_many_parts
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.messages.validation_rules import has_rules
-from sagagen.runtime.model.definition import Method, Service
-from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.model.definition import Direction, Method, Saga, Service
+from sagagen.runtime.rpc.errors import DOMAIN, RpcError
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.rpc.refusals import UNKNOWN_CALL
 from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.startup import StartupError
+
+DEPLOYED_AFTER_S = 1.0
+"""Seconds after which a call that is not known here may be tried again."""
 
 
 class ServiceIncomplete(StartupError):
@@ -61,6 +66,34 @@ class BoundMethod:
                 f"a response of {len(encoded)} bytes is more than gRPC's limit of {MAX_MESSAGE_BYTES}"
             )
         return encoded
+
+
+class SagaCalls:
+    """The calls that the contract's sagas make: whoever reaches the port may ask for any other."""
+
+    def __init__(self, sagas: Iterable[Saga]) -> None:
+        self._known = frozenset(
+            (action.method.path, step.name, step.kind, direction)
+            for saga in sagas
+            for step in saga.steps
+            for direction, action in (
+                (Direction.ACTION, step.action),
+                (Direction.COMPENSATION, step.compensation),
+            )
+            if action
+        )
+
+    def check(self, path: str, call: SagaCall) -> None:
+        """Raises RpcError UNAVAILABLE: a saga of a newer contract waits until that is deployed here as well."""
+        if (path, call.step, call.kind, call.direction) not in self._known:
+            raise RpcError(
+                Code.UNAVAILABLE,
+                f"no saga of this service's contract makes this call as {call.direction} of a {call.kind} step "
+                f"{call.step}; deploy the contract of the gateway here",
+                reason=UNKNOWN_CALL,
+                domain=DOMAIN,
+                retry_after_s=DEPLOYED_AFTER_S,
+            )
 
 
 def bind(service: Service, handlers: object, schema: Schema) -> Mapping[str, BoundMethod]:

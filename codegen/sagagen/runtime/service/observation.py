@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.rpc.metadata import ATTEMPT, DIRECTION, SAGA_ID, STEP
+from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext, received
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.logs import log_within
@@ -28,8 +28,6 @@ _FAULTS = frozenset(
     )
 )
 """Codes that are a server's error; the others, a refusal among them, are answers (semantic conventions of RPC)."""
-_OF_SAGAS = {SAGA_ID: "saga.id", STEP: "saga.step", DIRECTION: "saga.direction"}
-"""Metadata that a span has as attributes."""
 
 
 @dataclass(slots=True)
@@ -40,6 +38,8 @@ class ObservedCall:
     path: str
     """As in `/shop.order.v1.OrderService/CreateOrder`."""
     metadata: Mapping[str, str]
+    saga: SagaCall | None = None
+    """Once it is known to be whole: what anybody may have written reaches no log and no span."""
     parent: TraceContext | None = None
     """The caller's span; None if it sent none."""
     trace: TraceContext | None = None
@@ -62,8 +62,13 @@ class ObservedCall:
         known = {"service": self.service, "rpc": self.path}
         if self.trace:
             known |= {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
-        names = {SAGA_ID: "saga_id", STEP: "step", ATTEMPT: "attempt"}
-        return known | {name: self.metadata[key] for key, name in names.items() if key in self.metadata}
+        if self.saga is None:
+            return known
+        return known | {
+            "saga_id": self.saga.saga_id,
+            "step": self.saga.step,
+            "attempt": str(self.saga.attempt),
+        }
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -83,11 +88,10 @@ class ObservedCall:
     def _record(
         self, spans: Spans, trace: TraceContext, parent: TraceContext, code: str, took_s: float
     ) -> None:
-        of_saga: dict[str, str | int] = {
-            name: self.metadata[key] for key, name in _OF_SAGAS.items() if key in self.metadata
-        }
-        if (attempt := self.metadata.get(ATTEMPT, "")).isdecimal():
-            of_saga["saga.attempt"] = int(attempt)
+        of_saga: dict[str, str | int] = {}
+        if saga := self.saga:
+            of_saga = {"saga.id": saga.saga_id, "saga.step": saga.step, "saga.direction": str(saga.direction)}
+            of_saga["saga.attempt"] = saga.attempt
         error = {"error.type": code} if code in _FAULTS else {}
         spans.record(
             FinishedSpan(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from grpclib.const import Status as Code
 
+from sagagen.runtime.identity import owner_digest
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -99,13 +100,14 @@ def rule(call: SagaCall, digest: bytes, rows: Rows, purged_through_ms: int, now_
         return _turn_down(
             Code.DEADLINE_EXCEEDED, BarrierRefusal.EXPIRED, f"arrived {late_s:g} s after its deadline"
         )
-    if owner := next((row.run for row in rows.values() if row.run != call.run), ""):
+    owner = next((row.run for row in rows.values() if row.run != call.run), None)
+    if owner is not None:
         differs = own is not None and own.digest != digest
         return _turn_down(
             Code.ABORTED,
             BarrierRefusal.OTHER_RUN,
             "another run owns this saga",
-            {OWNER_RUN: owner} | ({OTHER_PAYLOAD: "true"} if differs else {}),
+            {OWNER_RUN: owner_digest(call.saga_id, owner)} | ({OTHER_PAYLOAD: "true"} if differs else {}),
         )
     if own is None and call.started_ms <= purged_through_ms:
         return _turn_down(
