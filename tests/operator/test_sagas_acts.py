@@ -194,3 +194,15 @@ def test_what_is_no_id_is_said_to_be_none(saga_id: str) -> None:
         with suppress(UnicodeEncodeError):
             result = sagas(act, saga_id)
             assert (result.exit_code, "is no id of a saga" in result.output) == (2, True), result.output
+
+
+def test_a_log_that_can_t_be_opened_says_so_in_a_sentence(tmp_path: Path) -> None:
+    """Whoever runs the tests may write everywhere: a folder where the lock would be is as much in the way."""
+    log = stuck_log(tmp_path, "charge_payment")
+    lock = log.with_name(log.name + ".lock")
+    lock.unlink()
+    lock.mkdir()
+    for arguments in (("list",), ("show", "saga-0"), ("stats",), ("cancel", "saga-0")):
+        result = sagas(*arguments, "--log", str(log))
+        assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+        assert "can't be opened: Is a directory. A log is opened for writing" in result.output

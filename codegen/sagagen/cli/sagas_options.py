@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shlex
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -165,6 +166,19 @@ class Place:
             return asyncio.run(asked())
         except _ERRORS as error:
             raise click.ClickException(str(error)) from error
+        except (OSError, sqlite3.Error) as error:
+            raise click.ClickException(_not_opened(self.log_path, error)) from error
+
+
+def _not_opened(log_path: Path | None, error: OSError | sqlite3.Error) -> str:
+    """What to do about a file that can't be opened as a log has to be: for writing, with a lock beside it."""
+    why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    if log_path is None:
+        return f"the question could not be asked: {why}"
+    return (
+        f"{log_path} can't be opened: {why}. A log is opened for writing, even to be read: copy it, with the "
+        "files beside it that begin with its name, to a folder that you can write to, and name the copy"
+    )
 
 
 def where(command: F) -> F:

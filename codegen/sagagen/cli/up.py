@@ -16,6 +16,7 @@ import structlog
 from sagagen.cli.completion_words import complete_processes
 from sagagen.runtime.process.choice import process
 from sagagen.runtime.process.event_loop import run
+from sagagen.runtime.process.open_files import allow_open_files
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.stopping import end_within
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
@@ -62,6 +63,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
     gc.disable()  # until it runs
     lifeline = Lifeline.from_environment()
     try:
+        allow_open_files()
         project = Project.load(find_root(directory))
         settings = Settings.read(_environment(), project.root)
         configure_logs(settings.log_format, only or "sagagen")

@@ -3,6 +3,7 @@
 `Limits` wraps a whole application, so that nothing behind it ever holds more.
 """
 
+import asyncio
 import re
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagagen.runtime.edge.exchange import trace_of, traceparent
-from sagagen.runtime.edge.problem import Problem
+from sagagen.runtime.edge.problem import Problem, retry_after
 from sagagen.runtime.model.definition import LARGEST_BODY_BYTES
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -72,7 +73,7 @@ class Limits:
         elif problem := self._problem(scope):
             await self._refuse(problem, scope, receive, send)
         else:
-            await self._contained(scope, self._counted(receive), send)
+            await self._contained(scope, _Counted(receive, self._max_body_bytes), send)
 
     def _problem(self, scope: Scope) -> Problem | None:
         if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MAX_URL_BYTES:
@@ -93,20 +94,6 @@ class Limits:
         scope[REFUSAL] = problem
         await self._contained(scope, _without_body(receive), send)
 
-    def _counted(self, receive: Receive) -> Receive:
-        """A body that comes in chunks is counted as it comes."""
-        read_bytes = 0
-
-        async def counted_receive() -> Message:
-            nonlocal read_bytes
-            message = await receive()
-            read_bytes += len(message.get("body", b""))
-            if read_bytes > self._max_body_bytes:
-                raise BodyTooLarge(self._max_body_bytes)
-            return message
-
-        return counted_receive
-
     async def _contained(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A failure ends a connection only where its request has no whole answer: a client can't tell it otherwise."""
         is_begun = is_whole = False
@@ -125,10 +112,38 @@ class Limits:
                 await _send(_too_large(413, error.detail), scope, send)
         except ClientDisconnect:
             _logger.info("a client left before its request was here")
+        except asyncio.CancelledError:
+            # The server stops, and gives up what is under way. Of a request that is not here yet nothing was done.
+            if is_begun or not isinstance(receive, _Counted) or receive.is_whole:
+                raise
+            await _send(_stopping(), scope, send)
         except Exception as error:
             if not is_whole:
                 raise
             _logger.error("a request failed", trace_id=trace_of(scope).trace_id, exc_info=error)
+
+
+class _Counted:
+    """A body that comes in chunks is counted as it comes."""
+
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._read_bytes = 0
+        self.is_whole = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._read_bytes += len(message.get("body", b""))
+        if self._read_bytes > self._max_bytes:
+            raise BodyTooLarge(self._max_bytes)
+        self.is_whole = not message.get("more_body")
+        return message
+
+
+def _stopping() -> Problem:
+    detail = "the gateway is stopping, and your request was not here yet: nothing was accepted, send it again"
+    return Problem(503, "UNAVAILABLE", "STOPPING", detail, headers=(retry_after(),))
 
 
 def _has_host(scope: Scope) -> bool:
