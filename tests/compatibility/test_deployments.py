@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from contract_pair import changes, edited, severities
 from project_copy import WRITTEN, copy_project, generate
 from stack import Stack, post_order, sagas_at
+from test_diff_command import git
 from test_diff_rules import CASES
 from thorough import TRIES_ALL, chosen
 from waiting import eventually
+
+from sagagen.cli import main
 
 pytestmark = pytest.mark.slow
 KEY = "under-way"
@@ -164,6 +168,25 @@ def test_what_is_not_breaking_lets_it_end_and_its_key_answers_as_before(
     assert (again.status_code, again.json()["order_id"]) == (201, begun.order_id)
     assert again.headers["idempotency-replayed"] == "true"
     assert charges(stack) == 1
+
+
+def test_a_version_that_is_kept_after_the_edit_ends_the_order_under_way(begun: Begun, tmp_path: Path) -> None:
+    """Edit, `diff`, `bump` as it advises, `diff`, deploy."""
+    project = Path(shutil.copytree(begun.project, tmp_path / "changed"))
+    for words in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "deployed")):
+        git(project, *words)
+    for path, was, now in CASES["request built otherwise"][0]:
+        (project / path).write_text(edited((project / path).read_text(), was, now))
+    exits = [
+        CliRunner().invoke(main, [*words, "--project", str(project)]).exit_code
+        for words in (["diff", "--against", "main"], ["bump", "place_order"], ["diff", "--against", "main"])
+    ]
+    assert exits == [1, 0, 0]
+    data_dir = Path(shutil.copytree(begun.data_dir, tmp_path / "var"))
+    with closing(Stack(data_dir, root=generate(project))) as stack:
+        stack.start("up")
+        await_end(stack, begun.order_id)
+        assert charges(stack) == 1
 
 
 def test_another_project_does_not_know_the_keys_of_the_old_one(

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from contract_bench import ROOT
 
+from sagagen.cli import main
 from sagagen.contract import read_contract
 from sagagen.workspace.versions import CannotBump, bump
 
@@ -83,6 +85,103 @@ def test_each_bump_keeps_one_more(project: Path):
 def test_an_unknown_saga_is_named_with_what_was_meant(project: Path):
     with pytest.raises(CannotBump, match='did you mean "place_order"'):
         bump(project, "place_ordr")
+
+
+def sagagen(project: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, [*words, "--project", str(project)])
+
+
+def git(project: Path, *words: str) -> None:
+    who = ("-c", "user.name=n", "-c", "user.email=n@example.org")
+    subprocess.run(["git", *who, *words], cwd=project, check=True, capture_output=True)
+
+
+def commit(project: Path) -> None:
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "as it is")
+
+
+def change(project: Path) -> None:
+    edit(project / SAGA_YAML, "reason: failure.reason", "reason: saga.id")
+
+
+def digests(project: Path) -> dict[int, str]:
+    mesh, found = read_contract(project)
+    assert mesh, found
+    return {saga.version: saga.digest for saga in (*mesh.sagas, *mesh.kept)}
+
+
+@pytest.mark.parametrize("where", ["in the work tree", "on a branch", "on main"])
+def test_after_an_edit_the_old_text_comes_from_git_and_the_diff_is_green(project: Path, where: str):
+    commit(project)
+    old, before, told = digests(project)[1], "main", ()
+    if where == "on a branch":
+        git(project, "checkout", "-q", "-b", "cheaper")
+    change(project)
+    if where != "in the work tree":
+        commit(project)
+    if where == "on main":  # then main itself has the edit, and only a person knows what is deployed
+        before, told = "HEAD~1", ("--against", "HEAD~1")
+    found = sagagen(project, "diff", "--against", before)
+    assert (found.exit_code, "SD004" in found.stdout) == (1, True)
+    done = sagagen(project, "bump", "place_order", *told)
+    assert done.exit_code == 0, done.output
+    assert digests(project)[1] == old
+    assert digests(project).keys() == {1, 2}
+    found = sagagen(project, "diff", "--against", before)
+    assert (found.exit_code, "breaking" in found.stdout) == (0, False), found.output
+
+
+def test_a_version_that_was_raised_by_hand_only_keeps_the_old_one(project: Path):
+    commit(project)
+    old = digests(project)[1]
+    change(project)
+    edit(project / SAGA_YAML, "    version: 1\n", "    version: 2\n")
+    assert sagagen(project, "bump", "place_order").exit_code == 0
+    assert digests(project)[1] == old
+    assert digests(project).keys() == {1, 2}
+
+
+def test_without_git_an_edit_is_recognized_by_what_was_generated(project: Path, tmp_path: Path):
+    other = Path(shutil.copytree(project, tmp_path / "other"))
+    change(project)
+    was = (project / SAGA_YAML).read_bytes()
+    done = sagagen(project, "bump", "place_order")
+    assert (done.exit_code, (project / SAGA_YAML).read_bytes()) == (2, was)
+    assert "was edited since its version 1 was generated" in done.stderr
+    assert "--against REF|DIR" in done.stderr
+    assert not (project / V1).exists()
+    old = digests(other)[1]
+    assert sagagen(project, "bump", "place_order", "--against", str(other)).exit_code == 0
+    assert digests(project)[1] == old
+
+
+def test_what_is_named_must_have_the_saga(project: Path, tmp_path: Path):
+    other = Path(shutil.copytree(project, tmp_path / "other"))
+    edit(other / SAGA_YAML, "  place_order:", "  order_place:")
+    done = sagagen(project, "bump", "place_order", "--against", str(other))
+    assert (done.exit_code, "has no version 1 of place_order" in done.stderr) == (2, True)
+    assert sagagen(project, "bump", "place_order", "--against", "nowhere").exit_code == 2
+
+
+def test_a_saga_that_leans_on_the_rest_of_the_file_is_refused(project: Path):
+    edit(project / SAGA_YAML, "project: shop", "project: &name shop")
+    edit(project / SAGA_YAML, "    deadline: 60s", "    deadline: *name")
+    with pytest.raises(CannotBump, match="has aliases of other parts of the file"):
+        bump(project, "place_order")
+    assert not (project / V1).exists()
+
+
+def test_a_byte_order_mark_and_what_is_no_text(project: Path):
+    path = project / SAGA_YAML
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    bump(project, "place_order")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert digests(project).keys() == {1, 2}
+    path.write_bytes(b"version: v1\nproject: \xff\n")
+    with pytest.raises(CannotBump, match="is not UTF-8"):
+        bump(project, "place_order")
 
 
 def test_a_version_that_is_kept_already_is_not_overwritten(project: Path):
