@@ -30,13 +30,14 @@ def openapi(mesh: Mesh) -> JsonSchema:
     names = _names(schemas, components)
     document: JsonSchema = {
         "openapi": OPENAPI,
+        "servers": [{"url": "/", "description": "The gateway that serves this document."}],
         "info": {"title": mesh.project, "version": "v1", "description": _description(mesh)},
         "tags": [*_tags(mesh), {"name": "sagas", "description": "Accepted sagas and their progress."}],
         "paths": paths,
         "components": {
             "schemas": dict(sorted((names[name], schema) for name, schema in components.items())),
             "headers": headers,
-            "parameters": {name: key_parameter(is_required=needed) for needed, name in KEY_PARAMETER.items()},
+            "parameters": dict(_keys(mesh)),
             "responses": responses,
         },
     }
@@ -74,12 +75,11 @@ def _paths(mesh: Mesh, schemas: Schemas) -> JsonSchema:
 
 def _operation(route: Route, names: tuple[str, ...], operation_id: str, schemas: Schemas) -> JsonSchema:
     method = route.method
-    doc = schemas.docs.get(method.full_name, "")
     body = _body(route, schemas)
     return {
         "operationId": operation_id,
         "tags": [_tag(route)],
-        **({"description": doc} if doc else {}),
+        "description": _told(route, schemas),
         "parameters": [
             *path_parameters(route, names, schemas),
             *query_parameters(route, schemas),
@@ -89,6 +89,27 @@ def _operation(route: Route, names: tuple[str, ...], operation_id: str, schemas:
         "responses": _answers(route, schemas),
         **({"deprecated": True} if method.GetOptions().deprecated else {}),
     }
+
+
+def _keys(mesh: Mesh) -> Iterator[tuple[str, JsonSchema]]:
+    """The forms of the idempotency key that routes use."""
+    used = {is_key_required(route) for route in mesh.routes if not _is_read(route)}
+    for needed, name in KEY_PARAMETER.items():
+        if needed in used:
+            yield name, key_parameter(is_required=needed)
+
+
+def _told(route: Route, schemas: Schemas) -> str:
+    """What the contract says about an rpc, otherwise what is known of it."""
+    method, target = route.method, route.target
+    if doc := schemas.docs.get(method.full_name):
+        return doc
+    name = f"`{method.containing_service.full_name}/{method.name}`"
+    return (
+        f"Starts the saga `{target.name}`."
+        if isinstance(target, Saga)
+        else f"Calls {name} of `{target.name}`."
+    )
 
 
 def _key(route: Route) -> Iterator[JsonSchema]:
