@@ -57,7 +57,9 @@ def _services() -> Iterator[Entry]:
     )
     yield Entry(
         "SG027",
-        "A service has a name that is taken: `http`, `grpc`, `admin` (environment variables), `gateway` (a process).",
+        "A service has a name that is taken: `http`, `grpc`, `admin` (environment variables), `gateway` (a process), "
+        "`redis`, `prometheus`, `tempo`, `loki`, `grafana` (the stack), or one of more than 63 characters, which is no "
+        "host name.",
         "Rename it.",
         f"http: {{ {DESK} }}",
         f"desk: {{ {DESK} }}",

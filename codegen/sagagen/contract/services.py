@@ -25,7 +25,13 @@ RESERVED_NAMES = {
     "gateway": "the gateway's process has that name",
     "grpc": "SAGAGEN_GRPC_ADDR is the address to listen on",
     "http": "SAGAGEN_HTTP_ADDR is the gateway's address",
+    **dict.fromkeys(
+        ("grafana", "loki", "prometheus", "redis", "tempo"),
+        "the stack in compose.yaml has a service of that name",
+    ),
 }
+LONGEST_NAME = 63
+"""A service's name is its host name in a stack. RFC 1035, 2.3.4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +73,7 @@ class _Resolver:
     broken: set[str]
 
     def service(self, name: str, span: Span, port: int, shape: ServiceShape) -> Service:
-        if name in RESERVED_NAMES:
-            message = f'a service cannot be named "{name}": {RESERVED_NAMES[name]}'
-            self.report(error(span, Code.RESERVED_SERVICE_NAME, message, "choose another name"))
+        self._check_name(name, span)
         if not shape.implements and name not in self.broken:
             message = f'service "{name}" implements nothing'
             self.report(
@@ -94,6 +98,14 @@ class _Resolver:
             retention_span=span if shape.retention is None else shape.retention.span,
             span=span,
         )
+
+    def _check_name(self, name: str, span: Span) -> None:
+        why = RESERVED_NAMES.get(name, "")
+        if len(name) > LONGEST_NAME:
+            why = f"it is a host name, which has at most {LONGEST_NAME} characters, and this one has {len(name)}"
+        if why:
+            message = f'a service cannot be named "{name}": {why}'
+            self.report(error(span, Code.RESERVED_SERVICE_NAME, message, "choose another name"))
 
     def _check_replicas(self, name: str, shape: ServiceShape) -> None:
         if shape.replicas is not None and shape.replicas.value > 1:
