@@ -13,6 +13,7 @@ from sagagen.runtime.escaping import escaped_lines
 
 _COMMANDS = {
     "add": "Add a service, rpc, saga or step to the contract.",
+    "backup": "Copy the saga log and the services' databases.",
     "bump": "Raise a saga's version, and keep the old one for open sagas.",
     "check": "Report every mistake in the contract.",
     "completion": "Print the shell's completion script.",
