@@ -305,6 +305,11 @@ def test_only_what_is_stuck_is_settled_by_hand_and_hold_makes_it_so() -> None:
     assert row_for(resolve, definition, kept, T0)
 
 
+def test_a_failure_is_said_once() -> None:
+    found = stuck(usual_saga(), history(*CAUSES["after: its budget is spent"]))
+    assert explain(usual_saga(), found, "").error == "UNAVAILABLE: why"
+
+
 def test_resolving_twice_does_not_vouch_for_the_next_compensation() -> None:
     definition = usual_saga()
     back = (*BEFORE_PIVOT, turned_back("pivot", Outcome.REFUSED))

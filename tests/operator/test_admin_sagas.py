@@ -295,3 +295,15 @@ async def test_the_beginning_of_an_id_is_enough_where_no_other_begins_like_it(tm
         refused = await client.post("/sagas/saga-/retry", json={"by": "ann"})
         assert refused.status_code == 409
         assert (await client.get("/sagas?status=STUCK&limit=20")).json()["sagas"][0]["id"] == "saga-10"
+
+
+async def test_an_answer_holds_no_command_for_a_terminal(tmp_path: Path) -> None:
+    hostile = "\x1b]0;owned\x07\x9b2J\u202e"
+    async with gateway(tmp_path) as (client, _, _):
+        done = await client.post("/sagas/saga-0/hold", json={"by": hostile, "note": hostile})
+        await client.post("/sagas/saga-0/cancel", json={"by": hostile, "note": hostile})
+        shown = await client.get("/sagas/saga-0")
+        missing = await client.get(f"/sagas/{quote(hostile)}")
+    for answer in (done, shown, missing):
+        assert answer.text.isprintable()
+    assert shown.json()["operators"][0]["note"] == hostile, "it is the same JSON"

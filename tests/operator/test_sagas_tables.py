@@ -13,7 +13,7 @@ from typing import Any
 import pexpect
 import pytest
 from click import unstyle
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from waiting import LIMIT_S
 
@@ -130,6 +130,22 @@ def test_no_text_of_a_saga_reaches_the_terminal_as_it_is(capsys: pytest.CaptureF
     lines = printed(capsys)
     assert all(line.isprintable() for line in lines), [line for line in lines if not line.isprintable()]
     assert any(r"\x1b]0;owned" in line for line in lines)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries({name: st.text() for name in ("id", "saga", "status", "step", "service", "error")})
+)
+def test_a_table_of_any_texts_is_printable_and_has_a_line_for_each_saga(
+    capsys: pytest.CaptureFixture[str], texts: dict[str, str]
+) -> None:
+    capsys.readouterr()
+    print_sagas({"sagas": [listed(**texts), listed()]})
+    (_, odd, usual) = capsys.readouterr().out.removesuffix("\n").split("\n")
+    assert odd.isprintable()
+    for whole in ("id", "status", "step", "service"):
+        assert escaped(texts[whole]).strip() in odd
+    assert usual.split()[0] == SAGA_ID
 
 
 @given(st.text())

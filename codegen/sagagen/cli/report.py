@@ -59,7 +59,7 @@ def as_github(diagnostics: Iterable[Diagnostic]) -> str:
 def workflow_command(command: str, at: Span, title: str, text: str) -> str:
     """One line for GitHub; `command` is error, warning or notice."""
     place = f"file={_property(at.path)},line={at.line},col={at.column},title={_property(title)}"
-    return f"::{command} {place}::{_data(text)}\n"
+    return f"::{command} {place}::{_data(escaped_lines(text))}\n"
 
 
 def _sentence(diagnostic: Diagnostic) -> str:

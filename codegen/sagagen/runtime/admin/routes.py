@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sagagen.runtime.admin.operations import BadOrder, Order, SagaOperations, Shown
+from sagagen.runtime.escaping import escaped_json
 from sagagen.runtime.saga.commands import (
     BOUND,
     Act,
@@ -54,17 +55,17 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
 
     async def listed(request: Request) -> Response:
         asked = request.query_params
-        return JSONResponse({"sagas": await listed_by(admin.operations, asked)})
+        return _Json({"sagas": await listed_by(admin.operations, asked)})
 
     async def shown(request: Request) -> Response:
-        return JSONResponse(await admin.operations.show(request.path_params["id"]))
+        return _Json(await admin.operations.show(request.path_params["id"]))
 
     async def commanded(request: Request) -> Response:
         order = await _order_of(request)
-        return JSONResponse(await admin.operations.command(request.path_params["id"], order))
+        return _Json(await admin.operations.command(request.path_params["id"], order))
 
     async def stats(_request: Request) -> Response:
-        return JSONResponse(await admin.operations.stats())
+        return _Json(await admin.operations.stats())
 
     return [
         Route("/stats", _guarded(admin, stats)),
@@ -201,6 +202,13 @@ def _refusal(admin: SagaAdmin, request: Request) -> Response | None:
     return None
 
 
+class _Json(JSONResponse):
+    """Operators ask with curl as well: what others chose of an answer can do nothing to their terminal."""
+
+    def render(self, content: object) -> bytes:
+        return escaped_json(json.dumps(content, ensure_ascii=False, separators=(",", ":"))).encode()
+
+
 def _error(status: int, message: str) -> Response:
     headers = {"www-authenticate": "Bearer"} if status == 401 else None
-    return JSONResponse({"error": message}, status_code=status, headers=headers)
+    return _Json({"error": message}, status_code=status, headers=headers)

@@ -68,7 +68,7 @@ def _stuck(saga: Saga | None, history: History, stuck: Stuck) -> Explanation:
         f"It is stuck {_place(name, direction, failure)} and waits for an operator.",
         name,
         _service(step, direction),
-        error=": ".join(part for part in (failure.code, failure.reason, failure.message) if part),
+        error=_in_a_line(failure),
     )
 
 
@@ -88,5 +88,10 @@ def _service(step: Step | None, direction: Direction) -> str:
 def _why_turned_back(history: History) -> str:
     if history.turned_back is None:
         return ""
-    failure = history.turned_back.failure
-    return ": ".join(part for part in (failure.code, failure.reason, failure.message) if part)
+    return _in_a_line(history.turned_back.failure)
+
+
+def _in_a_line(failure: Failure) -> str:
+    """`CODE: REASON: message`; a failure without a reason of its own has its code for one."""
+    reason = "" if failure.reason == failure.code else failure.reason
+    return ": ".join(part for part in (failure.code, reason, failure.message) if part)
