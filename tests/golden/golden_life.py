@@ -142,7 +142,8 @@ def free_port() -> int:
 
 def main() -> None:
     asked: dict[str, Any] = json.load(sys.stdin)
-    found = {root: live(Path(root), requests) for root, requests in asked.items()}
+    with contextlib.redirect_stdout(sys.stderr):  # what is logged is no part of the answer
+        found = {root: live(Path(root), requests) for root, requests in asked.items()}
     json.dump(found, sys.stdout)
 
 

@@ -73,6 +73,13 @@ class Type:
     is_enum: bool = False
 
 
+AS_A_WHOLE = tuple(
+    Type(f"google.protobuf.{name}", f"google/protobuf/{file}.proto", "proto3")
+    for name, file in WELL_KNOWN.items()
+)
+"""Well-known types as requests and responses."""
+
+
 @dataclass(frozen=True)
 class Rpc:
     service: str
@@ -231,7 +238,10 @@ class Maker:
         if self.chance(15):
             return [f"{indent}map<{self.one_of(*KEYS)}, {self.type(file)}> {name} = {number};"]
         kind = self.type(file)
-        labels = {"proto2": ("optional ", "optional ", "required "), "proto3": ("", "", "optional ")}
+        labels = {
+            "proto2": ("optional ", "optional ", "optional ", "optional ", "required "),
+            "proto3": ("", "", "optional "),
+        }
         label = next((self.one_of(*some) for key, some in labels.items() if key in file.syntax), "")
         if self.chance(20):
             label = "repeated "
@@ -245,7 +255,7 @@ class Maker:
             return "deprecated = true"
         if self.chance(8):
             return "debug_redact = true"
-        if "edition" in file.syntax and label != "repeated " and self.chance(20):
+        if "edition" in file.syntax and label != "repeated " and self.chance(10):
             implicit = "IMPLICIT" if kind in SCALARS else "EXPLICIT"
             return f"features.field_presence = {self.one_of(implicit, 'LEGACY_REQUIRED')}"
         if kind in RULES and label != "repeated " and self.chance(10):
@@ -253,14 +263,19 @@ class Maker:
             return f"(buf.validate.field).{RULES[kind]}"
         return ""
 
+    def whole(self, file: File) -> str:
+        """A request or a response."""
+        messages = [one for one in self.types if not one.is_enum]
+        known = AS_A_WHOLE if not messages or self.chance(10) else messages
+        return self._reached(file, self.one_of(*known))
+
     def service(self, file: File) -> None:
         """Its rpcs have requests and responses that are there already."""
-        messages = [one for one in self.types if not one.is_enum]
         name = free(self.draw(names), self._taken(file.package))
         file.lines += [*self.comment(), f"service {name} {{"]
         taken: set[str] = set()
-        for _ in range(self.draw(st.integers(0, 4)) if messages else 0):
-            request, response = (self._reached(file, self.one_of(*messages)) for _ in range(2))
+        for _ in range(self.draw(st.integers(0, 4))):
+            request, response = (self.whole(file) for _ in range(2))
             streams = self.one_of(("", ""), ("", ""), ("", ""), ("stream ", ""), ("", "stream "))
             rpc = Rpc(file.named(name), free(self.draw(names), taken), request, response, any(streams))
             end = self.one_of(";", ";", " { option idempotency_level = NO_SIDE_EFFECTS; }")
@@ -276,14 +291,13 @@ class Maker:
         file = File("made_up/front.proto", package, self.one_of(*SYNTAXES))
         file.imports["google/api/annotations.proto"] = ""
         self.message(file)
-        messages = [one for one in self.types if not one.is_enum]
         front, back = free("Front", self._taken(package)), free("Back", self._taken(package))
         starts = [
             Rpc(
                 file.named(front),
                 f"Start{number}",
-                self._reached(file, self.one_of(*messages)),
-                self._reached(file, self.one_of(*messages)),
+                self.whole(file),
+                self.whole(file),
                 streams=False,
             )
             for number, _ in enumerate(sagas)

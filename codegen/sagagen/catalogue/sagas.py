@@ -174,7 +174,8 @@ def _retries() -> Iterator[Entry]:
     )
     yield Entry(
         "SG081",
-        "A request leaves out a field that validation (buf.validate) requires in every message of its type.",
+        "A request, or a message in it, leaves out a field that every message of its type must have: validation "
+        "(buf.validate) requires it, or its proto does (`required` of proto2, LEGACY_REQUIRED of editions).",
         "Set the field.",
         "compensate: { call: inventory/ReleaseStock }",
         RELEASE,

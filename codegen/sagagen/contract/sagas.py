@@ -159,7 +159,7 @@ class _Compiler:
         expression = self._compile(request, message, environment)
         if expression is None:
             return None
-        for problem in self.required.check(what, request, message, target.span):
+        for problem in self.required.check(what, request, expression, target.span):
             self.report(problem)
         return Call(target.service, target.method, expression, policy.timeout_s, policy.retry, target.span)
 
