@@ -648,3 +648,26 @@ async def test_a_clock_behind_the_log_is_reported(path: Path, world: World, cloc
     (warning,) = [line for line in said if line["log_level"] == "warning"]
     assert warning["event"] == "the clock is behind the saga log"
     assert (warning["clock_ms"], warning["log_ms"]) == (clock.ms, last_ms)
+
+
+async def test_the_line_of_a_stuck_saga_has_fields_and_no_repr(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    def not_built(scope: Scope[Text]) -> Text:
+        raise ExpressionError("items[9]: the index is out of range")
+
+    definition = saga(step("pivot", StepKind.PIVOT), step("after", StepKind.RETRIABLE, request=not_built))
+    with capture_logs() as lines:
+        await run(path, definition, world, clock)
+    (line,) = [line for line in lines if line["event"] == "a saga is stuck"]
+    assert line == {
+        "event": "a saga is stuck",
+        "log_level": "error",
+        "saga_id": SAGA_ID,
+        "saga": "place",
+        "step": "after",
+        "direction": "action",
+        "code": "OUT_OF_RANGE",
+        "reason": "REQUEST_NOT_BUILT",
+        "error": "items[9]: the index is out of range",
+    }

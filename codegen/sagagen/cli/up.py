@@ -4,7 +4,6 @@ import asyncio
 import errno
 import gc
 import os
-import signal
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,12 @@ import click
 import structlog
 
 from sagagen.cli.completion_words import complete_processes
+from sagagen.runtime.clock import Grace
 from sagagen.runtime.process.choice import process
 from sagagen.runtime.process.event_loop import run
 from sagagen.runtime.process.open_files import allow_open_files
 from sagagen.runtime.process.project import Project
-from sagagen.runtime.process.stopping import end_within
+from sagagen.runtime.process.stopping import Stop
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
 from sagagen.runtime.settings import Address, Settings
 from sagagen.runtime.startup import SettingsError, StartupError, system_problem
@@ -135,16 +135,17 @@ async def _one_process(
 ) -> None:
     from sagagen.runtime.process.starting import entered  # a parent opens nothing
 
-    stop = _stop_on_signals()
+    stop = Stop(settings.grace)
+    stop.on_signals()
     services = [only] if only else [GATEWAY, *(service.name for service in project.mesh.services)]
     async with (
         exporting(project.mesh.project, services, settings.environment),
         AsyncExitStack() as stack,
     ):
-        lifeline.on_parent_gone(stop)
+        lifeline.on_parent_gone(stop.told)
         again = partial(process, project, settings, only)
         owns_log = only in (None, GATEWAY)
-        if not await entered(stack, ours, again, settings=settings, owns_log=owns_log, stop=stop):
+        if not await entered(stack, ours, again, settings=settings, owns_log=owns_log, stop=stop.told):
             return
         _spare_the_collector()
         lifeline.tell_ready()
@@ -152,7 +153,6 @@ async def _one_process(
             _announce(project, settings)
         _logger.info("ready")
         await stop.wait()
-        end_within(settings.grace_s)
         _logger.info("stopping: open work finishes, or is taken up again at the next start")
     lifeline.close()
 
@@ -165,7 +165,9 @@ def _spare_the_collector() -> None:
 
 
 async def _mesh(project: Project, settings: Settings) -> None:
-    stop, ready = _stop_on_signals(), asyncio.Event()
+    # The gateway stops first, then all services at once.
+    stop, ready = Stop(Grace(2 * longest_stop_s(settings.grace.seconds))), asyncio.Event()
+    stop.on_signals()
     _spare_the_collector()
     gateway = Child(ChildSpec("gateway", settings.environment), project.root)
     services = [
@@ -174,12 +176,10 @@ async def _mesh(project: Project, settings: Settings) -> None:
     ]
     async with asyncio.TaskGroup() as group:
         announcing = group.create_task(_announce_when(ready, project, settings))
-        ending = group.create_task(_end_when(stop, settings))
         try:
-            await supervise(services, gateway, stop=stop, ready=ready, grace_s=settings.grace_s)
+            await supervise(services, gateway, stop=stop.told, ready=ready, grace_s=settings.grace.seconds)
         finally:
             announcing.cancel()
-            ending.cancel()
 
 
 def _service_environment(project: Project, settings: Settings, position: int) -> dict[str, str]:
@@ -192,34 +192,9 @@ def _service_environment(project: Project, settings: Settings, position: int) ->
     }
 
 
-def _stop_on_signals() -> asyncio.Event:
-    """An event that SIGINT or SIGTERM sets; a second SIGINT ends the process at once.
-
-    A second SIGTERM does not: make and timeout both send one to a process that runs under the two.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: int) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, on_signal, number)
-    return stop
-
-
 async def _announce_when(ready: asyncio.Event, project: Project, settings: Settings) -> None:
     await ready.wait()
     _announce(project, settings)
-
-
-async def _end_when(stop: asyncio.Event, settings: Settings) -> None:
-    """The gateway stops first, then all services at once."""
-    await stop.wait()
-    end_within(2 * longest_stop_s(settings.grace_s))
 
 
 def _announce(project: Project, settings: Settings) -> None:

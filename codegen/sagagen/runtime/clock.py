@@ -23,6 +23,27 @@ class SystemClock:
     monotonic_s = staticmethod(time.monotonic)
 
 
+class Grace:
+    """The time that a process has between being told to stop and its end. Every wait of a stop takes what is left."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._ends_s: float | None = None
+
+    def begin(self) -> bool:
+        """It runs from now on. False if it runs already."""
+        is_first = self._ends_s is None
+        if is_first:
+            self._ends_s = time.monotonic() + self.seconds
+        return is_first
+
+    def left_s(self, keep_s: float = 0.0) -> float:
+        """How long one may wait so that `keep_s` seconds are left for others. Begins it, where nobody has."""
+        self.begin()
+        assert self._ends_s is not None
+        return max(0.0, self._ends_s - time.monotonic() - keep_s)
+
+
 def rfc3339(at_ms: int) -> str:
     """Milliseconds since the epoch as `2026-01-31T12:00:00.000Z`."""
     text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")

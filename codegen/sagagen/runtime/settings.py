@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
 
+from sagagen.runtime.clock import Grace
 from sagagen.runtime.model.definition import Limits, Mesh, Service
 from sagagen.runtime.plain import SWITCHES, Switch
 from sagagen.runtime.startup import SettingsError
@@ -51,8 +52,8 @@ class Settings:
     data_dir: Path
     http: Address
     log_format: Literal["auto", "json", "console"]
-    grace_s: float
-    """Time in seconds that may pass between SIGTERM and the end of the process; then `stopping.py` ends it."""
+    grace: Grace
+    """Time that may pass between SIGTERM and the end of the process; then `stopping.py` ends it."""
     environment: Mapping[str, str] = field(repr=False)
     redis_url: str = field(default="", repr=False)
     """`redis://host:6379/0`; if empty, services answer repeats from memory and barrier alone."""
@@ -75,7 +76,7 @@ class Settings:
             data_dir=root / environment.get("SAGAGEN_DATA_DIR", "var"),
             http=_address(environment, "SAGAGEN_HTTP_ADDR", Address(LOOPBACK, HTTP_PORT)),
             log_format=log_format,
-            grace_s=10.0,
+            grace=Grace(10.0),
             environment=environment,
             redis_url=_redis_url(environment),
             shares_answers=_shares_answers(environment),

@@ -253,8 +253,17 @@ class SagaDriver(Generic[Ref]):
     def _show(self) -> None:
         """Let others see what has just been written: the history, the result, and that commands are carried out."""
         if self._ahead.stuck and not self.durable.stuck:
-            failure = self._ahead.stuck.failure
-            _logger.error("a saga is stuck", saga_id=self._ahead.accepted.saga_id, failure=failure)
+            stuck, accepted = self._ahead.stuck, self._ahead.accepted
+            _logger.error(
+                "a saga is stuck",
+                saga_id=accepted.saga_id,
+                saga=accepted.saga,
+                step=stuck.failure.step,
+                direction=str(stuck.direction),
+                code=stuck.failure.code,
+                reason=stuck.failure.reason,
+                error=stuck.failure.message,
+            )
         was_answered = self.durable.result is not None
         self.durable = self._ahead
         if self.durable.result:

@@ -16,7 +16,7 @@ from typing import Self
 
 import structlog
 
-from sagagen.runtime.clock import Clock, SystemClock
+from sagagen.runtime.clock import Clock, Grace, SystemClock
 from sagagen.runtime.engine.acceptance import accepted_row, started_of
 from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.at_rest import disk_use_of
@@ -51,6 +51,7 @@ from sagagen.runtime.telemetry import spans as tracing
 
 MAX_RUNNING = 10_000
 """Sagas that may run at once. Beyond it new ones are turned away; those that were accepted go on."""
+GRACE_S = 10.0
 ANSWERED_S = 1.0
 """Time in seconds that the answer to a call may need beyond the call's timeout."""
 CANCEL_BEFORE_END_S = 2.0
@@ -85,9 +86,9 @@ class EmbeddedEngine:
     """Implements `SagaRuntime`. Use it by `async with`: entering resumes all active sagas, leaving drains.
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
-    in seconds that draining may take. `on_result` is called with each result, once that is durable. `deaths`
-    counts those of this process, if anybody does. Clock, random and journal (what sagas write to, and wait with: the
-    log) are arguments so that tests can choose them.
+    in seconds that draining may take, if the process has no `grace` of its own. `on_result` is called with each result,
+    once that is durable. `deaths` counts those of this process, if anybody does. Clock, random and journal (what sagas
+    write to, and wait with: the log) are arguments so that tests can choose them.
     """
 
     def __init__(
@@ -99,7 +100,8 @@ class EmbeddedEngine:
         transports: Mapping[str, Transport],
         clock: Clock | None = None,
         random: Random | None = None,
-        grace_s: float = 10.0,
+        grace_s: float = GRACE_S,
+        grace: Grace | None = None,
         max_running: int = MAX_RUNNING,
         calls_per_service: int = DEFAULT_LIMIT,
         on_result: OnResult | None = None,
@@ -112,7 +114,7 @@ class EmbeddedEngine:
         self._clock = clock or SystemClock()
         self._random = random or Random(SystemRandom().getrandbits(256))
         self._on_result = on_result
-        self._grace_s = grace_s
+        self._grace = grace or Grace(grace_s)
         self._max_running = max_running
         self._admission = Admission()
         self._deaths = deaths or Deaths(None)
@@ -433,7 +435,7 @@ class EmbeddedEngine:
 
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(max(0.0, self._grace_s - CANCEL_BEFORE_END_S)):
+            async with asyncio.timeout(self._grace.left_s(CANCEL_BEFORE_END_S)):
                 await self.wait_until_idle()
         except TimeoutError:
             _logger.warning("calls under way are given up; their sagas resume", count=len(self._entries))

@@ -71,7 +71,7 @@ async def running(
             sagas=project.mesh.sagas,
             log=log,
             transports=transports,
-            grace_s=settings.grace_s,
+            grace=settings.grace,
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
             deaths=Deaths(settings.saga_log),

@@ -57,4 +57,5 @@ def opened(
         root=project.root,
         redis_url=settings.redis_url,
         sagas=project.mesh.sagas,
+        grace=settings.grace,
     )

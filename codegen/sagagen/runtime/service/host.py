@@ -9,19 +9,19 @@ from typing import Any, TypeVar
 import structlog
 from grpclib.const import Status as Code
 
-from sagagen.runtime.clock import Clock, SystemClock
+from sagagen.runtime.clock import Clock, Grace, SystemClock
 from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga, Service
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED
 from sagagen.runtime.rpc.transport import Reply
-from sagagen.runtime.service.barrier.calls import CallResult
+from sagagen.runtime.service.barrier.calls import BarredCall, CallResult
 from sagagen.runtime.service.call import Deadline
 from sagagen.runtime.service.delivery import Delivery, DeliveryContext
 from sagagen.runtime.service.manual import Attempts
 from sagagen.runtime.service.methods import BoundMethod, SagaCalls, bind
-from sagagen.runtime.service.observation import ObservedCall
+from sagagen.runtime.service.observation import CallApart, ObservedCall, UnderWay
 from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts
 from sagagen.runtime.service.sqlite_store.store import SqliteStore
@@ -35,6 +35,10 @@ DEFAULT_TIMEOUT_S = 60.0
 """For callers that set no deadline."""
 DRAIN_S = 8.0
 """How long a stopping service waits for the calls under way: the grace period less 2 s."""
+CLOSE_S = 2.0
+"""What draining leaves of the grace period, in seconds: for handlers to end once cancelled, and for files to close."""
+CANCELLED_S = 1.0
+"""How long calls that are cancelled are waited for, in seconds."""
 PURGE_EVERY_S = 600.0
 """Seconds between two times of forgetting what is older than the retention."""
 
@@ -53,6 +57,7 @@ class ServiceHost:
         store: ServiceStore,
         outcome_cache: OutcomeCache,
         calls: SagaCalls | None = None,
+        grace: Grace | None = None,
     ) -> None:
         self.service = service
         self.is_open = True
@@ -64,7 +69,8 @@ class ServiceHost:
             store, Attempts(store, self._run_apart), outcome_cache, schema, domain, calls
         )
         self._spawned: set[asyncio.Task[Any]] = set()
-        self._under_way = 0
+        self._grace = grace
+        self._under_way: set[UnderWay] = set()
         """Calls, and what outlives them."""
         self._is_draining = False
         self._is_drained = asyncio.Event()
@@ -86,6 +92,7 @@ class ServiceHost:
         hold_limit_s: float = HOLD_LIMIT_S,
         redis_url: str = "",
         sagas: Iterable[Saga] | None = None,
+        grace: Grace | None = None,
     ) -> AsyncGenerator["ServiceHost"]:
         """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
 
@@ -116,6 +123,7 @@ class ServiceHost:
                 store=store,
                 outcome_cache=outcome_cache,
                 calls=None if sagas is None else SagaCalls(sagas),
+                grace=grace,
             )
             host.spawn(host._purge_regularly())
             try:
@@ -139,8 +147,9 @@ class ServiceHost:
         self._is_draining = True
         if not self._under_way:
             self._is_drained.set()
+        at_most_s = min(grace_s, self._grace.left_s(CLOSE_S)) if self._grace else grace_s
         with suppress(TimeoutError):
-            async with asyncio.timeout(grace_s):
+            async with asyncio.timeout(at_most_s):
                 await self._is_drained.wait()
 
     async def check(self) -> str:
@@ -169,9 +178,10 @@ class ServiceHost:
             raise RpcError(Code.UNIMPLEMENTED, f"service {self.service.name} has no rpc {path}")
         if self._is_draining:
             raise RpcError(Code.UNAVAILABLE, f"service {self.service.name} is stopping")
-        self._under_way += 1
+        call = ObservedCall(self.service.name, path, metadata)
+        self._under_way.add(call)
         try:
-            with ObservedCall(self.service.name, path, metadata) as observed:
+            with call as observed:
                 limit_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
                 delivery = Delivery.parse(
                     self._context,
@@ -192,15 +202,16 @@ class ServiceHost:
             _logger.error("a call failed outside its handler", rpc=path, exc_info=as_logged(error))
             raise RpcError(Code.INTERNAL, "the service failed; its log says why") from error
         finally:
-            self._end_call()
+            self._end_call(call)
 
-    def _run_apart(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run_apart(self, work: Coroutine[Any, Any, None], call: BarredCall) -> None:
         """Run what outlives the rpc that began it; draining waits for it all the same."""
-        self._under_way += 1
-        self.spawn(work).add_done_callback(lambda _: self._end_call())
+        apart = CallApart(self.service.name, call)
+        self._under_way.add(apart)
+        self.spawn(work).add_done_callback(lambda _: self._end_call(apart))
 
-    def _end_call(self) -> None:
-        self._under_way -= 1
+    def _end_call(self, call: UnderWay) -> None:
+        self._under_way.discard(call)
         if self._is_draining and not self._under_way:
             self._is_drained.set()
 
@@ -214,7 +225,9 @@ class ServiceHost:
         for task in self._spawned:
             task.cancel()
         if self._spawned:
-            await asyncio.wait(self._spawned)
+            await asyncio.wait(self._spawned, timeout=CANCELLED_S)
+        for call in self._under_way:
+            _logger.error("a handler goes on though it was cancelled; it is left behind", **call.about())
 
 
 async def _in_time(answer: Awaitable[CallResult]) -> CallResult:

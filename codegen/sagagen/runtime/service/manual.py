@@ -27,7 +27,8 @@ ANSWER_S = 0.1
 
 Handler = Callable[[Callable[[], Awaitable[Db]], RunHandler], Awaitable[Handled]]
 """Runs the handler, with `call.begin` and what the barrier said."""
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
+Spawn = Callable[[Coroutine[Any, Any, None], BarredCall], object]
+"""Runs what outlives its rpc, on behalf of a call."""
 _Key = tuple[str, str, Direction]
 
 
@@ -104,7 +105,7 @@ class Attempts:
     ) -> None:
         """Run the handler in a task of its own, for at most `limit_s` seconds."""
         run = _Run(self.store, call, handler, attempt.decision, limit_s)
-        self._spawn(self._attend(attempt, saga, run))
+        self._spawn(self._attend(attempt, saga, run), call)
 
     def drop(self, attempt: Attempt, call: SagaCall, result: CallResult) -> None:
         """It has ended: whoever has joined it gets the result."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextvars import Token
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from grpclib.const import Status as Code
 from opentelemetry import context as otel_context
@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext, received
+from sagagen.runtime.service.barrier.calls import BarredCall
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.logs import log_within
 from sagagen.runtime.telemetry.metrics import RPC_SERVER_SECONDS, child, exemplar
@@ -30,7 +31,26 @@ _FAULTS = frozenset(
 """Codes that are a server's error; the others, a refusal among them, are answers (semantic conventions of RPC)."""
 
 
-@dataclass(slots=True)
+class UnderWay(Protocol):
+    """What draining waits for."""
+
+    def about(self) -> dict[str, str]:
+        """What a log line says of it."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class CallApart:
+    """What outlives the rpc that began it."""
+
+    service: str
+    call: BarredCall
+
+    def about(self) -> dict[str, str]:
+        return {"service": self.service, **self.call.about()}
+
+
+@dataclass(slots=True, eq=False)
 class ObservedCall:
     """One call, from its arrival to its answer; use it as a context manager around the work."""
 
@@ -54,21 +74,17 @@ class ObservedCall:
         # Where no spans are kept, what is done here hangs on the caller's span itself.
         if tracing.active() is not None and parent is not None and parent.is_sampled:
             self.trace = parent.child()
-        log_within(self._log_scope)
+        log_within(self.about)
         self._token = otel_context.attach(tracing.in_context(self.trace) if self.trace else Context())
         return self
 
-    def _log_scope(self) -> dict[str, str]:
+    def about(self) -> dict[str, str]:
         known = {"service": self.service, "rpc": self.path}
         if self.trace:
             known |= {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
-        if self.saga is None:
-            return known
-        return known | {
-            "saga_id": self.saga.saga_id,
-            "step": self.saga.step,
-            "attempt": str(self.saga.attempt),
-        }
+        if saga := self.saga:
+            known |= {"saga_id": saga.saga_id, "step": saga.step, "attempt": str(saga.attempt)}
+        return known
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

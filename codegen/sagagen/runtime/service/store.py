@@ -132,8 +132,8 @@ def held_too_long(call: BarredCall, limit_s: float) -> Handled:
     """The end of a handler that kept its transaction open longer than `limit_s` seconds; names it in the log."""
     _logger.warning(
         "a handler held the writer for too long and was rolled back: slow work belongs in a manual method",
-        rpc=call.name,
         limit_s=limit_s,
+        **call.about(),
     )
     slow = RpcError(Code.UNAVAILABLE, f"the handler took longer than {limit_s:g} s")
     return Handled(CallResult(error=slow))

@@ -36,7 +36,7 @@ KEEP_ALIVE_S = 30
 """Time in seconds that a connection may be idle between two requests."""
 STOP_S = 5
 """Time in seconds that requests under way have to end once the server stops; then they are cancelled."""
-ABANDON_S = 2
+ABANDON_S = 1
 """Time in seconds that what was cancelled has to end."""
 
 

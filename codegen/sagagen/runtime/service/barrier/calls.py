@@ -53,6 +53,15 @@ class BarredCall(NamedTuple):
     name: str
     """The rpc: `/shop.order.v1.OrderService/CreateOrder`."""
 
+    def about(self) -> dict[str, str]:
+        """What a log line says of it."""
+        about = {"rpc": self.name}
+        if saga := self.saga:
+            about |= {"saga_id": saga.saga_id, "step": saga.step, "attempt": str(saga.attempt)}
+        return about | (
+            {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id} if self.trace else {}
+        )
+
     def record(self, state: State, outcome: bytes = b"", incarnation: str = "") -> Record | None:
         """The row that says so; None if the call leaves none."""
         if self.saga is None:

@@ -50,6 +50,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from functools import partial
 from pathlib import Path
 
@@ -140,6 +141,8 @@ class Writer:
         self._is_stopping = False
         self._changed = asyncio.Event()
         """The owner is to look at the state again."""
+        self._context = Context()
+        """Of timers, which serve all calls."""
         self._timer: asyncio.TimerHandle | None = None
         """Runs while turns are taken, for whoever holds the writer too long; one for all of them."""
 
@@ -262,7 +265,7 @@ class Writer:
             turn.db, turn.decision = SqliteDb(self._session), decision
             turn.until_s = self._loop.time() + self.hold_limit_s
             if self._timer is None:
-                self._timer = self._loop.call_at(turn.until_s, self._look_at_holder)
+                self._timer = self._look_later(turn.until_s)
             return True
         turn.settled = result_of(decision)
         if isinstance(decision, RecordEmpty):
@@ -362,11 +365,15 @@ class Writer:
             # A manual handler may have ended without the task that began its transaction.
             with suppress(RuntimeError):
                 turn.limit.reschedule(now_s)
-        self._timer = self._loop.call_at(turn.until_s, self._look_at_holder)
+        self._timer = self._look_later(turn.until_s)
+
+    def _look_later(self, at_s: float) -> asyncio.TimerHandle:
+        # In a context of its own: in that of whoever sets the timer, its log lines would be about that call.
+        return self._loop.call_at(at_s, self._look_at_holder, context=self._context)
 
     def _give_up(self, turn: WriterTurn) -> None:
         turn.db.close()
-        _logger.error("a handler goes on though it was cancelled; it has lost its turn", rpc=turn.call.name)
+        _logger.error("a handler goes on though it was cancelled; it has lost its turn", **turn.call.about())
         self._leave_to_owner(Handled(unavailable(_ABANDONED)))
 
     # the owner's side: whatever is awaited here, no client can cancel

@@ -27,7 +27,7 @@ from sagagen.runtime.transports.grpc.servable import Servable
 
 CHECKED_FOR_S = 2.0
 """How long an answer of the health service may be old, in seconds, and how long finding it may take."""
-STOP_S = 2.0
+STOP_S = 1.0
 """How long a server that has cancelled its calls waits at most, in seconds, for them and for its connections to end."""
 
 Receive = Callable[[Stream[Any, Any]], Awaitable[bytes]]
