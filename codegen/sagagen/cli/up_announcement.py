@@ -1,6 +1,7 @@
 """What `sagagen up` says once the mesh runs."""
 
 import json
+import shlex
 
 import click
 
@@ -8,6 +9,11 @@ from sagagen.runtime.messages.example import example
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.settings import Address, Settings
+
+_UNKNOWN = (
+    "No request for {route} could be made up that keeps its rules: give fields an example, as in "
+    '[(buf.validate.field).string.example = "..."].'
+)
 
 
 def announce(project: Project, settings: Settings) -> None:
@@ -21,20 +27,23 @@ def announce(project: Project, settings: Settings) -> None:
         click.echo(f"  {route.verb:6} {route.template:36} {what}")
     click.echo(f"  {'GET':6} {'/sagas/{id}':36} shows the state of a saga\n")
     if command := _first_command(project, url):
-        click.echo(f"Try:\n\n{command}\n")
+        click.echo(f"{command}\n")
 
 
 def _first_command(project: Project, url: str) -> str:
-    """A curl line that starts the first saga, with the contract's own example values."""
+    """A curl line that starts the first saga whose request can be made up, or why there is none."""
     schema = Schema(project.mesh.descriptors.read_bytes())
+    left = ""
     for route in project.mesh.routes:
         if route.starts_saga and route.body == "*" and "{" not in route.template:
-            body = json.dumps(example(schema, schema.descriptor(route.method.request_name)))
-            return (
-                f"  curl -X {route.verb} {url}{route.template} -H 'Content-Type: application/json' "
-                f"-H 'X-Idempotency-Key: first-try' \\\n    -d '{body}'"
-            )
-    return ""
+            body = example(schema, schema.descriptor(route.method.request_name))
+            if body is not None:
+                return (
+                    f"Try:\n\n  curl -X {route.verb} {url}{route.template} -H 'Content-Type: application/json' "
+                    f"-H 'X-Idempotency-Key: first-try' \\\n    -d {shlex.quote(json.dumps(body))}"
+                )
+            left = left or _UNKNOWN.format(route=f"{route.verb} {route.template}")
+    return left
 
 
 def _shown(address: Address) -> str:
