@@ -6,6 +6,7 @@ message type of google.protobuf (C code), and the values are moved between the t
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
+from math import copysign
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -154,6 +155,7 @@ def _functions(message_class: type[betterproto2.Message], fields: "Sequence[_Fie
         "placed": _placed,
         "unknown": _unknown,
         "UnknownFieldSet": UnknownFieldSet,
+        "copysign": copysign,
     }
     for field in fields:
         names |= {f"fill_{field.key}": field.fill, f"make_{field.key}": field.make}
@@ -193,6 +195,7 @@ class _Field:
         value = meta.map_meta[1] if meta.map_meta else meta
         self._is_message = value.proto_type == MESSAGE
         self._is_as_it_is = value.proto_type not in {MESSAGE, ENUM}
+        self._is_float = value.proto_type in {"double", "float"}
         self.fill = self._filler(value)
         """Fills a nested message; None for a value that google.protobuf takes as it is."""
         self.make = self._maker(value)
@@ -202,7 +205,8 @@ class _Field:
         """Lines that give `native` the value. `name` tells, if one fails, whose it is."""
         is_there = " is not None"
         if self._is_as_it_is and not (self._has_presence or self._is_map or self._is_repeated):
-            is_there = ""  # a value that its field has anyway is not written
+            # A value that its field has anyway is not written; a zero below zero is another one than zero.
+            is_there = " or (value == 0 and copysign(1.0, value) < 0)" if self._is_float else ""
         condition = f"if (value := values[name]){is_there}:"
         return [f"name = {self.name!r}", condition, *(f"    {line}" for line in self._putting_value())]
 

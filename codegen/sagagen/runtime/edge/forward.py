@@ -6,10 +6,10 @@ import secrets
 
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
-from sagagen.runtime.edge.json.protojson import JsonWriter
+from sagagen.runtime.edge.json.protojson import AnswerNotWritten, JsonWriter
 from sagagen.runtime.edge.key import idempotency_key
 from sagagen.runtime.edge.problem import Problem, ProblemError, from_rpc_error, invalid, retry_after
-from sagagen.runtime.edge.responder import JSON
+from sagagen.runtime.edge.responder import JSON, not_written
 from sagagen.runtime.edge.start import REPLAYED
 from sagagen.runtime.edge.transcoding.request import RequestReader
 from sagagen.runtime.identity import direct_id
@@ -75,7 +75,13 @@ class ForwardEndpoint:
         with self._waiting:
             reply = await self._call(data, metadata, timeout_s)
         replayed = (REPLAYED,) if reply.trailers.get(REPLAYED_TRAILER) == "true" else ()
-        return Answer(200, (*JSON, *replayed), self._writer.write(reply.response))
+        return Answer(200, (*JSON, *replayed), self._written(reply))
+
+    def _written(self, reply: Reply) -> bytes:
+        try:
+            return self._writer.write(reply.response)
+        except AnswerNotWritten as error:
+            raise ProblemError(not_written("the service has answered", error)) from error
 
     def _key_metadata(self, exchange: Exchange, caller: str) -> dict[str, str]:
         """A write always has a key, the client's own if it sent one: so it is safe to repeat it here."""

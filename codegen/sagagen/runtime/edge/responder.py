@@ -3,11 +3,8 @@
 import json
 from collections.abc import Mapping
 
-from google.protobuf import json_format
-from google.protobuf.message import DecodeError
-
 from sagagen.runtime.edge.answer import Answer
-from sagagen.runtime.edge.json.protojson import JsonWriter
+from sagagen.runtime.edge.json.protojson import AnswerNotWritten, JsonWriter
 from sagagen.runtime.edge.problem import COMPENSATED, HTTP_STATUS, Problem, ProblemError
 from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.messages.schema import Schema
@@ -21,9 +18,6 @@ ELSEWHERE = "SAGA_ELSEWHERE"
 OWNER_RUN = "saga-owner-run"
 """Header of SAGA_ELSEWHERE: the digest of the run that owns the saga, by which `shared_answers` finds its answer."""
 KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
-
-_NOT_WRITTEN = (DecodeError, json_format.Error, ValueError, TypeError, OverflowError)
-"""What writing JSON raises, for a duration of more than ten thousand years for example."""
 
 
 class HttpResponder:
@@ -67,8 +61,8 @@ class HttpResponder:
             raise ProblemError(key_expired())
         try:
             return writer.write(result.message)
-        except _NOT_WRITTEN as error:
-            raise ProblemError(_not_written(error)) from error
+        except AnswerNotWritten as error:
+            raise ProblemError(not_written("the saga has its answer", error)) from error
 
 
 def accepted(saga: Saga, saga_id: str, trace_id: str) -> Answer:
@@ -107,8 +101,9 @@ def key_expired() -> Problem:
     )
 
 
-def _not_written(error: Exception) -> Problem:
-    detail = f"the saga has its answer, but JSON can't express it: {error}"
+def not_written(what: str, error: AnswerNotWritten) -> Problem:
+    """500 for an answer that is there and can't leave; `what` says whose it is."""
+    detail = f"{what}, but JSON can't express it: {error}"
     return Problem(500, "INTERNAL", "ANSWER_NOT_WRITTEN", detail)
 
 

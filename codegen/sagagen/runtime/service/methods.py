@@ -11,6 +11,7 @@ from grpclib.const import Status as Code
 from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.messages.parts import may_have_too_many_parts
 from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.messages.valid_values import invalid_value, may_be_invalid
 from sagagen.runtime.messages.validation_rules import has_rules
 from sagagen.runtime.model.definition import Direction, Method, Saga, Service
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
@@ -34,6 +35,8 @@ class BoundMethod:
 
     method: Method[Any, Any]
     handler: Callable[[Message, CallContext], Awaitable[object]]
+    check_response: Callable[[bytes], str] | None
+    """What is wrong with a value of the encoded response; None if its type can have none that is wrong."""
     has_rules: bool
     """The request's type has buf.validate rules or required fields, its own or those of a message in it."""
 
@@ -65,6 +68,8 @@ class BoundMethod:
             raise ValueError(
                 f"a response of {len(encoded)} bytes is more than gRPC's limit of {MAX_MESSAGE_BYTES}"
             )
+        if self.check_response and (wrong := self.check_response(encoded)):
+            raise ValueError(f"{self.method.handler} returned {self.method.response.__name__} where {wrong}")
         return encoded
 
 
@@ -105,4 +110,13 @@ def _bind(service: Service, method: Method[Any, Any], handlers: object, schema: 
     handler = getattr(handlers, method.handler, None)
     if not inspect.iscoroutinefunction(handler):
         raise ServiceIncomplete(f"{service.handlers} needs `async def {method.handler}(self, request, call)`")
-    return BoundMethod(method, handler, has_rules(schema.descriptor(method.request_name)))
+    return BoundMethod(
+        method, handler, _response_check(method, schema), has_rules(schema.descriptor(method.request_name))
+    )
+
+
+def _response_check(method: Method[Any, Any], schema: Schema) -> Callable[[bytes], str] | None:
+    if not may_be_invalid(schema.descriptor(method.response_name)):
+        return None
+    parsed = schema.message_type(method.response_name).FromString
+    return lambda encoded: invalid_value(parsed(encoded))

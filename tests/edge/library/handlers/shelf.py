@@ -1,9 +1,11 @@
 """The library's books. What a book's name contains decides how it behaves."""
 
 import asyncio
+from datetime import timedelta
 
 from grpclib.const import Status
 
+from generated.pb.google.protobuf import FieldMask, Value
 from generated.pb.library.v1 import (
     ArchiveBookRequest,
     ArchiveBookResponse,
@@ -57,7 +59,16 @@ class ShelfService(ShelfHandlers):
         )
 
     async def update_book(self, request: UpdateBookRequest, call: Call) -> UpdateBookResponse:
-        return UpdateBookResponse(book=request.book)
+        book = request.book or Book()
+        if "forever" in book.name:
+            book.loan_period = timedelta(days=10_000 * 366)
+        if "nested" in book.name:
+            book.sequels.append(Book(loan_period=timedelta.max))
+        if "unheard" in book.name:
+            book.note = Value(number_value=float("nan"))
+        if "masked" in book.name:
+            book.shown = FieldMask(paths=["fooBar"])
+        return UpdateBookResponse(book=book)
 
     async def archive_book(self, request: ArchiveBookRequest, call: Call) -> ArchiveBookResponse:
         if "gone" in request.name:

@@ -27,7 +27,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 _UNREADABLE = (ValueError, TypeError, OverflowError, LookupError, AttributeError)
-"""What google.protobuf raises for an Any that is none: no type, an unknown one, or not what its type says."""
+"""What google.protobuf raises, beside its own errors, for an Any that is none: without a type, or of an unknown one."""
 
 
 class JsonReader:
@@ -65,6 +65,14 @@ class JsonReader:
             raise _broken(f"an Any or a Struct can't be read: {error}") from error
 
 
+class AnswerNotWritten(ValueError):
+    """A message that JSON can't express, or bytes that are no such message."""
+
+
+_NOT_WRITTEN = (*_UNREADABLE, json_format.Error, protobuf.Error)
+"""What google.protobuf raises for a FieldMask that has no lowerCamelCase form, or an Any of a type it does not know."""
+
+
 class JsonWriter:
     """Writes one type of message, or one field of it, with proto names and fields without presence always printed."""
 
@@ -74,8 +82,11 @@ class JsonWriter:
         self._plain = _of_field(message_type, field) if field else JsonEncoders().message(descriptor)
 
     def write(self, data: bytes) -> bytes:
-        """The JSON of an encoded message. Raises google.protobuf's DecodeError for bytes that are none."""
-        return _ENCODER.encode(self._plain(self._parsed(data))).encode()
+        """The JSON of an encoded message. Raises AnswerNotWritten."""
+        try:
+            return _ENCODER.encode(self._plain(self._parsed(data))).encode()
+        except _NOT_WRITTEN as error:
+            raise AnswerNotWritten(str(error)) from error
 
 
 def _of_field(message_type: type[Message], name: str) -> Plain:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
-NANOS = 1_000_000_000
 MAX_DURATION_S = 315_576_000_000
 """Ten thousand years."""
 _MIN_TIMESTAMP_S = -62_135_596_800
@@ -34,7 +33,7 @@ def parse_duration(text: str) -> tuple[int, int] | None:
     if not parts:
         return None
     seconds, nanos = int(parts[2]), _nanos(parts[3])
-    if seconds * NANOS + nanos > MAX_DURATION_S * NANOS:
+    if seconds > MAX_DURATION_S:
         return None
     return (-seconds, -nanos) if parts[1] else (seconds, nanos)
 
