@@ -4,15 +4,18 @@ import asyncio
 import json
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from edge_library import library
 from google.protobuf.json_format import MessageToDict
 
+from sagagen.contract import read_contract
 from sagagen.runtime.edge.paths.template import Template, parse_template
 from sagagen.runtime.edge.problem import Problem, ProblemError
 from sagagen.runtime.edge.transcoding.request import RequestReader, RouteError
+from sagagen.runtime.messages.schema import Schema
 
 
 @cache
@@ -379,3 +382,53 @@ def test_all_mistakes_of_a_body_are_reported_at_once_but_not_thousands() -> None
 def test_repeated_keys_do_not_cost_quadratic_time() -> None:
     members = ", ".join(f'"k{number}": 0' for number in range(100_000))
     assert refused_fields("CreateBook", CREATE, body=f'{{{members}, "k99999": 0}}') == ["book.k99999"]
+
+
+# -- AIP-134: masks of updates -------------------------------------------------------------------------------------
+
+
+@cache
+def masks() -> Schema:
+    mesh, findings = read_contract(Path(__file__).parents[1] / "golden" / "http-field-masks")
+    assert mesh, findings
+    return Schema(mesh.descriptors)
+
+
+def mask(body: str, query: str = "", verb: str = "PATCH", body_field: str = "sale") -> str:
+    """Of the request that the body and the query of an update become."""
+    template = parse_template("/sales/{name}")
+    route = library().routes("UpdateBook")[0]
+    method = replace(route.method, request_name="case.UpdateRequest")
+    route = replace(route, verb=verb, template=template.text, body=body_field, method=method)
+    reader = RequestReader(route, template, masks())
+    encoded = asyncio.run(reader.read({"name": "7"}, query.encode(), body.encode()))
+    request: Any = masks().message_type("case.UpdateRequest").FromString(encoded)
+    return ",".join(request.update_mask.paths)
+
+
+@pytest.mark.parametrize(
+    ("body", "query", "told"),
+    [
+        ('{"first_name": "Ann"}', "", "first_name"),
+        ('{"firstName": "", "last_name": null}', "", "first_name,last_name"),
+        ("{}", "", ""),
+        ("", "", ""),
+        ('{"first_name": "Ann"}', "update_mask=last_name", "last_name"),
+        ('{"first_name": "Ann"}', "updateMask=lastName,first_name", "last_name,first_name"),
+        ('{"first_name": "Ann"}', "update_mask=", ""),
+    ],
+)
+def test_a_mask_that_was_not_sent_names_what_the_body_has(body: str, query: str, told: str) -> None:
+    assert mask(body, query) == told
+
+
+def test_only_a_patch_of_one_field_is_masked() -> None:
+    assert mask('{"first_name": "Ann"}', verb="PUT") == ""
+    assert mask('{"sale": {"first_name": "Ann"}}', body_field="*") == ""
+
+
+@pytest.mark.parametrize("text", ["a b", "a,,b", "a,", "1a", "a..b"])
+def test_what_is_no_mask_in_a_query_is_refused(text: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        mask("{}", f"update_mask={text.replace(' ', '%20')}")
+    assert [violation.field for violation in caught.value.problem.violations] == ["update_mask"]

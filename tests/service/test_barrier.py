@@ -26,7 +26,7 @@ from small_mesh import LATER_MS, ManualClock, saga_call
 from structlog.typing import EventDict
 
 from sagagen.runtime.model.definition import StepKind
-from sagagen.runtime.rpc.errors import Declined, RpcError, refused
+from sagagen.runtime.rpc.errors import Declined, FieldViolation, RpcError, refused
 from sagagen.runtime.rpc.metadata import REPLAYED
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.call import CallContext
@@ -54,6 +54,39 @@ async def refusal_of(reply: Awaitable[Reply]) -> RpcError:
 async def decline(request: PutRequest, call: CallContext) -> PutResponse:
     await insert(request, call)
     raise Declined("NO_ROOM", "full")
+
+
+@pytest.mark.parametrize("text", ["half \ud83d of a pair", "\udc00", "nul \x00 and ünï"])
+async def test_a_refusal_is_one_whatever_its_words_are(bench: RunningLedger, text: str):
+    async def decline(request: PutRequest, call: CallContext) -> PutResponse:
+        raise Declined("NO_ROOM", text)
+
+    bench.ledger.on_put = decline
+    told = text.replace("\ud83d", "\ufffd").replace("\udc00", "\ufffd")
+    for _ in range(2):
+        refusal = await refusal_of(bench.act())
+        assert refusal.is_refusal
+        assert (refusal.reason, refusal.message) == ("NO_ROOM", told)
+    assert bench.states() == {("put", "action"): "REFUSED"}
+
+
+async def test_an_error_is_one_whatever_its_words_are(bench: RunningLedger):
+    half = "\ud800"
+
+    async def fail(request: PutRequest, call: CallContext) -> PutResponse:
+        raise RpcError(
+            Code.ABORTED,
+            half,
+            reason=half,
+            domain=half,
+            metadata={half: half},
+            violations=[FieldViolation(half, half, half)],
+        )
+
+    bench.ledger.on_put = fail
+    error = await refusal_of(bench.act())
+    assert (error.code, error.message, error.reason) == (Code.ABORTED, "\ufffd", "\ufffd")
+    assert error.to_status().SerializeToString()
 
 
 async def test_an_effect_and_its_row_are_one(bench: RunningLedger):

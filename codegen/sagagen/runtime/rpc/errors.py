@@ -26,6 +26,17 @@ def is_reason(text: str) -> bool:
     return _REASON.fullmatch(text) is not None
 
 
+_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def sendable(text: str) -> str:
+    """The text with U+FFFD for what no encoding has: half of a surrogate pair, which json.loads makes of "\\ud800".
+
+    A refusal is one whatever its words are: it must not fail for them when it is recorded or sent.
+    """
+    return text if text.isascii() else _HALF_OF_A_PAIR.sub("\ufffd", text)
+
+
 class Declined(Exception):
     """A business "no" of a handler: not retried, recorded by the barrier, and the saga turns back.
 
@@ -35,6 +46,7 @@ class Declined(Exception):
     def __init__(self, reason: str, message: str = "") -> None:
         if not is_reason(reason):
             raise ValueError(f"a reason is an UPPER_SNAKE token, for example OUT_OF_STOCK, not {reason!r}")
+        message = sendable(message)
         super().__init__(f"{reason}: {message}" if message else reason)
         self.reason = reason
         self.message = message
@@ -69,14 +81,17 @@ class RpcError(Exception):
         retry_after_s: float | None = None,
         violations: Iterable[FieldViolation] = (),
     ) -> None:
+        message, reason = sendable(message), sendable(reason)
         super().__init__(f"{code.name}: {reason}: {message}" if reason else f"{code.name}: {message}")
         self.code = code
         self.message = message
         self.reason = reason
-        self.domain = domain
-        self.metadata = dict(metadata or {})
+        self.domain = sendable(domain)
+        self.metadata = (
+            {sendable(name): sendable(value) for name, value in metadata.items()} if metadata else {}
+        )
         self.retry_after_s = retry_after_s
-        self.violations = tuple(violations)
+        self.violations = tuple(map(_sendable, violations))
 
     @property
     def is_refusal(self) -> bool:
@@ -129,6 +144,11 @@ class RpcError(Exception):
             retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry else None,
             violations=(FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations),
         )
+
+
+def _sendable(violation: FieldViolation) -> FieldViolation:
+    texts = (violation.field, violation.description, violation.rule)
+    return violation if all(map(str.isascii, texts)) else FieldViolation(*map(sendable, texts))
 
 
 OUTCOME_KEY = "sagagen-outcome"
