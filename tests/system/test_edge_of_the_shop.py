@@ -84,6 +84,7 @@ BAD_BODIES = {
     "price beyond double": (item().replace("5.0", "1e999"), "price"),
     "NaN": (item().replace("5.0", "NaN"), "price"),
     "quoted NaN": (item(price="NaN"), "price"),
+    "a price that rounds to nothing": (item(price=0.004), "price"),
     "negative price": (item(price=-5.0), "price"),
 }
 

@@ -30,7 +30,7 @@ class CartItem(wire.Message):
 
     price: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
     """
-    Price of one unit, in the currency's major unit; rounded to the cent.
+    Price of one unit, in the currency's major unit; rounded to the cent, which is the least.
     """
 
 
