@@ -214,7 +214,15 @@ CASES: dict[str, tuple[list[Edit], dict[str, str]]] = {
         {"SD004": B, "SD204": B},
     ),
     "compensations get less time": ([yaml("compensation: { timeout: 5s", "compensation: { timeout: 4s")], {"SD205": W}),
-    "compensations give up sooner": ([yaml("give_up_after: 24h", "give_up_after: 1h")], {"SD205": W}),
+    "the pivot gives up sooner": (
+        [yaml("kind: pivot", "kind: pivot\n        retry: { give_up_after: 1h }")],
+        {"SD308": W},
+    ),
+    "the pivot gives up later": (
+        [yaml("kind: pivot", "kind: pivot\n        retry: { give_up_after: 36h }")],
+        {"SD307": S},
+    ),
+    "compensations give up sooner": ([yaml("give_up_after: 24h", "give_up_after: 1h")], {"SD205": W, "SD308": W}),
     "a compensation's request is validated more strictly": (
         [(ORDER, "string reason = 2 [(buf.validate.field).string.min_len = 1];", "string reason = 2 [(buf.validate.field).string.min_len = 9];")],
         {"SD206": B},

@@ -59,6 +59,7 @@ def test_steps_carry_their_calls_and_policies(mesh: Mesh) -> None:
     assert create.compensation.retry.give_up_after_s == 86400.0
     assert create.action.retry.give_up_after_s is None
     assert confirm.kind is StepKind.PIVOT
+    assert confirm.action.retry.give_up_after_s == 86400.0
     assert confirm.compensation is None
     assert mesh.sagas[0].steps[2].action.request.steps_read == {"create_order"}
 

@@ -282,6 +282,13 @@ BACKOFF_SHORTENED = Rule(
 TIMING_RELAXED = Rule(
     "SD307", _S, "more time, or more attempts", "what used to finish in time still does", ""
 )
+BUDGET_LOWERED = Rule(
+    "SD308",
+    _W,
+    "a step is given up sooner",
+    "more sagas end STUCK and wait for an operator",
+    "",
+)
 
 KEY_REQUIRED = Rule(
     "SD401",

@@ -181,8 +181,16 @@ def _retries(was: Retry, now: Retry) -> Iterator[tuple[Rule, str]]:
         yield rules.CODES_NARROWED, f"no longer retried: {', '.join(sorted(code.name for code in lost))}"
     if gained:
         yield rules.CODES_WIDENED, f"retried too: {', '.join(sorted(code.name for code in gained))}"
+    yield from _budget(was.give_up_after_s, now.give_up_after_s)
     if now.initial_s < was.initial_s or now.max_s < was.max_s or now.multiplier < was.multiplier:
         yield rules.BACKOFF_SHORTENED, f"backoff {_backoff(was)} -> {_backoff(now)}"
+
+
+def _budget(before: float | None, after: float | None) -> Iterator[tuple[Rule, str]]:
+    """Of pivots and retriable steps: a change of kind is told as that."""
+    if before is not None and after is not None and before != after:
+        rule = rules.BUDGET_LOWERED if after < before else rules.TIMING_RELAXED
+        yield rule, f"give_up_after {before:g} s -> {after:g} s"
 
 
 def _backoff(retry: Retry) -> str:
