@@ -84,7 +84,8 @@ def _of_mesh(project: str) -> RuleGroupView:
                 "0m",
                 "critical",
                 "{{ $value }} sagas {{ $labels.saga }} wait for an operator",
-                "List them with `sagagen sagas list --status STUCK`; `sagagen sagas show` says which commands end each.",
+                "List them with `sagagen sagas list --status STUCK`; `sagagen sagas show` says which commands end "
+                "each.",
             ),
             AlertView(
                 "SagaCompensationFails",
@@ -171,6 +172,6 @@ def _oldest(saga: Saga) -> AlertView:
         "0m",
         "warning",
         f"a saga {saga.name} is still open {LATE_AFTER_S:g} s after its deadline",
-        f"Find it with `sagagen sagas list --saga {saga.name}`: a service does not answer. `sagagen sagas show` says which, "
-        "and what you can do.",
+        f"Find it with `sagagen sagas list --saga {saga.name}`: a service does not answer. `sagagen sagas show` says "
+        "which, and what you can do.",
     )
