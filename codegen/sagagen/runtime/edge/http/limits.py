@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sagagen.runtime.edge.exchange import trace_of, traceparent
 from sagagen.runtime.edge.problem import Problem, retry_after
 from sagagen.runtime.model.definition import LARGEST_BODY_BYTES
+from sagagen.runtime.taken import TAKEN_WITHIN_S
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -33,7 +34,7 @@ class Patience:
     """For a request's head, from its first byte, or from the connection's start."""
     body_s: float = 30.0
     """For a request's body, from the end of its head."""
-    answer_s: float = 30.0
+    answer_s: float = TAKEN_WITHIN_S
     """For each piece of an answer to be taken, once the client is behind."""
 
 

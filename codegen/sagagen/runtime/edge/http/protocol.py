@@ -107,7 +107,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
-        self._outgoing.stop_waiting()
+        self._outgoing.taken.stop_waiting()
         if self._is_admitted:
             self._open_connections.leave(self._address)
         else:
@@ -116,11 +116,11 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._outgoing.await_client()
+        self._outgoing.taken.await_peer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._outgoing.stop_waiting()
+        self._outgoing.taken.stop_waiting()
         self._read_on()
 
     def data_received(self, data: bytes) -> None:

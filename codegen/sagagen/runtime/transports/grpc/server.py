@@ -2,15 +2,18 @@
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError
 from grpclib.const import Cardinality, Handler
 from grpclib.const import Status as Code
+from grpclib.exceptions import GRPCError
 from grpclib.health.check import ServiceCheck, ServiceStatus
 from grpclib.health.service import Health
 from grpclib.reflection.service import ServerReflection
@@ -21,14 +24,21 @@ from sagagen.runtime.plain import is_plain
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_size, text_entries, wire_form
 from sagagen.runtime.rpc.metadata import REPLAYED
+from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.startup import PortTaken
+from sagagen.runtime.taken import TAKEN_WITHIN_S
 from sagagen.runtime.transports.grpc.servable import Servable
 
 CHECKED_FOR_S = 2.0
 """How long an answer of the health service may be old, in seconds, and how long finding it may take."""
 STOP_S = 1.0
 """How long a server that has cancelled its calls waits at most, in seconds, for them and for its connections to end."""
+
+REQUEST_S = 30.0
+"""How long a call's request may take to arrive, in seconds."""
+ANSWER_S = TAKEN_WITHIN_S
+"""How long a client may take over an answer, in seconds."""
 
 Receive = Callable[[Stream[Any, Any]], Awaitable[bytes]]
 
@@ -39,6 +49,7 @@ async def serve_grpc(host: ServiceHost, address: str, port: int, schema: Schema)
 
     Leaving says NOT_SERVING, lets the calls under way end, and closes all connections. Raises PortTaken.
     """
+    logging.getLogger("grpclib.server").addFilter(_is_worth_a_line)
     listener = _listen(address, port)
     try:
         health = ServiceStatus()
@@ -55,6 +66,11 @@ async def serve_grpc(host: ServiceHost, address: str, port: int, schema: Schema)
         health.set(False)
         await host.drain()
         await _stop(server)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not a traceback for a call whose deadline was over when it came: its client has gone, and nothing is wrong."""
+    return record.msg != "Timeout occurred"
 
 
 async def _stop(server: Server) -> None:
@@ -78,6 +94,29 @@ class _ProtoService:
         return {path: Handler(rpc, Cardinality.UNARY_UNARY, bytes, bytes) for path, rpc in self._rpcs.items()}
 
 
+class _Guarded:
+    """One of grpclib's own services, which take a message that can't be read for a fault of theirs."""
+
+    def __init__(self, servable: Servable) -> None:
+        self._servable = servable
+
+    def __mapping__(self) -> Mapping[str, Handler]:
+        handlers = self._servable.__mapping__()
+        return {
+            path: handler._replace(func=partial(_guarded, cast(Any, handler).func))
+            for path, handler in handlers.items()
+        }
+
+
+async def _guarded(answer: Callable[[Stream[Any, Any]], Awaitable[None]], stream: Stream[Any, Any]) -> None:
+    try:
+        await answer(stream)
+    except (AssertionError, DecodeError) as error:
+        raise GRPCError(Code.INVALID_ARGUMENT, "the call's request message can't be read") from error
+    except NotImplementedError as error:
+        raise GRPCError(Code.UNIMPLEMENTED, "compressed messages are not supported") from error
+
+
 class _Rpc:
     """One rpc: from grpclib's stream to the host and back."""
 
@@ -88,7 +127,7 @@ class _Rpc:
 
     async def __call__(self, stream: Stream[Any, Any]) -> None:
         try:
-            request = await self._receive(stream)
+            request = await self._received(stream)
             timeout_s = stream.deadline.time_remaining() if stream.deadline else None
             reply = await self._host.handle(self._path, request, text_entries(stream.metadata), timeout_s)
             check_size(len(reply.response))
@@ -98,8 +137,23 @@ class _Rpc:
         except asyncio.CancelledError:
             await _tell_cancelled(stream)
             raise
-        await stream.send_message(reply.response)
-        await stream.send_trailing_metadata(metadata=dict(reply.trailers))
+        await self._answer(stream, reply)
+
+    async def _received(self, stream: Stream[Any, Any]) -> bytes:
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                return await self._receive(stream)
+        except TimeoutError as error:
+            raise RpcError(Code.DEADLINE_EXCEEDED, "the call's request took too long to arrive") from error
+
+    async def _answer(self, stream: Stream[Any, Any], reply: Reply) -> None:
+        """A client that opens no window for its answer gets none: it would be kept for ever."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await stream.send_message(reply.response)
+                await stream.send_trailing_metadata(metadata=dict(reply.trailers))
+        except TimeoutError:
+            await stream.cancel()
 
 
 async def _receive(stream: Stream[Any, Any]) -> bytes:
@@ -109,7 +163,7 @@ async def _receive(stream: Stream[Any, Any]) -> bytes:
     except NotImplementedError as error:
         raise RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported") from error
     if request is None:
-        raise RpcError(Code.INTERNAL, "the call has no request message")
+        raise RpcError(Code.INVALID_ARGUMENT, "the call has no request message")
     check_size(len(request))
     return request
 
@@ -152,7 +206,8 @@ def _servables(
     services = [_ProtoService(of_service) for of_service in rpcs.values()]
     database = ServiceCheck(partial(_is_well, host), check_ttl=CHECKED_FOR_S, check_timeout=CHECKED_FOR_S)
     health = Health({service: [status, database] for service in services})
-    return ServerReflection.extend([*services, health], pool=_Pools(schema.pool))
+    served = ServerReflection.extend([*services, health], pool=_Pools(schema.pool))
+    return [each if isinstance(each, _ProtoService) else _Guarded(each) for each in served]
 
 
 async def _is_well(host: ServiceHost) -> bool:

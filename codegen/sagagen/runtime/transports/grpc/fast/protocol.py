@@ -1,13 +1,17 @@
 """grpclib's HTTP/2 connection, of either side: a short way for unary calls, one write for what is sent at once."""
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, Self, cast
 
-from grpclib.protocol import Connection, EventsProcessor, H2Protocol
+import structlog
+from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
 from h2.connection import H2Connection
+from h2.events import DataReceived, Event, StreamReset
 from h2.settings import SettingCodes
 
 from sagagen.runtime.plain import is_plain
+from sagagen.runtime.taken import Taken
 
 _TYPE, _FLAGS = 3, 4
 """Where they stand in a frame (RFC 9113, 4.1)."""
@@ -15,12 +19,51 @@ _HEADERS = 1
 """DATA is 0."""
 _END_STREAM = 1
 
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class MeshProcessor(EventsProcessor):
+    """grpclib's, which forgets a stream that was reset, and takes an empty DATA frame for what it is.
+
+    The task of a stream whose reset comes with its request is cancelled before its first turn, and releases nothing.
+    """
+
+    def register(self, stream: Stream) -> Callable[[], None]:
+        release = super().register(stream)
+
+        def release_once() -> None:
+            if stream.id in self.streams:
+                release()
+
+        return release_once
+
+    def process(self, event: Event) -> None:
+        """What nobody knows is ignored (RFC 9113, 5.5); grpclib raises, which ends the connection with a traceback."""
+        try:
+            super().process(event)
+        except NotImplementedError:
+            _logger.debug("an event of no meaning here", frame=type(event).__name__)
+
+    def process_data_received(self, event: DataReceived) -> None:
+        if event.flow_controlled_length:  # none: grpclib would read it as the stream's end
+            super().process_data_received(event)
+
+    def process_stream_reset(self, event: StreamReset) -> None:
+        stream = self.streams.get(event.stream_id or 0)
+        super().process_stream_reset(event)
+        if stream is not None and self.streams.pop(event.stream_id or 0, None):
+            self.connection.stream_close_waiter.set()
+            if not self.connection.is_closing():
+                self.connection.ack(event.stream_id or 0, stream.buffer.unacked_size())
+
 
 class MeshProtocol(H2Protocol):
     """One connection."""
 
+    PROCESSOR: type[MeshProcessor] = MeshProcessor
+
     @classmethod
-    def instead_of(cls, protocol: H2Protocol) -> "MeshProtocol":
+    def instead_of(cls, protocol: H2Protocol) -> Self:
         """The same as one of grpclib's that is not connected yet."""
         return cls(protocol.handler, protocol.config, protocol.h2_config)
 
@@ -34,11 +77,12 @@ class MeshProtocol(H2Protocol):
             h2.increment_flow_control_window(more)
         if self.config.http2_stream_window_size != default:
             h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: self.config.http2_stream_window_size})
-        collected = CollectedWrites(cast(asyncio.Transport, transport), h2)
-        self.connection = Connection(h2, cast(asyncio.Transport, collected), config=self.config)
+        self.h2 = h2
+        self.collected = CollectedWrites(cast(asyncio.Transport, transport), h2)
+        self.connection = Connection(h2, cast(asyncio.Transport, self.collected), config=self.config)
         self.connection.flush()
         self.connection.initialize()
-        self.processor = EventsProcessor(self.handler, self.connection)
+        self.processor = self.PROCESSOR(self.handler, self.connection)
 
 
 def h2_class() -> type[H2Connection]:
@@ -66,6 +110,7 @@ class CollectedWrites:
         self._h2 = h2
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
+        self.taken = Taken(transport)
 
     def write(self, data: bytes) -> None:
         self._frames.append(data)
@@ -79,11 +124,19 @@ class CollectedWrites:
         self._frames.append(self._h2.data_to_send())
         self._send()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self.taken.await_peer()
 
     def _send(self) -> None:
         frames, self._frames = self._frames, []
         if frames and not self._transport.is_closing():
-            self._transport.write(b"".join(frames))
+            data = b"".join(frames)
+            self.taken.written(len(data))
+            try:
+                self._transport.write(data)
+            except (RuntimeError, OSError) as error:
+                # uvloop's transport may be closed and not say so yet; that the connection is lost is told elsewhere.
+                _logger.debug("nothing is written to a connection that is lost", error=repr(error))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Collection
 from typing import Any
-from weakref import WeakSet
 
 from grpclib.const import Cardinality, Handler
 from grpclib.const import Status as Code
@@ -12,7 +11,8 @@ from grpclib.server import Server, Stream
 
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_size
-from sagagen.runtime.transports.grpc.fast.protocol import MeshProtocol, h2_class
+from sagagen.runtime.transports.grpc.fast.floods import MAX_CONNECTIONS, OpenConnections, guarded
+from sagagen.runtime.transports.grpc.fast.protocol import h2_class
 from sagagen.runtime.transports.grpc.servable import Servable
 
 _PREFIX = struct.Struct(">BI")
@@ -25,20 +25,16 @@ class MeshServer(Server):
     def __init__(self, servables: Collection[Servable]) -> None:
         super().__init__(servables, codec=PassThrough(), status_details_codec=RawDetails())
         self._mapping = _Mapping(self._mapping)
-        self._protocols: WeakSet[H2Protocol] = WeakSet()
+        self._connections = OpenConnections(MAX_CONNECTIONS)
         h2_class()  # decided now, not within the first call
 
     def _protocol_factory(self) -> H2Protocol:
-        protocol = MeshProtocol.instead_of(super()._protocol_factory())
-        self._protocols.add(protocol)
-        return protocol
+        return guarded(super()._protocol_factory(), self._connections)
 
     def close(self) -> None:
         """Listen no more, cancel what still runs, and close every connection."""
         super().close()
-        for protocol in tuple(self._protocols):
-            if hasattr(protocol, "processor"):  # set once the connection is made
-                protocol.processor.close("the service has stopped")
+        self._connections.end()
 
 
 class _Mapping(dict[str, Handler]):
@@ -58,11 +54,18 @@ _UNKNOWN_RPC = Handler(_unimplemented, Cardinality.UNARY_UNARY, bytes, bytes)
 async def receive(stream: Stream[Any, Any]) -> bytes:
     """The request's bytes. Read from the raw stream, since grpclib would take in a message of any length."""
     raw = stream._stream  # pyright: ignore[reportPrivateUsage]
-    prefix = await raw.recv_data(_PREFIX.size)
+    prefix = await _read(raw, _PREFIX.size)
     if not prefix:
-        raise RpcError(Code.INTERNAL, "the call has no request message")
+        raise RpcError(Code.INVALID_ARGUMENT, "the call has no request message")
     is_compressed, length = _PREFIX.unpack(prefix)
     if is_compressed:
         raise RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported")
     check_size(length)
-    return await raw.recv_data(length)
+    return await _read(raw, length)
+
+
+async def _read(raw: Any, size: int) -> bytes:
+    try:
+        return await raw.recv_data(size)
+    except AssertionError as error:  # how grpclib says that the stream ended before
+        raise RpcError(Code.INVALID_ARGUMENT, "the call's request message is cut short") from error

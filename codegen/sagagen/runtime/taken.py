@@ -1,0 +1,50 @@
+"""Whether a peer takes what is written to it. One that takes nothing would keep its connection, and all that was
+written to it, until somebody ends that: closing a transport waits until all of it is taken.
+"""
+
+import asyncio
+
+TAKEN_WITHIN_S = 30.0
+"""Time in seconds for each piece, once a peer is behind."""
+MIN_TAKEN_BYTES = 64 * 1024
+"""A piece; or all that there is. In 30 s it is a modem's speed of thirty years ago."""
+
+
+class Taken:
+    """Of one connection: aborts it where the peer is behind and stays there."""
+
+    def __init__(self, transport: asyncio.Transport, within_s: float | None = None) -> None:
+        """By default TAKEN_WITHIN_S."""
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._within_s = TAKEN_WITHIN_S if within_s is None else within_s
+        self._written_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def written(self, size: int) -> None:
+        """So many bytes more were written."""
+        self._written_bytes += size
+
+    def await_peer(self) -> None:
+        """The peer is behind: from now on it has to take what is sent, piece by piece."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._within_s, self._look, self._taken_bytes)
+
+    def stop_waiting(self) -> None:
+        """The peer has caught up, or is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def _taken_bytes(self) -> int:
+        return self._written_bytes - self._transport.get_write_buffer_size()
+
+    def _look(self, taken_before: int) -> None:
+        self._timer = None
+        if not self._transport.get_write_buffer_size():
+            return
+        if self._taken_bytes - taken_before < MIN_TAKEN_BYTES:
+            self._transport.abort()
+        else:
+            self.await_peer()
