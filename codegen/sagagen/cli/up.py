@@ -21,6 +21,7 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.stopping import Stop
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
 from sagagen.runtime.settings import Address, Settings
+from sagagen.runtime.sqlite.privacy import private_files, private_folder
 from sagagen.runtime.startup import SettingsError, StartupError, system_problem
 from sagagen.runtime.telemetry.export import exporting
 from sagagen.runtime.telemetry.logs import configure_logs
@@ -67,14 +68,9 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         project = Project.load(find_root(directory))
         settings = Settings.read(_environment(), project.root)
         configure_logs(settings.log_format, only or "sagagen")
-        _make_folder(settings.data_dir)
-        if as_mesh:
-            _make_room(settings)  # before the services open their databases
-            run(_mesh(project, settings), new_event_loop)
-            return
-        ours = process(project, settings, only)
-        if lifeline.wait_until_told():
-            run(_one_process(ours, project, settings, only, lifeline), new_event_loop)
+        with private_files():
+            _make_folder(settings.data_dir)
+            _run(project, settings, as_mesh, only, lifeline)
     except* StartupError as group:
         raise click.ClickException("\n".join(_messages(group))) from None
     except* OSError as group:
@@ -84,6 +80,16 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         raise click.ClickException("\n".join(dict.fromkeys(problems))) from None
     finally:
         gc.enable()
+
+
+def _run(project: Project, settings: Settings, as_mesh: bool, only: str | None, lifeline: Lifeline) -> None:
+    if as_mesh:
+        _make_room(settings)  # before the services open their databases
+        run(_mesh(project, settings), new_event_loop)
+        return
+    ours = process(project, settings, only)
+    if lifeline.wait_until_told():
+        run(_one_process(ours, project, settings, only, lifeline), new_event_loop)
 
 
 def _make_room(settings: Settings) -> None:
@@ -100,7 +106,7 @@ def _environment() -> dict[str, str]:
 def _make_folder(data_dir: Path) -> None:
     """Raises SettingsError where data can't be kept."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        private_folder(data_dir)
         if not os.access(data_dir, os.W_OK | os.X_OK):
             is_read_only = os.statvfs(data_dir).f_flag & os.ST_RDONLY
             cause = errno.EROFS if is_read_only else errno.EACCES

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import structlog
 
 from sagagen.runtime.sqlite.disk_errors import LEAST_FREE_BYTES
 from sagagen.runtime.sqlite.lock import LogLocked, OwnerLock
+from sagagen.runtime.sqlite.privacy import open_private
 
 SIZE_BYTES = 8 * 1024 * 1024
 """Twice what SQLite's WAL grows to before it is copied back into the file."""
@@ -78,15 +80,24 @@ class Reserve:
         )
         return True
 
+    def _is_whole(self) -> bool:
+        try:
+            found = self._file.lstat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(found.st_mode) and found.st_size == self._size_bytes
+
     def _allocate(self) -> None:
-        if self._file.exists() and self._file.stat().st_size == self._size_bytes:
+        if self._is_whole():
             return
         # Twice its size must be free, so that room that was released is not taken back at once: by this process, or by
         # the next one.
         if shutil.disk_usage(self._file.parent).free < 2 * self._size_bytes:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
-            with self._file.open("wb") as file:
+            if self._file.is_symlink():  # what it leads to is somebody else's
+                self._file.unlink()
+            with open(open_private(self._file, os.O_WRONLY | os.O_TRUNC), "wb") as file:
                 if sys.platform == "linux":
                     os.posix_fallocate(file.fileno(), 0, self._size_bytes)
                 else:

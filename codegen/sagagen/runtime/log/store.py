@@ -83,7 +83,6 @@ class SagaLog:
         """
         async with AsyncExitStack() as stack:
             with opening(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(OwnerLock(path))
                 if damage := await asyncio.to_thread(damage_of, path):
                     raise LogCorrupted(how_to_mend(path, damage))

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from sagagen.runtime.sqlite.database import DatabaseError, is_stuck
+from sagagen.runtime.sqlite.privacy import make_private, open_private, private_folder
 
 ALLOW_NETWORK = "SAGAGEN_ALLOW_NETWORK_FS"
 """Environment variable: `1` opens databases on network file systems all the same."""
@@ -69,12 +70,12 @@ class OwnerLock:
         self.release()
 
     def acquire(self) -> None:
-        """Take the lock; the folder is created if it is missing."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        """Take the lock; the folder is made if it is missing. Raises FolderOfOthers and LinkInPlace too."""
+        private_folder(self._path.parent)
         file_system = file_system_of(self._path.parent)
         if file_system in _NETWORK and os.environ.get(ALLOW_NETWORK) != "1":
             raise OnNetworkFileSystem(self._path, file_system)
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_private(self._file, os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -85,6 +86,7 @@ class OwnerLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+        make_private(self._path)
 
     def release(self) -> None:
         """Let others in. Nothing happens if the lock is not held.
