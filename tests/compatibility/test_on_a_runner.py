@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from contract_pair import ROOT, SAGA_YAML, edited
+from release import at_hand, released
 from test_diff_command import git
 from thorough import TRIES_ALL
 
@@ -198,10 +199,11 @@ def test_the_action_compares_with_the_base_of_the_pull_request_where_nothing_els
 
 
 def test_a_new_projects_job_passes(runner: Runner, tmp_path: Path):
-    init = [sys.executable, "-m", "sagagen", "init", "new"]
-    subprocess.run(init, cwd=tmp_path, capture_output=True, check=True)
+    init = [released(tmp_path), "init", "new"]
+    subprocess.run(init, cwd=tmp_path, capture_output=True, check=True, env=at_hand())
     committed(tmp_path / "new")
     git(tmp_path, "clone", "-q", "new", "branch")
     ran = runner.pull_request(tmp_path / "branch", "test", to="main")
     assert ran.has_succeeded, ran.told
     assert re.search(r"[1-9]\d* passed", ran.told), ran.told
+    assert "./vendor/sagagen-" in ran.told, "it was installed from what the project pins"

@@ -56,6 +56,7 @@ def test_a_new_project_is_in_sync_and_its_workflow_passes(template: Template, tm
     assert [step.split()[:2] for step in steps] == [
         ["sagagen", "check"],
         ["sagagen", "generate"],
+        ["python", "-m"],
         ["sagagen", "diff"],
         ["python", "-m"],
     ]

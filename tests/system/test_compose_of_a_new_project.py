@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stack import REPOSITORY, free_ports, patient_client
+from release import at_hand, released
+from stack import free_ports, patient_client
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Iterator[Path]:
     if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
         pytest.skip("no container engine answers here")
     root = tmp_path / "counting"
-    run(tmp_path, sys.executable, "-m", "sagagen", "init", str(root), "--template", "minimal")
+    run(tmp_path, str(released(tmp_path)), "init", str(root), "--template", "minimal", PATH=at_hand()["PATH"])
     try:
         yield root
     finally:
@@ -47,20 +47,16 @@ def run(folder: Path, *command: str, **variables: str) -> str:
 
 
 def compose(root: Path, *words: str) -> str:
-    """Without what watches the mesh. The release is a wheel in the project's folder, as if it were published."""
-    wheel = next(root.glob("*.whl"), None)
+    """Without what watches the mesh."""
     return run(
         root,
         *("docker", "compose", *words),
         COMPOSE_PROFILES="mesh",
         SAGAGEN_ADMIN_TOKEN="only-for-this-test",
-        SAGAGEN_SOURCE=f"./{wheel.name}" if wheel else ".",
     )
 
 
 def test_the_stack_of_a_new_project_comes_up_and_runs_a_saga(project: Path) -> None:
-    run(project, sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", ".", str(REPOSITORY))
-    (project / "requirements.txt").write_text("")  # names the release, which the wheel stands for here
     (port,) = free_ports(1)
     (project / "docker-compose.override.yml").write_text(OTHER_PORT % port)
     compose(project, "up", "--build", "-d", "--wait")

@@ -7,6 +7,7 @@ import click
 
 from sagagen.cli.generate import generate_once
 from sagagen.contract.words import PROJECT_NAME
+from sagagen.scaffold.origin import origin
 from sagagen.scaffold.project import CannotInit, Template, make_project, project_name
 
 
@@ -38,4 +39,8 @@ def init(directory: Path, template: str, name: str | None) -> None:
     if status == 0:
         where = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
         click.echo(f"{name} was created from the template {template}. Next: {where}sagagen up")
+        if folder := origin().folder:
+            click.echo(
+                f"sagagen is installed from {folder}, which CI and the image can't reach: see requirements.txt"
+            )
     raise SystemExit(status)

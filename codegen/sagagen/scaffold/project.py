@@ -7,6 +7,7 @@ from pathlib import Path
 
 import sagagen
 from sagagen.contract.words import PROJECT_NAME
+from sagagen.scaffold.origin import VENDOR, origin, reach
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _REPOSITORY = Path(sagagen.__file__).parents[2]
@@ -19,6 +20,9 @@ COMMON = {
     "docker-compose.yml": "docker-compose.yml",
     "env": ".env",
     "gitignore": ".gitignore",
+    "gitattributes": ".gitattributes",
+    "pyproject.toml": "pyproject.toml",
+    "Makefile": "Makefile",
     "workflow.yml": ".github/workflows/ci.yml",
     "conftest.py": "tests/conftest.py",
 }
@@ -63,10 +67,14 @@ def _shop() -> Path:
 
 
 def _common(name: str) -> Iterator[tuple[str, bytes]]:
+    found = origin()
+    if found.wheel:
+        yield f"{VENDOR}/{found.wheel.name}", found.wheel.read_bytes()
+    filled_in = {"name": name, "requirement": found.requirement, "reach": reach(found)}
     for source, target in COMMON.items():
         text = (_TEMPLATES / "common" / source).read_text("utf-8")
         if source in _FILLED_IN:
-            text = text.format(name=name, version=sagagen.__version__)
+            text = text.format(**filled_in)
         yield target, text.encode()
 
 
