@@ -37,6 +37,8 @@ runs:
         "$INTERPRETER" -m venv --without-pip "$ENVIRONMENT"
         own=$("$ENVIRONMENT/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
         echo "import site; site.addsitedir('$PACKAGES')" > "$own/here.pth"
+        printf '#!/bin/sh\\nexec "%s/bin/python" -m pip "$@"\\n' "$ENVIRONMENT" > "$ENVIRONMENT/bin/pip"
+        chmod +x "$ENVIRONMENT/bin/pip"
         echo "$ENVIRONMENT/bin" >> "$GITHUB_PATH"
 """
 WITH_DEFAULTS = """
@@ -206,4 +208,4 @@ def test_a_new_projects_job_passes(runner: Runner, tmp_path: Path):
     ran = runner.pull_request(tmp_path / "branch", "test", to="main")
     assert ran.has_succeeded, ran.told
     assert re.search(r"[1-9]\d* passed", ran.told), ran.told
-    assert "./vendor/sagagen-" in ran.told, "it was installed from what the project pins"
+    assert (ran.environment / "bin" / "sagagen").exists(), "it was installed from what the project pins"
