@@ -45,6 +45,8 @@ class Admission:
 
     def room(self, now_s: float) -> int:
         """How many more sagas may begin; 0 if none."""
+        if not self._since_s and now_s >= self._crowded_until_s:
+            return BURST
         waits_s = self._longest_wait_s(now_s)
         if waits_s >= TARGET_S:
             self._crowded_until_s = now_s + CALM_S

@@ -368,7 +368,8 @@ class EmbeddedEngine:
 
     def _forget(self, saga_id: str, entry: SagaEntry) -> None:
         del self._entries[saga_id]
-        self._admission.leave(saga_id, self._clock.monotonic_s())
+        if entry.driver is None or entry.driver.is_in_line:
+            self._admission.leave(saga_id, self._clock.monotonic_s())
         entry.mailbox.answer(None)
         entry.mailbox.reject_commands("the saga stopped before it got to the command: look, and repeat it")
         if not entry.accepted.done():

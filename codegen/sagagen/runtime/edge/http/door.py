@@ -12,6 +12,9 @@ from sagagen.runtime.telemetry.metrics import TURNED_AWAY, child
 
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 """RFC 9110, section 9.2.1: they begin nothing, and tell how things stand."""
+AMPLE = 64
+"""As long as there is more room than that, who is on the way is not counted: it would cost each request, for nothing.
+What comes in beside it is refused by the engine."""
 
 
 class Door:
@@ -22,16 +25,22 @@ class Door:
         self._room = room
         self._coming = 0
         """Requests that were let in and have not had their first turn: whoever counts `room` does not know them."""
+        self._is_counting = False
         self._refusal = _refusal()
         self._turned_away = child(TURNED_AWAY)
 
     def is_shut_for(self, method: bytes) -> bool:
-        return method not in _SAFE and self._room() <= self._coming
+        if method in _SAFE:
+            return False
+        room = self._room()
+        self._is_counting = room < AMPLE
+        return room <= self._coming
 
     def let_in(self, loop: asyncio.AbstractEventLoop) -> None:
         """Call it after the request's task was made: by the time that `_came` runs, the task has run."""
-        self._coming += 1
-        loop.call_soon(self._came)
+        if self._is_counting:
+            self._coming += 1
+            loop.call_soon(self._came)
 
     def _came(self) -> None:
         self._coming -= 1
