@@ -89,8 +89,9 @@ class Recording:
 
     def act(self, act: str, journey: j.Journey, note: str) -> None:
         """As an operator."""
-        url = f"{self.stack.admin_url}/sagas/{self.saga_ids()[journey.key]}/{act}"
-        httpx.post(url, json={"by": "ann", "note": note}, timeout=60).raise_for_status()
+        url = f"{self.stack.admin_url}/sagas/{self.saga_ids()[journey.key]}"
+        order = {"by": "ann", "note": note, "step": httpx.get(url, timeout=60).json()["step"]}
+        httpx.post(f"{url}/{act}", json=order, timeout=60).raise_for_status()
 
     def act_at_rest(self, act: str, journey: j.Journey, note: str) -> None:
         saga_id, log = self.saga_ids()[journey.key], str(self.stack.data_dir / f"{LOG}.db")
