@@ -22,6 +22,7 @@ from waiting import eventually_async, under_load
 from sagagen.runtime import plain
 from sagagen.runtime.edge.http.connections import Peers, is_within
 from sagagen.runtime.edge.http.limits import DEFAULT_PATIENCE, Patience
+from sagagen.runtime.edge.http.outgoing import Outgoing
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.startup import PortTaken
 
@@ -490,6 +491,23 @@ async def test_a_client_that_asks_and_takes_nothing_is_let_go() -> None:
         connection.stop_reading()
         asked = GET.replace("GET /", "GET /small") * 10
         assert await _sent_before_the_end(connection, asked) < 10_000 * len(asked)
+
+
+@ours
+async def test_refusals_that_nobody_takes_do_not_pile_up() -> None:
+    async with serve_http(APP, LOOPBACK, 0, room=lambda: 0) as listening, connected(listening.port) as flood:
+        flood.stop_reading()
+        sending = asyncio.create_task(flood.send((post(1) + "x") * 100_000))
+        await eventually_async("the client to be behind", lambda: _untaken() > 0)
+        await asyncio.sleep(0.2)  # time enough for more
+        assert _untaken() < 1_000_000
+        assert await answered(listening.port), "reads have room"
+        sending.cancel()
+
+
+def _untaken() -> int:
+    """Bytes that servers of this process have written and nobody has taken."""
+    return sum(each.get_write_buffer_size() for each in gc.get_objects() if isinstance(each, Outgoing))
 
 
 @ours

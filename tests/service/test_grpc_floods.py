@@ -423,6 +423,21 @@ def test_made_up_conversations_are_the_clients_fault_and_leave_nothing(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("value", ["\x89", "a", "a" * 21, "\u20ac"])
+async def test_binary_metadata_that_are_none_are_nobodys_fault(
+    tmp_path: Path, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(tmp_path) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client = Rude(reader, writer)
+        call(PUT.path, [("x-bin", value)], "", WHOLE, True)(client)
+        while not any("grpc-status" in said for said in client.said):
+            await client.read_what_is_there()
+        assert client.said[-1]["grpc-status"] == "0"
+        writer.close()
+    assert "Traceback" not in caplog.text
+
+
 async def test_a_call_that_comes_after_its_deadline_is_no_traceback(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -56,8 +56,14 @@ class ServerProcessor(MeshProcessor):
     _sweep: asyncio.TimerHandle | None = None
 
     def process_request_received(self, event: RequestReceived) -> None:
-        """A request without its pseudo-headers is malformed (RFC 9113, 8.3.1); grpclib would log a KeyError."""
+        """A request without its pseudo-headers is malformed (RFC 9113, 8.3.1); grpclib would log a KeyError.
+
+        Binary metadata are nobody's here, and are left out: grpclib would log each that is no base64.
+        """
         headers: list[tuple[str, str]] = cast(Any, event.headers)
+        if any(name[-4:] == "-bin" for name, _ in headers):
+            headers = [(name, value) for name, value in headers if name[-4:] != "-bin"]
+            event.headers = cast(Any, headers)
         if _has_path(headers[:4]) or _has_path(headers):
             super().process_request_received(event)
         else:
