@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ from sagagen.workspace.versions import bump
 REFUND = "        compensate: { call: payment/RefundPayment, request: { order_id: saga.id } }\n"
 NO_REFUND = (SAGA_YAML, REFUND, "        compensate: none\n")
 STATUS = (SAGA_YAML, "status: 201", "status: 200")
+READERS: dict[str, Callable[[str], object]] = {
+    "json": lambda text: [row["code"] for row in json.loads(text) if row["severity"] == "error"],
+    "junit": lambda text: [each.attrib for each in ET.fromstring(text).iter("error")],
+    "github": lambda text: [line for line in text.splitlines() if line.startswith("::error ")],
+    "markdown": lambda text: text,
+}
 
 
 def diff(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -98,6 +105,18 @@ def test_a_contract_with_errors_exits_2_and_names_them(repository: Path):
     done = diff(repository, "--against", "HEAD")
     assert done.returncode == 2
     assert "SG065" in done.stderr
+
+
+@pytest.mark.parametrize(("form", "reads"), READERS.items())
+def test_a_contract_with_errors_is_told_in_the_form_that_is_asked_for(
+    repository: Path, form: str, reads: Callable[[str], object]
+):
+    edit(repository, SAGA_YAML, "payment/ChargePayment", "payment/ChargePaymnt")
+    done = diff(repository, "--against", "main", "--format", form)
+    assert done.returncode == 2
+    assert "Usage" not in done.stderr
+    assert done.stderr.endswith("there is nothing to compare\n")
+    assert "SG065" in str(reads(done.stdout))
 
 
 def test_programs_read_json(repository: Path):

@@ -1,6 +1,7 @@
 """`sagagen check`: what a person, a program and a pull request see."""
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from click.testing import CliRunner, Result
 from contract_bench import ROOT, SAGA_YAML, edited, shop_files, write_project
 
 from sagagen.cli.check import check
+from sagagen.cli.report import as_json, print_diagnostics
+from sagagen.diagnostics import Diagnostic, Severity
+from sagagen.source import Span
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,17 @@ def test_a_mistake_is_printed_with_its_place_and_hint_and_exits_1(wrong: Path) -
         '  hint: did you mean "ReserveStock" (contracts/shop/inventory/v1/inventory.proto:11:7)?\n'
     )
     assert result.stderr == "1 error\n"
+
+
+def test_errors_come_last_where_they_are_seen() -> None:
+    """A terminal shows the end: one error must not hide among the remarks of a linter."""
+    at = [Span(SAGA_YAML, line, 1) for line in range(1, 100)]
+    remarks = [Diagnostic(one, Severity.WARNING, "SG002", "a remark") for one in at]
+    remarks[40] = Diagnostic(at[40], Severity.ERROR, "SG065", "a mistake", "a cure")
+    printed = StringIO()
+    print_diagnostics(remarks, printed)
+    assert printed.getvalue().splitlines()[-2:] == [f"{at[40]}: error[SG065]: a mistake", "  hint: a cure"]
+    assert json.loads(as_json(remarks))[40]["code"] == "SG065", "programs get them by place"
 
 
 def test_json_is_for_programs(wrong: Path) -> None:

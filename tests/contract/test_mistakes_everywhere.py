@@ -403,7 +403,7 @@ STEPS = (
         "a backoff of a compensation",
         ((RELEASE, RELEASE.replace("request:", "retry: { initial: «40s, max: 10s }, request:")),),
         "SG076",
-        "(40s) is longer than the longest (10s)",
+        "retry.initial, the first wait (40s), is longer than retry.max (10s)",
         "the smaller",
     ),
     Mistake(
@@ -457,3 +457,23 @@ def test_answers_that_are_forgotten_first_are_a_warning() -> None:
     assert found[0].severity is Severity.WARNING
     assert 'answers are kept for 7d, but service "order" remembers calls for 30d' in found[0].message
     assert mesh is not None
+
+
+ABOUT_A_VALUE = [one for one in MISTAKES if one.code in {"SG014", "SG015", "SG016", "SG017", "SG019"}]
+
+
+@pytest.mark.parametrize("mistake", ABOUT_A_VALUE, ids=str)
+def test_what_is_said_about_a_value_names_its_key(mistake: Mistake) -> None:
+    text = edited(shop_yaml(), mistake.edits).replace("«", "")
+    _, found = resolve_yaml(text)
+    key = found[0].message.partition(": ")[0].rpartition(".")[2]
+    lines = text.splitlines()[: found[0].at.line]
+    assert any(f"{key}:" in line for line in lines), found[0].message
+
+
+def test_a_step_named_twice_has_no_followers() -> None:
+    """Which of the two a later step means nobody knows: it may fit either."""
+    text = edited(shop_yaml(), (("name: reserve_stock", "name: «create_order"),))
+    text = text.replace("order_id: saga.id,", "order_id: steps.create_order.nothing,")
+    _, found = resolve_yaml(text)
+    assert [each.code for each in found] == ["SG061"]

@@ -150,7 +150,7 @@ RPCS = (
         "a body of a GET",
         route("O", 'get: "/o"\n      «body: "*"', is_read=True),
         "SG048",
-        "a GET request has no body",
+        '"GET /o" names a body, which a GET request has not',
         "fields that are not in the path are read from the query",
     ),
     Rpc(
@@ -208,7 +208,7 @@ RPCS = (
         "a body of a DELETE",
         route("W", 'delete: "/w"\n      «body: "*"'),
         "SG048",
-        "a DELETE request has no body",
+        '"DELETE /w" names a body, which a DELETE request has not',
         "fields that are not in the path are read from the query",
     ),
     Rpc(

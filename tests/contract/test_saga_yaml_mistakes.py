@@ -430,7 +430,7 @@ RULES = (
         "a first wait longer than the longest",
         (("initial: 50ms", "initial: «5s"),),
         "SG076",
-        "(5s) is longer than the longest (2s)",
+        "retry.initial, the first wait (5s), is longer than retry.max (2s)",
         "make initial the smaller",
     ),
     Mistake(

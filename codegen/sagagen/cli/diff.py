@@ -5,13 +5,18 @@ import datetime
 import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
-from sagagen.cli.diff_report import DIFF_FORMATS, DiffFormat, Report, print_all_new, print_report
+from sagagen.cli.diff_report import (
+    DIFF_FORMATS,
+    DiffFormat,
+    Report,
+    print_all_new,
+    print_diagnostics_instead,
+    print_report,
+)
 from sagagen.cli.diff_running import read_open_sagas
-from sagagen.cli.report import print_diagnostics
 from sagagen.cli.sagas_source import AdminError
 from sagagen.compatibility.baseline import NoBaseline, NothingThere, baseline
 from sagagen.compatibility.change import ChangeSeverity
@@ -24,6 +29,20 @@ from sagagen.diagnostics import Diagnostic, has_errors, in_order
 from sagagen.runtime.log.store import LogError
 from sagagen.runtime.sqlite.database import DatabaseError
 from sagagen.workspace.project import ProjectNotFound, find_root
+
+
+class NotComparable(click.ClickException):
+    """The two contracts can't be compared. Neither "nothing breaks" nor "something breaks", and no wrong usage."""
+
+    exit_code = 2
+
+
+class _HasErrors(Exception):
+    """One of the two contracts is wrong."""
+
+    def __init__(self, whose: str, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(f"{whose} has errors (`sagagen check` shows them): there is nothing to compare")
+        self.diagnostics = diagnostics
 
 
 @click.command()
@@ -69,7 +88,10 @@ def diff(
             print_all_new(str(nothing), output_format)
             return
     except (ProjectNotFound, BufMissing, BufFailed, NoBaseline, AdminError, DatabaseError, LogError) as error:
-        raise click.UsageError(str(error)) from error
+        raise NotComparable(str(error)) from error
+    except _HasErrors as wrong:
+        print_diagnostics_instead(wrong.diagnostics, output_format)
+        raise NotComparable(str(wrong)) from wrong
     print_report(report, sys.stdout, output_format)
     if any(change.severity is ChangeSeverity.BREAKING for change in report.changes):
         raise SystemExit(1)
@@ -93,10 +115,5 @@ def _contract(root: Path, whose: str, tolerated: Container[str] = ()) -> tuple[S
     mesh, found_resolving = resolve(sources, tolerated)
     diagnostics = [each for each in in_order([*found, *found_resolving]) if each.code not in tolerated]
     if mesh is None or has_errors(diagnostics):
-        _fail(whose, diagnostics)
+        raise _HasErrors(whose, [each for each in diagnostics if has_errors([each])])
     return sources, mesh
-
-
-def _fail(whose: str, diagnostics: Sequence[Diagnostic]) -> NoReturn:
-    print_diagnostics([d for d in diagnostics if has_errors([d])], sys.stderr)
-    raise click.UsageError(f"{whose} has errors (`sagagen check` shows them): there is nothing to compare")

@@ -1,6 +1,7 @@
 """How the contract diff is shown: for people, for programs, and for a pull request."""
 
 import json
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from rich.console import Console
 from rich.text import Text
 
 from sagagen.cli.diff_markdown import as_markdown
-from sagagen.cli.report import workflow_command
+from sagagen.cli.report import as_github, print_diagnostics, workflow_command
 from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.running import OpenSagas
 from sagagen.contract.model import Mesh
+from sagagen.diagnostics import Diagnostic
 from sagagen.runtime.escaping import escaped_json, escaped_lines
 
 DiffFormat: TypeAlias = Literal["text", "json", "github", "junit", "markdown"]
@@ -162,6 +164,64 @@ def _as_junit(report: Report) -> str:
 def _as_markdown(report: Report) -> str:
     return as_markdown(summary(report), report.old, report.new, report.changes, report.open_sagas)
 
+
+def print_diagnostics_instead(found: Sequence[Diagnostic], output_format: DiffFormat) -> None:
+    """What is wrong with a contract that can't be compared: for people on stderr, for programs in the form they read.
+
+    In JSON these are rows like those of changes, with the severity `error`.
+    """
+    if output_format in _DIAGNOSTIC_WRITERS:
+        click.echo(_DIAGNOSTIC_WRITERS[output_format](found), nl=False)
+    else:
+        print_diagnostics(found, sys.stderr)
+
+
+def _diagnostics_as_json(found: Sequence[Diagnostic]) -> str:
+    rows = [_diagnostic_row(each) for each in found]
+    return escaped_json(json.dumps(rows, indent=2, ensure_ascii=False)) + "\n"
+
+
+def _diagnostic_row(found: Diagnostic) -> dict[str, object]:
+    return {
+        "path": found.at.path,
+        "line": found.at.line,
+        "column": found.at.column,
+        "severity": found.severity.value,
+        "code": found.code,
+        "subject": "",
+        "message": found.message,
+        "reason": "the contract has errors: there is nothing to compare",
+        "instead": found.hint,
+        "notes": [],
+        "running": None,
+    }
+
+
+def _diagnostics_as_junit(found: Sequence[Diagnostic]) -> str:
+    count = str(len(found))
+    suites = ET.Element("testsuites")
+    suite = ET.SubElement(suites, "testsuite", name="sagagen diff", tests=count, failures="0", errors=count)
+    for each in found:
+        case = ET.SubElement(
+            suite, "testcase", classname=each.at.path, name=each.code, line=str(each.at.line)
+        )
+        error = ET.SubElement(case, "error", message=each.message, type=each.code)
+        error.text = f"{each.at}\n{each.hint}"
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _diagnostics_as_markdown(found: Sequence[Diagnostic]) -> str:
+    rows = "".join(f"- `{each.at}` {each.code}: {each.message}\n" for each in found)
+    return f"## Contract\n\nNothing can be compared, for a contract has errors:\n\n{rows}"
+
+
+_DIAGNOSTIC_WRITERS: dict[str, Callable[[Sequence[Diagnostic]], str]] = {
+    "json": _diagnostics_as_json,
+    "github": as_github,
+    "junit": _diagnostics_as_junit,
+    "markdown": _diagnostics_as_markdown,
+}
 
 _NO_CHANGES: dict[str, str] = {
     "text": "",

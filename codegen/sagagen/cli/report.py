@@ -15,7 +15,10 @@ FORMATS: tuple[Format, ...] = ("text", "json", "github")
 def print_diagnostics(
     diagnostics: Sequence[Diagnostic], stream: TextIO, output_format: Format = "text"
 ) -> None:
-    """Write all of them to `stream`, in the order given. Coloured only in the text form and on a terminal."""
+    """Write all of them to `stream`, in the order given; for people errors last, where they are seen.
+
+    Coloured only in the text form and on a terminal.
+    """
     if output_format == "json":
         stream.write(as_json(diagnostics))
     elif output_format == "github":
@@ -82,7 +85,7 @@ def _print_text(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
     from rich.text import Text
 
     console = Console(file=stream, soft_wrap=True, highlight=False)
-    for diagnostic in diagnostics:
+    for diagnostic in sorted(diagnostics, key=lambda one: one.severity is Severity.ERROR):
         colour = "red" if diagnostic.severity is Severity.ERROR else "yellow"
         line = Text.assemble(
             (f"{diagnostic.at}: ", "bold"),

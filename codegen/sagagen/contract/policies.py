@@ -146,7 +146,6 @@ def _idle(key: str, at: Span, what: str, why: str) -> Diagnostic:
 
 def _check_backoff(retry: RetryShape) -> Iterator[Diagnostic]:
     if retry.initial is not None and retry.max is not None and retry.initial.value > retry.max.value:
-        message = (
-            f"the first wait ({retry.initial.value:g}s) is longer than the longest ({retry.max.value:g}s)"
-        )
+        first, longest = f"{retry.initial.value:g}s", f"{retry.max.value:g}s"
+        message = f"retry.initial, the first wait ({first}), is longer than retry.max ({longest})"
         yield error(retry.initial.span, Code.BACKOFF_SHRINKS, message, "make initial the smaller of the two")

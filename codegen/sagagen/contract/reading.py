@@ -129,11 +129,12 @@ class _Cutter:
     def _finding(self, details: ErrorDetails, path: tuple[Step, ...]) -> Diagnostic:
         at, context = self._place(path), details.get("ctx", {})
         if details["type"] in set(Code):
-            return error(at, Code(details["type"]), context["message"], context["hint"])
+            message = f"{_named(path)}{context['message']}"
+            return error(at, Code(details["type"]), message, context["hint"])
         expected = "a list" if details["type"] == "list_type" else "a mapping of keys"
         found = kind_of(self._value(path))
         hint = "write each item on its own line, after a dash" if expected == "a list" else "write key: value"
-        return error(at, Code.WRONG_SHAPE, f"{expected} is expected here, not {found}", hint)
+        return error(at, Code.WRONG_SHAPE, f"{_named(path)}{expected} is expected here, not {found}", hint)
 
     def _value(self, path: tuple[Step, ...]) -> Any:
         value: Any = self.root
@@ -162,6 +163,12 @@ class _Cutter:
             doomed.owner.remove(str(doomed.name))
         if doomed.owner is self.root and doomed.name in REQUIRED_AT_THE_TOP:
             stand_in(self.root, str(doomed.name))
+
+
+def _named(path: tuple[Step, ...]) -> str:
+    """`retry.max: `: the key that a value is of, below the one before it; an item by the list's key."""
+    keys = [part for part in path if isinstance(part, str)]
+    return f"{'.'.join(keys[-2:])}: " if keys else ""
 
 
 def stand_in(root: Block, name: str) -> None:

@@ -182,7 +182,7 @@ def _check_verb(binding: Binding, answerers: Answerers) -> Iterator[Diagnostic]:
     if binding.verb == "GET" and not answerers.is_read(binding.method):
         yield _get_on_write(binding, answerers.services.owner(binding.method))
     if binding.verb in {"GET", "DELETE"} and binding.body:
-        message = f"a {binding.verb} request has no body"
+        message = f'"{binding.name}" names a body, which a {binding.verb} request has not'
         hint = "remove body: fields that are not in the path are read from the query"
         yield error(binding.part(BODY), Code.BODY_NOT_ALLOWED, message, hint)
 

@@ -1,5 +1,6 @@
 """A saga of saga.yaml: first its names are bound (the outline, which is checked), then its expressions compiled."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -200,8 +201,13 @@ class _Compiler:
         failure: bool = False,
         total: bool = False,
     ) -> Environment:
-        responses = {step.name: step.action.method.descriptor.output_type for step in done if step.action}
-        broken = dict.fromkeys(_broken(self.saga, done), BROKEN)
+        twice = _twice(self.saga)
+        responses = {
+            step.name: step.action.method.descriptor.output_type
+            for step in done
+            if step.action and step.name not in twice
+        }
+        broken = dict.fromkeys((*_broken(self.saga, done), *twice), BROKEN)
         others = {name: why for name, why in (unreadable | broken).items() if name not in responses}
         return Environment(
             types=self.types,
@@ -217,6 +223,12 @@ class _Compiler:
 def _broken(saga: SagaOutline, done: Iterable[StepOutline]) -> Iterator[str]:
     yield from (name for name in saga.broken_steps if name)
     yield from (step.name for step in done if step.action is None)
+
+
+def _twice(saga: SagaOutline) -> frozenset[str]:
+    """Names that several steps have: which of them is meant, nobody knows."""
+    names = Counter(step.name for step in saga.steps)
+    return frozenset(name for name, count in names.items() if count > 1)
 
 
 def _package(target: Target | None) -> str:
