@@ -15,7 +15,7 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, Service
 
 from sagagen.expression import MessageExpr
 from sagagen.python_names import PythonNames
-from sagagen.runtime.model.definition import Limits, Retry, StepKind, Transaction
+from sagagen.runtime.model.definition import AT_ACCEPTANCE, Limits, Retry, StepKind, Transaction
 from sagagen.source import Span
 
 
@@ -82,6 +82,11 @@ class Respond:
     wait_s: float
     body: MessageExpr | None
     """Builds the trigger's response message; None answers its default."""
+
+    @property
+    def is_known_at_once(self) -> bool:
+        """The first answer, at acceptance, has the body already, since it reads no step."""
+        return self.after == AT_ACCEPTANCE and self.body is not None and not self.body.steps_read
 
 
 @dataclass(frozen=True, slots=True)

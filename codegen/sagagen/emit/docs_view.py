@@ -198,7 +198,8 @@ def _duplicates(saga: Saga) -> str:
 def _answers(saga: Saga) -> str:
     status, wait = code(str(final_status(saga.respond.status))), in_words(saga.respond.wait_s)
     if saga.respond.after == AT_ACCEPTANCE:
-        return f"Answered with {code('202')} at once; the same key gets {status} once the saga has completed."
+        told = " and the answer's body" if saga.respond.is_known_at_once else ""
+        return f"Answered with {code('202')}{told} at once; the same key gets {status} once the saga has completed."
     after = "once the saga has completed" if saga.respond.after == AT_COMPLETION else _after(saga)
     return (
         f"Answered with {status} {after}. A client that has waited {wait} gets {code('202')} and the saga's address, "

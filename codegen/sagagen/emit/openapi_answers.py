@@ -63,17 +63,22 @@ def start_answers(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
         "202": {
             "description": "Accepted: the saga goes on. Send the same request and key later for the final answer.",
             "headers": _headers("Location", "Traceparent"),
-            "content": _content({"$ref": SCHEMAS + _named("AcceptedSaga")}),
-            "links": {
-                "saga": {
-                    "operationId": WATCH,
-                    "parameters": {"id": "$response.body#/id"},
-                    "description": "The progress of the saga.",
-                }
-            },
+            **_accepted(route, saga, schemas),
         },
         **_problems(400, 408, 409, 413, 415, 422, 502, 503),
     }
+
+
+def _accepted(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
+    """What the first answer holds: the saga, or what the contract says of it where that is known at once."""
+    if saga.respond.is_known_at_once:
+        return {"content": _content(_result(route, schemas))}
+    link = {
+        "operationId": WATCH,
+        "parameters": {"id": "$response.body#/id"},
+        "description": "The progress of the saga.",
+    }
+    return {"content": _content({"$ref": SCHEMAS + _named("AcceptedSaga")}), "links": {"saga": link}}
 
 
 def call_answers(route: Route, schemas: Schemas, *, is_read: bool) -> JsonSchema:

@@ -54,6 +54,7 @@ class RespondView:
     wait_s: str
     has_body: bool
     body: str
+    is_known_at_once: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ class _SagaViews:
             wait_s=repr(float(respond.wait_s)),
             has_body=respond.body is not None,
             body="respond",
+            is_known_at_once=respond.is_known_at_once,
         )
 
     def _trigger(self, rpc: MethodDescriptor) -> TriggerView:

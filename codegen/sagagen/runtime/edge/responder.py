@@ -55,6 +55,12 @@ class HttpResponder:
             case StoredAnswer(status, headers, body):
                 return Answer(status, headers, body)
 
+    def at_once(self, saga: Saga, message: bytes, saga_id: str) -> Answer:
+        """202 with the contract's body, for a saga that is answered at acceptance and goes on."""
+        trigger = saga.trigger
+        succeeded = Succeeded(202, trigger.response_name, message)
+        return Answer(202, (*JSON, location(saga_id)), self._body(trigger.path, succeeded))
+
     def _body(self, trigger: str, result: Succeeded) -> bytes:
         writer = self._writers.get((trigger, result.message_type))
         if writer is None:

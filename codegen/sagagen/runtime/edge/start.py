@@ -28,6 +28,8 @@ from sagagen.runtime.engine.port import (
 )
 from sagagen.runtime.identity import random_saga_id, saga_id
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, Saga
+from sagagen.runtime.rpc.errors import ExpressionError
+from sagagen.runtime.scope import Scope
 from sagagen.runtime.telemetry.spans import saga_attributes
 
 REPLAYED = ("idempotency-replayed", "true")
@@ -66,7 +68,7 @@ class StartEndpoint:
             acceptance.saga_id, self._saga.name, self._saga.version
         )
         started = await self._accept(acceptance)
-        answer = await self._answer(exchange, started, acceptance.fingerprint)
+        answer = await self._answer(exchange, started, acceptance.fingerprint, data)
         trace_id = started.trace_id
         if self._shared and (owner := answer.header(OWNER_RUN)):
             asked = await self._shared.find(started.saga_id, owner, exchange.trace)
@@ -91,9 +93,9 @@ class StartEndpoint:
         except (Overloaded, JournalUnavailable) as error:
             raise ProblemError(_nothing_accepted(error)) from error
 
-    async def _answer(self, exchange: Exchange, started: Started, fingerprint: bytes) -> Answer:
+    async def _answer(self, exchange: Exchange, started: Started, fingerprint: bytes, data: bytes) -> Answer:
         if started.is_new:
-            return await self._first_answer(exchange, started)
+            return await self._first_answer(exchange, started, data)
         if started.fingerprint is None:  # what it was accepted with can't be read yet: this may be a replay
             raise ProblemError(_under_way(started))
         if started.fingerprint != fingerprint:
@@ -105,13 +107,21 @@ class StartEndpoint:
     def _is_expired(self, started: Started) -> bool:
         return time.time_ns() // 1_000_000 - started.started_ms > self._saga.retention_s * 1000
 
-    async def _first_answer(self, exchange: Exchange, started: Started) -> Answer:
+    async def _first_answer(self, exchange: Exchange, started: Started, data: bytes) -> Answer:
         """The final answer; 202 if the contract does not wait for it, or if it takes too long. That is never stored."""
         is_waited_for = self._saga.respond.after != AT_ACCEPTANCE
         result = started.result or (await self._wait(exchange, started) if is_waited_for else None)
         if result is None:
-            return accepted(self._saga, started.saga_id, started.trace_id)
+            return self._accepted(started, data)
         return self._final(started, result)
+
+    def _accepted(self, started: Started, data: bytes) -> Answer:
+        """202, with the contract's body if that needs no more than is known now."""
+        if self._saga.respond.is_known_at_once:
+            message = _body(self._saga, started.saga_id, data)
+            if message is not None:
+                return self._responder.at_once(self._saga, message, started.saga_id)
+        return accepted(self._saga, started.saga_id, started.trace_id)
 
     async def _repeated_answer(self, exchange: Exchange, started: Started) -> Answer:
         """The first answer again; while there is none, what the contract says of duplicates."""
@@ -129,6 +139,15 @@ class StartEndpoint:
         """The result; None after `respond.wait`, or when the server stops."""
         wait_s = self._saga.respond.wait_s
         return await self._engine.wait(started.saga_id, wait_s, exchange.closing)
+
+
+def _body(saga: Saga, saga_id: str, data: bytes) -> bytes | None:
+    """The trigger's response, of the input alone; None if it can't be built, of which the saga's end will tell."""
+    assert saga.respond.body, "what is known at once is there"
+    try:
+        return bytes(saga.respond.body(Scope(saga_id, saga.trigger.request, data, {})))
+    except (ExpressionError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def _random_id() -> str:

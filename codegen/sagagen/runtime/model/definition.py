@@ -140,6 +140,8 @@ class Respond:
     wait_s: float
     body: Callable[[Any], Message] | None = None
     """Builds the trigger's response from a `Scope`; None: its default."""
+    is_known_at_once: bool = False
+    """`body` reads no step, and the saga is answered at acceptance: so its first answer has the body already."""
 
 
 def final_status(status: int) -> int:
