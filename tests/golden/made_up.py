@@ -87,6 +87,7 @@ class Rpc:
     request: str
     response: str
     streams: bool
+    is_read: bool = False
 
 
 @dataclass
@@ -235,7 +236,7 @@ class Maker:
         self, file: File, taken: set[str], number: int, indent: str, singular: list[tuple[str, str]]
     ) -> list[str]:
         name = free(self.draw(names), taken)
-        if self.chance(15):
+        if self.chance(15) and name.strip("_")[:1].isalpha():  # else buf cannot name the map's entries
             return [f"{indent}map<{self.one_of(*KEYS)}, {self.type(file)}> {name} = {number};"]
         kind = self.type(file)
         labels = {
@@ -277,14 +278,37 @@ class Maker:
         for _ in range(self.draw(st.integers(0, 4))):
             request, response = (self.whole(file) for _ in range(2))
             streams = self.one_of(("", ""), ("", ""), ("", ""), ("stream ", ""), ("", "stream "))
-            rpc = Rpc(file.named(name), free(self.draw(names), taken), request, response, any(streams))
-            end = self.one_of(";", ";", " { option idempotency_level = NO_SIDE_EFFECTS; }")
+            is_read = self.chance(25)
+            rpc = Rpc(
+                file.named(name), free(self.draw(names), taken), request, response, any(streams), is_read
+            )
+            written = self.one_of(";", f" {{ {self._route(file, rpc)} }}")
+            end = f" {{ {self._read(file, rpc)} }}" if is_read else written
             file.lines += self.comment("  ")
             file.lines.append(
                 f"  rpc {rpc.name}({streams[0]}{request}) returns ({streams[1]}{response}){end}"
             )
             self.rpcs.append(rpc)
         file.lines.append("}")
+
+    def _read(self, file: File, rpc: Rpc) -> str:
+        read = "option idempotency_level = NO_SIDE_EFFECTS;"
+        if rpc.streams or self.chance(40):
+            return read
+        file.imports["google/api/annotations.proto"] = ""
+        return f'{read} option (.google.api.http) = {{get: "{self._path(rpc)}"}};'
+
+    def _route(self, file: File, rpc: Rpc) -> str:
+        file.imports["google/api/annotations.proto"] = ""
+        verb = self.one_of("post", "put", "patch", "delete")
+        body = "" if verb == "delete" else self.one_of(' body: "*"', "")
+        return f'option (.google.api.http) = {{{verb}: "{self._path(rpc)}"{body}}};'
+
+    def _path(self, rpc: Rpc) -> str:
+        """What is not in it, or in the body, comes from the query."""
+        path = f"/rpc{len(self.rpcs)}"
+        texts = [name for name, kind in self.fields.get(rpc.request[1:], []) if kind in {"string", "int32"}]
+        return f"{path}/{{{texts[0]}}}" if texts else path
 
     def front(self, package: str, sagas: Sequence[str]) -> tuple[list[Rpc], Rpc]:
         """An rpc to start each saga, and one that steps can call."""
@@ -305,7 +329,7 @@ class Maker:
         call = Rpc(file.named(back), self.draw(names), starts[0].request, starts[0].response, streams=False)
         file.lines.append(f"service {front} {{")
         for number, rpc in enumerate(starts):
-            route = f'option (google.api.http) = {{post: "/{number}" body: "*"}};'
+            route = f'option (.google.api.http) = {{post: "/{number}" body: "*"}};'
             file.lines.append(f"  rpc {rpc.name}({rpc.request}) returns ({rpc.response}) {{ {route} }}")
         file.lines += ["}", f"service {back} {{"]
         file.lines += [f"  rpc {call.name}({call.request}) returns ({call.response});", "}"]
@@ -321,7 +345,7 @@ class Maker:
         for service in sorted({rpc.service for rpc in calls}):
             fresh = [name for name in SERVICES if name not in owners.values()]
             owners[service] = (
-                self.one_of(*fresh) if not owners or self.chance(70) else next(iter(owners.values()))
+                self.one_of(*fresh) if not owners or self.chance(90) else next(iter(owners.values()))
             )
         lines = ["version: v1", "project: made-up", "services:"]
         for name in dict.fromkeys(owners.values()):
@@ -338,12 +362,17 @@ class Maker:
         if self.chance(60):
             lines.append(f"    respond: {{ after: {self.one_of('acceptance', 'completion')} }}")
         lines.append("    steps:")
-        for step in self.draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=3, unique=True)):
+        steps = self.draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=4, unique=True))
+        pivot = self.draw(st.integers(0, 5))
+        for n, step in enumerate(steps):
             rpc = self.one_of(*calls)
-            request = self._request(rpc, start)
-            lines.append(
-                f"      - {{ name: {step}, call: {owners[rpc.service]}/{rpc.name}, {request}compensate: none }}"
-            )
+            undo = self.one_of(*(other for other in calls if owners[other.service] == owners[rpc.service]))
+            call = f"{{ call: {owners[undo.service]}/{undo.name} }}"
+            end = {0: "kind: pivot", 1: "kind: retriable"}.get(min(n - pivot, 1), f"compensate: {call}")
+            if end.startswith("compensate") and (rpc.is_read or undo.is_read or self.chance(50)):
+                end = "compensate: none"
+            name = f"{owners[rpc.service]}/{rpc.name}"
+            lines.append(f"      - {{ name: {step}, call: {name}, {self._request(rpc, start)}{end} }}")
         return lines
 
     def _request(self, rpc: Rpc, start: Rpc) -> str:
