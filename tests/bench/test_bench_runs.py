@@ -145,6 +145,22 @@ def test_instructions_are_those_of_the_sagas(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_bad_input_costs_is_told_of_each_shape() -> None:
+    command = [sys.executable, REPOSITORY / "bench" / "proportion.py", "--bytes", "20000", "--rounds", "1"]
+    run = subprocess.run(
+        [*command, "--only", "rules"], capture_output=True, text=True, check=False, timeout=4 * LIMIT_S
+    )
+    figures = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [(each["to"], each["shape"], each["answer"]) for each in figures[::2]] == [
+        ("gateway, a service's route", "rules broken three times an item", "400 VALIDATION_FAILED"),
+        ("gateway, a saga's route", "rules broken three times an item", "400 VALIDATION_FAILED"),
+        ("service", "rules broken three times an item", "INVALID_ARGUMENT"),
+    ]
+    assert all(each["bytes"] <= 20_000 and each["cpu_s"] > 0 for each in figures)
+    assert run.returncode == any(each["beyond"] for each in figures)
+
+
+@pytest.mark.slow
 def test_rounds_become_a_table_with_ratios_to_the_floor(tmp_path: Path) -> None:
     small = ["--sagas", "10", "--concurrency", "2", "--warm-up", "4", "--data", tmp_path]
     table = told("compare.py", "--rounds", "1", "--stack", "floor", "--stack", "embedded", *small)
