@@ -20,11 +20,13 @@ from sagagen.runtime.startup import SettingsError
 
 ROOT = Path(__file__).parents[2]
 QUICK = {
+    "sagagen.runtime.edge.http.offers",
     "sagagen.runtime.edge.http.protocol",
     "sagagen.runtime.sqlite.queued",
     "sagagen.runtime.telemetry.otlp",
     "sagagen.runtime.telemetry.otlp_exporter",
     "sagagen.runtime.transports.grpc.fast.channel",
+    "sagagen.runtime.transports.grpc.fast.floods",
     "sagagen.runtime.transports.grpc.fast.frames",
     "sagagen.runtime.transports.grpc.fast.headers",
     "sagagen.runtime.transports.grpc.fast.protocol",

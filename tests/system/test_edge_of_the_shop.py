@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from shop_invariants import assert_shop_is_consistent, await_all_orders_final, await_terminal
-from stack import Stack, keyed, order_body, place_order, post_order
+from stack import Stack, keyed, order_body, post_order
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -164,6 +165,11 @@ async def test_orders_of_clients_that_hang_up_reach_their_end(shop: Stack) -> No
             for number in range(30):
                 group.create_task(hang_up_after_sending(where.hostname, where.port, batch * 30 + number))
     # An order after the last of them: what those clients began is taken up before it.
-    await_terminal(shop, [place_order(shop, "after all")])
+    placed = eventually(
+        "room for one more order",
+        lambda: post_order(shop, "after all"),
+        lambda answer: answer.status_code == 201,
+    )
+    await_terminal(shop, [placed.json()["order_id"]])
     await_all_orders_final(shop)
     assert_shop_is_consistent(shop)
