@@ -44,6 +44,21 @@ def committed(project: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def changed_by_windows(project: Path, clone: Path) -> list[str]:
+    """The files that a clone with core.autocrlf writes otherwise, of those whose bytes count."""
+    done = run("git", "clone", "-q", "-c", "core.autocrlf=true", str(project), str(clone), cwd=project)
+    assert done.returncode == 0, done.stderr
+    counted = [
+        path
+        for folder in ("contracts", "generated")
+        for path in (clone / folder).rglob("*")
+        if path.is_file()
+    ]
+    assert len(counted) > 20
+    names = [path.relative_to(clone).as_posix() for path in counted]
+    return [name for name in names if (clone / name).read_bytes() != (project / name).read_bytes()]
+
+
 @pytest.mark.parametrize("template", chosen([Template.MINIMAL, Template.SHOP], first=1))
 def test_a_new_project_is_in_sync_and_its_workflow_passes(template: Template, tmp_path: Path):
     done = sagagen("init", "my project", "--template", template, cwd=tmp_path)
@@ -52,6 +67,7 @@ def test_a_new_project_is_in_sync_and_its_workflow_passes(template: Template, tm
     project = tmp_path / "my project"
     assert "project: my-project\n" in (project / "contracts" / "saga.yaml").read_text()
     committed(project)
+    assert not changed_by_windows(project, tmp_path / "windows")
     steps = steps_of_the_workflow(project)
     assert [step.split()[:2] for step in steps] == [
         ["sagagen", "check"],

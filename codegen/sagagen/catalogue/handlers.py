@@ -40,6 +40,15 @@ def _python() -> Iterator[Entry]:
     )
 
 
+def _in_the_way() -> Iterator[Entry]:
+    yield Entry(
+        "SG167",
+        "What should be a handler file is something else: a folder, a package of that name, or a file that may not be "
+        "written.",
+        "Move the folder or the package away, or let the file be written: `chmod u+w`.",
+    )
+
+
 def _handlers() -> Iterator[Entry]:
     yield Entry(
         "SG160",
@@ -104,5 +113,5 @@ def _handlers() -> Iterator[Entry]:
 
 SECTIONS = (
     Section("Names in Python: SG140 to SG159", tuple(_python())),
-    Section("Handlers: SG160 to SG169", tuple(_handlers()), NOTE),
+    Section("Handlers: SG160 to SG169", (*_handlers(), *_in_the_way()), NOTE),
 )

@@ -9,6 +9,7 @@ from typing import cast
 import click
 
 import sagagen
+from sagagen.cli.group import Group
 from sagagen.runtime.escaping import escaped_lines
 
 _COMMANDS = {
@@ -27,7 +28,7 @@ _COMMANDS = {
 _NEEDS_CODEGEN = {"add", "bump", "check", "diff", "generate", "init"}
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Loads a subcommand's module only when it is used: `sagagen up` never imports the generator."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,6 +58,12 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--project",
+    metavar="DIR",
+    expose_value=False,
+    help="The project's folder, for every command that needs one; it may also follow the command.",
+)
 @click.version_option(sagagen.__version__, prog_name="sagagen")
 def main() -> None:
     """From protos and a saga.yaml to a mesh that ends everywhere, or is undone everywhere."""

@@ -11,6 +11,7 @@ from sagagen.cli.completion_words import (
     complete_services,
     complete_steps,
 )
+from sagagen.cli.group import Group
 
 _KINDS = ("compensatable", "pivot", "retriable")
 
@@ -24,7 +25,7 @@ project_option = click.option(
 # The work of a command is imported when it runs: the shell asks for options at each press of the tab key.
 
 
-@click.group()
+@click.group(cls=Group)
 def add() -> None:
     """Add to the contract. Existing comments, order and layout stay as they are."""
 

@@ -2,12 +2,13 @@
 
 import click
 
+from sagagen.cli.group import Group
 from sagagen.cli.sagas_acts import cancel, hold, resolve, retry, skip
 from sagagen.cli.sagas_options import SAGA_ID, Filters, Place, filters, print_shown, where
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
 
 
-@click.group()
+@click.group(cls=Group)
 def sagas() -> None:
     """Show where sagas are, and help stuck ones. Payloads are never shown.
 

@@ -14,6 +14,7 @@ from sagagen.emit.paths import GATEWAY, HANDLERS
 from sagagen.emit.render import emit
 from sagagen.workspace.comparison import Difference, Kind, compare
 from sagagen.workspace.handlers_in_sync import synced
+from sagagen.workspace.in_the_way import in_the_way, left_if_in_the_way
 from sagagen.workspace.renamed_fields import RenamedFields
 from sagagen.workspace.snapshot import Snapshot
 from sagagen.workspace.synced import Synced
@@ -38,11 +39,13 @@ class Generation:
     """The contents of the handler files."""
     disk: Snapshot = field(default_factory=Snapshot)
     """Known digests of what was there when the run began."""
+    others: tuple[Diagnostic, ...] = ()
+    """Findings about what is in the place of a handler file."""
 
     @property
     def findings(self) -> tuple[Diagnostic, ...]:
         """Findings in the handlers."""
-        return tuple(finding for handler in self.handlers for finding in handler.findings)
+        return (*self.others, *(finding for handler in self.handlers for finding in handler.findings))
 
     @property
     def behind(self) -> tuple[Synced, ...]:
@@ -80,7 +83,9 @@ def generation(started: Loading, cache: Cache, disk: Snapshot, progress: Progres
     before = {path: (root / path).read_bytes() for path in paths if (root / path).is_file()}
     created = {file.path: file.content for file in files if file.ownership is Ownership.YOURS}
     handlers = synced(contracts, before, created, cache, RenamedFields(root, mesh))
-    return Generation(root, diagnostics, mesh, files, handlers, before, disk)
+    handlers = tuple(left_if_in_the_way(root, handler, before[handler.path]) for handler in handlers)
+    others = tuple(in_the_way(root, contracts))
+    return Generation(root, diagnostics, mesh, files, handlers, before, disk, others)
 
 
 def _yours(root: Path) -> frozenset[str]:

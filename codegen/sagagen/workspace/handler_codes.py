@@ -13,3 +13,4 @@ class HandlerCode(StrEnum):
     LOST_MESSAGE = "SG164"
     UNSAFE = "SG165"
     UNKNOWN_FIELD = "SG166"
+    IN_THE_WAY = "SG167"
