@@ -23,12 +23,17 @@ from sagagen.runtime.saga.commands import AmbiguousSaga, CommandRejected, Unknow
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.settings import Address
 from sagagen.runtime.sqlite.database import DatabaseError
+from sagagen.runtime.sqlite.disk_errors import CannotOpen
 from sagagen.runtime.startup import SettingsError
 
 DEFAULT_ADMIN = "127.0.0.1:8081"
 REFUSALS = (AmbiguousSaga, CommandRejected, UnknownSaga)
 """Of one saga in a log at rest."""
 _ERRORS = (AdminError, BadOrder, DatabaseError, LogError, SettingsError, *REFUSALS)
+COPY_IT = (
+    "A log is opened for writing, even to be read: copy it, with the files beside it that begin with its name, "
+    "to a folder that you can write to, and name the copy with --log"
+)
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -164,21 +169,10 @@ class Place:
 
         try:
             return asyncio.run(asked())
-        except _ERRORS as error:
+        except CannotOpen as error:
+            raise click.ClickException(f"{error}. {COPY_IT}") from error
+        except (*_ERRORS, OSError, sqlite3.Error) as error:
             raise click.ClickException(str(error)) from error
-        except (OSError, sqlite3.Error) as error:
-            raise click.ClickException(_not_opened(self.log_path, error)) from error
-
-
-def _not_opened(log_path: Path | None, error: OSError | sqlite3.Error) -> str:
-    """What to do about a file that can't be opened as a log has to be: for writing, with a lock beside it."""
-    why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-    if log_path is None:
-        return f"the question could not be asked: {why}"
-    return (
-        f"{log_path} can't be opened: {why}. A log is opened for writing, even to be read: copy it, with the "
-        "files beside it that begin with its name, to a folder that you can write to, and name the copy"
-    )
 
 
 def where(command: F) -> F:
