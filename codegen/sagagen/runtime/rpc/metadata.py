@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from sagagen.runtime.model.definition import MAX_KEY_LENGTH, Direction, StepKind, direction_of, kind_of
@@ -65,19 +66,24 @@ class SagaCall(NamedTuple):
             if stray := next((name for name in _FORMS if name in metadata), ""):
                 raise ValueError(f"{stray} without {SAGA_ID}: a saga's call has both")
             return None
-        texts = tuple(metadata.get(name, "") for name in _FORMS)
-        if not _FORM.fullmatch("\n".join(texts)):
+        try:
+            saga_id, run, started = metadata[SAGA_ID], metadata[RUN], metadata[STARTED]
+            attempt, not_after = metadata[ATTEMPT], metadata[NOT_AFTER]
+            step, kind, direction = metadata[STEP], metadata[KIND], metadata[DIRECTION]
+        except KeyError:
+            raise ValueError(_what_is_broken(metadata)) from None
+        names = f"{saga_id}\n{run}\n{started}\n{attempt}\n{not_after}"
+        if not (_OF_ITS_OWN.fullmatch(names) and _is_of_a_contract(step, kind, direction)):
             raise ValueError(_what_is_broken(metadata))
-        saga_id, run, step, started, attempt, not_after, kind, direction = texts
         return cls(
-            saga_id=saga_id,
-            run=run,
-            started_ms=int(started),
-            step=step,
-            kind=kind_of(kind),
-            direction=direction_of(direction),
-            attempt=int(attempt),
-            not_after_ms=int(not_after),
+            saga_id,
+            run,
+            int(started),
+            step,
+            kind_of(kind),
+            direction_of(direction),
+            int(attempt),
+            int(not_after),
         )
 
 
@@ -95,7 +101,8 @@ _FORMS = {
     DIRECTION: "|".join(Direction),
 }
 """What each entry of a saga's call looks like."""
-_FORM = re.compile("\n".join(f"(?:{form})" for form in _FORMS.values()))
+_OF_ITS_OWN = re.compile("\n".join(_FORMS[name] for name in (SAGA_ID, RUN, STARTED, ATTEMPT, NOT_AFTER)))
+"""What differs from call to call, in one go: every call of every saga is looked at."""
 _KEY = re.compile(rf"[\x20-\x7e]{{1,{MAX_KEY_LENGTH}}}")
 _SHOWN = 40
 """Characters of a broken value that are repeated to whoever sent it."""
@@ -107,6 +114,13 @@ def direct_key(metadata: Mapping[str, str]) -> str:
     if key is not None and not _KEY.fullmatch(key):
         raise ValueError(f"{IDEMPOTENCY_KEY} is 1 to {MAX_KEY_LENGTH} characters of printable ASCII")
     return key or ""
+
+
+@lru_cache(maxsize=1024)
+def _is_of_a_contract(step: str, kind: str, direction: str) -> bool:
+    """What a contract has a few of."""
+    texts = {STEP: step, KIND: kind, DIRECTION: direction}
+    return all(re.fullmatch(_FORMS[name], text) for name, text in texts.items())
 
 
 def _what_is_broken(metadata: Mapping[str, str]) -> str:
