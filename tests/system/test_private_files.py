@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from project_copy import WRITTEN, copy_project
 from stack import Stack, place_order
 
+from sagagen.cli.sagas import sagas
 from sagagen.cli.up import up
 from sagagen.runtime.log.reserve import Reserve
 from sagagen.runtime.sqlite.lock import OwnerLock
@@ -72,6 +73,15 @@ def test_a_folder_that_anybody_may_write_in_is_refused(
         assert list((root / "var").iterdir()) == []
         with pytest.raises(FolderOfOthers), OwnerLock(root / "var" / "a.db"):
             pass
+
+
+def test_a_log_in_such_a_folder_is_not_read_either(tmp_path: Path) -> None:
+    log = tmp_path / "saga-log.db"
+    log.touch()
+    tmp_path.chmod(0o777)
+    asked = CliRunner().invoke(sagas, ["list", "--log", str(log)])
+    assert asked.exit_code == 1
+    assert asked.output.startswith(f"Error: every user of this machine may write in {tmp_path}")
 
 
 def test_a_folder_of_ours_that_our_group_may_write_in_is_taken_back(tmp_path: Path) -> None:

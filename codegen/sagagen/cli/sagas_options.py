@@ -22,14 +22,13 @@ from sagagen.runtime.log.store import LogError
 from sagagen.runtime.saga.commands import AmbiguousSaga, CommandRejected, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.settings import Address
-from sagagen.runtime.sqlite.database import DatabaseError
 from sagagen.runtime.sqlite.disk_errors import CannotOpen
-from sagagen.runtime.startup import SettingsError
+from sagagen.runtime.startup import StartupError
 
 DEFAULT_ADMIN = "127.0.0.1:8081"
 REFUSALS = (AmbiguousSaga, CommandRejected, UnknownSaga)
 """Of one saga in a log at rest."""
-_ERRORS = (AdminError, BadOrder, DatabaseError, LogError, SettingsError, *REFUSALS)
+_ERRORS = (AdminError, BadOrder, StartupError, LogError, *REFUSALS)
 COPY_IT = (
     "A log is opened for writing, even to be read: copy it, with the files beside it that begin with its name, "
     "to a folder that you can write to, and name the copy with --log"
