@@ -8,6 +8,8 @@ from stack import Stack, keyed, order_body
 from waiting import LIMIT_S
 
 DECLINED_PRICE = 600.0
+TRIES = 30
+"""How often an order is sent that is refused, as 503 says: on a busy machine so many at once are too many."""
 
 
 async def place(stack: Stack, count: int, prefix: str, *, url: str = "") -> list[str]:
@@ -17,10 +19,14 @@ async def place(stack: Stack, count: int, prefix: str, *, url: str = "") -> list
 
         async def one(number: int) -> str | None:
             price = DECLINED_PRICE if number % 5 == 0 else 0.5 + number / 100
+            key = keyed(f"{prefix}-{number}")
             try:
-                answer = await client.post(
-                    "/orders", json=order_body(price), headers=keyed(f"{prefix}-{number}")
-                )
+                answer = await client.post("/orders", json=order_body(price), headers=key)
+                for _ in range(TRIES):
+                    if answer.status_code != 503:
+                        break
+                    await asyncio.sleep(int(answer.headers["retry-after"]))
+                    answer = await client.post("/orders", json=order_body(price), headers=key)
             except httpx.TransportError:
                 return None  # killed before it could answer
             assert answer.status_code in (201, 202, 409, 502, 503), answer.text
