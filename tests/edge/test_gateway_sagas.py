@@ -252,7 +252,15 @@ async def test_a_saga_is_shown_to_its_owner_only(library: Served) -> None:
         "status": "COMPLETED",
         "waiting_for": None,
     }
-    assert saga["steps"] == [{"name": "take_book", "status": "DONE", "attempts": 1, "error": None}]
+    assert saga["steps"] == [
+        {
+            "name": "take_book",
+            "status": "DONE",
+            "attempts": 1,
+            "compensation_attempts": 0,
+            "error": None,
+        }
+    ]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", saga["created_at"])
     assert saga["created_at"] <= saga["updated_at"]
     for path in (f"/sagas/{mine.json()['loan_id']}", "/sagas/none"):
