@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from engine_world import PatientClock, World
 from grpclib.const import Status as Code
+from readable import readable
 from runtime_conformance import LONG_S, RUNTIMES, RuntimeFactory, over, until
 from small_mesh import SAGA_ID, TRACE, ManualClock, acceptance, saga, step, text, usual_saga
 from waiting import eventually_async
@@ -67,7 +68,7 @@ def held(clock: ManualClock) -> Held:
 
 
 async def search(runtime: SagaRuntime, query: SagaQuery) -> list[str]:
-    return [found.accepted.saga_id for found in await runtime.search(query)]
+    return [found.accepted.saga_id for found in readable(await runtime.search(query))]
 
 
 # accept
@@ -237,7 +238,7 @@ async def test_sagas_are_found_newest_first_and_a_page_at_a_time(
         assert await search(runtime, SagaQuery()) == ids[:1], "open ones, unless others are asked for"
         assert await search(runtime, replace(everything, statuses=(SagaStatus.COMPLETED,))) == ids[:0:-1]
         assert await search(runtime, replace(everything, saga="another")) == []
-        first = await runtime.search(replace(everything, limit=2))
+        first = readable(await runtime.search(replace(everything, limit=2)))
         assert [each.accepted.saga_id for each in first] == ids[:2:-1]
         rest = replace(everything, before=first[-1].cursor)
         assert await search(runtime, rest) == ids[2::-1]
@@ -254,7 +255,7 @@ async def test_sagas_are_counted_by_how_they_stand(
     world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
     async with opened(tmp_path, definition, world, clock) as runtime:
         assert list(await runtime.open_counts()) == []
-        for saga_id in ("stuck", "fine", "fine too"):
+        for saga_id in ("stuck", "fine", "fine-too"):
             await runtime.accept(acceptance(definition, saga_id))
             await over(runtime, saga_id)
         (counted,) = await runtime.open_counts()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from grpclib.const import Status as Code
+from readable import readable
 from small_mesh import SAGA_ID, TRACE, text
 from waiting import LIMIT_S
 
@@ -261,9 +262,10 @@ async def test_a_log_of_the_first_version_is_brought_up_to_date_with_its_sagas(p
             )
     async with SagaLog.open(path) as log:
         (page,) = [page async for page in log.active_sagas()]
-        first, cancelled = page[0].rows
+        (saga,) = readable(page)
+        first, cancelled = saga.rows
         assert (first.at_ms, cancelled) == (5, Cancelled(at_ms=5, span_id="s"))
-        await log.append(page[0].ref, [EVERY_KIND[9]], SagaStatus.RUNNING)
+        await log.append(saga.ref, [EVERY_KIND[9]], SagaStatus.RUNNING)
         assert (await rows(log))[-1] == EVERY_KIND[9], "and takes what only the later version writes"
 
 
@@ -298,7 +300,7 @@ async def test_active_sagas_are_read_in_pages_and_others_not_at_all(path: Path) 
             *(log.append(ref, [EVERY_KIND[0]], SagaStatus.RUNNING) for ref in refs[100:110] if ref),
         )
         pages = [page async for page in log.active_sagas()]
-        found = [logged for page in pages for logged in page]
+        found = readable(logged for page in pages for logged in page)
         assert [len(page) for page in pages] == [500, 500]
         assert [logged.ref for logged in found] == refs[100:]
         assert {len(logged.rows) for logged in found[:10]} == {2}
