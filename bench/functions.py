@@ -135,7 +135,7 @@ def _call(host: ServiceHost, name: str, request: Callable[[str], bytes], order: 
         saga_id=order,
         run="0" * 16,
         started_ms=1,
-        step=name,
+        step=name.replace("/", "-"),
         kind=StepKind.COMPENSATABLE,
         direction=Direction.ACTION,
         attempt=1,

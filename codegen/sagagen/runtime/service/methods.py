@@ -13,7 +13,7 @@ from sagagen.runtime.messages.parts import may_have_too_many_parts
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.messages.valid_values import invalid_value, may_be_invalid
 from sagagen.runtime.messages.validation_rules import has_rules
-from sagagen.runtime.model.definition import Direction, Method, Saga, Service
+from sagagen.runtime.model.definition import Action, Direction, Method, Saga, Service, Step, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.refusals import UNKNOWN_CALL
@@ -77,20 +77,19 @@ class SagaCalls:
     """The calls that the contract's sagas make: whoever reaches the port may ask for any other."""
 
     def __init__(self, sagas: Iterable[Saga]) -> None:
-        self._known = frozenset(
-            (action.method.path, step.name, step.kind, direction)
-            for saga in sagas
-            for step in saga.steps
-            for direction, action in (
-                (Direction.ACTION, step.action),
-                (Direction.COMPENSATION, step.compensation),
-            )
-            if action
-        )
+        self._known: dict[tuple[str, str], list[tuple[StepKind, Direction]]] = {}
+        """By rpc and step: a name of an enum takes two functions of Python to be hashed."""
+        for step in (step for saga in sagas for step in saga.steps):
+            self._add(step, step.action, Direction.ACTION)
+            if step.compensation:
+                self._add(step, step.compensation, Direction.COMPENSATION)
+
+    def _add(self, step: Step, action: Action, direction: Direction) -> None:
+        self._known.setdefault((action.method.path, step.name), []).append((step.kind, direction))
 
     def check(self, path: str, call: SagaCall) -> None:
         """Raises RpcError UNAVAILABLE: a saga of a newer contract waits until that is deployed here as well."""
-        if (path, call.step, call.kind, call.direction) not in self._known:
+        if (call.kind, call.direction) not in self._known.get((path, call.step), ()):
             raise RpcError(
                 Code.UNAVAILABLE,
                 f"no saga of this service's contract makes this call as {call.direction} of a {call.kind} step "

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, cast
@@ -28,6 +28,7 @@ from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.startup import PortTaken
 from sagagen.runtime.taken import TAKEN_WITHIN_S
+from sagagen.runtime.transports.grpc.in_time import in_time
 from sagagen.runtime.transports.grpc.servable import Servable
 
 CHECKED_FOR_S = 2.0
@@ -40,7 +41,7 @@ REQUEST_S = 30.0
 ANSWER_S = TAKEN_WITHIN_S
 """How long a client may take over an answer, in seconds."""
 
-Receive = Callable[[Stream[Any, Any]], Awaitable[bytes]]
+Receive = Callable[[Stream[Any, Any]], Coroutine[Any, Any, bytes]]
 
 
 @asynccontextmanager
@@ -127,33 +128,29 @@ class _Rpc:
 
     async def __call__(self, stream: Stream[Any, Any]) -> None:
         try:
-            request = await self._received(stream)
+            request = await in_time(REQUEST_S, self._receive(stream))
             timeout_s = stream.deadline.time_remaining() if stream.deadline else None
             reply = await self._host.handle(self._path, request, text_entries(stream.metadata), timeout_s)
             check_size(len(reply.response))
         except RpcError as error:
             await _send_error(stream, error)
             return
+        except TimeoutError:
+            late = RpcError(Code.DEADLINE_EXCEEDED, "the call's request took too long to arrive")
+            await _send_error(stream, late)
+            return
         except asyncio.CancelledError:
             await _tell_cancelled(stream)
             raise
-        await self._answer(stream, reply)
-
-    async def _received(self, stream: Stream[Any, Any]) -> bytes:
         try:
-            async with asyncio.timeout(REQUEST_S):
-                return await self._receive(stream)
-        except TimeoutError as error:
-            raise RpcError(Code.DEADLINE_EXCEEDED, "the call's request took too long to arrive") from error
-
-    async def _answer(self, stream: Stream[Any, Any], reply: Reply) -> None:
-        """A client that opens no window for its answer gets none: it would be kept for ever."""
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                await stream.send_message(reply.response)
-                await stream.send_trailing_metadata(metadata=dict(reply.trailers))
-        except TimeoutError:
+            await in_time(ANSWER_S, _send(stream, reply))
+        except TimeoutError:  # a client that opens no window for its answer would be kept for ever
             await stream.cancel()
+
+
+async def _send(stream: Stream[Any, Any], reply: Reply) -> None:
+    await stream.send_message(reply.response)
+    await stream.send_trailing_metadata(metadata=dict(reply.trailers))
 
 
 async def _receive(stream: Stream[Any, Any]) -> bytes:

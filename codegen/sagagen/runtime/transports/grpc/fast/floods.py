@@ -24,6 +24,7 @@ BEGIN_S = 10.0
 """Time in seconds that a connection may be open before its first call."""
 SWEEP_S = 0.5
 """Time in seconds after which what was reset is forgotten."""
+_NEEDED = frozenset((":method", ":path"))
 RESETS = 1_000
 """Streams that a client may reset at once."""
 RESETS_PER_S = 100.0
@@ -60,11 +61,13 @@ class ServerProcessor(MeshProcessor):
 
         Binary metadata are nobody's here, and are left out: grpclib would log each that is no base64.
         """
-        headers: list[tuple[str, str]] = cast(Any, event.headers)
-        if any(name[-4:] == "-bin" for name, _ in headers):
-            headers = [(name, value) for name, value in headers if name[-4:] != "-bin"]
-            event.headers = cast(Any, headers)
-        if _has_path(headers[:4]) or _has_path(headers):
+        headers: Any = event.headers
+        names = [name for name, _ in headers]
+        text = "\n".join(names)  # is looked through sooner than each name
+        if "-bin\n" in text or text.endswith("-bin"):
+            kept: Any = [header for header in headers if header[0][-4:] != "-bin"]
+            event.headers = kept
+        if _NEEDED.issubset(names):
             super().process_request_received(event)
         else:
             with suppress(StreamClosedError):  # it has been reset in the same breath
@@ -85,10 +88,6 @@ class ServerProcessor(MeshProcessor):
         """Those that were cancelled, with all that their requests held: grpclib does so at the tenth call from here."""
         self._sweep = None
         cast(Handler, self.handler).__gc_collect__()
-
-
-def _has_path(headers: list[tuple[str, str]]) -> bool:
-    return {":method", ":path"}.issubset(name for name, _ in headers)
 
 
 class ServerProtocol(MeshProtocol):

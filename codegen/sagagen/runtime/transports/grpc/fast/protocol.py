@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Self, cast
 
 import structlog
-from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
+from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol, Stream
 from h2.connection import H2Connection
 from h2.events import DataReceived, Event, StreamReset
 from h2.settings import SettingCodes
@@ -22,11 +22,24 @@ _END_STREAM = 1
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+class _Meanings(dict[type[Event], Callable[[Any], None]]):
+    """What is done at each event. What nobody knows is ignored (RFC 9113, 5.5): grpclib raises, which ends the
+    connection with a traceback.
+    """
+
+    def __missing__(self, event: type[Event]) -> Callable[[Any], None]:
+        return lambda _: _logger.debug("an event of no meaning here", frame=event.__name__)
+
+
 class MeshProcessor(EventsProcessor):
     """grpclib's, which forgets a stream that was reset, and takes an empty DATA frame for what it is.
 
     The task of a stream whose reset comes with its request is cancelled before its first turn, and releases nothing.
     """
+
+    def __init__(self, handler: AbstractHandler, connection: Connection) -> None:
+        super().__init__(handler, connection)
+        self.processors = cast(Any, _Meanings(self.processors))
 
     def register(self, stream: Stream) -> Callable[[], None]:
         release = super().register(stream)
@@ -36,13 +49,6 @@ class MeshProcessor(EventsProcessor):
                 release()
 
         return release_once
-
-    def process(self, event: Event) -> None:
-        """What nobody knows is ignored (RFC 9113, 5.5); grpclib raises, which ends the connection with a traceback."""
-        try:
-            super().process(event)
-        except NotImplementedError:
-            _logger.debug("an event of no meaning here", frame=type(event).__name__)
 
     def process_data_received(self, event: DataReceived) -> None:
         if event.flow_controlled_length:  # none: grpclib would read it as the stream's end

@@ -54,18 +54,14 @@ _UNKNOWN_RPC = Handler(_unimplemented, Cardinality.UNARY_UNARY, bytes, bytes)
 async def receive(stream: Stream[Any, Any]) -> bytes:
     """The request's bytes. Read from the raw stream, since grpclib would take in a message of any length."""
     raw = stream._stream  # pyright: ignore[reportPrivateUsage]
-    prefix = await _read(raw, _PREFIX.size)
-    if not prefix:
-        raise RpcError(Code.INVALID_ARGUMENT, "the call has no request message")
-    is_compressed, length = _PREFIX.unpack(prefix)
-    if is_compressed:
-        raise RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported")
-    check_size(length)
-    return await _read(raw, length)
-
-
-async def _read(raw: Any, size: int) -> bytes:
     try:
-        return await raw.recv_data(size)
+        prefix = await raw.recv_data(_PREFIX.size)
+        if not prefix:
+            raise RpcError(Code.INVALID_ARGUMENT, "the call has no request message")
+        is_compressed, length = _PREFIX.unpack(prefix)
+        if is_compressed:
+            raise RpcError(Code.UNIMPLEMENTED, "compressed messages are not supported")
+        check_size(length)
+        return await raw.recv_data(length)
     except AssertionError as error:  # how grpclib says that the stream ended before
         raise RpcError(Code.INVALID_ARGUMENT, "the call's request message is cut short") from error
