@@ -12,7 +12,7 @@ TRIES = 30
 """How often an order is sent that is refused, as 503 says: on a busy machine so many at once are too many."""
 
 
-async def place(stack: Stack, count: int, prefix: str, *, url: str = "") -> list[str]:
+async def place(stack: Stack, count: int, prefix: str, *, url: str = "", tries: int = TRIES) -> list[str]:
     """Start sagas, one in five to be declined. Returns the ids of those whose acceptance was answered."""
     limits = httpx.Limits(max_connections=50)
     async with httpx.AsyncClient(base_url=url or stack.url, limits=limits, timeout=LIMIT_S) as client:
@@ -22,7 +22,7 @@ async def place(stack: Stack, count: int, prefix: str, *, url: str = "") -> list
             key = keyed(f"{prefix}-{number}")
             try:
                 answer = await client.post("/orders", json=order_body(price), headers=key)
-                for _ in range(TRIES):
+                for _ in range(tries):
                     if answer.status_code != 503:
                         break
                     await asyncio.sleep(int(answer.headers["retry-after"]))

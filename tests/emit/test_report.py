@@ -21,9 +21,9 @@ def test_text_has_place_code_message_and_hint_on_plain_lines() -> None:
     stream = io.StringIO()
     print_diagnostics([UNKNOWN, UNTIDY], stream)
     assert stream.getvalue().splitlines() == [
+        "contracts/a,b.proto:3:1: warning[SG002]: [bold]untidy[/bold]",
         'contracts/saga.yaml:14:7: error[SG014]: no "Refund", 100%',
         '  hint: did you mean "RefundCharge"?',
-        "contracts/a,b.proto:3:1: warning[SG002]: [bold]untidy[/bold]",
     ]
 
 

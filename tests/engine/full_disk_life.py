@@ -61,6 +61,6 @@ async def live(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", sys.argv[1]], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs", sys.argv[1]], check=True)
     asyncio.run(live(Path(sys.argv[1])))
     print("fine")

@@ -420,7 +420,7 @@ async def test_a_command_that_comes_while_a_call_waits_for_its_turn_goes_first(
 ) -> None:
     definition, world = usual_saga(), Held(clock)
     async with process(path, definition, world, clock, calls_per_service=1) as (running, _):
-        await running.accept(acceptance(definition, "under way"))
+        await running.accept(acceptance(definition, "under-way"))
         await world.reached.wait()
         await running.accept(acceptance(definition, "waiting"))
         cancelling = asyncio.create_task(running.command("waiting", OperatorCommand(Act.CANCEL, "ann", "")))

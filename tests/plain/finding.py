@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}
+_DOCUMENTED = {"_replace", "_asdict", "_fields", "_make", "_exit"}
 """What the standard library documents although it begins with an underscore."""
 _PATH = re.compile(r"[a-z]\w*(\.\w+)*\._[a-z]\w*([.:]\w+)*")
 """A private module's name in a string, for importlib."""
@@ -46,6 +46,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 def _in_tree(tree: ast.AST) -> Iterator[str]:
     own = _own(tree)
+    slots = {each for node in ast.walk(tree) for each in _slots(node)}
     yield from (
         full for full in imports(tree) if _is_foreign(full) and any(map(_is_private, full.split(".")))
     )
@@ -58,7 +59,7 @@ def _in_tree(tree: ast.AST) -> Iterator[str]:
             if _is_foreign(node.value):
                 yield node.value
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ASKS_BY_NAME:
-            yield from _asked(node)
+            yield from (name for name in _asked(node) if name not in slots)
 
 
 def _asked(call: ast.Call) -> Iterator[str]:
@@ -124,7 +125,7 @@ def _slots(node: ast.AST) -> Iterator[str]:
 
 
 def _is_private(name: str) -> bool:
-    return name.startswith("_") and not name.startswith("__") and len(name) > 1 and name not in _NAMED_TUPLE
+    return name.startswith("_") and not name.startswith("__") and len(name) > 1 and name not in _DOCUMENTED
 
 
 def _is_foreign(module: str) -> bool:

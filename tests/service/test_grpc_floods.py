@@ -419,7 +419,8 @@ def test_made_up_conversations_are_the_clients_fault_and_leave_nothing(
     assert "13" not in world.statuses, "INTERNAL"
     assert "Internal Server Error" not in world.messages, "grpclib's UNKNOWN for what our code raises"
     assert "Fatal error" not in caplog.text
-    assert len(world.statuses) > 2, "and some are answered"
+    assert world.statuses["0"] > 0, "some are answered"
+    assert len(world.statuses) > 1, "and some refused"
     assert "Traceback" not in caplog.text
 
 

@@ -65,7 +65,7 @@ def refused_start(data_dir: Path, *command: str) -> str:
 @pytest.mark.slow
 def test_too_few_open_files_is_one_line(tmp_path: Path) -> None:
     said = refused_start(tmp_path, "sh", "-c", 'ulimit -n 32; exec "$@"', "sh")
-    assert "too many open files; this process may have 32: allow more, with `ulimit -n 4096`" in said
+    assert "this process may open 32 files at once, and needs 256: raise the limit (ulimit -n 4096)" in said
     assert len(said.strip().splitlines()) == 1, said
 
 
@@ -129,7 +129,7 @@ def test_what_sqlite_says_of_the_disk_is_told_from_locks_and_sql(
 def test_whoever_waits_for_room_can_be_stopped(tmp_path: Path) -> None:
     if not may_mount(tmp_path):
         pytest.skip("this system lets nobody mount a small disk")
-    script = f'mount -t tmpfs -o size=64k tmpfs "{tmp_path}"; exec "$@"'
+    script = f'mount -t tmpfs -o size=64k,mode=0700 tmpfs "{tmp_path}"; exec "$@"'
     command = [*NAMESPACE, "sh", "-c", script, "sh", sys.executable, "-m", "sagagen", "up"]
     output = tmp_path.with_name("output.txt")
     environment = {**os.environ, "SAGAGEN_DATA_DIR": str(tmp_path), "SAGAGEN_LOG_FORMAT": "json"}
