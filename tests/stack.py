@@ -167,7 +167,8 @@ class Stack:
         with patient_client(f"http://127.0.0.1:{port}") as client:
             eventually(
                 f"{name} to be ready",
-                lambda: self._is_over(name) or client.get("/readyz").status_code == 200,
+                lambda: "200: it is over" if self._is_over(name) else _said(client.get("/readyz")),
+                lambda said: said.startswith("200"),
                 despite=(httpx.TransportError,),
             )
         assert not self._is_over(name), f"{name} has ended; its log:\n{self.log_path.read_text()[-4000:]}"
@@ -239,3 +240,7 @@ def place_order(
 def sagas_at(stack: Stack, step: str) -> list[dict[str, Any]]:
     """The sagas under way that are at this step, as the admin listener shows them."""
     return stack.admin.get("/sagas", params={"step": step}).json()["sagas"]
+
+
+def _said(answer: httpx.Response) -> str:
+    return f"{answer.status_code}: {answer.text}"
