@@ -96,7 +96,7 @@ class Stack:
         for name in names:
             self.begin(name)
         for name in names:
-            self._await_ready(name)
+            self._await_ready(name, names)
 
     def begin(self, name: str) -> subprocess.Popen[bytes]:
         """Start a process, and do not wait for it."""
@@ -162,16 +162,20 @@ class Stack:
                 preexec_fn=heed_interrupts,
             )
 
-    def _await_ready(self, name: str) -> None:
+    def _await_ready(self, name: str, started: Sequence[str]) -> None:
+        """A gateway waits for its services: one of `started` that has ended is not waited for in vain."""
         port = self._service_admin.get(name, self._http)
         with patient_client(f"http://127.0.0.1:{port}") as client:
             eventually(
                 f"{name} to be ready",
-                lambda: "200: it is over" if self._is_over(name) else _said(client.get("/readyz")),
+                lambda: (
+                    "200: not all run" if any(map(self._is_over, started)) else _said(client.get("/readyz"))
+                ),
                 lambda said: said.startswith("200"),
                 despite=(httpx.TransportError,),
             )
-        assert not self._is_over(name), f"{name} has ended; its log:\n{self.log_path.read_text()[-4000:]}"
+        ended = [each for each in started if self._is_over(each)]
+        assert not ended, f"{ended} have ended; the log:\n{self.log_path.read_text()[-4000:]}"
 
     def _is_over(self, name: str) -> bool:
         return self.processes[name].poll() is not None

@@ -66,7 +66,7 @@ def _earlier(root: Path, against: str | None) -> "Iterator[Earlier]":
 
 
 def _is_edited(root: Path, saga: str, version: int, against: str | None) -> bool:
-    """Whether it means something else than what was generated last; a version that never was is nobody's yet."""
+    """Whether the saga's meaning differs from what was generated last. What was never generated has no instances."""
     from sagagen.contract import read_contract
     from sagagen.workspace.versions import CannotBump
 

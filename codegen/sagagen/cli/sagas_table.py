@@ -14,7 +14,7 @@ from sagagen.runtime.saga.commands import BOUND
 
 GAP = "  "
 LAST_COLUMN, LEAST_OF_LAST = 80, 20
-"""Characters of the last column: where nobody's terminal says otherwise, and at the least."""
+"""Width of the last column in characters: when the output is not a terminal, and the minimum."""
 
 _IN_WORDS = {"GAVE_UP": "SKIPPED (may have happened)", "NOT_CALLED": "not called", "IN_DOUBT": "unknown"}
 

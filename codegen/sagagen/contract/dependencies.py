@@ -46,7 +46,7 @@ def validate_file() -> bytes:
 
 
 def is_built_in(name: str) -> bool:
-    """Whether a file, by the name that imports use, is nobody's own, even if a project keeps a copy of it."""
+    """Whether sagagen supplies this file, even if a project keeps its own copy. `name` is the path that imports use."""
     is_common = COMMON.fullmatch(name) is not None and name not in WITH_SERVICES
     return is_common or name.startswith("google/protobuf/") or name == VALIDATE
 

@@ -67,7 +67,8 @@ class Answerers:
 def read_bindings(protos: Protos, answerers: Answerers) -> tuple[tuple[Binding, ...], tuple[Diagnostic, ...]]:
     """The bindings of answered rpcs, in the order of the files, and what is wrong with the others.
 
-    Protos may come from elsewhere: a fault of a route that is not served is nobody's here. Streams are not served.
+    Protos may come from other projects, so a fault in a route that is not served is not reported; nor are streams
+    served.
     """
     bindings: list[Binding] = []
     problems: list[Diagnostic] = []

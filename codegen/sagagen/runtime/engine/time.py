@@ -57,7 +57,7 @@ class SagaTime:
         return self._clock.wall_ms()
 
     def follow(self, *, is_idle: bool) -> None:
-        """Run towards the wall clock. `is_idle`: no saga is under way, so a step forward eats nobody's budget."""
+        """Run towards the wall clock. `is_idle`: no saga is under way, so a step forward shortens no budget."""
         now_s = self._look()
         self._base_ms += (now_s - self._base_s) * self._ms_per_s
         self._base_s = now_s

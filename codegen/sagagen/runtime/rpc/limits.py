@@ -94,7 +94,7 @@ def _with(
 
 
 def text_entries(metadata: Mapping[str, str | bytes] | None) -> dict[str, str]:
-    """The entries that are text; binary ones (`-bin`) are nobody's here."""
+    """The entries that are text; binary ones (`-bin`) are left out, since no code here reads them."""
     return {name: value for name, value in (metadata or {}).items() if isinstance(value, str)}
 
 

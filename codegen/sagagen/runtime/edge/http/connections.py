@@ -20,7 +20,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """Who may connect how often, and whose word on others is taken."""
+    """How many connections clients may have, and which proxies are trusted to name the client."""
 
     max_connections: int = 2_000
     max_per_address: int = 200

@@ -160,7 +160,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+\])(?::[0
 
 
 def _without_body(receive: Receive) -> Receive:
-    """The body of a refused request is nobody's."""
+    """Drop the body of a request that was refused: no handler reads it."""
     is_read = False
 
     async def receive_nothing() -> Message:

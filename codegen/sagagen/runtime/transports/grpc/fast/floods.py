@@ -59,7 +59,7 @@ class ServerProcessor(MeshProcessor):
     def process_request_received(self, event: RequestReceived) -> None:
         """A request without its pseudo-headers is malformed (RFC 9113, 8.3.1); grpclib would log a KeyError.
 
-        Binary metadata are nobody's here, and are left out: grpclib would log each that is no base64.
+        Binary metadata are left out, since no code here reads them: grpclib would log each value that is not base64.
         """
         headers: Any = event.headers
         names = [name for name, _ in headers]
