@@ -64,7 +64,7 @@ def test_a_folder_that_anybody_may_write_in_is_refused(
 ) -> None:
     root = copy_project("shop", tmp_path / "shop", (*WRITTEN, "generated"))
     (root / "var").mkdir()
-    for mode in (0o777, 0o1777, 0o702):
+    for mode in (0o777, 0o702):
         (root / "var").chmod(mode)
         result = CliRunner().invoke(up, ["--project", str(root)])
         assert result.exit_code == 1
@@ -73,6 +73,22 @@ def test_a_folder_that_anybody_may_write_in_is_refused(
         assert list((root / "var").iterdir()) == []
         with pytest.raises(FolderOfOthers), OwnerLock(root / "var" / "a.db"):
             pass
+
+
+def test_a_folder_with_the_sticky_bit_is_taken_while_nothing_of_others_is_in_it(tmp_path: Path) -> None:
+    """As a tmpfs is mounted, and /tmp is."""
+    folder = tmp_path / "var"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    with OwnerLock(folder / "a.db"):
+        pass
+    private_folder(folder)
+    if os.geteuid():
+        pytest.skip("only root may make a file of another user")
+    (folder / "b.db").touch()
+    os.chown(folder / "b.db", 65534, 65534)
+    with pytest.raises(FolderOfOthers), OwnerLock(folder / "a.db"):
+        pass
 
 
 def test_a_log_in_such_a_folder_is_not_read_either(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Data is its owner's: what is kept in the data folder is read and written by one user of the machine.
 
-A folder that others may write in is refused: whoever may put a link or a database there decides what is opened. A link
-in the place of a file of ours is never followed.
+A folder that others may write in is refused: whoever may put a link or a database there decides what is opened. With
+the sticky bit, as a tmpfs has it, others can't replace what is ours: such a folder is taken while nothing of theirs is
+in it. A link in the place of a file of ours is never followed.
 """
 
 import os
@@ -52,15 +53,23 @@ def private_files() -> Generator[None]:
 def private_folder(folder: Path) -> None:
     """Make it if it is not there, for this user alone. Raises FolderOfOthers, or OSError where it can't be made.
 
+    Looks at each entry of a folder with the sticky bit that everybody may write in, and at none of any other.
+
     One that is ours, and that our group may write in, was made under another umask: that is taken back. One that
     belongs to somebody else, and that we write in by our group, is a volume that was mounted for us.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.stat()
-    if found.st_mode & stat.S_IWOTH:
+    if found.st_mode & stat.S_IWOTH and not (found.st_mode & stat.S_ISVTX and _is_ours_alone(folder)):
         raise FolderOfOthers(folder)
     if found.st_mode & stat.S_IWGRP and found.st_uid == os.geteuid():
         folder.chmod(stat.S_IMODE(found.st_mode) & ~stat.S_IWGRP)
+
+
+def _is_ours_alone(folder: Path) -> bool:
+    """Nothing in it is another user's; root may do as it likes anyway."""
+    with os.scandir(folder) as entries:
+        return all(entry.stat(follow_symlinks=False).st_uid in (0, os.geteuid()) for entry in entries)
 
 
 def make_private(database: Path) -> None:
