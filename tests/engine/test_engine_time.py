@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_mesh import ManualClock, usual_saga
 
-from sagagen.runtime.engine.time import FASTEST, FOLLOW_S, JUMP_S, SLOWEST, STANDS_S, SagaTime
+from sagagen.runtime.engine.time import FASTEST, FOLLOW_S, JUMP_S, SLOWEST, STANDS_S, TOLD_S, SagaTime
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.log.store import SagaLog
 
@@ -68,7 +68,7 @@ def test_a_log_whose_last_row_is_ahead_is_caught_up_with() -> None:
     assert abs(off_s(clock, time)) < 0.1
 
 
-def test_a_jump_is_in_the_way_until_it_is_taken_back_or_has_stood() -> None:
+def test_a_jump_is_told_of_until_it_is_taken_back_and_not_for_long() -> None:
     clock = ManualClock()
     time = SagaTime(clock, 0)
     assert time.problem() == ""
@@ -78,7 +78,9 @@ def test_a_jump_is_in_the_way_until_it_is_taken_back_or_has_stood() -> None:
     assert time.problem() == ""
     clock.ms -= 600_000
     assert time.problem().startswith("the clock jumped by -600 s")
-    pass_by(clock, time, STANDS_S, is_idle=True)
+    pass_by(clock, time, TOLD_S - 2, is_idle=True)
+    assert time.problem() != ""
+    pass_by(clock, time, 2, is_idle=True)
     assert time.problem() == ""
 
 

@@ -6,8 +6,9 @@ other machines: that is the wall clock's, which people and NTP correct. So the e
 clock, slowly enough for budgets: at most a tenth faster than time passes, and at most by half slower. It steps only
 forward, and only while no saga is under way whose budget a step would eat.
 
-A jump may be a mistake that is taken back soon, so it is followed once it has stood for STANDS_S. Until then it is a
-problem of readiness: calls tell other machines until when they count, by the same wall clock.
+A jump may be a mistake that is taken back soon, so it is followed once it has stood for STANDS_S. For TOLD_S it is a
+problem of readiness, since calls tell other machines by the same wall clock until when they count: long enough for
+whoever asks every ten seconds to see it. Longer would take a sound gateway out of service for every correction.
 """
 
 import structlog
@@ -20,6 +21,8 @@ JUMP_S = 5.0
 """A change of the wall clock against the monotonic one, in seconds, that is no drift any more."""
 STANDS_S = 120.0
 """Time in seconds after which a jump is taken for a correction."""
+TOLD_S = 20.0
+"""Time in seconds for which readiness tells of a jump."""
 FASTEST, SLOWEST = 1.1, 0.5
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -75,9 +78,9 @@ class SagaTime:
     def problem(self) -> str:
         """What is wrong with the clock, in a few words; empty if nothing is."""
         now_s = self._look()
-        if not self._jump_ms or self._stands(now_s):
+        if not self._jump_ms or now_s - self._jumped_at_s >= TOLD_S:
             return ""
-        return f"the clock jumped by {self._jump_ms / 1000:+.0f} s; that counts once it has stood for {STANDS_S:g} s"
+        return f"the clock jumped by {self._jump_ms / 1000:+.0f} s"
 
     def _look(self) -> float:
         """Notice a jump. Returns the time of the monotonic clock."""
