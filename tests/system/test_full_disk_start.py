@@ -7,13 +7,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from stack import free_ports
 from waiting import LIMIT_S, eventually
 
-from sagagen.runtime.sqlite.disk_errors import CannotOpen, DiskFull, opening
+from sagagen.runtime.sqlite.disk_errors import CannotOpen, DiskFull, LockedByOthers, opening
 from sagagen.runtime.startup import system_problem
 
 FOLDER = Path(__file__).parent
@@ -111,11 +112,11 @@ def test_whatever_the_system_says_names_the_file_and_the_cause(
         (sqlite3.SQLITE_IOERR, CannotOpen),
         (sqlite3.SQLITE_CANTOPEN, CannotOpen),
         (sqlite3.SQLITE_READONLY, CannotOpen),
-        (sqlite3.SQLITE_BUSY, sqlite3.OperationalError),
+        (sqlite3.SQLITE_BUSY, LockedByOthers),
         (sqlite3.SQLITE_ERROR, sqlite3.OperationalError),
     ],
 )
-def test_what_sqlite_says_of_the_disk_is_told_from_locks_and_sql(
+def test_what_sqlite_says_of_the_system_is_told_from_mistakes_in_sql(
     tmp_path: Path, code: int, kind: type[Exception]
 ) -> None:
     error = sqlite3.OperationalError("it failed")
@@ -140,3 +141,32 @@ def test_whoever_waits_for_room_can_be_stopped(tmp_path: Path) -> None:
     assert process.wait(LIMIT_S) == 0
     assert "Traceback" not in output.read_text()
     assert output.read_text().count("when there is room") == 1
+
+
+@pytest.mark.slow
+def test_whoever_finds_a_database_locked_starts_when_it_is_released(tmp_path: Path) -> None:
+    http, admin = free_ports(2)
+    environment = {
+        **os.environ,
+        "SAGAGEN_DATA_DIR": str(tmp_path),
+        "SAGAGEN_LOG_FORMAT": "json",
+        "SAGAGEN_HTTP_ADDR": f"127.0.0.1:{http}",
+        "SAGAGEN_ADMIN_ADDR": f"127.0.0.1:{admin}",
+    }
+    output = tmp_path.with_name("said.txt")
+    with closing(sqlite3.connect(tmp_path / "order.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE of_another_program (number INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
+        with output.open("wb") as file:
+            command = [sys.executable, "-m", "sagagen", "up"]
+            process = subprocess.Popen(
+                command, env=environment, stdout=file, stderr=file, cwd=FOLDER.parents[1]
+            )
+        eventually("the line", output.read_text, lambda said: "by itself when the lock is released" in said)
+        assert "order.db can't be opened: another program has locked it" in output.read_text()
+        other.execute("ROLLBACK")
+    eventually("a start", output.read_text, lambda said: '"ready"' in said)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LIMIT_S) == 0
+    assert "Traceback" not in output.read_text()

@@ -1,4 +1,8 @@
-"""A process that starts while its disk is full: it makes room for what is under way, and otherwise waits for some."""
+"""A process whose start meets what passes by itself.
+
+If the disk is full, it makes room for what is under way, and otherwise waits for some. If another program has locked a
+database, it waits for the lock.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +13,7 @@ import structlog
 
 from sagagen.runtime.log.reserve import make_room_to_start
 from sagagen.runtime.settings import Settings
-from sagagen.runtime.sqlite.disk_errors import DiskFull
+from sagagen.runtime.sqlite.disk_errors import NotYet
 
 AGAIN_S = 1.0
 """Time in seconds between two tries."""
@@ -28,7 +32,7 @@ async def entered(
     owns_log: bool,
     stop: asyncio.Event,
 ) -> bool:
-    """Enter a process's context as soon as its disk has room; false if `stop` is set before.
+    """Enter a process's context once nothing that passes is in the way; false if `stop` is set before.
 
     `again` makes another of what can be entered once. `owns_log`: the reserve of the saga log may be used.
     """
@@ -39,12 +43,12 @@ async def entered(
         try:
             await stack.enter_async_context(process)
         except BaseException as error:
-            problem = _full_disk(error)
+            problem = _passing(error)
             if problem is None:
                 raise
             if str(problem) != said:
                 said = str(problem)
-                _logger.error("not started yet: it starts by itself when there is room", problem=said)
+                _logger.error(f"not started yet: it starts by itself {problem.when}", problem=said)
             await _stopped_within(stop, AGAIN_S)
             process = again()
         else:
@@ -52,14 +56,14 @@ async def entered(
     return False
 
 
-def _full_disk(error: BaseException) -> DiskFull | None:
+def _passing(error: BaseException) -> NotYet | None:
     """The one thing that is wrong; None if it is another, or there are several. What was open before ends in groups."""
     while isinstance(error, BaseExceptionGroup):
         causes = cast("BaseExceptionGroup[BaseException]", error).exceptions
         if len(causes) != 1:
             return None
         error = causes[0]
-    return error if isinstance(error, DiskFull) else None
+    return error if isinstance(error, NotYet) else None
 
 
 async def _stopped_within(stop: asyncio.Event, seconds: float) -> None:

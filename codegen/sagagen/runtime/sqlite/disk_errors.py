@@ -15,13 +15,14 @@ from sagagen.runtime.startup import too_many_files
 LEAST_FREE_BYTES = 256 * 1024
 """With less than that SQLite can't open a database in WAL mode: the WAL's index alone has 32 KiB."""
 _TRIED = b"\0" * 64 * 1024
-_OF_THE_DISK = frozenset(
+_OF_THE_SYSTEM = frozenset(
     {
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
     }
 )
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -35,8 +36,23 @@ class CannotOpen(DatabaseError):
         self.path = path
 
 
-class DiskFull(CannotOpen):
-    """There is no room. It passes, so whoever starts waits for it."""
+class NotYet(CannotOpen):
+    """It passes, so whoever starts waits for it."""
+
+    when: str
+    """What it waits for, as in "it starts by itself when ..."."""
+
+
+class DiskFull(NotYet):
+    """There is no room."""
+
+    when = "when there is room"
+
+
+class LockedByOthers(NotYet):
+    """Another program, a shell of SQLite or a backup for example, has held a lock for longer than SQLite waits."""
+
+    when = "when the lock is released"
 
 
 @contextmanager
@@ -53,18 +69,26 @@ def opening(path: Path) -> Generator[None]:
         code = error.errno if isinstance(error, OSError) else _errno_behind(path, error)
         if code is None:
             raise
-        raise (DiskFull if code in _FULL else CannotOpen)(path, code) from error
+        raise _kind(code)(path, code) from error
 
 
-def is_of_the_disk(error: sqlite3.Error) -> bool:
-    """Not another program's lock, and no mistake in SQL."""
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _OF_THE_DISK
+def _kind(code: int) -> type[CannotOpen]:
+    if code in _FULL:
+        return DiskFull
+    return LockedByOthers if code == errno.EBUSY else CannotOpen
+
+
+def is_of_the_system(error: sqlite3.Error) -> bool:
+    """The disk's doing, or another program's, and no mistake in SQL."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in _OF_THE_SYSTEM
 
 
 def _errno_behind(path: Path, error: sqlite3.OperationalError) -> int | None:
-    """None if it is no matter of the disk."""
-    if not is_of_the_disk(error):
+    """None if it is no matter of the system."""
+    if not is_of_the_system(error):
         return None
+    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+        return errno.EBUSY
     is_full = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
     return errno.ENOSPC if is_full else _errno_of_trying(path) or errno.EIO
 
@@ -96,6 +120,8 @@ def _explained(path: Path, code: int) -> str:
                 f"permission denied; let user {os.getuid()} write in {path.parent}, "
                 f"or set SAGAGEN_DATA_DIR to another folder"
             )
+        case errno.EBUSY:
+            return "another program has locked it; end that program, or its transaction"
         case errno.EMFILE | errno.ENFILE:
             return too_many_files()
         case _:

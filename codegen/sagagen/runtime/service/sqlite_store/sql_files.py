@@ -14,7 +14,7 @@ from pathlib import Path
 from sagagen.runtime.service.sqlite_store.table import BARRIER_VERSION, DDL, read_meta
 from sagagen.runtime.service.store import DatabaseIdentity
 from sagagen.runtime.sqlite.database import Database, DatabaseError, DatabaseTooNew, user_version
-from sagagen.runtime.sqlite.disk_errors import is_of_the_disk
+from sagagen.runtime.sqlite.disk_errors import is_of_the_system
 
 
 class SchemaFailed(DatabaseError):
@@ -78,7 +78,7 @@ async def _run_base(database: Database, scripts: Scripts) -> None:
     try:
         await database.run_script(scripts.base)
     except sqlite3.Error as error:
-        if is_of_the_disk(error):
+        if is_of_the_system(error):
             raise
         raise SchemaFailed(scripts.base_file, error) from error
 
@@ -87,7 +87,7 @@ async def _run_changes(database: Database, scripts: Scripts) -> None:
     try:
         await database.migrate(scripts.changes)
     except sqlite3.Error as error:
-        if is_of_the_disk(error):
+        if is_of_the_system(error):
             raise
         done = await database.in_thread(user_version)
         failed = min(number for number in scripts.changes if number > done)
