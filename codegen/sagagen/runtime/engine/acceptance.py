@@ -25,7 +25,7 @@ def accepted_row(acceptance: Acceptance, at_ms: int, run: str) -> Accepted:
         fingerprint=acceptance.fingerprint,
         input=acceptance.input,
         trace=trace,
-        next=built(saga.first_step, scope),
+        next=built(saga.calls[0], scope),
     )
 
 

@@ -454,7 +454,7 @@ def _check_services(sagas: Sequence[Saga], transports: Mapping[str, Transport]) 
     actions = [
         action
         for saga in sagas
-        for step in saga.steps
+        for step in saga.calls
         for action in (step.action, step.compensation)
         if action
     ]

@@ -34,9 +34,9 @@ class Requests:
         return self._following(step)
 
     def _following(self, step: str) -> NextRequest:
-        names = [each.name for each in self._saga.steps]
+        names = [each.name for each in self._saga.calls]
         following = names.index(step) + 1
-        return built(self._saga.steps[following], self._scope) if following < len(names) else NextRequest()
+        return built(self._saga.calls[following], self._scope) if following < len(names) else NextRequest()
 
     def complete(self, row: OperatorRow) -> OperatorRow:
         """A row of an operator's, with what follows from the step that it settles: the next request, and the answer."""

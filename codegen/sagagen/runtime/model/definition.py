@@ -3,8 +3,8 @@
 Durations are seconds. Everything here is immutable and made once, at import.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -119,11 +119,151 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class ForEach:
+    """Repeats a step, once for each item of a list."""
+
+    items: Callable[[Any], Sequence[Any]]
+    """The list, from a `Scope`. Raises ExpressionError."""
+    key: Callable[[Any], str | int] | None = None
+    """The key of one item, from a `Scope` that has it as `item`; None: its number, from 0."""
+    at_once: int = 10
+    """Items that may be under way at once. Logged with the loop: what runs keeps the number it began with."""
+    max_items: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
+    """An element that makes a call."""
+
     name: str
     kind: StepKind
     action: Action
     compensation: Action | None = None
+    when: Callable[[Any], bool] | None = None
+    """From a `Scope` (of an iteration: with its item); false: it is skipped. Raises ExpressionError."""
+    for_each: ForEach | None = None
+    gives_up: bool = False
+    """`on_give_up: continue`: what can't be done after the pivot is left as it is, and the saga goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """When an event is a refusal."""
+
+    when: Callable[[Any], bool]
+    """From an `EventScope`. Total: it raises nothing."""
+    reason: str
+    """An UPPER_SNAKE token."""
+
+
+WAIT_TIMED_OUT = "WAIT_TIMED_OUT"
+"""The reason of a wait that timed out, if the contract gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An element that waits for an event from outside."""
+
+    name: str
+    kind: StepKind
+    event: str
+    """Name of the event, in `Saga.events`."""
+    within_s: float | None = None
+    """None: until the saga's deadline."""
+    decline: Decline | None = None
+    on_timeout: str | None = WAIT_TIMED_OUT
+    """The reason with which the saga turns back; None: it goes on (`on_timeout: continue`)."""
+    when: Callable[[Any], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """An element that lets time pass. Exactly one of `after_s`, `after` and `at` is set."""
+
+    name: str
+    kind: StepKind
+    after_s: float | None = None
+    after: Callable[[Any], float] | None = None
+    """Seconds, from a `Scope`. Raises ExpressionError."""
+    at: Callable[[Any], int] | None = None
+    """Milliseconds since the epoch, from a `Scope`; a time that has passed is now. Raises ExpressionError."""
+    at_most_s: float | None = None
+    """What is later can't be built; None: no bound but the deadline."""
+    when: Callable[[Any], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    name: str
+    steps: "tuple[Element, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Branches that begin together; the block is settled when each of them is."""
+
+    name: str
+    kind: StepKind
+    branches: tuple[Branch, ...]
+    when: Callable[[Any], bool] | None = None
+
+
+Element = Step | Wait | Delay | Parallel
+"""What stands in a list of steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An rpc that no service implements: its call is kept in the saga's log, and ends a wait."""
+
+    name: str
+    method: Method[Any, Any]
+    saga_id: Callable[[Any], str]
+    """Which saga it is for, from an `EventScope` without `input`. Total."""
+    allow: Callable[[Any], bool] | None = None
+    """From an `EventScope`; false: 403. Total. None: anybody who may call the gateway."""
+    body: Callable[[Any], Message] | None = None
+    """Builds the response from an `EventScope`; None: its default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """An rpc that no service implements: its call turns the saga back, as long as the pivot was not attempted."""
+
+    method: Method[Any, Any]
+    saga_id: Callable[[Any], str]
+    """As of an event."""
+    reason: str
+    """An UPPER_SNAKE token: what `failure.reason` is then."""
+    allow: Callable[[Any], bool] | None = None
+    """As of an event; None: whoever started the saga."""
+
+
+LATEST_START_S = 30 * 24 * 3600.0
+"""How much later than its acceptance a saga may start, if the contract does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A saga that starts later than it is accepted. Exactly one of `after_s`, `after` and `at` is set, as of a delay.
+
+    The expressions read the input alone.
+    """
+
+    after_s: float | None = None
+    after: Callable[[Any], float] | None = None
+    at: Callable[[Any], int] | None = None
+    at_most_s: float = LATEST_START_S
+    """What is later is turned down with 400."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexValue:
+    """A value by which sagas can be found: `sagas list --where`."""
+
+    name: str
+    value: Callable[[Any], str | bool | int]
+    """From a `Scope` of the input. Total."""
 
 
 AT_ACCEPTANCE = "acceptance"
@@ -164,17 +304,42 @@ class Saga:
     retention_s: float
     deadline_s: float
     respond: Respond
-    steps: tuple[Step, ...]
+    steps: tuple[Element, ...]
+    events: tuple[Event, ...] = ()
+    cancel: Cancel | None = None
+    start: Start | None = None
+    index: tuple[IndexValue, ...] = ()
+    is_line: bool = field(init=False, repr=False, compare=False)
+    """Its elements are calls, each made once, one after the other: the log need not say which call a request is for."""
+    calls: tuple[Step, ...] = field(init=False, repr=False, compare=False)
+    """The steps that make calls, those in branches included, in the order of the contract."""
 
-    @property
-    def first_step(self) -> Step:
-        return self.steps[0]
+    def __post_init__(self) -> None:
+        # Worked out once, since the engine asks for each row.
+        object.__setattr__(
+            self, "calls", tuple(each for each in leaves(self.steps) if isinstance(each, Step))
+        )
+        object.__setattr__(self, "is_line", all(_is_plain(element) for element in self.steps))
+
+
+def _is_plain(element: Element) -> bool:
+    return isinstance(element, Step) and element.when is None and element.for_each is None
+
+
+def leaves(elements: Iterable[Element]) -> Iterator[Step | Wait | Delay]:
+    """Elements and what stands in their branches, blocks apart, in the order of the contract."""
+    for element in elements:
+        if isinstance(element, Parallel):
+            for branch in element.branches:
+                yield from leaves(branch.steps)
+        else:
+            yield element
 
 
 def longest_timeout_s(saga: Saga) -> float:
     """How long an attempt of one of its calls may take."""
-    actions = [action for step in saga.steps for action in (step.action, step.compensation) if action]
-    return max(action.timeout_s for action in actions)
+    actions = [action for step in saga.calls for action in (step.action, step.compensation) if action]
+    return max((action.timeout_s for action in actions), default=0.0)
 
 
 MAX_BODY_BYTES = 64 * 1024

@@ -305,7 +305,7 @@ def _check_step(command: OperatorCommand, place: CallPlace | None) -> None:
 
 
 def _definition(saga: Saga | None, name: str) -> Step:
-    step = next((step for step in saga.steps if step.name == name), None) if saga else None
+    step = next((step for step in saga.calls if step.name == name), None) if saga else None
     if step is None:
         raise CommandRejected("this code lacks the saga's definition, so it does not know what follows")
     return step

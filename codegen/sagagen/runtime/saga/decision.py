@@ -149,7 +149,7 @@ def first_unsettled(saga: Saga, history: History) -> Step | None:
     """The step that is neither done nor given up, and comes first."""
     # Asked for each row: a generator takes ten times as long.
     responses, settled = history.responses, history.settled
-    for step in saga.steps:
+    for step in saga.calls:
         if step.name not in responses and step.name not in settled:
             return step
     return None
@@ -251,7 +251,7 @@ def _backward(saga: Saga, history: History) -> Decision:
 
 def _to_undo(saga: Saga, history: History) -> Iterator[Step]:
     turned_back = history.turned_back
-    steps = {step.name: step for step in saga.steps}
+    steps = {step.name: step for step in saga.calls}
     if turned_back and turned_back.outcome is Outcome.DOUBT and turned_back.failure.step in steps:
         yield steps[turned_back.failure.step]
     for name in reversed(tuple(history.responses)):
@@ -326,7 +326,7 @@ def is_attempted(history: History, progress: Progress) -> bool:
 
 
 def _has_written(saga: Saga, history: History) -> bool:
-    return any(step.name in history.responses and not step.action.method.is_read for step in saga.steps)
+    return any(step.name in history.responses and not step.action.method.is_read for step in saga.calls)
 
 
 def _budget_end_ms(progress: Progress, action: Action) -> int | None:

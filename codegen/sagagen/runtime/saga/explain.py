@@ -63,7 +63,7 @@ def _then(call: StepCall, history: History) -> str:
 def _stuck(saga: Saga | None, history: History, stuck: Stuck) -> Explanation:
     failure = stuck.failure
     name, direction = stuck_place(saga, history, stuck) or ("", stuck.direction)
-    step = next((step for step in saga.steps if step.name == name), None) if saga else None
+    step = next((step for step in saga.calls if step.name == name), None) if saga else None
     return Explanation(
         f"It is stuck {_place(name, direction, failure)} and waits for an operator.",
         name,

@@ -65,7 +65,7 @@ class SagaView:
 def view_of(history: History, saga: Saga | None, waiting_for: str = "") -> SagaView:
     """Show a saga; without its definition, only the steps that the log names."""
     accepted = history.accepted
-    names = [step.name for step in saga.steps] if saga else list(history.responses)
+    names = [step.name for step in saga.calls] if saga else list(history.responses)
     current = next(
         (name for name in names if name not in history.responses and name not in history.settled), ""
     )

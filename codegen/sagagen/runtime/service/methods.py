@@ -79,7 +79,7 @@ class SagaCalls:
     def __init__(self, sagas: Iterable[Saga]) -> None:
         self._known: dict[tuple[str, str], list[tuple[StepKind, Direction]]] = {}
         """By rpc and step: a name of an enum takes two functions of Python to be hashed."""
-        for step in (step for saga in sagas for step in saga.steps):
+        for step in (step for saga in sagas for step in saga.calls):
             self._add(step, step.action, Direction.ACTION)
             if step.compensation:
                 self._add(step, step.compensation, Direction.COMPENSATION)
