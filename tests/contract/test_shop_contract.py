@@ -52,7 +52,7 @@ def test_routes_know_who_answers_them(mesh: Mesh) -> None:
 
 
 def test_steps_carry_their_calls_and_policies(mesh: Mesh) -> None:
-    create, _, _, confirm = mesh.sagas[0].steps
+    create, _, _, confirm = mesh.sagas[0].calls
     assert create.kind is StepKind.COMPENSATABLE
     assert create.compensation is not None
     assert create.compensation.method.descriptor.name == "CancelOrder"
@@ -61,7 +61,7 @@ def test_steps_carry_their_calls_and_policies(mesh: Mesh) -> None:
     assert confirm.kind is StepKind.PIVOT
     assert confirm.action.retry.give_up_after_s == 86400.0
     assert confirm.compensation is None
-    assert mesh.sagas[0].steps[2].action.request.steps_read == {"create_order"}
+    assert mesh.sagas[0].calls[2].action.request.steps_read == {"create_order"}
 
 
 def test_the_answer_and_the_idempotency_are_as_written(mesh: Mesh) -> None:
@@ -102,10 +102,10 @@ def test_a_default_applies_where_a_step_is_silent_and_only_there() -> None:
             "call: inventory/ReserveStock\n        retry: { initial: 1s, codes: [UNAVAILABLE] }",
         ),
     )
-    retry = saga.steps[1].action.retry
+    retry = saga.calls[1].action.retry
     assert (retry.initial_s, retry.multiplier, retry.max_s) == (1.0, 2.0, 2.0)
     assert {code.name for code in retry.codes} == {"UNAVAILABLE"}
-    assert saga.steps[0].action.retry.initial_s == 0.05
+    assert saga.calls[0].action.retry.initial_s == 0.05
 
 
 def test_everything_optional_may_be_left_out() -> None:
@@ -123,7 +123,7 @@ def test_everything_optional_may_be_left_out() -> None:
     saga = mesh.sagas[0]
     assert (saga.version, saga.deadline_s, saga.respond.status, saga.respond.wait_s) == (1, 60.0, 200, 10.0)
     assert (saga.key, saga.on_concurrent, saga.retention_s) == ("required", "conflict", 30 * 86400.0)
-    assert saga.steps[0].action.timeout_s == 2.0
+    assert saga.calls[0].action.timeout_s == 2.0
 
 
 @pytest.mark.parametrize(

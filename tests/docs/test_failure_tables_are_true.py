@@ -26,7 +26,7 @@ from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import SagaStatus
 
-STEPS = [step.name for step in MESH.sagas[0].steps]
+STEPS = [step.name for step in MESH.sagas[0].calls]
 AFTER = ["create_order", "completion", "acceptance"]
 DEADLINE_S, PIVOT_BUDGET_S = 1.0, 3.0
 ENDED = ("COMPLETED", "COMPENSATED", "SUPERSEDED", "STUCK")
@@ -92,7 +92,7 @@ def declining(handlers: object, step: str) -> object:
     async def no(request: object, call: object) -> object:
         raise Declined("NOT_TODAY", "the test says no")
 
-    method = next(each for each in MESH.sagas[0].steps if each.name == step).action.method
+    method = next(each for each in MESH.sagas[0].calls if each.name == step).action.method
     if hasattr(handlers, method.handler):
         setattr(handlers, method.handler, no)
     return handlers
@@ -110,7 +110,7 @@ def with_pivots_budget(step: Step) -> Step:
 async def shop(data_dir: Path, after: str, step: str, fault: Fault) -> AsyncGenerator[Shop]:
     saga = replace(
         MESH.sagas[0],
-        steps=tuple(map(with_pivots_budget, MESH.sagas[0].steps)),
+        steps=tuple(map(with_pivots_budget, MESH.sagas[0].calls)),
         # Patience ends where nobody answers; a step that is only slow on a busy machine must not seem lost.
         deadline_s=DEADLINE_S if fault is Fault.NO_ANSWER else 60.0,
         respond=replace(MESH.sagas[0].respond, after=after, body=None, wait_s=5.0),

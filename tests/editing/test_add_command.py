@@ -63,7 +63,7 @@ def test_a_service_its_rpcs_and_a_step_that_calls_them(shop: Path) -> None:
     assert findings(shop) == []
     mesh, _ = read_contract(shop)
     assert mesh is not None
-    assert [(step.name, step.kind.value) for step in mesh.sagas[0].steps][-1] == ("ship", "retriable")
+    assert [(step.name, step.kind.value) for step in mesh.sagas[0].calls][-1] == ("ship", "retriable")
 
 
 def test_a_saga_of_its_own_trigger(shop: Path) -> None:

@@ -256,7 +256,7 @@ def test_the_shops_requests() -> None:
     def rendered(expr: MessageExpr, *, in_compensation: bool = False) -> str:
         return _render(saga, mesh.names, expr, in_compensation=in_compensation)
 
-    for step in saga.steps:
+    for step in saga.calls:
         action, compensation = SHOP[step.name]
         assert rendered(step.action.request) == action
         if step.compensation is not None:

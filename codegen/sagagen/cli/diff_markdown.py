@@ -53,7 +53,7 @@ def _before_and_after(old: Saga, new: Saga) -> Iterator[str]:
 
 
 def _table(saga: Saga) -> list[str]:
-    return [*_HEAD, *(_row(number, step) for number, step in enumerate(saga.steps, 1))]
+    return [*_HEAD, *(_row(number, step) for number, step in enumerate(saga.calls, 1))]
 
 
 def _row(number: int, step: Step) -> str:

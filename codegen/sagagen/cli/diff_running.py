@@ -50,7 +50,7 @@ def _shown(saga: Mapping[str, Any]) -> OpenSaga:
 
 async def _of_log(path: Path, old: Mesh) -> Iterator[OpenSaga]:
     """Reads without the log's lock, so that it disturbs no gateway."""
-    steps = {(s.name, s.version): [step.name for step in s.steps] for s in (*old.sagas, *old.kept)}
+    steps = {(s.name, s.version): [step.name for step in s.calls] for s in (*old.sagas, *old.kept)}
     try:
         async with Database(path, is_read_only=True) as database:
             logged = await database.in_thread(open_sagas_in)

@@ -146,7 +146,7 @@ def _messages(mesh: Mesh) -> Iterator[Descriptor]:
 def _compensation_requests(mesh: Mesh) -> Iterator[Descriptor]:
     """Of older versions too: open sagas on them may still have to be undone."""
     for saga in (*mesh.sagas, *mesh.kept):
-        for step in saga.steps:
+        for step in saga.calls:
             if step.compensation:
                 yield step.compensation.method.descriptor.input_type
 
@@ -154,7 +154,7 @@ def _compensation_requests(mesh: Mesh) -> Iterator[Descriptor]:
 def _edge_requests(mesh: Mesh) -> Iterator[Descriptor]:
     yield from (route.method.input_type for route in mesh.routes)
     for saga in (*mesh.sagas, *mesh.kept):
-        yield from (step.action.method.descriptor.input_type for step in saga.steps)
+        yield from (step.action.method.descriptor.input_type for step in saga.calls)
 
 
 def _names_reached(messages: Iterable[Descriptor]) -> Iterator[str]:

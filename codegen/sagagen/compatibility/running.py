@@ -26,7 +26,7 @@ class OpenSagas:
     def __init__(self, open_sagas: Iterable[OpenSaga], old: Mesh) -> None:
         self._sagas = tuple(open_sagas)
         self._steps: Mapping[tuple[str, int], Sequence[str]] = {
-            (saga.name, saga.version): [step.name for step in saga.steps] for saga in (*old.sagas, *old.kept)
+            (saga.name, saga.version): [step.name for step in saga.calls] for saga in (*old.sagas, *old.kept)
         }
 
     def __str__(self) -> str:

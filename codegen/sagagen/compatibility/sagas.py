@@ -143,7 +143,7 @@ def _compare_answer(old: Saga, new: Saga) -> Iterator[Change]:
 def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
     """`known`: full names of the messages and fields that the old contract has."""
     target = Target(old.name, old.version)
-    for step in new.steps:
+    for step in new.calls:
         for call in filter(None, (step.action, step.compensation)):
             for source, field in dict.fromkeys(fields_read(call.request)):
                 # A wholly new message has a rule of its own.

@@ -37,7 +37,7 @@ def _removed(old: Mesh, service: Service) -> Iterator[Change]:
 
 
 def _calls(saga: Saga, service: Service) -> bool:
-    calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
+    calls = [call for step in saga.calls for call in (step.action, step.compensation) if call]
     return any(call.service.name == service.name for call in calls)
 
 

@@ -10,13 +10,13 @@ from sagagen.runtime.model.definition import Retry, StepKind
 
 def compare_steps(old: Saga, new: Saga) -> Iterator[Change]:
     """Both have the same name and version."""
-    renamed = dict(_renamed(old.steps, new.steps))
+    renamed = dict(_renamed(old.calls, new.calls))
     yield from _removed(old, new, renamed)
     yield from _added(old, new, renamed)
     yield from _reordered(old, new)
     yield from _pivot_moved(old, new)
-    before = {step.name: step for step in old.steps}
-    for step in new.steps:
+    before = {step.name: step for step in old.calls}
+    for step in new.calls:
         if step.name in before:
             yield from _Pair(old, new, before[step.name], step).changes()
 
@@ -31,8 +31,8 @@ def _renamed(old: Sequence[Step], new: Sequence[Step]) -> Iterator[tuple[str, St
 
 
 def _removed(old: Saga, new: Saga, renamed: Mapping[str, Step]) -> Iterator[Change]:
-    names = {step.name for step in new.steps}
-    for step in old.steps:
+    names = {step.name for step in new.calls}
+    for step in old.calls:
         if step.name in renamed:
             now = renamed[step.name]
             message = f"step {step.name} is now called {now.name}"
@@ -46,22 +46,22 @@ def _removed(old: Saga, new: Saga, renamed: Mapping[str, Step]) -> Iterator[Chan
 
 
 def _added(old: Saga, new: Saga, renamed: Mapping[str, Step]) -> Iterator[Change]:
-    names = {step.name for step in old.steps}
-    known = [step in renamed.values() or step.name in names for step in new.steps]
-    for number, step in enumerate(new.steps):
+    names = {step.name for step in old.calls}
+    known = [step in renamed.values() or step.name in names for step in new.calls]
+    for number, step in enumerate(new.calls):
         if known[number]:
             continue
         subject = f"{new.name}/{step.name}"
         if any(known[number:]):
             target = Target(old.name, old.version)
-            message = f"step {step.name} is new, before {new.steps[number + 1].name}"
+            message = f"step {step.name} is new, before {new.calls[number + 1].name}"
             yield Change.of(rules.STEP_INSERTED, step.span, subject, message, target)
         else:
             yield Change.of(rules.STEP_APPENDED, step.span, subject, f"step {step.name} is new, at the end")
 
 
 def _reordered(old: Saga, new: Saga) -> Iterator[Change]:
-    before, after = [step.name for step in old.steps], [step.name for step in new.steps]
+    before, after = [step.name for step in old.calls], [step.name for step in new.calls]
     was = [name for name in before if name in after]
     now = [name for name in after if name in before]
     if was != now:
@@ -71,7 +71,7 @@ def _reordered(old: Saga, new: Saga) -> Iterator[Change]:
 
 def _pivot_moved(old: Saga, new: Saga) -> Iterator[Change]:
     was, now = _pivot(old), _pivot(new)
-    order = [step.name for step in new.steps]
+    order = [step.name for step in new.calls]
     if was is None or now is None or was.name == now.name or was.name not in order:
         return
     rule = rules.PIVOT_LATER if order.index(now.name) > order.index(was.name) else rules.PIVOT_EARLIER
@@ -80,7 +80,7 @@ def _pivot_moved(old: Saga, new: Saga) -> Iterator[Change]:
 
 
 def _pivot(saga: Saga) -> Step | None:
-    return next((step for step in saga.steps if step.kind is StepKind.PIVOT), None)
+    return next((step for step in saga.calls if step.kind is StepKind.PIVOT), None)
 
 
 def _rpc(call: Call) -> tuple[str, str]:

@@ -5,7 +5,7 @@ stands beside them in the dataclasses below. Durations are seconds, as `_s` says
 """
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +13,17 @@ from typing import Literal
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 
-from sagagen.expression import MessageExpr
+from sagagen.expression import ListExpr, MessageExpr, ValueExpr
 from sagagen.python_names import PythonNames
-from sagagen.runtime.model.definition import AT_ACCEPTANCE, Limits, Retry, StepKind, Transaction
+from sagagen.runtime.model.definition import (
+    AT_ACCEPTANCE,
+    LATEST_START_S,
+    WAIT_TIMED_OUT,
+    Limits,
+    Retry,
+    StepKind,
+    Transaction,
+)
 from sagagen.source import Span
 
 
@@ -63,12 +71,146 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class ForEach:
+    """Repeats a step, once for each item of a list."""
+
+    variable: str
+    items: ListExpr
+    key: ValueExpr | None
+    """None: an item's key is its number, from 0."""
+    at_once: int
+    max_items: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
+    """An element that makes a call."""
+
     name: str
     kind: StepKind
     action: Call
     compensation: Call | None
     """None for reads, `compensate: none`, the pivot and retriable steps."""
+    span: Span
+    when: ValueExpr | None = None
+    for_each: ForEach | None = None
+    gives_up: bool = False
+    """`on_give_up: continue`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """When an event is a refusal."""
+
+    when: ValueExpr
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An element that waits for an event from outside."""
+
+    name: str
+    kind: StepKind
+    event: str
+    within_s: float | None
+    """None: until the saga's deadline."""
+    span: Span
+    decline: Decline | None = None
+    on_timeout: str | None = WAIT_TIMED_OUT
+    """The reason with which the saga turns back; None: it goes on."""
+    when: ValueExpr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """An element that lets time pass. Exactly one of `after_s`, `after` and `at` is set."""
+
+    name: str
+    kind: StepKind
+    span: Span
+    after_s: float | None = None
+    after: ValueExpr | None = None
+    at: ValueExpr | None = None
+    at_most_s: float | None = None
+    when: ValueExpr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    name: str
+    steps: "tuple[Element, ...]"
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Branches that begin together; the block is settled when each of them is."""
+
+    name: str
+    kind: StepKind
+    branches: tuple[Branch, ...]
+    span: Span
+    when: ValueExpr | None = None
+
+
+Element = Step | Wait | Delay | Parallel
+"""What stands in a list of steps."""
+
+
+def leaves(elements: Iterable[Element]) -> Iterator[Step | Wait | Delay]:
+    """Elements and what stands in their branches, blocks apart, in the order of the file."""
+    for element in elements:
+        if isinstance(element, Parallel):
+            for branch in element.branches:
+                yield from leaves(branch.steps)
+        else:
+            yield element
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An rpc that no service implements: its call is kept in the saga's log, and ends a wait."""
+
+    name: str
+    rpc: MethodDescriptor
+    saga_id: ValueExpr
+    allow: ValueExpr | None
+    """None: anybody who may call the gateway."""
+    body: MessageExpr | None
+    """Builds the response; None answers its default."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """An rpc that no service implements: its call turns the saga back, as long as the pivot was not attempted."""
+
+    rpc: MethodDescriptor
+    saga_id: ValueExpr
+    reason: str
+    allow: ValueExpr | None
+    """None: whoever started the saga."""
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A saga that starts later than it is accepted. Exactly one of `after_s`, `after` and `at` is set."""
+
+    span: Span
+    after_s: float | None = None
+    after: ValueExpr | None = None
+    at: ValueExpr | None = None
+    at_most_s: float = LATEST_START_S
+
+
+@dataclass(frozen=True, slots=True)
+class IndexValue:
+    """A value by which sagas can be found."""
+
+    name: str
+    value: ValueExpr
     span: Span
 
 
@@ -99,10 +241,19 @@ class Saga:
     retention_s: float
     deadline_s: float
     respond: Respond
-    steps: tuple[Step, ...]
+    steps: tuple[Element, ...]
     digest: str
     """Hex SHA-256 of what a running saga relies on: steps, calls, requests, answer; but not spelling or timing."""
     span: Span
+    events: tuple[Event, ...] = ()
+    cancel: Cancel | None = None
+    start: Start | None = None
+    index: tuple[IndexValue, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Step, ...]:
+        """The steps that make calls, those in branches included, in the order of the file."""
+        return tuple(leaf for leaf in leaves(self.steps) if isinstance(leaf, Step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +272,8 @@ class Route:
     max_body_bytes: int
     place: Callable[[], Span] = field(compare=False, repr=False)
     """Finds its place, which is slow and seldom needed."""
+    event: str = ""
+    """Of a route to a saga: the event that it brings, or `cancel`; empty: it starts the saga."""
 
     @property
     def span(self) -> Span:

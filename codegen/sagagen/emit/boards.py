@@ -30,7 +30,7 @@ class SagaBoard(NamedTuple):
 
     @classmethod
     def of(cls, mesh: Mesh, saga: Saga) -> Self:
-        return cls(mesh.project, saga.name, saga.deadline_s, tuple(StepRow.of(step) for step in saga.steps))
+        return cls(mesh.project, saga.name, saga.deadline_s, tuple(StepRow.of(step) for step in saga.calls))
 
 
 class ServiceBoard(NamedTuple):

@@ -18,7 +18,7 @@ def there(saga: Saga, start: str) -> tuple[str, ...]:
 
 def back(saga: Saga, start: str, paths: FailurePaths) -> tuple[str, ...]:
     """The calls if the last step that can turn the saga back declines; empty if no step has anything to undo."""
-    declined = [paths[step.name, Fault.DECLINED] for step in saga.steps]
+    declined = [paths[step.name, Fault.DECLINED] for step in saga.calls]
     turning = [path for path in declined if any(not undoing.is_left for undoing in path.undone)]
     return _Sequence(saga, start).declined(turning[-1]) if turning else ()
 
@@ -27,21 +27,21 @@ class _Sequence:
     def __init__(self, saga: Saga, start: str) -> None:
         self._saga = saga
         self._start = start
-        calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
+        calls = [call for step in saga.calls for call in (step.action, step.compensation) if call]
         names = dict.fromkeys(call.service.name for call in calls)
         self._ids = {name: f"s{number}" for number, name in enumerate(names, 1)}
 
     def well(self) -> tuple[str, ...]:
         return (
             *self._opening(),
-            *(line for step in self._saga.steps for line in self._done(step)),
+            *(line for step in self._saga.calls for line in self._done(step)),
             *self._answer_at(AT_COMPLETION),
             "    Note over gateway: COMPLETED",
         )
 
     def declined(self, path: FailurePath) -> tuple[str, ...]:
-        steps = {step.name: step for step in self._saga.steps}
-        before = self._saga.steps[: self._saga.steps.index(steps[path.step])]
+        steps = {step.name: step for step in self._saga.calls}
+        before = self._saga.calls[: self._saga.calls.index(steps[path.step])]
         failed = steps[path.step].action
         return (
             *self._opening(),
@@ -90,8 +90,8 @@ class _States:
     def __init__(self, saga: Saga, paths: FailurePaths) -> None:
         self._saga = saga
         self._paths = paths
-        self._numbers = {step.name: number for number, step in enumerate(saga.steps, 1)}
-        self._compensated = [step for step in saga.steps if step.compensation]
+        self._numbers = {step.name: number for number, step in enumerate(saga.calls, 1)}
+        self._compensated = [step for step in saga.calls if step.compensation]
 
     def lines(self) -> Iterator[str]:
         yield "stateDiagram-v2"
@@ -107,13 +107,13 @@ class _States:
 
     def _forward(self) -> Iterator[str]:
         yield "    [*] --> step1"
-        count = len(self._saga.steps)
+        count = len(self._saga.calls)
         for number in range(1, count):
             yield f"    step{number} --> step{number + 1} : done"
         yield f"    step{count} --> {SagaStatus.COMPLETED} : done"
 
     def _turning(self) -> Iterator[str]:
-        for step in self._saga.steps:
+        for step in self._saga.calls:
             ends = {fault: self._goes_to(step, fault) for fault in Fault}
             for fault, end in ends.items():
                 how = "fails" if len(set(ends.values())) == 1 else fault.value

@@ -100,7 +100,7 @@ def saga_path(saga: Saga) -> str:
 def index_doc(mesh: Mesh) -> IndexDoc:
     by_service: dict[str, list[str]] = {}
     for saga in mesh.sagas:
-        for service in dict.fromkeys(step.action.service.name for step in saga.steps):
+        for service in dict.fromkeys(step.action.service.name for step in saga.calls):
             by_service.setdefault(service, []).append(saga.name)
     return IndexDoc(
         header=_comment(header(sources_of(mesh, mesh.files), comment="")),
@@ -123,7 +123,7 @@ def _saga_row(saga: Saga, mesh: Mesh) -> SagaRow:
         version=saga.version,
         is_kept=_is_kept(saga, mesh),
         starts=listed(code(start) for start in _starts(saga, mesh)),
-        steps=listed(code(step.name) for step in saga.steps),
+        steps=listed(code(step.name) for step in saga.calls),
         deadline=in_words(saga.deadline_s),
     )
 
@@ -160,7 +160,7 @@ def saga_doc(saga: Saga, mesh: Mesh) -> SagaDoc:
     start = _starts(saga, mesh)[0]
     paths = failure_paths(saga)
     backward = back(saga, start, paths)
-    calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
+    calls = [call for step in saga.calls for call in (step.action, step.compensation) if call]
     files = [rpc.containing_service.file for rpc in (saga.trigger, *(c.method.descriptor for c in calls))]
     is_kept = _is_kept(saga, mesh)
     newest = next((each for each in mesh.sagas if each.name == saga.name), None) if is_kept else None
@@ -172,7 +172,7 @@ def saga_doc(saga: Saga, mesh: Mesh) -> SagaDoc:
         newest=saga_path(newest) if newest else "",
         doc=quoted(mesh.docs.get(saga.trigger.full_name, "")),
         facts=tuple(_facts(saga, mesh)),
-        steps=tuple(_step_row(number, step) for number, step in enumerate(saga.steps, 1)),
+        steps=tuple(_step_row(number, step) for number, step in enumerate(saga.calls, 1)),
         there=there(saga, start),
         has_back=bool(backward),
         back=backward,
@@ -255,7 +255,7 @@ def _budget_s(call: Call) -> float:
 
 
 def _failure_rows(saga: Saga, paths: FailurePaths) -> Iterator[FailureRow]:
-    for step in saga.steps:
+    for step in saga.calls:
         for fault in Fault:
             path = paths[step.name, fault]
             yield FailureRow(
@@ -278,7 +278,7 @@ def _how(step: Step, fault: Fault) -> str:
 
 
 def _undone(path: FailurePath, saga: Saga) -> str:
-    steps = {step.name: step for step in saga.steps}
+    steps = {step.name: step for step in saga.calls}
     sent = [
         f"{code(each.step)} by {_call(call)}"
         for each in path.undone
@@ -297,7 +297,7 @@ def _ends(path: FailurePath, step: Step) -> str:
 
 def client_gets(saga: Saga, path: FailurePath) -> str:
     """What the client gets in the end for the request that started the saga."""
-    names = [step.name for step in saga.steps]
+    names = [step.name for step in saga.calls]
     if saga.respond.after in names[: names.index(path.step)]:
         return f"{code(str(final_status(saga.respond.status)))}, already {_after(saga)}"
     final = _final(path)

@@ -80,7 +80,7 @@ def failure_paths(saga: model.Saga) -> FailurePaths:
     """Play through everything that may go wrong."""
     paper = _on_paper(saga)
     return {
-        (step.name, fault): _Play(paper, step.name, fault).run() for step in saga.steps for fault in Fault
+        (step.name, fault): _Play(paper, step.name, fault).run() for step in saga.calls for fault in Fault
     }
 
 
@@ -187,7 +187,7 @@ def _on_paper(saga: model.Saga) -> Saga:
         respond=Respond(saga.respond.after, saga.respond.status, saga.respond.wait_s),
         steps=tuple(
             Step(step.name, step.kind, _action(step.action), step.compensation and _action(step.compensation))
-            for step in saga.steps
+            for step in saga.calls
         ),
     )
 

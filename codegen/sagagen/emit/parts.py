@@ -24,7 +24,7 @@ class Parts:
         self._known: dict[str, str] = {}
 
     def of_saga(self, saga: Saga) -> str:
-        calls = [call for step in saga.steps for call in (step.action, step.compensation) if call]
+        calls = [call for step in saga.calls for call in (step.action, step.compensation) if call]
         rpcs = (saga.trigger, *(call.method.descriptor for call in calls))
         said = self._mesh.saga_digests.get(saga.name, "")  # covers the newest too: a kept version links to it
         return digest_of(said, self._of(rpc.containing_service.file for rpc in rpcs))

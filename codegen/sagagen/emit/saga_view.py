@@ -97,9 +97,9 @@ class _SagaViews:
         self._saga = saga
         self._mesh = mesh
         self._services = services
-        self._requests = _function_names("request", [step.name for step in saga.steps])
+        self._requests = _function_names("request", [step.name for step in saga.calls])
         self._compensations = _function_names(
-            "compensate", [step.name for step in saga.steps if step.compensation]
+            "compensate", [step.name for step in saga.calls if step.compensation]
         )
         functions = {"respond", *self._requests.values(), *self._compensations.values()}
         self._imports = Imports(_TEMPLATE_NAMES | functions | {saga_constant(saga)})
@@ -107,7 +107,7 @@ class _SagaViews:
 
     def view(self) -> SagaView:
         saga = self._saga
-        steps = tuple(self._step(step) for step in saga.steps)
+        steps = tuple(self._step(step) for step in saga.calls)
         respond = self._respond(saga.respond)
         trigger = self._trigger(saga.trigger)
         return SagaView(
@@ -132,7 +132,7 @@ class _SagaViews:
         )
 
     def _files(self) -> list[FileDescriptor]:
-        calls = [call for step in self._saga.steps for call in (step.action, step.compensation) if call]
+        calls = [call for step in self._saga.calls for call in (step.action, step.compensation) if call]
         rpcs = [self._saga.trigger, *(call.method.descriptor for call in calls)]
         return [rpc.containing_service.file for rpc in rpcs]
 

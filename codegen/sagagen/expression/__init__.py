@@ -9,13 +9,16 @@ from sagagen.expression.environment import Environment, TypeIndex
 from sagagen.expression.locals import RESERVED as RESERVED_NAMES
 from sagagen.expression.render import RenderedFunction, render_function
 from sagagen.expression.request import MessageExpr, compile_message
+from sagagen.expression.value import ListExpr, ValueExpr
 
 __all__ = [
     "RESERVED_NAMES",
     "Environment",
+    "ListExpr",
     "MessageExpr",
     "RenderedFunction",
     "TypeIndex",
+    "ValueExpr",
     "compile_message",
     "render_function",
 ]

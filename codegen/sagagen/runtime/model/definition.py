@@ -361,6 +361,8 @@ class Route:
     body: str = ""
     response_body: str = ""
     max_body_bytes: int = MAX_BODY_BYTES
+    event: str = ""
+    """The event of the saga `target` that it brings, or `cancel`; such a route starts no saga."""
 
 
 @dataclass(frozen=True, slots=True)
