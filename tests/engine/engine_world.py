@@ -20,7 +20,15 @@ from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
 from sagagen.runtime.service.barrier.rules import BarrierRow as BarrierRow
-from sagagen.runtime.service.barrier.rules import RecordEmpty, Replay, RunHandler, State, TurnDown, rule
+from sagagen.runtime.service.barrier.rules import (
+    RecordEmpty,
+    Replay,
+    RunHandler,
+    State,
+    StepRows,
+    TurnDown,
+    rule,
+)
 
 SEEDS = count(1)
 """Every engine draws other runs and waits."""
@@ -92,7 +100,7 @@ class World:
     def deliver(self, call: SagaCall, path: str, request: bytes, fault: str | RpcError = "") -> Reply:
         rows = self.barrier[call.saga_id]
         digest = sha256(path.encode() + request).digest()
-        match rule(call, digest, rows, 0, self.clock.wall_ms()):
+        match rule(call, digest, self._rows_of(call), 0, self.clock.wall_ms()):
             case TurnDown(error):
                 raise error
             case Replay(row):
@@ -102,6 +110,12 @@ class World:
                 return Reply(b"")
             case RunHandler():
                 return self._handle(call, digest, fault)
+
+    def _rows_of(self, call: SagaCall) -> StepRows:
+        rows = self.barrier[call.saga_id]
+        owner = next((row.run for row in rows.values()), None)
+        action, compensation = ((call.step, direction) for direction in Direction)
+        return StepRows(owner, rows.get(action), rows.get(compensation))
 
     def _replay(self, row: BarrierRow) -> Reply:
         if row.state is State.REFUSED:

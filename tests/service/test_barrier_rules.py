@@ -19,9 +19,9 @@ from sagagen.runtime.service.barrier.rules import (
     BarrierRow,
     RecordEmpty,
     Replay,
-    Rows,
     RunHandler,
     State,
+    StepRows,
     TurnDown,
     records_refusal,
     rule,
@@ -38,9 +38,10 @@ def row(state: State = State.DONE, *, run: str = "run-1", digest: bytes = b"same
 
 def rows(
     action: BarrierRow | None = None, compensation: BarrierRow | None = None, other: BarrierRow | None = None
-) -> Rows:
-    found = {("put", ACTION): action, ("put", COMPENSATION): compensation, ("else", ACTION): other}
-    return {key: value for key, value in found.items() if value is not None}
+) -> StepRows:
+    """`other` is of another step: all that is read of it is its run."""
+    owner = action or compensation or other
+    return StepRows(owner.run if owner else None, action, compensation)
 
 
 LATE = ACT._replace(not_after_ms=4_999)
@@ -79,7 +80,7 @@ OLD, OLD_UNDO = ACT._replace(started_ms=500), UNDO._replace(started_ms=500)
         ),
     ],
 )
-def test_a_call_is_turned_down(call: SagaCall, found: Rows, reason: str, code: Code):
+def test_a_call_is_turned_down(call: SagaCall, found: StepRows, reason: str, code: Code):
     decision = rule(call, b"same", found, purged_through_ms=700, now_ms=5_000)
     assert isinstance(decision, TurnDown)
     assert (decision.error.reason, decision.error.domain, decision.error.code) == (reason, DOMAIN, code)
@@ -104,7 +105,7 @@ def test_a_call_is_turned_down(call: SagaCall, found: Rows, reason: str, code: C
         pytest.param(ACT._replace(not_after_ms=5_000), rows(), RunHandler(), id="7 in the last moment"),
     ],
 )
-def test_a_call_is_let_through_or_answered(call: SagaCall, found: Rows, decision: BarrierDecision):
+def test_a_call_is_let_through_or_answered(call: SagaCall, found: StepRows, decision: BarrierDecision):
     assert rule(call, b"same", found, purged_through_ms=700, now_ms=5_000) == decision
 
 
@@ -125,7 +126,9 @@ def pending(not_after_ms: int = 4_000) -> BarrierRow:
         ),
     ],
 )
-def test_what_ended_unsettled_is_run_again_or_undone(call: SagaCall, found: Rows, decision: BarrierDecision):
+def test_what_ended_unsettled_is_run_again_or_undone(
+    call: SagaCall, found: StepRows, decision: BarrierDecision
+):
     assert rule(call, b"same", found, 0, 5_000) == decision
 
 

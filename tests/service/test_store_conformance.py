@@ -76,6 +76,28 @@ async def test_what_fails_leaves_neither_effect_nor_record(shop: Shop):
     assert reason(await shop.act("a")) == "OK"
 
 
+async def test_each_step_of_a_saga_with_many_has_rows_of_its_own(shop: Shop):
+    """A loop leaves rows for each item; how many there are, and in which order, must not matter."""
+    steps = [f"s{number}" for number in range(200)]
+    for step in steps:
+        assert reason(await shop.act("loop", step=step)) == "OK"
+    for step in (steps[0], steps[99], steps[-1]):
+        assert reason(await shop.act("loop", unexpected, step=step)) == "REPLAY"
+        assert reason(await shop.undo("loop", step=step)) == "OK"
+        assert reason(await shop.act("loop", unexpected, step=step)) == "STEP_COMPENSATED"
+    assert (await shop.undo("loop", unexpected, step="never called")).response == b""
+    assert reason(await shop.act("loop", unexpected, step="never called")) == "STEP_COMPENSATED"
+    assert len(await shop.effects()) == 203
+
+
+@pytest.mark.parametrize("step", ["a", "m", "z"])
+async def test_another_run_is_turned_down_whichever_step_the_owner_has_called(shop: Shop, step: str):
+    await shop.act("owned", step="m")
+    for write in (shop.act, shop.undo):
+        assert reason(await write("owned", unexpected, step=step, run="another")) == "OTHER_RUN"
+    assert await shop.effects() == ["owned"]
+
+
 async def test_a_refusal_takes_the_effects_back_and_is_an_outcome(shop: Shop):
     first, again = await shop.act("a", decline), await shop.act("a", unexpected)
     assert first.error is not None

@@ -1,8 +1,8 @@
 """ServiceStore: what a service needs of its database, whichever database that is.
 
 A store keeps the handlers' tables and the barrier's in one place, so that an effect and its record are one local
-transaction. It decides nothing by itself: `barrier.rules.rule` does, from the rows that the store reads in that same
-transaction. `delivery` and `manual` talk to this port only. What every store must hold:
+transaction. It decides nothing by itself: `barrier.rules.rule` does, from the `StepRows` that the store reads in that
+same transaction. `delivery` and `manual` talk to this port only. What every store must hold:
 
 - An effect and its record are committed together or not at all, and no result reaches a caller before that is durable,
   not even a replay.

@@ -1,4 +1,4 @@
-"""The barrier of a service: what happens to a call, decided from the rows that earlier calls of its saga left.
+"""The barrier of a service: what happens to a call, decided from the rows that earlier calls left.
 
 Theory of operation. Calls of a saga arrive repeated, late and out of order. Each effect and each refusal leaves a row
 in the service's own database, in the transaction of the effect itself. `rule` is the whole decision; it is pure, and
@@ -52,8 +52,16 @@ class ActionState(StrEnum):
     """A manual method that died on its way: the third party may have acted, the local effects never happened."""
 
 
-Rows = Mapping[tuple[str, Direction], BarrierRow]
-"""The rows of one saga, by step and direction."""
+class StepRows(NamedTuple):
+    """What a service has of a saga, as far as a call of one step needs it. A loop leaves a row for each of its items,
+    so a call that read them all would make a thousand items cost a million rows.
+    """
+
+    owner: str | None = None
+    """The run of the saga's rows here; None if there are none. Any row tells, since no two runs leave rows in one
+    service."""
+    action: BarrierRow | None = None
+    compensation: BarrierRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +96,29 @@ class TurnDown:
 BarrierDecision = RunHandler | Replay | RecordEmpty | TurnDown
 
 
-def rule(call: SagaCall, digest: bytes, rows: Rows, purged_through_ms: int, now_ms: int) -> BarrierDecision:
+def rule(
+    call: SagaCall, digest: bytes, rows: StepRows, purged_through_ms: int, now_ms: int
+) -> BarrierDecision:
     """The first of the seven rules that fits.
 
-    `rows` are those of the call's saga. `purged_through_ms` is the latest `started` of the sagas whose rows were
+    `rows` are those of the call's step. `purged_through_ms` is the latest `started` of the sagas whose rows were
     deleted.
     """
-    own = rows.get((call.step, call.direction))
+    is_action = call.direction is Direction.ACTION
+    own = rows.action if is_action else rows.compensation
     if now_ms > call.not_after_ms:
         late_s = (now_ms - call.not_after_ms) / 1000
         return _turn_down(
             Code.DEADLINE_EXCEEDED, BarrierRefusal.EXPIRED, f"arrived {late_s:g} s after its deadline"
         )
-    owner = next((row.run for row in rows.values() if row.run != call.run), None)
-    if owner is not None:
+    if rows.owner is not None and rows.owner != call.run:
         differs = own is not None and own.digest != digest
         return _turn_down(
             Code.ABORTED,
             BarrierRefusal.OTHER_RUN,
             "another run owns this saga",
-            {OWNER_RUN: owner_digest(call.saga_id, owner)} | ({OTHER_PAYLOAD: "true"} if differs else {}),
+            {OWNER_RUN: owner_digest(call.saga_id, rows.owner)}
+            | ({OTHER_PAYLOAD: "true"} if differs else {}),
         )
     if own is None and call.started_ms <= purged_through_ms:
         return _turn_down(
@@ -115,7 +126,7 @@ def rule(call: SagaCall, digest: bytes, rows: Rows, purged_through_ms: int, now_
             BarrierRefusal.FORGOTTEN,
             "the saga is older than what is remembered here",
         )
-    if call.direction is Direction.ACTION and (call.step, Direction.COMPENSATION) in rows:
+    if is_action and rows.compensation is not None:
         return _turn_down(
             Code.FAILED_PRECONDITION,
             BarrierRefusal.STEP_COMPENSATED,
@@ -129,9 +140,9 @@ def rule(call: SagaCall, digest: bytes, rows: Rows, purged_through_ms: int, now_
         )
     if own is not None and own.state is not State.PENDING:
         return Replay(own)
-    if call.direction is Direction.ACTION:
+    if is_action:
         return RunHandler(is_repeat=own is not None)
-    return _compensate(rows.get((call.step, Direction.ACTION)), is_repeat=own is not None, now_ms=now_ms)
+    return _compensate(rows.action, is_repeat=own is not None, now_ms=now_ms)
 
 
 def records_refusal(call: SagaCall) -> bool:

@@ -3,10 +3,10 @@
 import sqlite3
 from functools import cache
 
-from sagagen.runtime.model.definition import direction_of
+from sagagen.runtime.model.definition import Direction, direction_of
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import Record
-from sagagen.runtime.service.barrier.rules import BarrierRow, Rows, State
+from sagagen.runtime.service.barrier.rules import BarrierRow, State, StepRows
 from sagagen.runtime.sqlite.database import blob
 
 _state_of = cache(State)
@@ -42,16 +42,30 @@ INSERT OR IGNORE INTO sagagen_meta (name, value) VALUES
 """
 
 
-def read_rows(connection: sqlite3.Connection, call: SagaCall) -> Rows:
-    """The saga's rows. Only that of the call itself has its outcome: responses may be large."""
-    return {
-        (step, direction_of(direction)): BarrierRow(run, digest, _state_of(state), outcome, not_after_ms)
-        for step, direction, run, digest, state, outcome, not_after_ms in connection.execute(
-            "SELECT step, direction, run, digest, state, iif(step = ?2 AND direction = ?3, outcome, x''), "
-            "not_after_ms FROM sagagen_barrier WHERE saga = ?1",
-            (call.saga_id, call.step, str(call.direction)),
-        )
-    }
+_READ = """
+SELECT direction, run, digest, state, iif(direction = ?3, outcome, x''), not_after_ms FROM sagagen_barrier
+  WHERE saga = ?1 AND step = ?2
+UNION ALL
+SELECT '', * FROM (SELECT run, NULL, NULL, NULL, NULL FROM sagagen_barrier WHERE saga = ?1 LIMIT 1)
+"""
+"""The rows of a step, then any row of its saga for its run: two look-ups by the primary key, however many rows a saga
+has. Only the call's own row has its outcome, since responses may be large."""
+
+
+def read_rows(connection: sqlite3.Connection, call: SagaCall) -> StepRows:
+    """What the barrier needs to decide about the call."""
+    owner = action = compensation = None
+    for direction, run, digest, state, outcome, not_after_ms in connection.execute(
+        _READ, (call.saga_id, call.step, str(call.direction))
+    ):
+        owner = run
+        if direction:
+            row = BarrierRow(run, digest, _state_of(state), outcome, not_after_ms)
+            if direction_of(direction) is Direction.ACTION:
+                action = row
+            else:
+                compensation = row
+    return StepRows(owner, action, compensation)
 
 
 def insert(connection: sqlite3.Connection, record: Record) -> None:

@@ -5,7 +5,7 @@ turn is offered to it. What then happens is one transaction for all calls of a g
 
     BEGIN IMMEDIATE                       by the first call of the group
       for each call in its turn
-        the barrier                       the saga's rows are read, and `barrier.rules.rule` decides
+        the barrier                       the step's rows are read, and `barrier.rules.rule` decides
         to run its handler:               SAVEPOINT
                                           the handler, in the task of its rpc, for at most the hold limit
                                           ROLLBACK TO, unless its effects are kept
