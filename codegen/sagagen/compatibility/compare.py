@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sagagen.compatibility import rules
 from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.edge import compare_limits, compare_routes
 from sagagen.compatibility.options import compare_options
@@ -73,7 +72,3 @@ def _waived(change: Change, waivers: Sequence[Waiver], today: datetime.date) -> 
                 change, notes=(*change.notes, f"the waiver at {waiver.span} expired on {waiver.until}")
             )
     return change
-
-
-def rule_codes() -> frozenset[str]:
-    return frozenset(rule.code for rule in rules.OWN_RULES)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from sagagen.compatibility import rules
 from sagagen.compatibility.change import Change
+from sagagen.compatibility.rules import edge as edge_rules
 from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Route
 from sagagen.runtime.edge.paths.template import parse_template
@@ -23,11 +23,11 @@ def compare_routes(old: Mesh, new: Mesh) -> Iterator[Change]:
             yield from _compare(route, after[key])
         else:
             subject = f"{route.verb} {route.template}"
-            yield Change.of(rules.ROUTE_REMOVED, route.span, subject, f"{subject} is gone")
+            yield Change.of(edge_rules.ROUTE_REMOVED, route.span, subject, f"{subject} is gone")
     for key, route in after.items():
         if key not in before:
             subject = f"{route.verb} {route.template}"
-            yield Change.of(rules.ROUTE_ADDED, route.span, subject, f"{subject} is new")
+            yield Change.of(edge_rules.ROUTE_ADDED, route.span, subject, f"{subject} is new")
 
 
 def compare_limits(old: Mesh, new: Mesh) -> Iterator[Change]:
@@ -35,7 +35,7 @@ def compare_limits(old: Mesh, new: Mesh) -> Iterator[Change]:
         was, now = getattr(old.limits, name), getattr(new.limits, name)
         if now < was:
             subject = f"limits.{name}"
-            yield Change.of(rules.LIMITS_LOWERED, SAGA_FILE, subject, f"{subject} {was} -> {now}")
+            yield Change.of(edge_rules.LIMITS_LOWERED, SAGA_FILE, subject, f"{subject} {was} -> {now}")
 
 
 def _by_key(mesh: Mesh) -> dict[Key, Route]:
@@ -51,14 +51,14 @@ def _compare(old: Route, new: Route) -> Iterator[Change]:
     subject = f"{new.verb} {new.template}"
     if old.method.full_name != new.method.full_name:
         message = f"{old.method.full_name} -> {new.method.full_name}"
-        yield Change.of(rules.ROUTE_TARGET, new.span, subject, message)
+        yield Change.of(edge_rules.ROUTE_TARGET, new.span, subject, message)
     elif old.template != new.template:
-        yield Change.of(rules.ROUTE_VARIABLE, new.span, subject, f"{old.template} -> {new.template}")
+        yield Change.of(edge_rules.ROUTE_VARIABLE, new.span, subject, f"{old.template} -> {new.template}")
     for name in ("body", "response_body"):
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
             message = f"{name} {was or 'none'} -> {now or 'none'}"
-            yield Change.of(rules.ROUTE_BODY, new.span, subject, message)
+            yield Change.of(edge_rules.ROUTE_BODY, new.span, subject, message)
     if old.body and new.body and new.max_body_bytes < old.max_body_bytes:
         message = f"body up to {old.max_body_bytes} -> {new.max_body_bytes} bytes"
-        yield Change.of(rules.LIMITS_LOWERED, new.span, subject, message)
+        yield Change.of(edge_rules.LIMITS_LOWERED, new.span, subject, message)

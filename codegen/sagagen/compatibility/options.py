@@ -7,8 +7,10 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from sagagen.compatibility import rules
 from sagagen.compatibility.change import Change, Rule
+from sagagen.compatibility.rules import compensations as compensation_rules
+from sagagen.compatibility.rules import edge as edge_rules
+from sagagen.compatibility.rules import services as service_rules
 from sagagen.contract.model import Mesh
 from sagagen.source import Span
 
@@ -24,7 +26,13 @@ def compare_options(old: Mesh, new: Mesh) -> Iterator[Change]:
     asked = set(_names_reached(_edge_requests(new)))
 
     def meaning(name: str) -> Rule | None:
-        return rules.COMPENSATION_RULES if name in undoing else rules.EDGE_RULES if name in asked else None
+        return (
+            compensation_rules.COMPENSATION_RULES
+            if name in undoing
+            else edge_rules.EDGE_RULES
+            if name in asked
+            else None
+        )
 
     for message in _messages(new):
         if message.full_name in before:
@@ -54,7 +62,7 @@ class _Pair:
     def _redaction(self, old: FieldDescriptor, new: FieldDescriptor) -> Iterator[Change]:
         was, now = old.GetOptions().debug_redact, new.GetOptions().debug_redact
         if was != now:
-            rule = rules.REDACTION_ADDED if now else rules.REDACTION_REMOVED
+            rule = service_rules.REDACTION_ADDED if now else service_rules.REDACTION_REMOVED
             message = f"debug_redact {str(was).lower()} -> {str(now).lower()}"
             yield Change.of(rule, self._span(new.full_name), new.full_name, message)
 
@@ -62,7 +70,7 @@ class _Pair:
         was, now = _rules(old), _rules(new)
         if self._rule is None or was == now:
             return
-        rule = self._rule if _is_stricter(was, now) else rules.RULES_RELAXED
+        rule = self._rule if _is_stricter(was, now) else edge_rules.RULES_RELAXED
         yield Change.of(rule, self._span(name), name, f"rules {_shown(was)} -> {_shown(now)}")
 
     def _span(self, name: str) -> Span:

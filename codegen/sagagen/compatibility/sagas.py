@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from google.protobuf.descriptor import Descriptor
 
-from sagagen.compatibility import rules
 from sagagen.compatibility.change import Change, Target
 from sagagen.compatibility.fields_read import fields_read
+from sagagen.compatibility.rules import edge as edge_rules
+from sagagen.compatibility.rules import keys as key_rules
+from sagagen.compatibility.rules import sagas as saga_rules
+from sagagen.compatibility.rules import timing as timing_rules
 from sagagen.compatibility.steps import compare_steps
 from sagagen.contract.model import Mesh, Saga
 from sagagen.expression.tree import Input, StepResponse
@@ -21,17 +24,17 @@ def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
             yield from _compare(saga, after[name], known, _kept(new, name, saga.version))
         elif name in renamed:
             yield Change.of(
-                rules.SAGA_RENAMED,
+                saga_rules.SAGA_RENAMED,
                 renamed[name].span,
                 name,
                 f"saga {name} is now called {renamed[name].name}",
             )
         else:
             message = f"saga {name} is gone"
-            yield Change.of(rules.SAGA_REMOVED, saga.span, name, message, Target(name, saga.version))
+            yield Change.of(saga_rules.SAGA_REMOVED, saga.span, name, message, Target(name, saga.version))
     for name, saga in after.items():
         if name not in before and saga not in renamed.values():
-            yield Change.of(rules.SAGA_ADDED, saga.span, name, f"saga {name} is new")
+            yield Change.of(saga_rules.SAGA_ADDED, saga.span, name, f"saga {name} is new")
 
 
 def compare_kept(old: Mesh, new: Mesh) -> Iterator[Change]:
@@ -42,7 +45,7 @@ def compare_kept(old: Mesh, new: Mesh) -> Iterator[Change]:
         target = Target(saga.name, saga.version)
         if kept is None:
             message = f"version {saga.version} is no longer kept"
-            yield Change.of(rules.VERSION_GONE, saga.span, saga.name, message, target)
+            yield Change.of(saga_rules.VERSION_GONE, saga.span, saga.name, message, target)
         else:
             yield from _same_version(saga, kept, known)
 
@@ -80,7 +83,7 @@ def _same_version(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Chang
     if new.digest != old.digest:
         message = f"version {new.version} no longer means what it did"
         target = Target(old.name, old.version)
-        yield Change.of(rules.VERSION_NOT_RAISED, new.span, new.name, message, target)
+        yield Change.of(saga_rules.VERSION_NOT_RAISED, new.span, new.name, message, target)
     yield from compare_steps(old, new)
     yield from _new_fields_read(old, new, known)
 
@@ -89,39 +92,41 @@ def _compare_versions(old: Saga, new: Saga, kept: Saga | None) -> Iterator[Chang
     target = Target(old.name, old.version)
     versions = f"version {old.version} -> {new.version}"
     if new.version < old.version:
-        yield Change.of(rules.VERSION_LOWERED, new.span, new.name, versions)
+        yield Change.of(saga_rules.VERSION_LOWERED, new.span, new.name, versions)
     elif new.version > old.version:
-        rule = rules.VERSION_KEPT if kept else rules.VERSION_GONE
+        rule = saga_rules.VERSION_KEPT if kept else saga_rules.VERSION_GONE
         yield Change.of(rule, new.span, new.name, versions, None if kept else target)
 
 
 def _compare_trigger(old: Saga, new: Saga) -> Iterator[Change]:
     if old.trigger.full_name != new.trigger.full_name:
         message = f"{old.trigger.full_name} -> {new.trigger.full_name}"
-        yield Change.of(rules.TRIGGER_CHANGED, new.span, new.name, message)
+        yield Change.of(saga_rules.TRIGGER_CHANGED, new.span, new.name, message)
     elif old.trigger.input_type.full_name != new.trigger.input_type.full_name:
         message = f"{old.trigger.input_type.full_name} -> {new.trigger.input_type.full_name}"
-        yield Change.of(rules.INPUT_CHANGED, new.span, new.name, message)
+        yield Change.of(saga_rules.INPUT_CHANGED, new.span, new.name, message)
 
 
 def _compare_deadline(old: Saga, new: Saga) -> Iterator[Change]:
     message = f"deadline {old.deadline_s:g} s -> {new.deadline_s:g} s"
     if new.deadline_s < old.deadline_s:
         target = Target(old.name, old.version)
-        yield Change.of(rules.DEADLINE_LOWERED, new.span, new.name, message, target)
+        yield Change.of(timing_rules.DEADLINE_LOWERED, new.span, new.name, message, target)
     elif new.deadline_s > old.deadline_s:
-        yield Change.of(rules.TIMING_RELAXED, new.span, new.name, message)
+        yield Change.of(timing_rules.TIMING_RELAXED, new.span, new.name, message)
 
 
 def _compare_idempotency(old: Saga, new: Saga) -> Iterator[Change]:
     if old.key != new.key:
-        rule = rules.KEY_REQUIRED if new.key == "required" else rules.KEY_OPTIONAL
+        rule = key_rules.KEY_REQUIRED if new.key == "required" else key_rules.KEY_OPTIONAL
         yield Change.of(rule, new.span, new.name, f"idempotency key {old.key} -> {new.key}")
     if old.on_concurrent != new.on_concurrent:
         message = f"on_concurrent {old.on_concurrent} -> {new.on_concurrent}"
-        yield Change.of(rules.CONCURRENT_CHANGED, new.span, new.name, message)
+        yield Change.of(key_rules.CONCURRENT_CHANGED, new.span, new.name, message)
     if old.retention_s != new.retention_s:
-        rule = rules.REPLAY_SHORTENED if new.retention_s < old.retention_s else rules.REPLAY_LENGTHENED
+        rule = (
+            key_rules.REPLAY_SHORTENED if new.retention_s < old.retention_s else key_rules.REPLAY_LENGTHENED
+        )
         message = f"retention {old.retention_s:g} s -> {new.retention_s:g} s"
         yield Change.of(rule, new.span, new.name, message)
 
@@ -129,15 +134,15 @@ def _compare_idempotency(old: Saga, new: Saga) -> Iterator[Change]:
 def _compare_answer(old: Saga, new: Saga) -> Iterator[Change]:
     was, now = old.respond, new.respond
     if was.status != now.status:
-        yield Change.of(rules.STATUS_CHANGED, new.span, new.name, f"status {was.status} -> {now.status}")
+        yield Change.of(edge_rules.STATUS_CHANGED, new.span, new.name, f"status {was.status} -> {now.status}")
     if was.after != now.after:
         message = f"answered after {was.after} -> after {now.after}"
-        yield Change.of(rules.ANSWER_MOVED, new.span, new.name, message)
+        yield Change.of(edge_rules.ANSWER_MOVED, new.span, new.name, message)
     if (was.body and was.body.canonical()) != (now.body and now.body.canonical()):
-        yield Change.of(rules.ANSWER_BODY, new.span, new.name, "respond.body builds a different message")
+        yield Change.of(edge_rules.ANSWER_BODY, new.span, new.name, "respond.body builds a different message")
     if now.wait_s < was.wait_s:
         message = f"respond.wait {was.wait_s:g} s -> {now.wait_s:g} s"
-        yield Change.of(rules.WAIT_LOWERED, new.span, new.name, message)
+        yield Change.of(edge_rules.WAIT_LOWERED, new.span, new.name, message)
 
 
 def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
@@ -154,7 +159,7 @@ def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Ch
                     yield Change.of(rule, call.span, f"{new.name}/{step.name}", message, target)
 
 
-_NEW_READ = {Input: (rules.NEW_INPUT_READ, "input"), StepResponse: (rules.NEW_OUTPUT_READ, "steps")}
+_NEW_READ = {Input: (saga_rules.NEW_INPUT_READ, "input"), StepResponse: (saga_rules.NEW_OUTPUT_READ, "steps")}
 
 
 def _names(mesh: Mesh) -> frozenset[str]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from sagagen.compatibility import rules
 from sagagen.compatibility.change import Change, Target
+from sagagen.compatibility.rules import sagas as saga_rules
+from sagagen.compatibility.rules import services as service_rules
+from sagagen.compatibility.rules import steps as step_rules
 from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Method, Saga, Service
 from sagagen.source import Span
@@ -12,7 +14,7 @@ from sagagen.source import Span
 def compare_services(old: Mesh, new: Mesh) -> Iterator[Change]:
     if old.project != new.project:
         message = f"project {old.project} -> {new.project}"
-        yield Change.of(rules.PROJECT_RENAMED, Span(SAGA_YAML), new.project, message)
+        yield Change.of(saga_rules.PROJECT_RENAMED, Span(SAGA_YAML), new.project, message)
     before = {service.name: service for service in old.services}
     after = {service.name: service for service in new.services}
     for name, service in before.items():
@@ -22,7 +24,7 @@ def compare_services(old: Mesh, new: Mesh) -> Iterator[Change]:
             yield from _removed(old, service)
     for name, service in after.items():
         if name not in before:
-            yield Change.of(rules.SERVICE_ADDED, service.span, name, f"service {name} is new")
+            yield Change.of(service_rules.SERVICE_ADDED, service.span, name, f"service {name} is new")
     yield from _moved(old, new)
 
 
@@ -31,9 +33,9 @@ def _removed(old: Mesh, service: Service) -> Iterator[Change]:
     message = f"service {service.name} is gone"
     for saga in callers:
         target = Target(saga.name, saga.version)
-        yield Change.of(rules.SERVICE_REMOVED, service.span, service.name, message, target)
+        yield Change.of(service_rules.SERVICE_REMOVED, service.span, service.name, message, target)
     if not callers:
-        yield Change.of(rules.SERVICE_REMOVED, service.span, service.name, message)
+        yield Change.of(service_rules.SERVICE_REMOVED, service.span, service.name, message)
 
 
 def _calls(saga: Saga, service: Service) -> bool:
@@ -44,10 +46,10 @@ def _calls(saga: Saga, service: Service) -> bool:
 def _compare(old: Service, new: Service) -> Iterator[Change]:
     if old.port != new.port:
         message = f"port {old.port} -> {new.port}"
-        yield Change.of(rules.PORT_CHANGED, new.span, new.name, message)
+        yield Change.of(service_rules.PORT_CHANGED, new.span, new.name, message)
     if new.retention_s < old.retention_s:
         message = f"retention {old.retention_s:g} s -> {new.retention_s:g} s"
-        yield Change.of(rules.MEMORY_SHORTENED, new.retention_span, new.name, message)
+        yield Change.of(service_rules.MEMORY_SHORTENED, new.retention_span, new.name, message)
     before, after = _methods(old), _methods(new)
     for name in before.keys() & after.keys():
         yield from _compare_methods(new, before[name], after[name])
@@ -57,10 +59,10 @@ def _compare_methods(service: Service, old: Method, new: Method) -> Iterator[Cha
     subject = f"{service.name}/{new.descriptor.name}"
     if old.is_read != new.is_read:
         message = "is a read now" if new.is_read else "is no longer a read"
-        yield Change.of(rules.READ_CHANGED, service.span, subject, message)
+        yield Change.of(step_rules.READ_CHANGED, service.span, subject, message)
     if old.transaction != new.transaction:
         message = f"transaction {old.transaction.value} -> {new.transaction.value}"
-        yield Change.of(rules.TRANSACTION_CHANGED, service.span, subject, message)
+        yield Change.of(service_rules.TRANSACTION_CHANGED, service.span, subject, message)
 
 
 def _methods(service: Service) -> Mapping[str, Method]:
@@ -82,6 +84,6 @@ def _moved_for(old: Mesh, service: Service, owner: Service, message: str) -> Ite
     callers = [saga for saga in old.sagas if _calls(saga, owner)]
     for saga in callers:
         target = Target(saga.name, saga.version)
-        yield Change.of(rules.IMPLEMENTATION_MOVED, service.span, service.name, message, target)
+        yield Change.of(service_rules.IMPLEMENTATION_MOVED, service.span, service.name, message, target)
     if not callers:
-        yield Change.of(rules.IMPLEMENTATION_MOVED, service.span, service.name, message)
+        yield Change.of(service_rules.IMPLEMENTATION_MOVED, service.span, service.name, message)
