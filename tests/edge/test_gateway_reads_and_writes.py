@@ -213,3 +213,22 @@ async def test_the_callers_hook_may_refuse_or_fail(library: Served) -> None:
     assert refused.headers["www-authenticate"] == "Bearer"
     failed = await library.client.get("/v1/shelves/1/books/2", headers={"x-caller": "broken"})
     assert "broken" not in str(assert_problem(failed, 500, "GATEWAY_FAILED")["detail"])
+
+
+async def test_handlers_are_told_who_calls(library: Served) -> None:
+    library.shelf.callers.clear()
+    headers = {"x-caller": "ann (100%)", "idempotency-key": "told"}
+    await library.client.get("/v1/shelves/1/books/2", headers=headers)
+    await library.client.post("/v1/shelves/1/books?book_id=2", json={"title": "Momo"}, headers=headers)
+    await library.client.get("/v1/shelves/1/books/2", headers={"x-caller": ""})
+    assert library.shelf.callers == ["ann (100%)", "ann (100%)", ""]
+
+
+async def test_a_caller_that_services_can_not_be_told_is_the_hooks_failure(
+    library: Served, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longest = await library.client.get("/v1/shelves/1/books/2", headers={"x-caller": "x" * 1024})
+    assert longest.status_code == 200
+    token = await library.client.get("/v1/shelves/1/books/2", headers={"x-caller": "x" * 1025})
+    assert_problem(token, 500, "GATEWAY_FAILED")
+    assert "the caller hook returned 1025 bytes" in caplog.text + capsys.readouterr().out

@@ -121,6 +121,12 @@ async def test_spelling_does_not_make_another_payload(library: Served) -> None:
     assert again.content == first.content
 
 
+async def test_the_handlers_of_a_saga_are_told_who_started_it(library: Served) -> None:
+    library.shelf.callers.clear()
+    await lend(library, "told", **{"x-caller": "ann@example.org"})
+    assert library.shelf.callers == ["ann@example.org"]
+
+
 async def test_the_same_key_of_another_caller_is_another_saga(library: Served) -> None:
     mine = await lend(library, "shared", **{"x-caller": "ann"})
     theirs = await lend(library, "shared", **{"x-caller": "bob"})

@@ -8,13 +8,25 @@ from typing import Any
 
 import pytest
 from grpclib.const import Status as Code
+from hypothesis import example, given
+from hypothesis import strategies as st
 from ledger import GET, PUT, UNDO, Ledger, RunningLedger, Turnstile, database_in, put, running
 from small_mesh import BUDGETED, RETRY, Text, saga, saga_call
 from waiting import LIMIT_S
 
 from sagagen.runtime.identity import owner_digest, run_id
-from sagagen.runtime.model.definition import Action, Direction, Method, Step, StepKind
+from sagagen.runtime.model.definition import (
+    MAX_CALLER_BYTES,
+    MAX_KEY_LENGTH,
+    Action,
+    Direction,
+    ForEach,
+    Method,
+    Step,
+    StepKind,
+)
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
+from sagagen.runtime.rpc.limits import check_metadata
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.refusals import OWNER_RUN, UNKNOWN_CALL, BarrierRefusal
 
@@ -35,6 +47,22 @@ BROKEN: dict[str, tuple[str, str]] = {
     "an empty step": ("sagagen-step", ""),
     "a long step": ("sagagen-step", LONG),
     "a step with an escape": ("sagagen-step", "put\x1b[2J"),
+    "an item without a key": ("sagagen-step", "put[]"),
+    "an item whose bracket is open": ("sagagen-step", "put[a"),
+    "an item of no step": ("sagagen-step", "[a]"),
+    "more behind an item": ("sagagen-step", "put[a]b"),
+    "an item's key that is not encoded": ("sagagen-step", "put[größe]"),
+    "an item's key with a space": ("sagagen-step", "put[a b]"),
+    "an item's key that is encoded though it need not be": ("sagagen-step", "put[%41]"),
+    "an item's key encoded in small letters": ("sagagen-step", "put[%c3%b6]"),
+    "an item's key with a lone percent sign": ("sagagen-step", "put[5%]"),
+    "an item's key that is no UTF-8": ("sagagen-step", "put[%FF]"),
+    "an item's key with a line break": ("sagagen-step", "put[a%0Ab]"),
+    "an item's key with an escape": ("sagagen-step", "put[%1B]"),
+    "an item's key of 129 bytes": ("sagagen-step", f"put[{'x' * 129}]"),
+    "an item's key of 65 letters of two bytes": ("sagagen-step", f"put[{'%C3%B6' * 65}]"),
+    "a step with an encoded name": ("sagagen-step", "p%75t"),
+    "a claim of another step": ("sagagen-step", "~put"),
     "an unknown kind": ("sagagen-kind", "final"),
     "an unknown direction": ("sagagen-direction", "sideways"),
     "a start before all time": ("sagagen-started", "-1"),
@@ -48,6 +76,7 @@ BROKEN: dict[str, tuple[str, str]] = {
     "an end beyond SQLite's integers": ("sagagen-not-after", "9" * 30),
     "an empty end": ("sagagen-not-after", ""),
 }
+CALLERS_BROKEN = ("a b", "größe", "%", "%41", "%FF", "%c3%b6", "x" * 1025, "%C3%B6" * 513, "x" * 10_000)
 
 
 @pytest.fixture
@@ -74,6 +103,9 @@ async def test_metadata_that_no_engine_sends_is_refused_and_leaves_nothing(
         assert len(error.message) < 200, name
         without = {key: each for key, each in WHOLE.items() if key != entry}
         assert (await refused(running_ledger, without, path)).code is Code.INVALID_ARGUMENT, name
+    for caller in CALLERS_BROKEN:
+        error = await refused(running_ledger, WHOLE | {"sagagen-caller": caller}, path)
+        assert (error.code, "sagagen-caller" in error.message) == (Code.INVALID_ARGUMENT, True), caller
     assert running_ledger.states() == {}
     assert running_ledger.ledger.puts == 0
 
@@ -129,14 +161,18 @@ def action(method: Method[Any, Any], *, is_undo: bool = False) -> Action:
     return Action("ledger", method, lambda _: Text(value="x"), 1.0, BUDGETED if is_undo else RETRY)
 
 
+EACH = ForEach(items=lambda _: [], key=lambda _: "")
 KNOWN = (
     saga(
+        Step("reserve", StepKind.COMPENSATABLE, action(PUT), action(UNDO, is_undo=True), for_each=EACH),
         Step("put", StepKind.COMPENSATABLE, action(PUT), action(UNDO, is_undo=True)),
         Step("look", StepKind.COMPENSATABLE, action(GET)),
         Step("settle", StepKind.PIVOT, action(PUT)),
     ),
 )
 OF_THE_CONTRACT = [
+    (PUT.path, "reserve[größe]", StepKind.COMPENSATABLE, Direction.ACTION),
+    (UNDO.path, "reserve[größe]", StepKind.COMPENSATABLE, Direction.COMPENSATION),
     (PUT.path, "put", StepKind.COMPENSATABLE, Direction.ACTION),
     (UNDO.path, "put", StepKind.COMPENSATABLE, Direction.COMPENSATION),
     (GET.path, "look", StepKind.COMPENSATABLE, Direction.ACTION),
@@ -148,7 +184,7 @@ def calls() -> list[tuple[str, SagaCall]]:
     return [
         (path, saga_call(step, direction, kind=kind))
         for path in (PUT.path, UNDO.path, GET.path)
-        for step in ("put", "look", "settle", "other")
+        for step in ("put", "look", "settle", "other", "reserve", "reserve[größe]", "put[größe]", "~claim")
         for kind in StepKind
         for direction in Direction
     ]
@@ -158,8 +194,8 @@ async def test_only_calls_that_the_contract_makes_are_answered(tmp_path: Path) -
     """No caller may try a compensation as an action, or another kind, under which a refusal would be recorded."""
     async with running(tmp_path, Ledger(), sagas=KNOWN) as host:
         ledger = RunningLedger(host, Ledger(), database_in(tmp_path))
-        for path, call in calls():
-            called = call._replace(saga_id=f"{call.step}-{call.kind}-{call.direction}", run=f"r{len(path)}")
+        for number, (path, call) in enumerate(calls()):
+            called = call._replace(saga_id=f"{number}-{call.kind}-{call.direction}", run=f"r{len(path)}")
             if (path, call.step, call.kind, call.direction) in OF_THE_CONTRACT:
                 await host.handle(
                     path, b"" if path == GET.path else put(called.saga_id), called.to_metadata(), LIMIT_S
@@ -168,16 +204,69 @@ async def test_only_calls_that_the_contract_makes_are_answered(tmp_path: Path) -
             error = await refused(ledger, called.to_metadata(), path)
             assert (error.code, error.domain, error.reason) == (Code.UNAVAILABLE, DOMAIN, UNKNOWN_CALL), call
             assert error.retry_after_s, "a service that is behind its gateway is deployed soon"
-        assert set(ledger.states()) == {("put", "action"), ("put", "compensation"), ("settle", "action")}
+        assert set(ledger.states()) == {
+            ("reserve[größe]", "action"),
+            ("reserve[größe]", "compensation"),
+            ("put", "action"),
+            ("put", "compensation"),
+            ("settle", "action"),
+        }
 
 
-def test_what_engines_send_is_what_services_take() -> None:
-    for seed in range(200):
-        chosen = Random(seed)
-        call = saga_call(
-            run=run_id(chosen),
-            started_ms=chosen.randrange(1, 10**13),
-            attempt=chosen.randrange(1, 10**6),
-            not_after_ms=chosen.randrange(1, 10**13),
-        )
-        assert SagaCall.from_metadata(call.to_metadata()) == call
+PRINTABLE = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
+ITEM_KEYS = st.text(PRINTABLE, min_size=1, max_size=128).filter(lambda key: len(key.encode()) <= 128)
+STEPS = st.from_regex(r"[a-z][a-z0-9_]{0,127}", fullmatch=True)
+ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)))
+CALLERS = ANY_TEXT.filter(lambda caller: len(caller.encode()) <= MAX_CALLER_BYTES)
+TIMES = st.integers(1, 10**13)
+
+
+@st.composite
+def sent_by_engines(draw: st.DrawFn) -> SagaCall:
+    name = draw(STEPS)
+    return SagaCall(
+        saga_id="saga-1",
+        run=run_id(Random(draw(st.integers()))),
+        started_ms=draw(TIMES),
+        step=draw(st.one_of(st.just(name), st.just("~claim"), ITEM_KEYS.map(lambda key: f"{name}[{key}]"))),
+        kind=draw(st.sampled_from(StepKind)),
+        direction=draw(st.sampled_from(Direction)),
+        attempt=draw(st.integers(1, 10**6)),
+        not_after_ms=draw(TIMES),
+        caller=draw(st.one_of(st.just(""), CALLERS)),
+    )
+
+
+@given(call=sent_by_engines())
+@example(call=saga_call("put[100%]"))
+@example(call=saga_call(f"put[{'ö' * 64}]"))
+@example(call=saga_call("put[]]"))
+def test_what_engines_send_is_what_services_take(call: SagaCall) -> None:
+    metadata = call.to_metadata()
+    check_metadata(metadata)
+    assert all(value.strip() == value for value in metadata.values()), "spaces at the ends get lost"
+    assert SagaCall.from_metadata(metadata) == call
+    assert metadata["idempotency-key"] == call.idempotency_key
+    assert len(call.idempotency_key) <= MAX_KEY_LENGTH
+
+
+def test_each_item_has_an_idempotency_key_of_its_own() -> None:
+    """Also where it is cut: third parties take 255 characters."""
+    steps = ["put", *(f"put[{key}]" for key in ("a", "b", "a]", "%61", "ö", "ö" * 64, "ö" * 63 + "oo"))]
+    keys = {saga_call(step, direction).idempotency_key for step in steps for direction in Direction}
+    assert len(keys) == 2 * len(steps)
+    assert saga_call("put[a]").idempotency_key == "saga-1/put[a]/action"
+    assert saga_call("put[größe 3]").idempotency_key == "saga-1/put[gr%C3%B6%C3%9Fe%203]/action"
+
+
+def test_a_gateway_that_says_nothing_of_the_caller_is_understood() -> None:
+    assert "sagagen-caller" not in WHOLE
+    call = SagaCall.from_metadata(WHOLE)
+    assert call is not None
+    assert call.caller == ""
+
+
+def test_a_caller_that_is_too_long_is_left_out_and_not_cut() -> None:
+    """Half of a name is somebody else's."""
+    assert "sagagen-caller" not in saga_call()._replace(caller="x" * 1025).to_metadata()
+    assert saga_call()._replace(caller="ö" * 512).to_metadata()["sagagen-caller"] == "%C3%B6" * 512

@@ -15,7 +15,7 @@ from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime import plain
 from sagagen.runtime.rpc.errors import Declined, FieldViolation, RpcError
-from sagagen.runtime.rpc.metadata import REPLAYED
+from sagagen.runtime.rpc.metadata import REPLAYED, caller_metadata
 from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES, Reply, Transport
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.transports.grpc.client import GrpcTransport
@@ -100,6 +100,37 @@ async def test_a_replay_says_so_in_its_trailers(reached: Reached):
     assert again.response == first.response
     assert dict(again.trailers) == {REPLAYED: "true"}
     assert reached.ledger.puts == 1
+
+
+@pytest.mark.parametrize(
+    "step", ["put[größe]", "put[100 % レモン]", f"put[{'ö' * 64}]", "put[a]b]", "~claim"]
+)
+async def test_steps_and_callers_of_any_characters_arrive(reached: Reached, step: str):
+    told: list[tuple[str, ...]] = []
+
+    async def note(request: PutRequest, call: CallContext) -> PutResponse:
+        told.append((call.step, call.caller, call.idempotency_key))
+        return await insert(request, call)
+
+    reached.ledger.on_put = note
+    call = saga_call(step)._replace(caller=" Zoë\n100 %")
+    await reached.put(metadata=call.to_metadata())
+    again = await reached.put(metadata=call._replace(attempt=2).to_metadata())
+    assert dict(again.trailers) == {REPLAYED: "true"}
+    assert told == [(step, " Zoë\n100 %", call.idempotency_key)]
+
+
+async def test_a_call_says_for_whom_though_no_saga_makes_it(reached: Reached):
+    told: list[str] = []
+
+    async def note(call: CallContext) -> PutResponse:
+        told.append(call.caller)
+        return PutResponse()
+
+    reached.ledger.on_get = note
+    for metadata in ({}, caller_metadata(""), caller_metadata("ann"), caller_metadata("größe")):
+        await reached.transport.call(GET.path, b"", metadata=metadata, timeout_s=TIMEOUT_S)
+    assert told == ["", "", "ann", "größe"]
 
 
 async def test_a_refusal_arrives_with_its_details(reached: Reached):

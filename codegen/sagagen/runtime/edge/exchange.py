@@ -14,6 +14,7 @@ from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.content import check_content
 from sagagen.runtime.edge.problem import Problem, ProblemError
+from sagagen.runtime.model.definition import MAX_CALLER_BYTES
 from sagagen.runtime.rpc.trace import SAMPLED, TraceContext, received
 from sagagen.runtime.telemetry import spans as tracing
 
@@ -106,16 +107,36 @@ Caller = Callable[[Request], str | Awaitable[str]]
 
 
 async def caller_of(hook: Caller, request: Request) -> str:
-    """Raises what the hook raises; HookFailed for what is no Exception, and would end more than this request."""
+    """Raises what the hook raises; HookFailed for what is no Exception, and would end more than this request.
+
+    Raises CallerTooLong as well.
+    """
     try:
         caller = hook(request)
-        return caller if isinstance(caller, str) else await caller
+        if not isinstance(caller, str):
+            caller = await caller
+        if len(caller) > MAX_CALLER_BYTES // 4:  # only what may be too long is encoded for it
+            _check_length(caller)
+        return caller
     except Exception:
         raise
     except BaseException as error:
         if is_cancelled(error):
             raise
         raise HookFailed("the caller hook", error) from as_logged(error)
+
+
+def _check_length(caller: str) -> None:
+    length = len(caller.encode())
+    if length > MAX_CALLER_BYTES:
+        raise CallerTooLong(
+            f"the caller hook returned {length} bytes, and services are told at most {MAX_CALLER_BYTES}: return what "
+            "names the caller, such as a subject or an account, and not a whole token"
+        )
+
+
+class CallerTooLong(Exception):
+    """The caller hook of gateway/app.py returned what can't be sent along with every call."""
 
 
 class HookFailed(Exception):

@@ -15,7 +15,7 @@ from sagagen.runtime.edge.transcoding.request import RequestReader
 from sagagen.runtime.identity import direct_id
 from sagagen.runtime.model.definition import Route
 from sagagen.runtime.rpc.errors import Code, RpcError
-from sagagen.runtime.rpc.metadata import IDEMPOTENCY_KEY
+from sagagen.runtime.rpc.metadata import IDEMPOTENCY_KEY, caller_metadata
 from sagagen.runtime.rpc.metadata import REPLAYED as REPLAYED_TRAILER
 from sagagen.runtime.rpc.transport import Reply, Transport
 
@@ -69,7 +69,9 @@ class ForwardEndpoint:
     async def __call__(self, exchange: Exchange) -> Answer:
         caller = await caller_of(self._caller, exchange.request)
         timeout_s = _timeout_s(exchange.request.headers.get("grpc-timeout", ""))
-        metadata = exchange.trace.to_metadata() | self._key_metadata(exchange, caller)
+        metadata = (
+            exchange.trace.to_metadata() | self._key_metadata(exchange, caller) | caller_metadata(caller)
+        )
         body = await exchange.body(self._reader.max_body_bytes)
         data = await self._reader.read(exchange.values, exchange.query, body)
         with self._waiting:

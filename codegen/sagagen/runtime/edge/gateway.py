@@ -75,7 +75,8 @@ class Gateway:
         middleware: Sequence[Middleware] = (),
         routes: Sequence[BaseRoute] = (),
     ) -> None:
-        """`caller` says on whose behalf a request comes, and refuses it by raising starlette's HTTPException.
+        """`caller` says on whose behalf a request comes, and refuses it by raising starlette's HTTPException. Services
+        are told (`call.caller`), so it has at most 1,024 bytes in UTF-8.
 
         `middleware` (CORS, for example) wraps everything. `routes` are asked where the contract has no route.
         Raises RouteError or TemplateError for a route that does not fit its messages.

@@ -347,6 +347,7 @@ class SagaDriver(Generic[Ref]):
             direction=call.direction,
             attempt=call.attempt,
             not_after_ms=self._context.time.wall_ms() + max(1, round(timeout_s * 1000)),
+            caller=accepted.caller,
         )
 
     def _done(self, call: StepCall, response: bytes, span_id: str) -> Done | Compensated:

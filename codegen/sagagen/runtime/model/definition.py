@@ -29,6 +29,8 @@ RETRIED_BY_DEFAULT = frozenset(
 """Repeating any of these is harmless: the barrier lets an effect through once."""
 MAX_KEY_LENGTH = 255
 """Characters of an idempotency key, without quotes."""
+MAX_CALLER_BYTES = 1024
+"""Of who started a saga, in UTF-8: services are told with each call, in metadata of 8 KiB at most as a rule."""
 
 
 class StepKind(StrEnum):

@@ -70,6 +70,7 @@ class CallContext:
         deadline: Deadline,
         saga: SagaCall | None,
         key: str,
+        caller: str,
         rpc: str,
         is_repeat: bool = False,
         action: ActionState | None = None,
@@ -84,6 +85,12 @@ class CallContext:
         self.saga_id = saga.saga_id if saga else ""
         """Empty if no saga makes this call."""
         self.step = saga.step if saga else ""
+        """The step's name; of a loop with the item's key: `reserve[margherita]`."""
+        self.caller = caller
+        """On whose behalf: what the gateway's `caller` hook returned for who started the saga, or calls directly.
+
+        Empty if the gateway did not say. As trustworthy as whoever may reach the service's port.
+        """
         self.attempt = saga.attempt if saga else 1
         """Starts at 1."""
         self.is_repeat = is_repeat or self.attempt > 1

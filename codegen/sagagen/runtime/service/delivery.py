@@ -15,7 +15,7 @@ from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, StepKind, Transaction
 from sagagen.runtime.rpc.errors import OUTCOME_KEY, Declined, RpcError, refused
 from sagagen.runtime.rpc.limits import wire_form
-from sagagen.runtime.rpc.metadata import SagaCall, direct_key
+from sagagen.runtime.rpc.metadata import SagaCall, called_by, direct_key
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import ActionState, RunHandler, State, records_refusal, unsettled
@@ -51,6 +51,8 @@ class Delivery(NamedTuple):
     request: bytes
     key: str
     """The idempotency key of a direct call; empty if the caller sent none."""
+    caller: str
+    """Whom the gateway calls for; empty if it did not say."""
     saga: SagaCall | None
     """None for direct calls, which no saga makes."""
     deadline: Deadline
@@ -71,12 +73,12 @@ class Delivery(NamedTuple):
         """Raises RpcError: INVALID_ARGUMENT for metadata that no engine sends, UNAVAILABLE for a call of no saga."""
         try:
             saga = SagaCall.from_metadata(metadata)
-            key = "" if saga else direct_key(metadata)
+            key, caller = ("", saga.caller) if saga else (direct_key(metadata), called_by(metadata))
         except ValueError as error:
             raise RpcError(Code.INVALID_ARGUMENT, str(error)) from error
         if saga and context.calls is not None:
             context.calls.check(bound.method.path, saga)
-        return cls(context, bound, request, key, saga, deadline, trace)
+        return cls(context, bound, request, key, caller, saga, deadline, trace)
 
     async def read(self) -> CallResult:
         """Run the handler on a view of what is committed; reads pass the barrier by."""
@@ -145,6 +147,7 @@ class Delivery(NamedTuple):
             deadline=self.deadline,
             saga=self.saga,
             key=self.key,
+            caller=self.caller,
             rpc=self.bound.method.path,
             is_repeat=decision is not None and decision.is_repeat,
             action=decision.action if decision else None,

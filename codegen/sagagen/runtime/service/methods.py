@@ -78,18 +78,20 @@ class SagaCalls:
 
     def __init__(self, sagas: Iterable[Saga]) -> None:
         self._known: dict[tuple[str, str], list[tuple[StepKind, Direction]]] = {}
-        """By rpc and step: a name of an enum takes two functions of Python to be hashed."""
+        """By rpc and step, or a loop's `name[]`: a name of an enum takes two functions of Python to be hashed."""
         for step in (step for saga in sagas for step in saga.calls):
             self._add(step, step.action, Direction.ACTION)
             if step.compensation:
                 self._add(step, step.compensation, Direction.COMPENSATION)
 
     def _add(self, step: Step, action: Action, direction: Direction) -> None:
-        self._known.setdefault((action.method.path, step.name), []).append((step.kind, direction))
+        name = step.name if step.for_each is None else _of_items(step.name)
+        self._known.setdefault((action.method.path, name), []).append((step.kind, direction))
 
     def check(self, path: str, call: SagaCall) -> None:
         """Raises RpcError UNAVAILABLE: a saga of a newer contract waits until that is deployed here as well."""
-        if (call.kind, call.direction) not in self._known.get((path, call.step), ()):
+        step = _of_items(call.step.partition("[")[0]) if "[" in call.step else call.step
+        if (call.kind, call.direction) not in self._known.get((path, step), ()):
             raise RpcError(
                 Code.UNAVAILABLE,
                 f"no saga of this service's contract makes this call as {call.direction} of a {call.kind} step "
@@ -98,6 +100,11 @@ class SagaCalls:
                 domain=DOMAIN,
                 retry_after_s=DEPLOYED_AFTER_S,
             )
+
+
+def _of_items(name: str) -> str:
+    """What stands for `name[margherita]` and all other items of a loop. No item has an empty key."""
+    return f"{name}[]"
 
 
 def bind(service: Service, handlers: object, schema: Schema) -> Mapping[str, BoundMethod]:

@@ -34,8 +34,10 @@ class ShelfService(ShelfHandlers):
         self.reads = 0
         self.created = 0
         self.metadata_keys: list[str] = []
+        self.callers: list[str] = []
 
     async def get_book(self, request: GetBookRequest, call: Call) -> GetBookResponse:
+        self.callers.append(call.caller)
         self.reads += 1
         if "missing" in request.name:
             raise RpcError(Status.NOT_FOUND, "there is no such book", reason="BOOK_NOT_FOUND")
@@ -51,6 +53,7 @@ class ShelfService(ShelfHandlers):
         return ListBooksResponse(request=request)
 
     async def create_book(self, request: CreateBookRequest, call: Call) -> CreateBookResponse:
+        self.callers.append(call.caller)
         self.created += 1
         self.metadata_keys.append(call.idempotency_key)
         book = request.book or Book()
@@ -76,6 +79,7 @@ class ShelfService(ShelfHandlers):
         return ArchiveBookResponse(name=request.name, reason=request.reason)
 
     async def take_book(self, request: TakeBookRequest, call: Call) -> TakeBookResponse:
+        self.callers.append(call.caller)
         if "lost" in request.name:
             raise Declined("BOOK_LOST", "nobody knows where it is")
         if "burning" in request.name:
