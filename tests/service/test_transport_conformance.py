@@ -14,8 +14,10 @@ from small_mesh import saga_call
 from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime import plain
+from sagagen.runtime.rpc.claim import CLAIM, CLAIM_PATH
 from sagagen.runtime.rpc.errors import Declined, FieldViolation, RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED, caller_metadata
+from sagagen.runtime.rpc.refusals import OTHER_PAYLOAD
 from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES, Reply, Transport
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.transports.grpc.client import GrpcTransport
@@ -131,6 +133,26 @@ async def test_a_call_says_for_whom_though_no_saga_makes_it(reached: Reached):
     for metadata in ({}, caller_metadata(""), caller_metadata("ann"), caller_metadata("größe")):
         await reached.transport.call(GET.path, b"", metadata=metadata, timeout_s=TIMEOUT_S)
     assert told == ["", "", "ann", "größe"]
+
+
+async def test_a_saga_is_claimed_by_a_call_without_handler(reached: Reached):
+    async def claim(run: str, request: bytes = b"input") -> Reply | RpcError:
+        metadata = saga_call(CLAIM, run=run).to_metadata()
+        try:
+            return await reached.transport.call(CLAIM_PATH, request, metadata=metadata, timeout_s=TIMEOUT_S)
+        except RpcError as error:
+            return error
+
+    assert await claim("first") == Reply(b"")
+    assert await claim("first") == Reply(b"", {REPLAYED: "true"})
+    other, other_input = await claim("second"), await claim("second", b"another input")
+    for error, is_another_input in ((other, False), (other_input, True)):
+        assert isinstance(error, RpcError)
+        assert (error.code, error.reason) == (Code.ABORTED, "OTHER_RUN")
+        assert (OTHER_PAYLOAD in error.metadata) is is_another_input
+    assert (await reached.refused(metadata=saga_call(run="second").to_metadata())).reason == "OTHER_RUN"
+    await reached.put(metadata=saga_call(run="first").to_metadata())
+    assert reached.ledger.puts == 1
 
 
 async def test_a_refusal_arrives_with_its_details(reached: Reached):

@@ -26,7 +26,7 @@ REPLAYED = "sagagen-replayed"
 """Trailing metadata: `true` when the answer is a recorded one."""
 
 CLAIM = "~claim"
-"""The step of a claim (`rpc.claim`); no contract can have one of that name."""
+"""The step by which a saga claims its id (`rpc.claim`); no contract can have one of that name."""
 MAX_ITEM_KEY_BYTES = 128
 """Of the key in a step like `reserve[margherita]`, in UTF-8."""
 

@@ -13,11 +13,13 @@ from sagagen.runtime.clock import Clock, Grace, SystemClock
 from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga, Service
+from sagagen.runtime.rpc.claim import CLAIM_PATH
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult
 from sagagen.runtime.service.call import Deadline
+from sagagen.runtime.service.claim import CLAIM_METHOD
 from sagagen.runtime.service.delivery import Delivery, DeliveryContext
 from sagagen.runtime.service.manual import Attempts
 from sagagen.runtime.service.methods import BoundMethod, SagaCalls, bind
@@ -62,7 +64,7 @@ class ServiceHost:
         self.service = service
         self.is_open = True
         """Calls reach it, even if it only turns them away because it is draining."""
-        self._methods = methods
+        self._methods = {**methods, CLAIM_PATH: CLAIM_METHOD}
         self._clock = clock
         self._store = store
         self._context = DeliveryContext(
@@ -139,8 +141,8 @@ class ServiceHost:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Of its rpcs: `/shop.order.v1.OrderService/CreateOrder`."""
-        return tuple(self._methods)
+        """Of its contract's rpcs: `/shop.order.v1.OrderService/CreateOrder`."""
+        return tuple(path for path in self._methods if path != CLAIM_PATH)
 
     async def drain(self, grace_s: float = DRAIN_S) -> None:
         """Turn new calls away with UNAVAILABLE, and wait for those under way, at most `grace_s` seconds."""

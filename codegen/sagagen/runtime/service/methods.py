@@ -14,6 +14,7 @@ from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.messages.valid_values import invalid_value, may_be_invalid
 from sagagen.runtime.messages.validation_rules import has_rules
 from sagagen.runtime.model.definition import Action, Direction, Method, Saga, Service, Step, StepKind
+from sagagen.runtime.rpc.claim import CLAIM, CLAIM_PATH
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.refusals import UNKNOWN_CALL
@@ -77,7 +78,9 @@ class SagaCalls:
     """The calls that the contract's sagas make: whoever reaches the port may ask for any other."""
 
     def __init__(self, sagas: Iterable[Saga]) -> None:
-        self._known: dict[tuple[str, str], list[tuple[StepKind, Direction]]] = {}
+        self._known: dict[tuple[str, str], list[tuple[StepKind, Direction]]] = {
+            (CLAIM_PATH, CLAIM): [(StepKind.COMPENSATABLE, Direction.ACTION)]
+        }
         """By rpc and step, or a loop's `name[]`: a name of an enum takes two functions of Python to be hashed."""
         for step in (step for saga in sagas for step in saga.calls):
             self._add(step, step.action, Direction.ACTION)

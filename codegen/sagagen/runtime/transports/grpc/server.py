@@ -21,6 +21,7 @@ from grpclib.server import Server, Stream
 
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.plain import is_plain
+from sagagen.runtime.rpc.claim import CLAIM_PATH
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_size, text_entries, wire_form
 from sagagen.runtime.rpc.metadata import REPLAYED
@@ -204,7 +205,8 @@ def _servables(
     database = ServiceCheck(partial(_is_well, host), check_ttl=CHECKED_FOR_S, check_timeout=CHECKED_FOR_S)
     health = Health({service: [status, database] for service in services})
     served = ServerReflection.extend([*services, health], pool=_Pools(schema.pool))
-    return [each if isinstance(each, _ProtoService) else _Guarded(each) for each in served]
+    claims = _ProtoService({CLAIM_PATH: _Rpc(host, CLAIM_PATH, receive)})
+    return [claims, *(each if isinstance(each, _ProtoService) else _Guarded(each) for each in served)]
 
 
 async def _is_well(host: ServiceHost) -> bool:
