@@ -11,10 +11,27 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor
 from proto_texts import compile_protos
 
 from sagagen.contract.document import read_document
-from sagagen.diagnostics import Diagnostic
-from sagagen.expression import Environment, MessageExpr, TypeIndex, compile_message, render_function
+from sagagen.diagnostics import Diagnostic, Report
+from sagagen.expression import (
+    Environment,
+    MessageExpr,
+    RenderedFunction,
+    TypeIndex,
+    ValueExpr,
+    compile_condition,
+    compile_duration,
+    compile_index,
+    compile_key,
+    compile_list,
+    compile_message,
+    compile_text,
+    compile_time,
+    render_function,
+    render_value,
+)
 from sagagen.python_names import PB_PACKAGE, PyClass, PythonNames
 from sagagen.runtime.scope import CompensationScope, Failure, Scope
+from sagagen.source import Node
 
 LAB = """
 syntax = "proto3";
@@ -79,6 +96,7 @@ message Everything {
   lab.other.v1.Parcel parcel = 90;
   bool done = 91;
   lab.old.v1.Old old = 92;
+  string secret = 93 [debug_redact = true];
 }
 message Item {
   message Tag { string name = 1; }
@@ -114,6 +132,16 @@ message Old {
 }
 """
 PACKAGE = "expression_lab_messages"
+PLACES: dict[str, Callable[[Node, Environment, Report], ValueExpr | None]] = {
+    "when": compile_condition,
+    "saga_id": compile_text,
+    "in": compile_list,
+    "key": compile_key,
+    "after": compile_duration,
+    "at": compile_time,
+    "index": compile_index,
+}
+"""Keys of saga.yaml that take a single value, with the function that compiles it."""
 
 
 @dataclass(frozen=True)
@@ -124,15 +152,19 @@ class Lab:
     names: PythonNames
     folder: Path
     environment: Environment
-    """Of a step that may read one earlier step, `earlier`."""
+    """Of a step that may read `earlier`, `maybe` behind its `has`, and `each`, which is a loop."""
 
     def __repr__(self) -> str:
         return "the lab"  # hypothesis prints it with every failure
 
     def descriptor(self, name: str) -> Descriptor:
-        return next(
-            file.message_types_by_name[name] for file in self.files if name in file.message_types_by_name
+        outer, *inner = name.split(".")
+        found = next(
+            file.message_types_by_name[outer] for file in self.files if outer in file.message_types_by_name
         )
+        for each in inner:
+            found = found.nested_types_by_name[each]
+        return found
 
     def compile(
         self, yaml: str, target: str = "Everything", **changes: Any
@@ -150,6 +182,10 @@ class Lab:
         assert expr is not None, found
         return expr
 
+    @property
+    def input(self) -> Descriptor:
+        return self.descriptor("Everything")
+
     def source(
         self,
         expr: MessageExpr | None,
@@ -158,6 +194,21 @@ class Lab:
         in_compensation: bool = False,
         doc: str = "",
     ) -> "Source":
+        return self._written(
+            lambda refer: render_function(
+                "build",
+                expr,
+                target=self.descriptor(target),
+                input=self.input,
+                in_compensation=in_compensation,
+                names=self.names,
+                doc=doc,
+                refer=refer,
+            )
+        )
+
+    def _written(self, render: Callable[[Callable[[PyClass], str]], RenderedFunction]) -> "Source":
+        """A function with its imports, as a file has them."""
         classes: dict[str, PyClass] = {}
 
         def refer(py_class: PyClass) -> str:
@@ -165,22 +216,50 @@ class Lab:
             classes[alias] = py_class
             return alias
 
-        rendered = render_function(
-            "build",
-            expr,
-            target=self.descriptor(target),
-            input=self.environment.input,
-            in_compensation=in_compensation,
-            names=self.names,
-            doc=doc,
-            refer=refer,
-        )
+        rendered = render(refer)
         imports = [f"from {wanted.module} import {wanted.name}" for wanted in sorted(rendered.imports)]
         imports += [
             f"from {located(py_class)} import {py_class.name} as {alias}"
             for alias, py_class in sorted(classes.items())
         ]
         return Source("\n".join(imports), "\n".join(rendered.lines))
+
+    def value(self, place: str, yaml: str, **changes: Any) -> tuple[ValueExpr | None, list[Diagnostic]]:
+        """The value of a key of saga.yaml, and what was reported."""
+        found: list[Diagnostic] = []
+        document = read_document("saga.yaml", f"{place}: {yaml}", found.append)
+        assert document is not None, found
+        node = document.get(place)
+        assert node is not None, found
+        return PLACES[place](node, replace(self.environment, **changes), found.append), found
+
+    def compiled_value(self, place: str, yaml: str, **changes: Any) -> ValueExpr:
+        expr, found = self.value(place, yaml, **changes)
+        assert expr is not None, found
+        return expr
+
+    def value_source(self, expr: ValueExpr, *, event: str | None = None) -> "Source":
+        return self._written(
+            lambda refer: render_value(
+                "compute",
+                expr,
+                scope="EventScope" if event else "Scope",
+                input=self.input,
+                event=self.descriptor(event) if event else None,
+                names=self.names,
+                doc="",
+                refer=refer,
+            )
+        )
+
+    def computed(self, place: str, yaml: str, scope: Any, event: str | None = None, **changes: Any) -> Any:
+        """What the emitted function of a value returns for a scope."""
+        if event:
+            changes["event"] = self.descriptor(event)
+        namespace: dict[str, Any] = {}
+        source = self.value_source(self.compiled_value(place, yaml, **changes), event=event)
+        exec(f"{source.imports}\n{source.function}", namespace)
+        return namespace["compute"](scope)
 
     def returned(self, yaml: str, target: str = "Everything", **changes: Any) -> str:
         """What the emitted function returns, as text."""
@@ -235,10 +314,12 @@ def build_lab(folder: Path) -> Lab:
         types=types,
         package="lab.v1",
         input=everything,
-        steps={"earlier": everything},
+        steps={"earlier": everything, "maybe": everything},
         unreadable={"later": "it runs later"},
         failure=False,
         total=False,
+        loops={"each": everything},
+        guarded={"maybe": "it is skipped unless input.flag"},
     )
     return Lab(tuple(files), compiled.names, folder, environment)
 

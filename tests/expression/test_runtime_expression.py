@@ -41,7 +41,7 @@ def test_the_names_that_emitted_code_imports_are_the_helpers_there_are() -> None
         "UTC",
         "V",
     }
-    assert public - imported - {"datetime", "math", "re"} == HELPERS
+    assert public - imported - {"datetime", "math", "re", "timedelta"} == HELPERS
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,21 @@ def _values() -> Iterator[Entry]:
         "payer: input.customer_id.name",
         "payer: input.customer_id",
     )
+    yield Entry(
+        "SG126",
+        "The value is not known yet where the expression is evaluated.",
+        "Read what is known there; the hint lists it.",
+    )
+    yield Entry(
+        "SG127",
+        "The step may have no response: it may be skipped, given up, or time out.",
+        "Ask with `has(steps.x)`: before `?`, left of `&&`, or in the `when` of the step that reads it.",
+    )
+    yield Entry(
+        "SG128",
+        "An index would hold a field that the proto marks `debug_redact`.",
+        "Index another field.",
+    )
 
 
 SECTIONS = (Section("Expressions: SG100 to SG139", (*_names(), *_values())),)

@@ -1,15 +1,27 @@
 """Expressions of the contract: a subset of CEL, checked against the protos and emitted as plain typed Python.
 
 `compile_message` turns the YAML of a request into a `MessageExpr`, or reports why it can't; `render_function` writes
-the Python function that builds the message. Nothing interprets an expression at run time, and nothing here knows
+the Python function that builds the message. The other `compile_...` and `render_value` do the same for single values:
+conditions, keys, lists, times. Nothing interprets an expression at run time, and nothing here knows
 about sagas, files or saga.yaml beyond the places of its values.
 """
 
 from sagagen.expression.environment import Environment, TypeIndex
+from sagagen.expression.guards import guards
 from sagagen.expression.locals import RESERVED as RESERVED_NAMES
-from sagagen.expression.render import RenderedFunction, render_function
+from sagagen.expression.render import RenderedFunction, render_function, render_value
 from sagagen.expression.request import MessageExpr, compile_message
-from sagagen.expression.value import ListExpr, ValueExpr
+from sagagen.expression.value import (
+    ListExpr,
+    ValueExpr,
+    compile_condition,
+    compile_duration,
+    compile_index,
+    compile_key,
+    compile_list,
+    compile_text,
+    compile_time,
+)
 
 __all__ = [
     "RESERVED_NAMES",
@@ -19,6 +31,15 @@ __all__ = [
     "RenderedFunction",
     "TypeIndex",
     "ValueExpr",
+    "compile_condition",
+    "compile_duration",
+    "compile_index",
+    "compile_key",
+    "compile_list",
     "compile_message",
+    "compile_text",
+    "compile_time",
+    "guards",
     "render_function",
+    "render_value",
 ]

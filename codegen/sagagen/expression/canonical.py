@@ -1,28 +1,33 @@
 """The meaning of an expression as text, for the saga's digest.
 
-White space, comments, quotes, the spelling of numbers, short or full type names and the names of macro variables
-change nothing. Fields and enum values appear as their numbers, as on the wire and in the log.
+White space, comments, quotes, the spelling of numbers, short or full type names and the names of variables, of macros
+and of loops, change nothing. Fields and enum values appear as their numbers, as on the wire and in the log.
 """
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from sagagen.expression.tree import (
     Build,
+    Caller,
     Comprehension,
     Conditional,
     Constant,
     EnumConstant,
+    EventMessage,
     Expr,
     FailureField,
     Field,
     Has,
+    HasResponse,
     Input,
+    Item,
     ListOf,
     Logic,
     MapOf,
     Narrow,
     Operation,
     SagaId,
+    StartedAt,
     StepResponse,
     Variable,
 )
@@ -56,6 +61,14 @@ def _name(expr: Expr) -> str:
             return "input"
         case SagaId():
             return "saga.id"
+        case StartedAt():
+            return "saga.started_at"
+        case Caller():
+            return "caller"
+        case EventMessage():
+            return "event"
+        case Item():
+            return "item"
         case FailureField(name):
             return f"failure.{name}"
         case StepResponse(step):
@@ -70,6 +83,8 @@ def _compound(expr: Expr) -> str:
     match expr:
         case Has(field):
             return f"(has {canonical(field)})"
+        case HasResponse(step):
+            return f"(done steps.{step})"
         case Operation(operator, operands):
             return _form(operator.value, *map(canonical, operands))
         case Logic(connective, left, right):

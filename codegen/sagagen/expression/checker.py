@@ -14,9 +14,11 @@ from sagagen.expression.assignment import (
 )
 from sagagen.expression.codes import Code
 from sagagen.expression.environment import Environment
+from sagagen.expression.guarded import guarded_form, unguarded
+from sagagen.expression.guards import Known, both, known_where
 from sagagen.expression.names import message_named
 from sagagen.expression.problem import Problem
-from sagagen.expression.roots import ROOTS, Misplaced, below_root, constant, root
+from sagagen.expression.roots import ROOTS, Misplaced, below_root, constant, given, has_response, root
 from sagagen.expression.syntax import LiteralKind, Syntax, dotted
 from sagagen.expression.tree import Expr, Operation
 from sagagen.expression.types import (
@@ -53,8 +55,18 @@ class Checker:
         self._scalar = scalar
         self._environment = environment
         self._report = report
-        self._variables: dict[str, tree.Variable] = {}
+        self._variables: dict[str, Expr] = dict(given(environment))
         self._bound = 0
+        self._known: Known = environment.guaranteed
+        self._unguarded: dict[str, int] = {}
+
+    def checked(self, node: Syntax) -> Expr | None:
+        """The whole expression, or None after reporting what is wrong with it."""
+        value = self.check(node)
+        for step, at in self._unguarded.items():
+            form = value and guarded_form(self._scalar.text, node, value, self._unguarded, self._environment)
+            self._wrong(at, unguarded(step, form or "", self._environment))
+        return None if self._unguarded else value
 
     def check(self, node: Syntax) -> Expr | None:
         match node:
@@ -96,7 +108,7 @@ class Checker:
 
     # Names and fields
 
-    def _variable(self, node: Syntax) -> tree.Variable | None:
+    def _variable(self, node: Syntax) -> Expr | None:
         if isinstance(node, syntax.Name) and not node.is_absolute:
             return self._variables.get(node.name)
         return None
@@ -113,12 +125,32 @@ class Checker:
     def _select(self, node: syntax.Select) -> Expr | None:
         operand = node.operand
         if self._is_root(operand) and operand.name != "input":
-            return self._located(below_root(node, operand, self._environment))
+            return self._noted(node, self._located(below_root(node, operand, self._environment)))
         path = dotted(node)
         if path and not self._is_root(path[0]) and not self._variable(path[0]):
             return self._located(constant(node, path, self._environment, self._variables))
         value = self.check(operand)
         return None if value is None else self._field(value, node)
+
+    def _noted(self, node: syntax.Select, value: Expr | None) -> Expr | None:
+        """`value`; where it is a response that may be missing, that is kept in mind until the whole is known."""
+        match value:
+            case tree.StepResponse(step) if value.is_guarded and not self._is_known(step):
+                self._unguarded.setdefault(step, node.name_at)
+            case _:
+                pass
+        return value
+
+    def _is_known(self, step: str) -> bool:
+        return self._known is None or step in self._known
+
+    def _where(self, condition: Expr | None, node: Syntax, *, holds: bool) -> Expr | None:
+        """Checks `node`, which is computed only where `condition` is `holds`."""
+        before = self._known
+        self._known = both(before, known_where(condition, holds=holds) if condition else None)
+        value = self.check(node)
+        self._known = before
+        return value
 
     def _field(self, value: Expr, node: syntax.Select) -> tree.Field | None:
         if not isinstance(value.type, MessageType):
@@ -130,12 +162,17 @@ class Checker:
 
     def _has(self, node: syntax.Call) -> Expr | None:
         argument = node.arguments[0] if len(node.arguments) == 1 else None
+        if isinstance(argument, syntax.Select) and self._is_steps(argument.operand):
+            return self._located(has_response(argument, self._environment))
         if not isinstance(argument, syntax.Select) or self._is_no_message(argument.operand):
             problem = Problem(Code.WRONG_ARGUMENTS, "has() takes a selected field", "write has(input.field)")
             return self._wrong(argument.at if argument else node.name_at, problem)
         operand = self.check(argument.operand)
         field = operand and self._field(operand, argument)
         return tree.Has(field) if field else None
+
+    def _is_steps(self, node: Syntax) -> bool:
+        return self._is_root(node) and node.name == "steps"
 
     def _is_no_message(self, node: Syntax) -> bool:
         return self._is_root(node) and node.name != "input"
@@ -236,12 +273,15 @@ class Checker:
         return self._kept(node.at, operators.invert(operand))
 
     def _binary(self, node: syntax.Binary) -> Expr | None:
-        operands = self._all((node.left, node.right))
-        if operands is None:
-            return None
-        left, right = operands
+        left = self.check(node.left)
         if node.operator not in _CONNECTIVES:
+            right = self.check(node.right)
+            if left is None or right is None:
+                return None
             return self._kept(node.operator_at, operators.binary(node.operator, left, right))
+        right = self._where(left, node.right, holds=node.operator == "&&")
+        if left is None or right is None:
+            return None
         for operand, side in ((left, node.left), (right, node.right)):
             if plain(operand.type) is not Simple.BOOL:
                 message = f'"{node.operator}" takes two bools, not {operand.type}'
@@ -249,10 +289,11 @@ class Checker:
         return tree.Logic(_CONNECTIVES[node.operator], left, right)
 
     def _ternary(self, node: syntax.Ternary) -> Expr | None:
-        parts = self._all((node.condition, node.then, node.otherwise))
-        if parts is None:
+        condition = self.check(node.condition)
+        then = self._where(condition, node.then, holds=True)
+        otherwise = self._where(condition, node.otherwise, holds=False)
+        if condition is None or then is None or otherwise is None:
             return None
-        condition, then, otherwise = parts
         if plain(condition.type) is not Simple.BOOL:
             message = f'the condition before "?" is {condition.type}, not bool'
             return self._wrong(node.condition.at, Problem(Code.WRONG_OPERANDS, message, _COMPARE))

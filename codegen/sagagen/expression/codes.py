@@ -30,3 +30,6 @@ class Code(StrEnum):
     BAD_LITERAL = "SG123"
     NOT_COMPARABLE = "SG124"
     NO_FIELDS = "SG125"
+    HIDDEN = "SG126"
+    UNGUARDED_STEP = "SG127"
+    REDACTED = "SG128"

@@ -1,9 +1,11 @@
 """What an expression may name."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor
+
+from sagagen.expression.types import Type
 
 NamedType = Descriptor | EnumDescriptor
 
@@ -40,7 +42,8 @@ class Environment:
     types: TypeIndex
     package: str
     """The package of the called rpc."""
-    input: Descriptor
+    input: Descriptor | None
+    """The trigger's request; None where it is not known, which `hidden` explains."""
     steps: Mapping[str, Descriptor]
     """Name -> response, for the steps that are done by then."""
     unreadable: Mapping[str, str]
@@ -49,6 +52,21 @@ class Environment:
     """Whether it is in a compensation, where `failure.code`, `.reason`, `.message` and `.step` are known."""
     total: bool
     """Whether expressions that can fail are refused, since it must always be possible to build the value."""
+    caller: bool = True
+    saga_id: bool = True
+    started_at: bool = True
+    event: Descriptor | None = None
+    """The message of the event that it belongs to; elsewhere `event` means nothing."""
+    item: tuple[str, Type] | None = None
+    """Name and type of the loop's variable."""
+    loops: Mapping[str, Descriptor] = field(default_factory=dict[str, Descriptor])
+    """Name -> response of one item, for the loops that are done by then. None of them is in `steps`."""
+    guarded: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Name of a step or loop that is read only behind its `has` -> why, as a clause: `it is skipped unless ...`."""
+    guaranteed: frozenset[str] = frozenset()
+    """Those of `guarded` that are there all the same, since what reads them is skipped otherwise (`guards`)."""
+    hidden: Mapping[str, str] = field(default_factory=dict[str, str])
+    """`input`, `caller`, `saga.id` or `saga.started_at`, where that is not known -> why, as a clause."""
 
     def spelled(self, full_name: str) -> str:
         """The shortest name by which an expression here can refer to a type."""

@@ -1,4 +1,4 @@
-"""Names inside an emitted function: responses of steps, variables of macros, and names that they must not hide."""
+"""Names inside an emitted function: responses, the loop's item, variables of macros, names that they must not hide."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain, count
@@ -22,6 +22,7 @@ HELPERS = frozenset(
         "int32",
         "int64",
         "item_at",
+        "milliseconds_of",
         "or_if_unset",
         "quotient",
         "remainder",
@@ -32,23 +33,31 @@ HELPERS = frozenset(
 )
 """What emitted functions import from sagagen.runtime.expression."""
 _BUILTINS = frozenset({"all", "any", "bool", "bytes", "float", "int", "len", "str", "sum"})
-RESERVED = HELPERS | _BUILTINS | {"CompensationScope", "Scope", "scope", "timedelta"}
+RESERVED = HELPERS | _BUILTINS | {"CompensationScope", "EventScope", "Scope", "scope", "timedelta"}
 """Names that an emitted function may use, so that no class in its file may have them."""
 
 
 class Locals:
     """Gives each step and variable a name of its own, as close to the contract's as possible."""
 
-    def __init__(self, steps: Iterable[str]) -> None:
+    def __init__(self, steps: Iterable[str], item: str | None = None) -> None:
         self._steps: dict[str, str] = {}
+        self._variables: dict[int, str] = {}
+        self._item = ""
         for step in steps:
             self._steps[step] = _free(_lower(identifier(step)), "_response", self._taken({}))
-        self._variables: dict[int, str] = {}
+        if item is not None:
+            self._item = _free(_lower(identifier(item)), "_item", self._taken({}))
 
     @property
     def steps(self) -> dict[str, str]:
         """Step -> the local variable that holds its response, in the order in which they are read."""
         return self._steps
+
+    @property
+    def item(self) -> str:
+        """The local variable that holds the item of the loop."""
+        return self._item
 
     def variable(self, number: int) -> str:
         return self._variables[number]
@@ -65,7 +74,7 @@ class Locals:
             del self._variables[number]
 
     def _taken(self, variables: dict[int, str]) -> set[str]:
-        return {*RESERVED, *self._steps.values(), *variables.values()}
+        return {*RESERVED, *self._steps.values(), self._item, *variables.values()}
 
 
 def _lower(name: str) -> str:

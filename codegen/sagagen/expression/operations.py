@@ -159,6 +159,10 @@ def _conversion(expr: Operation, operand: Code, writer: Operands) -> Code:
     if source == expr.type:
         return operand
     match expr.operator:
+        case Operator.TO_SECONDS:
+            return call(f"{operand.at_least(Precedence.PRIMARY)}.total_seconds")
+        case Operator.TO_MILLISECONDS:
+            return writer.helper("milliseconds_of", operand.text)
         case Operator.TO_INT | Operator.TO_UINT:
             return _to_integer(expr, operand, writer)
         case Operator.TO_DOUBLE:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from google.protobuf.descriptor import Descriptor
 
-from sagagen.expression.locals import Locals
 from sagagen.expression.request import MessageExpr
-from sagagen.expression.tree import Build, StepResponse, walk
+from sagagen.expression.tree import Build, Expr
 from sagagen.expression.types import MessageType
+from sagagen.expression.value import ValueExpr
 from sagagen.expression.writer import Writer
 from sagagen.python_names import Import, PyClass, PythonNames
 
+ScopeName = Literal["Scope", "CompensationScope", "EventScope"]
 _SCOPE = "sagagen.runtime.scope"
 
 
@@ -30,31 +32,78 @@ def render_function(
     *,
     target: Descriptor,
     input: Descriptor,
-    in_compensation: bool,
+    in_compensation: bool = False,
+    event: Descriptor | None = None,
     names: PythonNames,
     doc: str,
     refer: Callable[[PyClass], str],
 ) -> RenderedFunction:
     """The function `name` that builds `expr` (None: the default `target`) from a scope.
 
-    `refer` returns the name of a class in the file that the function goes into. Lines are not wrapped.
+    `event`: the message of the event whose answer it is. `refer` returns the name of a class in the file that the
+    function goes into. Lines are not wrapped.
     """
     root = expr.root if expr else Build(MessageType(target.full_name, target), ())
-    responses = {node.step: node.type for node in walk(root) if isinstance(node, StepResponse)}
-    writer = Writer(names, refer, Locals(responses))
-    scope = "CompensationScope" if in_compensation else "Scope"
-    input_class, target_class = refer(names.message(input)), refer(names.message(target))
-    reads = [
-        f'{local} = scope.response("{step}", {refer(names.message(responses[step].descriptor))})'
-        for step, local in writer.locals.steps.items()
-    ]
-    body = [*_docstring(doc), *reads, f"return {writer.value(root).text}"]
+    scope = "CompensationScope" if in_compensation else "EventScope" if event else "Scope"
+    return _function(
+        name,
+        root,
+        refer(names.message(target)),
+        _Scope(scope, input, event),
+        names=names,
+        doc=doc,
+        refer=refer,
+    )
+
+
+def render_value(
+    name: str,
+    expr: ValueExpr,
+    *,
+    scope: ScopeName = "Scope",
+    input: Descriptor,
+    event: Descriptor | None = None,
+    names: PythonNames,
+    doc: str,
+    refer: Callable[[PyClass], str],
+    returns: str | None = None,
+) -> RenderedFunction:
+    """The function `name` that computes `expr` from a scope; `event` is that of an EventScope.
+
+    It returns what the place takes (`compile_duration`: seconds), unless `returns` says another Python type.
+    """
+    return _function(name, expr.root, returns, _Scope(scope, input, event), names=names, doc=doc, refer=refer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """The type of the function's argument."""
+
+    name: ScopeName
+    input: Descriptor
+    event: Descriptor | None
+
+
+def _function(
+    name: str,
+    root: Expr,
+    returns: str | None,
+    scope: _Scope,
+    *,
+    names: PythonNames,
+    doc: str,
+    refer: Callable[[PyClass], str],
+) -> RenderedFunction:
+    writer = Writer.of(root, names, refer)
+    arguments = [refer(names.message(each)) for each in (scope.event, scope.input) if each]
+    found = returns or writer.type_name(root.type)
+    body = [*_docstring(doc), *writer.readings(root), f"return {writer.value(root).text}"]
     return RenderedFunction(
         lines=(
-            f"def {name}(scope: {scope}[{input_class}]) -> {target_class}:",
+            f"def {name}(scope: {scope.name}[{', '.join(arguments)}]) -> {found}:",
             *(f"    {line}" if line else "" for line in body),
         ),
-        imports=frozenset({Import(_SCOPE, scope), *writer.imports}),
+        imports=frozenset({Import(_SCOPE, scope.name), *writer.imports}),
     )
 
 

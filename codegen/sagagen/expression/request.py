@@ -1,8 +1,5 @@
 """From the YAML under `request:` or `body:` to a checked message."""
 
-import math
-from dataclasses import dataclass
-
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from sagagen.diagnostics import Report
@@ -14,17 +11,13 @@ from sagagen.expression.assignment import (
     into_message,
     not_constructed,
 )
-from sagagen.expression.canonical import canonical
-from sagagen.expression.checker import Checker
 from sagagen.expression.codes import Code
+from sagagen.expression.compiled import CompiledExpr
 from sagagen.expression.environment import Environment
-from sagagen.expression.literals import Fault
-from sagagen.expression.parser import parse
 from sagagen.expression.problem import Problem
-from sagagen.expression.tree import Build, Constant, Expr, ListOf, MapOf, StepResponse, walk
+from sagagen.expression.scalar import checked, start
+from sagagen.expression.tree import Build, Constant, Expr, ListOf, MapOf
 from sagagen.expression.types import (
-    DOUBLE,
-    Double,
     Dynamic,
     Integer,
     ListType,
@@ -37,25 +30,14 @@ from sagagen.expression.types import (
     is_map,
     map_fields,
     message_type,
-    plain,
 )
 from sagagen.source import Entry, Mapping, Node, Scalar, Sequence, Span
 
 
-@dataclass(frozen=True, slots=True)
-class MessageExpr:
-    """A message and how to build it: checked, typed, immutable."""
+class MessageExpr(CompiledExpr):
+    """A message and how to build it."""
 
-    root: Expr
-
-    @property
-    def steps_read(self) -> frozenset[str]:
-        """The steps whose responses it reads."""
-        return frozenset(node.step for node in walk(self.root) if isinstance(node, StepResponse))
-
-    def canonical(self) -> str:
-        """Only the meaning, for the saga's digest."""
-        return canonical(self.root)
+    __slots__ = ()
 
 
 def compile_message(
@@ -102,7 +84,7 @@ class _Compiler:
     def whole(self, node: Scalar, type_: Dynamic | MessageType) -> Expr | None:
         """One expression for the whole message."""
         value = self._scalar(node, type_)
-        return value and self._kept(_start(node), into_message(value, type_, self._environment))
+        return value and self._kept(start(node), into_message(value, type_, self._environment))
 
     def _wrong(self, span: Span, problem: Problem) -> None:
         self._report(problem.at(span))
@@ -122,7 +104,7 @@ class _Compiler:
         match node:
             case Scalar():
                 value = self._scalar(node, field_type(field))
-                return value and self._kept(_start(node), into_field(value, field, self._environment))
+                return value and self._kept(start(node), into_field(value, field, self._environment))
             case Mapping() if is_map(field):
                 return self._map(node, field)
             case Mapping() if not field.is_repeated:
@@ -147,7 +129,7 @@ class _Compiler:
         match node:
             case Scalar():
                 value = self._scalar(node, type_)
-                return value and self._kept(_start(node), into_element(value, field, self._environment))
+                return value and self._kept(start(node), into_element(value, field, self._environment))
             case Mapping() if isinstance(type_, MessageType):
                 return self._fields(node, type_)
             case _:
@@ -180,59 +162,7 @@ class _Compiler:
         return self._wrong(entry.key.span, problem)
 
     def _scalar(self, node: Scalar, wanted: Type) -> Expr | None:
-        """The value of a YAML scalar: an expression, or a number, boolean or null of YAML's own."""
-        if (constant := _plain_constant(node, wanted)) is not None:
-            return constant
-        try:
-            return Checker(node, self._environment, self._report).check(parse(node.text))
-        except Fault as fault:
-            code = Code.BAD_LITERAL if fault.is_literal else Code.SYNTAX
-            return self._wrong(node.at(fault.at), Problem(code, fault.message, fault.hint))
-
-
-def _start(node: Scalar) -> Span:
-    """Where the expression starts, white space apart."""
-    return node.at(len(node.text) - len(node.text.lstrip()))
-
-
-def _plain_constant(node: Scalar, wanted: Type) -> Constant | None:
-    """A YAML number takes the type of its field, since it can't say `5u` or `5.0` itself."""
-    target = plain(wanted)
-    match node.tag:
-        case "null":
-            return Constant(None, Simple.NULL)
-        case "bool":
-            return Constant(node.text.lower() == "true", Simple.BOOL)
-        case "int":
-            return _plain_integer(node.text, target)
-        case "float":
-            return Constant(_yaml_float(node.text), DOUBLE)
-        case "str":
-            return None
-
-
-def _plain_integer(text: str, target: Type) -> Constant | None:
-    value = _yaml_int(text)
-    if value is None:
-        return None
-    if isinstance(target, Double) and int(float(value)) == value:
-        return Constant(float(value), DOUBLE)
-    is_signed = not (isinstance(target, Integer) and not target.is_signed)
-    return Constant(value, Integer(is_signed, value, value))
-
-
-def _yaml_int(text: str) -> int | None:
-    """YAML 1.2: decimal (leading zeros mean nothing), 0o17, 0x1F. None for what only looks like one."""
-    digits = text.replace("_", "")
-    try:
-        return int(digits, 0) if digits.lower().lstrip("+-").startswith(("0x", "0o", "0b")) else int(digits)
-    except ValueError:
-        return None
-
-
-def _yaml_float(text: str) -> float:
-    special = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
-    return special[text.lower()] if text.lower() in special else float(text.replace("_", ""))
+        return checked(node, wanted, self._environment, self._report)
 
 
 def _wrong_shape(node: Node, field: FieldDescriptor) -> Problem:

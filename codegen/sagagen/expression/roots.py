@@ -1,6 +1,6 @@
-"""The start of every selection: `input`, `steps.<name>`, `saga.id`, `failure.<field>`, an enum's name."""
+"""The start of every selection: `input`, `caller`, `steps.<name>`, `saga.id`, `failure.<field>`, an enum's name."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import Descriptor
@@ -11,8 +11,21 @@ from sagagen.expression.environment import Environment
 from sagagen.expression.names import Path, enum_value, type_named
 from sagagen.expression.problem import Problem
 from sagagen.expression.syntax import Name, Select
-from sagagen.expression.tree import EnumConstant, Expr, FailureField, Input, SagaId, StepResponse
-from sagagen.expression.types import Dynamic, EnumType, MessageType, message_type
+from sagagen.expression.tree import (
+    Caller,
+    EnumConstant,
+    EventMessage,
+    Expr,
+    FailureField,
+    HasResponse,
+    Input,
+    Item,
+    SagaId,
+    StartedAt,
+    StepResponse,
+    Variable,
+)
+from sagagen.expression.types import Dynamic, EnumType, ListType, MessageType, message_type
 
 ROOTS = frozenset({"input", "steps", "saga", "failure"})
 _FAILURE_FIELDS = ("code", "reason", "message", "step")
@@ -26,15 +39,64 @@ class Misplaced:
     problem: Problem
 
 
+def given(environment: Environment) -> Mapping[str, Variable | Item | EventMessage]:
+    """Names that only some places have, and that hide types and packages there: `event`, and the loop's variable."""
+    names: dict[str, Variable | Item | EventMessage] = {}
+    if environment.event is not None:
+        names["event"] = EventMessage(_whole_type(environment.event))
+    if environment.item is not None:
+        name, type_ = environment.item
+        names[name] = Item(name, type_)
+    return names
+
+
 def root(node: Name, environment: Environment, variables: Iterable[str]) -> Expr | Misplaced:
-    """The value of a name that is not a macro's variable."""
+    """The value of a name that is not a variable."""
+    if not node.is_absolute and node.name in ("input", "caller"):
+        return _known(node.name, node.at, environment)
     if node.is_absolute or node.name not in ROOTS:
         return Misplaced(node.at, _unknown((node,), environment, variables))
-    if node.name == "input":
-        return Input(_whole_type(environment.input))
-    example = {"saga": "id", "failure": "reason"}.get(node.name) or next(iter(environment.steps), "name")
+    example = {"saga": "id", "failure": "reason"}.get(node.name) or next(
+        iter((*environment.steps, *environment.loops)), "name"
+    )
     problem = Problem(Code.NO_FIELDS, f'"{node.name}" alone is not a value', f"write {node.name}.{example}")
     return Misplaced(node.at, problem)
+
+
+def _known(name: str, at: int, environment: Environment) -> Expr | Misplaced:
+    """What everything may read, except where it is not known yet."""
+    value: Expr | None = None
+    match name:
+        case "input" if environment.input is not None:
+            value = Input(_whole_type(environment.input))
+        case "caller" if environment.caller:
+            value = Caller()
+        case "saga.id" if environment.saga_id:
+            value = SagaId()
+        case "saga.started_at" if environment.started_at:
+            value = StartedAt()
+        case _:
+            pass
+    return Misplaced(at, _hidden(name, environment)) if value is None else value
+
+
+def _hidden(name: str, environment: Environment) -> Problem:
+    why = environment.hidden.get(name)
+    message = f'"{name}" cannot be read here{": " if why else ""}{why or ""}'
+    readable = ", ".join(_readable(environment))
+    return Problem(Code.HIDDEN, message, f"readable here: {readable}" if readable else "")
+
+
+def _readable(environment: Environment) -> list[str]:
+    """The names of all values that there are."""
+    known = {
+        "input": environment.input is not None,
+        "caller": environment.caller,
+        "saga.id": environment.saga_id,
+        "saga.started_at": environment.started_at,
+    }
+    steps = [f"steps.{step}" for step in (*environment.steps, *environment.loops)]
+    return [*given(environment), *(name for name, is_known in known.items() if is_known), *steps]
 
 
 def _whole_type(message: Descriptor) -> MessageType | Dynamic:
@@ -49,11 +111,16 @@ def below_root(node: Select, operand: Name, environment: Environment) -> Expr | 
         return _step(node, environment)
     if operand.name == "failure":
         return _failure(node, operand, environment)
-    if node.name == "id":
-        return SagaId()
-    return Misplaced(
-        node.name_at, Problem(Code.UNKNOWN_FIELD, f'"saga" has no "{node.name}"', "write saga.id")
-    )
+    if node.name in ("id", "started_at"):
+        return _known(f"saga.{node.name}", operand.at, environment)
+    hint = "write saga.id or saga.started_at"
+    return Misplaced(node.name_at, Problem(Code.UNKNOWN_FIELD, f'"saga" has no "{node.name}"', hint))
+
+
+def has_response(node: Select, environment: Environment) -> Expr | Misplaced:
+    """`has(steps.x)`"""
+    response = _step(node, environment)
+    return response if isinstance(response, Misplaced) else HasResponse(node.name)
 
 
 def constant(
@@ -61,6 +128,8 @@ def constant(
 ) -> Expr | Misplaced:
     """What a path names that does not start with a variable: a value of an enum."""
     found = enum_value(path, environment)
+    if found is None and path[0].name == "caller":
+        return Misplaced(path[1].name_at, _no_field_of_caller(path[1].name))
     if found is None:
         return Misplaced(path[0].name_at, _unknown(path, environment, variables))
     if isinstance(found, Problem):
@@ -69,12 +138,16 @@ def constant(
     return EnumConstant(found, EnumType(found.type.full_name, found.type))
 
 
+def _no_field_of_caller(name: str) -> Problem:
+    return Problem(Code.NO_FIELDS, f'string has no field "{name}"', f'remove ".{name}"')
+
+
 def _unknown(path: Path, environment: Environment, variables: Iterable[str]) -> Problem:
     name = path[0].name
     if type_named(path[:1], environment) is not None:
         return Problem(Code.UNKNOWN_NAME, f'"{name}" is a type, not a value', f"construct one: {name}{{...}}")
-    known = ["input", "saga", *variables]
-    known += ["steps"] if environment.steps or environment.unreadable else []
+    known = [*variables, *dict.fromkeys(name.partition(".")[0] for name in _readable(environment))]
+    known += ["steps"] if environment.unreadable else []
     known += ["failure"] if environment.failure else []
     hint = did_you_mean(name, known)
     if not hint.startswith("did"):
@@ -82,18 +155,23 @@ def _unknown(path: Path, environment: Environment, variables: Iterable[str]) -> 
     return Problem(Code.UNKNOWN_NAME, f'there is no "{name}" here', hint)
 
 
-def _step(node: Select, environment: Environment) -> Expr | Misplaced:
-    if response := environment.steps.get(node.name):
-        return StepResponse(node.name, _whole_type(response))
-    return Misplaced(node.name_at, _unreadable(node.name, environment))
+def _step(node: Select, environment: Environment) -> StepResponse | Misplaced:
+    name = node.name
+    is_guarded = name in environment.guarded and name not in environment.guaranteed
+    if response := environment.steps.get(name):
+        return StepResponse(name, _whole_type(response), is_guarded)
+    if response := environment.loops.get(name):
+        return StepResponse(name, ListType(_whole_type(response)), is_guarded)
+    return Misplaced(node.name_at, _unreadable(name, environment))
 
 
 def _unreadable(name: str, environment: Environment) -> Problem:
-    readable = ", ".join(f"steps.{step}" for step in environment.steps)
+    steps = (*environment.steps, *environment.loops)
+    readable = ", ".join(f"steps.{step}" for step in steps)
     known = f"readable here: {readable}" if readable else "no step's response is known here"
     if reason := environment.unreadable.get(name):
         return Problem(Code.UNREADABLE_STEP, f'step "{name}" cannot be read here: {reason}', known)
-    hint = did_you_mean(name, environment.steps)
+    hint = did_you_mean(name, steps)
     return Problem(Code.UNKNOWN_STEP, f'there is no step "{name}"', hint if hint.startswith("did") else known)
 
 

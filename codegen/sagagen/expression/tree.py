@@ -1,13 +1,13 @@
 """A checked expression: every name bound, every node typed. Immutable; rendering and the digest read it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias, TypeGuard
 
 from google.protobuf.descriptor import EnumValueDescriptor, FieldDescriptor
 
-from sagagen.expression.types import Dynamic, MessageType, Simple, Type, has_presence
+from sagagen.expression.types import Dynamic, ListType, MessageType, Simple, Type, has_presence
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,45 @@ class FailureField:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who started the saga; in an event, who sends it."""
+
+    type: Type = Simple.STRING
+
+
+@dataclass(frozen=True, slots=True)
+class StartedAt:
+    type: Type = Simple.TIMESTAMP
+
+
+@dataclass(frozen=True, slots=True)
+class EventMessage:
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The variable of the loop that the expression is in."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
 class StepResponse:
     step: str
-    type: MessageType | Dynamic
+    type: MessageType | Dynamic | ListType
+    """Of a loop: a list of what its items returned."""
+    is_guarded: bool = field(default=False, compare=False)
+    """Whether it may be missing, so that it is read only behind its `has`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HasResponse:
+    """`has(steps.x)`"""
+
+    step: str
+    type: Type = Simple.BOOL
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +132,10 @@ class Operator(StrEnum):
     TO_DOUBLE = "double"
     TO_STRING = "string"
     TO_BYTES = "bytes"
+    TO_SECONDS = "seconds"
+    """Of a duration; not in CEL: what an element asks of an expression that says how long."""
+    TO_MILLISECONDS = "milliseconds"
+    """Of a timestamp, since the epoch; not in CEL either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +218,9 @@ class Narrow:
 
 
 Expr: TypeAlias = (
-    Input | SagaId | FailureField | StepResponse | Variable | Constant | EnumConstant | Field | Has | Operation
-    | Logic | Conditional | Build | ListOf | MapOf | Comprehension | Narrow
+    Input | SagaId | StartedAt | Caller | EventMessage | Item | FailureField | StepResponse | HasResponse | Variable
+    | Constant | EnumConstant | Field | Has | Operation | Logic | Conditional | Build | ListOf | MapOf | Comprehension
+    | Narrow
 )  # fmt: skip
 
 

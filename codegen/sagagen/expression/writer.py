@@ -1,7 +1,8 @@
 """Writes checked expressions as Python expressions over the generated message classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Self
 
 from google.protobuf.descriptor import EnumValueDescriptor, FieldDescriptor
 
@@ -36,6 +37,7 @@ from sagagen.expression.types import (
 from sagagen.python_names import Import, PyClass, PythonNames
 
 _RUNTIME = "sagagen.runtime.expression"
+_PLAIN_NAMES: dict[Type, str] = {Simple.STRING: "str", Simple.BYTES: "bytes", Simple.BOOL: "bool"}
 _DEFAULTS = {Simple.STRING: '""', Simple.BYTES: 'b""', Simple.BOOL: "False"}
 _PREDICATES = {Macro.EXISTS: ("any", "some"), Macro.ALL: ("all", "every")}
 """The Python for a macro whose predicate can't fail, and for one whose predicate can."""
@@ -50,6 +52,45 @@ class Writer:
         self._refer = refer
         self.locals = local_names
         self.imports: set[Import] = set()
+
+    @classmethod
+    def of(cls, root: Expr, names: PythonNames, refer: Callable[[PyClass], str]) -> Self:
+        """A writer of the function that computes `root`."""
+        certain = (
+            node.step for node in walk(root) if isinstance(node, tree.StepResponse) and not node.is_guarded
+        )
+        item = next((node.name for node in walk(root) if isinstance(node, tree.Item)), None)
+        return cls(names, refer, Locals(certain, item))
+
+    def readings(self, root: Expr) -> Iterator[str]:
+        """The lines before the value: what is read for certain gets a name."""
+        responses = {node.step: node for node in walk(root) if isinstance(node, tree.StepResponse)}
+        for step, local in self.locals.steps.items():
+            yield f"{local} = {self._response(responses[step]).text}"
+        for item in [node for node in walk(root) if isinstance(node, tree.Item)][:1]:
+            yield f"{self.locals.item} = scope.item({self.type_name(item.type)})"
+
+    def type_name(self, type_: Type) -> str:
+        """The Python type of what an expression of this type returns."""
+        match plain(type_):
+            case EnumType(_, descriptor):
+                return self._refer(self._names.enum(descriptor))
+            case MessageType(_, descriptor) | Dynamic(_, descriptor):
+                return self._refer(self._names.message(descriptor))
+            case ListType(element) if element:
+                return f"list[{self.type_name(element)}]"
+            case MapType(key, element) if key and element:
+                return f"dict[{self.type_name(key)}, {self.type_name(element)}]"
+            case Simple.TIMESTAMP | Simple.DURATION as time:
+                name = "datetime" if time is Simple.TIMESTAMP else "timedelta"
+                self.imports.add(Import("datetime", name))
+                return name
+            case Integer():
+                return "int"
+            case Double():
+                return "float"
+            case single:
+                return _PLAIN_NAMES[single]
 
     def value(self, expr: Expr) -> Code:
         """The expression's value; an unset field reads as its default."""
@@ -71,8 +112,18 @@ class Writer:
                 return Code("scope.saga_id")
             case tree.FailureField(name):
                 return Code(f"scope.failure.{name}")
+            case tree.StartedAt():
+                return Code("scope.started_at")
+            case tree.Caller():
+                return Code("scope.caller")
+            case tree.EventMessage():
+                return Code("scope.event")
+            case tree.Item():
+                return Code(self.locals.item)
             case tree.StepResponse(step):
-                return Code(self.locals.steps[step])
+                return self._response(expr) if expr.is_guarded else Code(self.locals.steps[step])
+            case tree.HasResponse(step):
+                return call("scope.has", f'"{step}"')
             case tree.Variable(_, number):
                 return Code(self.locals.variable(number))
             case tree.Constant(value):
@@ -107,6 +158,14 @@ class Writer:
                 return self._comprehension(expr)
             case _:
                 raise AssertionError(f"unreachable: {expr}")
+
+    def _response(self, expr: tree.StepResponse) -> Code:
+        of_loop = isinstance(expr.type, ListType) and expr.type.element
+        return call(
+            "scope.responses" if of_loop else "scope.response",
+            f'"{expr.step}"',
+            self.type_name(of_loop or expr.type),
+        )
 
     def helper(self, name: str, *arguments: str) -> Code:
         """A name of sagagen.runtime.expression, called if there are arguments."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
     from sagagen.runtime.rpc.errors import Declined, RpcError
     from sagagen.runtime.rpc.transport import Reply, Transport
-    from sagagen.runtime.scope import CompensationScope, Scope
+    from sagagen.runtime.scope import CompensationScope, EventScope, Scope
     from sagagen.runtime.service.barrier.rules import ActionState
     from sagagen.runtime.service.call import CallContext as Call
     from sagagen.runtime.service.call import Db
@@ -54,6 +54,7 @@ __all__ = [
     "Declined",
     "Delay",
     "Event",
+    "EventScope",
     "ForEach",
     "Gateway",
     "HttpRequest",
@@ -92,6 +93,7 @@ _HOMES = {
     "Declined": "sagagen.runtime.rpc.errors",
     "Delay": "sagagen.runtime.model.definition",
     "Event": "sagagen.runtime.model.definition",
+    "EventScope": "sagagen.runtime.scope",
     "ForEach": "sagagen.runtime.model.definition",
     "Gateway": "sagagen.runtime.edge.gateway",
     "HttpRequest": "sagagen.runtime.edge.gateway",

@@ -7,7 +7,7 @@ range, division truncates toward zero, doubles divide by zero, and whatever can'
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from sagagen.runtime.rpc.errors import ExpressionError
@@ -118,6 +118,11 @@ def bytes_to_string(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError as error:
         raise ExpressionError("the bytes are no UTF-8") from error
+
+
+def milliseconds_of(time: datetime) -> int:
+    """Milliseconds since the epoch, rounded up, so that nothing begins too early."""
+    return -((EPOCH - time) // timedelta(milliseconds=1))
 
 
 def item_at(items: Sequence[T], position: int) -> T:

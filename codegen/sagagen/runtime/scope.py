@@ -1,13 +1,22 @@
-"""What a request builder may read: the saga's input, the logged responses of earlier steps, and the failure."""
+"""What expressions may read: the saga's input, the logged responses of earlier steps, the failure, an event."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Generic, Self, TypeVar, cast
 
 from betterproto2 import Message
 
 InputT = TypeVar("InputT", bound=Message)
+EventT = TypeVar("EventT", bound=Message)
 MessageT = TypeVar("MessageT", bound=Message)
+ItemT = TypeVar("ItemT")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_LOOPS: Mapping[str, Sequence[str]] = MappingProxyType({})
+_NO_ITEM = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,7 @@ class Failure:
 
 
 class NoResponse(Exception):
-    """A step was given up, so nobody knows its response."""
+    """A step was skipped or given up, so nobody knows its response."""
 
     def __init__(self, step: str) -> None:
         super().__init__(f"it reads the response of step {step}, which was skipped")
@@ -33,27 +42,77 @@ class NoResponse(Exception):
 
 
 class Scope(Generic[InputT]):
-    """What the request of a step, and `respond.body`, may read."""
+    """What the request of a step, its `when`, a loop's list, and `respond.body` may read.
 
-    __slots__ = ("_decoded", "_input", "_input_type", "_responses", "_saga_id")
+    `responses` holds what the log says is done: a step under its name, an item of a loop under `name[key]`. `loops`
+    holds the keys of each loop that was planned, in the list's order. Both are read when an expression asks, so
+    whoever keeps a scope may go on adding to them.
+    """
+
+    __slots__ = (
+        "_caller",
+        "_decoded",
+        "_input",
+        "_input_type",
+        "_item",
+        "_loops",
+        "_responses",
+        "_saga_id",
+        "_started_ms",
+    )
 
     def __init__(
-        self, saga_id: str, input_type: type[InputT], input: bytes, responses: Mapping[str, bytes]
+        self,
+        saga_id: str,
+        input_type: type[InputT],
+        input: bytes,
+        responses: Mapping[str, bytes],
+        *,
+        caller: str = "",
+        started_ms: int = 0,
+        loops: Mapping[str, Sequence[str]] = _NO_LOOPS,
     ) -> None:
         self._saga_id = saga_id
         self._input_type = input_type
         self._input = input
         self._responses = responses
+        self._caller = caller
+        self._started_ms = started_ms
+        self._loops = loops
+        self._item: Any = _NO_ITEM
         self._decoded: dict[str, Message] = {}
+
+    def of_item(self, item: object) -> Self:
+        """The same scope within an iteration of a loop. Messages that were decoded are decoded for both."""
+        view = copy.copy(self)
+        view._item = item
+        return view
 
     @property
     def saga_id(self) -> str:
         return self._saga_id
 
     @property
+    def caller(self) -> str:
+        """Who started the saga, as the gateway's authentication says; empty for nobody in particular."""
+        return self._caller
+
+    @property
+    def started_at(self) -> datetime:
+        """When the saga started, in UTC: what a field of type google.protobuf.Timestamp takes."""
+        return moment(self._started_ms)
+
+    @property
     def input(self) -> InputT:
         """The trigger's request, as accepted."""
         return self._decode("", self._input_type, self._input)
+
+    def has(self, step: str) -> bool:
+        """Whether the log has the response of a step, or of every item of a loop that was begun."""
+        if step in self._responses:
+            return True
+        keys = self._loops.get(step)
+        return keys is not None and all(item_key(step, key) in self._responses for key in keys)
 
     def response(self, step: str, response_type: type[MessageT]) -> MessageT:
         """The logged response of a step that is done.
@@ -66,10 +125,20 @@ class Scope(Generic[InputT]):
             raise NoResponse(step) from None
         return self._decode(step, response_type, data)
 
+    def responses(self, step: str, response_type: type[MessageT]) -> list[MessageT]:
+        """The logged responses of a loop, in the order of its list. Raises NoResponse unless all are there."""
+        keys = self._loops.get(step)
+        if keys is None:
+            raise NoResponse(step)
+        return [self.response(item_key(step, key), response_type) for key in keys]
+
+    def item(self, item_type: type[ItemT]) -> ItemT:
+        """What the loop's variable stands for; `item_type` is only for type checkers."""
+        assert self._item is not _NO_ITEM, "only what belongs to a loop reads its item"
+        return cast(ItemT, self._item)
+
     def _decode(self, name: str, message_type: type[MessageT], data: bytes) -> MessageT:
-        if name not in self._decoded:
-            self._decoded[name] = message_type.parse(data)
-        return cast(MessageT, self._decoded[name])
+        return _decoded(self._decoded, name, message_type, data)
 
 
 class AnswerScope(Scope[InputT]):
@@ -79,6 +148,10 @@ class AnswerScope(Scope[InputT]):
 
     def response(self, step: str, response_type: type[MessageT]) -> MessageT:
         return self._decode(step, response_type, self._responses.get(step, b""))
+
+    def responses(self, step: str, response_type: type[MessageT]) -> list[MessageT]:
+        keys = self._loops.get(step, ())
+        return [self.response(item_key(step, key), response_type) for key in keys]
 
 
 class CompensationScope(Scope[InputT]):
@@ -93,10 +166,97 @@ class CompensationScope(Scope[InputT]):
         input: bytes,
         responses: Mapping[str, bytes],
         failure: Failure,
+        *,
+        caller: str = "",
+        started_ms: int = 0,
+        loops: Mapping[str, Sequence[str]] = _NO_LOOPS,
     ) -> None:
-        super().__init__(saga_id, input_type, input, responses)
+        super().__init__(
+            saga_id, input_type, input, responses, caller=caller, started_ms=started_ms, loops=loops
+        )
         self._failure = failure
 
     @property
     def failure(self) -> Failure:
         return self._failure
+
+
+class EventScope(Generic[EventT, InputT]):
+    """What the expressions of an event, and of a request to cancel, may read.
+
+    Which saga it is for (`saga_id`) is asked before there is one: then the scope has neither its id nor its input.
+    """
+
+    __slots__ = (
+        "_caller",
+        "_event",
+        "_event_type",
+        "_input",
+        "_input_type",
+        "_read",
+        "_saga_id",
+        "_started_ms",
+    )
+
+    def __init__(
+        self,
+        event_type: type[EventT],
+        event: bytes,
+        *,
+        caller: str = "",
+        saga_id: str = "",
+        started_ms: int = 0,
+        input_type: type[InputT] | None = None,
+        input: bytes = b"",
+    ) -> None:
+        self._event_type = event_type
+        self._event = event
+        self._caller = caller
+        self._saga_id = saga_id
+        self._started_ms = started_ms
+        self._input_type = input_type
+        self._input = input
+        self._read: dict[str, Message] = {}
+
+    @property
+    def event(self) -> EventT:
+        """The event's message."""
+        return _decoded(self._read, "event", self._event_type, self._event)
+
+    @property
+    def caller(self) -> str:
+        """Who sent the event, as the gateway's authentication says."""
+        return self._caller
+
+    @property
+    def saga_id(self) -> str:
+        """The id of the saga that it is for."""
+        return self._saga_id
+
+    @property
+    def started_at(self) -> datetime:
+        """When that saga started, in UTC."""
+        return moment(self._started_ms)
+
+    @property
+    def input(self) -> InputT:
+        """The request that started that saga."""
+        assert self._input_type is not None, "which saga it is for is asked before its input is known"
+        return _decoded(self._read, "input", self._input_type, self._input)
+
+
+def item_key(step: str, key: str) -> str:
+    """The name under which an item of a loop stands in the log: `reserve[margherita]`."""
+    return f"{step}[{key}]"
+
+
+def moment(at_ms: int) -> datetime:
+    """A time of the log, milliseconds since the epoch, as messages have it."""
+    return _EPOCH + timedelta(milliseconds=at_ms)
+
+
+def _decoded(known: dict[str, Message], name: str, message_type: type[MessageT], data: bytes) -> MessageT:
+    """The message of this name, parsed at most once."""
+    if name not in known:
+        known[name] = message_type.parse(data)
+    return cast(MessageT, known[name])
