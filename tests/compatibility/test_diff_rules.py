@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from contract_pair import ROOT, SAGA_YAML, Edit, changes, edited, resolved, severities, shop, write_project
+from test_diff_elements import CASES as ELEMENT_CASES
 
 from sagagen.compatibility.compare import compare_contracts
 from sagagen.compatibility.rules import OWN_RULES
@@ -473,7 +474,8 @@ def test_what_only_a_kept_version_undoes_by_must_not_get_stricter(tmp_path: Path
 
 def test_every_rule_is_planted():
     planted = {code for _, expected in [*CASES.values(), *BACKWARDS.values()] for code in expected}
-    assert {rule.code for rule in OWN_RULES} <= planted | {"SD012"}
+    of_elements = {code for _, _, expected in ELEMENT_CASES.values() for code in expected}
+    assert {rule.code for rule in OWN_RULES} <= planted | of_elements | {"SD012", "SD706"}
 
 
 def test_every_rule_has_a_row_in_the_docs():

@@ -35,6 +35,7 @@ class Reach(StrEnum):
     """Which of a saga's instances a change hits."""
 
     ALL = "all that are open"
+    BEFORE_STEP = "those that have not begun the step"
     BEFORE_END_OF_STEP = "those that have not finished the step"
     OWES_STEP = "those that have begun the step"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.edge import compare_limits, compare_routes
 from sagagen.compatibility.options import compare_options
+from sagagen.compatibility.outside import unreachable
 from sagagen.compatibility.protos import compare_protos
 from sagagen.compatibility.running import OpenSagas
 from sagagen.compatibility.sagas import compare_kept, compare_sagas
@@ -27,6 +28,7 @@ def compare_contracts(old: Mesh, new: Mesh) -> Iterator[Change]:
     """What buf does not see."""
     yield from compare_sagas(old, new)
     yield from compare_kept(old, new)
+    yield from unreachable(old, new)
     yield from compare_services(old, new)
     yield from compare_routes(old, new)
     yield from compare_limits(old, new)

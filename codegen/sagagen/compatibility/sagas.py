@@ -5,12 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from google.protobuf.descriptor import Descriptor
 
 from sagagen.compatibility.change import Change, Target
-from sagagen.compatibility.fields_read import fields_read
+from sagagen.compatibility.elements import compare_elements
+from sagagen.compatibility.fields_read import expressions, fields_read
+from sagagen.compatibility.outside import compare_outside
 from sagagen.compatibility.rules import edge as edge_rules
 from sagagen.compatibility.rules import keys as key_rules
 from sagagen.compatibility.rules import sagas as saga_rules
+from sagagen.compatibility.rules import steps as step_rules
 from sagagen.compatibility.rules import timing as timing_rules
-from sagagen.compatibility.steps import compare_steps
+from sagagen.compatibility.tree import Tree
 from sagagen.contract.model import Mesh, Saga
 from sagagen.expression.tree import Input, StepResponse
 
@@ -48,6 +51,7 @@ def compare_kept(old: Mesh, new: Mesh) -> Iterator[Change]:
             yield Change.of(saga_rules.VERSION_GONE, saga.span, saga.name, message, target)
         else:
             yield from _same_version(saga, kept, known)
+            yield from compare_outside(saga, kept)
 
 
 def _kept(mesh: Mesh, name: str, version: int) -> Saga | None:
@@ -74,6 +78,10 @@ def _compare(old: Saga, new: Saga, known: frozenset[str], kept: Saga | None) -> 
     yield from _compare_deadline(old, new)
     yield from _compare_idempotency(old, new)
     yield from _compare_answer(old, new)
+    yield from _compare_first_write(old, new)
+    yield from compare_outside(old, new)
+    if kept:
+        yield from compare_outside(old, kept)
     still = new if new.version == old.version else kept
     if still:
         yield from _same_version(old, still, known)
@@ -84,7 +92,7 @@ def _same_version(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Chang
         message = f"version {new.version} no longer means what it did"
         target = Target(old.name, old.version)
         yield Change.of(saga_rules.VERSION_NOT_RAISED, new.span, new.name, message, target)
-    yield from compare_steps(old, new)
+    yield from compare_elements(old, new)
     yield from _new_fields_read(old, new, known)
 
 
@@ -114,6 +122,20 @@ def _compare_deadline(old: Saga, new: Saga) -> Iterator[Change]:
         yield Change.of(timing_rules.DEADLINE_LOWERED, new.span, new.name, message, target)
     elif new.deadline_s > old.deadline_s:
         yield Change.of(timing_rules.TIMING_RELAXED, new.span, new.name, message)
+
+
+def _compare_first_write(old: Saga, new: Saga) -> Iterator[Change]:
+    """There two runs of one saga meet, and one of them gives way."""
+    was, now = _first_write(old), _first_write(new)
+    if was and now and was != now:
+        message = f"first write in {was} -> in {now}"
+        yield Change.of(step_rules.FIRST_WRITE_MOVED, new.span, new.name, message)
+
+
+def _first_write(saga: Saga) -> str | None:
+    """The service that it goes to."""
+    actions = (step.action for step in saga.calls)
+    return next((action.service.name for action in actions if not action.method.is_read), None)
 
 
 def _compare_idempotency(old: Saga, new: Saga) -> Iterator[Change]:
@@ -147,16 +169,16 @@ def _compare_answer(old: Saga, new: Saga) -> Iterator[Change]:
 
 def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
     """`known`: full names of the messages and fields that the old contract has."""
-    target = Target(old.name, old.version)
-    for step in new.calls:
-        for call in filter(None, (step.action, step.compensation)):
-            for source, field in dict.fromkeys(fields_read(call.request)):
+    for name, place in Tree.of(new).places.items():
+        for expression, span in expressions(place.element):
+            for source, field in dict.fromkeys(fields_read(expression)):
                 # A wholly new message has a rule of its own.
                 if field.full_name not in known and field.full_name.rpartition(".")[0] in known:
                     rule, root = _NEW_READ[type(source)]
-                    name = f"{root}.{source.step}" if isinstance(source, StepResponse) else root
-                    message = f"{field.full_name}, which is new, is read from {name}"
-                    yield Change.of(rule, call.span, f"{new.name}/{step.name}", message, target)
+                    of = f"{root}.{source.step}" if isinstance(source, StepResponse) else root
+                    message = f"{field.full_name}, which is new, is read from {of}"
+                    target = Target(old.name, old.version)
+                    yield Change.of(rule, span, f"{new.name}/{name}", message, target)
 
 
 _NEW_READ = {Input: (saga_rules.NEW_INPUT_READ, "input"), StepResponse: (saga_rules.NEW_OUTPUT_READ, "steps")}

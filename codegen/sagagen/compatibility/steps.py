@@ -1,181 +1,103 @@
-"""What changed between two definitions of one version of a saga: its steps, and how each is undone and repeated."""
+"""What changed about a step: what it calls, with what, how it is undone and repeated."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-from sagagen.compatibility.change import Change, Reach, Rule, Target
+from sagagen.compatibility.change import Change, Reach, Rule
+from sagagen.compatibility.matching import rpc
+from sagagen.compatibility.pair import Pair, difference, is_same
 from sagagen.compatibility.rules import compensations as compensation_rules
 from sagagen.compatibility.rules import steps as step_rules
 from sagagen.compatibility.rules import timing as timing_rules
-from sagagen.contract.model import Call, Saga, Step
-from sagagen.runtime.model.definition import Retry, StepKind
+from sagagen.contract.model import Call, ForEach, Step
+from sagagen.runtime.model.definition import Retry
 
 
-def compare_steps(old: Saga, new: Saga) -> Iterator[Change]:
-    """Both have the same name and version."""
-    renamed = dict(_renamed(old.calls, new.calls))
-    yield from _removed(old, new, renamed)
-    yield from _added(old, new, renamed)
-    yield from _reordered(old, new)
-    yield from _pivot_moved(old, new)
-    before = {step.name: step for step in old.calls}
-    for step in new.calls:
-        if step.name in before:
-            yield from _Pair(old, new, before[step.name], step).changes()
-
-
-def _renamed(old: Sequence[Step], new: Sequence[Step]) -> Iterator[tuple[str, Step]]:
-    """Steps that do the same at the same place under a new name."""
-    names_before, names_after = {step.name for step in old}, {step.name for step in new}
-    for was, now in zip(old, new, strict=False):
-        is_renamed = was.name not in names_after and now.name not in names_before
-        if is_renamed and _rpc(was.action) == _rpc(now.action):
-            yield was.name, now
-
-
-def _removed(old: Saga, new: Saga, renamed: Mapping[str, Step]) -> Iterator[Change]:
-    names = {step.name for step in new.calls}
-    for step in old.calls:
-        if step.name in renamed:
-            now = renamed[step.name]
-            message = f"step {step.name} is now called {now.name}"
-            yield Change.of(step_rules.STEP_RENAMED, now.span, f"{new.name}/{step.name}", message)
-        elif step.name not in names:
-            rule = step_rules.STEP_REMOVED_OWING if step.compensation else step_rules.STEP_REMOVED
-            reach = Reach.OWES_STEP if step.compensation else Reach.ALL
-            target = Target(old.name, old.version, reach, step.name)
-            message = f"step {step.name} is gone"
-            yield Change.of(rule, new.span, f"{new.name}/{step.name}", message, target)
-
-
-def _added(old: Saga, new: Saga, renamed: Mapping[str, Step]) -> Iterator[Change]:
-    names = {step.name for step in old.calls}
-    known = [step in renamed.values() or step.name in names for step in new.calls]
-    for number, step in enumerate(new.calls):
-        if known[number]:
-            continue
-        subject = f"{new.name}/{step.name}"
-        if any(known[number:]):
-            target = Target(old.name, old.version)
-            message = f"step {step.name} is new, before {new.calls[number + 1].name}"
-            yield Change.of(step_rules.STEP_INSERTED, step.span, subject, message, target)
-        else:
-            yield Change.of(
-                step_rules.STEP_APPENDED, step.span, subject, f"step {step.name} is new, at the end"
-            )
-
-
-def _reordered(old: Saga, new: Saga) -> Iterator[Change]:
-    before, after = [step.name for step in old.calls], [step.name for step in new.calls]
-    was = [name for name in before if name in after]
-    now = [name for name in after if name in before]
-    if was != now:
-        message = f"{', '.join(was)} -> {', '.join(now)}"
-        yield Change.of(
-            step_rules.STEPS_REORDERED, new.span, new.name, message, Target(old.name, old.version)
-        )
-
-
-def _pivot_moved(old: Saga, new: Saga) -> Iterator[Change]:
-    was, now = _pivot(old), _pivot(new)
-    order = [step.name for step in new.calls]
-    if was is None or now is None or was.name == now.name or was.name not in order:
-        return
-    rule = (
-        step_rules.PIVOT_LATER if order.index(now.name) > order.index(was.name) else step_rules.PIVOT_EARLIER
-    )
-    message = f"pivot {was.name} -> {now.name}"
-    yield Change.of(rule, now.span, new.name, message, Target(old.name, old.version))
-
-
-def _pivot(saga: Saga) -> Step | None:
-    return next((step for step in saga.calls if step.kind is StepKind.PIVOT), None)
-
-
-def _rpc(call: Call) -> tuple[str, str]:
-    return call.service.name, call.method.descriptor.full_name
+def compare_step(pair: Pair[Step]) -> Iterator[Change]:
+    """Both are loops, or neither is."""
+    yield from _action(pair)
+    yield from _compensation(pair)
+    yield from _giving_up(pair)
+    if pair.was.for_each and pair.now.for_each:
+        yield from _loop(pair, pair.was.for_each, pair.now.for_each)
+    yield from _timing(pair)
 
 
 def _shown(call: Call) -> str:
     return f"{call.service.name}/{call.method.descriptor.name}"
 
 
-class _Pair:
-    """A step as it was and as it is."""
+def _action(pair: Pair[Step]) -> Iterator[Change]:
+    was, now = pair.was.action, pair.now.action
+    if rpc(was) != rpc(now):
+        message = f"{_shown(was)} -> {_shown(now)}"
+        yield pair.change(step_rules.CALL_CHANGED, message, Reach.BEFORE_END_OF_STEP, now.span)
+        return
+    old_rpc, new_rpc = was.method.descriptor, now.method.descriptor
+    if old_rpc.input_type.full_name != new_rpc.input_type.full_name:
+        message = f"{old_rpc.input_type.full_name} -> {new_rpc.input_type.full_name}"
+        yield pair.change(step_rules.REQUEST_TYPE_CHANGED, message, Reach.BEFORE_END_OF_STEP, now.span)
+    elif not is_same(was.request, now.request):
+        message = f"request of {_shown(now)} is built differently"
+        yield pair.change(step_rules.REQUEST_CHANGED, message, Reach.BEFORE_END_OF_STEP, now.span)
+    if old_rpc.output_type.full_name != new_rpc.output_type.full_name:
+        message = f"{old_rpc.output_type.full_name} -> {new_rpc.output_type.full_name}"
+        yield pair.change(step_rules.RESPONSE_TYPE_CHANGED, message, Reach.OWES_STEP, now.span)
+    if not old_rpc.GetOptions().deprecated and new_rpc.GetOptions().deprecated:
+        yield pair.change(step_rules.RPC_DEPRECATED, f"{_shown(now)} is deprecated", at=now.span)
 
-    def __init__(self, old: Saga, new: Saga, was: Step, now: Step) -> None:
-        self._old = old
-        self._new = new
-        self._was = was
-        self._now = now
 
-    def changes(self) -> Iterator[Change]:
-        yield from self._kind()
-        yield from self._action()
-        yield from self._compensation()
-        yield from self._timing()
+def _compensation(pair: Pair[Step]) -> Iterator[Change]:
+    was, now = pair.was.compensation, pair.now.compensation
+    owes = Reach.OWES_STEP
+    if was and not now:
+        message = f"{_shown(was)} no longer undoes {pair.was.name}"
+        yield pair.change(compensation_rules.COMPENSATION_REMOVED, message, owes)
+    elif now and not was:
+        message = f"{_shown(now)} undoes {pair.now.name}"
+        yield pair.change(compensation_rules.COMPENSATION_ADDED, message, at=now.span)
+    elif was and now and rpc(was) != rpc(now):
+        message = f"{_shown(was)} -> {_shown(now)}"
+        yield pair.change(compensation_rules.COMPENSATION_CALL_CHANGED, message, owes, now.span)
+    elif was and now and not is_same(was.request, now.request):
+        message = f"request of {_shown(now)} is built differently"
+        yield pair.change(compensation_rules.COMPENSATION_REQUEST_CHANGED, message, owes, now.span)
 
-    def _change(
-        self, rule: Rule, message: str, reach: Reach | None = None, call: Call | None = None
-    ) -> Change:
-        target = Target(self._old.name, self._old.version, reach, self._was.name) if reach else None
-        at = call.span if call else self._now.span
-        return Change.of(rule, at, f"{self._new.name}/{self._now.name}", message, target)
 
-    def _kind(self) -> Iterator[Change]:
-        was, now = self._was.kind, self._now.kind
-        is_moved_pivot = StepKind.PIVOT in {was, now} and _pivot(self._old) and _pivot(self._new)
-        if was is not now and not is_moved_pivot:
-            yield self._change(step_rules.KIND_CHANGED, f"{was.value} -> {now.value}")
+def _giving_up(pair: Pair[Step]) -> Iterator[Change]:
+    if pair.was.gives_up != pair.now.gives_up:
+        rule = step_rules.GIVES_UP if pair.now.gives_up else step_rules.GIVES_UP_NO_MORE
+        message = f"`on_give_up: continue` is {'new' if pair.now.gives_up else 'gone'}"
+        yield pair.change(rule, message, Reach.BEFORE_END_OF_STEP)
 
-    def _action(self) -> Iterator[Change]:
-        was, now = self._was.action, self._now.action
-        if _rpc(was) != _rpc(now):
-            message = f"{_shown(was)} -> {_shown(now)}"
-            yield self._change(step_rules.CALL_CHANGED, message, Reach.BEFORE_END_OF_STEP, now)
-            return
-        old_rpc, new_rpc = was.method.descriptor, now.method.descriptor
-        if old_rpc.input_type.full_name != new_rpc.input_type.full_name:
-            message = f"{old_rpc.input_type.full_name} -> {new_rpc.input_type.full_name}"
-            yield self._change(step_rules.REQUEST_TYPE_CHANGED, message, Reach.BEFORE_END_OF_STEP, now)
-        elif was.request.canonical() != now.request.canonical():
-            message = f"request of {_shown(now)} is built differently"
-            yield self._change(step_rules.REQUEST_CHANGED, message, Reach.BEFORE_END_OF_STEP, now)
-        if old_rpc.output_type.full_name != new_rpc.output_type.full_name:
-            message = f"{old_rpc.output_type.full_name} -> {new_rpc.output_type.full_name}"
-            yield self._change(step_rules.RESPONSE_TYPE_CHANGED, message, Reach.OWES_STEP, now)
-        if not old_rpc.GetOptions().deprecated and new_rpc.GetOptions().deprecated:
-            yield self._change(step_rules.RPC_DEPRECATED, f"{_shown(now)} is deprecated", call=now)
 
-    def _compensation(self) -> Iterator[Change]:
-        was, now = self._was.compensation, self._now.compensation
-        owes = Reach.OWES_STEP
-        if was and not now:
-            message = f"{_shown(was)} no longer undoes {self._was.name}"
-            yield self._change(compensation_rules.COMPENSATION_REMOVED, message, owes)
-        elif now and not was:
-            message = f"{_shown(now)} undoes {self._now.name}"
-            yield self._change(compensation_rules.COMPENSATION_ADDED, message, call=now)
-        elif was and now and _rpc(was) != _rpc(now):
-            message = f"{_shown(was)} -> {_shown(now)}"
-            yield self._change(compensation_rules.COMPENSATION_CALL_CHANGED, message, owes, now)
-        elif was and now and was.request.canonical() != now.request.canonical():
-            message = f"request of {_shown(now)} is built differently"
-            yield self._change(compensation_rules.COMPENSATION_REQUEST_CHANGED, message, owes, now)
+def _loop(pair: Pair[Step], was: ForEach, now: ForEach) -> Iterator[Change]:
+    # An item is looked up in the list again when it is undone.
+    reach = Reach.ALL if pair.was.compensation else Reach.BEFORE_END_OF_STEP
+    if not is_same(was.items, now.items):
+        yield pair.change(step_rules.LOOP_SOURCE_CHANGED, difference("in", was.items, now.items), reach)
+    if not is_same(was.key, now.key):
+        yield pair.change(step_rules.LOOP_KEY_CHANGED, difference("key", was.key, now.key), reach)
+    if was.at_once != now.at_once:
+        message = f"at_once {was.at_once} -> {now.at_once}"
+        yield pair.change(timing_rules.LOOP_PACE, message, Reach.BEFORE_STEP)
+    if was.max_items != now.max_items:
+        is_lower = now.max_items < was.max_items
+        rule = timing_rules.BOUND_LOWERED if is_lower else timing_rules.BOUND_RAISED
+        yield pair.change(rule, f"max_items {was.max_items} -> {now.max_items}", Reach.BEFORE_STEP)
 
-    def _timing(self) -> Iterator[Change]:
-        was, now = self._was.action, self._now.action
-        if now.timeout_s < was.timeout_s:
-            message = f"timeout {was.timeout_s:g} s -> {now.timeout_s:g} s"
-            yield self._change(timing_rules.TIMEOUT_LOWERED, message, call=now)
-        elif now.timeout_s > was.timeout_s:
-            message = f"timeout {was.timeout_s:g} s -> {now.timeout_s:g} s"
-            yield self._change(timing_rules.TIMING_RELAXED, message, call=now)
-        for rule, message in _retries(was.retry, now.retry):
-            yield self._change(rule, message, call=now)
-        undone, undoes = self._was.compensation, self._now.compensation
-        if undone and undoes:
-            for message in _less_time(undone, undoes):
-                yield self._change(compensation_rules.COMPENSATION_TIMING, message, call=undoes)
+
+def _timing(pair: Pair[Step]) -> Iterator[Change]:
+    was, now = pair.was.action, pair.now.action
+    if now.timeout_s != was.timeout_s:
+        is_lower = now.timeout_s < was.timeout_s
+        rule = timing_rules.TIMEOUT_LOWERED if is_lower else timing_rules.TIMING_RELAXED
+        yield pair.change(rule, f"timeout {was.timeout_s:g} s -> {now.timeout_s:g} s", at=now.span)
+    for rule, message in _retries(was.retry, now.retry):
+        yield pair.change(rule, message, at=now.span)
+    undone, undoes = pair.was.compensation, pair.now.compensation
+    if undone and undoes:
+        for message in _less_time(undone, undoes):
+            yield pair.change(compensation_rules.COMPENSATION_TIMING, message, at=undoes.span)
 
 
 def _retries(was: Retry, now: Retry) -> Iterator[tuple[Rule, str]]:

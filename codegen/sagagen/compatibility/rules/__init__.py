@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from sagagen.compatibility.change import Rule
-from sagagen.compatibility.rules import compensations, edge, keys, sagas, services, steps, timing
+from sagagen.compatibility.rules import compensations, edge, keys, outside, sagas, services, steps, timing
 
 
 def _of(module: ModuleType) -> tuple[Rule, ...]:
@@ -18,5 +18,6 @@ OWN_RULES: tuple[Rule, ...] = (
     *_of(keys),
     *_of(edge),
     *_of(services),
+    *_of(outside),
 )
 """In the order of the table."""

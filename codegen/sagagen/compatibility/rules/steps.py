@@ -3,7 +3,7 @@
 from sagagen.compatibility.change import ChangeSeverity, Rule
 from sagagen.compatibility.rules.recipes import KEEP
 
-_B, _W = ChangeSeverity.BREAKING, ChangeSeverity.WARNING
+_B, _W, _S = ChangeSeverity.BREAKING, ChangeSeverity.WARNING, ChangeSeverity.SAFE
 
 STEP_REMOVED_OWING = Rule(
     "SD101",
@@ -114,4 +114,98 @@ RPC_DEPRECATED = Rule(
     "a step calls a deprecated rpc",
     "a deprecated rpc will be removed sooner or later",
     "move the step to its successor",
+)
+ELEMENT_MOVED = Rule(
+    "SD116",
+    _B,
+    "element moved into a branch, out of it, or to another",
+    "it begins after something else, and is undone in a different order: open sagas may have done it too early",
+    KEEP,
+    True,
+)
+ELEMENT_REPLACED = Rule(
+    "SD117",
+    _B,
+    "an element became another kind of thing",
+    "what open sagas logged under its name is no outcome of what it is now",
+    "remove it, and add the new one under a new name, in a new version",
+    True,
+)
+BRANCH_ADDED = Rule(
+    "SD118",
+    _B,
+    "branch added",
+    "open sagas past its block run it late, though what comes after the block relies on it",
+    KEEP,
+    True,
+)
+BRANCH_REMOVED = Rule(
+    "SD119",
+    _W,
+    "branch removed",
+    "open sagas no longer wait for it: what comes after the block begins without it",
+    KEEP,
+    True,
+)
+BRANCHES_REARRANGED = Rule(
+    "SD120",
+    _S,
+    "branches renamed or reordered",
+    "they begin together, and nothing reads their names",
+    "",
+)
+CONDITION_CHANGED = Rule(
+    "SD121",
+    _B,
+    "`when` of an element added, removed or changed",
+    "open sagas skip what they would have done, or do what they would have skipped; what was decided stays",
+    KEEP,
+    True,
+)
+LOOP_SOURCE_CHANGED = Rule(
+    "SD122",
+    _B,
+    "a loop runs over a different list",
+    "open sagas undo the items that they logged with what the new list has under their keys",
+    KEEP,
+    True,
+)
+LOOP_KEY_CHANGED = Rule(
+    "SD123",
+    _B,
+    "key of a loop changed",
+    "items that open sagas logged are not found again: they can't be undone, or another one is undone in their place",
+    KEEP,
+    True,
+)
+GIVES_UP = Rule(
+    "SD124",
+    _B,
+    "a step is left as it is when it can't be done",
+    "open sagas end COMPLETED without it, where an operator would have seen to it",
+    KEEP,
+    True,
+)
+GIVES_UP_NO_MORE = Rule(
+    "SD125",
+    _W,
+    "a step is no longer left as it is when it can't be done",
+    "sagas that would have gone on are STUCK, and wait for an operator",
+    "",
+    True,
+)
+DELAY_SOURCE_CHANGED = Rule(
+    "SD126",
+    _B,
+    "time of a delay comes from elsewhere",
+    "open sagas that have not begun it wait for a different time; an end that was logged stays",
+    KEEP,
+    True,
+)
+FIRST_WRITE_MOVED = Rule(
+    "SD127",
+    _W,
+    "the first write goes to a different service",
+    "during the rollout, two gateways that accept one key meet too late: both of their sagas may be turned back",
+    "let no old gateway accept sagas beside a new one",
 )

@@ -51,3 +51,34 @@ BUDGET_LOWERED = Rule(
     "more sagas end STUCK and wait for an operator",
     "",
 )
+WITHIN_LOWERED = Rule(
+    "SD309",
+    _W,
+    "a wait has less time",
+    "an answer that used to come in time comes too late; what waits already keeps its end",
+    "",
+)
+DELAY_CHANGED = Rule(
+    "SD310",
+    _W,
+    "a delay is shorter or longer",
+    "what comes after it happens sooner or later; a delay that has begun keeps its end",
+    "",
+)
+LOOP_PACE = Rule(
+    "SD311",
+    _W,
+    "a loop has more or fewer items under way at once",
+    "its service gets more calls at once, or the loop takes longer; one that has begun keeps its number",
+    "",
+)
+BOUND_LOWERED = Rule(
+    "SD312",
+    _B,
+    "a loop or delay may be less long",
+    "what is beyond the bound can't be built: the saga turns back, or after the pivot is STUCK",
+    "make sure that nobody asks for more, or refuse it at the edge first",
+)
+BOUND_RAISED = Rule(
+    "SD313", _S, "a loop, delay or start may be longer", "what was within the bound still is", ""
+)
