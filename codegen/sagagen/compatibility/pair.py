@@ -5,8 +5,7 @@ from typing import Generic, TypeVar
 
 from sagagen.compatibility.change import Change, Reach, Rule, Target
 from sagagen.contract.model import Element, Saga
-from sagagen.expression import MessageExpr
-from sagagen.expression.value import ValueExpr
+from sagagen.expression.compiled import CompiledExpr
 from sagagen.source import Span
 
 ElementT = TypeVar("ElementT", bound=Element)
@@ -25,11 +24,11 @@ class Pair(Generic[ElementT]):
         return Change.of(rule, at or self.now.span, f"{self.new.name}/{self.now.name}", message, target)
 
 
-def is_same(was: MessageExpr | ValueExpr | None, now: MessageExpr | ValueExpr | None) -> bool:
+def is_same(was: CompiledExpr | None, now: CompiledExpr | None) -> bool:
     """Whether two expressions mean the same."""
     return (was and was.canonical()) == (now and now.canonical())
 
 
-def difference(name: str, was: MessageExpr | ValueExpr | None, now: MessageExpr | ValueExpr | None) -> str:
+def difference(name: str, was: CompiledExpr | None, now: CompiledExpr | None) -> str:
     """Of two that do not: `` `when` is new``."""
     return f"`{name}` {'is new' if was is None else 'is gone' if now is None else 'says something else'}"

@@ -1,27 +1,23 @@
 """What changed about whole sagas: identity, version, trigger, timing, idempotency and answers."""
 
-from collections.abc import Iterable, Iterator, Mapping
-
-from google.protobuf.descriptor import Descriptor
+from collections.abc import Iterator, Mapping
 
 from sagagen.compatibility.change import Change, Target
 from sagagen.compatibility.elements import compare_elements
-from sagagen.compatibility.fields_read import expressions, fields_read
+from sagagen.compatibility.new_fields import names_of, new_fields_read
 from sagagen.compatibility.outside import compare_outside
 from sagagen.compatibility.rules import edge as edge_rules
 from sagagen.compatibility.rules import keys as key_rules
 from sagagen.compatibility.rules import sagas as saga_rules
 from sagagen.compatibility.rules import steps as step_rules
 from sagagen.compatibility.rules import timing as timing_rules
-from sagagen.compatibility.tree import Tree
 from sagagen.contract.model import Mesh, Saga
-from sagagen.expression.tree import Input, StepResponse
 
 
 def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
     before, after = _by_name(old), _by_name(new)
     renamed = dict(_renamed(before, after))
-    known = _names(old)
+    known = names_of(old)
     for name, saga in before.items():
         if name in after:
             yield from _compare(saga, after[name], known, _kept(new, name, saga.version))
@@ -42,7 +38,7 @@ def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
 
 def compare_kept(old: Mesh, new: Mesh) -> Iterator[Change]:
     """Older versions: they may be removed, but never change."""
-    known = _names(old)
+    known = names_of(old)
     for saga in old.kept:
         kept = _kept(new, saga.name, saga.version)
         target = Target(saga.name, saga.version)
@@ -93,7 +89,7 @@ def _same_version(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Chang
         target = Target(old.name, old.version)
         yield Change.of(saga_rules.VERSION_NOT_RAISED, new.span, new.name, message, target)
     yield from compare_elements(old, new)
-    yield from _new_fields_read(old, new, known)
+    yield from new_fields_read(old, new, known)
 
 
 def _compare_versions(old: Saga, new: Saga, kept: Saga | None) -> Iterator[Change]:
@@ -165,33 +161,3 @@ def _compare_answer(old: Saga, new: Saga) -> Iterator[Change]:
     if now.wait_s < was.wait_s:
         message = f"respond.wait {was.wait_s:g} s -> {now.wait_s:g} s"
         yield Change.of(edge_rules.WAIT_LOWERED, new.span, new.name, message)
-
-
-def _new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Change]:
-    """`known`: full names of the messages and fields that the old contract has."""
-    for name, place in Tree.of(new).places.items():
-        for expression, span in expressions(place.element):
-            for source, field in dict.fromkeys(fields_read(expression)):
-                # A wholly new message has a rule of its own.
-                if field.full_name not in known and field.full_name.rpartition(".")[0] in known:
-                    rule, root = _NEW_READ[type(source)]
-                    of = f"{root}.{source.step}" if isinstance(source, StepResponse) else root
-                    message = f"{field.full_name}, which is new, is read from {of}"
-                    target = Target(old.name, old.version)
-                    yield Change.of(rule, span, f"{new.name}/{name}", message, target)
-
-
-_NEW_READ = {Input: (saga_rules.NEW_INPUT_READ, "input"), StepResponse: (saga_rules.NEW_OUTPUT_READ, "steps")}
-
-
-def _names(mesh: Mesh) -> frozenset[str]:
-    """Full names of the contract's own messages and of their fields."""
-    messages = [m for file in mesh.files for m in _messages(file.message_types_by_name.values())]
-    fields = {field.full_name for message in messages for field in message.fields}
-    return frozenset(fields | {message.full_name for message in messages})
-
-
-def _messages(messages: Iterable[Descriptor]) -> Iterator[Descriptor]:
-    for message in messages:
-        yield message
-        yield from _messages(message.nested_types)

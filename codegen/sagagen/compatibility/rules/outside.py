@@ -56,6 +56,13 @@ ALLOW_CHANGED = Rule(
     "somebody who could gets 403, or somebody can who could not; of open sagas too",
     "tell senders first, and have it approved",
 )
+EVENT_FIELD_READ = Rule(
+    "SD709",
+    _B,
+    "a new field of an event is read",
+    "senders that don't know it, and events in the log, have its default: that decides",
+    "read it only where its default is right",
+)
 WAIT_EVENT_CHANGED = Rule(
     "SD710",
     _B,
