@@ -16,7 +16,7 @@ from sagagen.emit.imports import Imports
 from sagagen.emit.layout import LayoutError, lay_out
 from sagagen.emit.mesh_view import limits_source
 from sagagen.emit.plan import refuse_collisions
-from sagagen.emit.saga_view import retry_source
+from sagagen.emit.saga_sources import retry_source
 from sagagen.emit.templates import render_template
 from sagagen.python_names import Import, PyClass
 from sagagen.runtime.model.definition import Limits, Retry

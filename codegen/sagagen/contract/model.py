@@ -276,6 +276,11 @@ class Route:
     """Of a route to a saga: the event that it brings, or `cancel`; empty: it starts the saga."""
 
     @property
+    def starts(self) -> Saga | None:
+        """The saga that it starts."""
+        return self.target if isinstance(self.target, Saga) and not self.event else None
+
+    @property
     def span(self) -> Span:
         return self.place()
 

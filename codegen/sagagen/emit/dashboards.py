@@ -15,8 +15,8 @@ from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-from sagagen.emit.boards import SagaBoard, ServiceBoard, StepRow
-from sagagen.emit.promql import RATE, quantile, rate
+from sagagen.emit.boards import PauseRow, SagaBoard, ServiceBoard, StepRow
+from sagagen.emit.promql import RATE, quantile, rate, selector
 
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
 HEIGHT, WIDTH = 8, 12
@@ -142,11 +142,39 @@ def saga_board(saga: SagaBoard) -> str:
         ),
     ):
         board.with_panel(panel)
+    for panel in _beyond_calls(saga):
+        board.with_panel(panel)
     for step in saga.steps:
         board.with_row(Row(step.title))
-        for panel in _step_panels(saga.name, step):
+        is_pause = isinstance(step, PauseRow)
+        for panel in _pause_panels(saga.name, step) if is_pause else _step_panels(saga.name, step):
             board.with_panel(panel)
     return _json(board)
+
+
+def _beyond_calls(saga: SagaBoard) -> Iterator[timeseries.Panel]:
+    """What sagas have that do more than call one step after the other."""
+    of = {"saga": saga.name}
+    if saga.pauses:
+        waiting = f"sum by (step) (sagagen_saga_waiting{selector(**of)})"
+        yield _graph("Waiting, by element", [(waiting, "{{step}}")], units.Short)
+    if saga.hears:
+        by_result = rate("sagagen_saga_events_total", "event, result", **of)
+        yield _graph("Events, by result", [(by_result, "{{event}} {{result}}")])
+        unconsumed = rate("sagagen_saga_unconsumed_events_total", "event", **of)
+        yield _graph("Events that nothing waited for", [(unconsumed, "{{event}}")])
+    if saga.gives_up:
+        yield _graph("Given up", [(rate("sagagen_saga_give_ups_total", "step", **of), "{{step}}")])
+
+
+def _pause_panels(saga: str, pause: PauseRow) -> Iterator[timeseries.Panel]:
+    of = {"saga": saga, "step": pause.name}
+    waiting = f"sum by (version) (sagagen_saga_waiting{selector(**of)})"
+    yield _graph("Waiting", [(waiting, "v{{version}}")], units.Short)
+    times = [
+        (quantile(share, "sagagen_saga_waited_seconds", **of), f"p{share * 100:g}") for share in (0.5, 0.99)
+    ]
+    yield _graph("Time waited", times, units.Seconds)
 
 
 def service_board(service: ServiceBoard) -> str:

@@ -9,7 +9,7 @@ from sagagen.emit.docstrings import docstring
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
 from sagagen.emit.renaming import redacted_attributes, registered_names
-from sagagen.emit.saga_view import saga_constant, saga_module
+from sagagen.emit.saga_view import incoming_constants, saga_constant, saga_module
 from sagagen.emit.service_names import ServiceNames
 from sagagen.python_names import PythonNames
 from sagagen.runtime.model.compatibility import API
@@ -29,6 +29,8 @@ class RouteView:
     response_body: str
     max_body_bytes: str
     """Empty for the default."""
+    event: str
+    """Empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +82,26 @@ class MessagePoolView:
 
 def routes_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> RoutesView:
     imports = Imports({"Route", "ROUTES"})
-    routes = tuple(_route_view(route, services, imports) for route in mesh.routes)
+    routes = tuple(
+        _route_view(route, _method_source(route, mesh, services, imports)) for route in mesh.routes
+    )
     files = [route.method.containing_service.file for route in mesh.routes]
     return RoutesView(header(sources_of(mesh, files)), routes, imports.statements)
 
 
-def _route_view(route: Route, services: Mapping[str, ServiceNames], imports: Imports) -> RouteView:
+def _route_view(route: Route, method: str) -> RouteView:
     return RouteView(
         verb=repr(str(route.verb)),
         template=repr(route.template),
-        method=_method_source(route, services, imports),
+        method=method,
         target=repr(route.target.name),
-        starts_saga=isinstance(route.target, Saga),
+        starts_saga=route.starts is not None,
         has_body=bool(route.body),
         body=repr(route.body),
         has_response_body=bool(route.response_body),
         response_body=repr(route.response_body),
         max_body_bytes=_max_body_source(route),
+        event=repr(route.event) if route.event else "",
     )
 
 
@@ -105,10 +110,13 @@ def _max_body_source(route: Route) -> str:
     return "" if is_usual else f"{route.max_body_bytes:_}"
 
 
-def _method_source(route: Route, services: Mapping[str, ServiceNames], imports: Imports) -> str:
-    if isinstance(route.target, Saga):
-        module = f"generated.sagas.{saga_module(route.target)}"
-        return f"{imports.name(module, saga_constant(route.target))}.trigger"
+def _method_source(route: Route, mesh: Mesh, services: Mapping[str, ServiceNames], imports: Imports) -> str:
+    saga = route.target
+    if isinstance(saga, Saga):
+        module = f"generated.sagas.{saga_module(saga)}"
+        if route.event:
+            return imports.name(module, incoming_constants(saga, mesh.names)[route.method])
+        return f"{imports.name(module, saga_constant(saga))}.trigger"
     names = services[route.target.name]
     return imports.name(f"generated.services.{names.module}", names.constant(route.method))
 

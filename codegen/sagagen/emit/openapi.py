@@ -5,6 +5,8 @@ from typing import Any, cast
 
 from sagagen.contract.model import Mesh, Route, Saga
 from sagagen.emit import openapi_answers as answers
+from sagagen.emit import openapi_events as events
+from sagagen.emit.openapi_events import Operation
 from sagagen.emit.openapi_names import component_names, operation_ids
 from sagagen.emit.openapi_parameters import (
     KEY_PARAMETER,
@@ -17,6 +19,7 @@ from sagagen.emit.openapi_parameters import (
 )
 from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import INPUT, SCHEMAS, Form, Schemas
+from sagagen.emit.saga_tree import CANCEL
 
 OPENAPI = "3.1.0"
 
@@ -64,31 +67,70 @@ def _tag(route: Route) -> str:
 
 def _paths(mesh: Mesh, schemas: Schemas) -> JsonSchema:
     paths: dict[str, dict[str, Any]] = {}
-    written = Paths()
-    for route, operation_id in zip(mesh.routes, operation_ids(mesh.routes, [answers.WATCH]), strict=True):
-        path, names = written.path(route)
-        operation = _operation(route, names, operation_id, schemas)
-        paths.setdefault(path, {}).setdefault(route.verb.lower(), operation)
+    operations = _Operations(mesh, schemas)
+    for path, operation in operations.all:
+        described = operations.described(operation)
+        paths.setdefault(path, {}).setdefault(operation.route.verb.lower(), described)
     paths["/sagas/{id}"] = {"get": answers.watch_operation()}
     return dict(sorted(paths.items()))
 
 
-def _operation(route: Route, names: tuple[str, ...], operation_id: str, schemas: Schemas) -> JsonSchema:
-    method = route.method
-    body = _body(route, schemas)
-    return {
-        "operationId": operation_id,
-        "tags": [_tag(route)],
-        "description": _told(route, schemas),
-        "parameters": [
-            *path_parameters(route, names, schemas),
-            *query_parameters(route, schemas),
-            *_key(route),
-        ],
-        **({"requestBody": body} if body else {}),
-        "responses": _answers(route, schemas),
-        **({"deprecated": True} if method.GetOptions().deprecated else {}),
-    }
+class _Operations:
+    def __init__(self, mesh: Mesh, schemas: Schemas) -> None:
+        self._mesh = mesh
+        self._schemas = schemas
+        self.all = tuple(_operations(mesh))
+        """With their paths, in the order of the routes."""
+        self._firsts = {operation.route.method: operation for _, operation in reversed(self.all)}
+        """For each rpc that of its first route."""
+
+    def described(self, operation: Operation) -> JsonSchema:
+        schemas, route = self._schemas, operation.route
+        body = _body(route, schemas)
+        return {
+            "operationId": operation.id,
+            "tags": [_tag(route)],
+            "description": self._told(route),
+            "parameters": [
+                *path_parameters(route, operation.parameters, schemas),
+                *query_parameters(route, schemas),
+                *_key(route),
+            ],
+            **({"requestBody": body} if body else {}),
+            "responses": self._answers(route),
+            **({"deprecated": True} if route.method.GetOptions().deprecated else {}),
+        }
+
+    def _told(self, route: Route) -> str:
+        """What the contract says about an rpc, otherwise what is known of it; of an event both."""
+        doc = self._schemas.docs.get(route.method.full_name, "")
+        if doc and not route.event:
+            return doc
+        return "\n\n".join(part for part in (doc, self._known(route)) if part)
+
+    def _known(self, route: Route) -> str:
+        if route.event:
+            return events.told(route, self._mesh)
+        if route.starts:
+            return f"Starts the saga `{route.target.name}`."
+        service, method = route.method.containing_service, route.method
+        return f"Calls `{service.full_name}/{method.name}` of `{route.target.name}`."
+
+    def _answers(self, route: Route) -> JsonSchema:
+        if route.event == CANCEL:
+            return events.cancel_answers(route)
+        if route.event:
+            return events.event_answers(route, self._schemas)
+        if saga := route.starts:
+            return answers.start_answers(route, saga, self._schemas, events.links(saga, self._firsts))
+        return answers.call_answers(route, self._schemas, is_read=_is_read(route))
+
+
+def _operations(mesh: Mesh) -> Iterator[tuple[str, Operation]]:
+    written = Paths()
+    for route, operation_id in zip(mesh.routes, operation_ids(mesh.routes, [answers.WATCH]), strict=True):
+        path, names = written.path(route)
+        yield path, Operation(operation_id, route, names)
 
 
 def _keys(mesh: Mesh) -> Iterator[tuple[str, JsonSchema]]:
@@ -97,19 +139,6 @@ def _keys(mesh: Mesh) -> Iterator[tuple[str, JsonSchema]]:
     for needed, name in KEY_PARAMETER.items():
         if needed in used:
             yield name, key_parameter(is_required=needed)
-
-
-def _told(route: Route, schemas: Schemas) -> str:
-    """What the contract says about an rpc, otherwise what is known of it."""
-    method, target = route.method, route.target
-    if doc := schemas.docs.get(method.full_name):
-        return doc
-    name = f"`{method.containing_service.full_name}/{method.name}`"
-    return (
-        f"Starts the saga `{target.name}`."
-        if isinstance(target, Saga)
-        else f"Calls {name} of `{target.name}`."
-    )
 
 
 def _key(route: Route) -> Iterator[JsonSchema]:
@@ -131,12 +160,6 @@ def _body(route: Route, schemas: Schemas) -> JsonSchema:
         schema = schemas.field(request.fields_by_name[route.body], Form.SENT)
     is_required = route.body != WHOLE_BODY or bool(schemas.message(request, Form.SENT).get("required"))
     return {"required": is_required, "content": {answers.JSON: {"schema": schema}}}
-
-
-def _answers(route: Route, schemas: Schemas) -> JsonSchema:
-    if isinstance(route.target, Saga):
-        return answers.start_answers(route, route.target, schemas)
-    return answers.call_answers(route, schemas, is_read=_is_read(route))
 
 
 def _names(schemas: Schemas, components: Iterable[str]) -> Mapping[str, str]:

@@ -1,8 +1,9 @@
 """What the gateway answers: the contract's messages, problem documents, and the saga behind an answer."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sagagen.contract.model import Route, Saga
+from sagagen.emit.docs_text import in_words
 from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import SCHEMAS, Form, Schemas
 from sagagen.runtime.edge.problem import MAX_VIOLATIONS, PROBLEM_JSON, phrase
@@ -51,34 +52,40 @@ _WHY: Mapping[int, str] = {
 _TEMPORARY = frozenset({409, 503})
 
 
-def start_answers(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
-    """The answers of a route that starts a saga."""
+def start_answers(route: Route, saga: Saga, schemas: Schemas, links: JsonSchema) -> JsonSchema:
+    """The answers of a route that starts a saga. `links`: to what reaches it while it runs."""
     at_once = saga.respond.after == AT_ACCEPTANCE
     return {
         str(final_status(saga.respond.status)): {
             "description": "The saga's final answer." if at_once else "The saga's answer.",
-            "headers": _headers("Idempotency-Replayed", "Link", "Traceparent"),
-            "content": _content(_result(route, schemas)),
+            "headers": headers("Idempotency-Replayed", "Link", "Traceparent"),
+            "content": content(result(route, schemas)),
         },
         "202": {
             "description": "Accepted: the saga goes on. Send the same request and key later for the final answer.",
-            "headers": _headers("Location", "Traceparent"),
-            **_accepted(route, saga, schemas),
+            "headers": headers("Location", "Traceparent"),
+            **_accepted(route, saga, schemas, links),
         },
-        **_problems(400, 408, 409, 413, 415, 422, 502, 503),
+        **problems(400, 408, 409, 413, 415, 422, 502, 503, why=_why_not_started(saga)),
     }
 
 
-def _accepted(route: Route, saga: Saga, schemas: Schemas) -> JsonSchema:
+def _why_not_started(saga: Saga) -> Mapping[int, str]:
+    if saga.start is None or saga.start.after_s is not None:
+        return {}
+    return {400: f"{_WHY[400]} So is a start later than {in_words(saga.start.at_most_s)} from now."}
+
+
+def _accepted(route: Route, saga: Saga, schemas: Schemas, links: JsonSchema) -> JsonSchema:
     """What the first answer holds: the saga, or what the contract says of it where that is known at once."""
     if saga.respond.is_known_at_once:
-        return {"content": _content(_result(route, schemas))}
+        return {"content": content(result(route, schemas))}
     link = {
         "operationId": WATCH,
         "parameters": {"id": "$response.body#/id"},
         "description": "The progress of the saga.",
     }
-    return {"content": _content({"$ref": SCHEMAS + _named("AcceptedSaga")}), "links": {"saga": link}}
+    return {"content": content({"$ref": SCHEMAS + named("AcceptedSaga")}), "links": {**links, "saga": link}}
 
 
 def call_answers(route: Route, schemas: Schemas, *, is_read: bool) -> JsonSchema:
@@ -88,10 +95,10 @@ def call_answers(route: Route, schemas: Schemas, *, is_read: bool) -> JsonSchema
     return {
         "200": {
             "description": "The service's answer.",
-            "headers": _headers(*replayed, "Traceparent"),
-            "content": _content(_result(route, schemas)),
+            "headers": headers(*replayed, "Traceparent"),
+            "content": content(result(route, schemas)),
         },
-        **_problems(400, 404, 408, *written, *((413, 415) if route.body else ()), 429, 503, 504),
+        **problems(400, 404, 408, *written, *((413, 415) if route.body else ()), 429, 503, 504),
     }
 
 
@@ -107,10 +114,10 @@ def watch_operation() -> JsonSchema:
         "responses": {
             "200": {
                 "description": "The saga.",
-                "headers": _headers("Traceparent"),
-                "content": _content({"$ref": SCHEMAS + _named("Saga")}),
+                "headers": headers("Traceparent"),
+                "content": content({"$ref": SCHEMAS + named("Saga")}),
             },
-            **_problems(400, 404, 408, 503),
+            **problems(400, 404, 408, 503),
         },
     }
 
@@ -118,53 +125,58 @@ def watch_operation() -> JsonSchema:
 def components() -> tuple[JsonSchema, JsonSchema, JsonSchema]:
     """Schemas, headers and responses that are the same for every mesh."""
     schemas: JsonSchema = {
-        _named("AcceptedSaga"): _ACCEPTED,
-        _named("Problem"): _PROBLEM,
-        _named("Saga"): _SAGA,
+        named("AcceptedSaga"): _ACCEPTED,
+        named("Problem"): _PROBLEM,
+        named("Saga"): _SAGA,
     }
     return schemas, dict(_HEADERS), {"Problem": _problem("Any other error.")}
 
 
 def own_names() -> JsonSchema:
     """By the name that they have until then, the names that components of our own will have."""
-    return {_named(name): f"sagagen.{name}" for name in ("AcceptedSaga", "Problem", "Saga")}
+    return {named(name): f"sagagen.{name}" for name in ("AcceptedSaga", "Problem", "Saga")}
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
     """What a component of our own is called until all are named. No proto name has a hyphen."""
     return f"sagagen-{name}"
 
 
-def _result(route: Route, schemas: Schemas) -> JsonSchema:
+def result(route: Route, schemas: Schemas) -> JsonSchema:
     response = route.method.output_type
     if not route.response_body:
         return schemas.reference(response, Form.ANSWERED)
     return schemas.field(response.fields_by_name[route.response_body], Form.ANSWERED)
 
 
-def _problems(*statuses: int) -> JsonSchema:
+def problems(
+    *statuses: int, why: Mapping[int, str] = _WHY, temporary: Collection[int] = _TEMPORARY
+) -> JsonSchema:
+    """`why`: what a status means, where that is something else than usual."""
     return {
         **{
-            str(status): _problem(_WHY[status], *(("Retry-After",) if status in _TEMPORARY else ()))
+            str(status): _problem(
+                why.get(status) or _WHY[status], *(("Retry-After",) if status in temporary else ())
+            )
             for status in statuses
         },
         "default": {"$ref": "#/components/responses/Problem"},
     }
 
 
-def _problem(description: str, *headers: str) -> JsonSchema:
+def _problem(description: str, *more: str) -> JsonSchema:
     return {
         "description": description,
-        "headers": _headers(*headers, "Traceparent"),
-        "content": {PROBLEM_JSON: {"schema": {"$ref": SCHEMAS + _named("Problem")}}},
+        "headers": headers(*more, "Traceparent"),
+        "content": {PROBLEM_JSON: {"schema": {"$ref": SCHEMAS + named("Problem")}}},
     }
 
 
-def _content(schema: JsonSchema) -> JsonSchema:
+def content(schema: JsonSchema) -> JsonSchema:
     return {JSON: {"schema": schema}}
 
 
-def _headers(*names: str) -> JsonSchema:
+def headers(*names: str) -> JsonSchema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 

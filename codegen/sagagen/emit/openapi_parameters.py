@@ -100,6 +100,17 @@ def path_parameters(route: Route, names: tuple[str, ...], schemas: Schemas) -> I
         }
 
 
+def parameter_of(route: Route, names: tuple[str, ...], field: str) -> str | None:
+    """The parameter that holds a field of the request, in the path or the query; None if there is none."""
+    template = parse_template(route.template)
+    wild = [at for at, part in enumerate(template.segments) if part in (ANY, ANY_REST)]
+    for name, at in zip(names, wild, strict=True):
+        if any((each.start, each.stop, each.path) == (at, at + 1, field) for each in template.bindings):
+            return name
+    is_elsewhere = route.body in (WHOLE_BODY, field) or field in template.variables
+    return None if is_elsewhere else field
+
+
 def _told(schemas: Schemas, field: FieldPath | None, more: str) -> JsonSchema:
     doc = schemas.docs.get(field.last.full_name, "") if field else ""
     text = " ".join(part for part in (doc, more) if part)
@@ -150,4 +161,5 @@ def _query_parameter(name: str, path: tuple[FieldDescriptor, ...], schemas: Sche
 
 
 def is_key_required(route: Route) -> bool:
-    return isinstance(route.target, Saga) and route.target.key == "required"
+    """An event, and a request to cancel, always need one."""
+    return isinstance(route.target, Saga) and (bool(route.event) or route.target.key == "required")

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FileDescriptor
 
 from sagagen.cache import digest_of
 from sagagen.contract.model import Mesh, Saga, Service
+from sagagen.emit.saga_tree import rpcs
 
 
 class Parts:
@@ -24,10 +25,8 @@ class Parts:
         self._known: dict[str, str] = {}
 
     def of_saga(self, saga: Saga) -> str:
-        calls = [call for step in saga.calls for call in (step.action, step.compensation) if call]
-        rpcs = (saga.trigger, *(call.method.descriptor for call in calls))
         said = self._mesh.saga_digests.get(saga.name, "")  # covers the newest too: a kept version links to it
-        return digest_of(said, self._of(rpc.containing_service.file for rpc in rpcs))
+        return digest_of(said, self._of(rpc.containing_service.file for rpc in rpcs(saga)))
 
     def of_service(self, service: Service) -> str:
         return self._of(proto.file for proto in service.implements)

@@ -1,6 +1,7 @@
 """The queries that dashboards and rules share, each in one place. Metric names are those of docs/metrics.md."""
 
 from sagagen.contract.model import Saga
+from sagagen.emit.saga_tree import longest_s
 from sagagen.runtime.model.buckets import SAGA_BUCKETS_S
 
 RATE = "$__rate_interval"
@@ -25,13 +26,13 @@ def quantile(share: float, histogram: str, by: str = "", window: str = RATE, **l
 
 
 def late_ratio(saga: Saga, window: str) -> str:
-    """The share of a saga's runs that took longer than its deadline, of those that ended within `window`."""
+    """The share of a saga's runs that took longer than they may, of those that ended within `window`."""
     ended, of = "sagagen_saga_duration_seconds", {"saga": saga.name}
-    in_time = selector(**of, le=_bucket(saga.deadline_s))
+    in_time = selector(**of, le=_bucket(longest_s(saga)))
     return f"1 - sum(rate({ended}_bucket{in_time}[{window}])) / sum(rate({ended}_count{selector(**of)}[{window}]))"
 
 
-def _bucket(deadline_s: float) -> str:
+def _bucket(longest: float) -> str:
     """The first bucket that holds every run that ends in time, as Prometheus writes its bound."""
-    bound = next((bound for bound in SAGA_BUCKETS_S if bound >= deadline_s), None)
+    bound = next((bound for bound in SAGA_BUCKETS_S if bound >= longest), None)
     return "+Inf" if bound is None else f"{bound:.1f}" if bound == int(bound) else repr(bound)

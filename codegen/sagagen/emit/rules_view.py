@@ -1,15 +1,18 @@
 """The Prometheus rules of a mesh: what is recorded, when somebody must look, and each saga's objective.
 
-A saga's objective is its own deadline: 99 of 100 runs end within it. Alerts watch how fast the error budget burns,
+A saga's objective is its own deadline, and what it waits before its start and after its pivot: 99 of 100 runs end
+within that. Alerts watch how fast the error budget burns,
 each over a long and a short window (Google's SRE workbook, chapter 5).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Saga
 from sagagen.emit.header import header
 from sagagen.emit.promql import late_ratio, quantile, rate, selector
+from sagagen.emit.saga_tree import longest_s
 
 OBJECTIVE = 0.99
 BURNS = (("fast", 14.4, "1h", "5m", "2m", "critical"), ("slow", 6.0, "6h", "30m", "15m", "warning"))
@@ -144,7 +147,7 @@ def _saga_group(saga: Saga) -> RuleGroupView:
     return RuleGroupView(
         f"saga-{saga.name}",
         records=tuple(RecordView(_late(saga, window), late_ratio(saga, window)) for window in windows),
-        alerts=(*(_burn(saga, *burn) for burn in BURNS), _oldest(saga)),
+        alerts=(*(_burn(saga, *burn) for burn in BURNS), _oldest(saga), *_beyond_calls(saga)),
     )
 
 
@@ -160,12 +163,12 @@ def _burn(saga: Saga, name: str, factor: float, long: str, short: str, for_: str
         for_,
         severity,
         f"{saga.name} burns its error budget {factor:g} times too fast",
-        f"{OBJECTIVE:.0%} of its runs should end within {saga.deadline_s:g} s; over {long} and {short} too few did.",
+        f"{OBJECTIVE:.0%} of its runs should end within {longest_s(saga):g} s; over {long} and {short} too few did.",
     )
 
 
 def _oldest(saga: Saga) -> AlertView:
-    limit_s = saga.deadline_s + LATE_AFTER_S
+    limit_s = longest_s(saga) + LATE_AFTER_S
     return AlertView(
         f"SagaUnfinished_{saga.name}",
         f'max(sagagen_oldest_unfinished_saga_age_seconds{{saga="{saga.name}"}}) > {limit_s:g}',
@@ -175,3 +178,28 @@ def _oldest(saga: Saga) -> AlertView:
         f"Find it with `sagagen sagas list --saga {saga.name}`: a service does not answer. `sagagen sagas show` says "
         "which, and what you can do.",
     )
+
+
+def _beyond_calls(saga: Saga) -> Iterator[AlertView]:
+    """What may go wrong in sagas that do more than call one step after the other."""
+    of = selector(saga=saga.name)
+    if saga.events:
+        yield AlertView(
+            f"SagaEventUnconsumed_{saga.name}",
+            f"sum by (event) (increase(sagagen_saga_unconsumed_events_total{of}[1h])) > 0",
+            "0m",
+            "warning",
+            f"sagas {saga.name} got events {{{{ $labels.event }}}} and went another way",
+            "Each was answered with 200, and no wait has got it: the saga turned back or ended first. `sagagen sagas "
+            "show` lists them as unconsumed; somebody may have to tell who sent them.",
+        )
+    if any(step.gives_up for step in saga.calls):
+        yield AlertView(
+            f"SagaGaveUp_{saga.name}",
+            f"sum by (step) (increase(sagagen_saga_give_ups_total{of}[1h])) > 0",
+            "0m",
+            "warning",
+            f"sagas {saga.name} ended without {{{{ $labels.step }}}}",
+            "The contract says `on_give_up: continue`. The step may have happened; `sagagen sagas show` lists it as "
+            "incomplete.",
+        )

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 
-from sagagen.contract.model import Call, Mesh, Respond, Saga, Step
+from sagagen.contract.model import Cancel, Event, IndexValue, Mesh, Respond, Saga, Start
 from sagagen.emit.docstrings import docstring
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
+from sagagen.emit.saga_elements import Elements
+from sagagen.emit.saga_functions import OF_THE_SAGA, Functions, function_names
+from sagagen.emit.saga_sources import made, seconds
+from sagagen.emit.saga_tree import incoming, parts, rpcs
 from sagagen.emit.service_names import ServiceNames
-from sagagen.expression import MessageExpr, render_function
-from sagagen.python_names import allot, identifier, with_underscore
-from sagagen.runtime.model.definition import RETRIED_BY_DEFAULT, Retry
+from sagagen.python_names import Import, PythonNames, allot, identifier, with_underscore
 
 _TEMPLATE_NAMES = frozenset(
     {"Action", "Code", "Method", "Respond", "Retry", "Saga", "Step", "StepKind", "Scope", "CompensationScope"}
@@ -20,31 +22,15 @@ _TEMPLATE_NAMES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class CallView:
-    service: str
-    method: str
-    request: str
-    timeout_s: str
-    retry: str
-
-
-@dataclass(frozen=True, slots=True)
-class StepView:
-    name: str
-    kind: str
-    action: CallView
-    is_compensated: bool
-    compensation: CallView | None
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerView:
+class MethodView:
     path: str
     request: str
     response: str
     handler: str
     request_name: str
     response_name: str
+    constant: str = ""
+    """Of what reaches a saga that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +47,25 @@ class RespondView:
 class SagaView:
     header: str
     doc: tuple[str, ...]
+    methods: tuple[MethodView, ...]
     functions: tuple[tuple[str, ...], ...]
     constant: str
     name: str
     version: int
     digest: str
-    trigger: TriggerView
+    trigger: MethodView
     key: str
     on_concurrent: str
     retention_s: str
     deadline_s: str
     respond: RespondView
-    steps: tuple[StepView, ...]
+    steps: tuple[str, ...]
+    """Elements, each as the call that makes it."""
+    events: tuple[str, ...]
+    cancel: str
+    """Empty without it, as `start`."""
+    start: str
+    index: tuple[str, ...]
     imports: tuple[str, ...]
 
 
@@ -86,6 +79,13 @@ def saga_constant(saga: Saga) -> str:
     return saga_module(saga).upper()
 
 
+def incoming_constants(saga: Saga, names: PythonNames) -> Mapping[MethodDescriptor, str]:
+    """What the module calls the rpcs that reach a saga that runs: `ANSWER_TICKET`."""
+    methods = tuple(incoming(saga))
+    wishes = [names.method(rpc).rstrip("_").upper() for rpc in methods]
+    return dict(zip(methods, allot(wishes, {saga_constant(saga)}, with_underscore), strict=True))
+
+
 def saga_view(saga: Saga, mesh: Mesh, services: Mapping[str, ServiceNames]) -> SagaView:
     return _SagaViews(saga, mesh, services).view()
 
@@ -96,80 +96,61 @@ class _SagaViews:
     def __init__(self, saga: Saga, mesh: Mesh, services: Mapping[str, ServiceNames]) -> None:
         self._saga = saga
         self._mesh = mesh
-        self._services = services
-        self._requests = _function_names("request", [step.name for step in saga.calls])
-        self._compensations = _function_names(
-            "compensate", [step.name for step in saga.calls if step.compensation]
+        self._constants = incoming_constants(saga, mesh.names)
+        used = sorted({type(part).__name__ for part in parts(saga)})
+        self._imports = Imports(
+            {
+                *_TEMPLATE_NAMES,
+                *used,
+                *(["EventScope"] if self._constants else []),
+                *OF_THE_SAGA,
+                *function_names(saga).values(),
+                *self._constants.values(),
+                saga_constant(saga),
+            }
         )
-        functions = {"respond", *self._requests.values(), *self._compensations.values()}
-        self._imports = Imports(_TEMPLATE_NAMES | functions | {saga_constant(saga)})
-        self._functions: list[tuple[str, ...]] = []
+        for name in used:
+            self._imports.add(Import("sagagen.runtime", name))
+        self._functions = Functions(saga, mesh.names, self._imports)
+        self._elements = Elements(self._functions, services, self._imports)
 
     def view(self) -> SagaView:
         saga = self._saga
-        steps = tuple(self._step(step) for step in saga.calls)
+        steps = tuple(self._elements.sources(saga.steps))
         respond = self._respond(saga.respond)
-        trigger = self._trigger(saga.trigger)
+        events = tuple(self._event(event) for event in saga.events)
+        cancel = self._cancel(saga.cancel) if saga.cancel else ""
+        start = self._start(saga.start) if saga.start else ""
+        index = tuple(self._index(value) for value in saga.index)
         return SagaView(
-            header=header(sources_of(self._mesh, self._files())),
+            header=header(sources_of(self._mesh, [rpc.containing_service.file for rpc in rpcs(saga)])),
             doc=docstring(
                 f"Saga `{saga.name}`, version {saga.version}: started by `{saga.trigger.full_name}`.",
                 self._mesh.docs.get(saga.trigger.full_name, ""),
             ),
-            functions=tuple(self._functions),
+            methods=tuple(self._method(rpc, constant) for rpc, constant in self._constants.items()),
+            functions=self._functions.rendered,
             constant=saga_constant(saga),
             name=repr(saga.name),
             version=saga.version,
             digest=repr(saga.digest),
-            trigger=trigger,
+            trigger=self._method(saga.trigger),
             key=repr(saga.key),
             on_concurrent=repr(saga.on_concurrent),
             retention_s=repr(float(saga.retention_s)),
             deadline_s=repr(float(saga.deadline_s)),
             respond=respond,
             steps=steps,
+            events=events,
+            cancel=cancel,
+            start=start,
+            index=index,
             imports=self._imports.statements,
-        )
-
-    def _files(self) -> list[FileDescriptor]:
-        calls = [call for step in self._saga.calls for call in (step.action, step.compensation) if call]
-        rpcs = [self._saga.trigger, *(call.method.descriptor for call in calls)]
-        return [rpc.containing_service.file for rpc in rpcs]
-
-    def _step(self, step: Step) -> StepView:
-        action = self._call(step.action, self._requests[step.name], f"What step `{step.name}` sends.")
-        compensation = None
-        if step.compensation:
-            compensation = self._call(
-                step.compensation,
-                self._compensations[step.name],
-                f"What undoes step `{step.name}`.",
-                in_compensation=True,
-            )
-        return StepView(
-            name=repr(step.name),
-            kind=f"StepKind.{step.kind.name}",
-            action=action,
-            is_compensated=compensation is not None,
-            compensation=compensation,
-        )
-
-    def _call(self, call: Call, function: str, doc: str, *, in_compensation: bool = False) -> CallView:
-        rpc = call.method.descriptor
-        self._render(function, call.request, rpc.input_type, doc, in_compensation=in_compensation)
-        names = self._services[call.service.name]
-        return CallView(
-            service=repr(call.service.name),
-            method=self._imports.name(f"generated.services.{names.module}", names.constant(rpc)),
-            request=function,
-            timeout_s=repr(float(call.timeout_s)),
-            retry=retry_source(call.retry),
         )
 
     def _respond(self, respond: Respond) -> RespondView:
         if respond.body:
-            doc = "What the caller gets as the answer."
-            self._render("respond", respond.body, self._saga.trigger.output_type, doc, in_compensation=False)
+            self._functions.respond(respond.body, self._saga.trigger.output_type)
         return RespondView(
             after=repr(respond.after),
             status=respond.status,
@@ -179,51 +160,44 @@ class _SagaViews:
             is_known_at_once=respond.is_known_at_once,
         )
 
-    def _trigger(self, rpc: MethodDescriptor) -> TriggerView:
-        return TriggerView(
+    def _event(self, event: Event) -> str:
+        return made(
+            "Event",
+            name=repr(event.name),
+            method=self._constants[event.rpc],
+            saga_id=self._functions.saga_of(event),
+            allow=self._functions.allow(event),
+            body=self._functions.answer(event),
+        )
+
+    def _cancel(self, cancel: Cancel) -> str:
+        return made(
+            "Cancel",
+            method=self._constants[cancel.rpc],
+            saga_id=self._functions.saga_to_cancel(cancel),
+            reason=repr(cancel.reason),
+            allow=self._functions.may_cancel(cancel),
+        )
+
+    def _start(self, start: Start) -> str:
+        return made(
+            "Start",
+            after_s=seconds(start.after_s),
+            after=self._functions.starts_after(start),
+            at=self._functions.starts_at(start),
+            at_most_s=seconds(start.at_most_s),
+        )
+
+    def _index(self, value: IndexValue) -> str:
+        return made("IndexValue", name=repr(value.name), value=self._functions.index(value))
+
+    def _method(self, rpc: MethodDescriptor, constant: str = "") -> MethodView:
+        return MethodView(
             path=repr(f"/{rpc.containing_service.full_name}/{rpc.name}"),
             request=self._imports.refer(self._mesh.names.message(rpc.input_type)),
             response=self._imports.refer(self._mesh.names.message(rpc.output_type)),
             handler=repr(self._mesh.names.method(rpc)),
             request_name=repr(rpc.input_type.full_name),
             response_name=repr(rpc.output_type.full_name),
+            constant=constant,
         )
-
-    def _render(
-        self, name: str, expr: MessageExpr, target: Descriptor, doc: str, *, in_compensation: bool
-    ) -> None:
-        rendered = render_function(
-            name,
-            expr,
-            target=target,
-            input=self._saga.trigger.input_type,
-            in_compensation=in_compensation,
-            names=self._mesh.names,
-            doc=doc,
-            refer=self._imports.refer,
-        )
-        self._functions.append(rendered.lines)
-        for wanted in rendered.imports:
-            self._imports.add(wanted)
-
-
-def retry_source(retry: Retry) -> str:
-    """`Retry(initial_s=0.05, ...)`, without what is the default."""
-    arguments = [
-        f"initial_s={float(retry.initial_s)!r}",
-        f"multiplier={float(retry.multiplier)!r}",
-        f"max_s={float(retry.max_s)!r}",
-    ]
-    if retry.max_attempts is not None:
-        arguments.append(f"max_attempts={retry.max_attempts}")
-    if retry.give_up_after_s is not None:
-        arguments.append(f"give_up_after_s={float(retry.give_up_after_s)!r}")
-    if retry.codes != RETRIED_BY_DEFAULT:
-        codes = ", ".join(f"Code.{code.name}" for code in sorted(retry.codes, key=lambda code: code.value))
-        arguments.append(f"codes=frozenset({{{codes}}})" if codes else "codes=frozenset[Code]()")
-    return f"Retry({', '.join(arguments)})"
-
-
-def _function_names(prefix: str, steps: list[str]) -> dict[str, str]:
-    wishes = [identifier(f"{prefix}_{step}") for step in steps]
-    return dict(zip(steps, allot(wishes, (), with_underscore), strict=True))

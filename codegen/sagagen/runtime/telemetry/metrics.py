@@ -10,7 +10,13 @@ from functools import cache
 from prometheus_client import Gauge, Info, disable_created_metrics
 
 import sagagen
-from sagagen.runtime.model.buckets import CALL_BUCKETS_S, COMMIT_BUCKETS_S, GROUP_BUCKETS, SAGA_BUCKETS_S
+from sagagen.runtime.model.buckets import (
+    CALL_BUCKETS_S,
+    COMMIT_BUCKETS_S,
+    GROUP_BUCKETS,
+    SAGA_BUCKETS_S,
+    WAIT_BUCKETS_S,
+)
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.instruments import Counter, Histogram, Instrument, Series
@@ -51,9 +57,37 @@ RETRIES = Counter(
 COMPENSATIONS = Counter("sagagen_compensations", "Steps that were undone.", ["saga", "step"])
 ORDERS = Counter("sagagen_operator_orders", "What operators did.", ["saga", "act"])
 
+EVENTS = Counter(
+    "sagagen_saga_events",
+    "Events that came for sagas, and requests to cancel (`cancel`), by result: taken, repeated, or why not.",
+    ["saga", "event", "result"],
+)
+UNCONSUMED = Counter(
+    "sagagen_saga_unconsumed_events",
+    "Events that were taken, and that no wait has got by the time their saga turned back or ended.",
+    ["saga", "event"],
+)
+WAITED_SECONDS = Histogram(
+    "sagagen_saga_waited_seconds",
+    "How long a wait or a delay took, however it ended.",
+    ["saga", "step"],
+    buckets=WAIT_BUCKETS_S,
+)
+GIVE_UPS = Counter(
+    "sagagen_saga_give_ups",
+    "Steps after the pivot that were left as they were, by the contract or an operator.",
+    ["saga", "version", "step"],
+)
+
 ACTIVE = Gauge("sagagen_sagas_in_flight", "Active sagas: RUNNING or COMPENSATING.", ["saga", "version"])
 COMPENSATING = Gauge("sagagen_sagas_compensating", "Sagas that are being undone.", ["saga", "version"])
 STUCK = Gauge("sagagen_sagas_stuck", "Sagas that wait for an operator.", ["saga", "version"])
+STUCK_AT = Gauge("sagagen_saga_stuck_steps", "Steps that wait for an operator.", ["saga", "version", "step"])
+WAITING_AT = Gauge(
+    "sagagen_saga_waiting",
+    "Waits and delays under way; `~start` is that of a saga that starts later.",
+    ["saga", "version", "step"],
+)
 WAITING = Gauge(
     "sagagen_sagas_waiting_for_version",
     "Active sagas of a version that this code lacks, or has another definition of.",
