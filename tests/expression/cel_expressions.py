@@ -143,6 +143,7 @@ class Grammar:
             st.builds("int({})".format, st.one_of(inner.of("uint"), inner.of("double"), number)),
             st.builds("{}[{}]".format, inner.of("ints"), INDICES),
             st.builds("input.totals[{}]".format, st.sampled_from(["'a'", "'b'", "'c'"])),
+            st.builds("{}({})".format, st.sampled_from(["sum", "min", "max"]), inner.of("ints")),
         ]
 
     def _uint(self, inner: "Grammar") -> list[st.SearchStrategy[str]]:
@@ -160,6 +161,7 @@ class Grammar:
             st.builds("({} {} {})".format, inner.of("double"), operator, inner.of("double")),
             st.builds("({} / {})".format, inner.of("double"), divisor),
             st.builds("double({})".format, inner.of("int")),
+            st.builds("{}(input.reals)".format, st.sampled_from(["sum", "min", "max"])),
             st.builds("-({})".format, inner.of("double")),
         ]
 

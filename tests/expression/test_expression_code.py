@@ -86,6 +86,16 @@ FORMS = [
     ("real: 5", "real=5.0"),
     ("real: .inf", 'real=float("inf")'),
     ("text: string(input.big)", "text=str(scope.input.big)"),
+    # Sums and extremes
+    ("big: sum(input.small_numbers)", "big=sum(scope.input.small_numbers)"),
+    ("big: sum(input.numbers)", "big=int64_sum(scope.input.numbers)"),
+    ("count: sum([input.count, 1u])", "count=uint64_sum([scope.input.count, 1])"),
+    ("count: 'sum([input.small_count])'", "count=sum([scope.input.small_count])"),
+    ("real: sum(input.reals)", "real=double_sum(scope.input.reals)"),
+    ("small: sum(input.items.map(i, i.quantity))", "small=int32(sum([i.quantity for i in scope.input.items]))"),
+    ("small: min(input.small_numbers)", "small=least_of(scope.input.small_numbers)"),
+    ("small: 'max([input.small, 0])'", "small=greatest_of([scope.input.small, 0])"),
+    ("big: sum(steps.each.map(e, e.small))", "big=sum([e.small for e in each])"),
     # Truth
     ("flag: input.flag == true", "flag=scope.input.flag"),
     ("flag: input.flag != true", "flag=not scope.input.flag"),

@@ -1,20 +1,27 @@
 """The helpers that emitted code calls, at their limits."""
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sagagen.expression.locals import HELPERS
 from sagagen.runtime import expression
 from sagagen.runtime.expression import (
+    EPOCH,
     bytes_to_string,
     divide,
+    double_sum,
     double_to_int,
     double_to_string,
     double_to_uint,
     float32,
+    greatest_of,
     int32,
     int64,
+    int64_sum,
+    least_of,
+    milliseconds_of,
     quotient,
     remainder,
     string_to_double,
@@ -22,6 +29,7 @@ from sagagen.runtime.expression import (
     string_to_uint,
     uint32,
     uint64,
+    uint64_sum,
     unless_unset,
 )
 from sagagen.runtime.rpc.errors import ExpressionError
@@ -34,6 +42,7 @@ def test_the_names_that_emitted_code_imports_are_the_helpers_there_are() -> None
         "ExpressionError",
         "Iterable",
         "K",
+        "N",
         "Mapping",
         "Sequence",
         "T",
@@ -162,3 +171,32 @@ def test_what_is_unset_is_not_checked() -> None:
     assert unless_unset(0, int32) == 0
     with pytest.raises(ExpressionError):
         unless_unset(2**31, int32)
+
+
+def test_sums_begin_at_zero_and_know_the_range_at_each_step() -> None:
+    assert (int64_sum([]), uint64_sum([]), double_sum([])) == (0, 0, 0.0)
+    assert int64_sum([2**63 - 1, -1, 1]) == 2**63 - 1
+    with pytest.raises(ExpressionError, match="does not fit int64"):
+        int64_sum([2**63 - 1, 1, -1])
+    with pytest.raises(ExpressionError, match="does not fit uint64"):
+        uint64_sum([2**64 - 1, 1])
+    assert double_sum([0.1] * 10) == 0.1 + 0.1 + 0.1 + 0.1 + 0.1 + 0.1 + 0.1 + 0.1 + 0.1 + 0.1 != 1.0
+    assert math.isnan(double_sum([math.inf, -math.inf]))
+
+
+def test_extremes_of_none_and_of_nan_are_errors() -> None:
+    assert (least_of([2, 1, 3]), greatest_of([2, 1, 3])) == (1, 3)
+    assert math.copysign(1.0, least_of([-0.0, 0.0])) == -1.0, "of equal ones the first"
+    for extreme, name in ((least_of, "min"), (greatest_of, "max")):
+        with pytest.raises(ExpressionError, match=rf"{name}\(\) of an empty list"):
+            extreme([])
+        with pytest.raises(ExpressionError, match="NaN"):
+            extreme([1.0, math.nan])
+
+
+def test_milliseconds_are_exact_and_round_up() -> None:
+    assert milliseconds_of(EPOCH) == 0
+    assert milliseconds_of(datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)) == 253_402_300_799_999
+    assert milliseconds_of(EPOCH + timedelta(microseconds=1)) == 1
+    assert milliseconds_of(EPOCH - timedelta(microseconds=1)) == 0
+    assert milliseconds_of(EPOCH - timedelta(milliseconds=1)) == -1

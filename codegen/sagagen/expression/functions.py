@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sagagen.diagnostics import did_you_mean
 from sagagen.expression.codes import Code
 from sagagen.expression.macros import ARGUMENTS
-from sagagen.expression.operators import TIME
+from sagagen.expression.operators import TIME, extreme, total
 from sagagen.expression.problem import Problem
 from sagagen.expression.tree import Expr, Operation, Operator
 from sagagen.expression.types import (
@@ -99,6 +99,9 @@ _OTHER_NAMES = {
     "str": "string",
     "float": "double",
     "any": "exists",
+    "total": "sum",
+    "least": "min",
+    "greatest": "max",
 }
 
 
@@ -179,6 +182,7 @@ def _to_bytes(operands: Sequence[Expr]) -> Expr | None:
 
 _MACROS = frozenset(ARGUMENTS)
 _SIZED = "a string, bytes, a list or a map"
+_NUMBERS = "a list of numbers"
 _GLOBAL: Mapping[str, Function] = {
     "size": Function(1, _size, _SIZED),
     "int": Function(1, _to_int, "a number, a string or an enum"),
@@ -186,6 +190,11 @@ _GLOBAL: Mapping[str, Function] = {
     "double": Function(1, _to_double, "a number or a string"),
     "string": Function(1, _to_string, "a number, a bool or bytes"),
     "bytes": Function(1, _to_bytes, "a string"),
+    "sum": Function(
+        1, lambda operands: total(operands[0]), f"{_NUMBERS}, as in sum(input.items.map(i, i.quantity))"
+    ),
+    "min": Function(1, lambda operands: extreme(Operator.MIN, operands[0]), f"{_NUMBERS}, as in min([a, b])"),
+    "max": Function(1, lambda operands: extreme(Operator.MAX, operands[0]), f"{_NUMBERS}, as in max([a, b])"),
 }
 _CONVERSIONS = frozenset({"int", "uint", "double", "string", "bytes"})
 _METHODS: Mapping[str, Function] = {

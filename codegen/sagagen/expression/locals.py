@@ -11,6 +11,7 @@ HELPERS = frozenset(
         "both",
         "bytes_to_string",
         "divide",
+        "double_sum",
         "double_to_int",
         "double_to_string",
         "double_to_uint",
@@ -19,9 +20,12 @@ HELPERS = frozenset(
     }
     | {
         "float32",
+        "greatest_of",
         "int32",
         "int64",
+        "int64_sum",
         "item_at",
+        "least_of",
         "milliseconds_of",
         "or_if_unset",
         "quotient",
@@ -29,7 +33,7 @@ HELPERS = frozenset(
         "some",
         "string_to_double",
     }
-    | {"string_to_int", "string_to_uint", "uint32", "uint64", "unless_unset", "value_at"}
+    | {"string_to_int", "string_to_uint", "uint32", "uint64", "uint64_sum", "unless_unset", "value_at"}
 )
 """What emitted functions import from sagagen.runtime.expression."""
 _BUILTINS = frozenset({"all", "any", "bool", "bytes", "float", "int", "len", "str", "sum"})

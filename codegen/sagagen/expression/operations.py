@@ -140,6 +140,10 @@ def _function(expr: Operation, writer: Operands) -> Code:
     match expr.operator:
         case Operator.SIZE:
             return call("len", *texts)
+        case Operator.SUM:
+            return _sum(expr, operands[0], writer)
+        case Operator.MIN | Operator.MAX as kind:
+            return writer.helper("least_of" if kind is Operator.MIN else "greatest_of", *texts)
         case Operator.CONTAINS:
             return infix(operands[1], "in", operands[0], Precedence.COMPARISON)
         case Operator.STARTS_WITH:
@@ -152,6 +156,15 @@ def _function(expr: Operation, writer: Operands) -> Code:
             return writer.helper("value_at", *texts)
         case _:
             return _conversion(expr, operands[0], writer)
+
+
+def _sum(expr: Operation, numbers: Code, writer: Operands) -> Code:
+    """Python's `sum` adds doubles in its own way (3.12 and later), and knows no overflow."""
+    if isinstance(expr.type, Double):
+        return writer.helper("double_sum", numbers.text)
+    if not expr.can_fail:
+        return call("sum", numbers.text)
+    return writer.helper("int64_sum" if expr.type == INT else "uint64_sum", numbers.text)
 
 
 def _conversion(expr: Operation, operand: Code, writer: Operands) -> Code:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 
 from sagagen.expression.codes import Code
 from sagagen.expression.problem import Problem
-from sagagen.expression.tree import Constant, EnumConstant, Expr, Operation, Operator
+from sagagen.expression.tree import Constant, EnumConstant, Expr, ListOf, Operation, Operator
 from sagagen.expression.types import (
+    DOUBLE,
     INT,
     UINT,
     Double,
@@ -38,10 +39,12 @@ _ORDERINGS: Mapping[str, Operator] = {
     ">": Operator.GREATER,
     ">=": Operator.GREATER_OR_EQUAL,
 }
-_NUMERIC = frozenset({*ARITHMETIC.values(), Operator.NEGATE})
+_NUMERIC = frozenset({*ARITHMETIC.values(), Operator.NEGATE, Operator.SUM})
 _WORDS: Mapping[Operator, str] = {
     Operator.ITEM: "selecting an element",
     Operator.LOOKUP: "looking up in a map",
+    Operator.MIN: "min(...)",
+    Operator.MAX: "max(...)",
     Operator.TO_INT: "int(...)",
     Operator.TO_UINT: "uint(...)",
     Operator.TO_DOUBLE: "double(...)",
@@ -169,6 +172,36 @@ def _integer(
     type_ = Integer(whole.is_signed, max(low, whole.low), min(high, whole.high))
     overflows = low < whole.low or high > whole.high
     return Operation(kind, operands, type_, can_fail=can_fail or overflows)
+
+
+MOST_ELEMENTS = 2**31
+"""No list that expressions see has more: a message has fewer bytes than that, and an element at least one."""
+
+
+def total(numbers: Expr) -> Expr | None:
+    """`sum(numbers)`: 0 of none, otherwise what `+` from left to right gives. None unless it is a list of numbers."""
+    match numbers.type:
+        case ListType(Integer() as element):
+            whole = INT if element.is_signed else UINT
+            low, high = min(0, element.low * MOST_ELEMENTS), max(0, element.high * MOST_ELEMENTS)
+            overflows = low < whole.low or high > whole.high
+            type_ = Integer(whole.is_signed, max(low, whole.low), min(high, whole.high))
+            return Operation(Operator.SUM, (numbers,), type_, can_fail=overflows)
+        case ListType(Double()):
+            return Operation(Operator.SUM, (numbers,), DOUBLE)
+        case _:
+            return None
+
+
+def extreme(kind: Operator, numbers: Expr) -> Expr | None:
+    """`min(numbers)` and `max(numbers)`, which fail for none, and for NaN. None unless it is a list of numbers."""
+    match numbers.type:
+        case ListType(Integer() | Double() as element):
+            has_some = isinstance(numbers, ListOf) and len(numbers.items) > 0
+            is_safe = has_some and isinstance(element, Integer)
+            return Operation(kind, (numbers,), element, can_fail=not is_safe)
+        case _:
+            return None
 
 
 def _corners(combine: Callable[[int, int], int]) -> Callable[[Integer, Integer], tuple[int, int]]:

@@ -15,6 +15,7 @@ from sagagen.runtime.rpc.errors import ExpressionError
 T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
+N = TypeVar("N", int, float)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """What an unset google.protobuf.Timestamp reads as."""
@@ -78,6 +79,37 @@ def divide(dividend: float, divisor: float) -> float:
     if dividend == 0.0 or math.isnan(dividend):
         return math.nan
     return math.copysign(math.inf, math.copysign(1.0, dividend) * math.copysign(1.0, divisor))
+
+
+def int64_sum(numbers: Iterable[int]) -> int:
+    """0, and each number added to it in turn. Raises ExpressionError as soon as a sum does not fit, as `+` does."""
+    total = 0
+    for number in numbers:
+        total = int64(total + number)
+    return total
+
+
+def uint64_sum(numbers: Iterable[int]) -> int:
+    """The same for uint64."""
+    return uint64(sum(numbers))
+
+
+def double_sum(numbers: Iterable[float]) -> float:
+    """0.0, and each number added to it in turn; whatever the Python, which from 3.12 on corrects its own `sum`."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
+def least_of(numbers: Sequence[N]) -> N:
+    """The least number, of equal ones the first. Raises ExpressionError if there is none, or one is NaN."""
+    return min(_in_order(numbers, "min"))
+
+
+def greatest_of(numbers: Sequence[N]) -> N:
+    """The greatest number, of equal ones the first. Raises as `least_of` does."""
+    return max(_in_order(numbers, "max"))
 
 
 def double_to_int(value: float) -> int:
@@ -183,6 +215,14 @@ def unless_unset(value: T | None, check: Callable[[T], T]) -> T | None:
 def or_if_unset(value: T | None, default: T) -> T:
     """`value`, or `default` where the field that it comes from is unset; 0 and empty are set."""
     return default if value is None else value
+
+
+def _in_order(numbers: Sequence[N], function: str) -> Sequence[N]:
+    if not numbers:
+        raise ExpressionError(f"{function}() of an empty list")
+    if any(number != number for number in numbers):
+        raise ExpressionError(f"{function}() of NaN, which has no order")
+    return numbers
 
 
 def _within(value: int, low: int, high: int, name: str) -> int:
