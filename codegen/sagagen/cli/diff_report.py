@@ -120,7 +120,11 @@ def _row(change: Change) -> dict[str, object]:
         "instead": change.rule.recipe,
         "notes": list(change.notes),
         "running": hit
-        and {"count": hit.count, "by_step": dict(hit.where), "oldest_age_s": round(hit.oldest_age_s, 3)},
+        and {
+            "count": hit.count,
+            "by_step": {spot.name: spot.count for spot in hit.where},
+            "oldest_age_s": round(hit.oldest_age_s, 3),
+        },
     }
 
 

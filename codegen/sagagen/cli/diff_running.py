@@ -18,6 +18,9 @@ from sagagen.runtime.settings import Address
 from sagagen.runtime.sqlite.database import Database
 from sagagen.runtime.startup import SettingsError
 
+_BACK = {"RUNNING": False, "COMPENSATING": True}
+"""Of a saga that is STUCK a list does not say which way it goes."""
+
 
 async def read_open_sagas(source: str, token: str, old: Mesh) -> Sequence[OpenSaga]:
     """`source`: a file, `host:port` or a URL. Raises AdminError, or DatabaseError for a file that is not a log."""
@@ -42,9 +45,10 @@ def _shown(saga: Mapping[str, Any]) -> OpenSaga:
     return OpenSaga(
         saga=saga["saga"],
         version=saga["version"],
-        status=saga["status"],
-        step=saga["step"] or "",
+        goes_back=_BACK.get(saga["status"]),
+        at=(saga["step"],) if saga["step"] else (),
         age_s=saga["age_s"],
+        is_whole=False,
     )
 
 
@@ -63,15 +67,15 @@ async def _of_log(path: Path, old: Mesh) -> Iterator[OpenSaga]:
 def _of(logged: Found, steps_of: Mapping[tuple[str, int], Sequence[str]], now_ms: int) -> OpenSaga:
     if isinstance(logged, UnreadableSaga):
         age_s = max(0.0, (now_ms - logged.started_ms) / 1000)
-        return OpenSaga(saga=logged.saga, version=logged.version, status=logged.status, step="", age_s=age_s)
+        return OpenSaga(saga=logged.saga, version=logged.version, goes_back=None, at=(), age_s=age_s)
     history = fold(logged.rows)
     steps = steps_of.get((logged.accepted.saga, logged.accepted.version), ())
     accepted = history.accepted
     return OpenSaga(
         saga=accepted.saga,
         version=accepted.version,
-        status=str(history.status),
-        step=_step(history, steps),
+        goes_back=history.turned_back is not None,
+        at=(step,) if (step := _step(history, steps)) else (),
         age_s=max(0.0, (now_ms - accepted.at_ms) / 1000),
     )
 

@@ -51,16 +51,29 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """An element where sagas are."""
+
+    name: str
+    count: int
+    how: str
+    """What they do there, as a message says it before the name: `waiting at`."""
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.how} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """The instances that a change does hit."""
 
     count: int
-    where: tuple[tuple[str, int], ...]
-    """The steps that they are at, and how many are at each, in the order of the steps."""
+    where: tuple[Spot, ...]
+    """In the order of the file. A saga whose branches are under way is in several."""
     oldest_age_s: float
 
     def __str__(self) -> str:
-        places = ", ".join(f"{count} at {step}" for step, count in self.where)
+        places = ", ".join(map(str, self.where))
         return f"{count_open(self.count)} ({places}), the oldest for {_age(self.oldest_age_s)}"
 
 
