@@ -50,7 +50,7 @@ SENT = st.builds(
     Sent,
     saga=st.sampled_from(["s1", "s2", "s3"]),
     run=st.sampled_from(["first", "first", "first", "second"]),
-    step=st.sampled_from(["one", "two"]),
+    step=st.sampled_from(["one", "two", "two[ä]"]),
     direction=st.sampled_from(Direction),
     payload=st.sampled_from([b"same", b"same", b"same", b"other"]),
     patience_ms=st.sampled_from([-1, 0, 100, 100]),

@@ -18,12 +18,9 @@ class Taken:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._within_s = TAKEN_WITHIN_S if within_s is None else within_s
-        self._written_bytes = 0
+        self.written_bytes = 0
+        """In all, as whoever writes counts them."""
         self._timer: asyncio.TimerHandle | None = None
-
-    def written(self, size: int) -> None:
-        """So many bytes more were written."""
-        self._written_bytes += size
 
     def await_peer(self) -> None:
         """The peer is behind: from now on it has to take what is sent, piece by piece."""
@@ -38,7 +35,7 @@ class Taken:
 
     @property
     def _taken_bytes(self) -> int:
-        return self._written_bytes - self._transport.get_write_buffer_size()
+        return self.written_bytes - self._transport.get_write_buffer_size()
 
     def _look(self, taken_before: int) -> None:
         self._timer = None

@@ -40,7 +40,7 @@ class Outgoing:
     def _send(self, data: bytes = b"") -> None:
         data, self._head = self._head + data if self._head else data, b""
         if data and not self._transport.is_closing():
-            self.taken.written(len(data))
+            self.taken.written_bytes += len(data)
             self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:

@@ -24,7 +24,6 @@ BEGIN_S = 10.0
 """Time in seconds that a connection may be open before its first call."""
 SWEEP_S = 0.5
 """Time in seconds after which what was reset is forgotten."""
-_NEEDED = frozenset((":method", ":path"))
 RESETS = 1_000
 """Streams that a client may reset at once."""
 RESETS_PER_S = 100.0
@@ -67,7 +66,7 @@ class ServerProcessor(MeshProcessor):
         if "-bin\n" in text or text.endswith("-bin"):
             kept: Any = [header for header in headers if header[0][-4:] != "-bin"]
             event.headers = kept
-        if _NEEDED.issubset(names):
+        if ":method" in names and ":path" in names:
             super().process_request_received(event)
         else:
             with suppress(StreamClosedError):  # it has been reset in the same breath
@@ -99,17 +98,13 @@ class ServerProtocol(MeshProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._raw = cast(asyncio.Transport, transport)
-        self.used_at_s = time.monotonic()
+        self._opened_at_s = time.monotonic()
         processor = cast(ServerProcessor, self.processor)
         processor.resets, processor.on_flood = Allowance(RESETS, RESETS_PER_S), self._calm
         processor.reset = self.h2.reset_stream
         self._timer = asyncio.get_running_loop().call_later(BEGIN_S, self._look)
         if not self.others.enter(self):
             self._raw.abort()
-
-    def data_received(self, data: bytes) -> None:
-        self.used_at_s = time.monotonic()
-        super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._timer.cancel()
@@ -129,6 +124,11 @@ class ServerProtocol(MeshProtocol):
         self.collected.taken.stop_waiting()
         if not self._raw.is_closing():
             self._raw.resume_reading()
+
+    @property
+    def used_at_s(self) -> float:
+        """When a call came last, or the connection itself; on the clock that never jumps."""
+        return self.connection.last_data_received or self._opened_at_s
 
     @property
     def is_idle(self) -> bool:

@@ -19,7 +19,6 @@ from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.events import DataReceived, Event, RequestReceived, ResponseReceived, StreamEnded, TrailersReceived
 from h2.exceptions import DenialOfServiceError, ProtocolError
-from h2.settings import Settings
 from h2.stream import H2Stream, StreamClosedBy, StreamState
 from h2.windows import WindowManager
 from hpack import HeaderTuple, HPACKError, OversizedHeaderListError
@@ -35,7 +34,9 @@ _END_STREAM, _END_HEADERS = 1, 4
 _STREAM_ID = 0x7FFF_FFFF
 """The first bit is reserved."""
 _UNCOUNTED = 256
-"""Streams that may be there, open or reset, before h2 counts them."""
+"""Streams that may be there, open or reset, before h2 counts them.
+
+It counts them for each new one, and drops those that were reset only then, so now and then it has to."""
 
 
 class UnaryConnection(H2Connection):
@@ -52,6 +53,7 @@ class UnaryConnection(H2Connection):
         self._is_client = config.client_side is True
         self._open = ConnectionState.CLIENT_OPEN if self._is_client else ConnectionState.SERVER_OPEN
         """From the first request on, until the connection ends."""
+        self._note_settings()
 
     # Reading
 
@@ -85,6 +87,18 @@ class UnaryConnection(H2Connection):
         except UnicodeDecodeError as error:
             self._terminate_connection(ProtocolError.error_code)
             raise ProtocolError(f"Error decoding header block: {error}") from error
+        finally:
+            self._note_settings()
+
+    def _note_settings(self) -> None:
+        """What each new stream asks of both sides' settings. They change by frames only, which h2 reads: theirs when it
+        comes, ours when the peer acknowledges them. Asking h2 takes nine functions.
+        """
+        ours, theirs = self.local_settings, self.remote_settings
+        self._windows = ours.initial_window_size, theirs.initial_window_size
+        asked = theirs if self._is_client else ours
+        self._most_streams = min(asked.max_concurrent_streams, _UNCOUNTED)
+        """Of the side that opens them."""
 
     def _is_amid_a_frame(self) -> bool:
         """Or amid a block of headers in several frames."""
@@ -103,7 +117,7 @@ class UnaryConnection(H2Connection):
 
     def _take_request(self, stream_id: int, block: bytes, is_end: bool, events: list[Event]) -> bool:
         is_new = stream_id & 1 and stream_id > self.highest_inbound_stream_id
-        if not is_new or is_end or not self._may_open(self.local_settings):
+        if not is_new or is_end or len(self.streams) >= self._most_streams:
             return False
         headers = self._decode(block)
         stream = self._new_stream(stream_id)
@@ -220,7 +234,7 @@ class UnaryConnection(H2Connection):
 
     def _is_request(self, stream_id: int, headers: TextHeaders, is_end: bool) -> bool:
         is_next = stream_id & 1 and stream_id > self.highest_outbound_stream_id and not is_end
-        return bool(is_next) and headers[0] == (":method", "POST") and self._may_open(self.remote_settings)
+        return bool(is_next) and headers[0] == (":method", "POST") and len(self.streams) < self._most_streams
 
     def _send_block(self, stream_id: int, block: bytes, is_end: bool) -> None:
         largest = self.max_outbound_frame_size
@@ -260,19 +274,12 @@ class UnaryConnection(H2Connection):
 
     # Streams
 
-    def _may_open(self, settings: Settings) -> bool:
-        """Whether another stream is within limits without counting those that are open.
-
-        h2 counts them for each new one, and drops those that were reset only then, so now and then it has to.
-        """
-        return len(self.streams) < min(settings.max_concurrent_streams, _UNCOUNTED)
-
     def _new_stream(self, stream_id: int) -> H2Stream:
         stream = H2Stream(
             stream_id,
             config=self.config,
-            inbound_window_size=self.local_settings.initial_window_size,
-            outbound_window_size=self.remote_settings.initial_window_size,
+            inbound_window_size=self._windows[0],
+            outbound_window_size=self._windows[1],
         )
         stream.max_outbound_frame_size = self.max_outbound_frame_size
         self.streams[stream_id] = stream

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Self, cast
 
 import structlog
 from grpclib.protocol import AbstractHandler, Connection, EventsProcessor, H2Protocol, Stream
 from h2.connection import H2Connection
-from h2.events import DataReceived, Event, StreamReset
+from h2.events import Event, StreamReset
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from sagagen.runtime.plain import is_plain
 from sagagen.runtime.taken import Taken
+from sagagen.runtime.transports.grpc.fast.streams import MeshConnection
 
 _TYPE, _FLAGS = 3, 4
 """Where they stand in a frame (RFC 9113, 4.1)."""
@@ -32,7 +35,7 @@ class _Meanings(dict[type[Event], Callable[[Any], None]]):
 
 
 class MeshProcessor(EventsProcessor):
-    """grpclib's, which forgets a stream that was reset, and takes an empty DATA frame for what it is.
+    """grpclib's, which forgets a stream that was reset.
 
     The task of a stream whose reset comes with its request is cancelled before its first turn, and releases nothing.
     """
@@ -42,17 +45,17 @@ class MeshProcessor(EventsProcessor):
         self.processors = cast(Any, _Meanings(self.processors))
 
     def register(self, stream: Stream) -> Callable[[], None]:
-        release = super().register(stream)
+        self.streams[stream.id or 0] = stream
+        return partial(self._release, stream)
 
-        def release_once() -> None:
-            if stream.id in self.streams:
-                release()
-
-        return release_once
-
-    def process_data_received(self, event: DataReceived) -> None:
-        if event.flow_controlled_length:  # none: grpclib would read it as the stream's end
-            super().process_data_received(event)
+    def _release(self, stream: Stream) -> None:
+        """Of a stream that was reset nothing is left to release."""
+        if self.streams.pop(stream.id or 0, None) is None:
+            return
+        self.connection.stream_close_waiter.set()
+        unread = stream.buffer.unacked_size()
+        if unread and not self.connection.is_closing():
+            self.connection.ack(stream.id or 0, unread)
 
     def process_stream_reset(self, event: StreamReset) -> None:
         stream = self.streams.get(event.stream_id or 0)
@@ -85,10 +88,23 @@ class MeshProtocol(H2Protocol):
             h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: self.config.http2_stream_window_size})
         self.h2 = h2
         self.collected = CollectedWrites(cast(asyncio.Transport, transport), h2)
-        self.connection = Connection(h2, cast(asyncio.Transport, self.collected), config=self.config)
+        self.connection = MeshConnection(h2, self.collected, config=self.config)
         self.connection.flush()
         self.connection.initialize()
         self.processor = self.PROCESSOR(self.handler, self.connection)
+
+    def data_received(self, data: bytes) -> None:
+        """As grpclib's, which asks h2 for what it has to say before the events too; it says it in the same order."""
+        try:
+            events = self.h2.receive_data(data)
+        except ProtocolError as error:
+            _logger.debug("a peer broke the rules of HTTP/2", error=repr(error))
+            self.processor.close("Protocol error")
+            return
+        for event in events:
+            self.processor.process(event)
+        if said := self.h2.data_to_send():
+            self.collected.write(said)
 
 
 def h2_class() -> type[H2Connection]:
@@ -116,14 +132,17 @@ class CollectedWrites:
         self._h2 = h2
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
+        self._later: asyncio.Handle | None = None
+        """Sends them when the event loop turns."""
         self.taken = Taken(transport)
 
     def write(self, data: bytes) -> None:
         self._frames.append(data)
-        if _ends_stream(data):
+        # A request or an answer is whole with DATA or HEADERS that have END_STREAM (RFC 9113, 6.1 and 6.2).
+        if data[_TYPE] <= _HEADERS and data[_FLAGS] & _END_STREAM:
             self._send()
-        elif len(self._frames) == 1:
-            self._loop.call_soon(self._send)
+        elif self._later is None:
+            self._later = self._loop.call_soon(self._send)
 
     def close(self) -> None:
         # When a peer breaks the rules, grpclib leaves GOAWAY there.
@@ -134,10 +153,13 @@ class CollectedWrites:
             self.taken.await_peer()
 
     def _send(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         frames, self._frames = self._frames, []
         if frames and not self._transport.is_closing():
             data = b"".join(frames)
-            self.taken.written(len(data))
+            self.taken.written_bytes += len(data)
             try:
                 self._transport.write(data)
             except (RuntimeError, OSError) as error:
@@ -146,8 +168,3 @@ class CollectedWrites:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-
-def _ends_stream(frame: bytes) -> bool:
-    """A request or an answer is whole with it: DATA or HEADERS with END_STREAM (RFC 9113, 6.1 and 6.2)."""
-    return frame[_TYPE] <= _HEADERS and bool(frame[_FLAGS] & _END_STREAM)
