@@ -16,7 +16,10 @@ from sagagen.runtime.saga.decision import (
     Decision,
     End,
     GetStuck,
+    GiveUp,
     PassOver,
+    Plan,
+    Receive,
     StepCall,
     TurnBack,
     decide,
@@ -122,6 +125,8 @@ class Walk:
                 self.rows.append(Ended(at_ms=1, status=status))
             case GetStuck(direction, failure):
                 self.rows.append(Stuck(at_ms=1, direction=direction, failure=failure))
+            case Plan() | Receive() | GiveUp():
+                raise AssertionError("a straight line has none")
 
     def call(self, call: StepCall, *, is_troubled: bool) -> LogEvent:
         name, is_action = call.step.name, call.direction is Direction.ACTION
@@ -203,7 +208,7 @@ def test_any_interleaving_ends_in_a_legal_state(
         hasty = replace(RETRY, max_attempts=1)
         definition = replace(
             definition,
-            steps=tuple(replace(s, action=replace(s.action, retry=hasty)) for s in definition.steps),
+            steps=tuple(replace(s, action=replace(s.action, retry=hasty)) for s in definition.calls),
         )
     accepted = Accepted(
         at_ms=0,
@@ -221,7 +226,7 @@ def test_any_interleaving_ends_in_a_legal_state(
     )
     walk = Walk(definition, data, [accepted], is_hopeless=is_hopeless)
     status = walk_to_the_end(walk)
-    kinds = {each.name: each for each in definition.steps}
+    kinds = {each.name: each for each in definition.calls}
     if status is SagaStatus.COMPLETED:
         assert [name for name in kinds if name in walk.done or name in walk.given_up] == list(kinds)
         assert walk.undone == []

@@ -521,7 +521,7 @@ async def test_a_mistake_of_ours_stops_one_saga_alone_and_is_shown(
 ) -> None:
     good = usual_saga(respond_after="one")
     no_number: Any = "soon"
-    first = good.steps[0]
+    first = good.calls[0]
     broken = replace(first, action=replace(first.action, timeout_s=no_number))
     bad = replace(good, version=2, steps=(broken, *good.steps[1:]))
     async with process(path, good, world, clock) as (running, _):
@@ -531,8 +531,7 @@ async def test_a_mistake_of_ours_stops_one_saga_alone_and_is_shown(
         assert await status_of(running, "good") is SagaStatus.COMPLETED
         found = await running.find("bad")
         assert found
-        stuck = fold(found.rows).stuck
-        assert stuck
+        (stuck,) = fold(found.rows).stuck.values()
         assert (stuck.failure.reason, stuck.failure.step) == ("ENGINE_ERROR", "one")
 
 

@@ -17,7 +17,13 @@ from hypothesis import strategies as st
 from readable import readable
 from released.sql_text import from_text
 from small_mesh import SAGA_ID, ManualClock, acceptance, usual_saga
-from test_saga_log_file import EVERY_KIND, KINDS_OF_SCHEMA_4, KINDS_SINCE_SCHEMA_5, accepted
+from test_saga_log_file import (
+    EVERY_KIND,
+    KINDS_OF_SCHEMA_4,
+    KINDS_SINCE_SCHEMA_5,
+    KINDS_SINCE_SCHEMA_6,
+    accepted,
+)
 
 from sagagen.runtime.log.search import PAGE
 from sagagen.runtime.log.store import SagaLog
@@ -33,20 +39,25 @@ from sagagen.runtime.saga.events import (
     Done,
     DoneByHand,
     Ended,
+    EventTaken,
     Failed,
     GaveUp,
     Held,
     LogEvent,
+    LoopPlanned,
     NextRequest,
     OperatorRow,
     Outcome,
     PassedOver,
+    Planned,
     RefusedByHand,
     Resolved,
     Resumed,
     Retried,
     SagaStatus,
+    Skipped,
     Stuck,
+    TimedOut,
     TimeUp,
     TurnedBack,
 )
@@ -64,7 +75,9 @@ TEXT, BYTES, STEP = st.text(max_size=20), st.binary(max_size=20), st.text(max_si
 AT_MS, ATTEMPT = st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1)
 DIRECTION, OUTCOME = st.sampled_from(Direction), st.sampled_from(Outcome)
 FAILURE = st.builds(Failure, TEXT, TEXT, TEXT, STEP)
-NEXT = st.builds(NextRequest, st.none() | BYTES, TEXT)
+NEXT = st.builds(NextRequest, st.none() | BYTES, TEXT, STEP, st.none() | AT_MS)
+KEYS = st.lists(STEP, max_size=3).map(tuple)
+NUMBER = st.none() | ATTEMPT
 RESULT = st.none() | st.one_of(
     st.builds(Succeeded, ATTEMPT, TEXT, BYTES),
     st.builds(Unsuccessful, FAILURE, st.booleans()),
@@ -92,12 +105,20 @@ def accepted_rows(draw: st.DrawFn) -> Accepted:
         input=draw(BYTES),
         trace=TraceContext(draw(TEXT), span_id, draw(ATTEMPT), draw(TEXT)),
         next=draw(NEXT),
+        starts_ms=draw(st.none() | AT_MS),
     )
 
 
 ROWS: Sequence[st.SearchStrategy[LogEvent]] = (
     accepted_rows(),
-    st.builds(Done, **ROW, step=STEP, attempt=ATTEMPT, response=BYTES, next=NEXT, result=RESULT),
+    st.builds(
+        Done, **ROW, step=STEP, attempt=ATTEMPT, response=BYTES, next=NEXT, result=RESULT, event=NUMBER
+    ),
+    st.builds(Planned, **ROW, next=NEXT),
+    st.builds(LoopPlanned, **ROW, step=STEP, keys=KEYS, at_once=ATTEMPT, result=RESULT),
+    st.builds(Skipped, **ROW, step=STEP, result=RESULT),
+    st.builds(TimedOut, **ROW, step=STEP, result=RESULT),
+    st.builds(EventTaken, **ROW, event=TEXT, key=TEXT, fingerprint=BYTES, payload=BYTES, caller=TEXT),
     st.builds(
         Failed,
         **ROW,
@@ -112,9 +133,10 @@ ROWS: Sequence[st.SearchStrategy[LogEvent]] = (
         retry_after_s=st.none() | st.floats(allow_nan=False),
         is_other_payload=st.booleans(),
         owner_run=TEXT,
+        event=NUMBER,
     ),
     st.builds(TimeUp, **ROW, step=STEP, direction=DIRECTION),
-    st.builds(TurnedBack, **ROW, failure=FAILURE, outcome=OUTCOME, result=RESULT),
+    st.builds(TurnedBack, **ROW, failure=FAILURE, outcome=OUTCOME, result=RESULT, doubt=KEYS),
     st.builds(Compensated, **ROW, step=STEP, attempt=ATTEMPT),
     st.builds(PassedOver, **ROW, step=STEP, reason=TEXT, message=TEXT),
     st.builds(Ended, **ROW, status=st.sampled_from(SagaStatus), result=RESULT),
@@ -122,7 +144,7 @@ ROWS: Sequence[st.SearchStrategy[LogEvent]] = (
     st.builds(Resumed, **ROW),
     st.builds(Retried, **OPERATOR, step=STEP, direction=DIRECTION),
     st.builds(Resolved, **OPERATOR, step=STEP),
-    st.builds(Cancelled, **OPERATOR),
+    st.builds(Cancelled, **OPERATOR, reason=TEXT, caller=TEXT, key=TEXT, fingerprint=BYTES),
     st.builds(Held, **OPERATOR, step=STEP, direction=DIRECTION),
     st.builds(DoneByHand, **OPERATOR, step=STEP, response=BYTES, next=NEXT, result=RESULT),
     st.builds(RefusedByHand, **OPERATOR, step=STEP),
@@ -147,6 +169,7 @@ def test_every_kind_of_row_is_tried() -> None:
     [
         ("rows_of_format_1.hex", KINDS_OF_SCHEMA_4),
         ("rows_of_format_1_since_schema_5.hex", KINDS_SINCE_SCHEMA_5),
+        ("rows_of_format_1_since_schema_6.hex", KINDS_SINCE_SCHEMA_6),
     ],
 )
 def test_the_bytes_of_format_1_stay(name: str, kinds: Sequence[LogEvent]) -> None:

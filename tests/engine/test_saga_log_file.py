@@ -25,19 +25,24 @@ from sagagen.runtime.saga.events import (
     Done,
     DoneByHand,
     Ended,
+    EventTaken,
     Failed,
     GaveUp,
     Held,
     LogEvent,
+    LoopPlanned,
     NextRequest,
     Outcome,
     PassedOver,
+    Planned,
     RefusedByHand,
     Resolved,
     Resumed,
     Retried,
     SagaStatus,
+    Skipped,
     Stuck,
+    TimedOut,
     TimeUp,
     TurnedBack,
 )
@@ -123,7 +128,37 @@ KINDS_SINCE_SCHEMA_5: Sequence[LogEvent] = [
         result=RESULT,
     ),
 ]
-EVERY_KIND = (*KINDS_OF_SCHEMA_4, *KINDS_SINCE_SCHEMA_5)
+KINDS_SINCE_SCHEMA_6: Sequence[LogEvent] = [
+    Planned(at_ms=23, next=NextRequest(b"sent", step="reserve[größe]")),
+    Planned(at_ms=23, next=NextRequest(problem="overflow", step="ship")),
+    Planned(at_ms=23, next=NextRequest(step="answer", until_ms=600)),
+    LoopPlanned(at_ms=24, step="reserve", keys=("größe", "m,[l]"), at_once=5),
+    LoopPlanned(at_ms=24, step="empty", keys=(), at_once=5, result=Succeeded(200, "x.Y", b"")),
+    Skipped(at_ms=25, step="check"),
+    TimedOut(at_ms=26, step="answer"),
+    EventTaken(at_ms=27, event="answered", key="k", fingerprint=b"f", payload=b"yes", caller="ann@shop"),
+    Done(at_ms=28, step="answer", attempt=0, response=b"", next=NextRequest(b"r", step="ship"), event=0),
+    Failed(
+        at_ms=29,
+        step="answer",
+        direction=Direction.ACTION,
+        attempt=1,
+        outcome=Outcome.REFUSED,
+        code=Code.FAILED_PRECONDITION,
+        reason="SAID_NO",
+        event=0,
+    ),
+    Cancelled(at_ms=30, reason="CUSTOMER_CANCELLED", caller="bob", key="c", fingerprint=b"g"),
+    TurnedBack(
+        at_ms=31,
+        failure=Failure("CANCELLED", "CUSTOMER_CANCELLED", "the client cancelled it", "answer"),
+        outcome=Outcome.NOT_CALLED,
+        doubt=("reserve[größe]", "ship"),
+    ),
+]
+"""Rows that the log has since schema 6."""
+
+EVERY_KIND = (*KINDS_OF_SCHEMA_4, *KINDS_SINCE_SCHEMA_5, *KINDS_SINCE_SCHEMA_6)
 
 
 @pytest.fixture
@@ -147,7 +182,7 @@ async def test_every_kind_of_row_comes_back_as_it_was_written(path: Path) -> Non
         logged = await log.find(SAGA_ID)
         assert logged is not None
         assert logged.rows == (accepted(), *EVERY_KIND)
-        assert await log.last_ms() == 22
+        assert await log.last_ms() == EVERY_KIND[-1].at_ms
 
 
 async def test_a_saga_is_accepted_once_and_its_head_tells_who_started_it(path: Path) -> None:

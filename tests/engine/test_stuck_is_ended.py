@@ -400,10 +400,8 @@ async def test_a_pivot_that_can_t_succeed_is_stuck_after_its_budget_and_resolved
     world = world_without("pivot")
     async with running(long_saga(), world, tmp_path) as it:
         found = await it.history()
-        assert (found.status, found.stuck and found.stuck.failure.step) == (SagaStatus.STUCK, "pivot")
-        assert (found.stuck and found.stuck.at_ms - found.accepted.at_ms) == pytest.approx(
-            86_400_000, rel=0.01
-        )
+        assert (found.status, *found.stuck) == (SagaStatus.STUCK, "pivot")
+        assert (found.stuck["pivot"].at_ms - found.accepted.at_ms) == pytest.approx(86_400_000, rel=0.01)
         await it.order(Act.RESOLVE, "pivot", response=text("receipt 7"))
         await it.order(Act.RESOLVE, "pivot", response=text("receipt 7"))
         rows = (await it.logged()).rows
@@ -444,8 +442,8 @@ async def test_skipped_steps_are_said_to_be_incomplete_and_what_reads_them_can_b
             await sagas.command(SAGA_ID, skip)
     async with running(definition, world, tmp_path) as it:
         found = await it.history()
-        assert found.stuck
-        assert "reads the response of step after, which was skipped" in found.stuck.failure.message
+        (stuck,) = found.stuck.values()
+        assert "reads the response of step after, which was skipped" in stuck.failure.message
         assert found.result == Succeeded(201, "test.v1.Text", b""), "of what was skipped the default is read"
         await it.order(Act.SKIP, "last")
         found = await it.history()
@@ -461,15 +459,15 @@ async def test_a_compensation_that_can_t_be_built_names_its_step_and_is_resolved
         raise KeyError("nothing")
 
     usual = saga(step("one"), step("two"), step("pivot", StepKind.PIVOT))
-    two = usual.steps[1]
+    two = usual.calls[1]
     assert two.compensation
     two = replace(two, compensation=replace(two.compensation, request=broken))
-    definition = replace(usual, steps=(usual.steps[0], two, usual.steps[2]))
+    definition = replace(usual, steps=(usual.calls[0], two, usual.calls[2]))
     world = World(ManualClock(), declines=frozenset({"pivot"}))
     async with running(definition, world, tmp_path) as it:
         found = await it.history()
-        assert found.stuck
-        assert (found.stuck.failure.step, found.stuck.failure.reason) == ("two", ENGINE_ERROR)
+        (stuck,) = found.stuck.values()
+        assert (stuck.failure.step, stuck.failure.reason) == ("two", ENGINE_ERROR)
         await it.order(Act.RESOLVE, "two")
         assert (await it.history()).status is SagaStatus.COMPENSATED
     assert world.done(COMPENSATION) == ["one"]

@@ -14,6 +14,7 @@ from sagagen.runtime.log.reading import Found, open_sagas_in
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.search import UnreadableSaga
+from sagagen.runtime.scope import step_name
 from sagagen.runtime.settings import Address
 from sagagen.runtime.sqlite.database import Database
 from sagagen.runtime.startup import SettingsError
@@ -81,8 +82,8 @@ def _of(logged: Found, steps_of: Mapping[tuple[str, int], Sequence[str]], now_ms
 
 
 def _step(history: History, steps: Sequence[str]) -> str:
-    if history.stuck and history.stuck.failure.step in steps:
-        return history.stuck.failure.step
+    if stuck := next((step for step in map(step_name, history.stuck) if step in steps), ""):
+        return stuck
     if not history.turned_back:
         return next((step for step in steps if step not in history.responses), "")
     owing = [step for step in steps if _may_have_happened(history, step) and step not in history.settled]

@@ -20,7 +20,10 @@ from sagagen.runtime.saga.decision import (
     Decision,
     End,
     GetStuck,
+    GiveUp,
     PassOver,
+    Plan,
+    Receive,
     StepCall,
     TurnBack,
     decide,
@@ -120,8 +123,8 @@ class _Play:
                 return status
             case GetStuck():
                 return SagaStatus.STUCK
-            case CallNow():
-                raise AssertionError("steps are sequential")
+            case CallNow() | Plan() | Receive() | GiveUp():
+                raise AssertionError("steps are sequential calls")
         return None
 
     def _call(self, call: StepCall) -> None:

@@ -250,6 +250,11 @@ def item_key(step: str, key: str) -> str:
     return f"{step}[{key}]"
 
 
+def step_name(key: str) -> str:
+    """The name of the step that a key is of: `reserve` of `reserve[margherita]`."""
+    return key.partition("[")[0] if "[" in key else key
+
+
 def moment(at_ms: int) -> datetime:
     """A time of the log, milliseconds since the epoch, as messages have it."""
     return _EPOCH + timedelta(milliseconds=at_ms)

@@ -115,7 +115,7 @@ def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Fai
     return Failed(
         at_ms=at_ms,
         span_id=span_id,
-        step=call.step.name,
+        step=call.key,
         direction=call.direction,
         attempt=call.attempt,
         outcome=Outcome.REFUSED if _is_settled_no(call, error) else Outcome.DOUBT,
@@ -130,6 +130,9 @@ def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Fai
 
 
 def _is_settled_no(call: StepCall, error: RpcError) -> bool:
-    # No service records a refusal of a compensation or of a retriable step: whatever it says, those are repeated.
-    may_refuse = call.direction is Direction.ACTION and call.step.kind is not StepKind.RETRIABLE
+    # No service records a refusal of a compensation or of a retriable step: whatever it says, those are repeated. But
+    # one that the contract gives up is given up then.
+    may_refuse = call.direction is Direction.ACTION and (
+        call.step.kind is not StepKind.RETRIABLE or call.step.gives_up
+    )
     return error.is_refusal and may_refuse

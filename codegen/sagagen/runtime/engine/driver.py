@@ -4,128 +4,73 @@ Theory of operation: two histories. `durable` is what may be shown: each of its 
 `_ahead` is what is decided from; it has the rows in `_pending` as well. Rows are collected until the saga has to act on
 them (send a call, or stop), then written in one commit: the last step's Done and Ended, or a failed attempt and
 TurnedBack, share one fsync.
+
+Whatever comes from outside (an outcome, time, an event, a command) is taken one thing at a time, between two decisions.
+Calls run side by side as `flights`, tasks of their own; a call that is alone, of a saga that waits for nothing else, is
+made by the saga's own task.
 """
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from random import Random
-from typing import Generic, TypeVar
+from dataclasses import replace
+from typing import Generic
 
 import structlog
 from grpclib.const import Status as Code
 
-from sagagen.runtime.engine.admission import Admission
-from sagagen.runtime.engine.calls import Calls, failed_row
+from sagagen.runtime.engine.attempts import AttemptRow, Attempts
+from sagagen.runtime.engine.context import EngineContext, Ref
 from sagagen.runtime.engine.deaths import SET_ASIDE_AT
+from sagagen.runtime.engine.flights import Flights
+from sagagen.runtime.engine.mailbox import SagaMailbox, accept, reject
 from sagagen.runtime.engine.requests import Requests
-from sagagen.runtime.engine.row_metrics import count_rows, observe_attempt
-from sagagen.runtime.engine.spans import attempt_span
-from sagagen.runtime.engine.time import SagaTime
-from sagagen.runtime.model.definition import Direction, Saga
-from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.rpc.refusals import BarrierRefusal
-from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, current_call, row_for
+from sagagen.runtime.engine.results import result_at_end, result_of_failure
+from sagagen.runtime.engine.row_metrics import count_rows
+from sagagen.runtime.model.definition import Delay, Direction, Saga, Step
+from sagagen.runtime.saga.commands import CommandRejected, current_calls, row_for
 from sagagen.runtime.saga.decision import (
     ENGINE_ERROR,
     CallNow,
     End,
     GetStuck,
+    GiveUp,
     PassOver,
+    Pause,
+    Plan,
+    Receive,
     StepCall,
     TurnBack,
     decide,
+    is_settled,
 )
 from sagagen.runtime.saga.events import (
-    Accepted,
-    Compensated,
     Done,
     Ended,
     Failed,
+    GaveUp,
     LogEvent,
+    LoopPlanned,
+    NextRequest,
     Outcome,
     PassedOver,
-    SagaStatus,
+    Skipped,
     Stuck,
+    TimedOut,
     TimeUp,
     TurnedBack,
 )
 from sagagen.runtime.saga.history import History
-from sagagen.runtime.saga.journal import Journal, JournalUnavailable
-from sagagen.runtime.saga.result import SagaResult, Superseded, Unsuccessful
-from sagagen.runtime.saga.retry import backoff_s
+from sagagen.runtime.saga.journal import JournalUnavailable
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.logs import log_within
 
 PROCESS_DIED = "PROCESS_DIED"
-COMPLETION = "completion"
-
-Ref = TypeVar("Ref")
-"""What the journal knows a saga by."""
-
-OnResult = Callable[[Saga, Accepted, SagaResult], None]
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class EngineContext(Generic[Ref]):
-    """What all sagas of an engine share."""
-
-    journal: Journal[Ref]
-    calls: Calls
-    time: SagaTime
-    random: Random
-    on_result: OnResult | None
-    """Called with each result, once that is durable."""
-    admission: Admission = field(default_factory=Admission)
-    """The line that a saga leaves with its first call."""
-
-
-@dataclass(slots=True, eq=False)
-class SagaMailbox:
-    """How others reach a saga that runs, and learn of its result."""
-
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    """Ends a wait: something has changed outside."""
-    answered: asyncio.Future[SagaResult | None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-    """The result, once it is durable; None if the saga stopped without one."""
-    commands: "deque[tuple[OperatorCommand, asyncio.Future[None]]]" = field(default_factory=deque)
-    """What operators want, each with the future that is done once it is durable."""
-    tried: "asyncio.Future[None] | None" = None
-    """Done once its next call has an answer; None where nobody waits for that."""
-    is_stopping: bool = False
-    """No new call begins; the saga stays as it is, and can be resumed."""
-
-    def stop(self) -> None:
-        self.is_stopping = True
-        self.wake.set()
-
-    def was_tried(self) -> None:
-        if self.tried and not self.tried.done():
-            self.tried.set_result(None)
-
-    def answer(self, result: SagaResult | None) -> None:
-        if not self.answered.done():
-            self.answered.set_result(result)
-
-    async def submit(self, command: OperatorCommand) -> None:
-        """Have the saga carry out a command; it is durable when this returns. Raises CommandRejected."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.commands.append((command, done))
-        self.wake.set()
-        await done
-
-    def reject_commands(self, why: str) -> None:
-        while self.commands:
-            _reject(self.commands.popleft()[1], CommandRejected(why))
+_Answering = Done | Skipped | TimedOut | LoopPlanned | GaveUp
 
 
 class SagaDriver(Generic[Ref]):
@@ -142,6 +87,10 @@ class SagaDriver(Generic[Ref]):
         self._applied: list[asyncio.Future[None]] = []
         """Of commands whose rows are in `_pending`."""
         self._requests = Requests(saga, history)
+        self._attempts = Attempts(context, self._requests, self._has_mail)
+        self._is_alone = saga.is_line and not saga.events and saga.cancel is None
+        """It makes one call at a time, and nothing but an operator reaches it meanwhile."""
+        self._flights = Flights(self._attempts, mailbox)
         self._context = context
         self._now = context.time.now_ms
         self._mailbox = mailbox
@@ -157,13 +106,14 @@ class SagaDriver(Generic[Ref]):
             _logger.exception("the engine failed with a saga", saga_id=self.durable.accepted.saga_id)
             await self._get_stuck(error)
         finally:
+            self._flights.call_off()
             # However it ends, nobody is left waiting: neither for a result, nor for a command that got no row.
             self._mailbox.answer(self.durable.result)
             lost = CommandRejected(
                 "the engine stopped before the command was in its log: look, and repeat it"
             )
             for done in self._applied:
-                _reject(done, lost)
+                reject(done, lost)
 
     def _log_scope(self) -> dict[str, str]:
         accepted = self._ahead.accepted
@@ -181,9 +131,9 @@ class SagaDriver(Generic[Ref]):
 
     def set_aside(self) -> None:
         """Its call ended the process each time that it was made: an operator has to look before it is made again."""
-        if call := current_call(self.saga, self._ahead):
+        for call in current_calls(self.saga, self._ahead):
             message = f"the process died {SET_ASIDE_AT} times in a row while this call was under way"
-            failure = Failure(Code.INTERNAL.name, PROCESS_DIED, message, call.step.name)
+            failure = Failure(Code.INTERNAL.name, PROCESS_DIED, message, call.key)
             self.append(self._row(GetStuck(call.direction, failure)))
 
     async def _run(self) -> None:
@@ -198,18 +148,29 @@ class SagaDriver(Generic[Ref]):
         """Go on until there is nothing to do, or the saga is stopped."""
         while not self._mailbox.is_stopping:
             # Before the decision, which must see them: a cancelled saga makes no further call forward.
-            self._apply_commands()
+            self._take_in()
             decision = decide(self.saga, self._ahead)
             if decision is None:
-                break
+                self._flights.call_off()
+                return
             if isinstance(decision, CallNow):
                 # Before the call: what it follows from must survive a crash that the call survives.
                 await self._write()
-                for call in decision.calls:
-                    self.append(*await self._attempt(call))
-                    self._mailbox.was_tried()
+                await self._go_on(decision)
             else:
-                self.append(self._row(decision))
+                self._carry_out(decision)
+        # Calls that have left come back; what they bring is decided from by the next process.
+        await self._flights.land()
+        self._take_in_outcomes()
+
+    def _take_in(self) -> None:
+        self._take_in_outcomes()
+        if self._mailbox.commands:
+            self._apply_commands()
+
+    def _take_in_outcomes(self) -> None:
+        for call, row in self._flights.landed():
+            self._settle(call, row)
 
     def _apply_commands(self) -> None:
         while self._mailbox.commands:
@@ -217,7 +178,7 @@ class SagaDriver(Generic[Ref]):
             try:
                 row = row_for(command, self.saga, self._ahead, self._now())
             except CommandRejected as refusal:
-                _reject(done, refusal)
+                reject(done, refusal)
                 continue
             if row is not None:
                 _logger.warning("an operator's command", act=command.act, by=command.by, step=command.step)
@@ -225,7 +186,125 @@ class SagaDriver(Generic[Ref]):
             if self._pending:
                 self._applied.append(done)
             else:  # it was done before, and is in the log
-                _accept(done)
+                accept(done)
+
+    def _has_mail(self) -> bool:
+        return self._mailbox.is_stopping or bool(self._mailbox.commands)
+
+    async def _go_on(self, decision: CallNow) -> None:
+        """Make the calls, and wait until something comes of one of them, or comes from outside."""
+        if self._is_alone:
+            (call,) = decision.calls
+            row = await self._attempts.make(
+                call, self._ahead, self._mailbox.wake, self._leave_line, is_first=self.is_in_line
+            )
+            self._settle(call, row)
+            return
+        if self._flights.has_landed or self._has_mail():  # meanwhile: the decision may be another one now
+            return
+        self._flights.follow(decision.calls, self._ahead, self._leave_line, is_first=self.is_in_line)
+        next_end = min(
+            (pause for pause in decision.pauses if pause.until_ms is not None), key=_end_of, default=None
+        )
+        if next_end is None:
+            await self._mailbox.wake.wait()
+            self._mailbox.wake.clear()
+        elif not await self._attempts.pause((_end_of(next_end) - self._now()) / 1000, self._mailbox.wake):
+            self._end_pause(next_end)
+
+    def _leave_line(self) -> None:
+        if self.is_in_line:
+            self.is_in_line = False
+            self._context.admission.leave(self.durable.accepted.saga_id, self._context.time.monotonic_s())
+
+    def _end_pause(self, pause: Pause) -> None:
+        """Its time has come."""
+        now = self._now()
+        if pause.is_deadline:
+            self.append(TimeUp(at_ms=now, step=pause.key, direction=Direction.ACTION))
+        elif pause.element is None or isinstance(pause.element, Delay):
+            row = Done(at_ms=now, step=pause.key, attempt=0, response=b"", next=NextRequest())
+            self.append(self._followed(row))
+        else:
+            self.append(self._answering(TimedOut(at_ms=now, step=pause.key)))
+
+    def _settle(self, call: StepCall, row: AttemptRow | Exception | None) -> None:
+        """Note what came of a call; nothing if it was not made."""
+        if row is None:
+            return
+        self._mailbox.was_tried()
+        match row:
+            case Exception():
+                self.append(self._row(GetStuck(call.direction, _mistake(row, call.key))))
+            case Done() if self._ahead.turned_back:
+                pass  # what is undone is fixed: a late answer changes nothing
+            case Done():
+                self.append(self._followed(row))
+            case Failed() if self._ahead.turned_back and row.direction is Direction.ACTION:
+                pass
+            case _:
+                self.append(row)
+
+    def _followed(self, row: Done) -> LogEvent:
+        """A step is done: with what is sent to the next one where that one alone becomes ready, and with the answer."""
+        response = row.response if row.event is None else self._ahead.events[row.event].payload
+        following = self._requests.after(row.step, response)
+        if self.saga.is_line:
+            return replace(row, next=following, result=self._requests.answered_by(row.step))
+        return self._answering(replace(row, next=self._next_call(row)))
+
+    def _next_call(self, row: Done) -> NextRequest:
+        match decide(self.saga, self._ahead.with_row(row)):
+            case Plan((Step(when=None, for_each=None) as step,)):
+                return self._requests.next_of(step)
+            case _:
+                return NextRequest()
+
+    def _answering(self, row: _Answering) -> _Answering:
+        """The row with the saga's result, if the element that answers is settled by it."""
+        if self._ahead.result or self._ahead.turned_back or self.saga.is_line:
+            return row
+        history = self._ahead.with_row(row)
+        after = self.saga.respond.after
+        return replace(row, result=self._requests.success()) if is_settled(self.saga, history, after) else row
+
+    def _carry_out(self, decision: Plan | Receive | PassOver | GiveUp | TurnBack | End | GetStuck) -> None:
+        match decision:
+            case Plan(elements):
+                for element in elements:
+                    for row in self._requests.plan(element, self._now()):
+                        self.append(self._answering(row) if isinstance(row, Skipped | LoopPlanned) else row)
+            case Receive():
+                self._receive(decision)
+            case _:
+                self.append(self._row(decision))
+
+    def _receive(self, decision: Receive) -> None:
+        event, wait, now = self._ahead.events[decision.event], decision.wait, self._now()
+        if wait.decline and self._requests.declines(wait, event):
+            self.append(
+                Failed(
+                    at_ms=now,
+                    step=wait.name,
+                    direction=Direction.ACTION,
+                    attempt=1,
+                    outcome=Outcome.REFUSED,
+                    code=Code.FAILED_PRECONDITION,
+                    reason=wait.decline.reason,
+                    message=f"the event {event.event} declined it",
+                    event=decision.event,
+                )
+            )
+            return
+        row = Done(
+            at_ms=now,
+            step=wait.name,
+            attempt=0,
+            response=b"",
+            next=NextRequest(),
+            event=decision.event,
+        )
+        self.append(self._followed(row))
 
     async def _write(self) -> None:
         """Bring the log up to `_ahead`, waiting for the disk if one of the rows must be durable."""
@@ -243,7 +322,7 @@ class SagaDriver(Generic[Ref]):
             except JournalUnavailable as error:
                 if self._mailbox.is_stopping:
                     return  # the next process finds the saga as it is in the log, and decides the same again
-                await self._pause(error.retry_after_s)
+                await self._attempts.pause(error.retry_after_s, self._mailbox.wake)
             else:
                 # Counted once written, and shown last: what is shown, answered or measured is in the log.
                 count_rows(self._ahead.accepted, self._pending)
@@ -252,18 +331,8 @@ class SagaDriver(Generic[Ref]):
 
     def _show(self) -> None:
         """Let others see what has just been written: the history, the result, and that commands are carried out."""
-        if self._ahead.stuck and not self.durable.stuck:
-            stuck, accepted = self._ahead.stuck, self._ahead.accepted
-            _logger.error(
-                "a saga is stuck",
-                saga_id=accepted.saga_id,
-                saga=accepted.saga,
-                step=stuck.failure.step,
-                direction=str(stuck.direction),
-                code=stuck.failure.code,
-                reason=stuck.failure.reason,
-                error=stuck.failure.message,
-            )
+        if self._ahead.stuck:
+            self._show_stuck()
         was_answered = self.durable.result is not None
         self.durable = self._ahead
         if self.durable.result:
@@ -272,134 +341,42 @@ class SagaDriver(Generic[Ref]):
                 self._context.on_result(self.saga, self.durable.accepted, self.durable.result)
         applied, self._applied = self._applied, []
         for done in applied:
-            _accept(done)
+            accept(done)
 
-    async def _attempt(self, call: StepCall) -> tuple[LogEvent, ...]:
-        """Wait until it is time, and make the call. No row if something else has happened meanwhile: decide again."""
-        # Without the service's slot: a saga that waits to repeat a call keeps no other from its first one.
-        if await self._pause(self._delay_s(call)):
-            return ()
-        slots = self._context.calls.slots(call.action.service)
-        await slots.take(is_first=self.is_in_line)
-        try:
-            # Looked at again, and the clock too: it may have taken long to get the slot.
-            if self._mailbox.is_stopping or self._mailbox.commands:
-                return ()
-            left_s = self._left_s(call)
-            if left_s is not None and left_s <= 0:
-                return (TimeUp(at_ms=self._now(), step=call.step.name, direction=call.direction),)
-            if self.is_in_line:
-                self._leave_line()
-            return (await self._send(call, left_s if call.is_cut_short else None),)
-        finally:
-            slots.give_back()
-
-    def _leave_line(self) -> None:
-        self.is_in_line = False
-        self._context.admission.leave(self.durable.accepted.saga_id, self._context.time.monotonic_s())
-
-    async def _pause(self, seconds: float) -> bool:
-        """Wait; true if woken, which says that something outside has changed."""
-        if seconds <= 0:
-            return False
-        await self._context.journal.rest(seconds, self._mailbox.wake)
-        # Cleared only now: what sets it before `rest` begins, or after it has timed out, is not lost.
-        is_woken = self._mailbox.wake.is_set()
-        self._mailbox.wake.clear()
-        return is_woken
-
-    def _delay_s(self, call: StepCall) -> float:
-        delay_s = backoff_s(call.action.retry, call.failures, call.retry_after_s, self._context.random)
-        left_s = self._left_s(call)
-        return delay_s if left_s is None else min(delay_s, left_s)
-
-    def _left_s(self, call: StepCall) -> float | None:
-        return None if call.give_up_at_ms is None else (call.give_up_at_ms - self._now()) / 1000
-
-    async def _send(self, call: StepCall, at_most_s: float | None) -> Done | Failed | Compensated:
-        request = self._requests.request(call, self._ahead)
-        begun_ns, begun_s = time.time_ns(), time.perf_counter()
-        timeout_s = min(call.action.timeout_s, at_most_s if at_most_s is not None else call.action.timeout_s)
-        span = self._ahead.accepted.trace.child(self._context.random)
-        metadata = self._saga_call(call, timeout_s).to_metadata() | span.to_metadata()
-        try:
-            response = await self._context.calls.send(
-                call.action.service, call.action.method.path, request, metadata, timeout_s
-            )
-        except RpcError as error:
-            row = failed_row(call, error, self._now(), span.span_id)
-        else:
-            row = self._done(call, response, span.span_id)
-        took_s = time.perf_counter() - begun_s
-        observe_attempt(self._ahead.accepted, row, took_s)
-        if (spans := tracing.active()) and span.is_sampled:
-            spans.record(attempt_span(self._ahead.accepted, call, row, begun_ns, took_s))
-        return row
-
-    def _saga_call(self, call: StepCall, timeout_s: float) -> SagaCall:
+    def _show_stuck(self) -> None:
         accepted = self._ahead.accepted
-        return SagaCall(
-            saga_id=accepted.saga_id,
-            run=accepted.run,
-            started_ms=accepted.at_ms,
-            step=call.step.name,
-            kind=call.step.kind,
-            direction=call.direction,
-            attempt=call.attempt,
-            not_after_ms=self._context.time.wall_ms() + max(1, round(timeout_s * 1000)),
-            caller=accepted.caller,
-        )
+        for key, stuck in self._ahead.stuck.items():
+            if key not in self.durable.stuck:
+                _logger.error(
+                    "a saga is stuck",
+                    saga_id=accepted.saga_id,
+                    saga=accepted.saga,
+                    step=stuck.failure.step,
+                    direction=str(stuck.direction),
+                    code=stuck.failure.code,
+                    reason=stuck.failure.reason,
+                    error=stuck.failure.message,
+                )
 
-    def _done(self, call: StepCall, response: bytes, span_id: str) -> Done | Compensated:
-        step, now = call.step.name, self._now()
-        if call.direction is Direction.COMPENSATION:
-            return Compensated(at_ms=now, span_id=span_id, step=step, attempt=call.attempt)
-        following = self._requests.after(step, response)
-        result = self._success() if self.saga.respond.after == step else None
-        return Done(
-            at_ms=now,
-            span_id=span_id,
-            step=step,
-            attempt=call.attempt,
-            response=response,
-            next=following,
-            result=result,
-        )
-
-    def _row(self, decision: TurnBack | End | GetStuck | PassOver) -> LogEvent:
+    def _row(self, decision: PassOver | GiveUp | TurnBack | End | GetStuck) -> LogEvent:
         now, span_id = self._now(), self._ahead.accepted.trace.span_id
         match decision:
             case PassOver(step, reason, message):
                 return PassedOver(at_ms=now, span_id=span_id, step=step, reason=reason, message=message)
-            case TurnBack(failure, outcome):
-                result = None if self.saga.respond.after == COMPLETION else self._failure(failure, outcome)
-                return TurnedBack(at_ms=now, span_id=span_id, failure=failure, outcome=outcome, result=result)
+            case GiveUp(failure):
+                given_up = self._requests.complete(GaveUp(at_ms=now, span_id=span_id, failure=failure))
+                assert isinstance(given_up, GaveUp)
+                return self._answering(given_up)
+            case TurnBack(failure, outcome, doubt):
+                result = result_of_failure(self.saga, self._ahead, failure, outcome)
+                return TurnedBack(
+                    at_ms=now, span_id=span_id, failure=failure, outcome=outcome, result=result, doubt=doubt
+                )
             case End(status):
-                return Ended(at_ms=now, span_id=span_id, status=status, result=self._final(status))
+                result = result_at_end(self._ahead, status, self._requests)
+                return Ended(at_ms=now, span_id=span_id, status=status, result=result)
             case GetStuck(direction, failure):
                 return Stuck(at_ms=now, span_id=span_id, direction=direction, failure=failure)
-
-    def _final(self, status: SagaStatus) -> SagaResult | None:
-        """The result of a saga that has had none before its end."""
-        if self._ahead.result:
-            return None
-        if self._ahead.turned_back:
-            return self._failure(self._ahead.turned_back.failure, self._ahead.turned_back.outcome)
-        return self._superseded() if status is SagaStatus.SUPERSEDED else self._success()
-
-    def _superseded(self) -> SagaResult:
-        lasts = [progress.last for progress in self._ahead.progress.values()]
-        met = [last for last in lasts if last and last.barrier_refusal is BarrierRefusal.OTHER_RUN]
-        owner_run = next((each.owner_run for each in met if each.owner_run), "")
-        return Superseded(owner_run, is_other_payload=any(each.is_other_payload for each in met))
-
-    def _success(self) -> SagaResult | None:
-        return None if self._ahead.result else self._requests.success()
-
-    def _failure(self, failure: Failure, outcome: Outcome) -> SagaResult | None:
-        if self._ahead.result:
-            return None
-        return Unsuccessful(failure, is_refused=outcome is Outcome.REFUSED)
 
     async def _get_stuck(self, error: Exception) -> None:
         """A mistake of ours is shown as what it is, and stops this saga alone."""
@@ -407,8 +384,7 @@ class SagaDriver(Generic[Ref]):
             # From what is in the log: the rows that were pending may be what went wrong.
             self._ahead, self._pending = self.durable, []
             direction = Direction.COMPENSATION if self.durable.turned_back else Direction.ACTION
-            message = f"{type(error).__name__}: {error}"
-            failure = Failure(Code.INTERNAL.name, ENGINE_ERROR, message, self._step_under_way())
+            failure = _mistake(error, self._step_under_way())
             self.append(self._row(GetStuck(direction, failure)))
             await self._write()
         except Exception:
@@ -417,16 +393,15 @@ class SagaDriver(Generic[Ref]):
     def _step_under_way(self) -> str:
         """Empty if that can't be told: the mistake may be in telling it."""
         with suppress(Exception):
-            if call := current_call(self.saga, self.durable):
-                return call.step.name
+            calls: Sequence[StepCall] = current_calls(self.saga, self.durable)
+            return calls[0].key if len(calls) == 1 else ""
         return ""
 
 
-def _accept(done: "asyncio.Future[None]") -> None:
-    if not done.done():  # whoever sent it may have left
-        done.set_result(None)
+def _end_of(pause: Pause) -> int:
+    assert pause.until_ms is not None, "only pauses that end by themselves are asked"
+    return pause.until_ms
 
 
-def _reject(done: "asyncio.Future[None]", refusal: CommandRejected) -> None:
-    if not done.done():  # whoever sent it may have left
-        done.set_exception(refusal)
+def _mistake(error: Exception, step: str) -> Failure:
+    return Failure(Code.INTERNAL.name, ENGINE_ERROR, f"{type(error).__name__}: {error}", step)

@@ -21,8 +21,10 @@ from sagagen.runtime.engine.acceptance import accepted_row, started_of
 from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
+from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
-from sagagen.runtime.engine.driver import EngineContext, OnResult, SagaDriver, SagaMailbox
+from sagagen.runtime.engine.driver import SagaDriver
+from sagagen.runtime.engine.mailbox import SagaMailbox
 from sagagen.runtime.engine.port import Acceptance, DiskUse, Overloaded, RecordedSaga, Started
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span

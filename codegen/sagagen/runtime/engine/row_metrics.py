@@ -9,12 +9,14 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    GaveUp,
     LogEvent,
     OperatorRow,
     Outcome,
     SagaStatus,
     Stuck,
 )
+from sagagen.runtime.scope import step_name
 from sagagen.runtime.telemetry.metrics import (
     ATTEMPT_SECONDS,
     ATTEMPTS,
@@ -60,7 +62,7 @@ def observe_attempt(accepted: Accepted, row: Done | Failed | Compensated, durati
             direction, outcome = Direction.COMPENSATION, Outcome.DONE
         case Failed():
             direction, outcome = row.direction, row.outcome
-    histogram = child(ATTEMPT_SECONDS, accepted.saga, row.step, direction, outcome)
+    histogram = child(ATTEMPT_SECONDS, accepted.saga, step_name(row.step), direction, outcome)
     histogram.observe(duration_s, exemplar(accepted.trace, row.span_id))
 
 
@@ -75,13 +77,15 @@ def _count(accepted: Accepted, row: LogEvent) -> None:
             _count_attempt(saga, row.step, row.direction, row.outcome, row.code.name, row.attempt)
         case Compensated():
             _count_attempt(saga, row.step, Direction.COMPENSATION, Outcome.DONE, _OK, row.attempt)
-            COMPENSATIONS.labels(saga, row.step).inc()
+            COMPENSATIONS.labels(saga, step_name(row.step)).inc()
         case Ended():
             child(ENDED, saga, version, row.status).inc()
             duration_s = max(0, row.at_ms - accepted.at_ms) / 1000
             child(SAGA_SECONDS, saga, version, row.status).observe(duration_s, exemplar(accepted.trace))
         case Stuck():
             GOT_STUCK.labels(saga, version).inc()
+        case GaveUp(by=""):  # the contract's on_give_up
+            pass
         case OperatorRow():
             ORDERS.labels(saga, row.did).inc()
         case _:
@@ -89,6 +93,9 @@ def _count(accepted: Accepted, row: LogEvent) -> None:
 
 
 def _count_attempt(saga: str, step: str, direction: str, outcome: Outcome, code: str, attempt: int) -> None:
-    child(ATTEMPTS, saga, step, direction, outcome, code).inc()
+    if attempt == 0:  # a wait that got its event, or a delay that is over
+        return
+    name = step_name(step)
+    child(ATTEMPTS, saga, name, direction, outcome, code).inc()
     if attempt > 1:
-        RETRIES.labels(saga, step, direction).inc()
+        RETRIES.labels(saga, name, direction).inc()

@@ -29,7 +29,7 @@ def attempt_span(
             "rpc.response.status_code": code,
             "server.address": call.action.service,
             **saga_attributes(accepted.saga_id, accepted.saga, accepted.version),
-            "saga.step": call.step.name,
+            "saga.step": call.key,
             "saga.direction": call.direction.value,
             "saga.attempt": call.attempt,
             **({"error.type": code} if in_doubt else {}),

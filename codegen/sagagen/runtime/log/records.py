@@ -1,9 +1,10 @@
 """Rows of a saga, as columns of the log and back."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from grpclib.const import Status as Code
 
@@ -16,20 +17,25 @@ from sagagen.runtime.saga.events import (
     Done,
     DoneByHand,
     Ended,
+    EventTaken,
     Failed,
     GaveUp,
     Held,
     LogEvent,
+    LoopPlanned,
     NextRequest,
     OperatorRow,
     Outcome,
     PassedOver,
+    Planned,
     RefusedByHand,
     Resolved,
     Resumed,
     Retried,
     SagaStatus,
+    Skipped,
     Stuck,
+    TimedOut,
     TimeUp,
     TurnedBack,
 )
@@ -55,6 +61,11 @@ KINDS: dict[type[LogEvent], str] = {
     DoneByHand: "DONE_BY_HAND",
     RefusedByHand: "REFUSED_BY_HAND",
     GaveUp: "GAVE_UP",
+    Planned: "PLANNED",
+    LoopPlanned: "LOOP",
+    Skipped: "SKIPPED",
+    TimedOut: "TIMED_OUT",
+    EventTaken: "EVENT",
 }
 
 
@@ -98,14 +109,15 @@ def event_values(ref: SagaRef, row: LogEvent) -> dict[str, object]:
 def _details(row: LogEvent) -> dict[str, object]:
     match row:
         case Accepted():
-            return {"payload": blob(row.input), **_next(row.next)}
+            return {"payload": blob(row.input), **_next(row.next), "starts_ms": row.starts_ms}
         case Done():
             details = {"step": row.step, "attempt": row.attempt, "payload": blob(row.response)}
-            return {**details, **_next(row.next), **_result(row.result)}
+            return {**details, **_next(row.next), **_result(row.result), "event_number": row.event}
         case Failed():
             return _failed(row)
         case TurnedBack():
-            return {"outcome": str(row.outcome), **_failure(row.failure), **_result(row.result)}
+            details = {"outcome": str(row.outcome), "keys": _keys(row.doubt) if row.doubt else None}
+            return {**details, **_failure(row.failure), **_result(row.result)}
         case Ended():
             return {"outcome": str(row.status), **_result(row.result)}
         case Stuck():
@@ -127,9 +139,34 @@ def _details(row: LogEvent) -> dict[str, object]:
             details = {**_failure(row.failure), **_operator(row)}
             return {**details, **_next(row.next), **_result(row.result)}
         case Cancelled():
-            return _operator(row)
+            return {**_operator(row), "reason": row.reason or None, **_request_of(row)}
+        case _:
+            return _structure(row)
+
+
+def _structure(row: LogEvent) -> dict[str, object]:
+    match row:
+        case Planned():
+            return _next(row.next)
+        case LoopPlanned():
+            details = {"step": row.step, "keys": _keys(row.keys), "at_once": row.at_once}
+            return {**details, **_result(row.result)}
+        case Skipped() | TimedOut():
+            return {"step": row.step, **_result(row.result)}
+        case EventTaken():
+            return {"event": row.event, "payload": blob(row.payload), **_request_of(row)}
         case _:
             return {}
+
+
+def _request_of(row: EventTaken | Cancelled) -> dict[str, object]:
+    """What a client sent, apart from its message."""
+    fingerprint = blob(row.fingerprint) if row.fingerprint else None
+    return {"caller": row.caller or None, "request_key": row.key or None, "fingerprint": fingerprint}
+
+
+def _keys(keys: tuple[str, ...]) -> str:
+    return json.dumps(keys, ensure_ascii=False, separators=(",", ":"))
 
 
 def _failed(row: Failed) -> dict[str, object]:
@@ -145,6 +182,7 @@ def _failed(row: Failed) -> dict[str, object]:
         "retry_after_s": row.retry_after_s,
         "is_other_payload": row.is_other_payload,
         "owner_run": row.owner_run or None,
+        "event_number": row.event,
     }
 
 
@@ -163,7 +201,10 @@ def _failure(failure: Failure) -> dict[str, object]:
 
 def _next(request: NextRequest) -> dict[str, object]:
     body = None if request.body is None else blob(request.body)
-    return {"next_request": body, "next_problem": request.problem or None}
+    columns: dict[str, object] = {"next_request": body, "next_problem": request.problem or None}
+    if request.step:
+        columns |= {"next_step": request.step, "until_ms": request.until_ms}
+    return columns
 
 
 def _result(result: SagaResult | None) -> dict[str, object]:
@@ -235,6 +276,7 @@ def _accepted_of(saga: sqlite3.Row, event: sqlite3.Row) -> Accepted:
         input=event["payload"],
         trace=TraceContext(saga["trace_id"], event["span_id"], saga["trace_flags"], saga["trace_state"]),
         next=_next_of(event),
+        starts_ms=event["starts_ms"],
     )
 
 
@@ -246,6 +288,7 @@ def _done_of(event: sqlite3.Row, common: dict[str, Any]) -> Done:
         response=event["payload"],
         next=_next_of(event),
         result=_result_of(event),
+        event=event["event_number"],
     )
 
 
@@ -263,12 +306,31 @@ def _failed_of(event: sqlite3.Row, common: dict[str, Any]) -> Failed:
         retry_after_s=event["retry_after_s"],
         is_other_payload=bool(event["is_other_payload"]),
         owner_run=event["owner_run"] or "",
+        event=event["event_number"],
     )
 
 
 def _turned_back_of(event: sqlite3.Row, common: dict[str, Any]) -> TurnedBack:
     outcome = Outcome(event["outcome"])
-    return TurnedBack(**common, failure=_failure_of(event), outcome=outcome, result=_result_of(event))
+    doubt = _keys_of(event) if event["keys"] else ()
+    return TurnedBack(
+        **common, failure=_failure_of(event), outcome=outcome, result=_result_of(event), doubt=doubt
+    )
+
+
+def _keys_of(event: sqlite3.Row) -> tuple[str, ...]:
+    keys = json.loads(event["keys"])
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in cast(list[object], keys)):
+        raise ValueError(f"keys are no list of texts: {event['keys']}")
+    return tuple(cast(list[str], keys))
+
+
+def _request_columns(event: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "caller": event["caller"] or "",
+        "key": event["request_key"] or "",
+        "fingerprint": event["fingerprint"] or b"",
+    }
 
 
 def _failure_of(event: sqlite3.Row) -> Failure:
@@ -280,7 +342,9 @@ def _operator_of(event: sqlite3.Row) -> dict[str, Any]:
 
 
 def _next_of(event: sqlite3.Row) -> NextRequest:
-    return NextRequest(event["next_request"], event["next_problem"] or "")
+    return NextRequest(
+        event["next_request"], event["next_problem"] or "", event["next_step"] or "", event["until_ms"]
+    )
 
 
 def _result_of(record: sqlite3.Row) -> SagaResult | None:
@@ -302,7 +366,18 @@ _READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], LogEvent]] = {
         **c, **_operator_of(e), step=e["step"], direction=Direction(e["direction"])
     ),
     KINDS[Resolved]: lambda e, c: Resolved(**c, **_operator_of(e), step=e["step"]),
-    KINDS[Cancelled]: lambda e, c: Cancelled(**c, **_operator_of(e)),
+    KINDS[Cancelled]: lambda e, c: Cancelled(
+        **c, **_operator_of(e), reason=e["reason"] or "", **_request_columns(e)
+    ),
+    KINDS[Planned]: lambda e, c: Planned(**c, next=_next_of(e)),
+    KINDS[LoopPlanned]: lambda e, c: LoopPlanned(
+        **c, step=e["step"], keys=_keys_of(e), at_once=e["at_once"], result=_result_of(e)
+    ),
+    KINDS[Skipped]: lambda e, c: Skipped(**c, step=e["step"], result=_result_of(e)),
+    KINDS[TimedOut]: lambda e, c: TimedOut(**c, step=e["step"], result=_result_of(e)),
+    KINDS[EventTaken]: lambda e, c: EventTaken(
+        **c, event=e["event"], payload=e["payload"], **_request_columns(e)
+    ),
     KINDS[Held]: lambda e, c: Held(
         **c, **_operator_of(e), step=e["step"], direction=Direction(e["direction"])
     ),

@@ -72,6 +72,23 @@ ALTER TABLE event ADD COLUMN owner_run TEXT;
 -- No table changes. There are new kinds of events, of which earlier versions can't tell where a saga stands: HELD,
 -- DONE_BY_HAND, REFUSED_BY_HAND and GAVE_UP (decision 164).
 """,
+    6: """
+-- The second edition of the language: of which step a request is for, and when a wait ends; the keys of a loop's items,
+-- or of the calls in doubt; and what came from outside. New kinds: PLANNED, LOOP, SKIPPED, TIMED_OUT and EVENT.
+ALTER TABLE event ADD COLUMN next_step TEXT;
+ALTER TABLE event ADD COLUMN until_ms INTEGER;
+ALTER TABLE event ADD COLUMN starts_ms INTEGER;
+ALTER TABLE event ADD COLUMN keys TEXT;
+ALTER TABLE event ADD COLUMN at_once INTEGER;
+ALTER TABLE event ADD COLUMN event TEXT;
+ALTER TABLE event ADD COLUMN event_number INTEGER;
+ALTER TABLE event ADD COLUMN caller TEXT;
+ALTER TABLE event ADD COLUMN request_key TEXT;
+ALTER TABLE event ADD COLUMN fingerprint BLOB;
+-- When a saga that waits has something to do again: no process has a task for it until then. 0: at once.
+ALTER TABLE saga ADD COLUMN wake_ms INTEGER;
+CREATE INDEX saga_waiting ON saga (wake_ms) WHERE wake_ms IS NOT NULL;
+""",
 }
 
 

@@ -31,7 +31,10 @@ from sagagen.runtime.saga.events import (
     Ended,
     GaveUp,
     LogEvent,
+    LoopPlanned,
     SagaStatus,
+    Skipped,
+    TimedOut,
     TurnedBack,
 )
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
@@ -47,7 +50,7 @@ PURGED_AT_ONCE = 100
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
-_ANSWERING = (Done, TurnedBack, Ended, DoneByHand, GaveUp)
+_ANSWERING = (Done, TurnedBack, Ended, DoneByHand, GaveUp, Skipped, TimedOut, LoopPlanned)
 
 
 class SagaLog:

@@ -24,19 +24,24 @@ from sagagen.runtime.saga.events import (
     Done,
     DoneByHand,
     Ended,
+    EventTaken,
     Failed,
     GaveUp,
     Held,
     LogEvent,
+    LoopPlanned,
     NextRequest,
     Outcome,
     PassedOver,
+    Planned,
     RefusedByHand,
     Resolved,
     Resumed,
     Retried,
     SagaStatus,
+    Skipped,
     Stuck,
+    TimedOut,
     TimeUp,
     TurnedBack,
 )
@@ -154,8 +159,18 @@ _FAILURE = _Field(
     lambda row: Failure(*(_present(row, name) for name in ("code", "reason", "message", "step"))),
 )
 _NEXT = _Field(
-    lambda request: {"next_request": request.body, "next_problem": request.problem or None},
-    lambda row: NextRequest(row.next_request if row.HasField("next_request") else None, row.next_problem),
+    lambda request: {
+        "next_request": request.body,
+        "next_problem": request.problem or None,
+        "next_step": request.step or None,
+        "until_ms": request.until_ms,
+    },
+    lambda row: NextRequest(
+        row.next_request if row.HasField("next_request") else None,
+        row.next_problem,
+        row.next_step,
+        row.until_ms if row.HasField("until_ms") else None,
+    ),
 )
 _TRACE = _Field(
     lambda trace: {"trace_id": trace.trace_id, "trace_flags": trace.flags, "trace_state": trace.state},
@@ -166,6 +181,13 @@ _RESULT = _Field(
     lambda result: {} if result is None else dict(zip(_ANSWER, to_columns(result), strict=True)),
     lambda row: _result_of(row) if row.HasField("answer_headers") else None,
 )
+_EVENT_NUMBER = _optional("event_number", None)
+_KEYS = _Field(lambda keys: {"keys": list(keys)}, lambda row: tuple(row.keys))
+_REQUEST = {
+    "caller": _optional("caller", ""),
+    "key": _optional("request_key", ""),
+    "fingerprint": _optional("fingerprint", b""),
+}
 _OPERATOR = {"by": _optional("operator", ""), "note": _optional("note", "")}
 
 
@@ -196,6 +218,7 @@ _LAYOUTS = {
                 "input": _plain("payload"),
                 "trace": _TRACE,
                 "next": _NEXT,
+                "starts_ms": _optional("starts_ms", None),
             },
         ),
         _Layout(
@@ -207,6 +230,7 @@ _LAYOUTS = {
                 "response": _plain("payload"),
                 "next": _NEXT,
                 "result": _RESULT,
+                "event": _EVENT_NUMBER,
             },
         ),
         _Layout(
@@ -224,10 +248,15 @@ _LAYOUTS = {
                 "retry_after_s": _optional("retry_after_s", None),
                 "is_other_payload": _optional("is_other_payload", False),
                 "owner_run": _optional("owner_run", ""),
+                "event": _EVENT_NUMBER,
             },
         ),
         _Layout("TIME_UP", TimeUp, {"step": _STEP, "direction": _DIRECTION}),
-        _Layout("TURNED_BACK", TurnedBack, {"failure": _FAILURE, "outcome": _OUTCOME, "result": _RESULT}),
+        _Layout(
+            "TURNED_BACK",
+            TurnedBack,
+            {"failure": _FAILURE, "outcome": _OUTCOME, "result": _RESULT, "doubt": _KEYS},
+        ),
         _Layout("COMPENSATED", Compensated, {"step": _STEP, "attempt": _ATTEMPT}),
         _Layout(
             "PASSED_OVER",
@@ -239,7 +268,7 @@ _LAYOUTS = {
         _Layout("RESUMED", Resumed, {}),
         _Layout("RETRIED", Retried, {**_OPERATOR, "step": _STEP, "direction": _DIRECTION}),
         _Layout("RESOLVED", Resolved, {**_OPERATOR, "step": _STEP}),
-        _Layout("CANCELLED", Cancelled, _OPERATOR),
+        _Layout("CANCELLED", Cancelled, {**_OPERATOR, "reason": _optional("reason", ""), **_REQUEST}),
         _Layout("HELD", Held, {**_OPERATOR, "step": _STEP, "direction": _DIRECTION}),
         _Layout(
             "DONE_BY_HAND",
@@ -247,6 +276,15 @@ _LAYOUTS = {
             {**_OPERATOR, "step": _STEP, "response": _plain("payload"), "next": _NEXT, "result": _RESULT},
         ),
         _Layout("REFUSED_BY_HAND", RefusedByHand, {**_OPERATOR, "step": _STEP}),
+        _Layout("PLANNED", Planned, {"next": _NEXT}),
+        _Layout(
+            "LOOP",
+            LoopPlanned,
+            {"step": _STEP, "keys": _KEYS, "at_once": _plain("at_once"), "result": _RESULT},
+        ),
+        _Layout("SKIPPED", Skipped, {"step": _STEP, "result": _RESULT}),
+        _Layout("TIMED_OUT", TimedOut, {"step": _STEP, "result": _RESULT}),
+        _Layout("EVENT", EventTaken, {"event": _plain("event"), "payload": _plain("payload"), **_REQUEST}),
         _Layout("GAVE_UP", GaveUp, {**_OPERATOR, "failure": _FAILURE, "next": _NEXT, "result": _RESULT}),
     )
 }

@@ -20,8 +20,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from sagagen.runtime.model.definition import Direction, Saga, Step, StepKind
-from sagagen.runtime.saga.decision import NOT_BUILT, CallNow, StepCall, decide, first_unsettled, is_attempted
+from sagagen.runtime.model.definition import (
+    Delay,
+    Direction,
+    Saga,
+    Step,
+    StepKind,
+    Wait,
+    leaves,
+)
+from sagagen.runtime.saga.decision import NOT_BUILT, CallNow, End, StepCall, decide, is_attempted
 from sagagen.runtime.saga.events import (
     Cancelled,
     DoneByHand,
@@ -32,9 +40,10 @@ from sagagen.runtime.saga.events import (
     RefusedByHand,
     Resolved,
     Retried,
-    Stuck,
+    SagaStatus,
 )
-from sagagen.runtime.saga.history import History
+from sagagen.runtime.saga.history import NOBODY_KNOWS, History
+from sagagen.runtime.scope import Failure, step_name
 
 CallPlace = tuple[str, Direction]
 """A step, and whether it is about its action or its compensation."""
@@ -119,33 +128,37 @@ def row_for(command: OperatorCommand, saga: Saga | None, history: History, now_m
 
 def offers(saga: Saga | None, history: History) -> Iterator[Offer]:
     """The commands that `row_for` would accept, in the order in which they are best tried."""
-    place = _place(saga, history)
-    step = place[0] if place else ""
+    steps = [key for key, _ in _places(saga, history)] or [""]
     for offer in (
-        Offer(Act.RETRY, step),
-        Offer(Act.RESOLVE, step),
-        Offer(Act.RESOLVE, step, Outcome.DONE),
-        Offer(Act.RESOLVE, step, Outcome.REFUSED),
-        Offer(Act.SKIP, step),
+        *(offer for step in steps for offer in _about(step)),
         Offer(Act.CANCEL, ""),
-        Offer(Act.HOLD, step),
+        *(Offer(Act.HOLD, step) for step in steps),
     ):
         if _is_accepted(offer, saga, history) and not _says_the_same(offer, saga, history):
             yield offer
 
 
-def current_call(saga: Saga | None, history: History) -> StepCall | None:
-    """The call that the saga makes now, or will make after its wait."""
+def _about(step: str) -> Iterator[Offer]:
+    yield Offer(Act.RETRY, step)
+    yield Offer(Act.RESOLVE, step)
+    yield Offer(Act.RESOLVE, step, Outcome.DONE)
+    yield Offer(Act.RESOLVE, step, Outcome.REFUSED)
+    yield Offer(Act.SKIP, step)
+
+
+def current_calls(saga: Saga | None, history: History) -> tuple[StepCall, ...]:
+    """The calls that the saga makes now, or will make after a wait between attempts."""
     decision = decide(saga, history) if saga else None
-    return decision.calls[0] if isinstance(decision, CallNow) else None
+    return decision.calls if isinstance(decision, CallNow) else ()
 
 
-def stuck_place(saga: Saga | None, history: History, stuck: Stuck) -> CallPlace | None:
-    """What the saga is stuck at; None where that can't be told without its definition."""
-    if stuck.failure.step:
-        return stuck.failure.step, stuck.direction
-    call = current_call(saga, history._replace(stuck=None))
-    return (call.step.name, call.direction) if call else None
+def stuck_places(saga: Saga | None, history: History) -> tuple[CallPlace, ...]:
+    """What the saga is stuck at; none where that can't be told without its definition."""
+    places = tuple((key, stuck.direction) for key, stuck in history.stuck.items() if key)
+    if places or not history.stuck:
+        return places
+    calls = current_calls(saga, history._replace(stuck={}))  # no step was to blame: whatever comes next
+    return tuple((call.key, call.direction) for call in calls)
 
 
 def _is_accepted(offer: Offer, saga: Saga | None, history: History) -> bool:
@@ -162,11 +175,11 @@ def _says_the_same(offer: Offer, saga: Saga | None, history: History) -> bool:
     return offer.outcome is Outcome.DONE and _is_accepted(plain, saga, history)
 
 
-def _place(saga: Saga | None, history: History) -> CallPlace | None:
+def _places(saga: Saga | None, history: History) -> tuple[CallPlace, ...]:
+    """Where the saga is: what it is stuck at, otherwise the calls that it makes."""
     if history.stuck:
-        return stuck_place(saga, history, history.stuck)
-    call = current_call(saga, history)
-    return (call.step.name, call.direction) if call else None
+        return stuck_places(saga, history)
+    return tuple((call.key, call.direction) for call in current_calls(saga, history))
 
 
 def _was_done(command: OperatorCommand, history: History) -> bool:
@@ -178,11 +191,9 @@ def _was_done(command: OperatorCommand, history: History) -> bool:
         case Act.SKIP:
             return isinstance(history.settled.get(command.step), GaveUp)
         case Act.CANCEL:
-            return history.is_cancelled
+            return history.cancelled is not None
         case Act.HOLD:
-            return history.stuck is not None and (
-                not command.step or command.step == history.stuck.failure.step
-            )
+            return command.step in history.stuck if command.step else bool(history.stuck)
 
 
 def _was_resolved(command: OperatorCommand, history: History) -> bool:
@@ -199,18 +210,22 @@ def _was_resolved(command: OperatorCommand, history: History) -> bool:
 
 def _retried(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
     if history.stuck:
-        if history.stuck.failure.reason == NOT_BUILT:
+        step, direction = _named(command, saga, history) or _where_stuck(history)
+        if step in history.stuck and history.stuck[step].failure.reason == NOT_BUILT:
             raise CommandRejected("its request can't be built from what is logged: no retry changes that")
-        step, direction = stuck_place(saga, history, history.stuck) or ("", history.stuck.direction)
-    else:
-        call = current_call(saga, history)
-        if call is None or call.failures == 0:
-            raise CommandRejected(
-                f"the saga is {history.status} and no call of it is failing: there is nothing to retry"
-            )
-        step, direction = call.step.name, call.direction
-    _check_step(command, _place(saga, history))
+        return Retried(at_ms=0, step=step, direction=direction)
+    failing = [call for call in current_calls(saga, history) if call.failures]
+    if not failing:
+        raise CommandRejected(
+            f"the saga is {history.status} and no call of it is failing: there is nothing to retry"
+        )
+    step, direction = _one(command, tuple((call.key, call.direction) for call in failing))
     return Retried(at_ms=0, step=step, direction=direction)
+
+
+def _where_stuck(history: History) -> CallPlace:
+    """Of a saga that is stuck with no step to blame, and whose definition is missing."""
+    return "", next(iter(history.stuck.values())).direction
 
 
 def _resolved(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
@@ -235,7 +250,6 @@ def _resolved(command: OperatorCommand, saga: Saga | None, history: History) -> 
 
 def _skipped(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
     name, direction = _vouched_for(command, saga, history)
-    assert history.stuck, "only what is stuck is vouched for"
     if direction is Direction.COMPENSATION:
         raise CommandRejected(f"a compensation is never skipped: undo step {name} by hand, then `resolve` it")
     kind = _definition(saga, name).kind
@@ -245,7 +259,12 @@ def _skipped(command: OperatorCommand, saga: Saga | None, history: History) -> O
         )
     if kind is StepKind.COMPENSATABLE:
         raise CommandRejected(f"what follows relies on step {name}: `cancel` the saga, or `retry` the step")
-    return GaveUp(at_ms=0, failure=replace(history.stuck.failure, step=name))
+    return GaveUp(at_ms=0, failure=replace(_failure_at(history, name), step=name))
+
+
+def _failure_at(history: History, step: str) -> Failure:
+    stuck = history.stuck.get(step) or history.stuck[NOBODY_KNOWS]
+    return stuck.failure
 
 
 def _cancelled(_command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
@@ -253,23 +272,33 @@ def _cancelled(_command: OperatorCommand, saga: Saga | None, history: History) -
         raise CommandRejected("the saga already turns back; `retry` or `resolve` what fails")
     if saga is None:
         raise CommandRejected("this code lacks the saga's definition, so it does not know what to undo")
-    step = first_unsettled(saga, history)
-    if step is None:
-        raise CommandRejected("all steps of the saga are done")
-    is_called = is_attempted(history, history.of(step.name, Direction.ACTION)) or history.stuck is not None
-    if step.kind is StepKind.RETRIABLE or (step.kind is StepKind.PIVOT and is_called):
+    if past := point_of_no_return(saga, history):
         raise CommandRejected(
-            f"its pivot is done, or may be: from step {step.name} on the saga only goes forward; `retry` what fails"
+            f"its pivot is done, or may be: from step {past} on the saga only goes forward; `retry` what fails"
         )
+    if decide(saga, history._replace(stuck={})) == End(SagaStatus.COMPLETED):
+        raise CommandRejected("all steps of the saga are done")
     return Cancelled(at_ms=0)
 
 
+def point_of_no_return(saga: Saga, history: History) -> str:
+    """The element from which on the saga only goes forward, if it has come there; otherwise empty."""
+    for element in saga.steps:
+        name = element.name
+        if element.kind is StepKind.RETRIABLE and not history.is_over(name):
+            return name
+        if element.kind is StepKind.PIVOT and not history.is_over(name):
+            places = [key for key, _ in stuck_places(saga, history)]
+            return name if name in places or is_attempted(history, name) else ""
+    return ""
+
+
 def _held(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
-    place = _place(saga, history)
-    if place is None or history.stuck:
+    calls = tuple((call.key, call.direction) for call in current_calls(saga, history))
+    if not calls:
         raise CommandRejected(f"the saga is {history.status} and makes no call that could be held")
-    _check_step(command, place)
-    return Held(at_ms=0, step=place[0], direction=place[1])
+    step, direction = _one(command, calls)
+    return Held(at_ms=0, step=step, direction=direction)
 
 
 _ROWS: Mapping[Act, Callable[[OperatorCommand, Saga | None, History], OperatorRow]] = {
@@ -285,27 +314,45 @@ def _vouched_for(command: OperatorCommand, saga: Saga | None, history: History) 
     """What a person settles by hand: only what is stuck, so that the engine does not do it too meanwhile."""
     if not command.note.strip():
         raise CommandRejected(f"{command.act} needs a note that says what was found out, or done by hand")
-    if history.stuck is None:
+    if not history.stuck:
         raise CommandRejected(
             f"the saga is {history.status}: only what is stuck can be settled by hand; `hold` it first"
         )
-    place = stuck_place(saga, history, history.stuck)
-    if place is None:
+    places = stuck_places(saga, history)
+    if not places:
         raise CommandRejected("no step is to blame for what it is stuck at: `retry` it")
     if not command.step:
-        raise CommandRejected(f"{command.act} names the step that it vouches for: {place[0]}")
-    _check_step(command, place)
-    return place
+        named = ", ".join(step for step, _ in places)
+        raise CommandRejected(f"{command.act} names the step that it vouches for: {named}")
+    return _one(command, places)
 
 
-def _check_step(command: OperatorCommand, place: CallPlace | None) -> None:
-    if command.step and place and command.step != place[0]:
-        what = "undoing step" if place[1] is Direction.COMPENSATION else "at step"
-        raise CommandRejected(f"the saga is not at step {command.step} any more: it is {what} {place[0]}")
+def _named(command: OperatorCommand, saga: Saga | None, history: History) -> CallPlace | None:
+    places = stuck_places(saga, history)
+    return _one(command, places) if places else None
 
 
-def _definition(saga: Saga | None, name: str) -> Step:
-    step = next((step for step in saga.calls if step.name == name), None) if saga else None
+def _one(command: OperatorCommand, places: Sequence[CallPlace]) -> CallPlace:
+    """The place that a command is about. Raises CommandRejected if it names another one, or none of several."""
+    if not command.step and len(places) == 1:
+        return places[0]
+    for place in places:
+        if command.step == place[0]:
+            return place
+    where = ", ".join(_in_words(place) for place in places)
+    if not command.step:
+        raise CommandRejected(f"the saga is {where}: name the step that is meant")
+    raise CommandRejected(f"the saga is not at step {command.step} any more: it is {where}")
+
+
+def _in_words(place: CallPlace) -> str:
+    step, direction = place
+    return f"undoing step {step}" if direction is Direction.COMPENSATION else f"at step {step}"
+
+
+def _definition(saga: Saga | None, name: str) -> Step | Wait | Delay:
+    plain = step_name(name)
+    step = next((step for step in leaves(saga.steps) if step.name == plain), None) if saga else None
     if step is None:
         raise CommandRejected("this code lacks the saga's definition, so it does not know what follows")
     return step

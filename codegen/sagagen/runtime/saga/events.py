@@ -54,6 +54,11 @@ class Outcome(StrEnum):
 _DECISIVE = {refusal.value: refusal for refusal in BarrierRefusal if refusal is not BarrierRefusal.EXPIRED}
 """Those that decide a saga's way, by ErrorInfo.reason."""
 
+START = "~start"
+"""Step key of the delay before a saga's first step. No element has such a name."""
+CLAIM = "~claim"
+"""Step key of the call by which a run makes sure that no other run owns the saga."""
+
 
 @dataclass(frozen=True, slots=True)
 class NextRequest:
@@ -63,6 +68,14 @@ class NextRequest:
     """None: no step follows, or the request can't be built."""
     problem: str = ""
     """Why it can't be built; then the step is NOT_CALLED for good."""
+    step: str = ""
+    """Key of the step that it is for. In a straight line it goes unsaid: it is the step after."""
+    until_ms: int | None = None
+    """Of a wait or a delay: when it ends, ms since the epoch."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is planned."""
+        return self.body is not None or bool(self.problem) or self.until_ms is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,19 +107,88 @@ class Accepted(LogEvent):
     input: bytes
     trace: TraceContext
     next: NextRequest
+    starts_ms: int | None = None
+    """When its first step may begin, ms since the epoch; None: at once."""
+
+    @property
+    def started_ms(self) -> int:
+        """The saga's stamp: services forget by it, and its deadline counts from it."""
+        return self.at_ms if self.starts_ms is None else self.starts_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned(LogEvent):
+    """An element is ready: this is what its call will be sent, or when its wait or delay ends."""
+
+    is_durable: ClassVar[bool] = True
+
+    next: NextRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopPlanned(LogEvent):
+    """A loop is ready: these are its iterations, none if its list is empty. A Planned row for each comes with it."""
+
+    is_durable: ClassVar[bool] = True
+
+    step: str
+    keys: tuple[str, ...]
+    """Keys of the items, in the order of the list."""
+    at_once: int
+    result: SagaResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped(LogEvent):
+    """Its `when` is false: an element, or an iteration, that is settled without a call."""
+
+    is_durable: ClassVar[bool] = True
+
+    step: str
+    result: SagaResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done(LogEvent):
-    """A step's action took effect."""
+    """A step's action took effect; a wait got its event; or a delay is over."""
 
     is_durable: ClassVar[bool] = True
 
     step: str
     attempt: int
+    """0 for what makes no call."""
     response: bytes
+    """Empty for a wait: the event has it."""
     next: NextRequest
     result: SagaResult | None = None
+    event: int | None = None
+    """Number of the event that a wait got, in the order of the log, from 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedOut(LogEvent):
+    """No event came within a wait's time. It settles the wait for good."""
+
+    is_durable: ClassVar[bool] = True
+
+    step: str
+    result: SagaResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventTaken(LogEvent):
+    """An event came from outside, and was kept; no 2xx leaves before this row is durable."""
+
+    is_durable: ClassVar[bool] = True
+
+    event: str
+    """Its name in the contract."""
+    key: str
+    """The idempotency key; it counts within the event and its caller."""
+    fingerprint: bytes
+    payload: bytes
+    """The event's message, encoded."""
+    caller: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +210,8 @@ class Failed(LogEvent):
     """With OTHER_RUN: the other run was started with another payload."""
     owner_run: str = ""
     """With OTHER_RUN: the run that owns the saga, by its digest; in rows of earlier versions the run itself."""
+    event: int | None = None
+    """Of a wait: number of the event that was a refusal."""
 
     @property
     def is_ours(self) -> bool:
@@ -161,6 +245,8 @@ class TurnedBack(LogEvent):
     outcome: Outcome
     """Of the step that failed: DOUBT is compensated too."""
     result: SagaResult | None = None
+    doubt: tuple[str, ...] = ()
+    """Keys of the other calls that may have happened: they are compensated too, and nothing that is done later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,9 +326,17 @@ class Resolved(OperatorRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled(OperatorRow):
-    """An operator wants the saga to turn back; it does unless its pivot was attempted."""
+    """The saga has to turn back, and does unless its pivot was attempted: an operator wants it, or a client."""
 
     did: ClassVar[str] = "cancelled"
+
+    reason: str = ""
+    """As the contract calls it, where a client cancels; empty: an operator did."""
+    caller: str = ""
+    """The client."""
+    key: str = ""
+    """Of its request, as of an event."""
+    fingerprint: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +372,10 @@ class RefusedByHand(OperatorRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaveUp(OperatorRow):
-    """A step after the pivot is left as it is, and may have happened; the saga goes on without its response."""
+    """A step after the pivot is left as it is, and may have happened; the saga goes on without its response.
+
+    An operator skipped it, or the contract says `on_give_up: continue`: then it is by nobody.
+    """
 
     did: ClassVar[str] = "skipped"
 

@@ -1,13 +1,12 @@
 """Where a saga is, what it waits for and until when: for the person who decides what to do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sagagen.runtime.model.definition import Direction, Saga, Step, StepKind
-from sagagen.runtime.saga.commands import current_call, stuck_place
-from sagagen.runtime.saga.decision import ENGINE_ERROR, StepCall, is_attempted
-from sagagen.runtime.saga.events import Stuck
+from sagagen.runtime.model.definition import Delay, Direction, Saga, Step, StepKind, Wait
+from sagagen.runtime.saga.commands import CallPlace, stuck_places
+from sagagen.runtime.saga.decision import ENGINE_ERROR, CallNow, Pause, StepCall, decide, is_attempted
 from sagagen.runtime.saga.history import History
-from sagagen.runtime.scope import Failure
+from sagagen.runtime.scope import Failure, step_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +28,42 @@ def explain(saga: Saga | None, history: History, waiting_for: str) -> Explanatio
     if history.ended:
         return Explanation(f"It is over: {history.status}.", error=_why_turned_back(history))
     if history.stuck:
-        return _stuck(saga, history, history.stuck)
+        return _stuck(saga, history)
     if waiting_for:
         return Explanation(f"It waits for a deployment: {waiting_for}.", error=_why_turned_back(history))
-    call = current_call(saga, history)
-    if saga is None or call is None:
+    decision = decide(saga, history) if saga else None
+    if not isinstance(decision, CallNow):
         return Explanation("It is active.", error=_why_turned_back(history))
-    return _calling(history, call)
+    calls = [_calling(history, call) for call in decision.calls]
+    pauses = sorted(decision.pauses, key=lambda pause: pause.until_ms or 0)
+    first, *others = (*calls, *(_pausing(history, pause) for pause in pauses))
+    return replace(first, text=" ".join((first.text, *(other.text for other in others))))
+
+
+def _pausing(history: History, pause: Pause) -> Explanation:
+    match pause.element:
+        case None:
+            text, then = "It has not begun.", "it begins"
+        case Wait(event=event, on_timeout=None):
+            text, then = f"It waits at step {pause.key} for the event {event}.", "it goes on without it"
+        case Wait(event=event):
+            text, then = f"It waits at step {pause.key} for the event {event}.", "it turns back"
+        case Delay():
+            text, then = f"It waits at step {pause.key} for time to pass.", "it goes on"
+    until_ms = pause.until_ms
+    return Explanation(
+        text, pause.key, "", until_ms, "" if until_ms is None else then, _why_turned_back(history)
+    )
 
 
 def _calling(history: History, call: StepCall) -> Explanation:
-    last = history.of(call.step.name, call.direction).last
+    last = history.of(call.key, call.direction).last
     what = f"{call.action.service}{call.action.method.path}"
     undoes = call.direction is Direction.COMPENSATION
-    begun = f"It {'undoes' if undoes else 'is at'} step {call.step.name}: attempt {call.attempt} of {what}"
+    begun = f"It {'undoes' if undoes else 'is at'} step {call.key}: attempt {call.attempt} of {what}"
     return Explanation(
         f"{begun}{', after failures' if call.failures else ''}.",
-        call.step.name,
+        call.key,
         call.action.service,
         call.give_up_at_ms,
         "" if call.give_up_at_ms is None else _then(call, history),
@@ -54,21 +72,23 @@ def _calling(history: History, call: StepCall) -> Explanation:
 
 
 def _then(call: StepCall, history: History) -> str:
-    progress = history.of(call.step.name, call.direction)
-    is_ahead = call.step.kind is StepKind.PIVOT and not is_attempted(history, progress)
+    is_ahead = call.step.kind is StepKind.PIVOT and not is_attempted(history, call.key)
     turns_back = call.is_cut_short or is_ahead
     return "it turns back" if turns_back else "it is stuck, and waits for an operator"
 
 
-def _stuck(saga: Saga | None, history: History, stuck: Stuck) -> Explanation:
-    failure = stuck.failure
-    name, direction = stuck_place(saga, history, stuck) or ("", stuck.direction)
-    step = next((step for step in saga.calls if step.name == name), None) if saga else None
+def _stuck(saga: Saga | None, history: History) -> Explanation:
+    stuck = tuple(history.stuck.values())
+    places: tuple[CallPlace, ...] = stuck_places(saga, history) or (("", stuck[0].direction),)
+    name, direction = places[0]
+    plain = step_name(name)
+    step = next((step for step in saga.calls if step.name == plain), None) if saga else None
+    where = [_place(*place, each.failure) for place, each in zip(places, stuck, strict=False)]
     return Explanation(
-        f"It is stuck {_place(name, direction, failure)} and waits for an operator.",
+        f"It is stuck {' and '.join(where)} and waits for an operator.",
         name,
         _service(step, direction),
-        error=_in_a_line(failure),
+        error="; ".join(_in_a_line(each.failure) for each in stuck),
     )
 
 

@@ -4,7 +4,7 @@ Immutable, and independent of the saga's definition, so that it can be shown eve
 fold is total over the rows that an engine writes, whichever of those that need not be durable a crash has lost.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -13,26 +13,32 @@ from grpclib.const import Status as Code
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.refusals import BarrierRefusal
 from sagagen.runtime.saga.events import (
+    START,
     Accepted,
     Cancelled,
     Compensated,
     Done,
     DoneByHand,
     Ended,
+    EventTaken,
     Failed,
     GaveUp,
     Held,
     LogEvent,
+    LoopPlanned,
     NextRequest,
     OperatorRow,
     Outcome,
     PassedOver,
+    Planned,
     RefusedByHand,
     Resolved,
     Resumed,
     Retried,
     SagaStatus,
+    Skipped,
     Stuck,
+    TimedOut,
     TimeUp,
     TurnedBack,
 )
@@ -43,7 +49,10 @@ HELD = "HELD_BY_OPERATOR"
 REFUSED_BY_HAND = "REFUSED_BY_OPERATOR"
 
 CallKey = tuple[str, Direction]
-"""Which call: a step, and whether it is its action or its compensation."""
+"""Which call: the key of a step, and whether it is its action or its compensation."""
+
+NOBODY_KNOWS = ""
+"""Stands for the key of a step where none is said: the next one of a straight line, or no step at all."""
 
 
 class Progress(NamedTuple):
@@ -89,27 +98,35 @@ NO_PROGRESS = Progress()
 
 
 class History(NamedTuple):
-    """Everything that is known of a saga. Made by `fold`; `with_row` adds one more fact."""
+    """Everything that is known of a saga. Made by `fold`; `with_row` adds one more fact.
+
+    Steps go by their keys: a step's name, and for an iteration of a loop the item's key, `reserve[margherita]`.
+    """
 
     accepted: Accepted
     updated_ms: int
+    planned: Mapping[str, NextRequest]
+    """What was ready, and is sent or waited for; in a straight line the next request alone, with no key."""
     responses: Mapping[str, bytes] = MappingProxyType({})
     """Of the steps that are DONE, in the order in which they were done."""
     attempts: Mapping[str, int] = MappingProxyType({})
     """Of the steps that are DONE: how many it took."""
-    next: NextRequest = NextRequest()
-    """What is sent to the first step that is not DONE."""
-    is_resumed: bool = False
-    """A process has died since the last DONE row: the step after it may have been called."""
+    loops: Mapping[str, LoopPlanned] = MappingProxyType({})
+    resumed: frozenset[str] = frozenset()
+    """A process has died since these were planned: they may have been called."""
     progress: Mapping[CallKey, Progress] = MappingProxyType({})
     settled: Mapping[str, LogEvent] = MappingProxyType({})
-    """Steps with nothing left to undo, or given up after the pivot; and the row that says so."""
+    """Steps that are over without being DONE, or with nothing left to undo; and the row that says so."""
     by_hand: Mapping[str, DoneByHand | RefusedByHand] = MappingProxyType({})
     """Steps whose action a person settled."""
+    events: tuple[EventTaken, ...] = ()
+    used: Mapping[int, str] = MappingProxyType({})
+    """Numbers of the events that a wait got, and which wait."""
     turned_back: TurnedBack | None = None
-    is_cancelled: bool = False
+    cancelled: Cancelled | None = None
     is_other_run_met: bool = False
-    stuck: Stuck | None = None
+    stuck: Mapping[str, Stuck] = MappingProxyType({})
+    """Steps that wait for an operator. What depends on one of them waits too, and nothing else."""
     ended: Ended | None = None
     result: SagaResult | None = None
 
@@ -121,8 +138,24 @@ class History(NamedTuple):
             return SagaStatus.STUCK
         return SagaStatus.COMPENSATING if self.turned_back else SagaStatus.RUNNING
 
+    @property
+    def unconsumed(self) -> Iterator[EventTaken]:
+        """Events that no wait has got."""
+        return (event for number, event in enumerate(self.events) if number not in self.used)
+
     def of(self, step: str, direction: Direction) -> Progress:
         return self.progress.get((step, direction), NO_PROGRESS)
+
+    def plan(self, step: str) -> NextRequest | None:
+        """What was planned for a step that is not settled; None if nothing was."""
+        return self.planned.get(step) or self.planned.get(NOBODY_KNOWS)
+
+    def is_over(self, step: str) -> bool:
+        """It is DONE, skipped, timed out or given up."""
+        return step in self.responses or step in self.settled
+
+    def was_resumed(self, step: str) -> bool:
+        return bool(self.resumed) and (step in self.resumed or NOBODY_KNOWS in self.resumed)
 
     def with_rows(self, rows: Iterable[LogEvent]) -> "History":
         history = self
@@ -136,19 +169,23 @@ class History(NamedTuple):
             case Done() | Failed() | TimeUp() | Compensated() | PassedOver() | Resumed():
                 return _with_event(self, row)
             case TurnedBack():
-                return _changed(self, row, turned_back=row, result=self.result or row.result)
+                return _turned_back(self, row)
             case Ended():
                 return _changed(self, row, ended=row, result=self.result or row.result)
             case Stuck():
-                return _changed(self, row, stuck=row)
+                return _changed(self, row, stuck={**self.stuck, row.failure.step: row})
             case OperatorRow():
                 return _with_operator(self, row)
             case _:
-                raise TypeError(f"{type(row).__name__} can't follow other rows")
+                return _with_structure(self, row)
 
     @classmethod
     def begin(cls, row: Accepted) -> Self:
-        return cls(row, row.at_ms, next=row.next)
+        # Nothing rides on a row where several elements become ready, or one that makes no call.
+        planned = {row.next.step: row.next} if row.next else dict[str, NextRequest]()
+        if row.starts_ms is not None:
+            planned[START] = NextRequest(step=START, until_ms=row.starts_ms)
+        return cls(row, row.at_ms, planned)
 
 
 def fold(rows: Iterable[LogEvent]) -> History:
@@ -167,9 +204,7 @@ def _with_event(
         case Done():
             return _with_done(history, row)
         case Failed():
-            met = history.is_other_run_met or row.barrier_refusal is BarrierRefusal.OTHER_RUN
-            progress = history.of(row.step, row.direction).with_failure(row)
-            return _changed(history, row, progress=_with(history, row, progress), is_other_run_met=met)
+            return _with_failed(history, row)
         case TimeUp():
             progress = history.of(row.step, row.direction)._replace(is_time_up=True)
             return _changed(history, row, progress=_with(history, row, progress))
@@ -183,16 +218,40 @@ def _with_event(
             return _resumed(history, row)
 
 
+def _with_failed(history: History, row: Failed) -> History:
+    met = history.is_other_run_met or row.barrier_refusal is BarrierRefusal.OTHER_RUN
+    progress = _with(history, row, history.of(row.step, row.direction).with_failure(row))
+    used = history.used if row.event is None else {**history.used, row.event: row.step}
+    return _changed(history, row, progress=progress, is_other_run_met=met, used=used)
+
+
 def _with_done(history: History, row: Done) -> History:
+    if history.is_over(row.step):  # no settling row takes another's place
+        return _changed(history, row)
+    response, used = row.response, history.used
+    if row.event is not None:
+        response, used = history.events[row.event].payload, {**used, row.event: row.step}
     return _changed(
         history,
         row,
-        responses={**history.responses, row.step: row.response},
+        planned=_planned_next(history, row.next),
+        responses={**history.responses, row.step: response},
         attempts={**history.attempts, row.step: row.attempt},
-        next=row.next,
-        is_resumed=False,
+        resumed=_settled_doubt(history, row.step),
+        used=used,
         result=history.result or row.result,
     )
+
+
+def _planned_next(history: History, following: NextRequest) -> Mapping[str, NextRequest]:
+    if following.step:
+        return {**history.planned, following.step: following}
+    # Where no step is said it is a straight line's: there is never another one beside it.
+    return {NOBODY_KNOWS: following} if NOBODY_KNOWS in history.planned else history.planned
+
+
+def _settled_doubt(history: History, step: str) -> frozenset[str]:
+    return history.resumed - {step, NOBODY_KNOWS} if history.resumed else history.resumed
 
 
 def _resumed(history: History, row: Resumed) -> History:
@@ -203,27 +262,59 @@ def _resumed(history: History, row: Resumed) -> History:
         key: progress._replace(failures=0, is_time_up=False, is_untried=True)
         for key, progress in history.progress.items()
     }
-    return _changed(history, row, progress=calm, is_resumed=history.turned_back is None)
+    in_doubt = frozenset(step for step in history.planned if not history.is_over(step))
+    resumed = frozenset[str]() if history.turned_back else history.resumed | in_doubt
+    return _changed(history, row, progress=calm, resumed=resumed)
+
+
+def _turned_back(history: History, row: TurnedBack) -> History:
+    return _changed(history, row, turned_back=row, stuck={}, result=history.result or row.result)
+
+
+def _with_structure(history: History, row: LogEvent) -> History:
+    match row:
+        case Planned():
+            return _changed(history, row, planned={**history.planned, row.next.step: row.next})
+        case LoopPlanned():
+            loops = {**history.loops, row.step: row}
+            return _changed(history, row, loops=loops, result=history.result or row.result)
+        case Skipped() | TimedOut():
+            if history.is_over(row.step):
+                return _changed(history, row)
+            settled = {**history.settled, row.step: row}
+            return _changed(history, row, settled=settled, result=history.result or row.result)
+        case EventTaken():
+            return _changed(history, row, events=(*history.events, row))
+        case _:
+            raise TypeError(f"{type(row).__name__} can't follow other rows")
 
 
 def _with_operator(history: History, row: OperatorRow) -> History:
     match row:
         case Retried():
             progress = _with(history, row, history.of(row.step, row.direction).renewed())
-            is_in_doubt = history.turned_back is None
-            return _changed(history, row, progress=progress, stuck=None, is_resumed=is_in_doubt)
+            resumed = history.resumed if history.turned_back else history.resumed | {row.step}
+            return _changed(history, row, progress=progress, stuck=_freed(history, row.step), resumed=resumed)
         case Resolved():
-            return _changed(history, row, settled={**history.settled, row.step: row}, stuck=None)
+            settled = {**history.settled, row.step: row}
+            return _changed(history, row, settled=settled, stuck=_freed(history, row.step))
         case Cancelled():
             # What was stuck may have been called: the row of that call is lost where a mistake of ours stopped it.
-            is_in_doubt = history.is_resumed or (history.stuck is not None and history.turned_back is None)
-            return _changed(history, row, is_cancelled=True, stuck=None, is_resumed=is_in_doubt)
+            stuck = frozenset[str]() if history.turned_back else frozenset(history.stuck)
+            return _changed(history, row, cancelled=row, stuck={}, resumed=history.resumed | stuck)
         case Held():
-            return _changed(history, row, stuck=_held(history, row))
+            return _changed(history, row, stuck={**history.stuck, row.step: _held(history, row)})
         case DoneByHand() | RefusedByHand() | GaveUp():
             return _settled_by_hand(history, row)
         case _:
             raise TypeError(f"{type(row).__name__} can't follow other rows")
+
+
+def _freed(history: History, step: str) -> Mapping[str, Stuck]:
+    """What is stuck still. A saga of which no step was to blame goes on whichever step an operator names."""
+    if not history.stuck:
+        return history.stuck
+    return {key: stuck for key, stuck in history.stuck.items() if key not in (step, NOBODY_KNOWS)}
 
 
 def _held(history: History, row: Held) -> Stuck:
@@ -234,6 +325,8 @@ def _held(history: History, row: Held) -> Stuck:
 
 
 def _settled_by_hand(history: History, row: DoneByHand | RefusedByHand | GaveUp) -> History:
+    if not isinstance(row, RefusedByHand) and history.is_over(row.step):
+        return _changed(history, row)
     match row:
         case DoneByHand():
             attempts = {**history.attempts, row.step: history.of(row.step, Direction.ACTION).attempts}
@@ -249,9 +342,17 @@ def _settled_by_hand(history: History, row: DoneByHand | RefusedByHand | GaveUp)
             last = _refused(row, progress.attempts)
             progress = _with(history, last, progress._replace(last=last, is_time_up=False))
             by_hand = {**history.by_hand, row.step: row}
-            return _changed(history, row, progress=progress, by_hand=by_hand, stuck=None)
-    result = history.result or row.result
-    return _changed(history, row, **changes, next=row.next, is_resumed=False, result=result, stuck=None)
+            stuck = _freed(history, row.step)
+            return _changed(history, row, progress=progress, by_hand=by_hand, stuck=stuck)
+    return _changed(
+        history,
+        row,
+        **changes,
+        planned=_planned_next(history, row.next),
+        resumed=_settled_doubt(history, row.step),
+        result=history.result or row.result,
+        stuck=_freed(history, row.step),
+    )
 
 
 def _refused(row: RefusedByHand, attempts: int) -> Failed:

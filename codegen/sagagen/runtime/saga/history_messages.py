@@ -39,7 +39,16 @@ _ROW_COLUMNS = (
     ("trace_id", _TYPES.TYPE_STRING),
     ("trace_flags", _TYPES.TYPE_INT32),
     ("trace_state", _TYPES.TYPE_STRING),
+    ("starts_ms", _TYPES.TYPE_INT64),
+    ("next_step", _TYPES.TYPE_STRING),
+    ("until_ms", _TYPES.TYPE_INT64),
+    ("keys", _TYPES.TYPE_STRING),
+    ("at_once", _TYPES.TYPE_INT32),
+    ("event", _TYPES.TYPE_STRING),
+    ("event_number", _TYPES.TYPE_INT32),
+    ("request_key", _TYPES.TYPE_STRING),
 )
+_LISTS = frozenset({"keys"})
 """The fields of `Row`, in the order of their numbers, from 1 on."""
 
 
@@ -57,7 +66,8 @@ def descriptor() -> descriptor_pb2.FileDescriptorProto:
         batch, "rows", 2, _TYPES.TYPE_MESSAGE, label=_TYPES.LABEL_REPEATED
     ).type_name = ".sagagen.history.Row"
     for number, (name, kind) in enumerate(_ROW_COLUMNS, start=1):
-        _add(row, name, number, kind)
+        label = _TYPES.LABEL_REPEATED if name in _LISTS else _TYPES.LABEL_OPTIONAL
+        _add(row, name, number, kind, label=label)
     return file
 
 

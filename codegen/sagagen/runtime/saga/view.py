@@ -1,11 +1,24 @@
 """A saga as it is shown: where it stands and what its steps did, without payloads."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from sagagen.runtime.model.definition import Direction, Saga
-from sagagen.runtime.saga.events import Compensated, GaveUp, Outcome, PassedOver, Resolved, SagaStatus
+from sagagen.runtime.model.definition import Direction, Element, ForEach, Parallel, Saga, Step, Wait
+from sagagen.runtime.saga.decision import CallNow, decide
+from sagagen.runtime.saga.events import (
+    Compensated,
+    GaveUp,
+    Outcome,
+    PassedOver,
+    Resolved,
+    SagaStatus,
+    Skipped,
+    TimedOut,
+    TurnedBack,
+)
 from sagagen.runtime.saga.history import History
+from sagagen.runtime.scope import item_key
 
 
 class StepStatus(StrEnum):
@@ -26,11 +39,18 @@ class StepStatus(StrEnum):
     GAVE_UP = "GAVE_UP"
     """After the pivot: an operator has skipped it. It may have happened."""
     STUCK = "STUCK"
+    WAITING = "WAITING"
+    """For an event, or for time to pass."""
+    SKIPPED = "SKIPPED"
+    """Its `when` is false, or that of the block that it stands in."""
+    TIMED_OUT = "TIMED_OUT"
+    """No event came within a wait's time."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepView:
     name: str
+    """Its key: the name of the step, or of an iteration `reserve[margherita]`."""
     status: StepStatus
     action: Outcome | None
     """What is known of its action; None if it was not called yet, or may be called again."""
@@ -39,6 +59,12 @@ class StepView:
     compensation_attempts: int
     error: str
     """The last failure, `CODE: REASON: message`; empty if there is none."""
+    path: tuple[str, ...] = ()
+    """The blocks and branches that it stands in, outermost first: `prepare`, `courier`."""
+    event: str = ""
+    """What it waits for."""
+    until_ms: int | None = None
+    """When it ends by itself, ms since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +81,8 @@ class SagaView:
     waiting_for: str
     """What must be deployed before it can go on; empty if nothing."""
     steps: tuple[StepView, ...]
+    unconsumed: tuple[str, ...] = ()
+    """Names of the events that no wait has got, the oldest first."""
 
     @property
     def incomplete(self) -> tuple[str, ...]:
@@ -65,10 +93,6 @@ class SagaView:
 def view_of(history: History, saga: Saga | None, waiting_for: str = "") -> SagaView:
     """Show a saga; without its definition, only the steps that the log names."""
     accepted = history.accepted
-    names = [step.name for step in saga.calls] if saga else list(history.responses)
-    current = next(
-        (name for name in names if name not in history.responses and name not in history.settled), ""
-    )
     return SagaView(
         saga_id=accepted.saga_id,
         saga=accepted.saga,
@@ -79,8 +103,53 @@ def view_of(history: History, saga: Saga | None, waiting_for: str = "") -> SagaV
         created_at_ms=accepted.at_ms,
         updated_at_ms=history.updated_ms,
         waiting_for=waiting_for,
-        steps=tuple(_step_view(history, name, is_current=name == current) for name in names),
+        steps=tuple(_views(history, saga) if saga else _views_of_the_log(history)),
+        unconsumed=tuple(event.event for event in history.unconsumed),
     )
+
+
+def _views_of_the_log(history: History) -> Iterator[StepView]:
+    for name in dict.fromkeys((*history.responses, *history.settled)):
+        yield _step_view(history, name, is_current=False)
+
+
+def _views(history: History, saga: Saga) -> Iterator[StepView]:
+    decision = decide(saga, history)
+    going = decision if isinstance(decision, CallNow) else CallNow()
+    current = {call.key for call in going.calls}
+    if not going.calls and not going.pauses and saga.is_line and not history.turned_back:
+        first = next((step.name for step in saga.calls if not history.is_over(step.name)), "")
+        current.add(first)
+    waiting = {pause.key: pause for pause in going.pauses}
+    for path, element, key in _places(saga.steps, history, ()):
+        if pause := waiting.get(key):
+            event = element.event if isinstance(element, Wait) else ""
+            yield StepView(key, StepStatus.WAITING, None, 0, 0, "", path, event, pause.until_ms)
+        else:
+            view = _step_view(history, key, is_current=key in current)
+            yield replace(view, path=path, status=_within(history, path, view.status))
+
+
+def _within(history: History, path: tuple[str, ...], status: StepStatus) -> StepStatus:
+    """What stands in a block that is skipped is skipped with it."""
+    is_skipped = any(isinstance(history.settled.get(name), Skipped) for name in path)
+    return StepStatus.SKIPPED if is_skipped else status
+
+
+def _places(
+    elements: Sequence[Element], history: History, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Element, str]]:
+    """Each step and iteration: where it stands, what it is, and its key."""
+    for element in elements:
+        match element:
+            case Parallel():
+                for branch in element.branches:
+                    yield from _places(branch.steps, history, (*path, element.name, branch.name))
+            case Step(for_each=ForEach()) if loop := history.loops.get(element.name):
+                for item in loop.keys:
+                    yield (*path, element.name), element, item_key(element.name, item)
+            case _:
+                yield path, element, element.name
 
 
 def _step_view(history: History, name: str, *, is_current: bool) -> StepView:
@@ -101,20 +170,27 @@ def _step_view(history: History, name: str, *, is_current: bool) -> StepView:
 def _action(history: History, name: str) -> Outcome | None:
     if name in history.responses:
         return Outcome.DONE
-    if history.turned_back and history.turned_back.failure.step == name:
-        return history.turned_back.outcome
+    if history.turned_back and (outcome := _in_turned_back(history.turned_back, name)):
+        return outcome
     if isinstance(history.settled.get(name), GaveUp):
         return Outcome.DOUBT
     return Outcome.NOT_CALLED if history.turned_back or history.ended else None
 
 
+def _in_turned_back(row: TurnedBack, name: str) -> Outcome | None:
+    """What the row says of a step that it names."""
+    if row.failure.step == name:
+        return row.outcome
+    return Outcome.DOUBT if name in row.doubt else None
+
+
 def _status(history: History, name: str, is_current: bool) -> StepStatus:
-    if history.stuck and history.stuck.failure.step == name:
+    if name in history.stuck:
         return StepStatus.STUCK
     if settled := history.settled.get(name):
         return _settled_status(settled)
-    if history.turned_back and history.turned_back.failure.step == name:
-        return _failed_status(history, name, history.turned_back.outcome)
+    if history.turned_back and (outcome := _in_turned_back(history.turned_back, name)):
+        return _failed_status(history, name, outcome)
     if name in history.responses:
         return StepStatus.COMPENSATING if _is_compensating(history, name) else StepStatus.DONE
     if history.turned_back or history.ended:
@@ -130,6 +206,10 @@ def _settled_status(settled: object) -> StepStatus:
             return StepStatus.PASSED_OVER
         case GaveUp():
             return StepStatus.GAVE_UP
+        case Skipped():
+            return StepStatus.SKIPPED
+        case TimedOut():
+            return StepStatus.TIMED_OUT
         case _:
             raise TypeError(f"{type(settled).__name__} settles no step")
 
