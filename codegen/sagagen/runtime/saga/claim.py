@@ -10,9 +10,8 @@ from typing import NoReturn
 from betterproto2 import Message
 
 from sagagen.runtime.model.definition import Action, Method, Retry, Saga, Step, StepKind, leaves
-from sagagen.runtime.saga.events import CLAIM
+from sagagen.runtime.rpc.claim import CLAIM, CLAIM_PATH
 
-CLAIM_PATH = "/sagagen.Claim/Claim"
 CLAIM_TIMEOUT_S = 2.0
 
 

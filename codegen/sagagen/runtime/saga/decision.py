@@ -83,11 +83,11 @@ from sagagen.runtime.model.definition import (
     StepKind,
     Wait,
 )
+from sagagen.runtime.rpc.claim import CLAIM
 from sagagen.runtime.rpc.errors import is_reason
 from sagagen.runtime.rpc.refusals import BarrierRefusal
 from sagagen.runtime.saga.claim import claim_step
 from sagagen.runtime.saga.events import (
-    CLAIM,
     START,
     Cancelled,
     Failed,

@@ -56,8 +56,6 @@ _DECISIVE = {refusal.value: refusal for refusal in BarrierRefusal if refusal is 
 
 START = "~start"
 """Step key of the delay before a saga's first step. No element has such a name."""
-CLAIM = "~claim"
-"""Step key of the call by which a run makes sure that no other run owns the saga."""
 
 
 @dataclass(frozen=True, slots=True)
