@@ -25,7 +25,17 @@ from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
 from sagagen.runtime.engine.driver import SagaDriver
 from sagagen.runtime.engine.mailbox import SagaMailbox
-from sagagen.runtime.engine.port import Acceptance, DiskUse, Overloaded, RecordedSaga, Started
+from sagagen.runtime.engine.port import (
+    Acceptance,
+    Delivered,
+    Delivery,
+    DiskUse,
+    NotDelivered,
+    Overloaded,
+    RecordedSaga,
+    Refusal,
+    Started,
+)
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import FOLLOW_S, SagaTime
@@ -204,6 +214,9 @@ class EmbeddedEngine:
         if isinstance(found, Exception):
             raise found
         return entry.started(is_new=is_first and entry.is_new, found=found)
+
+    async def deliver(self, delivery: Delivery) -> Delivered:
+        raise NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}")
 
     async def wait(
         self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None

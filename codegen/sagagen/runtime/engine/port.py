@@ -7,6 +7,7 @@ decides. `SagaControl` is its operators' half, which a log at rest has too.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from sagagen.runtime.model.definition import Saga
@@ -20,16 +21,21 @@ from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import SagaView
 
 __all__ = [
+    "CANCEL",
     "Acceptance",
     "CommandRejected",
+    "Delivered",
+    "Delivery",
     "DiskUse",
     "JournalUnavailable",
     "JournalUnreadable",
+    "NotDelivered",
     "Offer",
     "OpenCount",
     "OperatorCommand",
     "Overloaded",
     "RecordedSaga",
+    "Refusal",
     "SagaControl",
     "SagaQuery",
     "SagaResult",
@@ -73,6 +79,73 @@ class Started:
     started_ms: int
     """When it was first accepted, ms since the epoch."""
     status: SagaStatus
+
+
+CANCEL = "~cancel"
+"""`Delivery.event` of a request to cancel. No event has such a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event from outside for a saga, or a client's request to cancel it."""
+
+    saga: str
+    """Name of the saga's definition, whose route the request came by."""
+    saga_id: str
+    event: str
+    """Name of the event in the contract, or CANCEL."""
+    key: str
+    """The idempotency key; it counts within saga, event and caller."""
+    fingerprint: bytes
+    """Of rpc and payload, as of an acceptance."""
+    payload: bytes
+    """The event's message, encoded."""
+    caller: str
+    is_operator: bool = False
+    """`allow` is not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """It is in the log, durably."""
+
+    is_new: bool
+    """False: it was there before, under the same key."""
+    trace_id: str
+    """The saga's."""
+    started_ms: int
+    """The saga's `started_at`, ms since the epoch."""
+
+
+class Refusal(StrEnum):
+    """Why nothing was delivered."""
+
+    UNKNOWN_SAGA = "UNKNOWN_SAGA"
+    """This engine knows no saga of that id and definition; it may be accepted in a moment, or by another gateway."""
+    SAGA_OVER = "SAGA_OVER"
+    """It has ended, or turns back."""
+    NOT_EXPECTED = "NOT_EXPECTED"
+    """No wait for the event can still come, or each has its event."""
+    TOO_LATE = "TOO_LATE"
+    """The saga can't be cancelled any more: its pivot was attempted."""
+    NOT_ALLOWED = "NOT_ALLOWED"
+    """The contract's `allow` is false for this caller and event."""
+    KEY_REUSED = "KEY_REUSED"
+    """The key was used before, with another payload."""
+    SAGA_ELSEWHERE = "SAGA_ELSEWHERE"
+    """Another gateway's run owns the saga."""
+    NOT_READY = "NOT_READY"
+    """The saga has not claimed its id yet, or waits for a deployment: send the same request again."""
+
+
+class NotDelivered(Exception):
+    """Nothing was stored; the message is for people."""
+
+    def __init__(self, refusal: Refusal, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.retry_after_s = retry_after_s
+        """When to send it again, in seconds; None: that changes nothing."""
 
 
 class Overloaded(Exception):
@@ -155,10 +228,7 @@ class SagaControl(Protocol):
 
 
 class SagaRuntime(SagaControl, Protocol):
-    """An engine at work. It is opened and closed by whoever chose it.
-
-    Events from outside that a saga waits for (`deliver`) come with the second edition of the contract language.
-    """
+    """An engine at work. It is opened and closed by whoever chose it."""
 
     async def accept(self, acceptance: Acceptance) -> Started:
         """Start a saga, or find the one that has this id. A new one is durable when this returns.
@@ -167,6 +237,15 @@ class SagaRuntime(SagaControl, Protocol):
         saga runs all the same. A saga that exists is found however much there is to do.
 
         Raises Overloaded or JournalUnavailable: then nothing was accepted.
+        """
+        ...
+
+    async def deliver(self, delivery: Delivery) -> Delivered:
+        """Give a saga an event, or cancel it. It is durable when this returns.
+
+        Checked against all that the saga has, whether on disk or not: a refusal leaves when what it cites is durable.
+        Raises NotDelivered or JournalUnavailable: then nothing was stored. If the caller is cancelled the event may be
+        delivered all the same.
         """
         ...
 
