@@ -16,7 +16,7 @@ from waiting import eventually_async
 from generated.mesh import MESH
 from sagagen.contract import read_contract
 from sagagen.contract.model import Saga
-from sagagen.emit.docs_view import client_gets
+from sagagen.emit.docs_failures import client_gets
 from sagagen.emit.failure_paths import Fault, failure_paths
 from sagagen.runtime import Gateway
 from sagagen.runtime.model.definition import Direction, Service, Step, StepKind

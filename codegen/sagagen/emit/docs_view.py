@@ -3,41 +3,19 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sagagen.contract.model import Call, Mesh, Route, Saga, Service, Step
-from sagagen.emit.docs_diagrams import AT_COMPLETION, back, states, there
-from sagagen.emit.docs_text import code, in_words, listed, quoted, repeats
-from sagagen.emit.failure_paths import FailurePath, FailurePaths, Fault, failure_paths
+from google.protobuf.descriptor import MethodDescriptor
+
+from sagagen.contract.model import Mesh, Route, Saga, Service, Start, ValueExpr, leaves
+from sagagen.emit.docs_diagrams import AT_COMPLETION, Requests, back, there
+from sagagen.emit.docs_failures import FailureRow, failure_rows, notes
+from sagagen.emit.docs_states import states
+from sagagen.emit.docs_steps import StepRow, step_rows
+from sagagen.emit.docs_text import code, in_words, listed, quoted
+from sagagen.emit.failure_paths import failure_paths
 from sagagen.emit.header import header, sources_of
+from sagagen.emit.saga_tree import CANCEL, rpcs
 from sagagen.emit.saga_view import saga_module
-from sagagen.runtime.edge.problem import COMPENSATED, HTTP_STATUS
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, StepKind, final_status
-from sagagen.runtime.rpc.errors import Code
-from sagagen.runtime.saga.decision import DEFAULT_BUDGET_S
-from sagagen.runtime.saga.events import Outcome, SagaStatus
-
-DECLINED_STATUS = HTTP_STATUS[Code.FAILED_PRECONDITION]
-"""The HTTP status for a step that a service declined: a refusal has only one code on the wire."""
-
-
-@dataclass(frozen=True, slots=True)
-class StepRow:
-    number: int
-    name: str
-    kind: str
-    runs: str
-    undone_by: str
-    timeout: str
-    repeated: str
-    undoing: str
-
-
-@dataclass(frozen=True, slots=True)
-class FailureRow:
-    step: str
-    how: str
-    undone: str
-    ends: str
-    client: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +33,8 @@ class SagaDoc:
     back: tuple[str, ...]
     states: tuple[str, ...]
     failures: tuple[FailureRow, ...]
+    notes: tuple[str, ...]
+    """What else the table has to be read with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +103,7 @@ def _saga_row(saga: Saga, mesh: Mesh) -> SagaRow:
         version=saga.version,
         is_kept=_is_kept(saga, mesh),
         starts=listed(code(start) for start in _starts(saga, mesh)),
-        steps=listed(code(step.name) for step in saga.calls),
+        steps=listed(code(leaf.name) for leaf in leaves(saga.steps)),
         deadline=in_words(saga.deadline_s),
     )
 
@@ -138,12 +118,20 @@ def _service_row(service: Service, sagas: Sequence[str]) -> ServiceRow:
 
 
 def _route_row(route: Route) -> RouteRow:
-    starts = isinstance(route.target, Saga)
     return RouteRow(
         route=code(f"{route.verb} {route.template}"),
         rpc=code(route.method.full_name),
-        target=f"starts {code(route.target.name)}" if starts else f"is answered by {code(route.target.name)}",
+        target=_does(route),
     )
+
+
+def _does(route: Route) -> str:
+    target = code(route.target.name)
+    if route.event == CANCEL:
+        return f"cancels {target}"
+    if route.event:
+        return f"brings {code(route.event)} to {target}"
+    return f"starts {target}" if route.starts else f"is answered by {target}"
 
 
 def _is_kept(saga: Saga, mesh: Mesh) -> bool:
@@ -151,17 +139,22 @@ def _is_kept(saga: Saga, mesh: Mesh) -> bool:
 
 
 def _starts(saga: Saga, mesh: Mesh) -> tuple[str, ...]:
+    return _routes(saga.trigger, mesh)
+
+
+def _routes(rpc: MethodDescriptor, mesh: Mesh) -> tuple[str, ...]:
     """`POST /orders`; the rpc's name if no route leads to it."""
-    routes = [f"{route.verb} {route.template}" for route in mesh.routes_to.get(saga.trigger, ())]
-    return tuple(routes) or (saga.trigger.full_name,)
+    routes = [f"{route.verb} {route.template}" for route in mesh.routes_to.get(rpc, ())]
+    return tuple(routes) or (rpc.full_name,)
 
 
 def saga_doc(saga: Saga, mesh: Mesh) -> SagaDoc:
-    start = _starts(saga, mesh)[0]
+    requests = Requests(
+        _starts(saga, mesh)[0], {event.name: _routes(event.rpc, mesh)[0] for event in saga.events}
+    )
     paths = failure_paths(saga)
-    backward = back(saga, start, paths)
-    calls = [call for step in saga.calls for call in (step.action, step.compensation) if call]
-    files = [rpc.containing_service.file for rpc in (saga.trigger, *(c.method.descriptor for c in calls))]
+    backward = back(saga, requests, paths)
+    files = [rpc.containing_service.file for rpc in rpcs(saga)]
     is_kept = _is_kept(saga, mesh)
     newest = next((each for each in mesh.sagas if each.name == saga.name), None) if is_kept else None
     return SagaDoc(
@@ -172,12 +165,13 @@ def saga_doc(saga: Saga, mesh: Mesh) -> SagaDoc:
         newest=saga_path(newest) if newest else "",
         doc=quoted(mesh.docs.get(saga.trigger.full_name, "")),
         facts=tuple(_facts(saga, mesh)),
-        steps=tuple(_step_row(number, step) for number, step in enumerate(saga.calls, 1)),
-        there=there(saga, start),
+        steps=tuple(step_rows(saga)),
+        there=there(saga, requests),
         has_back=bool(backward),
         back=backward,
         states=states(saga, paths),
-        failures=tuple(_failure_rows(saga, paths)),
+        failures=tuple(failure_rows(saga, paths)),
+        notes=tuple(notes(saga)),
     )
 
 
@@ -187,6 +181,40 @@ def _facts(saga: Saga, mesh: Mesh) -> Iterator[str]:
     yield f"Idempotency key: {saga.key}. {_duplicates(saga)} Answers are kept for {in_words(saga.retention_s)}."
     yield f"Deadline: {in_words(saga.deadline_s)}, for the steps up to the pivot; compensations have their own budgets."
     yield _answers(saga)
+    if saga.start:
+        yield _begins(saga.start)
+    for event in saga.events:
+        yield f"Event {code(event.name)}: {_sent(event.rpc, mesh)}. {_allowed(event.allow, 'send it', 'Anybody')}"
+    if saga.cancel:
+        allowed = _allowed(saga.cancel.allow, "do so", "Whoever started the saga")
+        until = "until the pivot is attempted" if _has_pivot(saga) else "until nothing can be undone any more"
+        yield (
+            f"Cancelled by {_sent(saga.cancel.rpc, mesh)}, {until}; `failure.reason` is then "
+            f"{code(saga.cancel.reason)}. {allowed}"
+        )
+    if saga.index:
+        yield f"Can be found by {listed(code(value.name) for value in saga.index)}."
+
+
+def _begins(start: Start) -> str:
+    if start.after_s is not None:
+        return f"Starts {in_words(start.after_s)} after it was accepted; its deadline counts from then on."
+    return (
+        f"Starts when its request says, at most {in_words(start.at_most_s)} after it was accepted (later is `400`); "
+        "its deadline counts from then on."
+    )
+
+
+def _sent(rpc: MethodDescriptor, mesh: Mesh) -> str:
+    return f"{listed(map(code, _routes(rpc, mesh)))} ({code(rpc.full_name)})"
+
+
+def _allowed(allow: ValueExpr | None, what: str, otherwise: str) -> str:
+    return f"Whom `allow` names may {what}." if allow else f"{otherwise} may {what}."
+
+
+def _has_pivot(saga: Saga) -> bool:
+    return any(element.kind is StepKind.PIVOT for element in saga.steps)
 
 
 def _duplicates(saga: Saga) -> str:
@@ -209,104 +237,3 @@ def _answers(saga: Saga) -> str:
 
 def _after(saga: Saga) -> str:
     return f"after {code(saga.respond.after)}"
-
-
-def _step_row(number: int, step: Step) -> StepRow:
-    return StepRow(
-        number=number,
-        name=code(step.name),
-        kind="read" if step.action.method.is_read else step.kind.value,
-        runs=_call(step.action),
-        undone_by=_undone_by(step),
-        timeout=in_words(step.action.timeout_s),
-        repeated=repeats(step.action.retry, _until(step)),
-        undoing=_undoing(step.compensation) if step.compensation else "",
-    )
-
-
-def _call(call: Call) -> str:
-    return code(f"{call.service.name}/{call.method.descriptor.name}")
-
-
-def _undone_by(step: Step) -> str:
-    if step.compensation:
-        return _call(step.compensation)
-    if step.kind is not StepKind.COMPENSATABLE:
-        return "never undone"
-    return "nothing to undo" if step.action.method.is_read else "left as it is"
-
-
-def _until(step: Step) -> str:
-    match step.kind:
-        case StepKind.COMPENSATABLE:
-            return "until the saga's deadline"
-        case StepKind.PIVOT:
-            return f"once attempted, for {in_words(_budget_s(step.action))}"
-        case StepKind.RETRIABLE:
-            return f"for {in_words(_budget_s(step.action))}"
-
-
-def _undoing(call: Call) -> str:
-    return f"time-out {in_words(call.timeout_s)}; {repeats(call.retry, f'for {in_words(_budget_s(call))}')}"
-
-
-def _budget_s(call: Call) -> float:
-    return call.retry.give_up_after_s or DEFAULT_BUDGET_S
-
-
-def _failure_rows(saga: Saga, paths: FailurePaths) -> Iterator[FailureRow]:
-    for step in saga.calls:
-        for fault in Fault:
-            path = paths[step.name, fault]
-            yield FailureRow(
-                step=code(step.name),
-                how=_how(step, fault),
-                undone=_undone(path, saga),
-                ends=_ends(path, step),
-                client=client_gets(saga, path),
-            )
-
-
-def _how(step: Step, fault: Fault) -> str:
-    if fault is Fault.DECLINED:
-        return "the service declines"
-    return {
-        StepKind.COMPENSATABLE: "it keeps failing: the outcome is unknown",
-        StepKind.PIVOT: "it was attempted, and keeps failing",
-        StepKind.RETRIABLE: "it keeps failing",
-    }[step.kind]
-
-
-def _undone(path: FailurePath, saga: Saga) -> str:
-    steps = {step.name: step for step in saga.calls}
-    sent = [
-        f"{code(each.step)} by {_call(call)}"
-        for each in path.undone
-        if (call := steps[each.step].compensation)
-    ]
-    left = [each.step for each in path.undone if each.is_left and not steps[each.step].action.method.is_read]
-    words = ", then ".join(sent) or "nothing"
-    return f"{words}; {listed(map(code, left))} stays as it is" if left else words
-
-
-def _ends(path: FailurePath, step: Step) -> str:
-    if path.status is SagaStatus.STUCK:
-        return f"{code('STUCK')} after {in_words(_budget_s(step.action))}: it waits for an operator"
-    return code(str(path.status))
-
-
-def client_gets(saga: Saga, path: FailurePath) -> str:
-    """What the client gets in the end for the request that started the saga."""
-    names = [step.name for step in saga.calls]
-    if saga.respond.after in names[: names.index(path.step)]:
-        return f"{code(str(final_status(saga.respond.status)))}, already {_after(saga)}"
-    final = _final(path)
-    return f"{code('202')} at once, then {final}" if saga.respond.after == AT_ACCEPTANCE else final
-
-
-def _final(path: FailurePath) -> str:
-    if path.outcome is None:
-        return f"{code('202')}, and {code('409')} for the same key, until there is an answer"
-    if path.outcome is Outcome.REFUSED:
-        return f"{code(str(DECLINED_STATUS))} with the service's {code('reason')}"
-    return f"{code('502')} {code(COMPENSATED)}"
