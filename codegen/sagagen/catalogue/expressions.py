@@ -207,6 +207,25 @@ def _values() -> Iterator[Entry]:
         "An index would hold a field that the proto marks `debug_redact`.",
         "Index another field.",
     )
+    yield Entry(
+        "SG129",
+        "An expression that begins with `!` is not in quotes: YAML reads a tag there, and loses it.",
+        "Put the expression in quotes.",
+        "is_first: !has(input.previous)",
+        'is_first: "!has(input.previous)"',
+    )
+    yield Entry(
+        "SG130",
+        "YAML reads an expression in its own way unless it is in quotes: `a ? b : c`, `'a' == b`, `[a] == b`.",
+        "Put the expression in quotes.",
+        "comment: has(input.note) ? input.note : 'none'",
+        "comment: \"has(input.note) ? input.note : 'none'\"",
+    )
+    yield Entry(
+        "SG131",
+        "The variable of a loop has a name that means something else in expressions.",
+        "Use another name: letters, digits and underscores.",
+    )
 
 
 SECTIONS = (Section("Expressions: SG100 to SG139", (*_names(), *_values())),)

@@ -11,11 +11,13 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 from ruamel.yaml.reader import ReaderError
 
+from sagagen.contract import yaml_traps
 from sagagen.contract.codes import Code
 from sagagen.contract.composing import DEEPEST, compose_quickly
 from sagagen.contract.findings import error
 from sagagen.contract.scalar_places import Places, indices
 from sagagen.diagnostics import Diagnostic, Report
+from sagagen.expression import quoting
 from sagagen.source import Entry, Mapping, Node, Scalar, Sequence, Span
 
 YAML_TAG = "tag:yaml.org,2002:"
@@ -61,6 +63,10 @@ def read_document(path: str, text: str, report: Report) -> Mapping | None:
 def _syntax_error(failure: YAMLError, path: str, text: str) -> Diagnostic:
     at, problem = Span(path), str(failure).splitlines()[0]
     mark = cast(Any, failure).problem_mark if isinstance(failure, MarkedYAMLError) else None
+    if mark is not None and (found := yaml_traps.broken(text, mark.index)) is not None:
+        begin, expression = found
+        trap = quoting.tag if expression.startswith("!") else quoting.unquoted
+        return trap(expression).at(Places.of(path, text).at(begin))
     if mark is not None:
         at = Span(path, mark.line + 1, mark.column + 1)
         problem = ", ".join(
@@ -184,6 +190,8 @@ class _Reader:
         self.report(error(key.span, Code.DUPLICATE_KEY, message, hint))
 
     def _scalar(self, yaml: ScalarNode, yaml_tag: str, after: int | None) -> Scalar:
+        if yaml_tag not in TAGS and (negated := self._negation(yaml)) is not None:
+            return negated
         start, end = self._content_start(yaml), _end(yaml)
         value, style = cast(str, yaml.value), cast(str | None, yaml.style)
         span = self.places.at(after if after is not None and start == end else start)
@@ -204,9 +212,23 @@ class _Reader:
 
         return Scalar(span, value, tag, style is not None, place)
 
+    def _negation(self, yaml: ScalarNode) -> Scalar | None:
+        """An expression whose `!` is a tag to YAML, as if it was in quotes: so its other mistakes are found, too."""
+        at = yaml_traps.tag_start(self.text, _begin(yaml))
+        if at is None:
+            return None
+        expression = yaml_traps.negated(self.text, at, _end(yaml) if cast(str, yaml.value) else at)
+        if expression is None:
+            return None
+        span = self.places.at(at)
+        self.report(quoting.tag(expression).at(span))
+        return Scalar(span, expression, "str", True, lambda offset: self.places.at(at + offset))
+
     def _content_start(self, yaml: ScalarNode) -> int:
         """The place behind an `&anchor` in front of the scalar; refuses a `!tag` there."""
         start, end = _begin(yaml), _end(yaml)
+        if _tag(yaml) not in TAGS and (hidden := yaml_traps.tag_before(self.text, start)) is not None:
+            self._refuse(self.places.at(hidden), "a tag", "write the value without its tag")
         while start < end and self.text[start] in "!&":
             if self.text[start] == "!":
                 self._refuse(self.places.at(start), "a tag", "write the value without its tag")

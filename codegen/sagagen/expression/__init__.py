@@ -11,6 +11,7 @@ from sagagen.expression.guards import guards
 from sagagen.expression.locals import RESERVED as RESERVED_NAMES
 from sagagen.expression.render import RenderedFunction, render_function, render_value
 from sagagen.expression.request import MessageExpr, compile_message
+from sagagen.expression.roots import variable_problem
 from sagagen.expression.value import (
     ListExpr,
     ValueExpr,
@@ -42,4 +43,5 @@ __all__ = [
     "guards",
     "render_function",
     "render_value",
+    "variable_problem",
 ]

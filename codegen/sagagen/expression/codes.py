@@ -33,3 +33,6 @@ class Code(StrEnum):
     HIDDEN = "SG126"
     UNGUARDED_STEP = "SG127"
     REDACTED = "SG128"
+    UNQUOTED_NOT = "SG129"
+    UNQUOTED = "SG130"
+    BAD_VARIABLE = "SG131"

@@ -1,11 +1,11 @@
 """The way out of reading a step that may have no response: the same expression with its guard, to be pasted."""
 
-import json
 from collections.abc import Iterable
 
 from sagagen.expression.codes import Code
 from sagagen.expression.environment import Environment
 from sagagen.expression.problem import Problem
+from sagagen.expression.quoting import in_yaml
 from sagagen.expression.syntax import Binary, Syntax, Ternary
 from sagagen.expression.tree import Expr, Field
 from sagagen.expression.types import (
@@ -29,7 +29,7 @@ def unguarded(step: str, form: str, environment: Environment) -> Problem:
     """`form`: the expression with a guard, or nothing where it can't be given."""
     message = f'step "{step}" may have no response here: {environment.guarded[step]}'
     example = f"has(steps.{step}) ? steps.{step}... : ..."
-    return Problem(Code.UNGUARDED_STEP, message, f"write {_in_yaml(form or example)}")
+    return Problem(Code.UNGUARDED_STEP, message, f"write {in_yaml(form or example)}")
 
 
 def guarded_form(
@@ -74,12 +74,3 @@ def _unset_field(value: Expr, environment: Environment) -> str | None:
     if isinstance(value, Field) and isinstance(value.operand.type, MessageType):
         return f"{environment.spelled(value.operand.type.name)}{{}}.{value.field.name}"
     return None
-
-
-def _in_yaml(text: str) -> str:
-    """`text` as a quoted YAML scalar of one line."""
-    if not text.isprintable():
-        return json.dumps(text, ensure_ascii=False)
-    if '"' in text or "\\" in text:
-        return f"'{text.replace(chr(39), chr(39) * 2)}'"
-    return f'"{text}"'

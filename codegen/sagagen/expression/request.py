@@ -15,6 +15,7 @@ from sagagen.expression.codes import Code
 from sagagen.expression.compiled import CompiledExpr
 from sagagen.expression.environment import Environment
 from sagagen.expression.problem import Problem
+from sagagen.expression.quoting import unquoted_choice
 from sagagen.expression.scalar import checked, start
 from sagagen.expression.tree import Build, Constant, Expr, ListOf, MapOf
 from sagagen.expression.types import (
@@ -126,6 +127,8 @@ class _Compiler:
     def _element(self, node: Node, field: FieldDescriptor) -> Expr | None:
         """An element of a list, or a value of a map (`field` of its entry)."""
         type_ = element_type(field)
+        if problem := unquoted_choice(node):
+            return self._wrong(node.span, problem)
         match node:
             case Scalar():
                 value = self._scalar(node, type_)

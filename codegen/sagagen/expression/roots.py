@@ -8,6 +8,7 @@ from google.protobuf.descriptor import Descriptor
 from sagagen.diagnostics import did_you_mean
 from sagagen.expression.codes import Code
 from sagagen.expression.environment import Environment
+from sagagen.expression.macros import RESERVED
 from sagagen.expression.names import Path, enum_value, type_named
 from sagagen.expression.problem import Problem
 from sagagen.expression.syntax import Name, Select
@@ -37,6 +38,18 @@ class Misplaced:
 
     at: int
     problem: Problem
+
+
+def variable_problem(name: str) -> Problem | None:
+    """Why a loop's variable can't have this name."""
+    if name in ROOTS or name in ("caller", "event"):
+        return Problem(
+            Code.BAD_VARIABLE, f'"{name}" means something else in expressions', "choose another name"
+        )
+    if name in RESERVED or not name.isidentifier() or not name.isascii():
+        hint = "use letters, digits and underscores, and no word that CEL reserves"
+        return Problem(Code.BAD_VARIABLE, f'"{name}" cannot be the name of a variable', hint)
+    return None
 
 
 def given(environment: Environment) -> Mapping[str, Variable | Item | EventMessage]:
