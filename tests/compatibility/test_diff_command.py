@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from contract_pair import ROOT, SAGA_YAML, edited, write_project
 from shop_mesh import PLACE_ORDER
 from small_mesh import running_services
 from test_diff_tells_the_truth import begin, go_on
 
 from generated.mesh import MESH
+from sagagen.cli.diff import diff as diff_command
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.workspace.versions import bump
 
@@ -29,7 +31,12 @@ READERS: dict[str, Callable[[str], object]] = {
 }
 
 
-def diff(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def diff(project: Path, *arguments: str) -> Result:
+    """`sagagen diff`, in this process."""
+    return CliRunner().invoke(diff_command, ["--project", str(project), *arguments])
+
+
+def diff_as_typed(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "sagagen", "diff", "--project", str(project), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
 
@@ -57,7 +64,7 @@ def edit(project: Path, path: str, old: str, new: str) -> None:
 def test_the_work_tree_is_compared_with_a_commit_and_stays_as_it_is(repository: Path):
     edit(repository, *STATUS)
     before = (repository / SAGA_YAML).read_text()
-    done = diff(repository, "--against", "main")
+    done = diff_as_typed(repository, "--against", "main")
     assert done.returncode == 1
     assert "breaking[SD506]: place_order: status 201 -> 200" in done.stdout
     assert (repository / SAGA_YAML).read_text() == before
@@ -71,19 +78,19 @@ def test_a_contract_that_could_not_work_can_be_compared_with_its_cure(repository
     assert "SG080" in diff(repository, "--against", "HEAD").stderr
     git(repository, "checkout", "-q", "HEAD~1", "--", SAGA_YAML)
     cured = diff(repository, "--against", "HEAD")
-    assert cured.returncode == 1
+    assert cured.exit_code == 1
     assert "breaking[SD203]" in cured.stdout
-    assert diff(repository, "--against", "HEAD~1").returncode == 0
+    assert diff(repository, "--against", "HEAD~1").exit_code == 0
 
 
 def test_nothing_changed_exits_0(repository: Path):
     done = diff(repository, "--against", "HEAD")
-    assert (done.returncode, done.stdout) == (0, "no changes against HEAD\n")
+    assert (done.exit_code, done.stdout) == (0, "no changes against HEAD\n")
 
 
 def test_a_warning_exits_0(repository: Path):
     edit(repository, SAGA_YAML, "key: required", "key: optional")
-    assert diff(repository, "--against", "HEAD").returncode == 0
+    assert diff(repository, "--against", "HEAD").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -96,14 +103,14 @@ def test_a_warning_exits_0(repository: Path):
 )
 def test_what_cannot_be_compared_with_exits_2(repository: Path, against: str, says: str):
     done = diff(repository, f"--against={against}")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert says in " ".join(done.stderr.split())
 
 
 def test_a_contract_with_errors_exits_2_and_names_them(repository: Path):
     edit(repository, SAGA_YAML, "call: payment/ChargePayment", "call: payment/Charge")
     done = diff(repository, "--against", "HEAD")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "SG065" in done.stderr
 
 
@@ -113,7 +120,7 @@ def test_a_contract_with_errors_is_told_in_the_form_that_is_asked_for(
 ):
     edit(repository, SAGA_YAML, "payment/ChargePayment", "payment/ChargePaymnt")
     done = diff(repository, "--against", "main", "--format", form)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "Usage" not in done.stderr
     assert done.stderr.endswith("there is nothing to compare\n")
     assert "SG065" in str(reads(done.stdout))
@@ -161,7 +168,7 @@ def test_a_waiver_makes_a_warning_of_what_breaks(repository: Path):
     edit(repository, SAGA_YAML, "on_concurrent: conflict", "on_concurrent: wait")
     waive(repository, "2999-12-31")
     done = diff(repository, "--against", "HEAD")
-    assert done.returncode == 0
+    assert done.exit_code == 0
     assert "waived until 2999-12-31: nobody retries yet" in done.stdout
 
 
@@ -169,7 +176,7 @@ def test_a_waiver_that_has_expired_says_so(repository: Path):
     edit(repository, SAGA_YAML, "on_concurrent: conflict", "on_concurrent: wait")
     waive(repository, "2020-01-01")
     done = diff(repository, "--against", "HEAD")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "expired on 2020-01-01" in done.stdout
 
 
@@ -180,13 +187,13 @@ async def test_sagas_at_the_step_are_counted_and_once_they_have_drained_nothing_
     log = str(tmp_path / "saga-log.db")
     async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, price=50.0)
-        done = await asyncio.to_thread(diff, repository, "--against", "HEAD", "--running", log)
+        done = await asyncio.to_thread(diff_as_typed, repository, "--against", "HEAD", "--running", log)
         assert done.returncode == 1
         assert "breaking[SD201]: place_order/charge_payment" in done.stdout
         assert "1 open saga (1 at charge_payment), the oldest for" in done.stdout
         view = await go_on(tmp_path, transports, [PLACE_ORDER])
         assert view.status is SagaStatus.COMPLETED
-    done = await asyncio.to_thread(diff, repository, "--against", "HEAD", "--running", log)
+    done = await asyncio.to_thread(diff_as_typed, repository, "--against", "HEAD", "--running", log)
     assert done.returncode == 0
     assert "safe[SD201]" in done.stdout
     assert "no open saga is hit" in done.stdout
@@ -196,7 +203,7 @@ async def test_sagas_at_the_step_are_counted_and_once_they_have_drained_nothing_
 def test_what_is_no_log_is_named(repository: Path, tmp_path: Path):
     (tmp_path / "notes.txt").write_text("not a log")
     done = diff(repository, "--against", "HEAD", "--running", str(tmp_path / "notes.txt"))
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert (
         "can't be read as a saga log" in " ".join(done.stderr.split())
         or "can't be read as a database" in done.stderr
@@ -205,7 +212,7 @@ def test_what_is_no_log_is_named(repository: Path, tmp_path: Path):
 
 def test_a_gateway_that_does_not_answer_is_named(repository: Path):
     done = diff(repository, "--against", "HEAD", "--running", "http://127.0.0.1:9")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "127.0.0.1:9" in done.stderr
 
 
