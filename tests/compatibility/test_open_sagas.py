@@ -85,6 +85,12 @@ def test_a_stuck_saga_may_go_either_way() -> None:
     assert not is_hit(replace(stuck, goes_back=True), UNTIL, "d")
 
 
+def test_a_saga_that_starts_later_is_before_everything() -> None:
+    later = replace(at(), has_begun=False)
+    assert [is_hit(later, reach, "a") for reach in (BEFORE, UNTIL, SINCE)] == [True, True, False]
+    assert "1 at its start" in str(OpenSagas([later], OLD).hit(Target("place_order", 1)))
+
+
 def test_sagas_are_counted_at_each_element_that_they_are_at() -> None:
     open_sagas = OpenSagas([at("w", "l"), at("w", "c"), at("d"), at(), at("l", goes_back=True)], OLD)
     hit = open_sagas.hit(Target("place_order", 1))

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
+from sagagen.cli.diff_table import table
 from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.running import OpenSagas
-from sagagen.contract.model import Call, Mesh, Saga, Step
+from sagagen.contract.model import Mesh, Saga
 
 _TITLES = {
     ChangeSeverity.BREAKING: "Breaking",
     ChangeSeverity.WARNING: "Worth knowing",
     ChangeSeverity.SAFE: "Safe",
 }
-_HEAD = ("| | step | calls | undone by | timeout | retried |", "|---|---|---|---|---|---|")
 
 
 def as_markdown(
@@ -26,7 +26,7 @@ def as_markdown(
             lines += [f"### {title}", "", *(line for change in found for line in _item(change)), ""]
     before = {saga.name: saga for saga in old.sagas}
     for saga in new.sagas:
-        if saga.name in before and _table(before[saga.name]) != _table(saga):
+        if saga.name in before and table(before[saga.name]) != table(saga):
             lines += _before_and_after(before[saga.name], saga)
     return "\n".join(lines).rstrip() + "\n"
 
@@ -47,34 +47,9 @@ def _before_and_after(old: Saga, new: Saga) -> Iterator[str]:
     yield f"### Steps of `{new.name}`"
     yield ""
     yield f"<details><summary>before (version {old.version})</summary>"
-    yield from ("", *_table(old), "", "</details>", "")
+    yield from ("", *table(old), "", "</details>", "")
     yield f"after (version {new.version}):"
-    yield from ("", *_table(new), "")
-
-
-def _table(saga: Saga) -> list[str]:
-    return [*_HEAD, *(_row(number, step) for number, step in enumerate(saga.calls, 1))]
-
-
-def _row(number: int, step: Step) -> str:
-    kind = "" if step.kind.value == "compensatable" else f" ({step.kind.value})"
-    undone = _name(step.compensation) if step.compensation else "-"
-    return (
-        f"| {number} | {step.name}{kind} | {_name(step.action)} | {undone} | {step.action.timeout_s:g} s "
-        f"| {_retried(step.action)} |"
-    )
-
-
-def _name(call: Call) -> str:
-    return f"`{call.service.name}/{call.method.descriptor.name}`"
-
-
-def _retried(call: Call) -> str:
-    retry = call.retry
-    how_long = f"{retry.max_attempts} attempts" if retry.max_attempts else "until the deadline"
-    if retry.give_up_after_s is not None:
-        how_long = f"for {retry.give_up_after_s:g} s"
-    return f"{how_long}, {retry.initial_s:g} s to {retry.max_s:g} s"
+    yield from ("", *table(new), "")
 
 
 def _plain(text: str) -> str:

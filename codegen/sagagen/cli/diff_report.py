@@ -15,6 +15,7 @@ from sagagen.cli.diff_markdown import as_markdown
 from sagagen.cli.report import as_github, print_diagnostics, workflow_command
 from sagagen.compatibility.change import Change, ChangeSeverity
 from sagagen.compatibility.running import OpenSagas
+from sagagen.compatibility.tree import Tree
 from sagagen.contract.model import Mesh
 from sagagen.diagnostics import Diagnostic
 from sagagen.runtime.escaping import escaped_json, escaped_lines
@@ -102,11 +103,29 @@ def _details(change: Change) -> Iterator[tuple[str, str]]:
 
 
 def _as_json(report: Report) -> str:
-    rows = [_row(change) for change in report.changes]
+    trees = _Trees(report)
+    rows = [_row(change, trees.inside(change.subject)) for change in report.changes]
     return escaped_json(json.dumps(rows, indent=2, ensure_ascii=False)) + "\n"
 
 
-def _row(change: Change) -> dict[str, object]:
+class _Trees:
+    """Where the elements of both contracts stand."""
+
+    def __init__(self, report: Report) -> None:
+        sagas = (*report.old.kept, *report.old.sagas, *report.new.kept, *report.new.sagas)
+        self._trees = {saga.name: Tree.of(saga) for saga in sagas}
+        self._old = {saga.name: Tree.of(saga) for saga in report.old.sagas}
+
+    def inside(self, subject: str) -> list[str]:
+        """The blocks and branches that an element is in (what is gone, was in), from the outside in."""
+        saga, _, name = subject.partition("/")
+        for trees in (self._trees, self._old):
+            if (tree := trees.get(saga)) and (place := tree.places.get(name)):
+                return [f"{block}/{branch}" for block, branch in place.list]
+        return []
+
+
+def _row(change: Change, inside: list[str]) -> dict[str, object]:
     hit = change.hit
     return {
         "path": change.at.path,
@@ -115,6 +134,7 @@ def _row(change: Change) -> dict[str, object]:
         "severity": change.severity.value,
         "code": change.rule.code,
         "subject": change.subject,
+        "inside": inside,
         "message": change.message,
         "reason": change.rule.reason,
         "instead": change.rule.recipe,
@@ -193,6 +213,7 @@ def _diagnostic_row(found: Diagnostic) -> dict[str, object]:
         "severity": found.severity.value,
         "code": found.code,
         "subject": "",
+        "inside": [],
         "message": found.message,
         "reason": "the contract has errors: there is nothing to compare",
         "instead": found.hint,

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sagagen.cli.diff_places import has_begun, places
 from sagagen.cli.sagas_source import AdminError, AdminListener
 from sagagen.compatibility.running import OpenSaga
+from sagagen.compatibility.tree import Tree
 from sagagen.contract.model import Mesh
 from sagagen.runtime.admin.routes import MAX_LISTED
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.log.reading import Found, open_sagas_in
-from sagagen.runtime.model.definition import Direction
-from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.history import fold
 from sagagen.runtime.saga.search import UnreadableSaga
 from sagagen.runtime.scope import step_name
 from sagagen.runtime.settings import Address
@@ -47,7 +48,7 @@ def _shown(saga: Mapping[str, Any]) -> OpenSaga:
         saga=saga["saga"],
         version=saga["version"],
         goes_back=_BACK.get(saga["status"]),
-        at=(saga["step"],) if saga["step"] else (),
+        at=(step_name(saga["step"]),) if saga["step"] else (),
         age_s=saga["age_s"],
         is_whole=False,
     )
@@ -55,40 +56,30 @@ def _shown(saga: Mapping[str, Any]) -> OpenSaga:
 
 async def _of_log(path: Path, old: Mesh) -> Iterator[OpenSaga]:
     """Reads without the log's lock, so that it disturbs no gateway."""
-    steps = {(s.name, s.version): [step.name for step in s.calls] for s in (*old.sagas, *old.kept)}
+    trees = {(saga.name, saga.version): Tree.of(saga) for saga in (*old.sagas, *old.kept)}
     try:
         async with Database(path, is_read_only=True) as database:
             logged = await database.in_thread(open_sagas_in)
     except sqlite3.Error as error:
         raise AdminError(f"{path} can't be read as a saga log: {error}") from error
     now_ms = SystemClock().wall_ms()
-    return (_of(saga, steps, now_ms) for saga in logged)
+    return (_of(saga, trees, now_ms) for saga in logged)
 
 
-def _of(logged: Found, steps_of: Mapping[tuple[str, int], Sequence[str]], now_ms: int) -> OpenSaga:
+def _of(logged: Found, trees: Mapping[tuple[str, int], Tree], now_ms: int) -> OpenSaga:
     if isinstance(logged, UnreadableSaga):
         age_s = max(0.0, (now_ms - logged.started_ms) / 1000)
         return OpenSaga(saga=logged.saga, version=logged.version, goes_back=None, at=(), age_s=age_s)
-    history = fold(logged.rows)
-    steps = steps_of.get((logged.accepted.saga, logged.accepted.version), ())
-    accepted = history.accepted
+    accepted, history = logged.accepted, fold(logged.rows)
+    tree = trees.get((accepted.saga, accepted.version), _UNKNOWN)
     return OpenSaga(
         saga=accepted.saga,
         version=accepted.version,
         goes_back=history.turned_back is not None,
-        at=(step,) if (step := _step(history, steps)) else (),
+        at=places(history, tree),
         age_s=max(0.0, (now_ms - accepted.at_ms) / 1000),
+        has_begun=has_begun(history, tree),
     )
 
 
-def _step(history: History, steps: Sequence[str]) -> str:
-    if stuck := next((step for step in map(step_name, history.stuck) if step in steps), ""):
-        return stuck
-    if not history.turned_back:
-        return next((step for step in steps if step not in history.responses), "")
-    owing = [step for step in steps if _may_have_happened(history, step) and step not in history.settled]
-    return owing[-1] if owing else ""
-
-
-def _may_have_happened(history: History, step: str) -> bool:
-    return step in history.responses or history.of(step, Direction.ACTION).is_in_doubt
+_UNKNOWN = Tree(())

@@ -24,6 +24,8 @@ class OpenSaga:
     age_s: float
     is_whole: bool = True
     """`at` names all of them, and not only the one that a list of sagas shows."""
+    has_begun: bool = True
+    """False where it starts later; then it is at no element yet."""
 
 
 class OpenSagas:
@@ -45,15 +47,18 @@ class OpenSagas:
             for each in self._sagas
             if (each.saga, each.version) == (target.saga, target.version) and _is_hit(each, target, tree)
         ]
-        places = Counter(name for each in own for name in each.at or ("",))
+        places = Counter(name for each in own for name in each.at or (_NOWHERE[each.has_begun],))
         where = sorted(places, key=lambda name: tree.order.get(name, len(tree.order)))
         spots = tuple(_spot(name, places[name], tree) for name in where)
         return Hit(len(own), spots, max((each.age_s for each in own), default=0.0))
 
 
+_NOWHERE = {True: "an unknown step", False: "its start"}
+
+
 def _spot(name: str, count: int, tree: Tree) -> Spot:
     place = tree.places.get(name)
-    return Spot(name or "an unknown step", count, _how(place.element) if place else "at")
+    return Spot(name, count, _how(place.element) if place else "at")
 
 
 def _how(element: Element) -> str:
@@ -71,6 +76,8 @@ def _how(element: Element) -> str:
 
 def _is_hit(saga: OpenSaga, target: Target, tree: Tree) -> bool:
     """Whether it is, or may be."""
+    if not saga.has_begun:
+        return target.reach is not Reach.OWES_STEP
     at = [name for name in saga.at if name in tree.places]
     if target.reach is Reach.ALL or not at or target.step not in tree.places:
         return True

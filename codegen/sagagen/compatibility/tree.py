@@ -55,6 +55,14 @@ class Tree:
         """Whether it stands in the block, at any depth, or is the block."""
         return block == name or any(block == of for of, _ in self.places[name].list)
 
+    def last_of(self, names: Iterable[str]) -> set[str]:
+        """Those after which none of the others comes."""
+        lines = {name: self._line(name) for name in names}
+        last: dict[ListKey, int] = {}
+        for key, number in (step for line in lines.values() for step in line):
+            last[key] = max(number, last.get(key, number))
+        return {name for name, line in lines.items() if all(number == last[key] for key, number in line)}
+
     def _line(self, name: str) -> list[tuple[ListKey, int]]:
         """From the saga's own list to the element: each list, and the number in it."""
         place = self.places[name]
