@@ -256,10 +256,14 @@ class Lab:
         """What the emitted function of a value returns for a scope."""
         if event:
             changes["event"] = self.descriptor(event)
+        return self.function(self.compiled_value(place, yaml, **changes), event=event)(scope)
+
+    def function(self, expr: ValueExpr, *, event: str | None = None) -> Callable[[Any], Any]:
+        """The emitted function of a value."""
         namespace: dict[str, Any] = {}
-        source = self.value_source(self.compiled_value(place, yaml, **changes), event=event)
+        source = self.value_source(expr, event=event)
         exec(f"{source.imports}\n{source.function}", namespace)
-        return namespace["compute"](scope)
+        return namespace["compute"]
 
     def returned(self, yaml: str, target: str = "Everything", **changes: Any) -> str:
         """What the emitted function returns, as text."""

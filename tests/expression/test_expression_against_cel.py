@@ -86,7 +86,12 @@ class Oracle:
             self._program = environment.program(environment.compile(text), functions=FUNCTIONS)
 
     def value(self, input: dict[str, Any], earlier: dict[str, Any] | None = None) -> Any:
-        steps = celtypes.MapType({celtypes.StringType("earlier"): as_message(earlier or {})})
+        return self.value_with(input, {"earlier": earlier or {}})
+
+    def value_with(self, input: dict[str, Any], responses: dict[str, dict[str, Any]]) -> Any:
+        steps = celtypes.MapType(
+            {celtypes.StringType(step): as_message(response) for step, response in responses.items()}
+        )
         try:
             with kept_recursion_limit():
                 return as_python(self._program.evaluate({"input": as_message(input), "steps": steps}))

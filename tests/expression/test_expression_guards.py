@@ -1,12 +1,19 @@
 """A step that may have no response is read only where `has` has said that it is there."""
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from expression_lab import Lab
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from test_expression_against_cel import FAILED, Oracle, agree
 from test_expression_diagnostics import MARK, only
 
 from sagagen.expression import guards
+from sagagen.runtime.rpc.errors import ExpressionError
+from sagagen.runtime.scope import Scope
 
 NOTHING: set[str] = set()
 GUARDED = [
@@ -155,3 +162,69 @@ def test_a_guard_is_part_of_the_meaning(lab: Lab) -> None:
     assert meaning("steps.maybe.flag", guarded={}) == meaning(
         "steps.maybe.flag", guaranteed=frozenset({"maybe"})
     )
+
+
+CONDITIONS = st.recursive(
+    st.sampled_from(
+        [
+            *(
+                "has(steps.maybe)",
+                "has(steps.other)",
+                "!has(steps.maybe)",
+                "steps.maybe.flag",
+                "steps.other.flag",
+            ),
+            *("input.flag", "true", "false", "1 / input.big > 0", "has(steps.maybe) == input.flag"),
+        ]
+    ),
+    lambda inner: st.one_of(
+        st.builds("({} && {})".format, inner, inner),
+        st.builds("({} || {})".format, inner, inner),
+        st.builds("({} ? {} : {})".format, inner, inner, inner),
+        st.builds("!({})".format, inner),
+        st.builds("({} == {})".format, inner, st.sampled_from(["true", "false"])),
+        st.builds("input.numbers.exists(n, n > 0 && {})".format, inner),
+        st.builds("input.numbers.all(n, 1 / n > 0 || {})".format, inner),
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(condition=CONDITIONS, flag=st.booleans(), big=st.integers(0, 1), number=st.integers(0, 1))
+def test_what_passes_never_reads_a_step_that_is_missing(
+    lab: Lab, condition: str, flag: bool, big: int, number: int
+) -> None:
+    """And means what CEL says, where the responses that are there are a map."""
+    everything = lab.python_class("Everything")
+    steps = {"maybe": lab.input, "other": lab.input}
+    guarded = dict.fromkeys(steps, "it may be skipped")
+    expr, found = lab.value("when", f'"{condition}"', steps=steps, guarded=guarded)
+    assert {finding.code for finding in found} <= {"SG127"}
+    assume(expr is not None)
+    assert expr is not None
+    oracle, compute = Oracle(condition), lab.function(expr)
+    values = {"flag": flag, "big": big, "numbers": [number]}
+    for there in itertools.product((None, True, False), repeat=2):
+        responses = {
+            step: {"flag": is_set} for step, is_set in zip(steps, there, strict=True) if is_set is not None
+        }
+        logged = {step: bytes(everything(**response)) for step, response in responses.items()}
+        scope = Scope("saga-1", everything, bytes(everything(**values)), logged)
+        assert agree(computed(compute, scope), oracle.value_with(values, responses)), (values, responses)
+
+
+def computed(compute: Callable[[Any], Any], scope: Scope[Any]) -> Any:
+    try:
+        return compute(scope)
+    except ExpressionError:
+        return FAILED
+
+
+def test_a_condition_that_fails_is_told_as_that(lab: Lab) -> None:
+    everything = lab.python_class("Everything")
+    yaml = "'(1 / input.big > 0 ? has(steps.maybe) : false) && steps.maybe.flag'"
+    compute = lab.function(lab.compiled_value("when", yaml))
+    with pytest.raises(ExpressionError, match="division by zero"):
+        compute(Scope("saga-1", everything, b"", {}))

@@ -29,6 +29,8 @@ def known_where(expr: Expr, *, holds: bool) -> Known:
             return frozenset() if value is holds else None
         case Operation(Operator.NOT, (operand,)):
             return known_where(operand, holds=not holds)
+        case Operation(Operator.EQUAL | Operator.NOT_EQUAL as operator, (operand, Constant(bool() as value))):
+            return known_where(operand, holds=(value is holds) is (operator is Operator.EQUAL))
         case Logic(connective, left, right):
             sides = known_where(left, holds=holds), known_where(right, holds=holds)
             return both(*sides) if (connective is Connective.AND) is holds else _either(*sides)

@@ -7,10 +7,12 @@ range, division truncates toward zero, doubles divide by zero, and whatever can'
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from sagagen.runtime.rpc.errors import ExpressionError
+from sagagen.runtime.scope import NoResponse
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -177,8 +179,10 @@ def either(first: Callable[[], bool], second: Callable[[], bool]) -> bool:
         if first():
             return True
     except ExpressionError:
-        if second():
-            return True
+        # What `first` would have said of a step that may be missing, nobody knows; `second` may read it.
+        with suppress(NoResponse):
+            if second():
+                return True
         raise
     return second()
 
