@@ -48,7 +48,7 @@ class Locals:
         self._steps: dict[str, str] = {}
         self._variables: dict[int, str] = {}
         self._item = ""
-        for step in steps:
+        for step in dict.fromkeys(steps):
             self._steps[step] = _free(_lower(identifier(step)), "_response", self._taken({}))
         if item is not None:
             self._item = _free(_lower(identifier(item)), "_item", self._taken({}))
