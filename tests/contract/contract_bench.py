@@ -28,6 +28,24 @@ def shop_yaml() -> str:
     return text
 
 
+@cache
+def delivery() -> Sources:
+    """A contract with every kind of element, and with events."""
+    sources, found = load(Path(__file__).with_name("delivery"))
+    assert found == ()
+    return sources
+
+
+def delivery_yaml() -> str:
+    text = delivery().saga_yaml
+    assert text is not None
+    return text
+
+
+def resolve_delivery(text: str) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
+    return resolve(replace(delivery(), saga_yaml=text.replace(MARK, "")))
+
+
 def edited(text: str, edits: tuple[tuple[str, str], ...]) -> str:
     for old, new in edits:
         assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the contract"

@@ -13,10 +13,11 @@ from test_saga_yaml_mistakes import NAMES, RULES, SHAPE
 
 from sagagen.contract import saga_schema
 from sagagen.contract.document import read_document
+from sagagen.contract.outlining import DEADLINE_S
 from sagagen.contract.policies import BUILT_IN_COMPENSATION, BUILT_IN_STEP
-from sagagen.contract.sagas import DEADLINE_S, RETENTION_S, STATUS, WAIT_S
+from sagagen.contract.sagas import CANCELLED, RETENTION_S, STATUS, WAIT_S
 from sagagen.contract.words import DURATION_PART, UNIT_S
-from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Limits
+from sagagen.runtime.model.definition import BARRIER_RETENTION_S, LATEST_START_S, ForEach, Limits
 from sagagen.source import Mapping, Node, Scalar
 
 SCHEMA = saga_schema()
@@ -159,6 +160,10 @@ def test_defaults_are_what_holds() -> None:
     assert default("Saga", "deadline") == DEADLINE_S
     assert default("Idempotency", "retention") == RETENTION_S
     assert default("Service", "retention") == BARRIER_RETENTION_S
+    assert default("Start", "at_most") == LATEST_START_S
+    assert default("Cancel", "reason") == CANCELLED
+    loop = ForEach(lambda _: ())
+    assert (default("ForEach", "at_once"), default("ForEach", "max_items")) == (loop.at_once, loop.max_items)
     assert (default("Respond", "wait"), default("Respond", "status")) == (WAIT_S, STATUS)
     assert (
         default("Retry", "multiplier")

@@ -5,13 +5,14 @@ It imports nothing else of the generator, so that `sagagen explain` and shell co
 
 from collections.abc import Mapping
 
-from sagagen.catalogue import expressions, files, handlers, sagas, services
+from sagagen.catalogue import elements, expressions, files, handlers, sagas, services
 from sagagen.catalogue.entry import Entry, Section
 
 SECTIONS: tuple[Section, ...] = (
     *files.SECTIONS,
     *services.SECTIONS,
     *sagas.SECTIONS,
+    *elements.SECTIONS,
     *expressions.SECTIONS,
     *handlers.SECTIONS,
 )

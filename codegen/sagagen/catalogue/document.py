@@ -16,9 +16,9 @@ contracts/saga.yaml:38:25: error[SG065]: service "inventory" has no rpc "Reserve
 ```
 
 Codes are stable: each keeps its meaning, and none is reused. With an error nothing is generated, and the command
-exits with 1; warnings (marked below) do neither. One run reports everything that can be found: a mistake does not
-hide others, and does not cause others to be reported. `--format json` and `--format github` are for programs and
-pull requests. `sagagen explain CODE` shows one entry, and also explains the [rules of the diff](diff-rules.md).
+exits with 1; warnings and notes (marked below) do neither. One run reports everything that can be found: a mistake
+does not hide others, and does not cause others to be reported. `--format json` and `--format github` are for programs
+and pull requests. `sagagen explain CODE` shows one entry, and also explains the [rules of the diff](diff-rules.md).
 
 This document is the output of `sagagen explain --format markdown`.
 """
@@ -40,7 +40,7 @@ def _entry(entry: Entry) -> Iterator[str]:
     yield from (
         f"### {entry.code}",
         "",
-        f"{'Warning: ' if entry.is_warning else ''}{entry.cause} **{entry.cure}**",
+        f"{'Warning: ' if entry.is_warning else 'Note: ' if entry.is_note else ''}{entry.cause} **{entry.cure}**",
         "",
     )
     if entry.wrong:

@@ -24,6 +24,7 @@ class Entry:
     right: str = ""
     where: str = SAGA_YAML
     is_warning: bool = False
+    is_note: bool = False
     also: tuple[tuple[str, str, str], ...] = ()
     """What else must change for that: file, text, and its replacement. The replacement may be wrong in itself."""
     beside: tuple[str, ...] = ()

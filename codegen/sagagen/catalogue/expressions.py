@@ -196,16 +196,22 @@ def _values() -> Iterator[Entry]:
         "SG126",
         "The value is not known yet where the expression is evaluated.",
         "Read what is known there; the hint lists it.",
+        "saga_id: input.customer_id, allow: caller != ''",
+        "saga_id: event.order_id, allow: caller != ''",
     )
     yield Entry(
         "SG127",
         "The step may have no response: it may be skipped, given up, or time out.",
         "Ask with `has(steps.x)`: before `?`, left of `&&`, or in the `when` of the step that reads it.",
+        "order_id: steps.rating.order_id",
+        'order_id: "has(steps.rating) ? steps.rating.order_id : saga.id"',
     )
     yield Entry(
         "SG128",
         "An index would hold a field that the proto marks `debug_redact`.",
         "Index another field.",
+        "index: { customer: input.email }",
+        "index: { customer: input.customer_id }",
     )
     yield Entry(
         "SG129",
@@ -225,6 +231,11 @@ def _values() -> Iterator[Entry]:
         "SG131",
         "The variable of a loop has a name that means something else in expressions.",
         "Use another name: letters, digits and underscores.",
+        'for_each: { item: caller, in: input.dishes }\n              call: "inventory/ReserveStock"\n'
+        "              request: { order_id: saga.id, reference: caller.product_id }",
+        "for_each: { item: dish, in: input.dishes, key: dish.product_id }\n"
+        '              call: "inventory/ReserveStock"\n'
+        "              request: { order_id: saga.id, reference: dish.product_id }",
     )
 
 

@@ -69,7 +69,9 @@ def _list_all() -> None:
 
 
 def _show_entry(entry: Entry) -> None:
-    click.secho(f"{entry.code}: {'warning' if entry.is_warning else 'error'}", bold=True)
+    click.secho(
+        f"{entry.code}: {'warning' if entry.is_warning else 'note' if entry.is_note else 'error'}", bold=True
+    )
     _show_part("Cause", entry.cause)
     if entry.wrong:
         _show_part("Example", f"in {entry.where}")

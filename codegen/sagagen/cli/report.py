@@ -10,6 +10,9 @@ from sagagen.source import Span
 
 Format: TypeAlias = Literal["text", "json", "github"]
 FORMATS: tuple[Format, ...] = ("text", "json", "github")
+_COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "blue"}
+_COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
+"""As GitHub calls them."""
 
 
 def print_diagnostics(
@@ -54,7 +57,9 @@ def as_json(diagnostics: Iterable[Diagnostic]) -> str:
 def as_github(diagnostics: Iterable[Diagnostic]) -> str:
     """Workflow commands, which GitHub shows beside the lines of a pull request."""
     return "".join(
-        workflow_command(diagnostic.severity.value, diagnostic.at, diagnostic.code, _sentence(diagnostic))
+        workflow_command(
+            _COMMANDS[diagnostic.severity], diagnostic.at, diagnostic.code, _sentence(diagnostic)
+        )
         for diagnostic in diagnostics
     )
 
@@ -86,7 +91,7 @@ def _print_text(diagnostics: Sequence[Diagnostic], stream: TextIO) -> None:
 
     console = Console(file=stream, soft_wrap=True, highlight=False)
     for diagnostic in sorted(diagnostics, key=lambda one: one.severity is Severity.ERROR):
-        colour = "red" if diagnostic.severity is Severity.ERROR else "yellow"
+        colour = _COLOURS[diagnostic.severity]
         line = Text.assemble(
             (f"{diagnostic.at}: ", "bold"),
             (f"{diagnostic.severity.value}[{diagnostic.code}]", f"bold {colour}"),

@@ -39,17 +39,24 @@ class CallResolver:
         return self._unary(call, service, descriptor)
 
     def trigger(self, trigger: Located[str]) -> MethodDescriptor | None:
+        method = self._unimplemented(trigger)
+        return None if method is None else self._starting(trigger, method)
+
+    def event(self, rpc: Located[str]) -> MethodDescriptor | None:
+        """The rpc of an event or a cancel. None is reported, unless something broken may be to blame."""
+        method = self._unimplemented(rpc)
+        return None if method is None else self._coming(rpc, method)
+
+    def _unimplemented(self, trigger: Located[str]) -> MethodDescriptor | None:
         service_name, slash, method_name = trigger.value.partition("/")
         if not slash or not service_name or not method_name:
             self._malformed(trigger, "package.Service/Method", self._known_triggers())
             return None
         service = self.protos.services.get(service_name)
         method = service.methods_by_name.get(method_name) if service is not None else None
-        if method is None:
-            if service is not None or not self.protos.is_partial:
-                self._unknown_trigger(trigger)
-            return None
-        return self._starting(trigger, method)
+        if method is None and (service is not None or not self.protos.is_partial):
+            self._unknown_trigger(trigger)
+        return method
 
     def _unary(self, call: Located[str], service: Service, descriptor: MethodDescriptor) -> Target | None:
         if is_streaming(descriptor):
@@ -68,6 +75,17 @@ class CallResolver:
             message = f'"{trigger.value}" is a read (NO_SIDE_EFFECTS), but starting a saga has effects'
             hint = f"remove the idempotency_level at {self.protos.span(method.full_name)}"
             self.report(error(trigger.span, Code.TRIGGER_READS, message, hint))
+        return method
+
+    def _coming(self, rpc: Located[str], method: MethodDescriptor) -> MethodDescriptor | None:
+        if is_streaming(method):
+            message = f'"{rpc.value}" is a streaming rpc: an event is one request'
+            self.report(error(rpc.span, Code.TRIGGER_STREAMS, message, "name a unary rpc"))
+            return None
+        if is_read(method):
+            message = f'"{rpc.value}" is a read (NO_SIDE_EFFECTS), but what comes to a saga has effects'
+            hint = f"remove the idempotency_level at {self.protos.span(method.full_name)}"
+            self.report(error(rpc.span, Code.TRIGGER_READS, message, hint))
         return method
 
     def _malformed(self, call: Located[str], form: str, known: Mapping[str, Span]) -> None:
@@ -109,7 +127,7 @@ class CallResolver:
         }
 
     def _known_triggers(self) -> dict[str, Span]:
-        """The rpcs that could start a saga: those that no service implements."""
+        """The rpcs that a saga can answer: those that no service implements."""
         return {
             f"{service.full_name}/{method.name}": self.protos.span(method.full_name)
             for service in self.protos.services.values()

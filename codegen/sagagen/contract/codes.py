@@ -4,7 +4,8 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """SG001 to SG009 files, SG010s YAML, SG020s services, SG030s triggers, SG040s routes, SG050s and up sagas."""
+    """SG001 to SG009 files, SG010s YAML, SG020s services, SG030s triggers, SG040s routes, SG050s to SG090s sagas,
+    SG200s what stands in a list of steps, SG220s events."""
 
     PROTO_COMPILE = "SG001"
     PROTO_LINT = "SG002"
@@ -86,6 +87,30 @@ class Code(StrEnum):
     KEPT_LATER = "SG092"
     KEPT_DRAINED = "SG093"
 
+    TWO_ELEMENTS = "SG200"
+    KEY_NOT_TAKEN = "SG201"
+    SAGA_AS_STEP = "SG202"
+    PIVOT_MISPLACED = "SG203"
+    KIND_OF_BLOCK = "SG204"
+    EMPTY_BLOCK = "SG205"
+    BRANCHES_SHARE_SERVICE = "SG206"
+    CANNOT_GIVE_UP = "SG207"
+    KEYS_REPEAT = "SG208"
+
+    NOT_ONE_TIME = "SG210"
+    IDLE_BOUND = "SG211"
+    DELAY_WITHOUT_BOUND = "SG212"
+    WAITS_OVER_DEADLINE = "SG213"
+    LATE_ANSWER = "SG214"
+
+    UNKNOWN_EVENT = "SG220"
+    EVENT_NOT_AWAITED = "SG221"
+    EVENT_SHARED = "SG222"
+    EVENT_OPEN = "SG223"
+    WAIT_WITHOUT_END = "SG224"
+    DECLINE_AFTER_PIVOT = "SG225"
+    PIVOT_GOES_ON = "SG226"
+
 
 UNSOUND = frozenset(
     {
@@ -96,6 +121,9 @@ UNSOUND = frozenset(
         Code.COMPENSATION_ELSEWHERE,
         Code.REQUIRED_FIELD_LEFT_OUT,
         Code.BODY_WITHOUT_CONTENT,
+        Code.WAITS_OVER_DEADLINE,
+        Code.LATE_ANSWER,
+        Code.KEYS_REPEAT,
     }
 )
 """A contract with only these errors is complete, but would not work. It can still be compared with a newer one,

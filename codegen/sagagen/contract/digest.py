@@ -1,25 +1,33 @@
 """The digest by which a running saga recognizes its definition after a deployment (P8).
 
 It covers what the log of a running saga relies on: the steps, their order and kinds, what they call with which request,
-and the answer. It does not cover timing (timeouts, backoff, deadline, retention): that may change while sagas run, and
-they go on with the new values. See docs/decisions/010-what-a-digest-covers.md.
+and the answer. It does not cover pace (timeouts, backoff, deadline, retention; how long a wait or a delay lasts; how
+many items are under way at once; when a saga starts), nor who may send an event: that may change while sagas run, and
+they go on with the new values, as far as the old ones are not logged. See docs/decisions/010-what-a-digest-covers.md.
+
+What the language did not have at first has a key only where it is used, so that older contracts keep their digests.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from sagagen.contract.model import Call, Respond, Step
+from sagagen.contract.model import Call, Delay, Element, Event, ForEach, Parallel, Respond, Step, Wait
 
 FORMAT = 1
 """Raised when the rules below change, so that an old digest never fits by accident."""
 
 
 def digest(
-    name: str, version: int, trigger: MethodDescriptor, respond: Respond, steps: Sequence[Step]
+    name: str,
+    version: int,
+    trigger: MethodDescriptor,
+    respond: Respond,
+    steps: Sequence[Element],
+    events: Sequence[Event] = (),
 ) -> str:
     """Hex SHA-256."""
     meaning = {
@@ -28,8 +36,10 @@ def digest(
         "version": version,
         "trigger": trigger.full_name,
         "respond": _respond(respond),
-        "steps": [_step(step) for step in steps],
+        "steps": [_element(step) for step in steps],
     }
+    if events:
+        meaning["events"] = {event.name: event.rpc.full_name for event in events}
     text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -39,14 +49,51 @@ def _respond(respond: Respond) -> dict[str, Any]:
     return {"after": respond.after, "status": respond.status, "body": body}
 
 
+def _element(element: Element) -> dict[str, Any]:
+    said: dict[str, Any] = {"name": element.name, "kind": element.kind.value}
+    match element:
+        case Step():
+            said |= _step(element)
+        case Wait():
+            said |= _wait(element)
+        case Delay():
+            said["delay"] = _delay(element)
+        case Parallel():
+            said["parallel"] = [
+                [each.name, [_element(one) for one in each.steps]] for each in element.branches
+            ]
+    if element.when is not None:
+        said["when"] = element.when.canonical()
+    return said
+
+
 def _step(step: Step) -> dict[str, Any]:
-    compensation = _call(step.compensation) if step.compensation is not None else None
-    return {
-        "name": step.name,
-        "kind": step.kind.value,
+    said: dict[str, Any] = {
         "action": _call(step.action),
-        "compensation": compensation,
+        "compensation": _call(step.compensation) if step.compensation is not None else None,
     }
+    if step.for_each is not None:
+        said["for_each"] = _for_each(step.for_each)
+    if step.gives_up:
+        said["on_give_up"] = "continue"
+    return said
+
+
+def _for_each(loop: ForEach) -> Mapping[str, Any]:
+    key = loop.key.canonical() if loop.key is not None else None
+    return {"item": loop.variable, "in": loop.items.canonical(), "key": key}
+
+
+def _wait(wait: Wait) -> Mapping[str, Any]:
+    decline = wait.decline
+    said = None if decline is None else {"when": decline.when.canonical(), "reason": decline.reason}
+    return {"wait": wait.event, "decline": said, "on_timeout": wait.on_timeout}
+
+
+def _delay(delay: Delay) -> Mapping[str, Any]:
+    """Which expression says how long; a fixed time is pace."""
+    after = delay.after.canonical() if delay.after is not None else None
+    return {"after": after, "at": delay.at.canonical() if delay.at is not None else None}
 
 
 def _call(call: Call) -> dict[str, Any]:

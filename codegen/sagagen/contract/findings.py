@@ -15,6 +15,11 @@ def warning(at: Span, code: Code, message: str, hint: str) -> Diagnostic:
     return Diagnostic(at, Severity.WARNING, code, message, hint)
 
 
+def note(at: Span, code: Code, message: str, hint: str) -> Diagnostic:
+    """What is right as it is, and may surprise."""
+    return Diagnostic(at, Severity.NOTE, code, message, hint)
+
+
 def suggest(name: str, known: Mapping[str, Span], otherwise: str) -> str:
     """`did you mean "RefundPayment" (contracts/payment.proto:17:7)?`, or all known names, or `otherwise`."""
     hint = did_you_mean(name, known)

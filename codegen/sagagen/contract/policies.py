@@ -9,7 +9,8 @@ from grpclib.const import Status
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error
 from sagagen.contract.located import Located
-from sagagen.contract.shape import DefaultsShape, LimitsShape, PolicyShape, RetryShape
+from sagagen.contract.policy_shape import PolicyShape, RetryShape
+from sagagen.contract.shape import DefaultsShape, LimitsShape
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.runtime.model.definition import RETRIED_BY_DEFAULT, Limits, Retry, StepKind
 from sagagen.source import Span

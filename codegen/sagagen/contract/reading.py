@@ -1,5 +1,6 @@
 """The tree of saga.yaml -> typed shapes. What is wrong is reported and cut out, so that the rest is still checked."""
 
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from typing import Any
@@ -7,18 +8,22 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from sagagen.contract.broken import Broken
 from sagagen.contract.codes import Code
+from sagagen.contract.element_shape import TAGS
 from sagagen.contract.findings import error
 from sagagen.contract.located import Block, Items, Key, empty_block, text_scalar
-from sagagen.contract.shape import COMPENSATE_KINDS, SagaFile, SagaShape
+from sagagen.contract.shape import SagaFile, SagaShape
 from sagagen.contract.words import kind_of
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Mapping, Scalar, Span
 
 Step = str | int
 REQUIRED_AT_THE_TOP = frozenset({"version", "project", "services", "sagas"})
-DECISIVE = frozenset({"kind"})
-"""Keys that are optional, but without which a step makes no sense: a default would cause findings of its own."""
+DECISIVE = frozenset(
+    {"kind", "within", "at_most", "for_each", "on_give_up", "on_timeout", "decline", "after", "at"}
+)
+"""Keys that are optional, but without which what has them makes no sense: a default would cause findings of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Reading:
     file: SagaFile
     broken_services: frozenset[str]
     broken_sagas: frozenset[str]
-    broken_steps: MappingOf[str, frozenset[str]]
+    broken: MappingOf[str, Broken]
     """For each saga."""
 
 
@@ -46,7 +51,7 @@ def read_shapes(root: Mapping, report: Report) -> Reading:
         file,
         frozenset([*_removed(block, "services"), *partial]),
         frozenset(_removed(block, "sagas")),
-        {name: _broken_steps(saga) for name, saga in _blocks(block, "sagas")},
+        {name: _broken(saga) for name, saga in _blocks(block, "sagas")},
     )
 
 
@@ -81,10 +86,39 @@ def _has_removed(value: object) -> bool:
     return isinstance(value, Block | Items) and bool(value.removed)
 
 
-def _broken_steps(saga: Block) -> frozenset[str]:
-    steps = saga.get("steps")
-    removed = steps.removed if isinstance(steps, Items) else []
-    return frozenset(_step_name(step) for step in removed)
+def _broken(saga: Block) -> Broken:
+    return Broken(frozenset(_names_of_removed(saga.get("steps"))), frozenset(_removed(saga, "events")))
+
+
+def _names_of_removed(steps: object) -> Iterator[str]:
+    """Of elements that were cut out of a list, or out of the blocks in it."""
+    if not isinstance(steps, Items):
+        return
+    for step in steps.removed:
+        yield from _names_within(step)
+    for branches in (step.get("parallel") for step in steps if isinstance(step, Block)):
+        if isinstance(branches, Block):
+            yield from (name for branch in branches.values() for name in _names_of_removed(branch))
+            yield from (name for branch in branches.removed.values() for name in _names_of(branch))
+
+
+def _names_of(steps: object) -> Iterator[str]:
+    """Of all elements of a list."""
+    if isinstance(steps, Items):
+        yield from (name for step in (*steps, *steps.removed) for name in _names_within(step))
+    else:
+        yield ""
+
+
+def _names_within(step: object) -> Iterator[str]:
+    """Its own name, and those in its branches."""
+    yield _step_name(step)
+    branches = step.get("parallel", step.removed.get("parallel")) if isinstance(step, Block) else None
+    if isinstance(branches, Block):
+        inner = (*branches.values(), *branches.removed.values())
+        yield from (name for branch in inner for name in _names_of(branch))
+    elif branches is not None:
+        yield ""
 
 
 def _step_name(step: object) -> str:
@@ -109,7 +143,7 @@ class _Cutter:
                     self._cut(doomed)
 
     def _settle(self, details: ErrorDetails) -> "_Doomed":
-        path = tuple(part for part in details["loc"] if part not in COMPENSATE_KINDS)
+        path = tuple(part for part in details["loc"] if part not in TAGS)
         if path[-1] == "[key]":
             path = path[:-1]
         if details["type"] == "missing":
@@ -117,7 +151,7 @@ class _Cutter:
             path = path[:-1] or path
         else:
             self.report(self._finding(details, path))
-            path = path[:-1] if path[-1] in DECISIVE else path
+        path = path[:-1] if path[-1] in DECISIVE else path
         return _Doomed(self._value(path[:-1]), path[-1], self._value(path))
 
     def _report_missing(self, owner_path: tuple[Step, ...], name: str) -> None:
@@ -129,6 +163,9 @@ class _Cutter:
     def _finding(self, details: ErrorDetails, path: tuple[Step, ...]) -> Diagnostic:
         at, context = self._place(path), details.get("ctx", {})
         if details["type"] in set(Code):
+            if context["key"]:
+                at = self._key_place(path, context["key"])
+                return error(at, Code(details["type"]), context["message"], context["hint"])
             message = f"{_named(path)}{context['message']}"
             return error(at, Code(details["type"]), message, context["hint"])
         expected = "a list" if details["type"] == "list_type" else "a mapping of keys"
@@ -153,6 +190,11 @@ class _Cutter:
             return key.span
         first = next(iter(value), None) if isinstance(value, Block) else None
         return first.span if isinstance(first, Key) else value.node.span
+
+    def _key_place(self, path: tuple[Step, ...], name: str) -> Span:
+        """Of a key in the mapping at `path`."""
+        key = self._value(path).key(name)
+        return self._place(path) if key is None else key.span
 
     def _cut(self, doomed: "_Doomed") -> None:
         if isinstance(doomed.owner, Items):

@@ -4,26 +4,32 @@ import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from google.protobuf.descriptor import MethodDescriptor
+
 from sagagen import source
 from sagagen.contract.body_limits import BodyLimits
+from sagagen.contract.broken import Broken
 from sagagen.contract.calls import CallResolver
-from sagagen.contract.checks import check_memory, check_saga, check_triggers
+from sagagen.contract.checks import check_saga, check_triggers
 from sagagen.contract.codes import Code
 from sagagen.contract.document import read_document
+from sagagen.contract.event_checks import CANCEL, check_rpcs
 from sagagen.contract.findings import warning
 from sagagen.contract.kept import resolve_kept
 from sagagen.contract.loading import SAGA_YAML, Loading, Sources, loading
 from sagagen.contract.located import Key
 from sagagen.contract.model import Mesh, Route, Saga
 from sagagen.contract.outline import SagaOutline
+from sagagen.contract.outlining import outline_saga
 from sagagen.contract.policies import resolve_limits, resolve_policies
 from sagagen.contract.protos import Protos, link
 from sagagen.contract.reading import Reading, read_shapes
 from sagagen.contract.required import RequiredFields
 from sagagen.contract.routes import Answerers, Binding, check_bindings, check_unanswered, read_bindings
-from sagagen.contract.sagas import compile_saga, outline_saga
+from sagagen.contract.sagas import compile_saga
 from sagagen.contract.services import Services, resolve_services
 from sagagen.contract.shape import SagaShape
+from sagagen.contract.time_checks import check_memory
 from sagagen.contract.waivers import resolve_waivers
 from sagagen.diagnostics import Diagnostic, Report, has_errors, in_order
 from sagagen.expression import TypeIndex
@@ -31,6 +37,7 @@ from sagagen.python_naming import assign_names
 
 _SAGAS = "sagas"
 """Their key in saga.yaml."""
+ADD_ROUTE = "add option (google.api.http) to the rpc"
 
 
 def read_contract(root: Path) -> tuple[Mesh | None, tuple[Diagnostic, ...]]:
@@ -79,14 +86,16 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
     reading = read_shapes(document, report)
     services = resolve_services(reading, protos, names, report)
     outlines = _outline(reading, protos, services, report)
-    answerers = Answerers(services, frozenset(outline.trigger for outline in outlines))
-    bindings = _read_bindings(protos, answerers, report)
     required = RequiredFields()
     sagas = _compile(outlines, protos, required, report)
-    kept = _kept(sources, reading, protos, services, sagas, required, report)
+    kept, kept_outlines = _kept(sources, reading, protos, services, sagas, required, report)
+    for problem in check_rpcs((*outlines, *kept_outlines)):
+        report(problem)
+    answerers = _answerers(services, outlines, kept_outlines)
+    bindings = _read_bindings(protos, answerers, report)
     body_limits = BodyLimits.of(reading.file.limits)
     if not protos.is_partial:
-        body_limits.check(bindings, {outline.trigger for outline in outlines}, report)
+        body_limits.check(bindings, answerers.triggers | answerers.events, report)
     if not (has_errors(found) or protos.is_partial):
         _report_loose_ends(bindings, outlines, check_unanswered(protos, answerers), report)
     return Mesh(
@@ -101,7 +110,7 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         services=tuple(services.by_name.values()),
         sagas=tuple(sagas.values()),
         kept=kept,
-        routes=tuple(_routes(bindings, services, sagas.values(), body_limits)),
+        routes=tuple(_routes(bindings, services, (*sagas.values(), *kept), body_limits)),
         limits=resolve_limits(reading.file.limits),
         waivers=tuple(resolve_waivers(reading.file.waivers, report)),
         span=protos.span,
@@ -132,6 +141,12 @@ def _saga_entries(document: source.Mapping) -> tuple[source.Entry, ...]:
     return sagas.entries if isinstance(sagas, source.Mapping) else ()
 
 
+def _answerers(services: Services, outlines: Iterable[SagaOutline], kept: Iterable[SagaOutline]) -> Answerers:
+    """Older versions still take their events, but no new instances."""
+    events = (rpc for outline in (*outlines, *kept) for rpc in outline.rpcs)
+    return Answerers(services, frozenset(outline.trigger for outline in outlines), frozenset(events))
+
+
 def _read_bindings(protos: Protos, answerers: Answerers, report: Report) -> tuple[Binding, ...]:
     bindings, problems = read_bindings(protos, answerers)
     for problem in (*problems, *check_bindings(bindings, protos, answerers)):
@@ -143,7 +158,7 @@ def _outline(reading: Reading, protos: Protos, services: Services, report: Repor
     policies = resolve_policies(reading.file.defaults, report)
     calls = CallResolver(protos, services, report)
     outlines = tuple(
-        outline_saga(name, shape, reading.broken_steps.get(name, frozenset()), policies, calls)
+        outline_saga(name, shape, reading.broken.get(name, Broken()), policies, calls)
         for name, shape in reading.file.sagas.items()
     )
     checks = [
@@ -172,29 +187,31 @@ def _kept(
     current: Mapping[str, Saga],
     required: RequiredFields,
     report: Report,
-) -> tuple[Saga, ...]:
+) -> tuple[tuple[Saga, ...], list[SagaOutline]]:
     types = TypeIndex(protos.files)
+    outlines: list[SagaOutline] = []
     # Mistakes in the defaults were reported with the sagas of saga.yaml.
     policies = resolve_policies(reading.file.defaults, lambda _: None)
     calls = CallResolver(protos, services, report)
 
     def compile_one(name: Key, shape: SagaShape) -> Saga | None:
-        outline = outline_saga(name, shape, frozenset(), policies, calls)
+        outline = outline_saga(name, shape, Broken(), policies, calls)
+        outlines.append(outline)
         problems = [*check_saga(outline, services), *check_memory([outline])]
         for problem in problems:
             report(problem)
         return compile_saga(outline, types, required, report)
 
-    return tuple(resolve_kept(sources.kept, current, compile_one, report))
+    return tuple(resolve_kept(sources.kept, current, compile_one, report)), outlines
 
 
 def _routes(
-    bindings: Iterable[Binding], services: Services, sagas: Iterable[Saga], body_limits: BodyLimits
+    bindings: Iterable[Binding], services: Services, sagas: Sequence[Saga], body_limits: BodyLimits
 ) -> Iterator[Route]:
-    # If two sagas have the same trigger, which is an error, the first is as good as any.
-    by_trigger = {saga.trigger: saga for saga in reversed(tuple(sagas))}
+    by_rpc = _by_rpc(sagas)
     for binding in bindings:
-        target = by_trigger.get(binding.method) or services.owner(binding.method)
+        saga, event = by_rpc.get(binding.method, (None, ""))
+        target = saga or services.owner(binding.method)
         if target is not None:
             yield Route(
                 verb=binding.verb,
@@ -205,7 +222,23 @@ def _routes(
                 target=target,
                 max_body_bytes=body_limits.of_binding(binding),
                 place=lambda binding=binding: binding.span,
+                event=event,
             )
+
+
+def _by_rpc(sagas: Sequence[Saga]) -> Mapping[MethodDescriptor, tuple[Saga, str]]:
+    """The saga that answers an rpc, and the event that it brings.
+
+    Newest versions come first. If two sagas have the same trigger, which is an error, the first is as good as any.
+    """
+    found: dict[MethodDescriptor, tuple[Saga, str]] = {}
+    for saga in sagas:
+        found.setdefault(saga.trigger, (saga, ""))
+        for event in saga.events:
+            found.setdefault(event.rpc, (saga, event.name))
+        if saga.cancel is not None:
+            found.setdefault(saga.cancel.rpc, (saga, CANCEL))
+    return found
 
 
 def _report_loose_ends(
@@ -221,5 +254,11 @@ def _report_loose_ends(
     for outline in outlines:
         if outline.trigger not in routed:
             message = f'nothing can start the saga "{outline.name}": its trigger has no HTTP route'
-            hint = "add option (google.api.http) to the rpc"
-            report(warning(outline.trigger_span, Code.TRIGGER_UNROUTED, message, hint))
+            report(warning(outline.trigger_span, Code.TRIGGER_UNROUTED, message, ADD_ROUTE))
+        for event in outline.events:
+            if event.rpc not in routed:
+                message = f'nothing can send the event "{event.name}": its rpc has no HTTP route'
+                report(warning(event.rpc_span, Code.TRIGGER_UNROUTED, message, ADD_ROUTE))
+        if outline.cancel is not None and outline.cancel.rpc not in routed:
+            message = f'nothing can cancel the saga "{outline.name}": its rpc has no HTTP route'
+            report(warning(outline.cancel.rpc_span, Code.TRIGGER_UNROUTED, message, ADD_ROUTE))

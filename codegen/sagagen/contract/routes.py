@@ -9,7 +9,6 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error, suggest, warning
-from sagagen.contract.model import Service
 from sagagen.contract.protos import Path, Protos, http_rule, is_read, is_streaming
 from sagagen.contract.services import Services
 from sagagen.diagnostics import Diagnostic
@@ -50,14 +49,16 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Answerers:
-    """What answers an rpc: the service that implements it, or the saga that it triggers."""
+    """What answers an rpc: the service that implements it, or the saga that it triggers or is sent to."""
 
     services: Services
     triggers: frozenset[MethodDescriptor | None]
     """The triggers of all sagas, including those with errors."""
+    events: frozenset[MethodDescriptor] = frozenset()
+    """Likewise the rpcs of events and cancels."""
 
     def is_answered(self, method: MethodDescriptor) -> bool:
-        return method in self.triggers or self.services.owner(method) is not None
+        return method in self.triggers or method in self.events or self.services.owner(method) is not None
 
     def is_read(self, method: MethodDescriptor) -> bool:
         owner = self.services.owner(method)
@@ -181,17 +182,19 @@ def _parse(binding: Binding) -> Template | Diagnostic:
 
 def _check_verb(binding: Binding, answerers: Answerers) -> Iterator[Diagnostic]:
     if binding.verb == "GET" and not answerers.is_read(binding.method):
-        yield _get_on_write(binding, answerers.services.owner(binding.method))
+        yield _get_on_write(binding, answerers)
     if binding.verb in {"GET", "DELETE"} and binding.body:
         message = f'"{binding.name}" names a body, which a {binding.verb} request has not'
         hint = "remove body: fields that are not in the path are read from the query"
         yield error(binding.part(BODY), Code.BODY_NOT_ALLOWED, message, hint)
 
 
-def _get_on_write(binding: Binding, owner: Service | None) -> Diagnostic:
+def _get_on_write(binding: Binding, answerers: Answerers) -> Diagnostic:
+    owner = answerers.services.owner(binding.method)
     name = binding.method.name
     if owner is None:
-        message = f'"{name}" triggers a saga, which is a write, but has a GET route'
+        does = "brings an event to a saga" if binding.method in answerers.events else "triggers a saga"
+        message = f'"{name}" {does}, which is a write, but has a GET route'
         return error(
             binding.span, Code.GET_ON_WRITE, message, "use post: whoever sends a GET expects no effect"
         )

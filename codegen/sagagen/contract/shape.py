@@ -1,27 +1,25 @@
 """The shape of saga.yaml: its keys, what they hold, which may be left out. Also the source of its JSON schema."""
 
-from collections.abc import Iterable
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import Field
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from sagagen.contract.codes import Code
-from sagagen.contract.findings import error
-from sagagen.contract.located import Block, Key, Located, text_scalar
+from sagagen.contract.element_shape import ElementShape
+from sagagen.contract.known_keys import Shape, Whole, Word, optional
+from sagagen.contract.policy_shape import PolicyShape
 from sagagen.contract.words import (
-    GRPC_CODES,
     AnyKey,
-    CallName,
     Date,
     Duration,
+    DurationOrExpression,
+    Expression,
     Expressions,
-    Factor,
     Flag,
-    Name,
     NameKey,
     ProjectName,
+    Reason,
     ServiceName,
     Size,
     Text,
@@ -29,62 +27,17 @@ from sagagen.contract.words import (
     whole,
     words,
 )
-from sagagen.diagnostics import Report, did_you_mean
-from sagagen.source import Scalar
-
-Word = Located[str]
-Whole = Located[int]
-REQUEST = "Fields of the request message, as expressions; or one expression for the whole message."
-
-
-def _field(description: str, default: Any = None, *, example: Any = None) -> Any:
-    """An optional key. `default` applies without it: editors show it, and the code that reads the shape fills it in."""
-    extra: dict[str, Any] = {"default": default} if default is not None else {}
-    return Field(
-        default=None,
-        description=description,
-        json_schema_extra=extra,
-        examples=None if example is None else [example],
-    )
-
-
-class Shape(BaseModel):
-    """A mapping with known keys. Validate it with a `Report` as context: unknown keys go there."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _report_unknown_keys(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, Block):
-            report = cast(Report, info.context)
-            for key in [key for key in value if key not in cls.model_fields]:
-                _settle_unknown_key(value, key, cls.model_fields, report)
-        return value
-
-
-def _settle_unknown_key(block: Block, key: str, known: Iterable[str], report: Report) -> None:
-    """Go on as if the near miss had been spelled right, so that it hides no mistake and causes no other."""
-    assert isinstance(key, Key)
-    missing = [name for name in known if name not in block]
-    close = did_you_mean(key, missing)
-    meant = next((name for name in missing if close == f'did you mean "{name}"?'), None)
-    hint = close if meant is not None else f"remove it; the keys here are {', '.join(known)}"
-    report(error(key.span, Code.UNKNOWN_KEY, f'there is no key "{key}" here', hint))
-    value = block.pop(key)
-    if meant is not None:
-        block[Key(text_scalar(meant, key.span))] = value
 
 
 class MethodShape(Shape):
     """Settings of one rpc."""
 
-    transaction: Annotated[Word, words("local", "manual")] | None = _field(
+    transaction: Annotated[Word, words("local", "manual")] | None = optional(
         "What opens the local transaction: the runtime, around the handler (local), "
         "or the handler itself, near its end (manual), for methods that call a third party.",
         "local",
     )
-    read: Flag | None = _field(
+    read: Flag | None = optional(
         "Whether the rpc only reads: a read bypasses the barrier, and may have a GET route. "
         "Default: what the proto says (idempotency_level = NO_SIDE_EFFECTS).",
         example=True,
@@ -103,166 +56,149 @@ class ServiceShape(Shape):
         description="Settings of individual rpcs, by rpc name.",
         examples=[{"ChargePayment": {"transaction": "manual"}, "GetRates": {"read": True}}],
     )
-    retention: Duration | None = _field(
+    retention: Duration | None = optional(
         "How long it remembers calls, so that a repeated call is answered and not done again.", "30d"
     )
-    replicas: Annotated[Whole, whole(1, 1_000)] | None = _field(
+    replicas: Annotated[Whole, whole(1, 1_000)] | None = optional(
         "Processes that serve it: one, since its database is one SQLite file with one owner.", 1
     )
-
-
-class RetryShape(Shape):
-    """Capped exponential backoff with full jitter."""
-
-    initial: Duration | None = _field(
-        "Longest wait before the second attempt. Default: 50ms for steps, 100ms for compensations.",
-        example="50ms",
-    )
-    multiplier: Factor | None = _field("The factor by which the longest wait grows with each attempt.", 2)
-    max: Duration | None = _field(
-        "The wait never exceeds this. Default: 2s for steps, 30s for compensations.", example="2s"
-    )
-    max_attempts: Annotated[Whole, whole(1, 1000)] | None = _field(
-        "Fail after this many attempts. By default a step is retried until the saga's deadline.", example=5
-    )
-    give_up_after: Duration | None = _field(
-        "For compensations, pivots and retriable steps: how long after the first failure the saga is STUCK. "
-        "Default: 24h; of a pivot, what defaults.compensation says.",
-        example="24h",
-    )
-    codes: list[Annotated[Word, words(*GRPC_CODES)]] | None = _field(
-        "Retry only these gRPC codes.", example=["UNAVAILABLE", "DEADLINE_EXCEEDED"]
-    )
-
-
-class PolicyShape(Shape):
-    """How long a call may take, and how it is repeated."""
-
-    timeout: Duration | None = _field(
-        "Longest time of one attempt. Default: 2s for steps, 5s for compensations.", example="2s"
-    )
-    retry: RetryShape | None = _field("How it is repeated.")
 
 
 class DefaultsShape(Shape):
     """Settings for steps and compensations that have none of their own."""
 
-    step: PolicyShape | None = _field("For steps before the pivot, and the pivot.")
-    compensation: PolicyShape | None = _field("For compensations and retriable steps.")
+    step: PolicyShape | None = optional("For steps before the pivot, and the pivot.")
+    compensation: PolicyShape | None = optional("For compensations and retriable steps.")
 
 
 class IdempotencyShape(Shape):
     """What a repeated request gets."""
 
-    key: Annotated[Word, words("required", "optional")] | None = _field(
+    key: Annotated[Word, words("required", "optional")] | None = optional(
         "Whether the caller must send an Idempotency-Key.", "required"
     )
-    on_concurrent: Annotated[Word, words("conflict", "wait")] | None = _field(
+    on_concurrent: Annotated[Word, words("conflict", "wait")] | None = optional(
         "What happens to a duplicate while the first request is unfinished: it gets 409 (conflict), or it waits.",
         "conflict",
     )
-    retention: Duration | None = _field("How long answers are kept for replay.", "30d")
+    retention: Duration | None = optional("How long answers are kept for replay.", "30d")
 
 
 class RespondShape(Shape):
     """When and with what the HTTP request that started the saga is answered."""
 
-    after: Text | None = _field("The name of a step, `completion` or `acceptance`.", "completion")
-    status: Annotated[Whole, whole(200, 299)] | None = _field("HTTP status.", 200)
-    wait: Duration | None = _field("How long the request waits before it gets 202 and a Location.", "10s")
-    body: Expressions | None = _field(
+    after: Text | None = optional("The name of a step, `completion` or `acceptance`.", "completion")
+    status: Annotated[Whole, whole(200, 299)] | None = optional("HTTP status.", 200)
+    wait: Duration | None = optional("How long the request waits before it gets 202 and a Location.", "10s")
+    body: Expressions | None = optional(
         "Fields of the trigger's response message.", example={"order": "steps.create_order.order"}
     )
 
 
-class CompensateShape(PolicyShape):
-    """The call that undoes what the step did."""
+class EventRespondShape(Shape):
+    """With what the HTTP request that brought the event is answered."""
 
-    call: CallName = Field(
-        description="service/Method, of the service that the step calls.", examples=["order/CancelOrder"]
+    body: Expressions | None = optional(
+        "Fields of the rpc's response message, over event, input, caller and saga.",
+        example={"order_id": "saga.id"},
     )
-    request: Expressions | None = _field(REQUEST, example={"order_id": "saga.id", "reason": "failure.reason"})
 
 
-def _compensate_kind(value: object) -> str:
-    return "<word>" if isinstance(value, Scalar) else "<call>"
+class EventShape(Shape):
+    """An rpc that no service implements: its call is kept by the saga, and ends a wait."""
 
-
-COMPENSATE_KINDS = frozenset({"<word>", "<call>"})
-"""Pydantic puts these into the path of an error; they are not keys."""
-
-
-def _only_compensatable_steps_are_undone(schema: dict[str, Any]) -> None:
-    schema["if"] = {"properties": {"kind": {"enum": ["pivot", "retriable"]}}, "required": ["kind"]}
-    schema["then"] = {"properties": {"compensate": {"enum": ["none"]}}}
-
-
-class StepShape(PolicyShape):
-    """One call of the saga."""
-
-    model_config = ConfigDict(json_schema_extra=_only_compensatable_steps_are_undone)
-
-    name: Name = Field(
-        description="Unique in the saga; `steps.<name>` reads its response.", examples=["create_order"]
+    rpc: TriggerName = Field(
+        description="package.Service/Method; it needs an HTTP route.",
+        examples=["delivery.restaurant.v1.TabletService/AnswerTicket"],
     )
-    call: CallName = Field(description="service/Method", examples=["order/CreateOrder"])
-    kind: Annotated[Word, words("compensatable", "pivot", "retriable")] | None = _field(
-        "compensatable: undone if the saga turns back. pivot: the go/no-go step, at most one. "
-        "retriable: after the pivot; repeated until it is done.",
-        "compensatable",
+    saga_id: Expression = Field(
+        description="Which saga it is for: an expression over event and caller.", examples=["event.order_id"]
     )
-    request: Expressions | None = _field(
-        REQUEST, example={"order_id": "saga.id", "customer_id": "input.customer_id"}
+    allow: Expression | None = optional(
+        "Who may send it: a condition over event, input, caller and saga; else 403. Default: anybody.",
+        example="caller == input.restaurant_id",
     )
-    compensate: (
-        Annotated[
-            Annotated[Word, words("none"), Tag("<word>")] | Annotated[CompensateShape, Tag("<call>")],
-            Discriminator(_compensate_kind),
-        ]
-        | None
-    ) = _field(
-        "The call that undoes this step, or none if there is nothing to undo.",
-        example={"call": "order/CancelOrder", "request": {"order_id": "saga.id"}},
+    respond: EventRespondShape | None = optional("With what it is answered. Default: an empty message.")
+
+
+class CancelShape(Shape):
+    """An rpc that no service implements: its call turns the saga back, as long as the pivot was not attempted."""
+
+    rpc: TriggerName = Field(
+        description="package.Service/Method; it needs an HTTP route.",
+        examples=["delivery.ordering.v1.OrderingService/CancelOrder"],
     )
+    saga_id: Expression = Field(
+        description="Which saga it is for: an expression over event and caller.", examples=["event.order_id"]
+    )
+    reason: Reason | None = optional("What failure.reason is then.", "CANCELLED")
+    allow: Expression | None = optional(
+        "Who may cancel: a condition over event, input, caller and saga; else 403. "
+        "Default: whoever started the saga.",
+        example="event.customer_id == input.customer_id",
+    )
+
+
+class StartShape(Shape):
+    """When a saga starts that does not start at once: after or at."""
+
+    after: DurationOrExpression | None = optional(
+        "A duration, or an expression over the input of the type google.protobuf.Duration.", example="5m"
+    )
+    at: Expression | None = optional(
+        "An expression over the input of the type google.protobuf.Timestamp; unset or past: at once.",
+        example="input.deliver_at",
+    )
+    at_most: Duration | None = optional("A request that asks for a later start is refused with 400.", "30d")
 
 
 class SagaShape(Shape):
     """Local transactions that all complete, or are compensated."""
 
-    version: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
+    version: Annotated[Whole, whole(1, 1_000_000)] | None = optional(
         "To be raised with each breaking change (`sagagen bump`).", 1
     )
     trigger: TriggerName = Field(
         description="package.Service/Method: the rpc whose call starts the saga. No service implements it.",
         examples=["shop.checkout.v1.CheckoutService/PlaceOrder"],
     )
-    idempotency: IdempotencyShape | None = _field("What a repeated request gets.")
-    deadline: Duration | None = _field(
+    idempotency: IdempotencyShape | None = optional("What a repeated request gets.")
+    deadline: Duration | None = optional(
         "How long the saga may go forward, up to its pivot; then it turns back.", "60s"
     )
-    respond: RespondShape | None = _field("When and with what the request that started the saga is answered.")
-    steps: Annotated[list[StepShape], Field(json_schema_extra={"minItems": 1})] = Field(
-        description="Its calls, in order."
+    start: StartShape | None = optional("When it starts. Default: at once.", example={"after": "5m"})
+    index: dict[NameKey, Expression] | None = optional(
+        "Values by which its instances are found (`sagagen sagas list --where`): a text, an integer, a bool or an "
+        "enum, over input, caller and saga.",
+        example={"customer": "caller", "total": "input.total_minor"},
+    )
+    respond: RespondShape | None = optional(
+        "When and with what the request that started the saga is answered."
+    )
+    events: dict[NameKey, EventShape] | None = optional("What may come from outside while it runs, by name.")
+    cancel: CancelShape | None = optional("The rpc by which a client turns it back.")
+    steps: Annotated[list[ElementShape], Field(json_schema_extra={"minItems": 1})] = Field(
+        description="Its calls, waits, delays and parallel blocks, in order."
     )
 
 
 class LimitsShape(Shape):
     """How much one gateway does at once, and how much it reads; anything more is refused early, with 503 or 413."""
 
-    max_running: Annotated[Whole, whole(1, 1_000_000)] | None = _field("Active sagas.", 10_000)
-    max_waiting: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
+    max_running: Annotated[Whole, whole(1, 1_000_000)] | None = optional("Active sagas.", 10_000)
+    max_waiting: Annotated[Whole, whole(1, 1_000_000)] | None = optional(
         "Requests outside of sagas that wait for a service.", 1_000
     )
-    calls_per_service: Annotated[Whole, whole(1, 1024)] | None = _field(
+    calls_per_service: Annotated[Whole, whole(1, 1024)] | None = optional(
         "Unfinished calls of sagas to one service; more calls wait.", 64
     )
-    max_connections: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
+    max_connections: Annotated[Whole, whole(1, 1_000_000)] | None = optional(
         "Connections of HTTP clients.", 2_000
     )
-    max_connections_per_address: Annotated[Whole, whole(1, 1_000_000)] | None = _field(
+    max_connections_per_address: Annotated[Whole, whole(1, 1_000_000)] | None = optional(
         "Connections from one address that SAGAGEN_TRUSTED_PROXIES does not name.", 200
     )
-    body: dict[AnyKey, Size] | None = _field(
+    body: dict[AnyKey, Size] | None = optional(
         "How large the body of an HTTP request may be, by rpc; `default` is for all others, and 64KiB without it. "
         "A larger one is refused with 413. No route takes more than 1MiB.",
         example={"default": "16KiB", "shop.checkout.v1.CheckoutService/PlaceOrder": "256KiB"},
@@ -275,7 +211,7 @@ class WaiverShape(Shape):
     rule: Text = Field(
         description="Code of the rule, or the name of a rule of buf.", examples=["SD506", "FIELD_NO_DELETE"]
     )
-    at: Text | None = _field(
+    at: Text | None = optional(
         "What the finding is about, as the diff names it. Default: anything.", example="place_order"
     )
     reason: Text = Field(description="Why it is accepted, for readers of the diff.")
@@ -290,14 +226,14 @@ class SagaFile(Shape):
     services: dict[NameKey, ServiceShape] = Field(
         description="The services of the mesh. Their ports are 50051, 50052, ..., in this order."
     )
-    defaults: DefaultsShape | None = _field(
+    defaults: DefaultsShape | None = optional(
         "Settings for steps and compensations that have none of their own."
     )
-    limits: LimitsShape | None = _field(
+    limits: LimitsShape | None = optional(
         "How much one gateway does at once; anything more is refused early with 503."
     )
     sagas: dict[NameKey, SagaShape] = Field(description="The sagas, by name.")
-    waivers: list[WaiverShape] | None = _field(
+    waivers: list[WaiverShape] | None = optional(
         "Accepted findings of `sagagen diff`, each with a reason and a last day."
     )
 

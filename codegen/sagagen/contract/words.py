@@ -20,6 +20,8 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 PROJECT_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 DURATION = re.compile(f"(?:{DURATION_PART.pattern})+")
+REASON = re.compile(r"[A-Z][A-Z0-9_]{0,61}[A-Z0-9]")
+"""As google.rpc.ErrorInfo has it."""
 SIZE = re.compile(r"([0-9]{1,9})(B|KiB|MiB)")
 UNIT_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -41,8 +43,9 @@ class Reads:
         return dict(self.schema)
 
 
-def wrong(code: codes.Code, message: str, hint: str) -> PydanticCustomError:
-    return PydanticCustomError(code.value, "{message}", {"message": message, "hint": hint})
+def wrong(code: codes.Code, message: str, hint: str, *, key: str = "") -> PydanticCustomError:
+    """`key`: the key of the mapping that is at fault, where it is one."""
+    return PydanticCustomError(code.value, "{message}", {"message": message, "hint": hint, "key": key})
 
 
 def _scalar(value: object, expected: str) -> Scalar:
@@ -168,6 +171,39 @@ def _flag(value: object) -> Located[bool]:
     return Located(scalar.text.lower() == "true", scalar)
 
 
+def _reason(value: object) -> Located[str]:
+    located = _text(value)
+    if not REASON.fullmatch(located.value):
+        bare = located.value.strip("'\"")
+        plain = f"write it without quotes inside: {bare}" if REASON.fullmatch(bare) else ""
+        hint = plain or "use capital letters, digits and underscores, for example OUT_OF_STOCK"
+        raise wrong(codes.Code.BAD_NAME, f'"{located.value}" cannot be a reason', hint)
+    return located
+
+
+def _expression(value: object) -> Node:
+    if isinstance(value, Block | Items):
+        raise wrong(
+            codes.Code.WRONG_SHAPE,
+            f"an expression is expected here, not {kind_of(value)}",
+            "write one expression after the key, in quotes if it has a colon, a bracket or a brace",
+        )
+    return _scalar(value, "an expression")
+
+
+def _duration_or_expression(value: object) -> Located[float] | Node:
+    """No expression of a duration begins with a digit: there are no literals of that type."""
+    node = _expression(value)
+    is_literal = isinstance(node, Scalar) and re.match(r"[-+]?\d", node.text)
+    return _duration(node) if is_literal else node
+
+
+def kinds(*allowed: str) -> Reads:
+    """Of a step; a kind that is not allowed at this place is read, and refused with the reason."""
+    every = ("compensatable", "pivot", "retriable")
+    return Reads(lambda value: one_of(every, value), {"type": "string", "enum": list(allowed)})
+
+
 def words(*known: str) -> Reads:
     return Reads(lambda value: one_of(known, value), {"type": "string", "enum": list(known)})
 
@@ -203,3 +239,9 @@ Factor = Annotated[Located[float], Reads(_factor, {"type": "number", "minimum": 
 Flag = Annotated[Located[bool], Reads(_flag, {"type": "boolean"})]
 Expressions = Annotated[Node, Reads(node_of, {"type": ["object", "string"]})]
 """Passed on unread: what is allowed depends on the message that it builds."""
+_ONE = {"type": ["string", "boolean", "integer"]}
+Expression = Annotated[Node, Reads(_expression, _ONE)]
+"""A single value, passed on unread: `true` and `5` are expressions too."""
+DurationOrExpression = Annotated[Located[float] | Node, Reads(_duration_or_expression, {"type": "string"})]
+"""In seconds, or unread."""
+Reason = Annotated[Located[str], Reads(_reason, {"type": "string", "pattern": f"^{REASON.pattern}$"})]

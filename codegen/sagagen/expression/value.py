@@ -188,4 +188,6 @@ def _way_out(value: Expr, convert: _Converted) -> str:
             else "compare it with something"
         )
     is_convertible = isinstance(type_, Integer | Double) or type_ in (Simple.BOOL, Simple.BYTES)
-    return "convert it: string(...)" if is_convertible and convert is not _list else ""
+    if convert in (_seconds, _milliseconds, _list):
+        return "select a field of that type"
+    return "convert it: string(...)" if is_convertible else "select a field of such a type"
