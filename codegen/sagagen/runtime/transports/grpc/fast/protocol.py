@@ -129,6 +129,8 @@ class CollectedWrites:
 
     def __init__(self, transport: asyncio.Transport, h2: H2Connection) -> None:
         self._transport = transport
+        self.is_closing: Callable[[], bool] = transport.is_closing
+        """The transport's own: each call asks a few times."""
         self._h2 = h2
         self._loop = asyncio.get_running_loop()
         self._frames: list[bytes] = []
@@ -157,7 +159,7 @@ class CollectedWrites:
             self._later.cancel()
             self._later = None
         frames, self._frames = self._frames, []
-        if frames and not self._transport.is_closing():
+        if frames and not self.is_closing():
             data = b"".join(frames)
             self.taken.written_bytes += len(data)
             try:
