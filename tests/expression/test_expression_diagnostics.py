@@ -1,5 +1,7 @@
 """Every mistake is reported once, with its code, at its token, with a way out."""
 
+from typing import Any
+
 import pytest
 from expression_lab import Lab
 
@@ -247,6 +249,19 @@ def test_a_mistake_is_reported_once_at_its_token(lab: Lab, yaml: str, code: str,
 def test_the_table_plants_every_code() -> None:
     elsewhere = {"SG113", "SG126", "SG128", "SG129", "SG130", "SG131"}  # below, and in tests of their own
     assert {code for _, code, _ in MISTAKES} | elsewhere == {code.value for code in Code}
+
+
+@pytest.mark.parametrize(
+    ("changes", "way_out"),
+    [
+        ({}, "read it from that step's response"),
+        ({"steps": {}, "loops": {}}, "let the request carry it"),
+        ({"steps": {}, "loops": {}, "failure": True}, "read it from that step's response"),
+    ],
+)
+def test_what_can_fail_is_to_come_from_elsewhere(lab: Lab, changes: dict[str, Any], way_out: str) -> None:
+    _, found = lab.compile("big: input.big + 1", total=True, **changes)
+    assert way_out in only(found).hint
 
 
 @pytest.mark.parametrize(("yaml", "message"), PARTIAL, ids=[yaml for yaml, _ in PARTIAL])

@@ -205,3 +205,39 @@ def test_an_empty_value_is_missed_at_its_key(lab: Lab) -> None:
     finding = only(lab.value("when", "")[1])
     assert (finding.code, finding.at.column) == ("SG122", len("when:"))
     assert "write an expression" in finding.hint
+
+
+TOTAL = [
+    ("when", "event.name == input.text && caller != ''", None),
+    ("when", "event.tags.all(t, t.name.startsWith('a'))", None),
+    ("when", "event.quantity > 1 ? input.flag : has(event.note)", None),
+    ("when", "size(event.tags) > 1", None),
+    ("saga_id", "event.name + '/' + string(event.quantity)", None),
+    ("when", "event.quantity ‸* 2 > 3", "let the message of the event carry it"),
+    ("when", "event.tags[‸0].name == 'a'", "let the message of the event carry it"),
+    ("when", "‸min(input.numbers) > 1", "let the message of the event carry it"),
+    ("saga_id", "‸string(input.raw)", "let the message of the event carry it"),
+]
+
+
+@pytest.mark.parametrize(("place", "yaml", "way_out"), TOTAL)
+def test_what_an_event_decides_must_not_fail(lab: Lab, place: str, yaml: str, way_out: str | None) -> None:
+    text = f'"{yaml.replace(MARK, "")}"'
+    expr, found = lab.value(place, text, event=lab.descriptor("Item"), total=True)
+    if way_out is None:
+        assert expr is not None, found
+        return
+    finding = only(found)
+    assert (finding.code, finding.at.column) == ("SG113", len(place) + 4 + yaml.index(MARK))
+    assert way_out in finding.hint
+
+
+@pytest.mark.parametrize(
+    ("yaml", "is_total"),
+    [("dish.name", True), ("dish.tags.map(t, t.name)[0]", False), ("string(dish.quantity)", True)],
+)
+def test_a_compensation_reads_its_item_and_must_not_fail(lab: Lab, yaml: str, is_total: bool) -> None:
+    item = ("dish", MessageType("lab.v1.Item", lab.descriptor("Item")))
+    expr, found = lab.compile(f"text: {yaml} + failure.reason", item=item, failure=True, total=True)
+    assert (expr is not None) is is_total
+    assert [finding.code for finding in found] == ([] if is_total else ["SG113"])

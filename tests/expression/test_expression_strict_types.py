@@ -1,5 +1,6 @@
 """The emitted functions are clean under the strict type checker."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,10 @@ from pathlib import Path
 import pytest
 from expression_lab import PACKAGE, Lab
 from test_expression_code import FORMS
+from test_expression_guards import GUARDED
+from test_expression_places import COMPUTED
 
+from sagagen.expression.types import Simple
 from sagagen.python_names import identifier
 
 ROOT = Path(__file__).parents[2]
@@ -24,16 +28,40 @@ wrapped_text: "input.flag ? input.wrapped_text : null"
 """
 
 
+OF_EVENT = [
+    ("when", "event.quantity > 1 && caller == input.text"),
+    ("saga_id", "event.name + saga.id"),
+    ("in", "event.tags"),
+    ("in", "'[input.kind]'"),
+    ("in", "'[input.totals]'"),
+]
+OF_ITEM = [
+    ("at", "dish", Simple.TIMESTAMP),
+    ("in", "'[dish]'", Simple.DURATION),
+    ("key", "dish", Simple.STRING),
+]
+
+
 @pytest.mark.slow
 def test_emitted_functions_pass_basedpyright_strict(lab: Lab, tmp_path: Path) -> None:
     checker = shutil.which("basedpyright", path=str(Path(sys.executable).parent)) or shutil.which(
         "basedpyright"
     )
     assert checker is not None
-    sources = [lab.source(lab.compiled(yaml)) for yaml in [*(yaml for yaml, _ in FORMS), BROAD]]
+    requests = [*(yaml for yaml, _ in FORMS), *(yaml for yaml, _ in GUARDED), BROAD]
+    sources = [lab.source(lab.compiled(yaml)) for yaml in requests]
+    sources += [lab.value_source(lab.compiled_value(place, yaml)) for place, yaml, _ in COMPUTED]
+    sources += [
+        lab.value_source(lab.compiled_value(place, yaml, event=lab.descriptor("Item")), event="Item")
+        for place, yaml in OF_EVENT
+    ]
+    sources += [
+        lab.value_source(lab.compiled_value(place, yaml, item=("dish", type_)))
+        for place, yaml, type_ in OF_ITEM
+    ]
     imports = sorted({line for source in sources for line in source.imports.splitlines()})
     functions = [
-        source.function.replace("def build(", f"def {identifier(f'build_{n}')}(")
+        re.sub(r"^def (build|compute)\(", f"def {identifier(f'function_{n}')}(", source.function)
         for n, source in enumerate(sources)
     ]
     shutil.copytree(lab.folder / PACKAGE, tmp_path / PACKAGE)

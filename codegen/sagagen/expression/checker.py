@@ -103,8 +103,10 @@ class Checker:
         """`result`, unless it is a problem, or can fail where that is not allowed."""
         if isinstance(result, Problem):
             return self._wrong(at, result)
-        problem = operators.partial_problem(result) if isinstance(result, Operation) else None
-        return self._wrong(at, problem) if problem and self._environment.total else result
+        if not self._environment.total or not isinstance(result, Operation):
+            return result
+        problem = operators.partial_problem(result, self._environment.ready_made)
+        return self._wrong(at, problem) if problem else result
 
     # Names and fields
 

@@ -68,6 +68,15 @@ class Environment:
     hidden: Mapping[str, str] = field(default_factory=dict[str, str])
     """`input`, `caller`, `saga.id` or `saga.started_at`, where that is not known -> why, as a clause."""
 
+    @property
+    def ready_made(self) -> str:
+        """Where a value can come from that can't be computed here, as a hint."""
+        if self.event is not None:
+            return "let the message of the event carry it, ready made"
+        if self.steps or self.loops or self.failure:
+            return "compute it in a step, and read it from that step's response"
+        return "let the request carry it, ready made"
+
     def spelled(self, full_name: str) -> str:
         """The shortest name by which an expression here can refer to a type."""
         short = full_name.removeprefix(f"{self.package}.") if self.package else full_name

@@ -73,17 +73,13 @@ def binary(operator: str, left: Expr, right: Expr) -> Expr | Problem:
     return _arithmetic(operator, left, right)
 
 
-def partial_problem(operation: Operation) -> Problem | None:
+def partial_problem(operation: Operation, way_out: str) -> Problem | None:
     """Why an operation is refused where building the value must never fail; all numeric operators are refused."""
     is_arithmetic = operation.operator in _NUMERIC
     if not is_arithmetic and not operation.can_fail:
         return None
     what = "arithmetic" if is_arithmetic else _WORDS[operation.operator]
-    return Problem(
-        Code.MAY_FAIL,
-        f"{what} may fail, and it must always be possible to build this",
-        "compute it in a step, and read it from that step's response",
-    )
+    return Problem(Code.MAY_FAIL, f"{what} may fail, and it must always be possible to build this", way_out)
 
 
 def index(operand: Expr, selector: Expr) -> Expr | Problem:

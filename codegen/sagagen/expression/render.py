@@ -45,15 +45,8 @@ def render_function(
     """
     root = expr.root if expr else Build(MessageType(target.full_name, target), ())
     scope = "CompensationScope" if in_compensation else "EventScope" if event else "Scope"
-    return _function(
-        name,
-        root,
-        refer(names.message(target)),
-        _Scope(scope, input, event),
-        names=names,
-        doc=doc,
-        refer=refer,
-    )
+    of = _Scope(scope, input, event)
+    return _function(name, root, of, target=target, names=names, doc=doc, refer=refer)
 
 
 def render_value(
@@ -66,13 +59,13 @@ def render_value(
     names: PythonNames,
     doc: str,
     refer: Callable[[PyClass], str],
-    returns: str | None = None,
 ) -> RenderedFunction:
-    """The function `name` that computes `expr` from a scope; `event` is that of an EventScope.
+    """The function `name` that computes `expr` from a scope; `event` is the message of an EventScope's event.
 
-    It returns what the place takes (`compile_duration`: seconds), unless `returns` says another Python type.
+    It returns what the place takes: bool (`when`), str (`saga_id`), str or int (`key`), seconds as a float (`after`),
+    milliseconds since the epoch (`at`), a list (`in`).
     """
-    return _function(name, expr.root, returns, _Scope(scope, input, event), names=names, doc=doc, refer=refer)
+    return _function(name, expr.root, _Scope(scope, input, event), names=names, doc=doc, refer=refer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +80,20 @@ class _Scope:
 def _function(
     name: str,
     root: Expr,
-    returns: str | None,
     scope: _Scope,
     *,
+    target: Descriptor | None = None,
     names: PythonNames,
     doc: str,
     refer: Callable[[PyClass], str],
 ) -> RenderedFunction:
     writer = Writer.of(root, names, refer)
     arguments = [refer(names.message(each)) for each in (scope.event, scope.input) if each]
-    found = returns or writer.type_name(root.type)
+    returns = refer(names.message(target)) if target else writer.type_name(root.type)
     body = [*_docstring(doc), *writer.readings(root), f"return {writer.value(root).text}"]
     return RenderedFunction(
         lines=(
-            f"def {name}(scope: {scope.name}[{', '.join(arguments)}]) -> {found}:",
+            f"def {name}(scope: {scope.name}[{', '.join(arguments)}]) -> {returns}:",
             *(f"    {line}" if line else "" for line in body),
         ),
         imports=frozenset({Import(_SCOPE, scope.name), *writer.imports}),
