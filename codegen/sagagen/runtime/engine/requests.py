@@ -8,6 +8,7 @@ import structlog
 
 from sagagen.runtime.model.definition import Delay, Element, Parallel, Saga, Start, Step, Wait
 from sagagen.runtime.rpc.errors import ExpressionError
+from sagagen.runtime.rpc.metadata import MAX_ITEM_KEY_BYTES
 from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES
 from sagagen.runtime.saga.decision import StepCall
 from sagagen.runtime.saga.events import (
@@ -25,7 +26,6 @@ from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.result import SagaResult, Succeeded
 from sagagen.runtime.scope import AnswerScope, CompensationScope, EventScope, NoResponse, Scope, item_key
 
-MAX_ITEM_KEY_BYTES = 128
 MAX_LOOP_BYTES = 16 * 1024 * 1024
 """Of all requests of a loop together."""
 
