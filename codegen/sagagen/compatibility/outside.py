@@ -35,23 +35,27 @@ def unreachable(old: Mesh, new: Mesh) -> Iterator[Change]:
     """Events and cancels that had a route, of sagas that the new contract still has."""
     routed, still = ({rpc.full_name for rpc in mesh.routes_to} for mesh in (old, new))
     lost = routed - still
-    kept = {(saga.name, saga.version) for saga in (*new.sagas, *new.kept)}
+    still_there = {(saga.name, saga.version): saga for saga in (*new.sagas, *new.kept)}
     for saga in (*old.sagas, *old.kept):
-        if (saga.name, saga.version) in kept:
-            yield from _lost(saga, lost)
+        now = still_there.get((saga.name, saga.version))
+        if now:
+            yield from _lost(saga, now, lost)
 
 
-def _lost(saga: Saga, lost: set[str]) -> Iterator[Change]:
-    for name, received in _received(saga).items():
+def _lost(old: Saga, new: Saga, lost: set[str]) -> Iterator[Change]:
+    """What the contract has no more is told as that."""
+    pairs: list[tuple[str, Event | Cancel]] = [
+        (event.name, event) for event in new.events if event.name in _by_name(old)
+    ]
+    if old.cancel and new.cancel:
+        pairs.append(("cancel", new.cancel))
+    for name, received in pairs:
         if received.rpc.full_name in lost:
             message = f"{received.rpc.full_name} has no route"
-            target = Target(saga.name, saga.version)
-            subject = f"{saga.name}/{name}"
-            yield Change.of(outside_rules.EVENT_UNREACHABLE, received.span, subject, message, target)
-
-
-def _received(saga: Saga) -> Mapping[str, Event | Cancel]:
-    return {**_by_name(saga), **({"cancel": saga.cancel} if saga.cancel else {})}
+            target = Target(old.name, old.version)
+            yield Change.of(
+                outside_rules.EVENT_UNREACHABLE, received.span, f"{new.name}/{name}", message, target
+            )
 
 
 def _by_name(saga: Saga) -> dict[str, Event]:

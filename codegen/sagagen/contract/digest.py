@@ -3,7 +3,8 @@
 It covers what the log of a running saga relies on: the steps, their order and kinds, what they call with which request,
 and the answer. It does not cover pace (timeouts, backoff, deadline, retention; how long a wait or a delay lasts; how
 many items are under way at once; when a saga starts), nor who may send an event: that may change while sagas run, and
-they go on with the new values, as far as the old ones are not logged. See docs/decisions/010-what-a-digest-covers.md.
+they go on with the new values, as far as the old ones are not logged. Nor does it cover names that nothing reads: of
+branches, and of loops' variables. See docs/decisions/010-what-a-digest-covers.md and 188.
 
 What the language did not have at first has a key only where it is used, so that older contracts keep their digests.
 """
@@ -15,7 +16,7 @@ from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
 
-from sagagen.contract.model import Call, Delay, Element, Event, ForEach, Parallel, Respond, Step, Wait
+from sagagen.contract.model import Branch, Call, Delay, Element, Event, ForEach, Parallel, Respond, Step, Wait
 
 FORMAT = 1
 """Raised when the rules below change, so that an old digest never fits by accident."""
@@ -40,8 +41,7 @@ def digest(
     }
     if events:
         meaning["events"] = {event.name: event.rpc.full_name for event in events}
-    text = json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(_text(meaning).encode("ascii")).hexdigest()
 
 
 def _respond(respond: Respond) -> dict[str, Any]:
@@ -59,12 +59,19 @@ def _element(element: Element) -> dict[str, Any]:
         case Delay():
             said["delay"] = _delay(element)
         case Parallel():
-            said["parallel"] = [
-                [each.name, [_element(one) for one in each.steps]] for each in element.branches
-            ]
+            said["parallel"] = sorted(map(_branch, element.branches), key=_text)
     if element.when is not None:
         said["when"] = element.when.canonical()
     return said
+
+
+def _branch(branch: Branch) -> Sequence[Mapping[str, Any]]:
+    """Nothing reads its name, and branches begin together."""
+    return [_element(element) for element in branch.steps]
+
+
+def _text(meaning: object) -> str:
+    return json.dumps(meaning, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _for_each(loop: ForEach) -> Mapping[str, Any]:
     key = loop.key.canonical() if loop.key is not None else None
-    return {"item": loop.variable, "in": loop.items.canonical(), "key": key}
+    return {"in": loop.items.canonical(), "key": key}
 
 
 def _wait(wait: Wait) -> Mapping[str, Any]:
