@@ -23,6 +23,8 @@ OPENAPI_EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "60"))
 """How many requests are made up from the shop's OpenAPI document."""
 DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
 """About how many deliveries reach the barrier."""
+SIM_ROUNDS = int(os.environ.get("SAGAGEN_SIM_ROUNDS", "200"))
+"""How many sagas are simulated of each kind of world."""
 
 SLOW_AND_LARGE = (
     HealthCheck.too_slow,

@@ -260,20 +260,26 @@ class SagaDriver(Generic[Ref]):
             case _:
                 return NextRequest()
 
-    def _answering(self, row: _Answering) -> _Answering:
-        """The row with the saga's result, if the element that answers is settled by it."""
+    def _answering(self, row: _Answering, others: Sequence[LogEvent] = ()) -> _Answering:
+        """The row with the saga's result, if the element that answers is settled by it and the rows that follow it."""
         if self._ahead.result or self._ahead.turned_back or self.saga.is_line:
             return row
-        history = self._ahead.with_row(row)
+        history = self._ahead.with_rows((row, *others))
         after = self.saga.respond.after
         return replace(row, result=self._requests.success()) if is_settled(self.saga, history, after) else row
+
+    def _answering_plan(self, rows: Sequence[LogEvent]) -> Sequence[LogEvent]:
+        """An element may be settled as it is planned: one that is skipped, or a loop with nothing to do."""
+        first, *others = rows
+        if not isinstance(first, Skipped | LoopPlanned):
+            return rows
+        return self._answering(first, others), *others
 
     def _carry_out(self, decision: Plan | Receive | PassOver | GiveUp | TurnBack | End | GetStuck) -> None:
         match decision:
             case Plan(elements):
                 for element in elements:
-                    for row in self._requests.plan(element, self._now()):
-                        self.append(self._answering(row) if isinstance(row, Skipped | LoopPlanned) else row)
+                    self.append(*self._answering_plan(self._requests.plan(element, self._now())))
             case Receive():
                 self._receive(decision)
             case _:

@@ -399,8 +399,6 @@ class _Forward:
         self._turn_back = self._turn_back or back
 
     def _turn_back_with_doubt(self, back: TurnBack) -> TurnBack:
-        if len(self._let_go) <= 1:  # a straight line's: the step that failed
-            return back
         doubt = (key for _, key in self._let_go if key != back.failure.step and not self._is_known_no(key))
         return replace(back, doubt=tuple(doubt))
 

@@ -148,7 +148,9 @@ class History(NamedTuple):
 
     def plan(self, step: str) -> NextRequest | None:
         """What was planned for a step that is not settled; None if nothing was."""
-        return self.planned.get(step) or self.planned.get(NOBODY_KNOWS)
+        # What a block, or a wait without an end, has planned is empty: it counts all the same.
+        planned = self.planned.get(step)
+        return self.planned.get(NOBODY_KNOWS) if planned is None else planned
 
     def is_over(self, step: str) -> bool:
         """It is DONE, skipped, timed out or given up."""
