@@ -1,5 +1,6 @@
-"""`sagagen add`: puts services, rpcs, sagas and steps into the contract, and leaves everything else in it as it is."""
+"""`sagagen add`: puts services, rpcs, sagas, events and steps into the contract, and leaves all else as it is."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -81,40 +82,80 @@ def saga(name: str, trigger: str, directory: Path | None) -> None:
 @click.argument("saga", shell_complete=complete_sagas)
 @click.argument("name")
 @click.option(
-    "--call",
+    "--rpc",
     required=True,
+    metavar="PACKAGE.SERVICE/METHOD",
+    help="The rpc that brings it; no service implements it.",
+    shell_complete=complete_rpcs,
+)
+@click.option(
+    "--saga-id",
+    metavar="EXPRESSION",
+    help="Which saga it is for. Default: the only field of the request whose name ends in id.",
+)
+@project_option
+def event(saga: str, name: str, rpc: str, saga_id: str | None, directory: Path | None) -> None:
+    """Add the event NAME to SAGA; then add a step that waits for it, with `sagagen add step --wait`."""
+    from sagagen.cli import add_run
+
+    add_run.event(directory, saga, name, rpc=rpc, saga_id=saga_id)
+
+
+@add.command()
+@click.argument("saga", shell_complete=complete_sagas)
+@click.argument("name")
+@click.option(
+    "--call",
     metavar="SERVICE/METHOD",
     help="The rpc that the step calls.",
     shell_complete=complete_calls,
 )
+@click.option("--wait", metavar="EVENT", help="The event of the saga that the step waits for.")
+@click.option("--delay", metavar="DURATION", help="How long it takes, for example 24h.")
+@click.option("--parallel", metavar="BRANCH,BRANCH", help="The branches of a block, to add steps to.")
 @click.option(
     "--compensate",
     metavar="SERVICE/METHOD|none",
-    help="The rpc that undoes the step, or none.",
+    help="The rpc that undoes a call, or none.",
     shell_complete=complete_calls,
 )
+@click.option("--within", metavar="DURATION", help="How long a wait lasts.")
 @click.option(
     "--after",
     metavar="STEP",
-    help="The step that it follows. Default: the end, or before the pivot.",
+    help="The step that it follows, which may stand in a branch. Default: the end, or before the pivot.",
     shell_complete=complete_steps,
 )
+@click.option("--in", "branch", metavar="BLOCK/BRANCH", help="The branch whose last step it becomes.")
 @click.option("--kind", type=click.Choice(_KINDS), help="Default: what fits the place.")
 @project_option
-def step(
-    saga: str,
-    name: str,
-    call: str,
-    compensate: str | None,
-    after: str | None,
-    kind: str | None,
-    directory: Path | None,
-) -> None:
-    """Add the step NAME to SAGA.
+def step(directory: Path | None, saga: str, name: str, parallel: str | None, **options: str | None) -> None:
+    """Add the step NAME to SAGA: a call, a wait, a delay, or a block of parallel branches.
 
     A step that can be undone goes before the pivot; a step after the pivot is retriable. If the saga is already
     deployed, run `sagagen bump SAGA` first: open sagas then end as they began.
     """
     from sagagen.cli import add_run
+    from sagagen.editing.steps import NewStep
+    from sagagen.runtime.model.definition import StepKind
 
-    add_run.step(directory, saga, name, call=call, compensate=compensate, after=after, kind=kind)
+    _check_options(parallel, options)
+    kind = options.pop("kind")
+    branches = tuple(part.strip() for part in parallel.split(",")) if parallel else ()
+    new = NewStep(saga, name, parallel=branches, kind=StepKind(kind) if kind else None, **options)
+    add_run.step(directory, new)
+
+
+def _check_options(parallel: str | None, options: Mapping[str, str | None]) -> None:
+    """What fits one kind of step only. Raises UsageError."""
+    verbs = {"parallel": parallel} | {verb: options[verb] for verb in ("call", "wait", "delay")}
+    given = [f"--{verb}" for verb, value in verbs.items() if value]
+    if len(given) != 1:
+        said = " and ".join(given) or "none of them"
+        raise click.UsageError(f"say one of --call, --wait, --delay and --parallel, not {said}")
+    if options["compensate"] and given != ["--call"]:
+        raise click.UsageError(f"--compensate is for a call: {given[0]} leaves nothing to undo")
+    if options["within"] and given != ["--wait"]:
+        raise click.UsageError("--within is for a wait; a delay says how long it takes: --delay 24h")
+    if options["after"] and options["branch"]:
+        raise click.UsageError("--after says the place already: leave --in out")

@@ -10,11 +10,12 @@ from sagagen.cli.report import print_diagnostics
 from sagagen.contract import BufMissing
 from sagagen.editing.addition import Addition, carry_out
 from sagagen.editing.contract import Contract
+from sagagen.editing.events import add_event
 from sagagen.editing.rpcs import add_rpc
-from sagagen.editing.sagas import NewStep, add_saga, add_step
+from sagagen.editing.sagas import add_saga
 from sagagen.editing.services import add_service
+from sagagen.editing.steps import NewStep, add_step
 from sagagen.editing.text import CannotAdd
-from sagagen.runtime.model.definition import StepKind
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 
@@ -30,18 +31,12 @@ def saga(directory: Path | None, name: str, trigger: str) -> None:
     _run(directory, f"the saga {name}", lambda contract: add_saga(contract, name, trigger))
 
 
-def step(
-    directory: Path | None,
-    saga: str,
-    name: str,
-    *,
-    call: str,
-    compensate: str | None,
-    after: str | None,
-    kind: str | None,
-) -> None:
-    new = NewStep(saga, name, call, compensate, after, StepKind(kind) if kind else None)
-    _run(directory, f"the step {name}", lambda contract: add_step(contract, new))
+def step(directory: Path | None, new: NewStep) -> None:
+    _run(directory, f"the step {new.name}", lambda contract: add_step(contract, new))
+
+
+def event(directory: Path | None, saga: str, name: str, *, rpc: str, saga_id: str | None) -> None:
+    _run(directory, f"the event {name}", lambda contract: add_event(contract, saga, name, rpc, saga_id))
 
 
 def _run(directory: Path | None, what: str, plan: Callable[[Contract], Addition | None]) -> None:

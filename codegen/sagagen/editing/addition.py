@@ -17,7 +17,9 @@ from sagagen.editing.text import CannotAdd
 from sagagen.workspace.source_text import SourceText
 from sagagen.workspace.writing import replace_file
 
-LEFT_TO_FILL_IN = frozenset({Code.NO_STEPS, Code.REQUIRED_FIELD_LEFT_OUT})
+LEFT_TO_FILL_IN = frozenset(
+    {Code.NO_STEPS, Code.REQUIRED_FIELD_LEFT_OUT, Code.EMPTY_BLOCK, Code.EVENT_NOT_AWAITED}
+)
 """Errors that an addition may leave: the user's next step fixes them."""
 
 

@@ -15,7 +15,8 @@ from sagagen.source import Node, Scalar
 from sagagen.workspace.source_text import Edit, SourceText
 
 Plain: TypeAlias = "str | dict[str, Plain] | list[Plain]"
-Path: TypeAlias = tuple[str, ...]
+Path: TypeAlias = tuple[str | int, ...]
+"""Keys of mappings, and indices of lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +42,27 @@ class SagaYaml:
         owners = self._owners(path)
         if len(owners) < len(path):
             *above, missing = path
-            return self.with_entry(tuple(above), missing, {key: value}, spaced=spaced, levels=levels + 1)
+            return self.with_entry(tuple(above), str(missing), {key: value}, spaced=spaced, levels=levels + 1)
         edits = Insertion(self.source, self.root, owners).entry(key, value, spaced=spaced, levels=levels)
         return self._proven(edits, path, key, value)
 
-    def with_item(self, path: Path, value: Mapping[str, Value], after: int | None = None) -> SourceText:
+    def with_item(
+        self, path: Path, value: Mapping[str, Value], after: int | None = None, *, levels: int = 1
+    ) -> SourceText:
         """With an item in the list at `path`, behind the one of that index, or as the last one."""
         owners = self._owners(path)
-        if len(owners) < len(path):
-            raise CannotAdd(f"{SAGA_YAML} has no list at {'.'.join(path)}: write {path[-1]}: [] there first")
-        edits = Insertion(self.source, self.root, owners).item(value, after)
+        if len(owners) < len([part for part in path if isinstance(part, str)]):
+            raise CannotAdd(f"{SAGA_YAML} has no list at {_dotted(path)}: write {path[-1]}: [] there first")
+        edits = Insertion(self.source, self.root, owners).item(value, after, levels=levels)
         return self._proven(edits, path, after, value)
 
     def _owners(self, path: Path) -> tuple[Pair, ...]:
         owners: list[Pair] = []
         at = self.root
         for key in path:
+            if isinstance(key, int):
+                at = at.items[key]
+                continue
             pair = at.pair(key)
             if pair is None:
                 break
@@ -74,9 +80,13 @@ class SagaYaml:
             said = ""
         if said != meant:
             raise CannotAdd(
-                f"{SAGA_YAML} is written in a way that allows no addition at {'.'.join(path)}: add it by hand"
+                f"{SAGA_YAML} is written in a way that allows no addition at {_dotted(path)}: add it by hand"
             )
         return written
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(map(str, path))
 
 
 def _document(text: str) -> MappingNode:
@@ -103,11 +113,14 @@ def _copy(value: Value) -> Plain:
     return [_copy(inner) for inner in value]
 
 
-def _add(plain: Plain, path: Sequence[str], key: str | int | None, value: Plain) -> None:
+def _add(plain: Plain, path: Sequence[str | int], key: str | int | None, value: Plain) -> None:
     """The same addition to the values alone; an empty text counts as an empty mapping or list."""
-    if path and isinstance(plain, dict):
-        inner = plain[path[0]] or ({} if isinstance(key, str) else [])
-        plain[path[0]] = inner
+    if path and isinstance(plain, list) and isinstance(path[0], int):
+        _add(plain[path[0]], path[1:], key, value)
+    elif path and isinstance(plain, dict):
+        at = str(path[0])
+        inner = plain.get(at) or ({} if isinstance(key, str) else [])
+        plain[at] = inner
         _add(inner, path[1:], key, value)
     elif isinstance(plain, dict) and isinstance(key, str):
         plain[key] = value

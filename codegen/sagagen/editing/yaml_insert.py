@@ -70,8 +70,11 @@ class Insertion:
             self._entry_lines(key, value, column, levels), column, self._spaced_entries(spaced)
         )
 
-    def item(self, value: Mapping[str, Value], after: int | None = None) -> list[Edit]:
-        """Behind the item of that index, before all of them (FIRST), or at the end."""
+    def item(self, value: Mapping[str, Value], after: int | None = None, *, levels: int = 1) -> list[Edit]:
+        """Behind the item of that index, before all of them (FIRST), or at the end.
+
+        `levels` of mappings have each key on a line of its own.
+        """
         self._refuse_alias()
         items = self.value.items
         if self.value.is_flow and (items or self._is_inside_flow):
@@ -79,7 +82,7 @@ class Insertion:
                 return self._into_flow(flow(value), items)
             return self._between(flow(value), after)
         column = self.value.column if items else self._child_column
-        lines = self._item_lines(value, column)
+        lines = self._item_lines(value, column, levels)
         is_spaced = len(items) > 1 and has_blank_line(self.source.text[items[-2].end : items[-1].start])
         if after == FIRST and items:
             return self._behind(self.owners[-1].colon, lines, sys.maxsize, is_spaced=False)
@@ -124,12 +127,12 @@ class Insertion:
             indent = self._indent
         return [f"{' ' * column}{scalar(key)}:", *block(value, column + indent, indent, max(levels - 1, 1))]
 
-    def _item_lines(self, value: Mapping[str, Value], column: int) -> list[str]:
+    def _item_lines(self, value: Mapping[str, Value], column: int, levels: int) -> list[str]:
         model = self.value.items[-1] if self.value.items else None
         if model is not None and model.is_flow:
             return [f"{' ' * column}- {flow(value)}"]
         inner = model.column if model is not None and model.kind == "mapping" else column + INDENT
-        lines = block(value, inner, INDENT)
+        lines = block(value, inner, INDENT, levels)
         return [f"{' ' * column}-{lines[0][column + 1 :]}", *lines[1:]]
 
     def _spaced_entries(self, otherwise: bool) -> bool:
