@@ -131,6 +131,31 @@ message Old {
   optional double rate = 6;
 }
 """
+SHOP = """
+syntax = "proto3";
+package shop.v1;
+enum Size { SIZE_UNSPECIFIED = 0; SMALL = 1; LARGE = 2; }
+message Order {
+  string customer_id = 1;
+  int64 total_minor = 2;
+  optional string note = 3;
+  repeated Dish dishes = 4;
+  map<string, string> labels = 5;
+  bool gift = 6;
+  double rate = 7;
+  Size size = 8;
+}
+message Dish {
+  string dish_id = 1;
+  int32 quantity = 2;
+  int64 price_minor = 3;
+}
+message Fraud {
+  double score = 1;
+  int64 limit_minor = 2;
+}
+"""
+"""What docs/expressions.md reads."""
 PACKAGE = "expression_lab_messages"
 PLACES: dict[str, Callable[[Node, Environment, Report], ValueExpr | None]] = {
     "when": compile_condition,
@@ -184,7 +209,8 @@ class Lab:
 
     @property
     def input(self) -> Descriptor:
-        return self.descriptor("Everything")
+        assert self.environment.input is not None
+        return self.environment.input
 
     def source(
         self,
@@ -308,6 +334,7 @@ def located(py_class: PyClass) -> str:
 
 def build_lab(folder: Path) -> Lab:
     protos = {"lab/v1/lab.proto": LAB, "lab/other/v1/other.proto": OTHER, "lab/old/v1/old.proto": OLD}
+    protos["shop/v1/shop.proto"] = SHOP
     compiled = compile_protos(folder, protos, package=PACKAGE)
     assert not compiled.diagnostics
     files = sorted(compiled.files, key=lambda file: [*protos].index(file.name))

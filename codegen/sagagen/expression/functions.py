@@ -203,3 +203,5 @@ _METHODS: Mapping[str, Function] = {
     "startsWith": Function(2, _text_test(Operator.STARTS_WITH), "strings"),
     "endsWith": Function(2, _text_test(Operator.ENDS_WITH), "strings"),
 }
+FUNCTIONS = frozenset({*_GLOBAL, *_METHODS})
+"""The names of all functions that are no macros."""
