@@ -27,6 +27,7 @@ from sagagen.emit.render import emit
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.connections import Peers
 from sagagen.runtime.edge.http.server import DEFAULT_PEERS, serve_http
+from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.messages.schema import Schema
@@ -123,10 +124,11 @@ async def served(
     seen: Callable[[SagaRuntime], SagaRuntime] = lambda engine: engine,
     middleware: Sequence[Middleware] = (),
     peers: Peers = DEFAULT_PEERS,
+    shared: SharedAnswers | None = None,
 ) -> AsyncGenerator[Served]:
     """The real thing: gateway, engine, log, and the service over the in-memory transport.
 
-    `seen` says how the gateway sees the engine.
+    `seen` says how the gateway sees the engine. `shared` is what it tells other gateways.
     """
     mesh, shelf = mesh or library().mesh, library().handlers.ShelfService()
     gateway = Gateway(mesh, caller=caller, routes=routes, middleware=middleware)
@@ -140,7 +142,9 @@ async def served(
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
         ) as engine,
-        serve_http(gateway.application(seen(engine), transports), "127.0.0.1", 0, peers=peers) as listening,
+        serve_http(
+            gateway.application(seen(engine), transports, shared=shared), "127.0.0.1", 0, peers=peers
+        ) as listening,
         httpx.AsyncClient(base_url=listening.url, timeout=LIMIT_S) as client,
     ):
         yield Served(client, shelf, engine, gateway)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge_library import library
+from collecting import collecting
+from edge_library import library, served
 from kept_spans import KeptSpans
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
@@ -115,6 +116,34 @@ async def test_another_gateway_finds_the_answer_by_saga_and_run(redis: RedisServ
         assert await other.find("saga", "fedcba9876543210", TRACE) is None
         kept_s = int(redis.ask("TTL", f"sagagen:shop:answers:saga:{OWNER}").strip().removeprefix(b":"))
         assert SAGA.retention_s - 10 < kept_s <= SAGA.retention_s
+
+
+async def test_an_event_for_a_saga_of_another_gateway_is_told_from_one_for_nobody(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    async with (
+        SharedAnswers.open("library", sharing(redis)) as ours,
+        SharedAnswers.open("library", sharing(redis)) as theirs,
+        served(tmp_path / "one", mesh=collecting(), shared=ours) as one,
+        served(tmp_path / "other", mesh=collecting(), shared=theirs) as other,
+    ):
+
+        async def refused() -> tuple[int, str]:
+            """Of an event for a saga that the first gateway has, sent to the other: it is told in the background."""
+            loan = {"name": "b", "reader": "ann"}
+            lent = await one.client.post("/loans", json=loan, headers={"idempotency-key": "lent"})
+            event = f"/loans/{lent.json().get('id') or lent.json()['saga_id']}:cancel"
+            answer = await other.client.post(event, headers={"idempotency-key": "k"})
+            assert "retry-after" in answer.headers
+            return answer.status_code, answer.json()["reason"]
+
+        await eventually_async("it to be told", refused, lambda found: found == (409, "SAGA_ELSEWHERE"))
+        unknown = await other.client.post(
+            "/loans/5c0e2f9e-0000-5000-8000-000000000001:cancel", headers={"idempotency-key": "k"}
+        )
+        assert (unknown.status_code, unknown.json()["reason"]) == (404, "UNKNOWN_SAGA")
 
 
 FORGERIES: dict[str, Callable[[bytes], bytes]] = {

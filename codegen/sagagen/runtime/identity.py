@@ -1,6 +1,7 @@
 """Names of sagas and runs: derived from the idempotency key where there is one, random where there is none."""
 
 import hashlib
+import re
 import secrets
 from random import Random
 from uuid import UUID, uuid5
@@ -30,6 +31,14 @@ def random_saga_id(at_ms: int, random: Random | None = None) -> str:
     bits = random.getrandbits(74) if random else secrets.randbits(74)
     value = (at_ms & (1 << 48) - 1) << 80 | 0x7 << 76 | (bits >> 62) << 64 | 0b10 << 62 | bits & (1 << 62) - 1
     return str(UUID(int=value))
+
+
+_SAGA_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_saga_id(text: str) -> bool:
+    """Whether a saga may have this id: all of them are UUIDs, in lower case."""
+    return _SAGA_ID.fullmatch(text) is not None
 
 
 def run_id(random: Random) -> str:

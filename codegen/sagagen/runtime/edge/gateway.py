@@ -21,6 +21,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.content import check_origin
 from sagagen.runtime.edge.docs_page import DocsEndpoint, DocsFileEndpoint
+from sagagen.runtime.edge.events import (
+    CANCEL,
+    CancelEndpoint,
+    EventEndpoint,
+    Mailbox,
+    cancels_of,
+    events_of,
+)
 from sagagen.runtime.edge.exchange import (
     ROUTE,
     Caller,
@@ -139,26 +147,38 @@ class Gateway:
     ) -> Iterable[tuple[str, Template, Endpoint]]:
         for binding in self._bindings:
             route = binding.route
-            endpoint = (
-                StartEndpoint(
+            if route.event:
+                endpoint: Endpoint = self._incoming(binding, engine, shared)
+            elif route.starts_saga:
+                endpoint = StartEndpoint(
                     self._mesh.project,
-                    self._newest(route),
+                    self._newest(route.target),
                     binding.reader,
                     self._caller,
                     engine,
                     self.responder,
                     shared,
                 )
-                if route.starts_saga
-                else ForwardEndpoint(
+            else:
+                endpoint = ForwardEndpoint(
                     route, binding.reader, binding.writer, self._caller, transports[route.target], waiting
                 )
-            )
             yield route.verb, binding.template, endpoint
 
-    def _newest(self, route: Route) -> Saga:
-        """New sagas take the newest version that this route's trigger starts."""
-        versions = [saga for saga in self._mesh.sagas if saga.name == route.target]
+    def _incoming(
+        self, binding: "_Binding", engine: SagaRuntime, shared: SharedAnswers | None
+    ) -> EventEndpoint | CancelEndpoint:
+        """Of an event, or a request to cancel. Sagas may share its rpc: then the id says which one is meant."""
+        route = binding.route
+        mailbox = Mailbox(engine, binding.reader, self._caller, shared)
+        newest = [self._newest(name) for name in dict.fromkeys(saga.name for saga in self._mesh.sagas)]
+        if route.event == CANCEL:
+            return CancelEndpoint(cancels_of(route, newest), mailbox)
+        return EventEndpoint(events_of(route, newest), binding.writer, mailbox)
+
+    def _newest(self, name: str) -> Saga:
+        """The version that new sagas of this name take; it also says how events find theirs."""
+        versions = [saga for saga in self._mesh.sagas if saga.name == name]
         return max(versions, key=lambda saga: saga.version)
 
 

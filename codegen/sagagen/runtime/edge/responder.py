@@ -71,9 +71,9 @@ class HttpResponder:
             raise ProblemError(not_written("the saga has its answer", error)) from error
 
 
-def accepted(saga: Saga, saga_id: str, trace_id: str) -> Answer:
-    """202: the saga exists and goes on; where to see how it ends."""
-    members = {"id": saga_id, "saga": saga.name, "version": saga.version, "trace_id": trace_id}
+def accepted(saga: str, version: int, saga_id: str, trace_id: str) -> Answer:
+    """202: the saga exists and goes on; where to see how it ends. `saga` is its name."""
+    members = {"id": saga_id, "saga": saga, "version": version, "trace_id": trace_id}
     return Answer(202, (*JSON, location(saga_id)), json.dumps(members).encode())
 
 

@@ -6,6 +6,9 @@ row is committed, and looked up only under the digest that a service has named. 
 that are in the services' databases, however old it is. It has a MAC by a secret that the gateways have in common, so
 nobody else made it. A request that no other gateway had before costs no lookup. An answer never changes, so it has no
 generation. Without one from Redis the gateway says SAGA_ELSEWHERE, which is true as well.
+
+An event, and a request to cancel, name a saga by its id alone. So a gateway tells of each saga that takes them that it
+has it; another one that has not says SAGA_ELSEWHERE then, and otherwise UNKNOWN_SAGA, which is all that it can know.
 """
 
 import base64
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 LARGEST_ANSWER = 64 * 1024
 """Bytes of its body; a larger one is not shared."""
 _FIELD = "answer"
+_PLACE = "here"
+"""Stands for the run's digest in the key by which a gateway tells that it has a saga. No digest is like it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +100,30 @@ class SharedAnswers:
 
         `owner`: its digest, as a service tells it. `trace`: the span of the request that asks.
         """
+        data = await self._asked(self._key(saga_id, owner), trace)
+        return None if data is None else SharedAnswer.decode(data)
+
+    async def _asked(self, key: str, trace: TraceContext) -> bytes | None:
+        """What Redis has under this key, if one of these gateways has put it there."""
         if not self._redis.is_up:
             return None
-        key = self._key(saga_id, owner)
         with traced_lookup(tracing.GATEWAY, trace) as lookup:
             found = await self._redis.find(key, [_FIELD])
             lookup.is_answered = found is not None
-        data = self._seal.open(key, found[0]) if found else None
-        return None if data is None else SharedAnswer.decode(data)
+        return self._seal.open(key, found[0]) if found else None
+
+    def tell(self, saga: Saga, saga_id: str) -> None:
+        """This gateway has a saga to which others may be sent events. Kept as long as it may run, and its answer."""
+        start_s = saga.start.at_most_s if saga.start else 0.0
+        key = self._key(saga_id, _PLACE)
+        kept_s = max(1, int(start_s + saga.deadline_s + saga.retention_s))
+        self._redis.store(key, {_FIELD: self._seal.close(key, _PLACE.encode())}, kept_s)
+
+    async def is_elsewhere(self, saga_id: str, trace: TraceContext) -> bool:
+        """Whether a gateway has told that it has this saga; False where Redis does not reply within its limit."""
+        key = self._key(saga_id, _PLACE)
+        data = await self._asked(key, trace)
+        return data == _PLACE.encode()
 
     def _key(self, saga_id: str, owner: str) -> str:
         return f"{self._prefix}:{saga_id}:{owner}"

@@ -68,6 +68,8 @@ class StartEndpoint:
             acceptance.saga_id, self._saga.name, self._saga.version
         )
         started = await self._accept(acceptance)
+        if self._shared and started.is_new and (self._saga.events or self._saga.cancel):
+            self._shared.tell(self._saga, started.saga_id)
         answer = await self._answer(exchange, started, acceptance.fingerprint, data)
         trace_id = started.trace_id
         if self._shared and (owner := answer.header(OWNER_RUN)):
@@ -82,7 +84,7 @@ class StartEndpoint:
             saga_id=saga_id(self._project, caller, trigger, key) if key else _random_id(),
             caller=caller,
             key=key,
-            fingerprint=_fingerprint(trigger, data),
+            fingerprint=fingerprint_of(trigger, data),
             input=data,
             trace=exchange.trace,
         )
@@ -121,7 +123,7 @@ class StartEndpoint:
             message = _body(self._saga, started.saga_id, data)
             if message is not None:
                 return self._responder.at_once(self._saga, message, started.saga_id)
-        return accepted(self._saga, started.saga_id, started.trace_id)
+        return accepted(self._saga.name, self._saga.version, started.saga_id, started.trace_id)
 
     async def _repeated_answer(self, exchange: Exchange, started: Started) -> Answer:
         """The first answer again; while there is none, what the contract says of duplicates."""
@@ -154,9 +156,9 @@ def _random_id() -> str:
     return random_saga_id(time.time_ns() // 1_000_000)
 
 
-def _fingerprint(trigger: str, data: bytes) -> bytes:
-    """Names what was asked for: the rpc and its input in deterministic form, however the JSON was spelled."""
-    path = trigger.encode()
+def fingerprint_of(rpc: str, data: bytes) -> bytes:
+    """Names what was asked for: the rpc and its request in deterministic form, however the JSON was spelled."""
+    path = rpc.encode()
     return hashlib.sha256(b"%d:%b%b" % (len(path), path, data)).digest()
 
 

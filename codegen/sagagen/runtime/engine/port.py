@@ -115,6 +115,10 @@ class Delivered:
     """The saga's."""
     started_ms: int
     """The saga's `started_at`, ms since the epoch."""
+    version: int = 0
+    """Of the saga's definition."""
+    input: bytes = b""
+    """The request that started the saga, encoded."""
 
 
 class Refusal(StrEnum):
