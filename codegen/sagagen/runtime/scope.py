@@ -1,6 +1,5 @@
 """What expressions may read: the saga's input, the logged responses of earlier steps, the failure, an event."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -84,7 +83,16 @@ class Scope(Generic[InputT]):
 
     def of_item(self, item: object) -> Self:
         """The same scope within an iteration of a loop. Messages that were decoded are decoded for both."""
-        view = copy.copy(self)
+        # One by one, since copy.copy takes ten times as long, and a loop may have a thousand items.
+        view = object.__new__(type(self))
+        view._saga_id = self._saga_id
+        view._input_type = self._input_type
+        view._input = self._input
+        view._responses = self._responses
+        view._caller = self._caller
+        view._started_ms = self._started_ms
+        view._loops = self._loops
+        view._decoded = self._decoded
         view._item = item
         return view
 
@@ -175,6 +183,11 @@ class CompensationScope(Scope[InputT]):
             saga_id, input_type, input, responses, caller=caller, started_ms=started_ms, loops=loops
         )
         self._failure = failure
+
+    def of_item(self, item: object) -> Self:
+        view = super().of_item(item)
+        view._failure = self._failure
+        return view
 
     @property
     def failure(self) -> Failure:

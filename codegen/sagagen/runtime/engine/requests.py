@@ -46,6 +46,7 @@ class Requests:
         self._accepted = history.accepted
         self._responses = dict(history.responses)
         self._loops = {name: loop.keys for name, loop in history.loops.items()}
+        self._items_of_loops: dict[str, dict[str, Any]] = {}
         self._scope: Scope[Any] = Scope(*self._what_is_logged(), **self._more())
         self._is_incomplete = any(isinstance(row, GaveUp) for row in history.settled.values())
 
@@ -195,9 +196,11 @@ class Requests:
         return bytes(call.action.request(scope))
 
     def _item_of(self, call: StepCall) -> object:
-        """The list is worked out again, from the same rows, to find what the item's key stands for."""
-        key = call.key.removeprefix(f"{call.step.name}[").removesuffix("]")
-        return self._items(call.step)[key]
+        """The list is worked out again, from the same rows, to find what the item's key stands for; once for all."""
+        name = call.step.name
+        if name not in self._items_of_loops:
+            self._items_of_loops[name] = self._items(call.step)
+        return self._items_of_loops[name][call.key.removeprefix(f"{name}[").removesuffix("]")]
 
     def declines(self, wait: Wait, event: EventTaken) -> bool:
         """Whether the event is a refusal."""
