@@ -1,14 +1,17 @@
 """Mermaid draws the diagrams of a saga that does more than call one step after the other, in a real browser."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from made_up_sagas import diagrams, sagas, shop_s_mesh
+from made_up_trees import diagrams, sagas, shop_s_mesh
 from playwright.sync_api import Page, sync_playwright
+from stack import REPOSITORY
 
+from sagagen.contract import read_contract
 from sagagen.contract.model import Saga
 from sagagen.emit.docs_view import saga_doc
 from sagagen.emit.templates import render_template
@@ -18,6 +21,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(BROWSER is None, reason="chromium is not installed here"),
 ]
+FOOD = REPOSITORY / "tests" / "golden" / "second-edition-everything"
+RENDER = "async ([name, text]) => (await mermaid.render(name, text)).svg"
 ALL_AT_ONCE = """async texts => {
   const failed = [];
   for (const [number, text] of texts.entries())
@@ -37,6 +42,23 @@ def page(mermaid: Path) -> Iterator[Page]:
             yield page
         finally:
             browser.close()
+
+
+def food_s() -> tuple[str, ...]:
+    mesh, findings = read_contract(FOOD)
+    assert mesh, findings
+    return tuple(diagrams(render_template("saga_doc.md.j2", saga_doc(mesh.sagas[0], mesh))))
+
+
+def test_blocks_conditions_loops_and_waits_are_drawn_as_frames(page: Page) -> None:
+    there, back, states = food_s()
+    drawn = {name: page.evaluate(RENDER, [name, text]) for name, text in (("there", there), ("back", back))}
+    frames = {name: set(re.findall(r'class="labelText"[^>]*>(\w+)<', svg)) for name, svg in drawn.items()}
+    assert frames == {"there": {"par", "opt", "loop", "alt"}, "back": {"par", "opt", "loop"}}
+    for word in ("OpenTicket", "RESTAURANT_SILENT", "for each dish, 5 at once", "COMPLETED"):
+        assert word in drawn["there"] or word in drawn["back"], word
+    svg = page.evaluate(RENDER, ["states", states])
+    assert all(f">{name}" in svg for name in ("prepare", "answer", "undo prepare", "STUCK"))
 
 
 @settings(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from grpclib.const import Status as Code
 from hypothesis import HealthCheck, given, settings
-from made_up_sagas import sagas
+from made_up_trees import sagas
 
 from sagagen.contract.model import Element, Saga, Step, Wait
 from sagagen.emit.docs_failures import failure_rows

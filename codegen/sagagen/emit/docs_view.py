@@ -15,6 +15,7 @@ from sagagen.emit.failure_paths import failure_paths
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.saga_tree import CANCEL, rpcs
 from sagagen.emit.saga_view import saga_module
+from sagagen.expression.tree import Constant
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, StepKind, final_status
 
 
@@ -210,7 +211,13 @@ def _sent(rpc: MethodDescriptor, mesh: Mesh) -> str:
 
 
 def _allowed(allow: ValueExpr | None, what: str, otherwise: str) -> str:
-    return f"Whom `allow` names may {what}." if allow else f"{otherwise} may {what}."
+    match allow:
+        case None:
+            return f"{otherwise} may {what}."
+        case ValueExpr(root=Constant(value=True)):
+            return f"Anybody may {what}."
+        case _:
+            return f"Whom `allow` names may {what}."
 
 
 def _has_pivot(saga: Saga) -> bool:

@@ -163,7 +163,7 @@ def _burn(saga: Saga, name: str, factor: float, long: str, short: str, for_: str
         for_,
         severity,
         f"{saga.name} burns its error budget {factor:g} times too fast",
-        f"{OBJECTIVE:.0%} of its runs should end within {longest_s(saga):g} s; over {long} and {short} too few did.",
+        f"{OBJECTIVE:.0%} of its runs should end within {longest_s(saga):.12g} s; over {long} and {short} too few did.",
     )
 
 
@@ -171,7 +171,7 @@ def _oldest(saga: Saga) -> AlertView:
     limit_s = longest_s(saga) + LATE_AFTER_S
     return AlertView(
         f"SagaUnfinished_{saga.name}",
-        f'max(sagagen_oldest_unfinished_saga_age_seconds{{saga="{saga.name}"}}) > {limit_s:g}',
+        f'max(sagagen_oldest_unfinished_saga_age_seconds{{saga="{saga.name}"}}) > {limit_s:.12g}',
         "0m",
         "warning",
         f"a saga {saga.name} is still open {LATE_AFTER_S:g} s after its deadline",

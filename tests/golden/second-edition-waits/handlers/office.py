@@ -1,0 +1,14 @@
+from generated.pb.hire import Nothing, Person, Welcoming
+from generated.services.office import OfficeHandlers
+from sagagen.runtime import Call
+
+
+class OfficeService(OfficeHandlers):
+    async def invite(self, request: Person, call: Call) -> Nothing:
+        return Nothing()
+
+    async def cancel(self, request: Person, call: Call) -> Nothing:
+        return Nothing()
+
+    async def welcome(self, request: Welcoming, call: Call) -> Nothing:
+        return Nothing()
