@@ -20,6 +20,7 @@ from test_diff_rules import CASES, CHARGE, CONFIRM, LOOK, LOOK_AT_THE_END, RESER
 from waiting import eventually_async
 
 from generated.mesh import MESH
+from sagagen.contract import Mesh
 from sagagen.emit.files import FilePlan
 from sagagen.emit.plan import plan
 from sagagen.runtime.clock import SystemClock
@@ -88,7 +89,10 @@ def deployed(folder: Path, edits: list[Edit]) -> list[Saga]:
     text = sources.saga_yaml or ""
     for _, was, now in edits:
         text = edited(text, was, now)
-    mesh = resolved(replace(sources, saga_yaml=text))
+    return emitted_sagas(folder, resolved(replace(sources, saga_yaml=text)))
+
+
+def emitted_sagas(folder: Path, mesh: Mesh) -> list[Saga]:
     return [_loaded(folder, name, content) for name, content in _emitted(plan(mesh))]
 
 
@@ -208,7 +212,7 @@ async def test_two_versions_side_by_side_each_end_on_their_own(tmp_path: Path):
     v1 = textwrap.dedent((sources.saga_yaml or "").partition("  place_order:\n")[2])
     kept = {"contracts/sagas/place_order.v1.yaml": v1}
     mesh = resolved(replace(sources, saga_yaml=edited(text, CHARGE, ""), kept=kept))
-    both = [_loaded(tmp_path, name, content) for name, content in _emitted(plan(mesh))]
+    both = emitted_sagas(tmp_path, mesh)
     newest = next(saga for saga in both if saga.version == 2)
     async with running_services(MESH, tmp_path) as transports:
         await begin(tmp_path, transports, price=50.0)
