@@ -438,6 +438,22 @@ async def test_a_command_that_comes_while_it_stops_is_refused_and_changes_nothin
         assert await runtime.find(SAGA_ID) == before
 
 
+async def test_a_repeat_for_a_saga_that_is_stuck_takes_no_place_of_a_new_one(
+    opened: RuntimeFactory, tmp_path: Path, clock: ManualClock
+) -> None:
+    definition = usual_saga()
+    world = World(clock, faults={("two", ACTION): [FORGOTTEN]})
+    async with opened(tmp_path, definition, world, clock) as runtime:
+        await runtime.accept(acceptance(definition))
+        assert await over(runtime) is SagaStatus.STUCK
+        calm = runtime.room()
+        assert not (await runtime.accept(acceptance(definition))).is_new
+        await over(runtime)
+        clock.advance(60)
+        assert runtime.room() == calm
+        assert (await runtime.accept(acceptance(definition, "another"))).is_new
+
+
 async def test_what_was_under_way_goes_on_after_a_restart_with_each_effect_once(
     opened: RuntimeFactory, tmp_path: Path, held: Held, clock: ManualClock
 ) -> None:

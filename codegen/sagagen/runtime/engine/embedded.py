@@ -334,6 +334,8 @@ class EmbeddedEngine:
             row = accepted_row(acceptance, at_ms, run)
         ref = await self._log.accept(row)
         if ref is None:
+            # It is not new, and whatever it goes on with, it leaves no other waiting for a first call.
+            self._admission.leave(acceptance.saga_id, self._clock.monotonic_s())
             return await self._go_on(acceptance.saga_id, entry)
         history = History.begin(row)
         count_rows(row, [row])
