@@ -59,6 +59,7 @@ from sagagen.runtime.saga.decision import (
 )
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import (
+    Cancelled,
     DoneByHand,
     Ended,
     GaveUp,
@@ -68,6 +69,7 @@ from sagagen.runtime.saga.events import (
     Outcome,
     PassedOver,
     RefusedByHand,
+    Resumed,
     SagaStatus,
     Stuck,
     TimeUp,
@@ -507,3 +509,23 @@ async def test_cancelling_twice_is_cancelling_once(tmp_path: Path) -> None:
             await it.order(Act.CANCEL, "")
         rows = (await it.logged()).rows
         assert (fold(rows).status, kinds(rows).count("Cancelled")) == (SagaStatus.COMPENSATED, 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_taken"),
+    [
+        ((Resumed(at_ms=T0),), True),
+        ((*BEFORE_TWO, Resumed(at_ms=T0)), True),
+        ((*BEFORE_TWO, Resumed(at_ms=T0), ruled("two", "FORGOTTEN")), True),
+        ((*BEFORE_PIVOT, Resumed(at_ms=T0)), False),
+        ((*BEFORE_AFTER, Resumed(at_ms=T0)), False),
+    ],
+    ids=["one", "two", "two, which fails", "pivot", "after"],
+)
+def test_a_restart_takes_from_nobody_the_way_back(rows: Sequence[LogEvent], is_taken: bool) -> None:
+    command = OperatorCommand(Act.CANCEL, "ann", "wrong order")
+    if is_taken:
+        assert isinstance(row_for(command, usual_saga(), history(*rows), T0), Cancelled)
+    else:
+        with pytest.raises(CommandRejected, match="only goes forward"):
+            row_for(command, usual_saga(), history(*rows), T0)

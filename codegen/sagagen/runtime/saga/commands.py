@@ -29,7 +29,7 @@ from sagagen.runtime.model.definition import (
     Wait,
     leaves,
 )
-from sagagen.runtime.saga.decision import NOT_BUILT, CallNow, End, StepCall, decide, is_attempted
+from sagagen.runtime.saga.decision import NOT_BUILT, CallNow, End, StepCall, decide, is_attempted, is_settled
 from sagagen.runtime.saga.events import (
     Cancelled,
     DoneByHand,
@@ -283,14 +283,13 @@ def _cancelled(_command: OperatorCommand, saga: Saga | None, history: History) -
 
 def point_of_no_return(saga: Saga, history: History) -> str:
     """The element from which on the saga only goes forward, if it has come there; otherwise empty."""
-    for element in saga.steps:
-        name = element.name
-        if element.kind is StepKind.RETRIABLE and not history.is_over(name):
-            return name
-        if element.kind is StepKind.PIVOT and not history.is_over(name):
-            places = [key for key, _ in stuck_places(saga, history)]
-            return name if name in places or is_attempted(history, name) else ""
-    return ""
+    element = next((element for element in saga.steps if not is_settled(saga, history, element.name)), None)
+    if element is None or element.kind is StepKind.COMPENSATABLE:
+        return ""
+    if element.kind is StepKind.RETRIABLE:
+        return element.name
+    is_stuck = any(key == element.name for key, _ in stuck_places(saga, history))
+    return element.name if is_stuck or is_attempted(history, element.name) else ""
 
 
 def _held(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
