@@ -15,6 +15,9 @@ class Journey:
     path: str = TRIPS
     fields: Mapping[str, str] = field(default_factory=lambda: {"guest": "ann", "seat": "7", "copies": "1"})
 
+    def asked(self) -> dict[str, object]:
+        return {"path": self.path, "body": self.body()}
+
     def body(self) -> dict[str, object]:
         return {**(self.fields if self.path == TRIPS else {}), "script": list(self.script)}
 
@@ -51,6 +54,16 @@ TO_BE_RESOLVED = trip(
 TO_BE_RETRIED_AT_REST = trip("retried: not acted on yet", "charge_card: declined", "undo hold_seat: down")
 OF_OPERATORS = (TO_BE_RETRIED, TO_BE_RESOLVED, TO_BE_RETRIED_AT_REST)
 
+# Since schema 5. Those that an operator says are done, or leaves out:
+TO_BE_DONE = trip("done by hand: completed", "send_ticket: down")
+TO_BE_DONE_AND_GO_ON = trip("done by hand: add_points fails", "send_ticket: down", "add_points: down")
+TO_BE_DONE_AT_REST = trip("done by hand: not acted on yet", "send_ticket: down")
+TO_BE_SKIPPED = trip("skipped: completed", "send_ticket: down")
+TO_BE_SKIPPED_AND_GO_ON = trip("skipped: add_points fails", "send_ticket: down", "add_points: down")
+TO_BE_SKIPPED_AT_REST = trip("skipped: not acted on yet", "send_ticket: down")
+SETTLED = (TO_BE_DONE, TO_BE_DONE_AND_GO_ON, TO_BE_SKIPPED, TO_BE_SKIPPED_AND_GO_ON)
+SETTLED_AT_REST = (TO_BE_DONE_AT_REST, TO_BE_SKIPPED_AT_REST)
+
 OF_VERSION_2 = trip("running: waits for version 2", "hold_seat: down")
 
 RESUMED = (
@@ -73,10 +86,9 @@ ENDED = (
     Journey("greeting: completed", path=GREETINGS),
 )
 
-STUCK = (
-    trip("stuck: the request after the pivot is not built", copies="many"),
-    trip("stuck: the answer is not written", "hold_seat: endless"),
-)
+NOT_BUILT = trip("stuck: the request after the pivot is not built", copies="many")
+NOT_WRITTEN = trip("stuck: the answer is not written", "hold_seat: endless")
+"""Until schema 4: a handler that responds with what JSON can't say has failed since."""
 
 ACTIVE = (
     trip("running: nothing is done", "look: silent"),
@@ -99,6 +111,20 @@ ACTIVE = (
 )
 TO_BE_CANCELLED = trip("cancelled: open_trip is not undone", "hold_seat: down", "undo open_trip: down")
 TO_BE_CANCELLED_AT_REST = trip("cancelled: not acted on yet", "charge_card: down")
+
+# Since schema 5. Those that an operator holds:
+HELD = (
+    trip("held: charge_card fails", "charge_card: down"),
+    trip("held: the pivot is in doubt", "confirm_trip: down"),
+    trip("held: hold_seat is not undone", "charge_card: declined", "undo hold_seat: down"),
+)
+TO_BE_HELD_AT_REST = trip("held: not acted on yet", "hold_seat: down")
+TO_BE_REFUSED = trip("refused by hand: compensated", "confirm_trip: down")
+TO_BE_REFUSED_AND_GO_BACK = trip(
+    "refused by hand: hold_seat fails", "confirm_trip: down", "undo hold_seat: down"
+)
+TO_BE_REFUSED_AT_REST = trip("refused by hand: not acted on yet", "confirm_trip: down")
+REFUSED = (TO_BE_REFUSED, TO_BE_REFUSED_AND_GO_BACK)
 
 LAST = Journey("greeting: the last", path=GREETINGS)
 """Its commit takes along what is known of the others' attempts."""

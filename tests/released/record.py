@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +24,9 @@ import journeys as j
 from journey_project import AS_IT_IS, FORGETFUL, HASTY, SECOND_VERSION, SERVICES, Changes, generate, sagagen
 from sql_text import to_text
 from stack import Stack, keyed
+
+Answers = dict[str, dict[str, object]]
+"""By the keys that they were asked with."""
 
 LOG = "saga-log"
 WITHIN_S = 120.0
@@ -59,7 +62,7 @@ class Recording:
 
     def post(self, journey: j.Journey) -> httpx.Response:
         headers = keyed(journey.key)
-        return httpx.post(f"{self.stack.url}{journey.path}", json=journey.body(), headers=headers, timeout=60)
+        return self.stack.http.post(journey.path, json=journey.body(), headers=headers)
 
     def settle(self) -> None:
         """Wait until two looks at all sagas, a second apart, show the same."""
@@ -87,15 +90,17 @@ class Recording:
         found = self.stack.rows(LOG, "SELECT idempotency_key, saga_id FROM saga")
         return {row["idempotency_key"]: row["saga_id"] for row in found}
 
-    def act(self, act: str, journey: j.Journey, note: str) -> None:
+    def act(self, act: str, journey: j.Journey, note: str, outcome: str = "") -> None:
         """As an operator."""
         url = f"{self.stack.admin_url}/sagas/{self.saga_ids()[journey.key]}"
         order = {"by": "ann", "note": note, "step": httpx.get(url, timeout=60).json()["step"]}
+        if outcome:
+            order["as"] = outcome
         httpx.post(f"{url}/{act}", json=order, timeout=60).raise_for_status()
 
-    def act_at_rest(self, act: str, journey: j.Journey, note: str) -> None:
+    def act_at_rest(self, act: str, journey: j.Journey, note: str, *more: str) -> None:
         saga_id, log = self.saga_ids()[journey.key], str(self.stack.data_dir / f"{LOG}.db")
-        sagagen("sagas", act, saga_id, "--by", "ann", "--note", note, "--log", log, cwd=self.root)
+        sagagen("sagas", act, saga_id, *more, "--by", "ann", "--note", note, "--log", log, cwd=self.root)
 
     def forget(self, *names: str) -> None:
         """Take files away, as if they had never been."""
@@ -112,19 +117,26 @@ class Recording:
         for file, content in backup.items():
             file.write_bytes(content)
 
-    def answers(self) -> list[dict[str, object]]:
-        """What each key is answered now, and how it was asked."""
-        return [
-            {"key": key, "path": journey.path, "body": journey.body(), **self.answer(journey)}
-            for key, journey in self.requests.items()
-        ]
+    def stuck(self) -> set[str]:
+        """The keys of sagas that wait for an operator."""
+        found = self.stack.rows(LOG, "SELECT idempotency_key FROM saga WHERE status = 'STUCK'")
+        return {row["idempotency_key"] for row in found}
 
-    def answer(self, journey: j.Journey) -> dict[str, object]:
-        """Empty while there is no final one."""
-        answered = self.post(journey)
-        if "idempotency-replayed" not in answered.headers:
-            return {}
-        return {"status": answered.status_code, "answer": answered.text}
+    def answers(self, keys: Iterable[str]) -> Answers:
+        """What each key is answered now, and how it was asked; a key that is not heard is missing."""
+        answered = {key: self.post(self.requests[key]) for key in keys}
+        return {
+            key: {"key": key, **self.requests[key].asked(), **_final(answer)}
+            for key, answer in answered.items()
+            if answer.status_code != 503
+        }
+
+
+def _final(answer: httpx.Response) -> dict[str, object]:
+    """Empty while there is no final one."""
+    if "idempotency-replayed" not in answer.headers:
+        return {}
+    return {"status": answer.status_code, "answer": answer.text}
 
 
 def until(within_s: float, problem: str) -> Iterator[None]:
@@ -134,14 +146,14 @@ def until(within_s: float, problem: str) -> Iterator[None]:
     raise AssertionError(problem)
 
 
-def knows_operators() -> bool:
-    """The first release has neither operators nor a purge."""
-    command = [sys.executable, "-m", "sagagen", "sagas", "--help"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def knows(*command: str) -> bool:
+    """The first release has neither operators nor a purge; until schema 5 none holds or skips."""
+    arguments = [sys.executable, "-m", "sagagen", "sagas", *command, "--help"]
+    return subprocess.run(arguments, capture_output=True, check=False).returncode == 0
 
 
-def record(it: Recording, *, is_first_release: bool) -> list[dict[str, object]]:
-    """Bring sagas into every state, and leave them there. Returns what each has been answered."""
+def record(it: Recording, *, is_first_release: bool, has_hands: bool) -> Answers:
+    """Bring sagas into every state, and leave them there. Returns what each that is not stuck has been answered."""
     it.deploy()
     as_another_gateway(it)
     with it.life("away", "down"):
@@ -157,6 +169,7 @@ def record(it: Recording, *, is_first_release: bool) -> list[dict[str, object]]:
     it.deploy(HASTY)
     with it.life("down"):
         it.ask([*j.HASTY, *([] if is_first_release else j.OF_OPERATORS)])
+        it.ask([*j.SETTLED, *j.SETTLED_AT_REST] if has_hands else [])
         it.finish()
     it.deploy(SECOND_VERSION)
     with it.life("down"):
@@ -165,18 +178,23 @@ def record(it: Recording, *, is_first_release: bool) -> list[dict[str, object]]:
     with it.life("down", "silent"):
         it.ask([j.ELSEWHERE, j.ELSEWHERE_OTHERWISE, j.ELSEWHERE_LATER, j.ELSEWHERE_AFTER_PIVOT, *j.RESUMED])
     with ExitStack() as until_killed, it.life("down", "silent", "broken"):
-        it.ask([*j.ENDED, *j.STUCK, *j.ACTIVE])
+        it.ask([*j.ENDED, j.NOT_BUILT, *([] if has_hands else [j.NOT_WRITTEN]), *j.ACTIVE])
         call_directly(it)
         if not is_first_release:
             it.ask([j.TO_BE_CANCELLED, j.TO_BE_CANCELLED_AT_REST])
             have_operators_act(it)
-        answers = it.answers()
+        if has_hands:
+            it.ask([*j.HELD, *j.REFUSED, j.TO_BE_HELD_AT_REST, j.TO_BE_REFUSED_AT_REST])
+            have_operators_settle(it)
+        answers = it.answers(it.requests.keys() - it.stuck())
         it.ask([j.LAST])
         until_killed.enter_context(it.stack.holding_writes("mail"))
         it.ask([j.CALLED])
     if not is_first_release:
         it.act_at_rest("retry", j.TO_BE_RETRIED_AT_REST, "the seats are back")
         it.act_at_rest("cancel", j.TO_BE_CANCELLED_AT_REST, "the guest is ill")
+    if has_hands:
+        settle_at_rest(it)
     return answers
 
 
@@ -226,11 +244,45 @@ def have_operators_act(it: Recording) -> None:
     it.settle()
 
 
-def write(it: Recording, answers: list[dict[str, object]], target: Path) -> None:
+def have_operators_settle(it: Recording) -> None:
+    """By `hold`, by `skip`, and by `resolve` on the way forward."""
+    for journey in (j.TO_BE_DONE, j.TO_BE_DONE_AND_GO_ON):
+        it.act("resolve", journey, "sent from the office")
+    for journey in (j.TO_BE_SKIPPED, j.TO_BE_SKIPPED_AND_GO_ON):
+        it.act("skip", journey, "the guest wants no ticket")
+    for journey in (*j.HELD, *j.REFUSED, j.TO_BE_REFUSED_AT_REST):
+        it.act("hold", journey, "we ask first")
+    for journey in j.REFUSED:
+        it.act("resolve", journey, "nothing is confirmed", "refused")
+    it.settle()
+
+
+def settle_at_rest(it: Recording) -> None:
+    it.act_at_rest("hold", j.TO_BE_HELD_AT_REST, "we ask first")
+    it.act_at_rest("resolve", j.TO_BE_DONE_AT_REST, "sent from the office", "send_ticket")
+    it.act_at_rest("skip", j.TO_BE_SKIPPED_AT_REST, "the guest wants no ticket", "send_ticket")
+    refused = ("confirm_trip", "--as", "refused")
+    it.act_at_rest("resolve", j.TO_BE_REFUSED_AT_REST, "nothing is confirmed", *refused)
+
+
+def answers_of_stuck(it: Recording, keys: Sequence[str]) -> Answers:
+    """At last: the release that wrote schema 5 hears nobody any more soon after one of these, until it is restarted."""
+    answers: Answers = {}
+    while left := [key for key in keys if key not in answers]:
+        with it.life("down", "silent", "broken"):
+            answers |= it.answers(left)
+    return answers
+
+
+def write_databases(it: Recording, target: Path) -> None:
     target.mkdir()
     for name in (LOG, *SERVICES):
         (target / f"{name}.sql").write_text(to_text(it.stack.data_dir / f"{name}.db"))
-    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in answers)
+
+
+def write_answers(it: Recording, answers: Answers, target: Path) -> None:
+    asked = [answers[key] for key in it.requests if key in answers]
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in asked)
     (target / "requests.json").write_text(f"[\n{lines}\n]\n")
 
 
@@ -238,7 +290,10 @@ def main(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         it = Recording(Path(folder))
         try:
-            write(it, record(it, is_first_release=not knows_operators()), target)
+            answers = record(it, is_first_release=not knows(), has_hands=knows("hold"))
+            write_databases(it, target)
+            stuck = [key for key in it.requests if key not in (*answers, j.LAST.key, j.CALLED.key)]
+            write_answers(it, answers | answers_of_stuck(it, stuck), target)
         finally:
             it.stack.close()
 
