@@ -5,8 +5,10 @@ import shlex
 
 import click
 
+from sagagen.runtime.edge.events import CANCEL
 from sagagen.runtime.messages.example import example
 from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Route
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.settings import Address, Settings
 
@@ -23,11 +25,19 @@ def announce(project: Project, settings: Settings) -> None:
         f"\n{project.mesh.project} runs on {url}   (Ctrl-C stops it, data stays in {settings.data_dir})\n"
     )
     for route in project.mesh.routes:
-        what = f"starts saga {route.target}" if route.starts_saga else f"answered by {route.target}"
-        click.echo(f"  {route.verb:6} {route.template:36} {what}")
+        click.echo(f"  {route.verb:6} {route.template:36} {purpose(route)}")
     click.echo(f"  {'GET':6} {'/sagas/{id}':36} shows the state of a saga\n")
     if command := _first_command(project, url):
         click.echo(f"{command}\n")
+
+
+def purpose(route: Route) -> str:
+    """What a request by this route does."""
+    if route.event == CANCEL:
+        return f"cancels saga {route.target}"
+    if route.event:
+        return f"brings {route.event} to saga {route.target}"
+    return f"starts saga {route.target}" if route.starts_saga else f"answered by {route.target}"
 
 
 def _first_command(project: Project, url: str) -> str:
