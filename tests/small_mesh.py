@@ -34,6 +34,7 @@ from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import (
     Action,
     Direction,
+    Element,
     Mesh,
     Method,
     Respond,
@@ -167,7 +168,15 @@ def step(
     )
 
 
-def saga(*steps: Step, respond_after: str = "completion", deadline_s: float = 60.0, version: int = 1) -> Saga:
+def saga(
+    *steps: Element,
+    respond_after: str = "completion",
+    deadline_s: float = 60.0,
+    version: int = 1,
+    **more: Any,
+) -> Saga:
+    """`more` are other fields of a definition: events, cancel, start, index."""
+
     def body(scope: Scope[Text]) -> Text:
         return Text(value=f"answer to {scope.input.value}")
 
@@ -182,6 +191,7 @@ def saga(*steps: Step, respond_after: str = "completion", deadline_s: float = 60
         deadline_s=deadline_s,
         respond=Respond(after=respond_after, status=201, wait_s=10.0, body=body),
         steps=steps,
+        **more,
     )
 
 

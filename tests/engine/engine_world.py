@@ -15,7 +15,7 @@ from small_mesh import SAGA_ID, ManualClock, text
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.log.store import SagaLog, SagaRef
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
-from sagagen.runtime.rpc.errors import RpcError, refused
+from sagagen.runtime.rpc.errors import DECLINED, OUTCOME_KEY, RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
@@ -128,7 +128,13 @@ class World:
             raise fault
         if call.direction is Direction.ACTION and call.step in self.declines:
             if call.kind is StepKind.RETRIABLE:
-                raise RpcError(Code.FAILED_PRECONDITION, "not yet", reason="NOT_YET", domain="one")
+                raise RpcError(
+                    Code.FAILED_PRECONDITION,
+                    "not yet",
+                    reason="NOT_YET",
+                    domain="one",
+                    metadata={OUTCOME_KEY: DECLINED},
+                )
             rows[key] = BarrierRow(call.run, digest, State.REFUSED, b"SOLD_OUT")
             raise refused("SOLD_OUT", "none left", domain="one")
         self.effects.append(Effect(call.saga_id, call.step, call.direction))

@@ -57,6 +57,8 @@ class Settings:
     environment: Mapping[str, str] = field(repr=False)
     redis_url: str = field(default="", repr=False)
     """`redis://host:6379/0`; if empty, services answer repeats from memory and barrier alone."""
+    is_only_gateway: bool = False
+    """No other gateway serves this mesh: no saga has to claim its id before it begins."""
     shares_answers: bool = False
     """Gateways that have logs of their own and share services share their answers too, through Redis."""
     share_answers_key: bytes = field(default=b"", repr=False)
@@ -79,6 +81,7 @@ class Settings:
             grace=Grace(10.0),
             environment=environment,
             redis_url=_redis_url(environment),
+            is_only_gateway=_flag(environment, "SAGAGEN_ONLY_GATEWAY"),
             shares_answers=_shares_answers(environment),
             share_answers_key=secret(environment, "SAGAGEN_SHARE_ANSWERS_KEY"),
             trusted_proxies=_networks(environment, "SAGAGEN_TRUSTED_PROXIES", LOOPBACK_NETWORKS),
@@ -126,20 +129,25 @@ def _redis_url(environment: Mapping[str, str]) -> str:
     return url
 
 
-def _shares_answers(environment: Mapping[str, str]) -> bool:
-    text = environment.get("SAGAGEN_SHARE_ANSWERS", "")
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name, "")
     if text not in ("", "0", "1"):
-        raise SettingsError(f'SAGAGEN_SHARE_ANSWERS="{text}" is unknown; write 1, or leave it out')
-    if text == "1" and not environment.get("SAGAGEN_REDIS_URL"):
+        raise SettingsError(f'{name}="{text}" is unknown; write 1, or leave it out')
+    return text == "1"
+
+
+def _shares_answers(environment: Mapping[str, str]) -> bool:
+    is_wanted = _flag(environment, "SAGAGEN_SHARE_ANSWERS")
+    if is_wanted and not environment.get("SAGAGEN_REDIS_URL"):
         raise SettingsError(
             "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_REDIS_URL: answers are shared through Redis"
         )
-    if text == "1" and not secret(environment, "SAGAGEN_SHARE_ANSWERS_KEY"):
+    if is_wanted and not secret(environment, "SAGAGEN_SHARE_ANSWERS_KEY"):
         raise SettingsError(
             "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_SHARE_ANSWERS_KEY, or SAGAGEN_SHARE_ANSWERS_KEY_FILE: a secret that "
             "all gateways have in common, so that they believe nobody else; `openssl rand -hex 32` makes one"
         )
-    return text == "1"
+    return is_wanted
 
 
 def secret(environment: Mapping[str, str], variable: str) -> bytes:

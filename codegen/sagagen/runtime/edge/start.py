@@ -21,6 +21,7 @@ from sagagen.runtime.edge.transcoding.request import RequestReader
 from sagagen.runtime.engine.port import (
     Acceptance,
     JournalUnavailable,
+    NotAcceptable,
     Overloaded,
     SagaResult,
     SagaRuntime,
@@ -94,6 +95,8 @@ class StartEndpoint:
             return await self._engine.accept(acceptance)
         except (Overloaded, JournalUnavailable) as error:
             raise ProblemError(_nothing_accepted(error)) from error
+        except NotAcceptable as error:
+            raise ProblemError(Problem(400, "INVALID_ARGUMENT", "NOT_ACCEPTABLE", str(error))) from error
 
     async def _answer(self, exchange: Exchange, started: Started, fingerprint: bytes, data: bytes) -> Answer:
         if started.is_new:

@@ -3,26 +3,24 @@
 from dataclasses import replace
 from typing import Any
 
-from sagagen.runtime.engine.port import Acceptance, Started
-from sagagen.runtime.engine.requests import built
+from sagagen.runtime.engine.port import Acceptance, NotAcceptable, Started
+from sagagen.runtime.engine.requests import CannotBuild, built, ends_ms
 from sagagen.runtime.log.store import SagaHead
-from sagagen.runtime.model.definition import Saga, Step
+from sagagen.runtime.model.definition import Start, Step
+from sagagen.runtime.rpc.claim import CLAIM
+from sagagen.runtime.saga.claim import needs_claim
 from sagagen.runtime.saga.events import Accepted, NextRequest
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.scope import Scope
 
 
-def accepted_row(acceptance: Acceptance, at_ms: int, run: str) -> Accepted:
-    """The saga's first row: all that its later ones build on, with what its first step is sent."""
+def accepted_row(acceptance: Acceptance, at_ms: int, run: str, *, claims: bool = False) -> Accepted:
+    """The saga's first row: all that its later ones build on, with what its first step is sent.
+
+    `claims` says that another gateway may have a run of it. Raises NotAcceptable if it would start too late.
+    """
     saga, trace = acceptance.saga, acceptance.trace
-    scope = Scope(
-        acceptance.saga_id,
-        saga.trigger.request,
-        acceptance.input,
-        {},
-        caller=acceptance.caller,
-        started_ms=at_ms,
-    )
+    starts_ms = _starts_ms(acceptance, saga.start, at_ms) if saga.start else None
     return Accepted(
         at_ms=at_ms,
         span_id=trace.span_id,
@@ -36,16 +34,42 @@ def accepted_row(acceptance: Acceptance, at_ms: int, run: str) -> Accepted:
         fingerprint=acceptance.fingerprint,
         input=acceptance.input,
         trace=trace,
-        next=_first(saga, scope),
+        next=_first(acceptance, at_ms, starts_ms, claims=claims),
+        starts_ms=starts_ms,
     )
 
 
-def _first(saga: Saga, scope: Scope[Any]) -> NextRequest:
-    """What the first step is sent, if that is a call that is always made; all else is planned by a row of its own."""
-    first = saga.steps[0]
-    if not isinstance(first, Step) or first.when or first.for_each:
+def _starts_ms(acceptance: Acceptance, start: Start, at_ms: int) -> int | None:
+    """When its first step may begin; None: at once."""
+    try:
+        starts_ms = ends_ms(start, _opening(acceptance, at_ms), at_ms)
+    except CannotBuild as error:
+        raise NotAcceptable(f"when the saga starts can't be worked out: {error}") from error
+    if starts_ms > at_ms + start.at_most_s * 1000:
+        raise NotAcceptable(f"the saga would start later than {start.at_most_s:g} s from now")
+    return starts_ms if starts_ms > at_ms else None
+
+
+def _opening(acceptance: Acceptance, started_ms: int) -> Scope[Any]:
+    """What can be read of a saga that has no response yet."""
+    return Scope(
+        acceptance.saga_id,
+        acceptance.saga.trigger.request,
+        acceptance.input,
+        {},
+        caller=acceptance.caller,
+        started_ms=started_ms,
+    )
+
+
+def _first(acceptance: Acceptance, at_ms: int, starts_ms: int | None, *, claims: bool) -> NextRequest:
+    """What the first call is sent, if one is made at once in any case; all else is planned by a row of its own."""
+    saga, first = acceptance.saga, acceptance.saga.steps[0]
+    if claims and needs_claim(saga):
+        return NextRequest(acceptance.fingerprint, step=CLAIM)
+    if starts_ms is not None or not isinstance(first, Step) or first.when or first.for_each:
         return NextRequest()
-    request = built(first, scope)
+    request = built(first, _opening(acceptance, at_ms))
     return request if saga.is_line else replace(request, step=first.name)
 
 

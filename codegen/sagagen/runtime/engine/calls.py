@@ -131,8 +131,9 @@ def failed_row(call: StepCall, error: RpcError, at_ms: int, span_id: str) -> Fai
 
 def _is_settled_no(call: StepCall, error: RpcError) -> bool:
     # No service records a refusal of a compensation or of a retriable step: whatever it says, those are repeated. But
-    # one that the contract gives up is given up then.
-    may_refuse = call.direction is Direction.ACTION and (
-        call.step.kind is not StepKind.RETRIABLE or call.step.gives_up
-    )
-    return error.is_refusal and may_refuse
+    # a step that the contract gives up is given up when its handler declines.
+    if call.direction is not Direction.ACTION:
+        return False
+    if call.step.kind is StepKind.RETRIABLE:
+        return call.step.gives_up and error.is_declined
+    return error.is_refusal

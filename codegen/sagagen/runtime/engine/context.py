@@ -29,5 +29,9 @@ class EngineContext(Generic[Ref]):
     random: Random
     on_result: OnResult | None
     """Called with each result, once that is durable."""
+    is_alone: bool = True
+    """No other engine can have a run of the same saga: none claims its id."""
+    parks: bool = False
+    """Sagas that only wait leave memory, and are woken by the journal's times."""
     admission: Admission = field(default_factory=Admission)
     """The line that a saga leaves with its first call."""

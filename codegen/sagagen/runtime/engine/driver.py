@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Generic
+from typing import Any, Generic
 
 import structlog
 from grpclib.const import Status as Code
@@ -22,12 +22,16 @@ from grpclib.const import Status as Code
 from sagagen.runtime.engine.attempts import AttemptRow, Attempts
 from sagagen.runtime.engine.context import EngineContext, Ref
 from sagagen.runtime.engine.deaths import SET_ASIDE_AT
+from sagagen.runtime.engine.deliveries import row_of
 from sagagen.runtime.engine.flights import Flights
 from sagagen.runtime.engine.mailbox import SagaMailbox, accept, reject
+from sagagen.runtime.engine.parking import FOR_EVER_MS, PARK_FROM_S
+from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.engine.results import result_at_end, result_of_failure
-from sagagen.runtime.engine.row_metrics import count_rows
-from sagagen.runtime.model.definition import Delay, Direction, Saga, Step
+from sagagen.runtime.engine.row_metrics import count_delivery, count_rows
+from sagagen.runtime.model.definition import Delay, Direction, Saga, Step, StepKind
+from sagagen.runtime.rpc.errors import DOMAIN
 from sagagen.runtime.saga.commands import CommandRejected, current_calls, row_for
 from sagagen.runtime.saga.decision import (
     ENGINE_ERROR,
@@ -45,15 +49,18 @@ from sagagen.runtime.saga.decision import (
     is_settled,
 )
 from sagagen.runtime.saga.events import (
+    Cancelled,
     Done,
     Ended,
     Failed,
     GaveUp,
+    Held,
     LogEvent,
     LoopPlanned,
     NextRequest,
     Outcome,
     PassedOver,
+    SagaStatus,
     Skipped,
     Stuck,
     TimedOut,
@@ -67,6 +74,7 @@ from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.logs import log_within
 
 PROCESS_DIED = "PROCESS_DIED"
+CALLED_OFF = "CALLED_OFF"
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -77,15 +85,22 @@ class SagaDriver(Generic[Ref]):
     """One saga, from where its history stands to its end, or until it is stopped."""
 
     def __init__(
-        self, saga: Saga, ref: Ref, history: History, context: EngineContext[Ref], mailbox: SagaMailbox
+        self,
+        saga: Saga,
+        ref: Ref,
+        history: History,
+        context: EngineContext[Ref],
+        mailbox: SagaMailbox,
+        wake_ms: int | None = None,
     ) -> None:
+        """`wake_ms` is what the journal says of the saga's waiting."""
         self.saga = saga
         self.durable = history
         self._ref = ref
         self._ahead = history
         self._pending: list[LogEvent] = []
-        self._applied: list[asyncio.Future[None]] = []
-        """Of commands whose rows are in `_pending`."""
+        self._applied: list[tuple[asyncio.Future[Any], object]] = []
+        """Whom to tell what, once what is in `_pending` is written: a result, or an exception."""
         self._requests = Requests(saga, history)
         self._attempts = Attempts(context, self._requests, self._has_mail)
         self._is_alone = saga.is_line and not saga.events and saga.cancel is None
@@ -96,6 +111,9 @@ class SagaDriver(Generic[Ref]):
         self._mailbox = mailbox
         self.is_in_line = False
         """It was accepted just now, and has made no call yet: others go before it."""
+        self.parked_until_ms: int | None = None
+        """It only waits, and has left off until then; the journal knows it."""
+        self._wake_ms = wake_ms
 
     async def drive(self) -> None:
         """Run until the saga is over, stuck or stopped. Raises nothing but CancelledError."""
@@ -106,13 +124,13 @@ class SagaDriver(Generic[Ref]):
             _logger.exception("the engine failed with a saga", saga_id=self.durable.accepted.saga_id)
             await self._get_stuck(error)
         finally:
-            self._flights.call_off()
+            self._flights.call_off_all()
             # However it ends, nobody is left waiting: neither for a result, nor for a command that got no row.
             self._mailbox.answer(self.durable.result)
             lost = CommandRejected(
                 "the engine stopped before the command was in its log: look, and repeat it"
             )
-            for done in self._applied:
+            for done, _ in self._applied:
                 reject(done, lost)
 
     def _log_scope(self) -> dict[str, str]:
@@ -138,24 +156,29 @@ class SagaDriver(Generic[Ref]):
 
     async def _run(self) -> None:
         await self._advance()
-        await self._write()
+        await self._write(self.parked_until_ms)
         # A command may have come during the last write: it is carried out, or refused, as any other.
-        while self._mailbox.commands and not self._mailbox.is_stopping:
+        while self._mailbox.has_mail and not self._mailbox.is_stopping:
             await self._advance()
-            await self._write()
+            await self._write(self.parked_until_ms)
 
     async def _advance(self) -> None:
         """Go on until there is nothing to do, or the saga is stopped."""
+        self.parked_until_ms = None
         while not self._mailbox.is_stopping:
             # Before the decision, which must see them: a cancelled saga makes no further call forward.
             self._take_in()
             decision = decide(self.saga, self._ahead)
             if decision is None:
-                self._flights.call_off()
+                self._flights.call_off_all()
                 return
             if isinstance(decision, CallNow):
+                parks_until_ms = self._parks_until(decision)
                 # Before the call: what it follows from must survive a crash that the call survives.
-                await self._write()
+                await self._write(parks_until_ms if parks_until_ms or not self._ahead.stuck else 0)
+                if parks_until_ms and not self._mailbox.has_mail:
+                    self.parked_until_ms = parks_until_ms
+                    return
                 await self._go_on(decision)
             else:
                 self._carry_out(decision)
@@ -163,10 +186,24 @@ class SagaDriver(Generic[Ref]):
         await self._flights.land()
         self._take_in_outcomes()
 
+    def _parks_until(self, decision: CallNow) -> int | None:
+        """When the saga has something to do again, if it only waits until then, and is worth being left; ms."""
+        if decision.calls or not self._context.parks or self._mailbox.waiters or self._has_flights:
+            return None
+        until_ms = min((pause.until_ms or FOR_EVER_MS for pause in decision.pauses), default=FOR_EVER_MS)
+        return until_ms if until_ms - self._now() >= PARK_FROM_S * 1000 else None
+
+    @property
+    def _has_flights(self) -> bool:
+        return self._flights.has_landed or self._flights.is_any_under_way
+
     def _take_in(self) -> None:
         self._take_in_outcomes()
         if self._mailbox.commands:
             self._apply_commands()
+        elif self._mailbox.deliveries:
+            # One at a time: what a wait makes of an event comes before the next event is looked at.
+            self._take_delivery(*self._mailbox.deliveries.popleft())
 
     def _take_in_outcomes(self) -> None:
         for call, row in self._flights.landed():
@@ -177,19 +214,72 @@ class SagaDriver(Generic[Ref]):
             command, done = self._mailbox.commands.popleft()
             try:
                 row = row_for(command, self.saga, self._ahead, self._now())
+                self._check_no_pivot_has_left(row)
             except CommandRejected as refusal:
                 reject(done, refusal)
                 continue
             if row is not None:
                 _logger.warning("an operator's command", act=command.act, by=command.by, step=command.step)
+                self._call_off_for(row)
                 self.append(self._requests.complete(row))
-            if self._pending:
-                self._applied.append(done)
-            else:  # it was done before, and is in the log
-                accept(done)
+            self._tell(done, None)
+
+    def _check_no_pivot_has_left(self, row: LogEvent | None) -> None:
+        if isinstance(row, Cancelled) and (pivot := self._pivot_on_its_way()):
+            raise CommandRejected(f"its pivot {pivot} is being called: wait for what comes of it")
+
+    def _pivot_on_its_way(self) -> str:
+        pivots = (step.name for step in self.saga.calls if step.kind is StepKind.PIVOT)
+        return next((name for name in pivots if self._flights.has_left((name, Direction.ACTION))), "")
+
+    def _take_delivery(self, delivery: Delivery, done: "asyncio.Future[bool]") -> None:
+        try:
+            row = row_of(delivery, self.saga, self._ahead, self._now(), is_alone=self._context.is_alone)
+            if isinstance(row, Cancelled) and (pivot := self._pivot_on_its_way()):
+                raise NotDelivered(Refusal.TOO_LATE, f"the pivot {pivot} is being called")
+        except NotDelivered as refusal:
+            count_delivery(self.saga.name, delivery.event, refusal.refusal.value.lower())
+            self._tell(done, refusal)
+            return
+        count_delivery(self.saga.name, delivery.event, "taken" if row else "repeated")
+        if row is not None:
+            self._call_off_for(row)
+            self.append(row)
+        self._tell(done, row is not None)
+
+    def _call_off_for(self, row: LogEvent) -> None:
+        """Calls that a cancelled saga has under way, and the one that is held, may have happened."""
+        match row:
+            case Cancelled():
+                away = self._flights.call_off_all()
+            case Held():
+                away = self._flights.call_off_one((row.step, row.direction))
+            case _:
+                return
+        for call in away:
+            self.append(
+                Failed(
+                    at_ms=row.at_ms,
+                    step=call.key,
+                    direction=call.direction,
+                    attempt=call.attempt,
+                    outcome=Outcome.DOUBT,
+                    code=Code.CANCELLED,
+                    domain=DOMAIN,
+                    reason=CALLED_OFF,
+                    message="the call was called off",
+                )
+            )
+
+    def _tell(self, done: "asyncio.Future[Any]", result: object) -> None:
+        """Say what came of it, once what it rests on is written."""
+        if self._pending:
+            self._applied.append((done, result))
+        else:
+            _answer(done, result)
 
     def _has_mail(self) -> bool:
-        return self._mailbox.is_stopping or bool(self._mailbox.commands)
+        return self._mailbox.has_mail
 
     async def _go_on(self, decision: CallNow) -> None:
         """Make the calls, and wait until something comes of one of them, or comes from outside."""
@@ -312,17 +402,19 @@ class SagaDriver(Generic[Ref]):
         )
         self.append(self._followed(row))
 
-    async def _write(self) -> None:
-        """Bring the log up to `_ahead`, waiting for the disk if one of the rows must be durable."""
-        while self._pending:
+    async def _write(self, wake_ms: int | None = None) -> None:
+        """Bring the log up to `_ahead`, waiting for the disk if one of the rows must be durable.
+
+        `wake_ms` is what it has to say of the saga's waiting, as the journal has it.
+        """
+        while self._pending or wake_ms != self._wake_ms:
             try:
                 # All at once: a row that need not be durable may precede one that must be, and never follows it.
-                if any(row.is_durable for row in self._pending):
-                    status = self._ahead.status
-                    has_changed = status is not self.durable.status
-                    await self._context.journal.append(
-                        self._ref, self._pending, status if has_changed else None
-                    )
+                if wake_ms != self._wake_ms:
+                    await self._context.journal.append(self._ref, self._pending, self._new_status(), wake_ms)
+                    self._wake_ms = wake_ms
+                elif any(row.is_durable for row in self._pending):
+                    await self._context.journal.append(self._ref, self._pending, self._new_status())
                 else:
                     await self._context.journal.append_later(self._ref, self._pending)
             except JournalUnavailable as error:
@@ -335,6 +427,11 @@ class SagaDriver(Generic[Ref]):
                 self._pending = []
                 self._show()
 
+    def _new_status(self) -> SagaStatus | None:
+        """None: it is as it was."""
+        status = self._ahead.status
+        return status if status is not self.durable.status else None
+
     def _show(self) -> None:
         """Let others see what has just been written: the history, the result, and that commands are carried out."""
         if self._ahead.stuck:
@@ -346,8 +443,8 @@ class SagaDriver(Generic[Ref]):
             if self._context.on_result and not was_answered:
                 self._context.on_result(self.saga, self.durable.accepted, self.durable.result)
         applied, self._applied = self._applied, []
-        for done in applied:
-            accept(done)
+        for done, result in applied:
+            _answer(done, result)
 
     def _show_stuck(self) -> None:
         accepted = self._ahead.accepted
@@ -402,6 +499,13 @@ class SagaDriver(Generic[Ref]):
             calls: Sequence[StepCall] = current_calls(self.saga, self.durable)
             return calls[0].key if len(calls) == 1 else ""
         return ""
+
+
+def _answer(done: "asyncio.Future[Any]", result: object) -> None:
+    if isinstance(result, Exception):
+        reject(done, result)
+    else:
+        accept(done, result)
 
 
 def _end_of(pause: Pause) -> int:

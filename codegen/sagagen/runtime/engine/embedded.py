@@ -23,8 +23,10 @@ from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
+from sagagen.runtime.engine.deliveries import was_kept_or_over
 from sagagen.runtime.engine.driver import SagaDriver
-from sagagen.runtime.engine.mailbox import SagaMailbox
+from sagagen.runtime.engine.mailbox import MailboxClosed, SagaMailbox
+from sagagen.runtime.engine.parking import Wheel
 from sagagen.runtime.engine.port import (
     Acceptance,
     Delivered,
@@ -64,6 +66,10 @@ from sagagen.runtime.telemetry import spans as tracing
 MAX_RUNNING = 10_000
 """Sagas that may run at once. Beyond it new ones are turned away; those that were accepted go on."""
 GRACE_S = 10.0
+DELIVERY_TRIES = 5
+"""How often a saga's task may end just before an event gets to it."""
+AGAIN_S = 1.0
+"""When a delivery that found no saga may be sent again."""
 ANSWERED_S = 1.0
 """Time in seconds that the answer to a call may need beyond the call's timeout."""
 CANCEL_BEFORE_END_S = 2.0
@@ -99,8 +105,9 @@ class EmbeddedEngine:
 
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
     in seconds that draining may take, if the process has no `grace` of its own. `on_result` is called with each result,
-    once that is durable. `deaths` counts those of this process, if anybody does. Clock, random and journal (what sagas
-    write to, and wait with: the log) are arguments so that tests can choose them.
+    once that is durable. `deaths` counts those of this process, if anybody does. `is_alone` says that no other engine
+    can have a run of a saga: then none claims its id first. Clock, random and journal (what sagas write to, and wait
+    with: the log) are arguments so that tests can choose them.
     """
 
     def __init__(
@@ -118,6 +125,7 @@ class EmbeddedEngine:
         calls_per_service: int = DEFAULT_LIMIT,
         on_result: OnResult | None = None,
         deaths: Deaths | None = None,
+        is_alone: bool = True,
     ) -> None:
         self._definitions = Definitions(sagas)
         self._log = log
@@ -128,9 +136,11 @@ class EmbeddedEngine:
         self._on_result = on_result
         self._grace = grace or Grace(grace_s)
         self._max_running = max_running
+        self._is_alone = is_alone
         self._admission = Admission()
         self._deaths = deaths or Deaths(None)
         self._entries: dict[str, SagaEntry] = {}
+        self._waking: asyncio.Task[None] | None = None
         self._group = asyncio.TaskGroup()
         self._is_draining = False
         _check_services(sagas, transports)
@@ -145,8 +155,11 @@ class EmbeddedEngine:
             random=self._random,
             on_result=self._on_result,
             admission=self._admission,
+            is_alone=self._is_alone,
+            parks=self._journal is self._log,
         )
         self._log.gather_for(self._at_work)
+        self._wheel = Wheel(self._log, self._context.time, self._free, self._wake)
         self._following = asyncio.create_task(self._follow_clock(), name="engine time")
         await self._group.__aenter__()
         try:
@@ -154,6 +167,7 @@ class EmbeddedEngine:
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
+        self._waking = asyncio.create_task(self._wheel.run(), name="waking sagas")
         return self
 
     async def __aexit__(
@@ -164,6 +178,8 @@ class EmbeddedEngine:
             await self._drain()
         finally:
             self._following.cancel()
+            if self._waking:
+                self._waking.cancel()
             for entry in self._entries.values():
                 if entry.task:
                     entry.task.cancel()
@@ -174,6 +190,14 @@ class EmbeddedEngine:
         while True:
             await asyncio.sleep(FOLLOW_S)
             self._context.time.follow(is_idle=not self._entries)
+
+    def _free(self) -> int:
+        """How many more sagas may run."""
+        return 0 if self._is_draining else self._max_running - len(self._entries)
+
+    def _wake(self, saga_id: str) -> None:
+        if saga_id not in self._entries:
+            self._enter(saga_id, partial(self._take_up, saga_id))
 
     def _at_work(self, since_s: float) -> int:
         """Sagas that wait for the log or will write to it soon, if they do not rest: they wait for no slow call."""
@@ -216,7 +240,34 @@ class EmbeddedEngine:
         return entry.started(is_new=is_first and entry.is_new, found=found)
 
     async def deliver(self, delivery: Delivery) -> Delivered:
-        raise NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}")
+        for _ in range(DELIVERY_TRIES):
+            entry = self._entries.get(delivery.saga_id) or await self._reach(delivery)
+            if isinstance(entry, Delivered):
+                return entry
+            try:
+                is_new = await entry.mailbox.deliver(delivery)
+            except MailboxClosed:
+                continue  # its task ended just before: the log has what it left
+            assert entry.driver, "only a driver reads the mailbox"
+            accepted = entry.driver.durable.accepted
+            return Delivered(is_new, accepted.trace.trace_id, accepted.started_ms)
+        raise _unknown(delivery)
+
+    async def _reach(self, delivery: Delivery) -> "SagaEntry | Delivered":
+        """The saga's entry, begun if the log has it and it is open. What is over can only be told again."""
+        logged = await self._log.find(delivery.saga_id)
+        if logged is None or logged.accepted.saga != delivery.saga:
+            raise _unknown(delivery)
+        history = fold(logged.rows)
+        if history.ended:
+            was_kept_or_over(delivery, history)
+            return Delivered(False, logged.accepted.trace.trace_id, logged.accepted.started_ms)
+        if missing := self._definitions.missing(logged.accepted):
+            raise NotDelivered(Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", AGAIN_S)
+        if self._is_draining:
+            raise NotDelivered(Refusal.NOT_READY, "the engine is stopping", AGAIN_S)
+        begin = partial(self._take_up, delivery.saga_id)
+        return self._entries.get(delivery.saga_id) or self._enter(delivery.saga_id, begin)
 
     async def wait(
         self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
@@ -224,7 +275,8 @@ class EmbeddedEngine:
         if entry := self._entries.get(saga_id):
             answered = entry.mailbox.answered
             ends = {answered, closing} if closing else {answered}
-            await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            with entry.mailbox.waiting():
+                await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             return answered.result() if answered.done() else None
         head = await self._log.head(saga_id)
         return head.result if head else None
@@ -276,7 +328,7 @@ class EmbeddedEngine:
                 return
             if self._is_draining:
                 raise CommandRejected("the engine is stopping: repeat it after the restart")
-            entry = self._entries.get(saga_id) or self._enter(saga_id, partial(self._go_on, saga_id))
+            entry = self._entries.get(saga_id) or self._enter(saga_id, partial(self._take_up, saga_id))
         await entry.mailbox.submit(command)
 
     async def _command_when_over(self, saga_id: str, command: OperatorCommand) -> None:
@@ -323,15 +375,17 @@ class EmbeddedEngine:
                 await entry.driver.drive()
         finally:
             self._forget(saga_id, entry)
+            if entry.driver and entry.driver.parked_until_ms:
+                self._wheel.add(saga_id, entry.driver.parked_until_ms)
 
     async def _accept(self, acceptance: Acceptance, entry: SagaEntry) -> History | SagaHead:
         """Put a saga into the log, or go on with what the log has of it."""
         context = self._context
         at_ms, run = context.time.now_ms(), run_id(context.random)
         if len(acceptance.input) > LARGE_BYTES:
-            row = await apart(lambda: accepted_row(acceptance, at_ms, run))
+            row = await apart(lambda: accepted_row(acceptance, at_ms, run, claims=not context.is_alone))
         else:
-            row = accepted_row(acceptance, at_ms, run)
+            row = accepted_row(acceptance, at_ms, run, claims=not context.is_alone)
         ref = await self._log.accept(row)
         if ref is None:
             # It is not new, and whatever it goes on with, it leaves no other waiting for a first call.
@@ -345,20 +399,27 @@ class EmbeddedEngine:
         return history
 
     async def _go_on(self, saga_id: str, entry: SagaEntry) -> History | SagaHead:
-        """Go on with a saga that the log has and no task drives, if it can go on.
+        """Go on with a saga that was accepted before and that no task drives, if it has something to do.
 
-        Such a saga is stuck, over, or waits for a deployment; or its acceptance reached the disk although the disk
-        reported a failure.
+        Such a saga is stuck, over, or waits: for an event, for its time or for a deployment; or its acceptance reached
+        the disk although the disk reported a failure.
         """
+        return await self._from_log(saga_id, entry, wakes=False)
+
+    async def _take_up(self, saga_id: str, entry: SagaEntry) -> History | SagaHead:
+        """The same, and a saga that waits is woken: there is something for it."""
+        return await self._from_log(saga_id, entry, wakes=True)
+
+    async def _from_log(self, saga_id: str, entry: SagaEntry, *, wakes: bool) -> History | SagaHead:
         head = await self._log.head(saga_id)
         if head is None:
             raise LogUnavailable(f"saga {saga_id} was purged just now")
         logged = await self._log.find(saga_id) if head.status.is_open else None
         if logged is None:
-            entry.mailbox.reject_commands(f"the saga is over ({head.status})")
+            entry.mailbox.close(f"the saga is over ({head.status})")
         elif missing := self._definitions.missing(logged.accepted):
-            entry.mailbox.reject_commands(f"the saga waits for a deployment: {missing}")
-        else:
+            entry.mailbox.close(f"the saga waits for a deployment: {missing}")
+        elif wakes or not logged.is_parked:
             return await self._resume(logged, entry)
         entry.mailbox.answer(head.result)
         return head
@@ -368,8 +429,9 @@ class EmbeddedEngine:
         history = fold(logged.rows)
         saga = self._definitions.of(history.accepted)
         assert saga, "whoever resumes a saga has looked for its definition"
-        entry.driver = SagaDriver(saga, logged.ref, history, self._context, entry.mailbox)
-        if history.status.is_active:
+        entry.driver = SagaDriver(saga, logged.ref, history, self._context, entry.mailbox, logged.wake_ms)
+        # A saga that waits has no call under way, so nothing of it is in doubt.
+        if not logged.is_parked and (history.status.is_active or logged.wake_ms == 0):
             entry.driver.append(self._resumed(logged))
         if history.result:
             entry.mailbox.answer(history.result)
@@ -388,7 +450,7 @@ class EmbeddedEngine:
         if entry.driver is None or entry.driver.is_in_line:
             self._admission.leave(saga_id, self._clock.monotonic_s())
         entry.mailbox.answer(None)
-        entry.mailbox.reject_commands("the saga stopped before it got to the command: look, and repeat it")
+        entry.mailbox.close("the saga stopped before it got to the command: look, and repeat it")
         if not entry.accepted.done():
             entry.accepted.set_result(LogUnavailable("the engine stopped before the saga was accepted"))
 
@@ -459,11 +521,15 @@ class EmbeddedEngine:
             _logger.warning("calls under way are given up; their sagas resume", count=len(self._entries))
 
 
+def _unknown(delivery: Delivery) -> NotDelivered:
+    return NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}", AGAIN_S)
+
+
 async def _begun(entry: SagaEntry, begin: Begin) -> "History | SagaHead | Exception":
     try:
         return await begin(entry)
     except Exception as error:  # noqa: BLE001 - raised to whoever asked for the saga; other sagas go on
-        entry.mailbox.reject_commands(str(error))
+        entry.mailbox.close(str(error))
         return error
 
 

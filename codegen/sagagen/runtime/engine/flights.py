@@ -40,8 +40,9 @@ class Flights(Generic[Ref]):
     def has_landed(self) -> bool:
         return bool(self._landed)
 
-    def __contains__(self, key: CallKey) -> bool:
-        return key in self._under_way
+    @property
+    def is_any_under_way(self) -> bool:
+        return bool(self._under_way)
 
     def has_left(self, key: CallKey) -> bool:
         """The call is with its service, or on its way."""
@@ -73,9 +74,16 @@ class Flights(Generic[Ref]):
             flight, row = self._landed.pop(0)
             yield flight.call, row
 
-    def call_off(self) -> None:
-        for key in tuple(self._under_way):
-            self._call_off(key)
+    def call_off_all(self) -> Sequence[StepCall]:
+        """Nobody waits for them any more. Returns those that have left: they may have happened."""
+        return [call for key in tuple(self._under_way) for call in self.call_off_one(key)]
+
+    def call_off_one(self, key: CallKey) -> Sequence[StepCall]:
+        flight = self._under_way.get(key)
+        if flight is None:
+            return ()
+        self._call_off(key)
+        return (flight.call,) if flight.has_left else ()
 
     async def land(self) -> None:
         """Wait for the calls that have left; those that have not are called off."""

@@ -2,10 +2,20 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+from sagagen.runtime.engine.port import Delivery
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand
 from sagagen.runtime.saga.result import SagaResult
+
+T = TypeVar("T")
+
+
+class MailboxClosed(Exception):
+    """The saga's task has ended before it took this."""
 
 
 @dataclass(slots=True, eq=False)
@@ -20,10 +30,31 @@ class SagaMailbox:
     """The result, once it is durable; None if the saga stopped without one."""
     commands: "deque[tuple[OperatorCommand, asyncio.Future[None]]]" = field(default_factory=deque)
     """What operators want, each with the future that is done once it is durable."""
+    deliveries: "deque[tuple[Delivery, asyncio.Future[bool]]]" = field(default_factory=deque)
+    """Events and requests to cancel; each future says, once it is durable, whether it is new."""
+    waiters: int = 0
+    """How many wait for the result: a saga that only waits stays where it is as long as somebody does."""
     tried: "asyncio.Future[None] | None" = None
     """Done once its next call has an answer; None where nobody waits for that."""
+    is_closed: bool = False
     is_stopping: bool = False
     """No new call begins; the saga stays as it is, and can be resumed."""
+
+    @property
+    def has_mail(self) -> bool:
+        """Something has to be taken in before the next call."""
+        return self.is_stopping or bool(self.commands) or bool(self.deliveries)
+
+    @contextmanager
+    def waiting(self) -> Generator[None]:
+        """While somebody waits for the result the saga stays, even if it only waits itself."""
+        self.waiters += 1
+        try:
+            yield
+        finally:
+            self.waiters -= 1
+            if not self.waiters:
+                self.wake.set()
 
     def stop(self) -> None:
         self.is_stopping = True
@@ -44,16 +75,32 @@ class SagaMailbox:
         self.wake.set()
         await done
 
-    def reject_commands(self, why: str) -> None:
+    async def deliver(self, delivery: Delivery) -> bool:
+        """Give the saga an event; it is durable when this returns. False if it had it before.
+
+        Raises NotDelivered, or MailboxClosed.
+        """
+        if self.is_closed:
+            raise MailboxClosed
+        kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.deliveries.append((delivery, kept))
+        self.wake.set()
+        return await kept
+
+    def close(self, why: str) -> None:
+        """Nobody reads it any more."""
+        self.is_closed = True
         while self.commands:
             reject(self.commands.popleft()[1], CommandRejected(why))
+        while self.deliveries:
+            reject(self.deliveries.popleft()[1], MailboxClosed())
 
 
-def accept(done: "asyncio.Future[None]") -> None:
+def accept(done: "asyncio.Future[T]", result: T) -> None:
     if not done.done():  # whoever sent it may have left
-        done.set_result(None)
+        done.set_result(result)
 
 
-def reject(done: "asyncio.Future[None]", refusal: CommandRejected) -> None:
+def reject(done: "asyncio.Future[Any]", refusal: Exception) -> None:
     if not done.done():  # whoever sent it may have left
         done.set_exception(refusal)

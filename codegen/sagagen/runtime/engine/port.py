@@ -29,6 +29,7 @@ __all__ = [
     "DiskUse",
     "JournalUnavailable",
     "JournalUnreadable",
+    "NotAcceptable",
     "NotDelivered",
     "Offer",
     "OpenCount",
@@ -152,6 +153,10 @@ class NotDelivered(Exception):
         """When to send it again, in seconds; None: that changes nothing."""
 
 
+class NotAcceptable(Exception):
+    """The request can start no saga, and never will; the message says why. Nothing was accepted."""
+
+
 class Overloaded(Exception):
     """Nothing was accepted: the engine has too much to do, or is stopping. Try again after `retry_after_s` seconds."""
 
@@ -240,7 +245,7 @@ class SagaRuntime(SagaControl, Protocol):
         Any number of callers may bring the same id at once: one of them gets `is_new`. If the caller is cancelled, the
         saga runs all the same. A saga that exists is found however much there is to do.
 
-        Raises Overloaded or JournalUnavailable: then nothing was accepted.
+        Raises Overloaded, JournalUnavailable or NotAcceptable: then nothing was accepted.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from sagagen.runtime.engine.port import CANCEL
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -22,6 +23,8 @@ from sagagen.runtime.telemetry.metrics import (
     ATTEMPTS,
     COMPENSATIONS,
     ENDED,
+    EVENTS,
+    GIVE_UPS,
     GOT_STUCK,
     ORDERS,
     RETRIES,
@@ -84,12 +87,19 @@ def _count(accepted: Accepted, row: LogEvent) -> None:
             child(SAGA_SECONDS, saga, version, row.status).observe(duration_s, exemplar(accepted.trace))
         case Stuck():
             GOT_STUCK.labels(saga, version).inc()
-        case GaveUp(by=""):  # the contract's on_give_up
-            pass
+        case GaveUp():
+            GIVE_UPS.labels(saga, version, step_name(row.step)).inc()
+            if row.by:
+                ORDERS.labels(saga, row.did).inc()
         case OperatorRow():
             ORDERS.labels(saga, row.did).inc()
         case _:
             pass
+
+
+def count_delivery(saga: str, event: str, result: str) -> None:
+    """Count what came for a saga, and what became of it."""
+    EVENTS.labels(saga, "cancel" if event == CANCEL else event, result).inc()
 
 
 def _count_attempt(saga: str, step: str, direction: str, outcome: Outcome, code: str, attempt: int) -> None:

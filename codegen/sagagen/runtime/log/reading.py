@@ -26,6 +26,13 @@ class LoggedSaga:
 
     ref: SagaRef
     rows: tuple[LogEvent, ...]
+    wake_ms: int | None = None
+    """When it has something to do again; None: it does not wait. 0: it goes on, though a step of it is stuck."""
+
+    @property
+    def is_parked(self) -> bool:
+        """It only waits: no process has a task for it."""
+        return bool(self.wake_ms)
 
     @property
     def accepted(self) -> Accepted:
@@ -123,7 +130,7 @@ class _Reader:
             rows = rows_of(saga, events)
         except _UNREADABLE as error:
             return _unreadable(saga, error)
-        return LoggedSaga(SagaRef(saga["number"], saga["trace_id"]), rows)
+        return LoggedSaga(SagaRef(saga["number"], saga["trace_id"]), rows, saga["wake_ms"])
 
     def check_text(self, rows: Sequence[sqlite3.Row]) -> None:
         """Raises ValueError where a text is none: nothing is guessed."""

@@ -109,6 +109,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'RUNNING')
 ON CONFLICT (saga_id) DO NOTHING
 """
 
+SET_WAKE = "UPDATE saga SET wake_ms = ? WHERE number = ?"
+SELECT_DUE = """
+SELECT saga_id, wake_ms FROM saga WHERE wake_ms > 0 AND wake_ms <= ? ORDER BY wake_ms LIMIT ?
+"""
 UPDATE_STATUS = "UPDATE saga SET status = ?, updated_ms = ? WHERE number = ?"
 SET_ANSWER = "UPDATE saga SET answer_seq = ? WHERE number = ? AND answer_seq IS NULL"
 """Apart from the status, which three indexes are about: SQLite would work through them for an answer too."""
@@ -123,12 +127,18 @@ SELECT_SAGA = "SELECT * FROM saga WHERE saga_id = ?"
 SELECT_EVENTS = "SELECT * FROM event WHERE saga = ? ORDER BY seq"
 
 SELECT_ACTIVE = """
-SELECT * FROM saga WHERE status IN ('RUNNING', 'COMPENSATING') AND number > ? ORDER BY number LIMIT ?
+SELECT * FROM saga
+WHERE number IN (
+    SELECT number FROM saga WHERE status IN ('RUNNING', 'COMPENSATING') AND wake_ms IS NULL AND number > ?1
+    UNION ALL SELECT number FROM saga WHERE wake_ms = 0 AND number > ?1
+) ORDER BY number LIMIT ?2
 """
+"""Those that a process has to go on with; not those that wait. A stuck saga may have other branches that go on."""
 
 SELECT_ACTIVE_EVENTS = """
 SELECT event.* FROM saga JOIN event ON event.saga = saga.number
-WHERE saga.status IN ('RUNNING', 'COMPENSATING') AND saga.number > ? AND saga.number <= ?
+WHERE saga.number > ? AND saga.number <= ?
+    AND ((saga.status IN ('RUNNING', 'COMPENSATING') AND saga.wake_ms IS NULL) OR saga.wake_ms = 0)
 ORDER BY saga.number, event.seq
 """
 

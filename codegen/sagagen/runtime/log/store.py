@@ -37,6 +37,7 @@ from sagagen.runtime.saga.events import (
     TimedOut,
     TurnedBack,
 )
+from sagagen.runtime.saga.journal import UNCHANGED
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
 from sagagen.runtime.sqlite.database import Database, never_wait
 from sagagen.runtime.sqlite.disk_errors import opening
@@ -161,14 +162,20 @@ class SagaLog:
         number = await self._writer.write(lambda connection: _insert_saga(connection, row))
         return None if number is None else SagaRef(number, row.trace.trace_id)
 
-    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
+    async def append(
+        self,
+        ref: SagaRef,
+        rows: Sequence[LogEvent],
+        status: SagaStatus | None,
+        wake_ms: int | None = UNCHANGED,
+    ) -> None:
         """Add rows, all or none. They are on disk when this returns.
 
-        `status` is the saga's status after them, or None if it stays as it was.
+        `status` is the saga's status after them, or None if it stays as it was; `wake_ms` as the journal's port says.
 
         Raises LogUnavailable if nothing can be written: none of them is in the log.
         """
-        await self._writer.write(lambda connection: _insert_events(connection, ref, rows, status))
+        await self._writer.write(lambda connection: _insert_events(connection, ref, rows, status, wake_ms))
 
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
         """Add rows that ride along in some later commit. The log's order is still the order of the calls.
@@ -206,6 +213,13 @@ class SagaLog:
         while page := await self._reader.in_thread(lambda connection, a=after: active_page(connection, a)):
             yield page
             after = int(page[-1].cursor)
+
+    async def due(self, until_ms: int, at_most: int) -> list[tuple[str, int]]:
+        """Ids of sagas that wait until then at most, and when each wakes; those first that wake first."""
+        records = await self._reader.in_thread(
+            lambda connection: connection.execute(sql.SELECT_DUE, (until_ms, at_most)).fetchall()
+        )
+        return [(record["saga_id"], record["wake_ms"]) for record in records]
 
     async def search(self, query: SagaQuery) -> list[Found]:
         """A page of the sagas that match, newest first; those that can't be read among them."""
@@ -254,7 +268,11 @@ def _insert_saga(connection: sqlite3.Connection, row: Accepted) -> int | None:
 
 
 def _insert_events(
-    connection: sqlite3.Connection, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None
+    connection: sqlite3.Connection,
+    ref: SagaRef,
+    rows: Sequence[LogEvent],
+    status: SagaStatus | None,
+    wake_ms: int | None = UNCHANGED,
 ) -> int | None:
     for row in rows:
         values = event_values(ref, row)
@@ -264,6 +282,8 @@ def _insert_events(
             connection.execute(sql.SET_ANSWER, (inserted.lastrowid, ref.number))
     if status is not None:
         connection.execute(sql.UPDATE_STATUS, (str(status), rows[-1].at_ms, ref.number))
+    if wake_ms != UNCHANGED:
+        connection.execute(sql.SET_WAKE, (wake_ms, ref.number))
     return None
 
 

@@ -321,7 +321,8 @@ class Saga:
         object.__setattr__(
             self, "calls", tuple(each for each in leaves(self.steps) if isinstance(each, Step))
         )
-        object.__setattr__(self, "is_line", all(_is_plain(element) for element in self.steps))
+        is_line = self.start is None and all(_is_plain(element) for element in self.steps)
+        object.__setattr__(self, "is_line", is_line)
 
 
 def _is_plain(element: Element) -> bool:

@@ -48,7 +48,9 @@ async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway)
             reached = await stack.enter_async_context(GrpcTransport(address.host, address.port))
             transports[service.name] = ObservedTransport(reached, service.name)
         checks = {name: service_check(transport) for name, transport in transports.items()}
-        await stack.enter_async_context(running(gateway, project, settings, transports, checks))
+        is_alone = settings.is_only_gateway
+        entered = running(gateway, project, settings, transports, checks, is_alone=is_alone)
+        await stack.enter_async_context(entered)
         yield
 
 
@@ -59,8 +61,13 @@ async def running(
     settings: Settings,
     transports: Mapping[str, Transport],
     services: Mapping[str, Check],
+    *,
+    is_alone: bool,
 ) -> AsyncGenerator[None]:
-    """Gateway and engine, with these ways to the services; `services` says whether each has been reached."""
+    """Gateway and engine, with these ways to the services; `services` says whether each has been reached.
+
+    `is_alone` says that no other gateway reaches these services.
+    """
     limits = settings.limits(project.mesh)
     admin = settings.gateway_admin
     async with (
@@ -75,6 +82,7 @@ async def running(
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
             deaths=Deaths(settings.saga_log),
+            is_alone=is_alone,
             on_result=partial(_share, shared, gateway.responder) if shared else None,
         ) as engine,
         AsyncExitStack() as listeners,

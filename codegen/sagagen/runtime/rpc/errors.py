@@ -99,6 +99,11 @@ class RpcError(Exception):
         return self.metadata.get(OUTCOME_KEY) == REFUSED
 
     @property
+    def is_declined(self) -> bool:
+        """The handler declined where no refusal is recorded: it says no now, and may say yes to the next attempt."""
+        return self.metadata.get(OUTCOME_KEY) == DECLINED
+
+    @property
     def is_ours(self) -> bool:
         """The runtime's own answer (EXPIRED, OTHER_RUN, FORGOTTEN, ...), not the handler's."""
         return self.domain == DOMAIN
@@ -154,6 +159,7 @@ def _sendable(violation: FieldViolation) -> FieldViolation:
 OUTCOME_KEY = "sagagen-outcome"
 """Key in ErrorInfo.metadata that says what the barrier recorded."""
 REFUSED = "REFUSED"
+DECLINED = "DECLINED"
 
 
 def refused(reason: str, message: str, *, domain: str) -> RpcError:

@@ -10,6 +10,9 @@ from typing import Protocol, TypeVar
 
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
 
+UNCHANGED = -1
+"""`wake_ms` of rows after which a saga waits as before, or does not wait."""
+
 Ref = TypeVar("Ref", contravariant=True)
 """What a journal knows a saga by. Only the journal looks into it."""
 
@@ -28,10 +31,18 @@ class JournalUnreadable(Exception):
 class Journal(Protocol[Ref]):
     """What a SagaDriver writes to. One task writes the rows of a saga, one call after the other."""
 
-    async def append(self, ref: Ref, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
+    async def append(
+        self,
+        ref: Ref,
+        rows: Sequence[LogEvent],
+        status: SagaStatus | None,
+        wake_ms: int | None = UNCHANGED,
+    ) -> None:
         """Add rows, all or none; they are durable when this returns, after all that was added before them.
 
-        `status` is where the saga stands then; None: where it stood. Raises JournalUnavailable: none of them is there.
+        `status` is where the saga stands then; None: where it stood. `wake_ms` says when a saga that only waits has
+        something to do again, ms since the epoch: until then it needs no process. None: it waits no more; 0: it goes
+        on, though a step of it is stuck. Raises JournalUnavailable: none of them is there.
         """
         ...
 

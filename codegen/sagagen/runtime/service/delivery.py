@@ -13,7 +13,7 @@ from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.identity import direct_id
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, StepKind, Transaction
-from sagagen.runtime.rpc.errors import OUTCOME_KEY, Declined, RpcError, refused
+from sagagen.runtime.rpc.errors import DECLINED, OUTCOME_KEY, Declined, RpcError, refused
 from sagagen.runtime.rpc.limits import wire_form
 from sagagen.runtime.rpc.metadata import SagaCall, called_by, direct_key
 from sagagen.runtime.rpc.trace import TraceContext
@@ -181,6 +181,7 @@ class Delivery(NamedTuple):
                 declined.message,
                 reason=declined.reason,
                 domain=self.context.domain,
+                metadata={OUTCOME_KEY: DECLINED},
             )
             return Handled(CallResult(error=error))
         error = refused(declined.reason, declined.message, domain=self.context.domain)
@@ -200,7 +201,7 @@ class Delivery(NamedTuple):
         wire_form(error)
         if error.code is Code.OK:
             return RpcError(Code.INTERNAL, error.message)
-        if not error.is_ours and not error.is_refusal:
+        if not error.is_ours and OUTCOME_KEY not in error.metadata:
             return error
         return RpcError(
             error.code,

@@ -1,0 +1,437 @@
+"""Conditions, branches, loops, waits, delays and cancellations: on the real engine, log and barrier rules."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_world import World, engine
+from grpclib.const import Status as Code
+from small_mesh import RETRY, SAGA_ID, ManualClock, Text, acceptance, method, saga, step, text
+from waiting import eventually_async
+
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Refusal
+from sagagen.runtime.log.store import SagaLog
+from sagagen.runtime.model.definition import (
+    Branch,
+    Cancel,
+    Decline,
+    Delay,
+    Direction,
+    Element,
+    Event,
+    ForEach,
+    Parallel,
+    Saga,
+    Start,
+    Step,
+    StepKind,
+    Wait,
+)
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.saga.events import LogEvent, LoopPlanned, Planned, SagaStatus, TurnedBack
+from sagagen.runtime.saga.view import SagaView, StepStatus
+from sagagen.runtime.scope import EventScope, Scope
+
+ACTION, COMPENSATION = Direction.ACTION, Direction.COMPENSATION
+RETRIABLE, PIVOT = StepKind.RETRIABLE, StepKind.PIVOT
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def world(clock: ManualClock) -> World:
+    return World(clock)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "saga-log.db"
+
+
+def block(name: str, kind: StepKind = StepKind.COMPENSATABLE, **branches: Sequence[Element]) -> Parallel:
+    return Parallel(name, kind, tuple(Branch(each, tuple(steps)) for each, steps in branches.items()))
+
+
+def loop(name: str, key: Any = None, **options: Any) -> Step:
+    """A step for each word of the input."""
+
+    def items(scope: Scope[Text]) -> list[str]:
+        return scope.input.value.split()
+
+    def request(scope: Scope[Text]) -> Text:
+        return Text(value=scope.item(str))
+
+    made = step(name, request=request)
+    return replace(made, for_each=ForEach(items, key, **options))
+
+
+def by_word(scope: Scope[Text]) -> str:
+    return scope.item(str)
+
+
+def says(word: str) -> Any:
+    def when(scope: Scope[Text]) -> bool:
+        return word in scope.input.value
+
+    return when
+
+
+def event(name: str = "answered") -> Event:
+    def saga_id(scope: EventScope[Text, Text]) -> str:
+        return scope.event.value
+
+    return Event(name, method("Answer"), saga_id)
+
+
+def no(scope: EventScope[Text, Text]) -> bool:
+    return scope.event.value == "no"
+
+
+WAIT = Wait("answer", StepKind.COMPENSATABLE, "answered", within_s=600.0, decline=Decline(no, "SAID_NO"))
+
+
+def delivery(name: str = "answered", value: str = "yes", key: str = "k1", caller: str = "ann") -> Delivery:
+    return Delivery("place", SAGA_ID, name, key, value.encode(), text(value), caller)
+
+
+async def run(
+    path: Path, definition: Saga, world: World, clock: ManualClock, input: str = "x"
+) -> tuple[SagaView, Sequence[LogEvent]]:
+    """One saga, from its acceptance until nothing is left to do."""
+    async with SagaLog.open(path) as log, engine(definition, log, world, clock) as running:
+        await running.accept(acceptance(definition, input=input))
+        await running.wait_until_idle()
+        view, logged = await running.describe(SAGA_ID), await log.find(SAGA_ID)
+        assert view
+        assert logged
+        return view, logged.rows
+
+
+async def test_branches_go_side_by_side_and_are_undone_before_what_stood_before_them(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    definition = saga(
+        step("first"),
+        block("both", left=[step("l1"), step("l2")], right=[step("r1")]),
+        step("last"),
+    )
+    world.declines = frozenset({"last"})
+    view, _ = await run(path, definition, world, clock)
+    assert view.status is SagaStatus.COMPENSATED
+    done = world.done(ACTION)
+    assert done[0] == "first"
+    assert set(done[1:]) == {"l1", "l2", "r1"}
+    undone = world.done(COMPENSATION)
+    assert undone[-1] == "first"
+    assert undone.index("l2") < undone.index("l1")
+    assert {each.name: each.path for each in view.steps}["l2"] == ("both", "left")
+
+
+async def test_a_failure_in_one_branch_names_what_the_others_may_have_done(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    gone_for_good = RpcError(Code.UNAVAILABLE, "no connection")
+    world.faults = {("r1", ACTION): [gone_for_good] * 3}
+    world.declines = frozenset({"l1"})
+    definition = saga(
+        step("first"),
+        block("both", left=[step("l1")], right=[step("r1", retry=replace(RETRY, initial_s=600.0))]),
+    )
+    view, rows = await run(path, definition, world, clock)
+    assert view.status is SagaStatus.COMPENSATED
+    (turned_back,) = (row for row in rows if isinstance(row, TurnedBack))
+    assert (turned_back.failure.step, turned_back.doubt) == ("l1", ("r1",))
+    assert world.barrier[SAGA_ID]["r1", COMPENSATION], "it is undone, in case it happened"
+    assert world.done(COMPENSATION) == ["first"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_step_whose_condition_is_false_is_skipped_and_not_undone(
+    path: Path, world: World, clock: ManualClock, wanted: bool
+) -> None:
+    definition = saga(replace(step("maybe"), when=says("please")), step("last"))
+    world.declines = frozenset({"last"})
+    view, _ = await run(path, definition, world, clock, "please" if wanted else "x")
+    assert world.done(ACTION) == world.done(COMPENSATION) == (["maybe"] if wanted else [])
+    assert view.steps[0].status is (StepStatus.COMPENSATED if wanted else StepStatus.SKIPPED)
+
+
+async def test_a_block_that_is_skipped_skips_all_that_stands_in_it(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    skipped = replace(block("both", left=[step("l1")], right=[step("r1")]), when=says("please"))
+    view, _ = await run(path, saga(step("first"), skipped, step("last")), world, clock)
+    assert world.done(ACTION) == ["first", "last"]
+    assert [each.status for each in view.steps[1:3]] == [StepStatus.SKIPPED] * 2
+
+
+async def test_a_condition_that_can_not_be_worked_out_turns_the_saga_back(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    def broken(scope: Scope[Text]) -> bool:
+        raise ZeroDivisionError(scope.input.value)
+
+    definition = saga(step("first"), replace(step("second"), when=broken))
+    view, _ = await run(path, definition, world, clock)
+    assert view.status is SagaStatus.COMPENSATED
+    assert (world.done(ACTION), world.done(COMPENSATION)) == (["first"], ["first"])
+
+
+async def test_a_loop_makes_a_call_for_each_item_so_many_at_once(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    definition = saga(loop("reserve", by_word, at_once=2), step("last"))
+    world.declines = frozenset({"last"})
+    view, rows = await run(path, definition, world, clock, "a größe c d e")
+    keys = [f"reserve[{word}]" for word in ("a", "größe", "c", "d", "e")]
+    assert sorted(world.done(ACTION)) == sorted(world.done(COMPENSATION)) == sorted(keys)
+    assert [each.name for each in view.steps] == [*keys, "last"]
+    (planned,) = (row for row in rows if isinstance(row, LoopPlanned))
+    assert (planned.keys, planned.at_once) == (("a", "größe", "c", "d", "e"), 2)
+
+
+async def test_in_a_loop_that_fails_only_what_was_let_go_is_in_doubt(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    world.declines = frozenset({"reserve[b]"})
+    words = "a b " + " ".join(f"w{number}" for number in range(50))
+    _, rows = await run(path, saga(loop("reserve", by_word, at_once=3)), world, clock, words)
+    (turned_back,) = (row for row in rows if isinstance(row, TurnedBack))
+    assert turned_back.failure.step == "reserve[b]"
+    assert len(turned_back.doubt) <= 2
+    assert len(world.barrier[SAGA_ID]) < 12, "hole 8: what was never called is not undone"
+
+
+async def test_an_empty_loop_is_settled_at_once(path: Path, world: World, clock: ManualClock) -> None:
+    view, _ = await run(path, saga(step("first"), loop("reserve"), step("last")), world, clock, "")
+    assert view.status is SagaStatus.COMPLETED, "hole 23"
+    assert world.done(ACTION) == ["first", "last"]
+
+
+@pytest.mark.parametrize("words", ["a a", "x" * 129, " ".join(map(str, range(101)))])
+async def test_a_loop_that_can_not_be_built_is_not_called(
+    path: Path, world: World, clock: ManualClock, words: str
+) -> None:
+    view, _ = await run(path, saga(step("first"), loop("reserve", by_word)), world, clock, words)
+    assert view.status is SagaStatus.COMPENSATED
+    assert world.done(ACTION) == ["first"]
+
+
+async def test_a_step_that_is_given_up_lets_the_saga_complete(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    world.declines = frozenset({"mail"})
+    definition = saga(
+        step("pivot", PIVOT),
+        replace(step("mail", RETRIABLE), gives_up=True),
+        step("after", RETRIABLE),
+    )
+    view, _ = await run(path, definition, world, clock)
+    assert (view.status, view.incomplete) == (SagaStatus.COMPLETED, ("mail",))
+    assert sum(call.step == "mail" for call, _, _ in world.calls) == 1, "not repeated after a refusal"
+    assert world.done(ACTION) == ["pivot", "after"]
+
+
+async def test_a_delay_lets_its_time_pass(path: Path, world: World, clock: ManualClock) -> None:
+    begun_ms = clock.wall_ms()
+    definition = saga(
+        step("first"), Delay("pause", StepKind.COMPENSATABLE, after_s=30.0), step("last"), deadline_s=600
+    )
+    view, rows = await run(path, definition, world, clock)
+    assert view.status is SagaStatus.COMPLETED
+    assert clock.wall_ms() - begun_ms >= 30_000
+    assert any(isinstance(row, Planned) and row.next.until_ms for row in rows)
+
+
+async def test_a_wait_that_times_out_turns_back_or_goes_on(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    silent = replace(WAIT, within_s=5.0, on_timeout="SILENT")
+    view, _ = await run(path, saga(step("first"), silent, step("last"), events=(event(),)), world, clock)
+    assert (view.status, world.done(COMPENSATION)) == (SagaStatus.COMPENSATED, ["first"])
+
+
+async def test_a_wait_may_go_on_without_its_event(path: Path, world: World, clock: ManualClock) -> None:
+    patient = replace(WAIT, within_s=5.0, on_timeout=None)
+    view, _ = await run(path, saga(step("first"), patient, step("last"), events=(event(),)), world, clock)
+    assert (view.status, world.done(ACTION)) == (SagaStatus.COMPLETED, ["first", "last"])
+    assert view.steps[1].status is StepStatus.TIMED_OUT
+
+
+async def test_the_deadline_ends_a_wait_whatever_it_says(
+    path: Path, world: World, clock: ManualClock
+) -> None:
+    patient = replace(WAIT, within_s=600.0, on_timeout=None)
+    definition = saga(step("first"), patient, step("last"), events=(event(),), deadline_s=10.0)
+    view, _ = await run(path, definition, world, clock)
+    assert (view.status, world.done(COMPENSATION)) == (SagaStatus.COMPENSATED, ["first"])
+
+
+@asynccontextmanager
+async def live(
+    path: Path, definition: Saga, world: World, **options: Any
+) -> AsyncGenerator[tuple[EmbeddedEngine, SagaLog]]:
+    """An engine on real time, which parks what only waits."""
+    async with (
+        SagaLog.open(path) as log,
+        EmbeddedEngine(sagas=[definition], log=log, transports={"one": world}, **options) as running,
+    ):
+        yield running, log
+
+
+ANSWERED = saga(
+    step("first"),
+    WAIT,
+    step("pivot", PIVOT),
+    events=(event(),),
+    deadline_s=3600.0,
+    respond_after="acceptance",
+)
+
+
+async def is_parked(running: EmbeddedEngine, log: SagaLog) -> bool:
+    logged = await log.find(SAGA_ID)
+    return logged is not None and logged.is_parked and running.running == 0
+
+
+async def ended(running: EmbeddedEngine) -> SagaStatus:
+    async def over() -> bool:
+        view = await running.describe(SAGA_ID)
+        return view is not None and not view.status.is_active
+
+    await eventually_async("it ends", over)
+    view = await running.describe(SAGA_ID)
+    assert view
+    return view.status
+
+
+async def test_a_saga_that_waits_leaves_memory_and_an_event_brings_it_back(path: Path, world: World) -> None:
+    async with live(path, ANSWERED, world) as (running, log):
+        await running.accept(acceptance(ANSWERED))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        view = await running.describe(SAGA_ID)
+        assert view
+        assert (view.steps[1].status, view.steps[1].event) == (StepStatus.WAITING, "answered")
+    async with live(path, ANSWERED, world) as (running, log):
+        assert await is_parked(running, log), "a restart is nothing to it"
+        kept = await running.deliver(delivery())
+        again = await running.deliver(delivery())
+        assert (kept.is_new, again.is_new) == (True, False)
+        assert await ended(running) is SagaStatus.COMPLETED
+        assert not (await running.deliver(delivery())).is_new, "also after the end"
+        logged = await log.find(SAGA_ID)
+        assert logged
+        assert logged.wake_ms is None
+        assert "RESUMED" not in [type(row).__name__.upper() for row in logged.rows]
+
+
+@pytest.mark.parametrize(
+    ("sent", "refusal"),
+    [
+        (delivery(key="k1", value="other"), Refusal.KEY_REUSED),
+        (delivery("unknown", key="k2"), Refusal.NOT_EXPECTED),
+        (delivery(key="k3"), Refusal.SAGA_OVER),
+        (replace(delivery(), saga_id="nobody"), Refusal.UNKNOWN_SAGA),
+        (replace(delivery(), saga="another"), Refusal.UNKNOWN_SAGA),
+    ],
+)
+async def test_what_nothing_waits_for_is_refused(
+    path: Path, world: World, sent: Delivery, refusal: Refusal
+) -> None:
+    async with live(path, ANSWERED, world) as (running, log):
+        await running.accept(acceptance(ANSWERED))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        if refusal is Refusal.NOT_EXPECTED:
+            with pytest.raises(NotDelivered) as caught:
+                await running.deliver(sent)
+        else:
+            await running.deliver(delivery())
+            await ended(running)
+            with pytest.raises(NotDelivered) as caught:
+                await running.deliver(sent)
+        assert caught.value.refusal is refusal
+
+
+async def test_an_event_that_declines_turns_the_saga_back(path: Path, world: World) -> None:
+    async with live(path, ANSWERED, world) as (running, log):
+        await running.accept(acceptance(ANSWERED))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        await running.deliver(delivery(value="no"))
+        assert await ended(running) is SagaStatus.COMPENSATED
+        assert world.done(COMPENSATION) == ["first"]
+
+
+async def test_an_early_event_is_kept_and_more_than_can_be_used_are_not(path: Path, world: World) -> None:
+    definition = saga(
+        step("first"),
+        Wait("other", StepKind.COMPENSATABLE, "other", within_s=600.0),
+        WAIT,
+        events=(event(), event("other")),
+        deadline_s=3600.0,
+        respond_after="acceptance",
+    )
+    async with live(path, definition, world) as (running, log):
+        await running.accept(acceptance(definition))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        await running.deliver(delivery())
+        with pytest.raises(NotDelivered) as caught:  # hole 16
+            await running.deliver(delivery(key="k2"))
+        assert caught.value.refusal is Refusal.NOT_EXPECTED
+        view = await running.describe(SAGA_ID)
+        assert view
+        assert view.unconsumed == ("answered",)
+        await running.deliver(delivery("other"))
+        assert await ended(running) is SagaStatus.COMPLETED
+
+
+async def test_a_client_cancels_until_the_pivot(path: Path, world: World) -> None:
+    cancel = Cancel(method("Cancel"), lambda scope: scope.event.value, "CUSTOMER_CANCELLED")
+    definition = replace(ANSWERED, cancel=cancel)
+    async with live(path, definition, world) as (running, log):
+        await running.accept(acceptance(definition))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        with pytest.raises(NotDelivered) as caught:
+            await running.deliver(delivery(CANCEL, caller="a stranger"))
+        assert caught.value.refusal is Refusal.NOT_ALLOWED
+        assert (await running.deliver(delivery(CANCEL, caller="anonymous"))).is_new
+        assert await ended(running) is SagaStatus.COMPENSATED
+        assert not (await running.deliver(delivery(CANCEL, caller="anonymous"))).is_new
+        logged = await log.find(SAGA_ID)
+        assert logged
+        (turned_back,) = (row for row in logged.rows if isinstance(row, TurnedBack))
+        assert turned_back.failure.reason == "CUSTOMER_CANCELLED"
+
+
+async def test_a_saga_starts_later_and_is_stamped_with_its_start(path: Path, world: World) -> None:
+    definition = saga(step("first"), start=Start(after_s=1.5), respond_after="acceptance")
+    async with live(path, definition, world) as (running, log):
+        await running.accept(acceptance(definition))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        assert world.calls == []
+        assert await ended(running) is SagaStatus.COMPLETED
+        logged = await log.find(SAGA_ID)
+        assert logged
+        assert logged.accepted.started_ms == logged.accepted.at_ms + 1500
+        assert [call.started_ms for call, _, _ in world.calls] == [logged.accepted.started_ms]
+
+
+async def test_two_gateways_meet_at_the_claim_before_either_has_an_effect(
+    tmp_path: Path, world: World
+) -> None:
+    definition = saga(block("both", left=[step("l1")], right=[step("r1")]))
+    async with (
+        live(tmp_path / "a.db", definition, world, is_alone=False) as (one, _),
+        live(tmp_path / "b.db", definition, world, is_alone=False) as (two, _),
+    ):
+        await asyncio.gather(one.accept(acceptance(definition)), two.accept(acceptance(definition)))
+        ends = {await ended(one), await ended(two)}
+    assert ends == {SagaStatus.COMPLETED, SagaStatus.SUPERSEDED}, "hole 2"
+    assert sorted(world.done(ACTION)) == ["l1", "r1", "~claim"]
