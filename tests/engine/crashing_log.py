@@ -8,6 +8,7 @@ from sagagen.runtime.log.records import SagaHead, SagaRef
 from sagagen.runtime.log.store import LoggedSaga
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.journal import UNCHANGED
 
 
 @dataclass
@@ -40,7 +41,13 @@ class CrashingLog:
         await self._committed()
         return ref
 
-    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
+    async def append(
+        self,
+        ref: SagaRef,
+        rows: Sequence[LogEvent],
+        status: SagaStatus | None,
+        wake_ms: int | None = UNCHANGED,
+    ) -> None:
         await self._alive()
         stored = self._of(ref)
         status = status or fold(stored.rows).status

@@ -19,6 +19,7 @@ from sagagen.runtime.rpc.errors import DECLINED, OUTCOME_KEY, RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
+from sagagen.runtime.saga.journal import UNCHANGED
 from sagagen.runtime.service.barrier.rules import BarrierRow as BarrierRow
 from sagagen.runtime.service.barrier.rules import (
     RecordEmpty,
@@ -154,8 +155,14 @@ class TimedJournal:
     log: SagaLog
     clock: ManualClock
 
-    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
-        await self.log.append(ref, rows, status)
+    async def append(
+        self,
+        ref: SagaRef,
+        rows: Sequence[LogEvent],
+        status: SagaStatus | None,
+        wake_ms: int | None = UNCHANGED,
+    ) -> None:
+        await self.log.append(ref, rows, status, wake_ms)
 
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
         await self.log.append_later(ref, rows)

@@ -26,6 +26,7 @@ from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.commands import Act, OperatorCommand
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
 from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.journal import UNCHANGED
 from sagagen.runtime.saga.result import Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.saga.view import StepStatus
 from sagagen.runtime.scope import Failure, Scope
@@ -610,11 +611,17 @@ class FlakyLog(CrashingLog):
 
     failures = 0
 
-    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
+    async def append(
+        self,
+        ref: SagaRef,
+        rows: Sequence[LogEvent],
+        status: SagaStatus | None,
+        wake_ms: int | None = UNCHANGED,
+    ) -> None:
         self.failures += 1
         if self.failures % 3:
             raise LogUnavailable("disk full")
-        await super().append(ref, rows, status)
+        await super().append(ref, rows, status, wake_ms)
 
 
 async def test_a_transition_that_cannot_be_written_is_written_later_as_it_is(
