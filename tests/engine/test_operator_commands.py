@@ -101,6 +101,23 @@ async def test_a_saga_stuck_on_its_way_forward_is_cancelled(tmp_path: Path, cloc
     assert world.done(COMPENSATION) == ["one"]
 
 
+async def test_a_saga_stuck_before_its_pivot_is_cancelled_after_a_restart_too(tmp_path: Path) -> None:
+    """RESUMED does not name the step that is in doubt since then; it never is one that comes later."""
+    definition, clock = usual_saga(), PatientClock()
+    world = World(clock, faults={("two", ACTION): ["down", FORGOTTEN]})
+    async with process(tmp_path / "log.db", definition, world, clock) as (running, _):
+        await running.accept(acceptance(definition))
+        await clock.waits.wait()
+    async with process(tmp_path / "log.db", definition, world, clock) as (running, log):
+        await running.wait_until_idle()
+        stuck = fold(await rows(log))
+        assert (stuck.status, stuck.was_resumed("two")) == (SagaStatus.STUCK, True)
+        await running.command(SAGA_ID, CANCEL)
+        await running.wait_until_idle()
+        assert fold(await rows(log)).status is SagaStatus.COMPENSATED
+    assert world.done(COMPENSATION) == ["one"]
+
+
 async def test_what_the_pivot_may_have_decided_is_not_cancelled(tmp_path: Path, clock: ManualClock) -> None:
     definition = saga(step("one"), step("pivot", StepKind.PIVOT), step("after", StepKind.RETRIABLE))
     for name, stuck_at in (("pivot", "pivot"), ("after", "after")):
