@@ -7,6 +7,7 @@ from grpclib.const import Status as Code
 from small_mesh import RETRY, SAGA_ID, TRACE, saga, step, text, usual_saga
 
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
+from sagagen.runtime.rpc.claim import CLAIM, CLAIM_PATH
 from sagagen.runtime.rpc.errors import DOMAIN, Declined
 from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
 from sagagen.runtime.saga.events import (
@@ -184,6 +185,13 @@ def test_before_the_pivot_is_attempted_a_saga_turns_back(
 def test_a_failure_that_may_be_repeated_is_repeated(code: Code) -> None:
     call = the_call(usual_saga(), history(failed("one", code=code)))
     assert (call.attempt, call.failures) == (2, 1)
+
+
+@pytest.mark.parametrize("code", [Code.UNIMPLEMENTED, Code.UNAVAILABLE])
+def test_a_claim_waits_for_the_deployment_of_a_service_that_knows_none(code: Code) -> None:
+    claimed = history(failed(CLAIM, code=code), next=NextRequest(b"fingerprint", step=CLAIM))
+    call = the_call(usual_saga(), claimed)
+    assert (call.key, call.failures, call.action.method.path) == (CLAIM, 1, CLAIM_PATH)
 
 
 def test_an_expired_call_is_repeated_whatever_codes_the_contract_names() -> None:

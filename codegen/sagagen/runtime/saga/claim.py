@@ -8,11 +8,23 @@ from functools import cache
 from typing import NoReturn
 
 from betterproto2 import Message
+from grpclib.const import Status as Code
 
-from sagagen.runtime.model.definition import Action, Method, Retry, Saga, Step, StepKind, leaves
+from sagagen.runtime.model.definition import (
+    RETRIED_BY_DEFAULT,
+    Action,
+    Method,
+    Retry,
+    Saga,
+    Step,
+    StepKind,
+    leaves,
+)
 from sagagen.runtime.rpc.claim import CLAIM, CLAIM_PATH
 
 CLAIM_TIMEOUT_S = 2.0
+_RETRIED = RETRIED_BY_DEFAULT | {Code.UNIMPLEMENTED}
+"""What a service of before says to a claim, too: it is deployed soon, and nothing has happened until then."""
 
 
 def needs_claim(saga: Saga) -> bool:
@@ -43,7 +55,7 @@ def claim_step(saga: Saga) -> Step:
 
 @cache
 def _claim_at(service: str) -> Step:
-    retry = Retry(initial_s=0.05, multiplier=2.0, max_s=2.0)
+    retry = Retry(initial_s=0.05, multiplier=2.0, max_s=2.0, codes=_RETRIED)
     method = Method(CLAIM_PATH, Message, Message, handler="", request_name="", response_name="")
     action = Action(service, method, _no_request, CLAIM_TIMEOUT_S, retry)
     return Step(CLAIM, StepKind.COMPENSATABLE, action)
