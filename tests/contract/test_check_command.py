@@ -13,6 +13,8 @@ from sagagen.cli.report import as_json, print_diagnostics
 from sagagen.diagnostics import Diagnostic, Severity
 from sagagen.source import Span
 
+DELIVERY = Path(__file__).with_name("delivery")
+
 
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -71,6 +73,24 @@ def test_warnings_alone_exit_0(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "warning[SG002]" in result.stdout
     assert result.stderr.endswith("1 warning\n")
+
+
+def test_notes_fail_nothing_and_are_notices_on_github(tmp_path: Path) -> None:
+    files = {
+        path.relative_to(DELIVERY).as_posix(): path.read_text("utf-8")
+        for path in DELIVERY.rglob("*")
+        if path.is_file()
+    }
+    files[SAGA_YAML] = edited(files[SAGA_YAML], ((", allow: caller != ''", ""),))
+    project = str(write_project(tmp_path, files))
+    result = run("--project", project)
+    assert result.exit_code == 0
+    assert "note[SG223]: anybody who may call the gateway" in result.stdout
+    assert result.stderr.endswith("1 note\n")
+    assert run("--project", project, "--format", "github").stdout.startswith(
+        "::notice file=contracts/saga.yaml,"
+    )
+    assert json.loads(run("--project", project, "--format", "json").stdout)[0]["severity"] == "note"
 
 
 def test_a_folder_that_is_no_project_is_wrong_usage(tmp_path: Path) -> None:

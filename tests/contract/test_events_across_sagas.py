@@ -125,8 +125,7 @@ def test_branches_that_write_through_one_service_are_a_note() -> None:
     assert brief(found) == [(place(text), "SG206")]
     assert found[0].severity is Severity.NOTE
     assert (
-        'the branches "restaurant" and "courier" of "prepare" both write through "restaurant"'
-        in found[0].message
+        'the branches "restaurant" and "courier" of "prepare" write through "restaurant"' in found[0].message
     )
     assert mesh is not None
 

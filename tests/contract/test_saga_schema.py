@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_bench import ROOT, Mistake, edited, shop_yaml
+from contract_bench import ROOT, Mistake, delivery_yaml, edited, shop_yaml
 from jsonschema import Draft202012Validator, ValidationError
 from project_copy import accepted_contracts
+from test_element_mistakes import SHAPES, Case
 from test_saga_yaml_mistakes import NAMES, RULES, SHAPE
 
 from sagagen.contract import saga_schema
@@ -94,6 +95,19 @@ BAD = [
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
 def test_what_the_checks_say_of_the_language_the_editor_says_too(mistake: Mistake) -> None:
     assert problems(edited(shop_yaml(), mistake.edits).replace("«", ""))
+
+
+UNSEEN = {"a wait of no time", "a delay in weeks"}
+"""0s is a duration to a pattern, and whatever is no duration may be an expression."""
+OF_ELEMENTS = [
+    case for case in SHAPES if case[3] in LANGUAGE | {"SG200", "SG201", "SG202"} and case[0] not in UNSEEN
+]
+
+
+@pytest.mark.parametrize("case", OF_ELEMENTS, ids=[case[0] for case in OF_ELEMENTS])
+def test_it_knows_which_keys_an_element_takes(case: Case) -> None:
+    edits = tuple(zip(case[1].split("‖"), case[2].split("‖"), strict=True))
+    assert problems(edited(delivery_yaml(), edits).replace("«", ""))
 
 
 @pytest.mark.parametrize("edit", [case[1] for case in BAD], ids=[case[0] for case in BAD])

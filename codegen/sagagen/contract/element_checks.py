@@ -1,6 +1,6 @@
 """Rules about each element of a saga: what it undoes, its kind, and what its keys say together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from sagagen.contract.broken import Broken
 from sagagen.contract.codes import Code
@@ -40,8 +40,7 @@ def check_elements(saga: SagaOutline) -> Iterator[Diagnostic]:
                 yield from _check_delay(element)
             case ParallelOutline():
                 yield from _check_block(element, saga.broken)
-    for block in saga.steps:
-        yield from _check_shared_services(block)
+                yield from _check_shared_services(element)
     if saga.shape.start is not None:
         yield from _check_time(saga.shape.start, "start", saga.span)
 
@@ -227,28 +226,30 @@ def _check_block(block: ParallelOutline, broken: Broken) -> Iterator[Diagnostic]
             yield error(branch.span, Code.EMPTY_BLOCK, message, "add a step, or remove the branch")
 
 
-def _check_shared_services(element: ElementOutline) -> Iterator[Diagnostic]:
+def _check_shared_services(block: ParallelOutline) -> Iterator[Diagnostic]:
     """Branches that write through one service stay correct, but do not overtake each other there."""
-    if not isinstance(element, ParallelOutline):
-        return
-    first: dict[str, tuple[str, Target]] = {}
-    for branch in element.branches:
-        for step in within(branch.steps):
-            target = step.action if isinstance(step, StepOutline) else None
-            if target is None or target.method.is_read:
-                continue
-            other, _ = first.setdefault(target.service.name, (branch.name, target))
-            if other != branch.name:
-                yield _shared(element, other, branch.name, target)
-                break
-        for step in branch.steps:
-            yield from _check_shared_services(step)
+    writers: dict[str, dict[str, Target]] = {}
+    for branch in block.branches:
+        for target in _writes(branch.steps):
+            writers.setdefault(target.service.name, {}).setdefault(branch.name, target)
+    for service, branches in writers.items():
+        if len(branches) > 1:
+            yield _shared(block, service, branches)
 
 
-def _shared(block: ParallelOutline, one: str, other: str, target: Target) -> Diagnostic:
+def _writes(elements: Iterable[ElementOutline]) -> Iterator[Target]:
+    for step in within(elements):
+        target = step.action if isinstance(step, StepOutline) else None
+        if target is not None and not target.method.is_read:
+            yield target
+
+
+def _shared(block: ParallelOutline, service: str, branches: Mapping[str, Target]) -> Diagnostic:
+    one, other, *more = branches
+    others = f" and {len(more)} more" if more else ""
     message = (
-        f'the branches "{one}" and "{other}" of "{block.name}" both write through "{target.service.name}", '
+        f'the branches "{one}" and "{other}"{others} of "{block.name}" write through "{service}", '
         "which commits one call after the other"
     )
     hint = "leave it if the order does not matter; steps that depend on each other belong in one branch"
-    return note(target.span, Code.BRANCHES_SHARE_SERVICE, message, hint)
+    return note(branches[other].span, Code.BRANCHES_SHARE_SERVICE, message, hint)
