@@ -30,13 +30,13 @@ Three rules keep this sound:
    TimedOut), which the engine appends. So recovery is this same function on the rows that survived, and not a second
    code path.
 2. **Doubt is never read as 'no'.** Until a service has said DONE or REFUSED, a call may have happened. A Resumed row
-   puts every call in doubt that was let go and has no outcome, called or not, since rows of mere attempts are not
+   puts every call in doubt that was released and has no outcome, called or not, since rows of mere attempts are not
    waited for.
-3. **What may have been called is what was let go.** A call is let go once it is planned, and in a loop once it has one
-   of the places. That depends on rows alone, and what was let go stays so.
+3. **What may have been called is what was released.** A call is released once it is planned, and in a loop once it has
+   one of the places. That depends on rows alone, and what was released stays so.
 
 Elements of a list follow each other; branches of a block and iterations of a loop go on side by side, and none waits
-for another. Forward, for each call that is let go:
+for another. Forward, for each call that is released:
 
     last word                              compensatable      pivot, not attempted   pivot, attempted   retriable
     -------------------------------------  -----------------  ---------------------  -----------------  ---------
@@ -47,7 +47,7 @@ for another. Forward, for each call that is let go:
     failed, may not be / attempts used up  back: DOUBT        -                      call again         call again
     deadline passed, or cancelled          back               back: NOT_CALLED       call again         call again
     budget spent                           -                  -                      stuck              stuck *
-    OTHER_RUN, nothing else let go         superseded         -                      superseded         stuck
+    OTHER_RUN, nothing else released       superseded         -                      superseded         stuck
     OTHER_RUN, a write of ours done        back: NOT_CALLED   -                      back: NOT_CALLED   stuck
     STEP_COMPENSATED                       back: DOUBT        -                      stuck              stuck
     PAYLOAD_MISMATCH, FORGOTTEN            stuck              -                      stuck              stuck
@@ -56,7 +56,7 @@ for another. Forward, for each call that is let go:
     * given up, if the contract says on_give_up: continue
 
 One failure turns the whole saga back. The TurnedBack row fixes what is undone: the step that failed if it is in doubt,
-the other calls that were let go and have no outcome, and what was DONE before. A budget that has passed while no
+the other calls that were released and have no outcome, and what was DONE before. A budget that has passed while no
 process ran ends nothing before one more attempt: a Resumed row grants it. Whatever is stuck, an operator ends:
 `commands` says how.
 
@@ -240,10 +240,10 @@ class _Forward:
     __slots__ = (
         "_calls",
         "_history",
-        "_let_go",
         "_pauses",
         "_ready",
         "_receive",
+        "_released",
         "_row",
         "_saga",
         "_turn_back",
@@ -255,7 +255,7 @@ class _Forward:
         self._calls: list[StepCall] = []
         self._pauses: list[Pause] = []
         self._ready: list[Element] = []
-        self._let_go: list[tuple[Step, str]] = []
+        self._released: list[tuple[Step, str]] = []
         """Calls without an outcome that may have been made."""
         self._receive: Receive | None = None
         self._turn_back: TurnBack | None = None
@@ -357,8 +357,8 @@ class _Forward:
         left = [key for item in loop.keys if not history.is_over(key := item_key(step.name, item))]
         places = loop.at_once
         for key in left:
-            if key in history.stuck:  # it was let go, and takes no place any more
-                self._let_go.append((step, key))
+            if key in history.stuck:  # it was released, and takes no place any more
+                self._released.append((step, key))
             elif places > 0:
                 places -= 1
                 self._call(step, key)
@@ -399,7 +399,7 @@ class _Forward:
         self._turn_back = self._turn_back or back
 
     def _turn_back_with_doubt(self, back: TurnBack) -> TurnBack:
-        doubt = (key for _, key in self._let_go if key != back.failure.step and not self._is_known_no(key))
+        doubt = (key for _, key in self._released if key != back.failure.step and not self._is_known_no(key))
         return replace(back, doubt=tuple(doubt))
 
     def _is_known_no(self, key: str) -> bool:
@@ -421,11 +421,11 @@ class _Forward:
     def _call(self, step: Step, key: str) -> None:
         """Look at a call that is planned, and has its place."""
         history = self._history
-        self._let_go.append((step, key))
+        self._released.append((step, key))
         if key in history.stuck:
             return
         plan = history.plan(key)
-        assert plan is not None, "only what is planned is let go"
+        assert plan is not None, "only what is planned is released"
         self._keep(self._forward(step, key, plan))
 
     def _keep(self, found: "StepCall | TurnBack | GetStuck | GiveUp | End") -> None:
@@ -472,7 +472,7 @@ class _Forward:
         failure = failure_of(last)
         if step.kind is not StepKind.RETRIABLE and refusal is BarrierRefusal.OTHER_RUN:
             # Rows of another run at that service prove that no earlier attempt of ours came through either.
-            if has_written(self._saga, self._history) or self._is_other_let_go(key):
+            if has_written(self._saga, self._history) or self._is_other_released(key):
                 return TurnBack(failure, Outcome.NOT_CALLED)
             return End(SagaStatus.SUPERSEDED)
         if step.kind is StepKind.COMPENSATABLE:
@@ -482,7 +482,7 @@ class _Forward:
                 return TurnBack(failure, Outcome.DOUBT)
         return GetStuck(Direction.ACTION, failure)
 
-    def _is_other_let_go(self, key: str) -> bool:
+    def _is_other_released(self, key: str) -> bool:
         """Another call may have been made: an element of another branch, or another item of a loop."""
         if self._saga.is_line or key == CLAIM:
             return False
