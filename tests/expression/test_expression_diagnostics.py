@@ -15,6 +15,7 @@ MISTAKES = [
     # What is no expression
     ("text: hello ‸world", "SG100", "put quotes around a text"),
     ("big: 1 +‸", "SG100", "complete"),
+    ("lasts: input.lasts + 5‸m", "SG100", "stands alone"),
     ("big: (1‸", "SG100", "complete"),
     ("numbers: '[1, 2, ‸]'", "SG100", "comma"),
     ("flag: input.text ‸= input.nick", "SG100", '"=="'),

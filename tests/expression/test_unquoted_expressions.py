@@ -4,12 +4,10 @@ import pytest
 from cel_expressions import Expression, expressions
 from expression_lab import Lab
 from hypothesis import given, settings
-from test_expression_diagnostics import only
 
 from sagagen.contract.document import read_document
 from sagagen.diagnostics import Diagnostic
 from sagagen.expression import variable_problem
-from sagagen.expression.quoting import is_expression
 from sagagen.source import Mapping, Node, Scalar
 
 TAGS = [
@@ -33,6 +31,13 @@ UNQUOTED = [
     ("first: 1\nwhen: ‸a ? b : c\nnext: 1", "a ? b : c"),
     ("a: { when: ‸a ? b : c }", "a ? b : c"),
     ("when: ‸f(a, b) ? b : c", "f(a, b) ? b : c"),
+    ("a: { when: ‸f(a, b) ? b : c, next: 1 }", "f(a, b) ? b : c"),
+    ("a: { in: ‸xs.filter(x, x.a > 0), key: x.id }", "xs.filter(x, x.a > 0)"),
+    ("a: { in: ‸xs.map(x, ys.map(y, x + y)) }", "xs.map(x, ys.map(y, x + y))"),
+    ("a: [1, ‸xs.map(x, x), 2]", "xs.map(x, x)"),
+    ("a: { b: ‸c + 'x, y', d: e }", "c + 'x, y'"),
+    ("a: ‸c + ' #'", "c + ' #'"),
+    ("a: { b: ‸f([1, 2], c), d: e }", "f([1, 2], c)"),
     ("when: ‸a ? b : {'c': 1}", "a ? b : {'c': 1}"),
     ("when: ‸xs.map(x, x ? 1 : 2)", "xs.map(x, x ? 1 : 2)"),
     ("when: ‸a ?\n  b : c", "a ?\n  b : c"),
@@ -129,18 +134,21 @@ def test_no_expression_is_silently_read_as_another(expression: Expression) -> No
         assert document is not None
         block = document.get("a")
         node = (block if isinstance(block, Mapping) else document).get("when")
-        # A list is reported by whoever wants one expression; a text alone has lost its quotes, as in any YAML; and
-        # within { }, a comma ends a value, also one between brackets: what is left of them is no expression.
+        # A list is reported by whoever wants one expression; a text alone has lost its quotes, as in any YAML.
         is_text = text[0] in "'\""
-        assert is_text or not isinstance(node, Scalar) or node.text == wanted or not is_expression(node.text)
+        assert is_text or not isinstance(node, Scalar) or node.text == wanted
 
 
-def test_a_comma_that_ends_a_value_is_named(lab: Lab) -> None:
-    _, found = lab.compile("inner: { words: input.items.map(i, i.name) }")
-    finding = next(each for each in found if each.code == "SG100")
-    assert "put the whole expression in quotes" in finding.hint
-    _, found = lab.compile("inner: { words: 'input.items.map(i' }")
-    assert "quotes" not in only(found).hint
+def test_what_yaml_took_for_keys_is_not_checked_as_such(lab: Lab) -> None:
+    _, found = lab.compile("inner: { words: input.items.map(i, i.nam), text: input.txt }")
+    assert [finding.code for finding in found] == ["SG130", "SG102", "SG102"]
+
+
+@pytest.mark.parametrize(
+    "yaml", ["d: { a: it's fine, b: c }", "d: { a: f(x, b: c }", "d: [a(, b]", "a: it's fine"]
+)
+def test_other_commas_are_yamls(yaml: str) -> None:
+    assert read(f"{yaml}\n")[1] == []
 
 
 @pytest.mark.parametrize("name", ["input", "event", "caller", "for", "in", "1st", "dish-id", "größe", ""])

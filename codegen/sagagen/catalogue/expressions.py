@@ -222,7 +222,7 @@ def _values() -> Iterator[Entry]:
     )
     yield Entry(
         "SG130",
-        "YAML reads an expression in its own way unless it is in quotes: `a ? b : c`, `'a' == b`, `[a] == b`.",
+        "YAML reads this in its own way unless it is in quotes: `a ? b : c`, `'a' == b`, `{ in: xs.map(x, x.id) }`.",
         "Put the expression in quotes.",
         "comment: has(input.note) ? input.note : 'none'",
         "comment: \"has(input.note) ? input.note : 'none'\"",

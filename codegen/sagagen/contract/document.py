@@ -18,6 +18,7 @@ from sagagen.contract.findings import error
 from sagagen.contract.scalar_places import Places, indices
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.expression import quoting
+from sagagen.expression.problem import Problem
 from sagagen.source import Entry, Mapping, Node, Scalar, Sequence, Span
 
 YAML_TAG = "tag:yaml.org,2002:"
@@ -102,6 +103,8 @@ class _Reader:
     open: list[int] = field(default_factory=list[int])
     sizes: dict[int, int] = field(default_factory=dict[int, int])
     """The number of values in each finished node, including those that aliases repeat in it."""
+    cut: range = range(0)
+    """Where an expression stands of which YAML read only the beginning: the rest is no key and no item."""
     values: int = 0
     """The number so far, including repetitions by aliases."""
     repeated: int = 0
@@ -152,7 +155,7 @@ class _Reader:
         if isinstance(yaml, SequenceNode):
             items = cast(list[YamlNode], yaml.value)
             begin = _begin(yaml)
-            nodes = (self.node(item, begin) for item in items)
+            nodes = (self.node(item, begin) for item in items if _begin(item) not in self.cut)
             return Sequence(self._start(yaml), tuple(node for node in nodes if node is not None))
         assert isinstance(yaml, MappingNode)
         pairs = cast(list[tuple[YamlNode, YamlNode]], yaml.value)
@@ -161,7 +164,7 @@ class _Reader:
     def _entries(self, pairs: list[tuple[YamlNode, YamlNode]]) -> Iterator[Entry]:
         seen: dict[str, Span] = {}
         for yaml_key, yaml_value in pairs:
-            key = self._key(yaml_key)
+            key = self._key(yaml_key) if _begin(yaml_key) not in self.cut else None
             if key is None:
                 continue
             value = self.node(yaml_value, _end(yaml_key))
@@ -194,6 +197,8 @@ class _Reader:
             return negated
         start, end = self._content_start(yaml), _end(yaml)
         value, style = cast(str, yaml.value), cast(str | None, yaml.style)
+        if after is not None and style is None and (whole := yaml_traps.cut(self.text, start, end, value)):
+            return self._cut(start, whole)
         span = self.places.at(after if after is not None and start == end else start)
         tag: Tag = "str" if style is not None else TAGS.get(yaml_tag, "str")
         if not value.isascii() and _HALF.search(value):
@@ -220,8 +225,16 @@ class _Reader:
         expression = yaml_traps.negated(self.text, at, _end(yaml) if cast(str, yaml.value) else at)
         if expression is None:
             return None
+        return self._unquoted(at, expression, quoting.tag(expression))
+
+    def _cut(self, at: int, expression: str) -> Scalar:
+        """An expression that YAML ends at one of its commas, as if it was in quotes."""
+        self.cut = range(at + 1, at + len(expression))
+        return self._unquoted(at, expression, quoting.cut(expression))
+
+    def _unquoted(self, at: int, expression: str, problem: Problem) -> Scalar:
         span = self.places.at(at)
-        self.report(quoting.tag(expression).at(span))
+        self.report(problem.at(span))
         return Scalar(span, expression, "str", True, lambda offset: self.places.at(at + offset))
 
     def _content_start(self, yaml: ScalarNode) -> int:

@@ -38,6 +38,15 @@ def negated(text: str, at: int, until: int) -> str | None:
     return found if is_expression(found) else None
 
 
+def cut(text: str, start: int, end: int, value: str) -> str | None:
+    """The whole of an expression of which YAML took what stands from `start` to `end`; None if that is all of it."""
+    is_whole = value.count("(") == value.count(")") and value.count("[") == value.count("]")
+    if is_whole and value.count("'") % 2 == 0 and value.count('"') % 2 == 0:
+        return None
+    found = expression_at(text, start, end)
+    return found if start + len(found) > end and is_expression(found) else None
+
+
 def broken(text: str, at: int) -> tuple[int, str] | None:
     """Index and text of the expression that YAML stumbles over at an index of the file; None if there is none."""
     start = max(0, at - _REACH)

@@ -63,6 +63,7 @@ _OPERATORS: Mapping[str, str] = {
     "multiplication_mod": "%",
 }
 _QUOTE_HINT = """put quotes around a text: "'text'\""""
+_UNITS = frozenset({"ms", "s", "m", "h", "d"})
 _WORDS = {
     "and": "&&",
     "or": "||",
@@ -143,6 +144,8 @@ def _unexpected(text: str, token: Token) -> Fault:
 def _hint(text: str, at: int, word: str) -> str:
     if word in _WORDS:
         return f'write "{_WORDS[word]}"'
+    if word in _UNITS and at and text[at - 1].isdigit():
+        return "expressions do not compute with time: a fixed duration stands alone, as in after: 5m"
     if word in ")]}" and text[:at].rstrip().endswith(","):
         return "remove the comma before it"
     return _QUOTE_HINT if word[0].isalnum() or word[0] in "_'\"@#$" else "remove it, or what comes before it"

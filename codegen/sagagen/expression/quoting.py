@@ -72,6 +72,12 @@ def unquoted(text: str) -> Problem:
     return Problem(Code.UNQUOTED, message, f"put it in quotes: {in_yaml(text)}")
 
 
+def cut(text: str) -> Problem:
+    """`text`: an expression of which YAML reads only the beginning."""
+    message = "YAML ends this unquoted value too early: at a comma within { } or [ ], or at a #"
+    return Problem(Code.UNQUOTED, message, f"put it in quotes: {in_yaml(text)}")
+
+
 def unquoted_choice(node: Node) -> Problem | None:
     """For `- a ? b : c` and `[a ? b : c]`, in which YAML sees a mapping with the key `a ? b`."""
     if not isinstance(node, Mapping) or len(node.entries) != 1:
@@ -81,18 +87,6 @@ def unquoted_choice(node: Node) -> Problem | None:
         return None
     text = f"{key.text} : {_cel_text(value.text) if value.is_quoted else value.text}"
     return unquoted(text) if is_expression(text) else None
-
-
-CUT_SHORT = (
-    "put the whole expression in quotes: YAML ends an unquoted one at a comma within { } or [ ], and at a #"
-)
-
-
-def is_cut_short(node: Scalar, at: int) -> bool:
-    """Whether what was read up to an offset is perhaps only the beginning of the expression."""
-    text = node.text
-    is_open = sum(map(text.count, _OPENING)) > sum(map(text.count, _CLOSING)) or text.count("'") % 2 == 1
-    return is_open and not node.is_quoted and (at >= len(text.rstrip()) or text[at] in "'\"")
 
 
 def _cel_text(text: str) -> str:

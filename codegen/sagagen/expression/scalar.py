@@ -9,7 +9,6 @@ from sagagen.expression.environment import Environment
 from sagagen.expression.literals import Fault
 from sagagen.expression.parser import parse
 from sagagen.expression.problem import Problem
-from sagagen.expression.quoting import CUT_SHORT, is_cut_short
 from sagagen.expression.tree import Constant, Expr
 from sagagen.expression.types import DOUBLE, Double, Integer, Simple, Type, plain
 from sagagen.source import Scalar, Span
@@ -23,8 +22,7 @@ def checked(node: Scalar, wanted: Type | None, environment: Environment, report:
         return Checker(node, environment, report).checked(parse(node.text))
     except Fault as fault:
         code = Code.BAD_LITERAL if fault.is_literal else Code.SYNTAX
-        hint = f"{fault.hint}; {CUT_SHORT}" if is_cut_short(node, fault.at) else fault.hint
-        report(Problem(code, fault.message, hint).at(node.at(fault.at)))
+        report(Problem(code, fault.message, fault.hint).at(node.at(fault.at)))
         return None
 
 
