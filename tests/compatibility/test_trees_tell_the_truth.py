@@ -19,12 +19,16 @@ from thorough import chosen
 from waiting import eventually_async
 
 from generated.mesh import MESH
+from sagagen.cli.diff_running import as_listed
 from sagagen.compatibility.change import Change
 from sagagen.compatibility.compare import compare_contracts
+from sagagen.compatibility.running import OpenSaga
 from sagagen.contract import Mesh
+from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.transport import Transport
-from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.events import START, SagaStatus
+from sagagen.runtime.saga.search import SagaQuery
 from sagagen.runtime.saga.view import SagaView
 
 B, W, S = "breaking", "warning", "safe"
@@ -266,3 +270,39 @@ async def test_items_that_are_found_again_are_undone(tmp_path: Path) -> None:
     view = await forced(tmp_path, IN_LOOP, price=600.0, of=IN_LOOP)
     assert view.status is SagaStatus.COMPENSATED
     assert rows(tmp_path / "inventory.db", "SELECT sum(reserved) FROM stock") == [(0,)]
+
+
+async def test_a_gateways_list_names_all_branches_that_are_under_way(tmp_path: Path) -> None:
+    saga = deployed(tmp_path)
+    async with running_services(MESH, tmp_path) as transports:
+        away = {**transports, "payment": Away(), "inventory": Away()}
+        async with running_engine(tmp_path, [saga], away, grace_s=0.0) as engine:
+            await engine.accept(order(50.0, saga=saga))
+            operations = SagaOperations(engine)
+            await eventually_async("both branches", lambda: listed(operations), is_in_both_branches)
+
+
+async def listed(operations: SagaOperations) -> OpenSaga:
+    (one,) = await operations.list(SagaQuery())
+    return as_listed(one)
+
+
+def is_in_both_branches(saga: OpenSaga) -> bool:
+    return saga.is_whole and saga.at == ("reserve_stock", "charge_payment")
+
+
+def test_a_list_of_an_older_gateway_names_one_step() -> None:
+    listed = {"saga": "s", "version": 1, "status": "STUCK", "step": "a[b]", "age_s": 1.0}
+    assert as_listed(listed) == OpenSaga("s", 1, None, ("a",), 1.0, is_whole=False)
+
+
+def test_a_list_tells_of_a_saga_that_starts_later() -> None:
+    listed = {
+        "saga": "s",
+        "version": 1,
+        "status": "RUNNING",
+        "step": START,
+        "under_way": [START],
+        "age_s": 1.0,
+    }
+    assert as_listed(listed) == OpenSaga("s", 1, False, (), 1.0, has_begun=False)

@@ -40,17 +40,21 @@ async def _of_gateway(source: str, token: str) -> Iterator[OpenSaga]:
             f"{source} is neither a file nor an address of an admin listener: {error}"
         ) from error
     listed = await AdminListener(address, token).list({"limit": str(MAX_LISTED)})
-    return (_shown(saga) for saga in listed["sagas"])
+    return (as_listed(saga) for saga in listed["sagas"])
 
 
-def _shown(saga: Mapping[str, Any]) -> OpenSaga:
+def as_listed(saga: Mapping[str, Any]) -> OpenSaga:
+    """A saga in a gateway's list."""
+    under_way: Sequence[str] = saga.get("under_way", ())  # a gateway of an older release names one step
+    keys = under_way or [key for key in (saga["step"],) if key]
     return OpenSaga(
         saga=saga["saga"],
         version=saga["version"],
         goes_back=_BACK.get(saga["status"]),
-        at=(step_name(saga["step"]),) if saga["step"] else (),
+        at=tuple(dict.fromkeys(step_name(key) for key in keys if not key.startswith("~"))),
         age_s=saga["age_s"],
-        is_whole=False,
+        is_whole=bool(under_way),
+        has_begun=not any(key.startswith("~") for key in keys),
     )
 
 

@@ -232,6 +232,7 @@ def _members(history: History, waiting_for: str, explanation: Explanation) -> Sh
         "updated_at": rfc3339(history.updated_ms),
         "step": explanation.step or None,
         "service": explanation.service or None,
+        "under_way": list(explanation.under_way),
         "waiting_for": waiting_for or None,
         "explanation": explanation.text,
         "until": None if explanation.until_ms is None else rfc3339(explanation.until_ms),
@@ -258,6 +259,7 @@ def _unreadable(saga: UnreadableSaga) -> Shown:
     """With the members of a saga that can be read."""
     return {
         **dict.fromkeys(("updated_at", "step", "service", "waiting_for", "until", "then")),
+        "under_way": [],
         "id": saga.saga_id,
         "saga": saga.saga,
         "version": saga.version,

@@ -21,6 +21,8 @@ class Explanation:
     """What happens at `until_ms`."""
     error: str = ""
     """The last failure; empty if there is none."""
+    under_way: tuple[str, ...] = ()
+    """Keys of all steps that it is at, `step` among them, unless it is stuck: then other branches may go on unnamed."""
 
 
 def explain(saga: Saga | None, history: History, waiting_for: str) -> Explanation:
@@ -37,7 +39,11 @@ def explain(saga: Saga | None, history: History, waiting_for: str) -> Explanatio
     calls = [_calling(history, call) for call in decision.calls]
     pauses = sorted(decision.pauses, key=lambda pause: pause.until_ms or 0)
     first, *others = (*calls, *(_pausing(history, pause) for pause in pauses))
-    return replace(first, text=" ".join((first.text, *(other.text for other in others))))
+    return replace(
+        first,
+        text=" ".join((first.text, *(other.text for other in others))),
+        under_way=tuple(dict.fromkeys(each.step for each in (first, *others))),
+    )
 
 
 def _pausing(history: History, pause: Pause) -> Explanation:
