@@ -63,6 +63,11 @@ def request_welcome(scope: Scope[ApplyRequest]) -> Welcoming:
     return Welcoming(id=scope.saga_id, note=verdict.note, is_signed=scope.has("signature"))
 
 
+def respond(scope: Scope[ApplyRequest]) -> ApplyReply:
+    """What the caller gets as the answer."""
+    return ApplyReply(id=scope.saga_id)
+
+
 def saga_of_judged(scope: EventScope[JudgeRequest, ApplyRequest]) -> str:
     """Which saga an event `judged` is for."""
     return scope.event.id
@@ -96,7 +101,7 @@ def saga_to_cancel(scope: EventScope[SignRequest, ApplyRequest]) -> str:
 HIRE_V1 = Saga(
     name="hire",
     version=1,
-    digest="464593b6ba6809511ecfcd1e79394514ea1cb7c4bbb8b8d5a80d0088ecd43a7a",
+    digest="840938ff1a678c1e363ba1352114fbb99c215edd0a8812f92497e8ea2d8690dd",
     trigger=Method(
         path="/hire.Front/Apply",
         request=ApplyRequest,
@@ -110,9 +115,10 @@ HIRE_V1 = Saga(
     retention_s=2592000.0,
     deadline_s=2592000.0,
     respond=Respond(
-        after="acceptance",
-        status=202,
+        after="invite",
+        status=201,
         wait_s=10.0,
+        body=respond,
     ),
     steps=(
         Step(
