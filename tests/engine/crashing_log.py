@@ -47,6 +47,7 @@ class CrashingLog:
         rows: Sequence[LogEvent],
         status: SagaStatus | None,
         wake_ms: int | None = UNCHANGED,
+        at_steps: str = "",
     ) -> None:
         await self._alive()
         stored = self._of(ref)

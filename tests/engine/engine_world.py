@@ -161,8 +161,9 @@ class TimedJournal:
         rows: Sequence[LogEvent],
         status: SagaStatus | None,
         wake_ms: int | None = UNCHANGED,
+        at_steps: str = "",
     ) -> None:
-        await self.log.append(ref, rows, status, wake_ms)
+        await self.log.append(ref, rows, status, wake_ms, at_steps)
 
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
         await self.log.append_later(ref, rows)

@@ -617,11 +617,12 @@ class FlakyLog(CrashingLog):
         rows: Sequence[LogEvent],
         status: SagaStatus | None,
         wake_ms: int | None = UNCHANGED,
+        at_steps: str = "",
     ) -> None:
         self.failures += 1
         if self.failures % 3:
             raise LogUnavailable("disk full")
-        await super().append(ref, rows, status, wake_ms)
+        await super().append(ref, rows, status, wake_ms, at_steps)
 
 
 async def test_a_transition_that_cannot_be_written_is_written_later_as_it_is(

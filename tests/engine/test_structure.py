@@ -320,6 +320,8 @@ async def test_a_saga_that_waits_leaves_memory_and_an_event_brings_it_back(path:
         view = await running.describe(SAGA_ID)
         assert view
         assert (view.steps[1].status, view.steps[1].event) == (StepStatus.WAITING, "answered")
+        (counted,) = await running.open_counts()
+        assert (counted.count, counted.at_steps) == (1, ("answer",))
     async with live(path, ANSWERED, world) as (running, log):
         assert await is_parked(running, log), "a restart is nothing to it"
         kept = await running.deliver(delivery())

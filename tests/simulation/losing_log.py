@@ -13,7 +13,7 @@ from sagagen.runtime.log.store import LoggedSaga
 from sagagen.runtime.saga.codec import decode, encode
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
-from sagagen.runtime.saga.journal import JournalUnavailable
+from sagagen.runtime.saga.journal import UNCHANGED, JournalUnavailable
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,14 @@ class LosingLog:
         await self._durable()
         return SagaRef(number, row.trace.trace_id)
 
-    async def append(self, ref: SagaRef, rows: Sequence[LogEvent], status: SagaStatus | None) -> None:
+    async def append(
+        self,
+        ref: SagaRef,
+        rows: Sequence[LogEvent],
+        status: SagaStatus | None,
+        wake_ms: int | None = UNCHANGED,
+        at_steps: str = "",
+    ) -> None:
         await self._begin()
         before = self._histories[ref.number].status
         self._add(ref, rows)

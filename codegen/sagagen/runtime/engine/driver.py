@@ -69,7 +69,7 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.journal import JournalUnavailable
-from sagagen.runtime.scope import Failure
+from sagagen.runtime.scope import Failure, step_name
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.logs import log_within
 
@@ -410,8 +410,10 @@ class SagaDriver(Generic[Ref]):
         while self._pending or wake_ms != self._wake_ms:
             try:
                 # All at once: a row that need not be durable may precede one that must be, and never follows it.
-                if wake_ms != self._wake_ms:
-                    await self._context.journal.append(self._ref, self._pending, self._new_status(), wake_ms)
+                if wake_ms != self._wake_ms or self._ahead.stuck.keys() != self.durable.stuck.keys():
+                    await self._context.journal.append(
+                        self._ref, self._pending, self._new_status(), wake_ms, self._at_steps()
+                    )
                     self._wake_ms = wake_ms
                 elif any(row.is_durable for row in self._pending):
                     await self._context.journal.append(self._ref, self._pending, self._new_status())
@@ -426,6 +428,13 @@ class SagaDriver(Generic[Ref]):
                 count_rows(self._ahead.accepted, self._pending)
                 self._pending = []
                 self._show()
+
+    def _at_steps(self) -> str:
+        """The names of the steps that the saga is stuck at; of those that it waits at, if it only waits."""
+        keys = [key for key in self._ahead.stuck if key]
+        if not keys and isinstance(decision := decide(self.saga, self._ahead), CallNow):
+            keys = [pause.key for pause in decision.pauses]
+        return " ".join(dict.fromkeys(step_name(key) for key in keys))
 
     def _new_status(self) -> SagaStatus | None:
         """None: it is as it was."""

@@ -14,14 +14,16 @@ from sagagen.runtime.telemetry.metrics import (
     LOG_BYTES,
     OLDEST,
     STUCK,
+    STUCK_AT,
     WAITING,
+    WAITING_AT,
 )
 
 
 async def set_gauges(sagas: SagaControl) -> None:
     """Read what is true now. Versions that this code keeps are shown also where no saga has them."""
     open_counts, definitions = await sagas.open_counts(), sagas.definitions
-    for gauge in (ACTIVE, COMPENSATING, STUCK, WAITING, OLDEST):
+    for gauge in (ACTIVE, COMPENSATING, STUCK, WAITING, OLDEST, STUCK_AT, WAITING_AT):
         gauge.clear()  # a version whose last saga is over is not reported any more
     kept = {(name, version) for name in definitions.names for version in definitions.versions(name)}
     for name, version in kept | {(each.saga, each.version) for each in open_counts}:
@@ -48,3 +50,7 @@ def _set_version(definitions: Definitions, name: str, version: int, own: Sequenc
         (WAITING, waiting),
     ):
         gauge.labels(*labels).set(sum(each.count for each in counted))
+    for each in own:
+        gauge = WAITING_AT if each.status.is_active else STUCK_AT
+        for step in each.at_steps:
+            gauge.labels(*labels, step).inc(each.count)

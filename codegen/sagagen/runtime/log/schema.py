@@ -87,6 +87,8 @@ ALTER TABLE event ADD COLUMN request_key TEXT;
 ALTER TABLE event ADD COLUMN fingerprint BLOB;
 -- When a saga that waits has something to do again: no process has a task for it until then. 0: at once.
 ALTER TABLE saga ADD COLUMN wake_ms INTEGER;
+-- The names of the steps that it waits at, or is stuck at.
+ALTER TABLE saga ADD COLUMN at_steps TEXT;
 CREATE INDEX saga_waiting ON saga (wake_ms) WHERE wake_ms IS NOT NULL;
 """,
 }
@@ -110,6 +112,7 @@ ON CONFLICT (saga_id) DO NOTHING
 """
 
 SET_WAKE = "UPDATE saga SET wake_ms = ? WHERE number = ?"
+SET_AT_STEPS = "UPDATE saga SET at_steps = ? WHERE number = ?"
 SELECT_DUE = """
 SELECT saga_id, wake_ms FROM saga WHERE wake_ms > 0 AND wake_ms <= ? ORDER BY wake_ms LIMIT ?
 """

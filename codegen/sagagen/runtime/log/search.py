@@ -9,11 +9,12 @@ PAGE = 200
 """Most sagas that one query reads."""
 
 SELECT_OPEN_COUNTS = """
-SELECT name, version, digest, status, count(*) AS count, min(started_ms) AS oldest_ms FROM saga
-WHERE status IN ('RUNNING', 'COMPENSATING') GROUP BY name, version, digest, status
+SELECT name, version, digest, status, CASE WHEN wake_ms > 0 THEN at_steps END AS at_steps, count(*) AS count,
+       min(started_ms) AS oldest_ms
+FROM saga WHERE status IN ('RUNNING', 'COMPENSATING') GROUP BY name, version, digest, status, 5
 UNION ALL
-SELECT name, version, digest, status, count(*), min(started_ms) FROM saga
-WHERE status = 'STUCK' GROUP BY name, version, digest
+SELECT name, version, digest, status, at_steps, count(*), min(started_ms) FROM saga
+WHERE status = 'STUCK' GROUP BY name, version, digest, at_steps
 """
 SELECT_ENDED_COUNTS = """
 SELECT name, status, count(*) AS count FROM saga
@@ -58,6 +59,7 @@ def open_counts(connection: sqlite3.Connection) -> list[OpenCount]:
             SagaStatus(row["status"]),
             row["count"],
             row["oldest_ms"],
+            tuple((row["at_steps"] or "").split()),
         )
         for row in connection.execute(SELECT_OPEN_COUNTS)
     ]

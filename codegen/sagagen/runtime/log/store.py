@@ -168,14 +168,17 @@ class SagaLog:
         rows: Sequence[LogEvent],
         status: SagaStatus | None,
         wake_ms: int | None = UNCHANGED,
+        at_steps: str = "",
     ) -> None:
         """Add rows, all or none. They are on disk when this returns.
 
-        `status` is the saga's status after them, or None if it stays as it was; `wake_ms` as the journal's port says.
+        `status` is the saga's status after them, or None if it stays as it was; the rest as the journal's port says.
 
         Raises LogUnavailable if nothing can be written: none of them is in the log.
         """
-        await self._writer.write(lambda connection: _insert_events(connection, ref, rows, status, wake_ms))
+        await self._writer.write(
+            lambda connection: _insert_events(connection, ref, rows, status, wake_ms, at_steps)
+        )
 
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
         """Add rows that ride along in some later commit. The log's order is still the order of the calls.
@@ -273,6 +276,7 @@ def _insert_events(
     rows: Sequence[LogEvent],
     status: SagaStatus | None,
     wake_ms: int | None = UNCHANGED,
+    at_steps: str = "",
 ) -> int | None:
     for row in rows:
         values = event_values(ref, row)
@@ -284,6 +288,8 @@ def _insert_events(
         connection.execute(sql.UPDATE_STATUS, (str(status), rows[-1].at_ms, ref.number))
     if wake_ms != UNCHANGED:
         connection.execute(sql.SET_WAKE, (wake_ms, ref.number))
+    if at_steps:
+        connection.execute(sql.SET_AT_STEPS, (at_steps, ref.number))
     return None
 
 

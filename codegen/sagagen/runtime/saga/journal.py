@@ -37,12 +37,14 @@ class Journal(Protocol[Ref]):
         rows: Sequence[LogEvent],
         status: SagaStatus | None,
         wake_ms: int | None = UNCHANGED,
+        at_steps: str = "",
     ) -> None:
         """Add rows, all or none; they are durable when this returns, after all that was added before them.
 
         `status` is where the saga stands then; None: where it stood. `wake_ms` says when a saga that only waits has
         something to do again, ms since the epoch: until then it needs no process. None: it waits no more; 0: it goes
-        on, though a step of it is stuck. Raises JournalUnavailable: none of them is there.
+        on, though a step of it is stuck. `at_steps` are the names of the steps, with blanks between, that the saga is
+        stuck at or waits at: metrics count by them. Raises JournalUnavailable: none of them is there.
         """
         ...
 

@@ -44,3 +44,5 @@ class OpenCount:
     count: int
     oldest_ms: int
     """When the oldest was accepted, ms since the epoch."""
+    at_steps: tuple[str, ...] = ()
+    """Names of the steps that they are stuck at, or wait at if they only wait."""

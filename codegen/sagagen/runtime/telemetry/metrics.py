@@ -85,7 +85,7 @@ STUCK = Gauge("sagagen_sagas_stuck", "Sagas that wait for an operator.", ["saga"
 STUCK_AT = Gauge("sagagen_saga_stuck_steps", "Steps that wait for an operator.", ["saga", "version", "step"])
 WAITING_AT = Gauge(
     "sagagen_saga_waiting",
-    "Waits and delays under way; `~start` is that of a saga that starts later.",
+    "Sagas that only wait, by the waits and delays that they are at; `~start` is that of a saga that starts later.",
     ["saga", "version", "step"],
 )
 WAITING = Gauge(
