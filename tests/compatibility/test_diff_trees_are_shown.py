@@ -50,22 +50,22 @@ def shown(old: Saga, new: Saga, output_format: DiffFormat) -> str:
 
 def test_a_table_shows_what_is_in_branches_below_their_block() -> None:
     assert table(TREE)[2:] == [
-        "| 1 | create_order | `order/CreateOrder` | `order/CancelOrder` | 2 s | until the deadline, 0.05 s to 2 s |",
-        "| 2 | a | `inventory/ReserveStock` | `inventory/ReleaseStock` | 2 s | until the deadline, 0.05 s to 2 s |",
+        "| 1 | create_order | `order/CreateOrder` | `order/CancelOrder` | 2s | until the deadline, 50ms to 2s |",
+        "| 2 | a | `inventory/ReserveStock` | `inventory/ReleaseStock` | 2s | until the deadline, 50ms to 2s |",
         "| 3 | p, `when` | branches side by side | - | - | - |",
-        "| 3.x.1 | b | `inventory/ReserveStock` | - | 2 s | until the deadline, 0.05 s to 2 s |",
-        "| 3.x.2 | w | waits for `answered` | - | 600 s, then goes on | - |",
-        "| 3.y.1 | l | `inventory/ReserveStock` for each `i`, 10 at once, up to 100 | `inventory/ReleaseStock` | 2 s "
-        "| until the deadline, 0.05 s to 2 s |",
-        "| 3.y.2 | g | `inventory/ReserveStock` | - | 2 s | until the deadline, 0.05 s to 2 s, then left as it is |",
-        "| 4 | d | lets 9 s pass | - | - | - |",
+        "| 3.x.1 | b | `inventory/ReserveStock` | - | 2s | until the deadline, 50ms to 2s |",
+        "| 3.x.2 | w | waits for `answered` | - | 10m, then goes on | - |",
+        "| 3.y.1 | l | `inventory/ReserveStock` for each `i`, 10 at once, up to 100 | `inventory/ReleaseStock` | 2s "
+        "| until the deadline, 50ms to 2s |",
+        "| 3.y.2 | g | `inventory/ReserveStock` | - | 2s | until the deadline, 50ms to 2s, then left as it is |",
+        "| 4 | d | lets 9s pass | - | - | - |",
         "| 5 | e | lets time pass, until `at` | - | - | - |",
-        "| 6 | confirm_order (pivot) | `order/ConfirmOrder` | - | 2 s | for 86400 s, 0.05 s to 2 s |",
+        "| 6 | confirm_order (pivot) | `order/ConfirmOrder` | - | 2s | for 1d, 50ms to 2s |",
         "",
         "- event `answered`: `shop.inventory.v1.InventoryService.GetStock`",
         "- event `other`: `shop.order.v1.OrderService.GetOrder`",
         "- cancel: `shop.inventory.v1.InventoryService.GetStock`, `CANCELLED`",
-        "- starts later, up to 60 s",
+        "- starts later, up to 1m",
         "- index: `total`",
     ]
 
@@ -82,7 +82,7 @@ def test_a_pull_request_shows_the_tree_before_and_after() -> None:
 
 
 def test_a_wait_that_is_over_sooner_is_shown_too() -> None:
-    assert "| 60 s, then `WAIT_TIMED_OUT` |" in shown(
+    assert "| 1m, then `WAIT_TIMED_OUT` |" in shown(
         saga(wait("w")), saga(wait("w", within_s=60.0)), "markdown"
     )
 

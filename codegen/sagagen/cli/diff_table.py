@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from sagagen.contract.model import Call, Delay, Element, ForEach, Parallel, Saga, Step, Wait
+from sagagen.emit.docs_text import in_words
 
 _HEAD = ("| | step | calls | undone by | timeout | retried |", "|---|---|---|---|---|---|")
 
@@ -46,7 +47,7 @@ def _of_step(step: Step) -> tuple[str, str, str, str]:
     loop = _loop(step.for_each) if step.for_each else ""
     gives_up = ", then left as it is" if step.gives_up else ""
     retried = f"{_retried(step.action)}{gives_up}"
-    return f"{_name(step.action)}{loop}", undone, f"{step.action.timeout_s:g} s", retried
+    return f"{_name(step.action)}{loop}", undone, in_words(step.action.timeout_s), retried
 
 
 def _loop(loop: ForEach) -> str:
@@ -54,13 +55,13 @@ def _loop(loop: ForEach) -> str:
 
 
 def _within(wait: Wait) -> str:
-    how_long = "until the deadline" if wait.within_s is None else f"{wait.within_s:g} s"
+    how_long = "until the deadline" if wait.within_s is None else in_words(wait.within_s)
     return f"{how_long}, then {f'`{wait.on_timeout}`' if wait.on_timeout else 'goes on'}"
 
 
 def _delayed(delay: Delay) -> str:
     if delay.after_s is not None:
-        return f"lets {delay.after_s:g} s pass"
+        return f"lets {in_words(delay.after_s)} pass"
     return "lets time pass, as long as `after` says" if delay.after else "lets time pass, until `at`"
 
 
@@ -72,8 +73,8 @@ def _retried(call: Call) -> str:
     retry = call.retry
     how_long = f"{retry.max_attempts} attempts" if retry.max_attempts else "until the deadline"
     if retry.give_up_after_s is not None:
-        how_long = f"for {retry.give_up_after_s:g} s"
-    return f"{how_long}, {retry.initial_s:g} s to {retry.max_s:g} s"
+        how_long = f"for {in_words(retry.give_up_after_s)}"
+    return f"{how_long}, {in_words(retry.initial_s)} to {in_words(retry.max_s)}"
 
 
 def _around(saga: Saga) -> Iterator[str]:
@@ -82,6 +83,6 @@ def _around(saga: Saga) -> Iterator[str]:
     if saga.cancel:
         yield f"- cancel: `{saga.cancel.rpc.full_name}`, `{saga.cancel.reason}`"
     if saga.start:
-        yield f"- starts later, up to {saga.start.at_most_s:g} s"
+        yield f"- starts later, up to {in_words(saga.start.at_most_s)}"
     if saga.index:
         yield f"- index: {', '.join(f'`{value.name}`' for value in saga.index)}"

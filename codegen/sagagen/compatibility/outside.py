@@ -10,6 +10,7 @@ from sagagen.compatibility.rules import edge as edge_rules
 from sagagen.compatibility.rules import outside as outside_rules
 from sagagen.compatibility.rules import timing as timing_rules
 from sagagen.contract.model import Cancel, Event, IndexValue, Mesh, Saga, Start, Wait, leaves
+from sagagen.emit.docs_text import in_words
 
 
 def compare_outside(old: Saga, new: Saga) -> Iterator[Change]:
@@ -150,7 +151,7 @@ def _start(old: Saga, new: Saga) -> Iterator[Change]:
 def _start_changed(new: Saga, was: Start, now: Start) -> Iterator[Change]:
     if was.after_s is not None and now.after_s is not None:
         if was.after_s != now.after_s:
-            message = f"starts after {was.after_s:g} s -> after {now.after_s:g} s"
+            message = f"starts after {in_words(was.after_s)} -> after {in_words(now.after_s)}"
             yield Change.of(outside_rules.START_MOVED, now.span, new.name, message)
     elif was.after_s != now.after_s or not (is_same(was.after, now.after) and is_same(was.at, now.at)):
         message = "`start` says something else"
@@ -158,7 +159,7 @@ def _start_changed(new: Saga, was: Start, now: Start) -> Iterator[Change]:
     if was.at_most_s != now.at_most_s:
         is_lower = now.at_most_s < was.at_most_s
         rule = outside_rules.START_BOUND_LOWERED if is_lower else timing_rules.BOUND_RAISED
-        message = f"start.at_most {was.at_most_s:g} s -> {now.at_most_s:g} s"
+        message = f"start.at_most {in_words(was.at_most_s)} -> {in_words(now.at_most_s)}"
         yield Change.of(rule, now.span, new.name, message)
 
 

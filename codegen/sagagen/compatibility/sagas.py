@@ -12,6 +12,7 @@ from sagagen.compatibility.rules import sagas as saga_rules
 from sagagen.compatibility.rules import steps as step_rules
 from sagagen.compatibility.rules import timing as timing_rules
 from sagagen.contract.model import Mesh, Saga
+from sagagen.emit.docs_text import in_words
 
 
 def compare_sagas(old: Mesh, new: Mesh) -> Iterator[Change]:
@@ -112,7 +113,7 @@ def _compare_trigger(old: Saga, new: Saga) -> Iterator[Change]:
 
 
 def _compare_deadline(old: Saga, new: Saga) -> Iterator[Change]:
-    message = f"deadline {old.deadline_s:g} s -> {new.deadline_s:g} s"
+    message = f"deadline {in_words(old.deadline_s)} -> {in_words(new.deadline_s)}"
     if new.deadline_s < old.deadline_s:
         target = Target(old.name, old.version)
         yield Change.of(timing_rules.DEADLINE_LOWERED, new.span, new.name, message, target)
@@ -145,7 +146,7 @@ def _compare_idempotency(old: Saga, new: Saga) -> Iterator[Change]:
         rule = (
             key_rules.REPLAY_SHORTENED if new.retention_s < old.retention_s else key_rules.REPLAY_LENGTHENED
         )
-        message = f"retention {old.retention_s:g} s -> {new.retention_s:g} s"
+        message = f"retention {in_words(old.retention_s)} -> {in_words(new.retention_s)}"
         yield Change.of(rule, new.span, new.name, message)
 
 
@@ -159,5 +160,5 @@ def _compare_answer(old: Saga, new: Saga) -> Iterator[Change]:
     if (was.body and was.body.canonical()) != (now.body and now.body.canonical()):
         yield Change.of(edge_rules.ANSWER_BODY, new.span, new.name, "respond.body builds a different message")
     if now.wait_s < was.wait_s:
-        message = f"respond.wait {was.wait_s:g} s -> {now.wait_s:g} s"
+        message = f"respond.wait {in_words(was.wait_s)} -> {in_words(now.wait_s)}"
         yield Change.of(edge_rules.WAIT_LOWERED, new.span, new.name, message)

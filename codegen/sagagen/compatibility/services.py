@@ -8,6 +8,7 @@ from sagagen.compatibility.rules import services as service_rules
 from sagagen.compatibility.rules import steps as step_rules
 from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Method, Saga, Service
+from sagagen.emit.docs_text import in_words
 from sagagen.source import Span
 
 
@@ -48,7 +49,7 @@ def _compare(old: Service, new: Service) -> Iterator[Change]:
         message = f"port {old.port} -> {new.port}"
         yield Change.of(service_rules.PORT_CHANGED, new.span, new.name, message)
     if new.retention_s < old.retention_s:
-        message = f"retention {old.retention_s:g} s -> {new.retention_s:g} s"
+        message = f"retention {in_words(old.retention_s)} -> {in_words(new.retention_s)}"
         yield Change.of(service_rules.MEMORY_SHORTENED, new.retention_span, new.name, message)
     before, after = _methods(old), _methods(new)
     for name in before.keys() & after.keys():

@@ -9,6 +9,7 @@ from sagagen.compatibility.rules import compensations as compensation_rules
 from sagagen.compatibility.rules import steps as step_rules
 from sagagen.compatibility.rules import timing as timing_rules
 from sagagen.contract.model import Call, ForEach, Step
+from sagagen.emit.docs_text import in_words
 from sagagen.runtime.model.definition import Retry
 
 
@@ -91,7 +92,9 @@ def _timing(pair: Pair[Step]) -> Iterator[Change]:
     if now.timeout_s != was.timeout_s:
         is_lower = now.timeout_s < was.timeout_s
         rule = timing_rules.TIMEOUT_LOWERED if is_lower else timing_rules.TIMING_RELAXED
-        yield pair.change(rule, f"timeout {was.timeout_s:g} s -> {now.timeout_s:g} s", at=now.span)
+        yield pair.change(
+            rule, f"timeout {in_words(was.timeout_s)} -> {in_words(now.timeout_s)}", at=now.span
+        )
     for rule, message in _retries(was.retry, now.retry):
         yield pair.change(rule, message, at=now.span)
     undone, undoes = pair.was.compensation, pair.now.compensation
@@ -123,16 +126,16 @@ def _budget(before: float | None, after: float | None) -> Iterator[tuple[Rule, s
     """Of pivots and retriable steps: a change of kind is told as that."""
     if before is not None and after is not None and before != after:
         rule = timing_rules.BUDGET_LOWERED if after < before else timing_rules.TIMING_RELAXED
-        yield rule, f"give_up_after {before:g} s -> {after:g} s"
+        yield rule, f"give_up_after {in_words(before)} -> {in_words(after)}"
 
 
 def _backoff(retry: Retry) -> str:
-    return f"{retry.initial_s:g} s x {retry.multiplier:g} up to {retry.max_s:g} s"
+    return f"{in_words(retry.initial_s)} x {retry.multiplier:g} up to {in_words(retry.max_s)}"
 
 
 def _less_time(was: Call, now: Call) -> Iterator[str]:
     if now.timeout_s < was.timeout_s:
-        yield f"timeout {was.timeout_s:g} s -> {now.timeout_s:g} s"
+        yield f"timeout {in_words(was.timeout_s)} -> {in_words(now.timeout_s)}"
     before, after = was.retry.give_up_after_s, now.retry.give_up_after_s
     if after is not None and (before is None or after < before):
-        yield f"give_up_after {before or 0:g} s -> {after:g} s"
+        yield f"give_up_after {in_words(before or 0)} -> {in_words(after)}"

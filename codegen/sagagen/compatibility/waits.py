@@ -10,6 +10,7 @@ from sagagen.compatibility.rules import outside as outside_rules
 from sagagen.compatibility.rules import steps as step_rules
 from sagagen.compatibility.rules import timing as timing_rules
 from sagagen.contract.model import Decline, Delay, Wait
+from sagagen.emit.docs_text import in_words
 
 
 def compare_wait(pair: Pair[Wait]) -> Iterator[Change]:
@@ -54,7 +55,7 @@ def compare_delay(pair: Pair[Delay]) -> Iterator[Change]:
     was, now = pair.was, pair.now
     if was.after_s is not None and now.after_s is not None:
         if was.after_s != now.after_s:
-            message = f"delay of {was.after_s:g} s -> {now.after_s:g} s"
+            message = f"delay of {in_words(was.after_s)} -> {in_words(now.after_s)}"
             yield pair.change(timing_rules.DELAY_CHANGED, message, Reach.BEFORE_STEP)
     elif time_of(was) != time_of(now):
         message = f"{_source(was)} -> {_source(now)}"
@@ -73,9 +74,9 @@ def _bound(pair: Pair[Delay]) -> Iterator[Change]:
 
 def _source(delay: Delay) -> str:
     if delay.after_s is not None:
-        return f"{delay.after_s:g} s"
+        return in_words(delay.after_s)
     return "`after` an expression" if delay.after else "`at` an expression"
 
 
 def _seconds(seconds: float | None) -> str:
-    return "no bound of its own" if seconds is None else f"{seconds:g} s"
+    return "no bound of its own" if seconds is None else in_words(seconds)
