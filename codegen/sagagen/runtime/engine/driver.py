@@ -30,6 +30,7 @@ from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.engine.results import result_at_end, result_of_failure
 from sagagen.runtime.engine.row_metrics import count_delivery, count_rows
+from sagagen.runtime.engine.wait_metrics import observe_waits
 from sagagen.runtime.model.definition import Delay, Direction, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN
 from sagagen.runtime.saga.commands import CommandRejected, current_calls, row_for
@@ -426,6 +427,8 @@ class SagaDriver(Generic[Ref]):
             else:
                 # Counted once written, and shown last: what is shown, answered or measured is in the log.
                 count_rows(self._ahead.accepted, self._pending)
+                if not self._is_alone:
+                    observe_waits(self.saga, self._ahead, self._pending)
                 self._pending = []
                 self._show()
 

@@ -107,6 +107,8 @@ class History(NamedTuple):
     updated_ms: int
     planned: Mapping[str, NextRequest]
     """What was ready, and is sent or waited for; in a straight line the next request alone, with no key."""
+    since: Mapping[str, int] = MappingProxyType({})
+    """When what has a row of its own for it was planned, ms since the epoch."""
     responses: Mapping[str, bytes] = MappingProxyType({})
     """Of the steps that are DONE, in the order in which they were done."""
     attempts: Mapping[str, int] = MappingProxyType({})
@@ -276,7 +278,9 @@ def _turned_back(history: History, row: TurnedBack) -> History:
 def _with_structure(history: History, row: LogEvent) -> History:
     match row:
         case Planned():
-            return _changed(history, row, planned={**history.planned, row.next.step: row.next})
+            key = row.next.step
+            since = {**history.since, key: row.at_ms}
+            return _changed(history, row, planned={**history.planned, key: row.next}, since=since)
         case LoopPlanned():
             loops = {**history.loops, row.step: row}
             return _changed(history, row, loops=loops, result=history.result or row.result)
