@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 import pytest_asyncio
 from collecting import collecting
 from edge_library import served
+from waiting import eventually_async
 
 from sagagen.runtime.engine.port import (
     Delivered,
@@ -19,6 +21,7 @@ from sagagen.runtime.engine.port import (
     Refusal,
     SagaRuntime,
 )
+from sagagen.runtime.saga.commands import Act, OperatorCommand
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,6 +73,30 @@ async def library(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[De
 
     async with served(tmp_path_factory.mktemp("events"), mesh=collecting(), seen=recording) as running:
         yield Desk(running.client, seen[0])
+
+
+async def test_a_saga_that_waits_says_for_what_since_when_and_until_when(library: Desk) -> None:
+    loan = {"name": "b", "reader": "ann"}
+    lent = await library.client.post("/loans", json=loan, headers={"idempotency-key": "waits"})
+    address = lent.headers["location"]
+
+    async def saga() -> dict[str, Any]:
+        return (await library.client.get(address)).json()
+
+    found = await eventually_async("it to wait", saga, lambda found: found["steps"][1]["status"] == "WAITING")
+    (_, waits) = found["steps"]
+    assert (waits["name"], waits["event"], waits["path"], waits["attempts"]) == (
+        "collect",
+        "collected",
+        [],
+        0,
+    )
+    since, until = (datetime.fromisoformat(waits[name]) for name in ("since", "until"))
+    assert until - since == timedelta(seconds=300)
+    await library.engine.engine.command(lent.json()["id"], OperatorCommand(Act.CANCEL, "ann"))
+    over = await eventually_async("its end", saga, lambda found: found["status"] == "COMPENSATED")
+    assert (over["unconsumed"], over["incomplete"], over["starts_at"]) == ([], [], None)
+    assert [step["event"] for step in over["steps"]] == [None, None]
 
 
 @pytest.fixture

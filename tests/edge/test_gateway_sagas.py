@@ -261,10 +261,14 @@ async def test_a_saga_is_shown_to_its_owner_only(library: Served) -> None:
     assert saga["steps"] == [
         {
             "name": "take_book",
+            "path": [],
             "status": "DONE",
             "attempts": 1,
             "compensation_attempts": 0,
             "error": None,
+            "event": None,
+            "since": None,
+            "until": None,
         }
     ]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", saga["created_at"])

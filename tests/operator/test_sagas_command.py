@@ -205,6 +205,7 @@ def test_a_step_s_status_is_said_in_words(capsys: pytest.CaptureFixture[str]) ->
             "steps": [
                 {
                     "name": f"step_{n}",
+                    "path": [],
                     "status": status,
                     "action": action,
                     "attempts": 1,
@@ -213,6 +214,8 @@ def test_a_step_s_status_is_said_in_words(capsys: pytest.CaptureFixture[str]) ->
                 }
                 for n, (status, action) in enumerate(statuses)
             ],
+            "starts_at": None,
+            "unconsumed": [],
             "commands": [],
             "operators": [],
         }

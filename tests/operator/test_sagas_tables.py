@@ -47,11 +47,15 @@ def shown(**changes: Any) -> dict[str, Any]:
     """What the admin listener answers about one saga."""
     step = {
         "name": "charge_payment",
+        "path": [],
         "status": "STUCK",
         "action": None,
         "attempts": 3,
         "compensation_attempts": 0,
         "error": "UNAVAILABLE",
+        "event": None,
+        "since": None,
+        "until": None,
     }
     return {
         **listed(),
@@ -62,6 +66,8 @@ def shown(**changes: Any) -> dict[str, Any]:
         "updated_at": "2026-11-30T00:00:00Z",
         "caller": "anonymous",
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "starts_at": None,
+        "unconsumed": [],
         "steps": [step],
         "commands": [
             {"act": "retry", "step": "charge_payment", "as": None},
@@ -109,6 +115,40 @@ def test_only_the_error_is_cut(
     assert line.endswith("…")
     assert head.split()[-1] == "ERROR"
     assert len(line) <= max(columns, line.index("UNAVAILABLE") + sagas_table.LEAST_OF_LAST)
+
+
+def test_a_tree_is_shown_by_its_blocks_and_branches(capsys: pytest.CaptureFixture[str]) -> None:
+    (plain,) = shown()["steps"]
+    waits = {"status": "WAITING", "error": None, "event": "answered"}
+    times = {"since": "2026-11-30T10:00:00.000Z", "until": "2026-11-30T10:10:00.000Z"}
+    steps = [
+        plain | {"name": "authorise", "status": "DONE"},
+        plain | {"name": "open_ticket", "path": ["prepare", "restaurant"]},
+        plain | {"name": "answer", "path": ["prepare", "restaurant"]} | waits | times,
+        plain | {"name": "assign", "path": ["prepare", "courier"], "status": "SKIPPED", "error": None},
+        plain | {"name": "reserve[a b]", "path": ["prepare", "courier", "reserve"], "status": "DONE"},
+        plain
+        | {"name": "pause", "path": [], "event": None}
+        | {**waits, "event": None, "until": times["until"]},
+    ]
+    print_saga(shown(steps=steps, unconsumed=["answered"], starts_at="2026-11-30T09:00:00.000Z"))
+    lines = printed(capsys)
+    begin = next(number for number, line in enumerate(lines) if line.startswith("STEP"))
+    assert [line[:18].rstrip() for line in lines[begin + 1 : begin + 10]] == [
+        "authorise",
+        "prepare",
+        "  restaurant",
+        "    open_ticket",
+        "    answer",
+        "  courier",
+        "    assign",
+        "    reserve",
+        "      reserve[a b]",
+    ]
+    assert "for answered until 2026-11-30T10:10:00.000Z (since 2026-11-30T10:00:00.000Z)" in lines[begin + 5]
+    assert "for time to pass until 2026-11-30T10:10:00.000Z" in lines[begin + 10]
+    assert any("events that no step has got: answered" in line for line in lines)
+    assert any("2026-11-30T09:00:00.000Z" in line for line in lines)
 
 
 def hostile_everywhere(value: object) -> Any:

@@ -53,7 +53,11 @@ def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
     _say(f"  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}")
     _say(f"  caller {saga['caller']}, trace {saga['trace_id']}")
     _say("")
-    _print_table(("STEP", "STATUS", "ATTEMPTS", "UNDOING", "LAST ERROR"), [_step(s) for s in saga["steps"]])
+    if saga["starts_at"]:
+        _say(f"  it starts, or started, at {saga['starts_at']}")
+    if saga["unconsumed"]:
+        _say(f"  events that no step has got: {', '.join(saga['unconsumed'])}")
+    _print_table(("STEP", "STATUS", "ATTEMPTS", "UNDOING", "LAST ERROR"), list(_tree(saga["steps"])))
     for done in saga["operators"]:
         step = f" {done['step']}" if done["step"] else ""
         note = f": {done['note']}" if done["note"] else ""
@@ -64,10 +68,33 @@ def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
         _print_commands([_command(saga["id"], offer, options) for offer in saga["commands"]])
 
 
+def _tree(steps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A line for each step, and above those of a block, a branch or a loop one with its name."""
+    shown: Sequence[str] = ()
+    for step in steps:
+        path: Sequence[str] = step["path"]
+        known = next((n for n, (a, b) in enumerate(zip(shown, path, strict=False)) if a != b), len(shown))
+        for depth in range(min(known, len(path)), len(path)):
+            yield "  " * depth + path[depth], "", "", "", ""
+        shown = path
+        yield _step(step)
+
+
 def _step(step: Mapping[str, Any]) -> tuple[str, ...]:
     undoing = str(step["compensation_attempts"] or "")
     status = in_words(step["status"], step["action"])
-    return step["name"], status, str(step["attempts"]), undoing, step["error"] or ""
+    name = "  " * len(step["path"]) + step["name"]
+    return name, status, str(step["attempts"]), undoing, step["error"] or _waiting(step)
+
+
+def _waiting(step: Mapping[str, Any]) -> str:
+    """What a step waits for, in the place of an error."""
+    if step["status"] != "WAITING":
+        return ""
+    what = f"for {step['event']}" if step["event"] else "for time to pass"
+    until = f" until {step['until']}" if step["until"] else ""
+    since = f" (since {step['since']})" if step["since"] else ""
+    return f"{what}{until}{since}"
 
 
 def _command(saga_id: str, offer: Mapping[str, Any], options: str) -> tuple[str, str]:

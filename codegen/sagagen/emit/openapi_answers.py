@@ -187,19 +187,28 @@ def _object(required: str, **properties: JsonSchema) -> JsonSchema:
 _TEXT: JsonSchema = {"type": "string"}
 _NULLABLE: JsonSchema = {"type": ["string", "null"]}
 _TIME: JsonSchema = {"type": "string", "format": "date-time"}
+_NULLABLE_TIME: JsonSchema = {"type": ["string", "null"], "format": "date-time"}
 _ACCEPTED = _object(
     "id saga version trace_id", id=_TEXT, saga=_TEXT, version={"type": "integer"}, trace_id=_TEXT
 )
 _STEP = _object(
-    "name status attempts compensation_attempts error",
-    name=_TEXT,
+    "name path status attempts compensation_attempts error event since until",
+    name={**_TEXT, "description": "Of an iteration of a loop with its key: `reserve[margherita]`."},
+    path={
+        "type": "array",
+        "items": _TEXT,
+        "description": "The blocks, branches and the loop that it stands in, outermost first.",
+    },
     status=_TEXT,
     attempts={"type": "integer", "minimum": 0, "description": "Of its action."},
     compensation_attempts={"type": "integer", "minimum": 0},
     error={**_NULLABLE, "description": "The last error."},
+    event={**_NULLABLE, "description": "What it waits for, where it waits for an event."},
+    since={**_NULLABLE_TIME, "description": "Since when it waits."},
+    until={**_NULLABLE_TIME, "description": "Until when it waits."},
 )
 _SAGA = _object(
-    "id saga version status trace_id created_at updated_at waiting_for incomplete steps",
+    "id saga version status trace_id created_at updated_at waiting_for starts_at incomplete unconsumed steps",
     id=_TEXT,
     saga=_TEXT,
     version={"type": "integer"},
@@ -208,10 +217,19 @@ _SAGA = _object(
     created_at=_TIME,
     updated_at=_TIME,
     waiting_for={**_NULLABLE, "description": "What must be deployed before the saga can go on."},
+    starts_at={
+        **_NULLABLE_TIME,
+        "description": "When its first step begins, where that is later than it was accepted.",
+    },
     incomplete={
         "type": "array",
         "items": _TEXT,
-        "description": "Steps that an operator has skipped; they may have happened.",
+        "description": "Steps that were given up; they may have happened.",
+    },
+    unconsumed={
+        "type": "array",
+        "items": _TEXT,
+        "description": "Events that were taken and that no step has waited for yet, the oldest first.",
     },
     steps={"type": "array", "items": _STEP},
 )

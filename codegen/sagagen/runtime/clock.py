@@ -44,6 +44,10 @@ class Grace:
         return max(0.0, self._ends_s - time.monotonic() - keep_s)
 
 
+def rfc3339_or_none(at_ms: int | None) -> str | None:
+    return None if at_ms is None else rfc3339(at_ms)
+
+
 def rfc3339(at_ms: int) -> str:
     """Milliseconds since the epoch as `2026-01-31T12:00:00.000Z`."""
     text = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")

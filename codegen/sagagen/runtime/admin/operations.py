@@ -11,7 +11,7 @@ import structlog
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from sagagen.runtime.clock import rfc3339
+from sagagen.runtime.clock import rfc3339, rfc3339_or_none
 from sagagen.runtime.engine.port import RecordedSaga, SagaControl
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.saga.commands import (
@@ -111,7 +111,9 @@ class SagaOperations:
             **self._summary(recorded),
             "caller": view.caller,
             "trace_id": view.trace_id,
+            "starts_at": rfc3339_or_none(view.starts_ms),
             "incomplete": list(view.incomplete),
+            "unconsumed": list(view.unconsumed),
             "steps": [_step(step) for step in view.steps],
             "commands": [_offer(offer) for offer in self._sagas.offers(recorded)],
             "operators": [_operator(row) for row in recorded.rows if isinstance(row, OperatorRow)],
@@ -207,11 +209,15 @@ def _encoded(message_type: type[Message], given: object) -> bytes:
 def _step(step: StepView) -> Shown:
     return {
         "name": step.name,
+        "path": list(step.path),
         "status": str(step.status),
         "action": None if step.action is None else str(step.action),
         "attempts": step.attempts,
         "compensation_attempts": step.compensation_attempts,
         "error": step.error or None,
+        "event": step.event or None,
+        "since": rfc3339_or_none(step.since_ms),
+        "until": rfc3339_or_none(step.until_ms),
     }
 
 
@@ -235,7 +241,7 @@ def _members(history: History, waiting_for: str, explanation: Explanation) -> Sh
         "under_way": list(explanation.under_way),
         "waiting_for": waiting_for or None,
         "explanation": explanation.text,
-        "until": None if explanation.until_ms is None else rfc3339(explanation.until_ms),
+        "until": rfc3339_or_none(explanation.until_ms),
         "then": explanation.then or None,
         "error": explanation.error or None,
     }

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sagagen.runtime.clock import rfc3339
+from sagagen.runtime.clock import rfc3339, rfc3339_or_none
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
 from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
@@ -11,6 +11,7 @@ from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.engine.port import SagaRuntime, SagaView
 from sagagen.runtime.escaping import escaped_json
 from sagagen.runtime.health import Readiness
+from sagagen.runtime.saga.view import StepView
 
 TEXT = (("content-type", "text/plain; charset=utf-8"),)
 
@@ -77,15 +78,22 @@ def _members(view: SagaView) -> dict[str, object]:
         "created_at": rfc3339(view.created_at_ms),
         "updated_at": rfc3339(view.updated_at_ms),
         "waiting_for": view.waiting_for or None,
+        "starts_at": rfc3339_or_none(view.starts_ms),
         "incomplete": list(view.incomplete),
-        "steps": [
-            {
-                "name": step.name,
-                "status": str(step.status),
-                "attempts": step.attempts,
-                "compensation_attempts": step.compensation_attempts,
-                "error": step.error or None,
-            }
-            for step in view.steps
-        ],
+        "unconsumed": list(view.unconsumed),
+        "steps": [_step(step) for step in view.steps],
+    }
+
+
+def _step(step: StepView) -> dict[str, object]:
+    return {
+        "name": step.name,
+        "path": list(step.path),
+        "status": str(step.status),
+        "attempts": step.attempts,
+        "compensation_attempts": step.compensation_attempts,
+        "error": step.error or None,
+        "event": step.event or None,
+        "since": rfc3339_or_none(step.since_ms),
+        "until": rfc3339_or_none(step.until_ms),
     }

@@ -63,6 +63,8 @@ class StepView:
     """The blocks and branches that it stands in, outermost first: `prepare`, `courier`."""
     event: str = ""
     """What it waits for."""
+    since_ms: int | None = None
+    """Since when it waits, ms since the epoch."""
     until_ms: int | None = None
     """When it ends by itself, ms since the epoch."""
 
@@ -83,6 +85,8 @@ class SagaView:
     steps: tuple[StepView, ...]
     unconsumed: tuple[str, ...] = ()
     """Names of the events that no wait has got, the oldest first."""
+    starts_ms: int | None = None
+    """When its first step may begin, ms since the epoch; None: at once."""
 
     @property
     def incomplete(self) -> tuple[str, ...]:
@@ -105,6 +109,7 @@ def view_of(history: History, saga: Saga | None, waiting_for: str = "") -> SagaV
         waiting_for=waiting_for,
         steps=tuple(_views(history, saga) if saga else _views_of_the_log(history)),
         unconsumed=tuple(event.event for event in history.unconsumed),
+        starts_ms=accepted.starts_ms,
     )
 
 
@@ -124,7 +129,8 @@ def _views(history: History, saga: Saga) -> Iterator[StepView]:
     for path, element, key in _places(saga.steps, history, ()):
         if pause := waiting.get(key):
             event = element.event if isinstance(element, Wait) else ""
-            yield StepView(key, StepStatus.WAITING, None, 0, 0, "", path, event, pause.until_ms)
+            since_ms = history.since.get(key)
+            yield StepView(key, StepStatus.WAITING, None, 0, 0, "", path, event, since_ms, pause.until_ms)
         else:
             view = _step_view(history, key, is_current=key in current)
             yield replace(view, path=path, status=_within(history, path, view.status))
