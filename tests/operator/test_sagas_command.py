@@ -216,6 +216,7 @@ def test_a_step_s_status_is_said_in_words(capsys: pytest.CaptureFixture[str]) ->
             ],
             "starts_at": None,
             "unconsumed": [],
+            "events": [],
             "commands": [],
             "operators": [],
         }

@@ -68,6 +68,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "starts_at": None,
         "unconsumed": [],
+        "events": [{"at": "now", "event": "answered", "caller": "ann", "step": "answer"}],
         "steps": [step],
         "commands": [
             {"act": "retry", "step": "charge_payment", "as": None},

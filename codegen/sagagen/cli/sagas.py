@@ -3,7 +3,7 @@
 import click
 
 from sagagen.cli.group import Group
-from sagagen.cli.sagas_acts import cancel, hold, resolve, retry, skip
+from sagagen.cli.sagas_acts import cancel, hold, resolve, retry, send, skip
 from sagagen.cli.sagas_options import SAGA_ID, Filters, Place, filters, print_shown, where
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
 
@@ -16,7 +16,7 @@ def sagas() -> None:
     """
 
 
-for command in (retry, resolve, skip, cancel, hold):
+for command in (send, retry, resolve, skip, cancel, hold):
     sagas.add_command(command)
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from sagagen.runtime.admin.routes import MAX_LISTED
 from sagagen.runtime.escaping import escaped
 from sagagen.runtime.saga.commands import BOUND, Act
 
+STEPS_MAY_BE_NAMED = frozenset({Act.RETRY, Act.HOLD})
 GOES_ON_LATER = "The saga goes on when a gateway opens this log."
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,6 +89,23 @@ WHY = click.option("--note", default="", help="Why; it is kept in the log.")
 
 
 @click.command()
+@click.argument("saga_id", type=SagaId())
+@click.argument("event")
+@click.argument("payload", metavar="[JSON]", default="{}")
+@click.option("--by", default=_user, show_default="your user name", help="Your name, kept in the log.")
+@click.option("--key", default="", help="The event's idempotency key: with the same one it is sent once.")
+@where
+def send(saga_id: str, event: str, payload: str, by: str, key: str, place: Place) -> None:
+    """Bring an event to a saga, in the place of whoever should have sent it. JSON is the event's message.
+
+    What the contract's `allow` says is not asked.
+    """
+    given = {"event": event, "by": by, "key": key, "payload": _json(payload, "JSON")}
+    shown = place.ask(lambda source: source.send(saga_id, given))
+    print_shown(shown, place, lambda saga: print_saga(saga, place.options))
+
+
+@click.command()
 @ONE_SAGA
 @WHY
 @_target
@@ -152,32 +170,39 @@ def _noted(note: str, target: Target) -> str:
     return click.prompt("What did you find out, or do by hand? It is kept in the log", err=True)
 
 
-def _json(response: str) -> object:
-    if not response:
+def _json(text: str, hint: str = "--response") -> object:
+    if not text:
         return None
     try:
-        return json.loads(response)
+        return json.loads(text)
     except ValueError as error:
-        raise click.BadParameter(f"it is no JSON: {error}", param_hint="--response") from error
+        raise click.BadParameter(f"it is no JSON: {error}", param_hint=hint) from error
 
 
 def _carry_out(wish: Wish, target: Target) -> None:
     if not target.saga_id:
         _carry_out_for_all(wish, target)
         return
-    _check_about_one(wish, target)
+    wish = _about_one(wish, target)
     shown = target.place.ask(lambda source: source.command(target.saga_id, wish.act, wish.members()))
     print_shown(shown, target.place, lambda saga: print_saga(saga, target.place.options))
     if target.place.log_path and not target.place.as_json:
         click.echo(GOES_ON_LATER)
 
 
-def _check_about_one(wish: Wish, target: Target) -> None:
+def _about_one(wish: Wish, target: Target) -> Wish:
+    """With a SAGA_ID, --step is no filter: it names the step that is meant, where there are several."""
+    if wish.act in STEPS_MAY_BE_NAMED and target.asked.step:
+        wish, target = (
+            replace(wish, step=target.asked.step),
+            replace(target, asked=replace(target.asked, step="")),
+        )
     if target.asked.given or target.is_dry_run or target.is_sure:
         raise click.UsageError("filters, --dry-run and --yes are for commands without a SAGA_ID")
     if wish.act in BOUND and not wish.step:
         hint = f"`sagagen sagas show {escaped(target.saga_id)}` names it"
         raise click.UsageError(f"{wish.act} names the STEP that it vouches for; {hint}")
+    return wish
 
 
 # -- about all that filters find -----------------------------------------------------------------------------------

@@ -74,10 +74,11 @@ class Filters:
     older_than_s: float
     step: str
     service: str
+    waiting: str = ""
 
     @property
     def given(self) -> bool:
-        return any((self.saga, self.statuses, self.older_than_s, self.step, self.service))
+        return any((self.saga, self.statuses, self.older_than_s, self.step, self.service, self.waiting))
 
     def asked(self) -> dict[str, str]:
         """As the admin listener's `/sagas` takes it."""
@@ -87,6 +88,7 @@ class Filters:
             "older_than_s": str(self.older_than_s),
             "step": self.step,
             "service": self.service,
+            "waiting": self.waiting,
         }
 
 
@@ -95,11 +97,18 @@ def filters(command: F) -> F:
 
     @wraps(command)
     def filtered(
-        saga: str, status: tuple[str, ...], older_than: float, only_step: str, service: str, **others: Any
+        saga: str,
+        status: tuple[str, ...],
+        older_than: float,
+        only_step: str,
+        service: str,
+        waiting: str,
+        **others: Any,
     ) -> Any:
-        return command(asked=Filters(saga, status, older_than, only_step, service), **others)
+        return command(asked=Filters(saga, status, older_than, only_step, service, waiting), **others)
 
     for option in (
+        click.option("--waiting", default="", metavar="EVENT", help="Only sagas that wait for this event."),
         click.option(
             "--service",
             default="",
@@ -112,7 +121,7 @@ def filters(command: F) -> F:
             "only_step",
             default="",
             metavar="NAME",
-            help="Only sagas that are at this step, or are undoing it.",
+            help="Only sagas that are at this step (`reserve[margherita]`: an item of a loop), or are undoing it.",
             shell_complete=complete_steps,
         ),
         click.option(

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.admin.routes import listed_by, order_of
+from sagagen.runtime.admin.routes import event_order_of, listed_by, order_of
 from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
@@ -44,6 +44,10 @@ class Source(Protocol):
         """`given` is what the admin listener takes: by, note, step, as, response."""
         ...
 
+    async def send(self, saga_id: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`given` is what the admin listener takes: event, by, key, payload."""
+        ...
+
     async def stats(self) -> Mapping[str, Any]: ...
 
 
@@ -63,9 +67,12 @@ class AdminListener:
     async def show(self, saga_id: str) -> Mapping[str, Any]:
         return await self._call("GET", f"/sagas/{quote(saga_id, safe='')}")
 
-    async def command(self, saga_id: str, act: Act, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def command(self, saga_id: str, act: Act | str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         body = json.dumps(given).encode()
         return await self._call("POST", f"/sagas/{quote(saga_id, safe='')}/{act}", body)
+
+    async def send(self, saga_id: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self.command(saga_id, "send", given)
 
     async def stats(self) -> Mapping[str, Any]:
         return await self._call("GET", "/stats")
@@ -108,6 +115,9 @@ class LogAtRest:
 
     async def command(self, saga_id: str, act: Act, given: Mapping[str, Any]) -> Mapping[str, Any]:
         return await self._operations.command(saga_id, order_of(act, given))
+
+    async def send(self, saga_id: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._operations.send(saga_id, event_order_of(given))
 
     async def stats(self) -> Mapping[str, Any]:
         return await self._operations.stats()

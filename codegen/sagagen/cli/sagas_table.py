@@ -3,7 +3,8 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -58,6 +59,9 @@ def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
     if saga["unconsumed"]:
         _say(f"  events that no step has got: {', '.join(saga['unconsumed'])}")
     _print_table(("STEP", "STATUS", "ATTEMPTS", "UNDOING", "LAST ERROR"), list(_tree(saga["steps"])))
+    for event in saga["events"]:
+        got = f"; step {event['step']} got it" if event["step"] else ""
+        _say(f"  {event['at']} event {event['event']} of {event['caller'] or 'someone'}{got}")
     for done in saga["operators"]:
         step = f" {done['step']}" if done["step"] else ""
         note = f": {done['note']}" if done["note"] else ""
@@ -65,7 +69,9 @@ def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
     if saga["commands"]:
         _say("")
         _say("What you can do:")
-        _print_commands([_command(saga["id"], offer, options) for offer in saga["commands"]])
+        offers: Sequence[Mapping[str, Any]] = saga["commands"]
+        several = {act for act, count in Counter(offer["act"] for offer in offers).items() if count > 1}
+        _print_commands([_command(saga["id"], offer, options, several) for offer in offers])
 
 
 def _tree(steps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
@@ -97,12 +103,16 @@ def _waiting(step: Mapping[str, Any]) -> str:
     return f"{what}{until}{since}"
 
 
-def _command(saga_id: str, offer: Mapping[str, Any], options: str) -> tuple[str, str]:
-    """A command to paste, and what it does."""
+def _command(
+    saga_id: str, offer: Mapping[str, Any], options: str, several: Collection[str]
+) -> tuple[str, str]:
+    """A command to paste, and what it does. `several`: those that the saga takes for several steps."""
     act, step, outcome = offer["act"], offer["step"] or "", offer["as"]
     words = ["sagagen", "sagas", act, saga_id]
     if act in BOUND:
         words.append(step)
+    elif step and act in several:
+        words += ["--step", step]
     if outcome:
         words += ["--as", outcome]
     return f"{shlex.join(words)}{options}", _DOES[act, outcome].format(step=step)

@@ -41,6 +41,12 @@ def is_saga_id(text: str) -> bool:
     return _SAGA_ID.fullmatch(text) is not None
 
 
+def fingerprint_of(rpc: str, data: bytes) -> bytes:
+    """Names what was asked for: the rpc and its request in deterministic form, however the JSON was spelled."""
+    path = rpc.encode()
+    return hashlib.sha256(b"%d:%b%b" % (len(path), path, data)).digest()
+
+
 def run_id(random: Random) -> str:
     """Names one acceptance of a saga: 64 random bits as 16 hex digits."""
     return f"{random.getrandbits(64):016x}"

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +12,10 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from sagagen.runtime.clock import rfc3339, rfc3339_or_none
-from sagagen.runtime.engine.port import RecordedSaga, SagaControl
+from sagagen.runtime.engine.port import Delivered, Delivery, NotDelivered, RecordedSaga, SagaControl
+from sagagen.runtime.identity import fingerprint_of
 from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.model.definition import Direction, Event, Saga, Step
 from sagagen.runtime.saga.commands import (
     Act,
     AmbiguousSaga,
@@ -21,16 +23,23 @@ from sagagen.runtime.saga.commands import (
     Offer,
     OperatorCommand,
     UnknownSaga,
+    stuck_places,
 )
+from sagagen.runtime.saga.decision import CallNow, decide
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import OperatorRow, SagaStatus
 from sagagen.runtime.saga.explain import Explanation, explain
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import StepView, view_of
+from sagagen.runtime.scope import step_name
 
 UNREADABLE = "UNREADABLE"
 """Shown instead of a status."""
+AT_REST = (
+    "no engine runs on this log, and it is a running engine that takes an event: start the gateway, and send it there "
+    "(without --log)"
+)
 CANDIDATES = 10
 """How many ids are named where a beginning fits several."""
 Shown = dict[str, Any]
@@ -48,6 +57,21 @@ class Order:
     """JSON of a step's response; None: none is given."""
 
 
+@dataclass(frozen=True, slots=True)
+class EventOrder:
+    """An event that an operator sends in the place of whoever should have."""
+
+    event: str
+    by: str
+    payload: object
+    """JSON of the event's message."""
+    key: str
+    """Of the event, as an idempotency key: sent again, it has no second effect."""
+
+
+Deliver = Callable[[Delivery], Awaitable[Delivered]]
+
+
 class BadOrder(ValueError):
     """An order that can't be understood; the message says what would do."""
 
@@ -55,9 +79,18 @@ class BadOrder(ValueError):
 class SagaOperations:
     """Lists, shows and commands sagas."""
 
-    def __init__(self, sagas: SagaControl, schema: Callable[[], Schema] | None = None) -> None:
-        """`schema` has the contract's messages, for responses that operators give; None: they can't give any."""
+    def __init__(
+        self,
+        sagas: SagaControl,
+        schema: Callable[[], Schema] | None = None,
+        deliver: Deliver | None = None,
+    ) -> None:
+        """`schema` has the contract's messages, for what operators give as JSON; None: they can't give any.
+
+        `deliver` is that of an engine that runs: a log at rest has none.
+        """
         self._sagas = sagas
+        self._deliver = deliver
         self._definitions = sagas.definitions
         self._schema = schema
 
@@ -67,34 +100,53 @@ class SagaOperations:
         return self._definitions
 
     async def list(
-        self, query: SagaQuery, *, step: str = "", service: str = "", act: Act | None = None
+        self,
+        query: SagaQuery,
+        *,
+        step: str = "",
+        service: str = "",
+        act: Act | None = None,
+        waiting: str = "",
     ) -> list[Shown]:
-        """Sagas that match, newest first; `step` and `service` are those of its current call, or the stuck one.
+        """Sagas that match, newest first; `step` and `service` are those of a call under way, or of a stuck one.
 
-        `act`: only those that would carry it out now. One that can't be read is listed as that.
+        `step` is a step's key, or its name for whichever item of a loop. `act`: only those that would carry it out now.
+        `waiting`: only those that wait for this event. One that can't be read is listed as that.
         """
+        asked = _Asked(step, service, act, waiting)
         found: list[Shown] = []
         while len(found) < query.limit and (page := await self._sagas.search(query)):
             for recorded in page:
-                if isinstance(recorded, UnreadableSaga):
-                    shown, acts = _unreadable(recorded), set[Act]()
-                else:
-                    shown, acts = self._listed(recorded, act)
-                is_there = step in ("", shown["step"]) and service in ("", shown["service"])
-                if is_there and (act is None or act in acts):
+                shown = self._listed(recorded, asked)
+                if shown is not None:
                     found.append(shown)
             query = replace(query, before=page[-1].cursor)
         return found[: query.limit]
 
-    def _listed(self, recorded: RecordedSaga, act: Act | None) -> tuple[Shown, Collection[Act]]:
-        """A saga in a list, and the commands that it would take (if `act` asks for one)."""
+    def _listed(self, recorded: RecordedSaga | UnreadableSaga, asked: "_Asked") -> Shown | None:
+        """A saga in a list; None if it does not belong there."""
+        if isinstance(recorded, UnreadableSaga):
+            return None if asked.is_narrow else _unreadable(recorded)
         try:
-            acts = {offer.act for offer in self._sagas.offers(recorded)} if act else set[Act]()
-            return self._summary(recorded), acts
+            return self._summary(recorded) if self._is_asked_for(recorded, asked) else None
         except Exception as error:
             # A mistake of ours, or rows that fit together in no way: one saga must not hide the others.
             _logger.exception("a saga can't be shown", saga_id=recorded.accepted.saga_id)
-            return _unreadable(_as_unreadable(recorded, error)), ()
+            return None if asked.is_narrow else _unreadable(_as_unreadable(recorded, error))
+
+    def _is_asked_for(self, recorded: RecordedSaga, asked: "_Asked") -> bool:
+        if not asked.is_narrow:
+            return True
+        if asked.act and all(offer.act is not asked.act for offer in self._sagas.offers(recorded)):
+            return False
+        history, saga = fold(recorded.rows), self._definitions.of(recorded.accepted)
+        if asked.waiting and asked.waiting not in _waited_for(history, saga):
+            return False
+        places = _places(history, saga)
+        return any(
+            (not asked.step or asked.step in (key, step_name(key))) and asked.service in ("", service)
+            for key, service in places
+        ) or not (asked.step or asked.service)
 
     async def show(self, saga_id: str) -> Shown:
         """Everything that is known of a saga but its payloads.
@@ -117,7 +169,59 @@ class SagaOperations:
             "steps": [_step(step) for step in view.steps],
             "commands": [_offer(offer) for offer in self._sagas.offers(recorded)],
             "operators": [_operator(row) for row in recorded.rows if isinstance(row, OperatorRow)],
+            "events": list(_events(history)),
         }
+
+    async def send(self, saga_id: str, order: EventOrder) -> Shown:
+        """Bring an event to a saga that an engine runs, and show the saga. `saga_id` is as in `show`.
+
+        `allow` is not asked. Raises UnknownSaga, AmbiguousSaga, BadOrder, CommandRejected or JournalUnavailable.
+        """
+        whole = await self._whole(saga_id)
+        recorded = await self._sagas.find(whole)
+        if recorded is None:
+            raise UnknownSaga(saga_id)
+        if self._deliver is None:
+            raise CommandRejected(AT_REST)
+        event = self._event(recorded, order.event)
+        payload = self._message("event", event.method.request_name, order.payload)
+        delivery = Delivery(
+            saga=recorded.accepted.saga,
+            saga_id=whole,
+            event=event.name,
+            key=order.key,
+            fingerprint=fingerprint_of(event.method.path, payload),
+            payload=payload,
+            caller=order.by,
+            is_operator=True,
+        )
+        try:
+            await self._deliver(delivery)
+        except NotDelivered as error:
+            raise CommandRejected(f"the event was not taken: {error.refusal}: {error}") from error
+        return await self.show(whole)
+
+    def _event(self, recorded: RecordedSaga, name: str) -> Event:
+        saga = self._definitions.of(recorded.accepted)
+        if saga is None:
+            raise CommandRejected(self._definitions.missing(recorded.accepted))
+        found = next((event for event in saga.events if event.name == name), None)
+        if found is None:
+            known = ", ".join(event.name for event in saga.events) or "none"
+            raise CommandRejected(
+                f'saga {saga.name} version {saga.version} has no event "{name}"; it has: {known}'
+            )
+        return found
+
+    def _message(self, what: str, name: str, given: object) -> bytes:
+        """A valid message, encoded. Raises BadOrder for JSON that is none."""
+        if self._schema is None:
+            raise CommandRejected("this code lacks the contract's messages, so it can't read the JSON")
+        schema = self._schema()
+        data = _encoded(what, schema.message_type(name), given)
+        if broken := schema.violations(schema.message_type(name).FromString(data)):
+            raise BadOrder("; ".join(f"{each.field}: {each.description}" for each in broken[:3]))
+        return data
 
     async def command(self, saga_id: str, order: Order) -> Shown:
         """Carry it out, durably, and show the saga. `saga_id` is as in `show`.
@@ -142,7 +246,7 @@ class SagaOperations:
         found = next((each for each in saga.calls if each.name == step), None)
         if found is None:
             raise CommandRejected(f"the saga has no step {step}")
-        return _encoded(self._schema().message_type(found.action.method.response_name), given)
+        return _encoded("response", self._schema().message_type(found.action.method.response_name), given)
 
     async def _whole(self, beginning: str) -> str:
         """The one id that begins like this, or is this. Raises UnknownSaga or AmbiguousSaga."""
@@ -197,12 +301,57 @@ class SagaOperations:
         return _members(history, waiting_for, explain(saga, history, waiting_for))
 
 
-def _encoded(message_type: type[Message], given: object) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a list is narrowed to, beyond what the log is asked for."""
+
+    step: str
+    service: str
+    act: Act | None
+    waiting: str
+
+    @property
+    def is_narrow(self) -> bool:
+        return bool(self.step or self.service or self.act or self.waiting)
+
+
+def _waited_for(history: History, saga: Saga | None) -> Collection[str]:
+    """The events that a saga waits for."""
+    return {step.event for step in view_of(history, saga).steps if step.event}
+
+
+def _places(history: History, saga: Saga | None) -> Sequence[tuple[str, str]]:
+    """Steps that are stuck, called or waited for, and the services of their calls."""
+    if history.stuck and saga is not None:
+        steps = {step.name: step for step in saga.calls}
+        return [
+            (key, _service(steps.get(step_name(key)), direction))
+            for key, direction in stuck_places(saga, history)
+        ]
+    going = decide(saga, history) if saga else None
+    if isinstance(going, CallNow) and not history.stuck:
+        calls = [(call.key, call.action.service) for call in going.calls]
+        return [*calls, *((pause.key, "") for pause in going.pauses)]
+    explanation = explain(saga, history, "")
+    return [(explanation.step, explanation.service)]
+
+
+def _events(history: History) -> Iterator[Shown]:
+    for number, event in enumerate(history.events):
+        yield {
+            "at": rfc3339(event.at_ms),
+            "event": event.event,
+            "caller": event.caller,
+            "step": history.used.get(number),
+        }
+
+
+def _encoded(what: str, message_type: type[Message], given: object) -> bytes:
     try:
         # As text, since any JSON may be given: Parse says itself what is no message.
         message = json_format.Parse(json.dumps(given), message_type())
     except json_format.ParseError as error:
-        raise BadOrder(f"the response is no {message_type.DESCRIPTOR.full_name}: {error}") from error
+        raise BadOrder(f"the {what} is no {message_type.DESCRIPTOR.full_name}: {error}") from error
     return message.SerializeToString(deterministic=True)
 
 
@@ -219,6 +368,11 @@ def _step(step: StepView) -> Shown:
         "since": rfc3339_or_none(step.since_ms),
         "until": rfc3339_or_none(step.until_ms),
     }
+
+
+def _service(step: Step | None, direction: Direction) -> str:
+    action = None if step is None else step.action if direction is Direction.ACTION else step.compensation
+    return action.service if action else ""
 
 
 def _offer(offer: Offer) -> Shown:

@@ -10,14 +10,16 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sagagen.runtime.admin.operations import BadOrder, Order, SagaOperations, Shown
+from sagagen.runtime.admin.operations import BadOrder, EventOrder, Order, SagaOperations, Shown
 from sagagen.runtime.escaping import escaped_json
+from sagagen.runtime.model.definition import MAX_KEY_LENGTH
 from sagagen.runtime.saga.commands import (
     BOUND,
     Act,
@@ -64,6 +66,10 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
         order = await _order_of(request)
         return _Json(await admin.operations.command(request.path_params["id"], order))
 
+    async def sent(request: Request) -> Response:
+        order = event_order_of(await _members_of(request))
+        return _Json(await admin.operations.send(request.path_params["id"], order))
+
     async def stats(_request: Request) -> Response:
         return _Json(await admin.operations.stats())
 
@@ -71,14 +77,17 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
         Route("/stats", _guarded(admin, stats)),
         Route("/sagas", _guarded(admin, listed)),
         Route("/sagas/{id}", _guarded(admin, shown)),
+        Route("/sagas/{id}/send", _guarded(admin, sent), methods=["POST"]),
         Route("/sagas/{id}/{act}", _guarded(admin, commanded), methods=["POST"]),
     ]
 
 
 async def listed_by(operations: SagaOperations, asked: Mapping[str, str]) -> list[Shown]:
-    """What `list` finds: as `query_of` reads it, and by `step`, `service` and `act`. Raises BadOrder."""
-    step, service, act = (asked.get(name, "") for name in ("step", "service", "act"))
-    return await operations.list(query_of(asked), step=step, service=service, act=_act(act) if act else None)
+    """What `list` finds: as `query_of` reads it, and by `step`, `service`, `act` and `waiting`. Raises BadOrder."""
+    step, service, act, waiting = (asked.get(name, "") for name in ("step", "service", "act", "waiting"))
+    return await operations.list(
+        query_of(asked), step=step, service=service, act=_act(act) if act else None, waiting=waiting
+    )
 
 
 def query_of(asked: Mapping[str, str]) -> SagaQuery:
@@ -109,6 +118,10 @@ def _statuses(text: str) -> tuple[SagaStatus, ...]:
 
 
 async def _order_of(request: Request) -> Order:
+    return order_of(request.path_params["act"], await _members_of(request))
+
+
+async def _members_of(request: Request) -> Mapping[str, object]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise BadOrder("a command is JSON: send content-type: application/json")
     try:
@@ -117,7 +130,20 @@ async def _order_of(request: Request) -> Order:
         raise BadOrder(str(error)) from error
     if not isinstance(members, dict):
         raise BadOrder('a command is an object: {"by": "ann", "note": "refunded by hand"}')
-    return order_of(request.path_params["act"], cast(dict[str, object], members))
+    return cast(dict[str, object], members)
+
+
+def event_order_of(members: Mapping[str, object]) -> EventOrder:
+    """From `event`, `by`, `key` (made up where there is none) and `payload` (JSON). Raises BadOrder."""
+    texts = {name: members.get(name) or "" for name in ("event", "by", "key")}
+    event, by, key = (str(text).strip() for text in texts.values())
+    if not all(isinstance(text, str) for text in texts.values()) or not event or not by:
+        raise BadOrder("an event is sent with `event` and `by`, strings that are not empty, and `payload`")
+    if unknown := members.keys() - {*texts, "payload"}:
+        raise BadOrder(f"an event is sent without the member {', '.join(sorted(unknown))}")
+    if len(key) > MAX_KEY_LENGTH:
+        raise BadOrder(f"a key has at most {MAX_KEY_LENGTH} characters; this one has {len(key)}")
+    return EventOrder(event, by, members.get("payload") or {}, key or token_hex(16))
 
 
 def order_of(act: str, members: Mapping[str, object]) -> Order:

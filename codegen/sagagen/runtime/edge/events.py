@@ -16,7 +16,7 @@ from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import JSON, accepted, key_reused, not_written
 from sagagen.runtime.edge.shared_answers import SharedAnswers
-from sagagen.runtime.edge.start import REPLAYED, fingerprint_of
+from sagagen.runtime.edge.start import REPLAYED
 from sagagen.runtime.edge.transcoding.request import RequestReader, RouteError
 from sagagen.runtime.engine.port import CANCEL as CANCELS
 from sagagen.runtime.engine.port import (
@@ -28,7 +28,7 @@ from sagagen.runtime.engine.port import (
     Refusal,
     SagaRuntime,
 )
-from sagagen.runtime.identity import is_saga_id
+from sagagen.runtime.identity import fingerprint_of, is_saga_id
 from sagagen.runtime.model.definition import Cancel, Event, Method, Route, Saga
 from sagagen.runtime.scope import EventScope
 from sagagen.runtime.telemetry.spans import saga_attributes

@@ -1,6 +1,5 @@
 """The routes that start a saga: accepted durably once for each idempotency key, answered the same ever after."""
 
-import hashlib
 import time
 from dataclasses import replace
 
@@ -27,7 +26,7 @@ from sagagen.runtime.engine.port import (
     SagaRuntime,
     Started,
 )
-from sagagen.runtime.identity import random_saga_id, saga_id
+from sagagen.runtime.identity import fingerprint_of, random_saga_id, saga_id
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, Saga
 from sagagen.runtime.rpc.errors import ExpressionError
 from sagagen.runtime.scope import Scope
@@ -157,12 +156,6 @@ def _body(saga: Saga, saga_id: str, data: bytes) -> bytes | None:
 
 def _random_id() -> str:
     return random_saga_id(time.time_ns() // 1_000_000)
-
-
-def fingerprint_of(rpc: str, data: bytes) -> bytes:
-    """Names what was asked for: the rpc and its request in deterministic form, however the JSON was spelled."""
-    path = rpc.encode()
-    return hashlib.sha256(b"%d:%b%b" % (len(path), path, data)).digest()
 
 
 def _replayed(answer: Answer) -> Answer:

@@ -18,7 +18,7 @@ from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.engine.deaths import Deaths
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
-from sagagen.runtime.engine.port import SagaControl
+from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
@@ -120,7 +120,7 @@ def _share(
         shared.store(saga, accepted, answer)
 
 
-def _admin(settings: Settings, sagas: SagaControl, schema: Schema, readiness: Readiness) -> ASGIApp:
-    operations = SagaOperations(sagas, lambda: schema)
+def _admin(settings: Settings, sagas: SagaRuntime, schema: Schema, readiness: Readiness) -> ASGIApp:
+    operations = SagaOperations(sagas, lambda: schema, sagas.deliver)
     admin = SagaAdmin(operations, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
     return admin_app(readiness, saga_routes(admin), before_metrics=partial(set_gauges, sagas))

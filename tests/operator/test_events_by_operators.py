@@ -1,0 +1,102 @@
+"""What operators see of sagas that wait for events, and the events that they send."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from click.testing import CliRunner
+from small_mesh import acceptance, method, running_engine, saga, schema_of, step, text
+from waiting import eventually_async
+
+from sagagen.cli.sagas_acts import send
+from sagagen.runtime.admin.listener import admin_app
+from sagagen.runtime.admin.operations import AT_REST, SagaOperations
+from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.port import Delivered, Delivery, NotDelivered, Refusal
+from sagagen.runtime.health import Readiness
+from sagagen.runtime.model.definition import Event, Saga, Service, StepKind, Wait
+from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.saga.commands import Act, OperatorCommand
+
+SAGA = "5c0e2f9e-0000-5000-8000-000000000001"
+ANSWERED = method("Answered")
+
+
+def waiting() -> Saga:
+    """One call, then a wait for an event."""
+    line = saga(step("one"), respond_after="acceptance", deadline_s=3600.0)
+    wait = Wait("answer", StepKind.COMPENSATABLE, "answered", within_s=600.0)
+    event = Event("answered", ANSWERED, lambda scope: scope.event.value, lambda _: False)
+    return replace(line, steps=(*line.steps, wait), events=(event,))
+
+
+class Agreeable:
+    async def call(self, path: str, request: bytes, **_: object) -> Reply:
+        return Reply(b"")
+
+
+@asynccontextmanager
+async def gateway(
+    folder: Path,
+) -> AsyncGenerator[tuple[httpx.AsyncClient, EmbeddedEngine, list[Delivery]]]:
+    definition, delivered = waiting(), list[Delivery]()
+    schema = schema_of(Service("one", 1, "", "", (ANSWERED,)))
+
+    async def deliver(delivery: Delivery) -> Delivered:
+        delivered.append(delivery)
+        if delivery.key == "late":
+            raise NotDelivered(Refusal.SAGA_OVER, "the saga is over")
+        return Delivered(True, "", 0)
+
+    async with running_engine(folder, [definition], {"one": Agreeable()}) as engine:
+        await engine.accept(acceptance(definition, SAGA))
+        operations = SagaOperations(engine, lambda: schema, deliver)
+        app = admin_app(Readiness({}), saga_routes(SagaAdmin(operations, "127.0.0.1", "")))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8081") as client:
+            yield client, engine, delivered
+        await engine.command(SAGA, OperatorCommand(Act.CANCEL, "ann"))
+        await engine.wait_until_idle()
+
+
+async def test_sagas_that_wait_are_found_and_are_sent_events(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as (client, _, delivered):
+
+        async def found(query: str = "waiting=answered") -> list[dict[str, Any]]:
+            return (await client.get(f"/sagas?{query}")).json()["sagas"]
+
+        (listed,) = await eventually_async("the saga to wait", found)
+        assert (listed["id"], listed["step"]) == (SAGA, "answer")
+        assert await found("waiting=picked_up") == []
+        assert [each["id"] for each in await found("step=answer")] == [SAGA]
+        shown = (await client.get(f"/sagas/{SAGA}")).json()
+        assert [(each["name"], each["status"], each["event"]) for each in shown["steps"]] == [
+            ("one", "DONE", None),
+            ("answer", "WAITING", "answered"),
+        ]
+        assert shown["steps"][1]["since"] < shown["steps"][1]["until"]
+        order = {"event": "answered", "by": "ann", "key": "k", "payload": {"value": "yes"}}
+        sent = await client.post(f"/sagas/{SAGA[:4]}/send", json=order)
+        assert (sent.status_code, sent.json()["id"]) == (200, SAGA)
+        (delivery,) = delivered
+        assert (delivery.saga_id, delivery.caller, delivery.key) == (SAGA, "ann", "k")
+        assert (delivery.is_operator, delivery.payload) == (True, text("yes"))
+        for wrong, status, words in (
+            ({"event": "picked_up"}, 409, "it has: answered"),
+            ({"payload": {"colour": 1}}, 400, "is no test.v1.Text"),
+            ({"payload": [1]}, 400, "is no test.v1.Text"),
+            ({"by": ""}, 400, "`by`"),
+            ({"why": "x"}, 400, "why"),
+            ({"key": "late"}, 409, "SAGA_OVER"),
+        ):
+            refused = await client.post(f"/sagas/{SAGA}/send", json=order | wrong)
+            assert (refused.status_code, words in refused.json()["error"]) == (status, True), refused.text
+    run = await asyncio.to_thread(
+        CliRunner().invoke, send, [SAGA, "answered", "{}", "--log", str(tmp_path / "saga-log.db")]
+    )
+    assert (run.exit_code, AT_REST in run.output) == (1, True), run.output
