@@ -1,15 +1,17 @@
 """Events and requests to cancel over real HTTP: what is read of them, how they are answered, how they are refused."""
 
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
 import pytest_asyncio
 from collecting import collecting
-from edge_library import served
+from edge_library import Served, served
 from waiting import eventually_async
 
 from sagagen.runtime.engine.port import (
@@ -204,3 +206,87 @@ async def test_what_can_not_be_written_is_503(desk: Desk, error: Exception) -> N
     answer = await desk.collected()
     assert (answer.status_code, answer.json()["reason"]) == (503, "NOT_ACCEPTED")
     assert int(answer.headers["retry-after"]) >= 1
+
+
+# -- on the engine itself ------------------------------------------------------------------------------------------
+
+
+class Loan:
+    """A loan that waits until its book is collected."""
+
+    def __init__(self, served: Served, saga_id: str) -> None:
+        self.saga_id = saga_id
+        self._client = served.client
+
+    async def state(self) -> dict[str, Any]:
+        return (await self._client.get(f"/sagas/{self.saga_id}", headers={"x-caller": "ann"})).json()
+
+    async def ends(self) -> dict[str, Any]:
+        return await eventually_async(
+            "its end", self.state, lambda saga: saga["status"] in ("COMPLETED", "COMPENSATED")
+        )
+
+    async def send(self, what: str, key: str, caller: str = "ann", **body: str) -> httpx.Response:
+        headers = {"idempotency-key": key, "x-caller": caller}
+        path = f"/loans/{self.saga_id}:{what}"
+        return await self._client.post(path, json=body or None, headers=headers)
+
+
+@asynccontextmanager
+async def loans(data_dir: Path, count: int) -> AsyncGenerator[list[Loan]]:
+    async with served(data_dir, mesh=collecting()) as running:
+        found = list[Loan]()
+        for number in range(count):
+            lent = await running.client.post(
+                "/loans",
+                json={"name": "b", "reader": "ann"},
+                headers={"idempotency-key": f"loan {number}", "x-caller": "ann"},
+            )
+            found.append(Loan(running, lent.json().get("id") or lent.json()["saga_id"]))
+        for loan in found:
+            await eventually_async(
+                "it to wait", loan.state, lambda saga: saga["steps"][1]["status"] == "WAITING"
+            )
+        yield found
+
+
+def reason(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["reason"]
+
+
+async def test_events_and_cancels_reach_the_engine_and_are_answered_again(tmp_path: Path) -> None:
+    async with loans(tmp_path, 2) as (collected, cancelled):
+        event = {"reason": "early"}
+        assert reason(await collected.send("collected", "s", "stranger", **event)) == (403, "NOT_ALLOWED")
+        first = await collected.send("collected", "k", **event)
+        assert (first.status_code, first.json()) == (
+            200,
+            {"name": collected.saga_id, "reason": "early for ann"},
+        )
+        over = await collected.ends()
+        assert (over["status"], over["unconsumed"]) == ("COMPLETED", [])
+        again = await collected.send("collected", "k", **event)
+        assert (again.status_code, again.content) == (200, first.content)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert reason(await collected.send("collected", "k", reason="late")) == (
+            422,
+            "IDEMPOTENCY_KEY_REUSED",
+        )
+        assert reason(await collected.send("collected", "other", **event)) == (409, "SAGA_OVER")
+        assert reason(await collected.send("cancel", "k")) == (409, "SAGA_OVER")
+
+        assert reason(await cancelled.send("cancel", "s", "bob")) == (403, "NOT_ALLOWED")
+        for key in ("k", "k", "another"):
+            answer = await cancelled.send("cancel", key)
+            assert (answer.status_code, answer.headers["location"]) == (202, f"/sagas/{cancelled.saga_id}")
+            assert (answer.json()["version"], answer.json()["saga"]) == (1, "lend_book")
+        assert (await cancelled.ends())["status"] == "COMPENSATED"
+        assert reason(await cancelled.send("collected", "k", **event)) == (409, "SAGA_OVER")
+
+
+async def test_an_event_that_came_is_answered_the_same_after_a_restart(tmp_path: Path) -> None:
+    async with loans(tmp_path, 1) as (loan,):
+        first = await loan.send("collected", "k", reason="early")
+    async with served(tmp_path, mesh=collecting()) as restarted:
+        again = await Loan(restarted, loan.saga_id).send("collected", "k", reason="early")
+        assert (again.status_code, again.content) == (200, first.content)

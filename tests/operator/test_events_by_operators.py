@@ -67,10 +67,14 @@ async def gateway(
 async def test_sagas_that_wait_are_found_and_are_sent_events(tmp_path: Path) -> None:
     async with gateway(tmp_path) as (client, _, delivered):
 
-        async def found(query: str = "waiting=answered") -> list[dict[str, Any]]:
+        async def found(query: str) -> list[dict[str, Any]]:
             return (await client.get(f"/sagas?{query}")).json()["sagas"]
 
-        (listed,) = await eventually_async("the saga to wait", found)
+        async def waits() -> list[dict[str, Any]]:
+            return await found("waiting=answered")
+
+        sagas: list[dict[str, Any]] = await eventually_async("the saga to wait", waits)
+        (listed,) = sagas
         assert (listed["id"], listed["step"]) == (SAGA, "answer")
         assert await found("waiting=picked_up") == []
         assert [each["id"] for each in await found("step=answer")] == [SAGA]

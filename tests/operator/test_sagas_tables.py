@@ -45,7 +45,7 @@ def listed(**changes: Any) -> dict[str, Any]:
 
 def shown(**changes: Any) -> dict[str, Any]:
     """What the admin listener answers about one saga."""
-    step = {
+    step: dict[str, Any] = {
         "name": "charge_payment",
         "path": [],
         "status": "STUCK",

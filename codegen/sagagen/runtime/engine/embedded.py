@@ -55,7 +55,7 @@ from sagagen.runtime.saga.commands import (
     row_for,
 )
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.saga.events import Resumed, SagaStatus
+from sagagen.runtime.saga.events import Accepted, Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import Journal
 from sagagen.runtime.saga.result import SagaResult
@@ -250,7 +250,7 @@ class EmbeddedEngine:
                 continue  # its task ended just before: the log has what it left
             assert entry.driver, "only a driver reads the mailbox"
             accepted = entry.driver.durable.accepted
-            return Delivered(is_new, accepted.trace.trace_id, accepted.started_ms)
+            return _delivered(accepted, is_new=is_new)
         raise _unknown(delivery)
 
     async def _reach(self, delivery: Delivery) -> "SagaEntry | Delivered":
@@ -261,7 +261,7 @@ class EmbeddedEngine:
         history = fold(logged.rows)
         if history.ended:
             was_kept_or_over(delivery, history)
-            return Delivered(False, logged.accepted.trace.trace_id, logged.accepted.started_ms)
+            return _delivered(logged.accepted, is_new=False)
         if missing := self._definitions.missing(logged.accepted):
             raise NotDelivered(Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", AGAIN_S)
         if self._is_draining:
@@ -531,6 +531,10 @@ async def _begun(entry: SagaEntry, begin: Begin) -> "History | SagaHead | Except
     except Exception as error:  # noqa: BLE001 - raised to whoever asked for the saga; other sagas go on
         entry.mailbox.close(str(error))
         return error
+
+
+def _delivered(accepted: Accepted, *, is_new: bool) -> Delivered:
+    return Delivered(is_new, accepted.trace.trace_id, accepted.started_ms, accepted.version, accepted.input)
 
 
 def _check_services(sagas: Sequence[Saga], transports: Mapping[str, Transport]) -> None:
