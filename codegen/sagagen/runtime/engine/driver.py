@@ -28,10 +28,10 @@ from sagagen.runtime.engine.mailbox import SagaMailbox, accept, reject
 from sagagen.runtime.engine.parking import FOR_EVER_MS, PARK_FROM_S
 from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
 from sagagen.runtime.engine.requests import Requests
-from sagagen.runtime.engine.results import result_at_end, result_of_failure
+from sagagen.runtime.engine.results import COMPLETION, result_at_end, result_of_failure
 from sagagen.runtime.engine.row_metrics import count_delivery, count_rows
 from sagagen.runtime.engine.wait_metrics import observe_waits
-from sagagen.runtime.model.definition import Delay, Direction, Saga, Step, StepKind
+from sagagen.runtime.model.definition import AT_ACCEPTANCE, Delay, Direction, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN
 from sagagen.runtime.saga.commands import CommandRejected, current_calls, row_for
 from sagagen.runtime.saga.decision import (
@@ -79,6 +79,7 @@ CALLED_OFF = "CALLED_OFF"
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+_AT_NO_STEP = frozenset({COMPLETION, AT_ACCEPTANCE})
 _Answering = Done | Skipped | TimedOut | LoopPlanned | GaveUp
 
 
@@ -345,6 +346,8 @@ class SagaDriver(Generic[Ref]):
         return self._answering(replace(row, next=self._next_call(row)))
 
     def _next_call(self, row: Done) -> NextRequest:
+        if row.step.endswith("]"):  # of a thousand items one is the last: to ask after each is dear
+            return NextRequest()
         match decide(self.saga, self._ahead.with_row(row)):
             case Plan((Step(when=None, for_each=None) as step,)):
                 return self._requests.next_of(step)
@@ -353,10 +356,10 @@ class SagaDriver(Generic[Ref]):
 
     def _answering(self, row: _Answering, others: Sequence[LogEvent] = ()) -> _Answering:
         """The row with the saga's result, if the element that answers is settled by it and the rows that follow it."""
-        if self._ahead.result or self._ahead.turned_back or self.saga.is_line:
+        after = self.saga.respond.after
+        if after in _AT_NO_STEP or self._ahead.result or self._ahead.turned_back or self.saga.is_line:
             return row
         history = self._ahead.with_rows((row, *others))
-        after = self.saga.respond.after
         return replace(row, result=self._requests.success()) if is_settled(self.saga, history, after) else row
 
     def _answering_plan(self, rows: Sequence[LogEvent]) -> Sequence[LogEvent]:

@@ -98,7 +98,7 @@ from sagagen.runtime.saga.events import (
     TurnedBack,
 )
 from sagagen.runtime.saga.history import NOBODY_KNOWS, History, Progress
-from sagagen.runtime.scope import Failure, item_key, step_name
+from sagagen.runtime.scope import Failure, step_name
 
 DEFAULT_BUDGET_S = 24 * 3600.0
 """For compensations, retriable steps and attempted pivots of which the contract names none: nothing is repeated for
@@ -354,15 +354,20 @@ class _Forward:
         if loop is None:
             self._ready.append(step)
             return False
-        left = [key for item in loop.keys if not history.is_over(key := item_key(step.name, item))]
-        places = loop.at_once
-        for key in left:
-            if key in history.stuck:  # it was released, and takes no place any more
+        responses, settled, stuck = history.responses, history.settled, history.stuck
+        places, is_over = loop.at_once, True
+        for key in history.iterations[step.name]:
+            if key in responses or key in settled:
+                continue
+            is_over = False
+            if key in stuck:  # it was released, and takes no place any more
                 self._released.append((step, key))
-            elif places > 0:
+            elif places:
                 places -= 1
                 self._call(step, key)
-        return not left
+            elif not stuck:
+                break
+        return is_over
 
     def _received(self, wait: Wait) -> bool:
         """Whether the wait has had an event. If one is kept for it, it gets that."""
@@ -582,9 +587,8 @@ class _Backward:
             case Step(for_each=None):
                 return self._step(element, element.name)
             case Step():
-                loop = self._history.loops.get(element.name)
-                keys = loop.keys if loop else ()
-                left = [key for key in keys if not self._step(element, item_key(element.name, key))]
+                keys = self._history.iterations.get(element.name, ())
+                left = [key for key in keys if not self._step(element, key)]
                 return not left
             case Parallel():
                 left = [branch for branch in element.branches if not self._list(branch.steps)]

@@ -43,7 +43,7 @@ from sagagen.runtime.saga.events import (
     TurnedBack,
 )
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.scope import Failure
+from sagagen.runtime.scope import Failure, item_key
 
 HELD = "HELD_BY_OPERATOR"
 REFUSED_BY_HAND = "REFUSED_BY_OPERATOR"
@@ -114,6 +114,8 @@ class History(NamedTuple):
     attempts: Mapping[str, int] = MappingProxyType({})
     """Of the steps that are DONE: how many it took."""
     loops: Mapping[str, LoopPlanned] = MappingProxyType({})
+    iterations: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """The step keys of each loop's items, in the order of its list. Made once: each decision looks through them."""
     resumed: frozenset[str] = frozenset()
     """A process has died since these were planned: they may have been called."""
     progress: Mapping[CallKey, Progress] = MappingProxyType({})
@@ -283,7 +285,10 @@ def _with_structure(history: History, row: LogEvent) -> History:
             return _changed(history, row, planned={**history.planned, key: row.next}, since=since)
         case LoopPlanned():
             loops = {**history.loops, row.step: row}
-            return _changed(history, row, loops=loops, result=history.result or row.result)
+            keys = tuple(item_key(row.step, item) for item in row.keys)
+            iterations = {**history.iterations, row.step: keys}
+            result = history.result or row.result
+            return _changed(history, row, loops=loops, iterations=iterations, result=result)
         case Skipped() | TimedOut():
             if history.is_over(row.step):
                 return _changed(history, row)

@@ -18,7 +18,6 @@ from sagagen.runtime.saga.events import (
     TurnedBack,
 )
 from sagagen.runtime.saga.history import History
-from sagagen.runtime.scope import item_key
 
 
 class StepStatus(StrEnum):
@@ -151,9 +150,9 @@ def _places(
             case Parallel():
                 for branch in element.branches:
                     yield from _places(branch.steps, history, (*path, element.name, branch.name))
-            case Step(for_each=ForEach()) if loop := history.loops.get(element.name):
-                for item in loop.keys:
-                    yield (*path, element.name), element, item_key(element.name, item)
+            case Step(for_each=ForEach()) if element.name in history.iterations:
+                for key in history.iterations[element.name]:
+                    yield (*path, element.name), element, key
             case _:
                 yield path, element, element.name
 
