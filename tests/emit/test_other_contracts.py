@@ -27,13 +27,13 @@ def run_python(root: Path, code: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nested", "tiny"])
+@pytest.mark.parametrize("name", ["nested", "tiny", "delivery", "tree"])
 def test_the_mesh_passes_the_strict_type_checker(generated_project: Generated, name: str) -> None:
     assert type_errors(generated_project(name)) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["nested", "tiny"])
+@pytest.mark.parametrize("name", ["nested", "tiny", "delivery", "tree"])
 def test_the_mesh_its_handlers_and_the_gateway_can_be_imported(
     generated_project: Generated, name: str
 ) -> None:
@@ -46,7 +46,7 @@ for service in MESH.services:
     getattr(importlib.import_module(module), name)()
 print(len(MESH.services), len(MESH.sagas), len(MESH.routes))
 """
-    expected = {"nested": "3 3 6", "tiny": "1 1 1"}
+    expected = {"nested": "3 3 6", "tiny": "1 1 1", "delivery": "6 1 4", "tree": "1 2 3"}
     assert run_python(generated_project(name), code) == expected[name]
 
 

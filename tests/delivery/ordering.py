@@ -1,0 +1,83 @@
+"""What customers, restaurants and couriers send over HTTP."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from stack import Stack
+from waiting import eventually
+
+RESTAURANT = "da mario"
+ENDED = ("COMPLETED", "COMPENSATED", "SUPERSEDED")
+
+
+def order_body(customer: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "customer_id": customer,
+        "restaurant_id": RESTAURANT,
+        "dishes": [{"dish_id": "margherita", "quantity": 2}, {"dish_id": "lasagne", "quantity": 1}],
+        "total_minor": 3400,
+        "address": "Main Street 1",
+    } | changes
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order that was accepted."""
+
+    stack: Stack
+    order_id: str
+    customer: str
+
+    def answer(self, *, accepted: bool, by: str = RESTAURANT, key: str = "") -> httpx.Response:
+        return self.send("answer", {"accepted": accepted}, by, key)
+
+    def pickup(self, key: str = "") -> httpx.Response:
+        return self.send("pickup", {}, "rider", key)
+
+    def cancel(self, *, by: str = "", key: str = "") -> httpx.Response:
+        customer = by or self.customer
+        return _post(self.stack, f"/orders/{self.order_id}:cancel", {"customer_id": customer}, customer, key)
+
+    def send(self, event: str, body: Mapping[str, Any], by: str, key: str = "") -> httpx.Response:
+        return _post(self.stack, f"/orders/{self.order_id}/{event}", body, by, key)
+
+    # -- how it stands ------------------------------------------------------------------------------------------
+
+    def view(self) -> dict[str, Any]:
+        """As operators see it."""
+        return self.stack.admin.get(f"/sagas/{self.order_id}").json()
+
+    def rows(self, kind: str) -> list[str]:
+        """The steps that have a row of this kind in the log."""
+        query = (
+            "SELECT event.step FROM event JOIN saga ON saga.number = event.saga "
+            f"WHERE saga.saga_id = '{self.order_id}' AND event.kind = '{kind}'"
+        )
+        return [row["step"] for row in self.stack.rows("saga-log", query)]
+
+    def await_done(self, *steps: str) -> None:
+        eventually(f"{steps} of {self.order_id} to be done", lambda: self.rows("DONE"), set(steps).issubset)
+
+    def await_end(self) -> str:
+        """The status that the saga has in the end."""
+        return eventually("the order to end", lambda: self.view()["status"], ENDED.__contains__)
+
+
+def place(stack: Stack, customer: str = "ann", **changes: Any) -> Order:
+    """Order dinner. An order that is not accepted is a failure."""
+    answer = _post(stack, "/orders", order_body(customer, **changes), customer)
+    assert answer.status_code == 202, answer.text
+    return Order(stack, order_id_of(answer), customer)
+
+
+def order_id_of(answer: httpx.Response) -> str:
+    """Whoever starts a saga is told its address, which ends with its id."""
+    return answer.headers["location"].rpartition("/")[2]
+
+
+def _post(stack: Stack, path: str, body: Mapping[str, Any], caller: str, key: str = "") -> httpx.Response:
+    headers = {"X-Idempotency-Key": key or uuid4().hex, "X-Caller": caller}
+    return stack.http.post(path, json=body, headers=headers)

@@ -1,0 +1,10 @@
+CREATE TABLE IF NOT EXISTS accounts (
+  customer_id TEXT PRIMARY KEY,
+  points      INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS journal (
+  at_ns    INTEGER NOT NULL,
+  order_id TEXT NOT NULL,
+  what     TEXT NOT NULL
+) STRICT;
