@@ -125,12 +125,12 @@ async def post_all(target: Target, plan: Plan) -> None:
 async def _post_all(
     target: Target, plan: Plan, orders: Iterator[tuple[str, float]], times: Times, watcher: Watcher
 ) -> None:
-    async with _connected(target.port) as (reader, writer):
+    async with connected(target.port) as (reader, writer):
         for key, price in orders:
             posted = time.perf_counter()
             request = order_request(target.path, key, price)
             writer.write(request)
-            while not await _is_accepted(reader):
+            while not await is_accepted(reader):
                 await asyncio.sleep(REFUSED_S)
                 writer.write(request)
             times.posted[key], times.accepted[key] = posted, time.perf_counter()
@@ -139,7 +139,7 @@ async def _post_all(
 
 
 @asynccontextmanager
-async def _connected(port: int) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(port: int) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         yield reader, writer
@@ -158,7 +158,7 @@ def order_request(path: str, key: str, price: float) -> bytes:
     return head.encode() + body
 
 
-async def _is_accepted(reader: asyncio.StreamReader) -> bool:
+async def is_accepted(reader: asyncio.StreamReader) -> bool:
     """Read an answer; false if the stack has too much to do. Raises RuntimeError for any other that is no 2xx."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(

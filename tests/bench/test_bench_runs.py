@@ -145,6 +145,25 @@ def test_instructions_are_those_of_the_sagas(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not TRIES_ALL or not shutil.which("valgrind"), reason="it takes minutes, and valgrind")
+def test_a_call_of_a_long_loop_is_compared_with_one_of_a_short_one() -> None:
+    small = ["--short", "2", "--long", "8", "--calls", "8", "--ceiling", "100"]
+    completed, undone = map(json.loads, told("loops.py", *small).splitlines())
+    assert (completed["sagas"], undone["sagas"]) == ("completed", "undone")
+    assert 0 < completed["million_instructions_a_call_short"] < undone["million_instructions_a_call_short"]
+    assert 0 < completed["million_instructions_a_call_long"] < undone["million_instructions_a_call_long"]
+
+
+@pytest.mark.slow
+def test_sagas_that_wait_are_measured_before_and_after_a_kill(tmp_path: Path) -> None:
+    small = ["--sagas", "40", "--rest", "0.2", "--events", "3", "--data", tmp_path]
+    figures = json.loads(told("waiting.py", *small))
+    assert figures["waiting"] == 40
+    assert 0 < figures["listening_after_s"] <= figures["ready_after_s"]
+    assert 0 < figures["event_to_call_p50_ms"] <= figures["event_to_call_p99_ms"]
+
+
+@pytest.mark.slow
 def test_what_bad_input_costs_is_told_of_each_shape() -> None:
     command = [sys.executable, REPOSITORY / "bench" / "proportion.py", "--bytes", "20000", "--rounds", "1"]
     run = subprocess.run(

@@ -1,0 +1,10 @@
+CREATE TABLE IF NOT EXISTS items (
+  saga_id TEXT NOT NULL,
+  item    TEXT NOT NULL,
+  PRIMARY KEY (saga_id, item)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS finished (
+  saga_id TEXT PRIMARY KEY,
+  at_ns   INTEGER NOT NULL
+) STRICT;
