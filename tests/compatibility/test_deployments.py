@@ -33,7 +33,8 @@ from sagagen.cli import main
 pytestmark = pytest.mark.slow
 KEY = "under-way"
 FRESH_S = 20.0
-"""An order has 60 s, and a case may need a third of them."""
+"""An order of the shop has 60 s, and a case may need a third of them."""
+LONGER = ("    deadline: 60s\n", "    deadline: 10m\n")
 
 WAITS = [
     *("step with a compensation removed", "saga renamed", "request built otherwise"),  # by default the first
@@ -70,8 +71,15 @@ class Begun:
 class Orders:
     """Begins an order for whoever asks; again, when the last one gets too old: it has a deadline."""
 
-    def __init__(self, folder: Path, base: Sequence[Edit], cases: Mapping[str, Sequence[Edit]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        base: Sequence[Edit],
+        cases: Mapping[str, Sequence[Edit]],
+        fresh_s: float = FRESH_S,
+    ) -> None:
         """`base`: what makes the project of the shop."""
+        self._fresh_s = fresh_s
         self._folder = folder
         self._base = base
         self._cases = cases
@@ -79,7 +87,7 @@ class Orders:
         self._begun_at = 0.0
 
     def fresh(self) -> Begun:
-        if self._last is None or time.monotonic() - self._begun_at > FRESH_S:
+        if self._last is None or time.monotonic() - self._begun_at > self._fresh_s:
             self._begun_at = time.monotonic()
             self._last = begin(Path(tempfile.mkdtemp(dir=self._folder)), self._base, self._cases)
         return self._last
@@ -114,7 +122,8 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Orders:
 def orders_of_a_tree(tmp_path_factory: pytest.TempPathFactory) -> Orders:
     """An order waits in one of two branches."""
     cases = {name: of_yaml(edits) for name, (edits, _) in TREE_CASES.items()}
-    return Orders(tmp_path_factory.mktemp("begun-tree"), of_yaml([SHOP_TO_TREE]), cases)
+    base = of_yaml([SHOP_TO_TREE, LONGER])
+    return Orders(tmp_path_factory.mktemp("begun-tree"), base, cases, fresh_s=10 * FRESH_S)
 
 
 def of_yaml(edits: Sequence[tuple[str, str]]) -> Sequence[Edit]:

@@ -64,7 +64,7 @@ CASES: dict[str, tuple[Edits, dict[str, str]]] = {
     "a loop does more at once": ([("at_once: 1", "at_once: 5")], {"SD311": W}),
     "a loop takes more items": ([("at_once: 1", "at_once: 1, max_items: 500")], {"SD313": S}),
     "a fixed delay is longer": ([("after: 100ms }\n", "after: 200ms }\n")], {"SD310": W}),
-    "an index is added": ([("    deadline: 60s\n", "    deadline: 60s\n    index: { who: input.customer_id }\n")], {"SD741": S}),
+    "an index is added": ([("    respond:\n", "    index: { who: input.customer_id }\n    respond:\n")], {"SD741": S}),
     "a step goes out of its branch": (
         [(MONEY + PAUSE, CHARGE + PAUSE)],
         {"SD004": B, "SD116": B},
@@ -220,6 +220,10 @@ async def test_a_delay_that_has_begun_keeps_its_end(tmp_path: Path) -> None:
         await go_on_later(tmp_path, transports, longer, 45.0, is_completed)
 
 
+def has_looked(view: SagaView) -> bool:
+    return statuses(view)["look"] == "DONE"
+
+
 async def test_a_branch_that_is_new_runs_late(tmp_path: Path) -> None:
     """SD118: what comes after the block has begun without it."""
     look = """          other:
@@ -231,10 +235,10 @@ async def test_a_branch_that_is_new_runs_late(tmp_path: Path) -> None:
         await begin_pause(tmp_path, transports)
         changed = deployed(tmp_path, [*AN_HOUR, (MONEY, MONEY + look)])
         forced = replace(changed, digest=deployed(tmp_path, AN_HOUR).digest)
-        view = await go_on_later(
-            tmp_path, transports, forced, 0.0, lambda view: statuses(view)["look"] == "DONE"
-        )
-    assert is_pausing(view)
+        await go_on_later(tmp_path, transports, forced, 45.0, has_looked)
+    query = "SELECT coalesce(step, next_step) FROM event WHERE kind IN ('PLANNED', 'DONE') ORDER BY seq"
+    named = [name for (name,) in rows(tmp_path / "saga-log.db", query)]
+    assert named.index("look") > named.index("pause")
 
 
 EACH = "              for_each: { item: line, in: input.items, key: line.product_id }\n"
