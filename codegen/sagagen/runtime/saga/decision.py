@@ -354,18 +354,18 @@ class _Forward:
         if loop is None:
             self._ready.append(step)
             return False
-        responses, settled, stuck = history.responses, history.settled, history.stuck
+        responses, settled, was_stuck = history.responses, history.settled, history.was_stuck
         places, is_over = loop.at_once, True
         for key in history.iterations[step.name]:
             if key in responses or key in settled:
                 continue
             is_over = False
-            if key in stuck:  # it was released, and takes no place any more
-                self._released.append((step, key))
+            if key in was_stuck:  # it was released, and its place is another's for good
+                self._call(step, key)
             elif places:
                 places -= 1
                 self._call(step, key)
-            elif not stuck:
+            elif not was_stuck:
                 break
         return is_over
 

@@ -133,6 +133,8 @@ class History(NamedTuple):
     """Steps that wait for an operator. What depends on one of them waits too, and nothing else."""
     ended: Ended | None = None
     result: SagaResult | None = None
+    was_stuck: frozenset[str] = frozenset()
+    """Steps that are or were stuck: in a loop another item has their place for good, whatever an operator does."""
 
     @property
     def status(self) -> SagaStatus:
@@ -179,7 +181,7 @@ class History(NamedTuple):
             case Ended():
                 return _changed(self, row, ended=row, result=self.result or row.result)
             case Stuck():
-                return _changed(self, row, stuck={**self.stuck, row.failure.step: row})
+                return _stuck_at(self, row, row.failure.step, row)
             case OperatorRow():
                 return _with_operator(self, row)
             case _:
@@ -314,11 +316,16 @@ def _with_operator(history: History, row: OperatorRow) -> History:
             stuck = frozenset[str]() if history.turned_back else frozenset(history.stuck)
             return _changed(history, row, cancelled=row, stuck={}, resumed=history.resumed | stuck)
         case Held():
-            return _changed(history, row, stuck={**history.stuck, row.step: _held(history, row)})
+            return _stuck_at(history, row, row.step, _held(history, row))
         case DoneByHand() | RefusedByHand() | GaveUp():
             return _settled_by_hand(history, row)
         case _:
             raise TypeError(f"{type(row).__name__} can't follow other rows")
+
+
+def _stuck_at(history: History, row: LogEvent, step: str, stuck: Stuck) -> History:
+    was_stuck = history.was_stuck | {step}
+    return _changed(history, row, stuck={**history.stuck, step: stuck}, was_stuck=was_stuck)
 
 
 def _freed(history: History, step: str) -> Mapping[str, Stuck]:
