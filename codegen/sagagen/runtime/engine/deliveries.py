@@ -29,11 +29,12 @@ def row_of(
     if delivery.saga != saga.name:
         raise NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}", RETRY_AFTER_S)
     is_cancel = delivery.event == CANCEL
-    if _was_cancelled(delivery, history) if is_cancel else _was_kept(delivery, history):
+    owns = is_alone or claim_service(saga) is None or has_written(saga, history)
+    if _was_cancelled(delivery, history, owns=owns) if is_cancel else _was_kept(delivery, history):
         return None
     if history.ended and history.ended.status is SagaStatus.SUPERSEDED:
         raise NotDelivered(Refusal.SAGA_ELSEWHERE, "another gateway's run owns the saga", RETRY_AFTER_S)
-    if not is_alone and claim_service(saga) is not None and not has_written(saga, history):
+    if not owns:
         raise NotDelivered(Refusal.NOT_READY, "the saga has not made itself known yet", RETRY_AFTER_S)
     if not delivery.is_operator and not _is_allowed(delivery, saga, history):
         raise NotDelivered(Refusal.NOT_ALLOWED, "the caller may not do that")
@@ -44,9 +45,10 @@ def row_of(
 def was_kept_or_over(delivery: Delivery, history: History) -> None:
     """For a saga that is over: the delivery was kept before. Raises NotDelivered if it was not."""
     is_cancel = delivery.event == CANCEL
-    if _was_cancelled(delivery, history) if is_cancel else _was_kept(delivery, history):
+    owns = history.status is not SagaStatus.SUPERSEDED
+    if _was_cancelled(delivery, history, owns=owns) if is_cancel else _was_kept(delivery, history):
         return
-    if history.status is SagaStatus.SUPERSEDED:
+    if not owns:
         raise NotDelivered(Refusal.SAGA_ELSEWHERE, "another gateway's run owns the saga", RETRY_AFTER_S)
     raise NotDelivered(Refusal.SAGA_OVER, f"the saga is over ({history.status})")
 
@@ -74,14 +76,17 @@ def _was_kept(delivery: Delivery, history: History) -> bool:
     return False
 
 
-def _was_cancelled(delivery: Delivery, history: History) -> bool:
-    """A second request to cancel asks for what is done, under whatever key."""
+def _was_cancelled(delivery: Delivery, history: History, *, owns: bool) -> bool:
+    """A second request to cancel asks for what is done, under whatever key.
+
+    An operator may have cancelled a run that owns nothing: that says nothing to a client, since another run goes on.
+    """
     row = history.cancelled
     if row is None:
         return False
     if (row.caller, row.key) == (delivery.caller, delivery.key) and row.fingerprint != delivery.fingerprint:
         raise NotDelivered(Refusal.KEY_REUSED, "the key was used with another payload")
-    return True
+    return owns or bool(row.reason)
 
 
 def _is_allowed(delivery: Delivery, saga: Saga, history: History) -> bool:
