@@ -16,6 +16,7 @@ from sagagen.runtime.model.definition import (
     Wait,
     leaves,
 )
+from sagagen.runtime.saga.claim import claim_service
 from sagagen.runtime.saga.decision import Receive, decide
 from sagagen.runtime.saga.events import (
     Cancelled,
@@ -102,8 +103,24 @@ def _two_runs(world: World) -> Iterator[str]:
     owners = {deed.run for service in world.services.values() for deed in service.deeds}
     if len(owners) > 1:
         yield f"effects of {len(owners)} runs"
+    if claim_service(world.plan.saga) is None:
+        return  # it writes nothing: nobody has to own it
     if all(_lost(history) for history in histories):
         yield "the runs ended each other, and nothing else did"
+    ends = dict(zip(world.gateways, histories, strict=True))
+    for ack in world.acks:
+        others = [history for gateway, history in ends.items() if gateway is not ack.gateway]
+        if ack.event and ends[ack.gateway].status is SagaStatus.SUPERSEDED:
+            yield from _taken_in_vain(ack, others)
+
+
+def _taken_in_vain(ack: Ack, others: Sequence[History]) -> Iterator[str]:
+    """A client was told by the run that does not own the saga."""
+    for other in others:
+        if ack.event == CANCEL and other.status is SagaStatus.COMPLETED:
+            yield "a cancel was acknowledged by a run that owns nothing, and the saga completed"
+        elif ack.event != CANCEL and any(isinstance(row, TimedOut) for row in other.settled.values()):
+            yield f"the event {ack.key} was acknowledged by a run that owns nothing, and a wait timed out"
 
 
 def _lost(history: History) -> bool:

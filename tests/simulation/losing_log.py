@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from virtual_loop import Life
@@ -23,6 +23,7 @@ class Batch:
     number: int
     """Of the saga."""
     rows: tuple[LogEvent, ...]
+    wake_ms: int | None = UNCHANGED
 
 
 @dataclass
@@ -38,11 +39,16 @@ class Disk:
         number = self.numbers.get(saga_id)
         return [row for batch in self.batches[:at_most] if batch.number == number for row in batch.rows]
 
+    def wake_ms(self, number: int) -> int | None:
+        """What is durable of when the saga has something to do again."""
+        said = (batch.wake_ms for batch in reversed(self.batches[: self.durable]) if batch.number == number)
+        return next((wake_ms for wake_ms in said if wake_ms != UNCHANGED), None)
+
     def lose(self, keep: int) -> None:
         """The process died. `keep` batches had reached the disk; what comes back has been through the rows' codec."""
         kept = self.batches[:keep]
         self.batches = [
-            Batch(batch.number, decode(encode(batch.rows)) if batch.rows else ()) for batch in kept
+            replace(batch, rows=decode(encode(batch.rows)) if batch.rows else ()) for batch in kept
         ]
         begun = {batch.number for batch in self.batches}
         self.numbers = {saga_id: number for saga_id, number in self.numbers.items() if number in begun}
@@ -98,7 +104,7 @@ class LosingLog:
     ) -> None:
         await self._begin()
         before = self._histories[ref.number].status
-        self._add(ref, rows)
+        self._add(ref, rows, wake_ms)
         assert self._histories[ref.number].status is (status or before), "the log has the saga's status"
         await self._durable()
 
@@ -107,9 +113,9 @@ class LosingLog:
         assert not any(row.is_durable for row in rows), "what must be durable is waited for"
         self._add(ref, rows)
 
-    def _add(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
+    def _add(self, ref: SagaRef, rows: Sequence[LogEvent], wake_ms: int | None = UNCHANGED) -> None:
         history = self._histories[ref.number] = self._histories[ref.number].with_rows(rows)
-        self.disk.batches.append(Batch(ref.number, tuple(rows)))
+        self.disk.batches.append(Batch(ref.number, tuple(rows), wake_ms))
         self.check(history, rows)
 
     async def rest(self, seconds: float, wake: asyncio.Event) -> None:
@@ -141,8 +147,14 @@ class LosingLog:
     async def active_sagas(self) -> AsyncIterator[list[LoggedSaga]]:
         for saga_id in list(self.disk.numbers):
             rows = await self._read(saga_id)
-            if rows and fold(rows).status.is_active:
+            wake_ms = self.disk.wake_ms(self.disk.numbers[saga_id])
+            if rows and (wake_ms == 0 or (wake_ms is None and fold(rows).status.is_active)):
                 yield [self._logged(saga_id, rows)]
+
+    async def due(self, until_ms: int, at_most: int) -> list[tuple[str, int]]:
+        await asyncio.sleep(0)
+        wakes = ((self.disk.wake_ms(number) or 0, saga_id) for saga_id, number in self.disk.numbers.items())
+        return [(saga_id, wake_ms) for wake_ms, saga_id in sorted(wakes) if 0 < wake_ms <= until_ms][:at_most]
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """How long a commit waits for others is drawn."""
@@ -157,7 +169,8 @@ class LosingLog:
     def _logged(self, saga_id: str, rows: Sequence[LogEvent]) -> LoggedSaga:
         first = rows[0]
         assert isinstance(first, Accepted)
-        return LoggedSaga(SagaRef(self.disk.numbers[saga_id], first.trace.trace_id), tuple(rows))
+        number = self.disk.numbers[saga_id]
+        return LoggedSaga(SagaRef(number, first.trace.trace_id), tuple(rows), self.disk.wake_ms(number))
 
     async def _begin(self) -> None:
         if self.life.is_over:

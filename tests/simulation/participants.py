@@ -1,19 +1,19 @@
 """Services with the product's barrier over tables in memory, and a network that loses, doubles, delays and reorders."""
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from grpclib.const import Status as Code
 from made_up_sagas import SERVICES
 from small_mesh import text
 from virtual_loop import VirtualClock
 
-from sagagen.runtime.model.definition import Direction, Saga, StepKind, Transaction
+from sagagen.runtime.model.definition import Direction, Method, Saga, StepKind, Transaction
 from sagagen.runtime.rpc.claim import CLAIM
 from sagagen.runtime.rpc.errors import RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -31,6 +31,9 @@ from sagagen.runtime.service.barrier.rules import (
     records_refusal,
     unsettled,
 )
+
+BY_HAND = b"by hand"
+"""Instead of a request's digest: a person did it, whatever the request would have been."""
 
 
 @dataclass
@@ -74,21 +77,26 @@ class Participant:
     clock: VirtualClock
     manual: frozenset[str]
     """Paths of methods whose handlers run outside of the transaction."""
+    reads: frozenset[str]
+    """Paths of methods that pass the barrier by."""
     notice: Callable[[str, Deed], None]
     deeds: list[Deed] = field(default_factory=list[Deed])
     """In the order in which the handlers ran."""
     rows: dict[tuple[str, Direction], BarrierRow] = field(
         default_factory=dict[tuple[str, Direction], BarrierRow]
     )
-    _under_way: set[str] = field(default_factory=set[str])
-    """Steps whose manual handler runs."""
+    _under_way: set[tuple[str, Direction]] = field(default_factory=set[tuple[str, Direction]])
+    """Calls whose manual handler runs."""
 
     def deliver(self, path: str, request: bytes, metadata: Mapping[str, str]) -> Reply:
         """Raises RpcError."""
         call = SagaCall.from_metadata(metadata)
         assert call is not None
         digest = sha256(path.encode() + request).digest()
-        match rules.rule(call, digest, self._rows_of(call), 0, self.clock.wall_ms()):
+        if path in self.reads:
+            self._may_fail(call, None)
+            return Reply(text(call.step))
+        match rules.rule(call, digest, self._rows_of(call, digest), 0, self.clock.wall_ms()):
             case TurnDown(error):
                 raise error
             case Replay(row):
@@ -99,9 +107,11 @@ class Participant:
             case RunHandler(action=action):
                 return self._handle(call, path, digest, action)
 
-    def _rows_of(self, call: SagaCall) -> StepRows:
+    def _rows_of(self, call: SagaCall, digest: bytes) -> StepRows:
         owner = next((row.run for row in self.rows.values()), None)
         action, compensation = (self.rows.get((call.step, direction)) for direction in Direction)
+        if compensation and compensation.digest == BY_HAND:
+            compensation = compensation._replace(digest=digest)
         return StepRows(owner, action, compensation)
 
     def _replay(self, row: BarrierRow) -> Reply:
@@ -110,7 +120,7 @@ class Participant:
         return Reply(row.outcome)
 
     def _handle(self, call: SagaCall, path: str, digest: bytes, action: ActionState | None) -> Reply:
-        if call.step in self._under_way:
+        if (call.step, call.direction) in self._under_way:
             raise unsettled(0.5)
         if path in self.manual:
             return self._begin_manually(call, digest)
@@ -118,7 +128,8 @@ class Participant:
             self._may_fail(call, digest)
         return self._do(call, digest, leaves_effect=action is not ActionState.UNKNOWN)
 
-    def _may_fail(self, call: SagaCall, digest: bytes) -> None:
+    def _may_fail(self, call: SagaCall, digest: bytes | None) -> None:
+        """`digest` is None where no refusal is recorded."""
         if self.random.random() < self.weather.fails:
             code = self.random.choice([Code.UNAVAILABLE, Code.INTERNAL, Code.RESOURCE_EXHAUSTED])
             raise RpcError(code, "it failed", domain=self.name)
@@ -129,7 +140,9 @@ class Participant:
                 raise RpcError(Code.FAILED_PRECONDITION, "not yet", reason="NOT_YET", domain=self.name)
         elif self.random.random() < self.weather.refuses:
             assert records_refusal(call)
-            self.rows[call.step, call.direction] = BarrierRow(call.run, digest, State.REFUSED, b"SOLD_OUT")
+            if digest is not None:
+                row = BarrierRow(call.run, digest, State.REFUSED, b"SOLD_OUT")
+                self.rows[call.step, call.direction] = row
             raise refused("SOLD_OUT", "none left", domain=self.name)
 
     def _do(self, call: SagaCall, digest: bytes, *, leaves_effect: bool = True) -> Reply:
@@ -145,13 +158,13 @@ class Participant:
         row = BarrierRow(call.run, digest, State.PENDING, b"", call.not_after_ms)
         self.rows[call.step, call.direction] = row
         if self.random.random() >= self.weather.fails:
-            self._under_way.add(call.step)
+            self._under_way.add((call.step, call.direction))
             loop = asyncio.get_running_loop()
             loop.call_later(self.random.uniform(0, left_s), self._end_manually, call, row)
         raise RpcError(Code.UNAVAILABLE, "it takes longer than you wait")
 
     def _end_manually(self, call: SagaCall, row: BarrierRow) -> None:
-        self._under_way.discard(call.step)
+        self._under_way.discard((call.step, call.direction))
         if self.rows.get((call.step, call.direction)) is row:
             self._do(call, row.digest)
 
@@ -162,13 +175,15 @@ class Participant:
     def settle_by_hand(self, step: str, run: str, *, is_done: bool) -> None:
         """A person saw to it that a step's action has happened, or that it has not and never will."""
         has = self.count(step, run)
+        if any(row.run != run for row in self.rows.values()):
+            return  # another run owns the saga here: nothing of this one has happened, or will
         if is_done and not has:
             self._note(Deed(step, run, Direction.ACTION, is_by_hand=True))
-            self.rows[step, Direction.ACTION] = BarrierRow(run, b"by hand", State.DONE, b"")
+            self.rows[step, Direction.ACTION] = BarrierRow(run, BY_HAND, State.DONE, b"")
         elif not is_done:
             if has:
                 self._note(Deed(step, run, Direction.COMPENSATION, is_by_hand=True))
-            self.rows[step, Direction.COMPENSATION] = BarrierRow(run, b"by hand", State.DONE, b"")
+            self.rows[step, Direction.COMPENSATION] = BarrierRow(run, BY_HAND, State.DONE, b"")
 
     def count(self, step: str, run: str) -> int:
         """Effects of a step that stand: 0 or 1, if all is well."""
@@ -180,18 +195,20 @@ def participants(
     saga: Saga, random: Random, weather: Weather, notice: Callable[[str, Deed], None]
 ) -> dict[str, Participant]:
     loop = asyncio.get_running_loop()
-    manual: defaultdict[str, set[str]] = defaultdict(set)
-    for step in saga.calls:
-        for action in (step.action, step.compensation):
-            if action and action.method.transaction is Transaction.MANUAL and action is step.action:
-                manual[action.service].add(action.method.path)
+
+    def paths(of: Callable[[Method[Any, Any]], bool]) -> frozenset[str]:
+        return frozenset(step.action.method.path for step in saga.calls if of(step.action.method))
+
+    manual = paths(lambda method: method.transaction is Transaction.MANUAL)
+    reads = paths(lambda method: method.is_read)
     return {
         name: Participant(
             name,
             random,
             weather,
             VirtualClock(loop, random.choice([0.0, 0.0, -3.0])),
-            frozenset(manual[name]),
+            manual,
+            reads,
             notice,
         )
         for name in SERVICES

@@ -8,20 +8,36 @@ from outline import outline
 from participants import Weather
 from world import Plan, World, events_for
 
+from sagagen.runtime.model.definition import Saga
 
-def stormy_world(number: int, *, gateways: int = 1, meddles: bool = False) -> World:
+
+def stormy_world(
+    number: int,
+    saga: Saga | None = None,
+    *,
+    gateways: int = 1,
+    meddles: bool = False,
+    cancels: float = 0.25,
+    within_s: float = 40.0,
+    refuses: float | None = None,
+) -> World:
+    """A world of a saga, made up if none is given. Its clients send what they send within so many seconds."""
     random = Random(f"world {number}")
-    saga = made_up(random)
+    saga = saga or made_up(random)
     plan = Plan(
         saga,
         number,
         gateways,
+        is_alone=random.random() < 0.7,
         weather=Weather(
-            refuses=random.choice([0.0, 0.0, 0.05, 0.2]), declines=random.choice([0.0, 0.0, 0.1])
+            refuses=random.choice([0.0, 0.0, 0.05, 0.2]) if refuses is None else refuses,
+            declines=random.choice([0.0, 0.0, 0.1]),
         ),
-        dies=random.choice([0.02, 0.02, 0.06]),
-        events=events_for(saga, random),
-        cancel_at_s=random.uniform(1, 40) if random.random() < 0.25 else None,
+        dies=random.choice([0.01, 0.01, 0.05]),
+        dies_every_s=random.choice([None, 30.0, 10.0]),
+        slowest_commit_s=random.choice([0.05, 0.2, 1.0]),
+        events=events_for(saga, random, within_s),
+        cancel_at_s=random.uniform(1, within_s) if random.random() < cancels else None,
         meddles_every_s=random.choice([2.0, 6.0]) if meddles else None,
     )
     return World(plan, [after_each_write])

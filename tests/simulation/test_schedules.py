@@ -4,6 +4,7 @@ import pytest
 from invariants import after_each_write, at_the_end
 from made_up_sagas import always, block, call, loop, never, saga_of, wait
 from participants import Weather
+from stormy_worlds import stormy_world
 from world import Plan, World
 
 from sagagen.runtime.model.definition import Saga
@@ -40,3 +41,18 @@ def test_a_loop_that_answers_is_planned_as_a_whole(items: int) -> None:
 def test_a_call_is_in_doubt_when_a_wait_beside_it_turns_the_saga_back() -> None:
     saga = saga_of(block("both", [call("one")], [wait("go", within_s=1.0)]))
     assert ends(saga, seeds=20, slowest_s=2.0) == {SagaStatus.COMPENSATED}
+
+
+def test_what_a_loop_released_stays_so_when_a_stuck_item_is_freed() -> None:
+    """The first item is held, the second has its place, and an operator cancels: the second is in doubt too."""
+    saga = saga_of(loop("each", 3, at_once=1), call("last"))
+    for number in range(60):
+        world = stormy_world(number, saga, meddles=True).run()
+        assert at_the_end(world) == [], "\n".join(world.trace)
+
+
+def test_a_client_is_not_told_of_a_cancel_of_a_run_that_owns_nothing() -> None:
+    """An operator cancelled the run that does not own the saga; the other one completes."""
+    for number in range(60):
+        world = stormy_world(number, saga_of(call("one")), gateways=2, meddles=True, cancels=1.0).run()
+        assert at_the_end(world) == [], "\n".join(world.trace)

@@ -49,16 +49,22 @@ class Plan:
     saga: Saga
     seed: int = 0
     gateways: int = 1
+    is_alone: bool = True
+    """Whether a gateway without others knows that it is."""
     calm_at_s: float = 60.0
     weather: Weather = field(default_factory=Weather)
     dies: float = 0.02
     """How likely it is at each commit and call that the process ends there."""
+    dies_every_s: float | None = None
+    """How often a process ends at any moment."""
     refuses: float = 0.02
     """How likely it is that the log can't write."""
     slowest_commit_s: float = 0.2
     events: tuple[tuple[float, str, str, str], ...] = ()
     """When a client sends which event, with what text and key."""
     cancel_at_s: float | None = None
+    ends_by: tuple[Act, ...] = (Act.RETRY, Act.RESOLVE, Act.SKIP, Act.CANCEL)
+    """What an operator tries once it is calm, in that order."""
     meddles_every_s: float | None = None
     """How often an operator does something that is offered."""
 
@@ -83,6 +89,7 @@ class Gateway:
     log: LosingLog | None = None
     engine: EmbeddedEngine | None = None
     deaths: int = 0
+    _seen: tuple[tuple[int, int], History | None] = ((0, 0), None)
 
     def start(self) -> None:
         life = self.life = Life(self.deaths)
@@ -108,6 +115,7 @@ class Gateway:
             transports=lines,
             clock=VirtualClock(asyncio.get_running_loop()),
             random=Random(world.random.random()),
+            is_alone=plan.gateways == 1 and plan.is_alone,
         )
         async with engine:
             self.engine = engine
@@ -163,8 +171,10 @@ class Gateway:
     @property
     def history(self) -> History | None:
         """As it is on disk."""
-        rows = self.disk.rows(SAGA_ID, self.disk.durable)
-        return fold(rows) if rows else None
+        if self._seen[0] != (self.deaths, self.disk.durable):
+            rows = self.disk.rows(SAGA_ID, self.disk.durable)
+            self._seen = (self.deaths, self.disk.durable), fold(rows) if rows else None
+        return self._seen[1]
 
     @property
     def is_over(self) -> bool:
@@ -216,6 +226,7 @@ class World:
                 *(people.create_task(self._start_saga(gateway)) for gateway in self.gateways),
                 *(people.create_task(self._send(*event)) for event in self._events()),
                 people.create_task(self._operate()),
+                people.create_task(self._kill()),
             ]
             await self._until_over()
             for each in busy:
@@ -242,6 +253,13 @@ class World:
                 self.broken.append("a saga never ends")
             if self.broken:
                 return
+
+    async def _kill(self) -> None:
+        while (every_s := self.plan.dies_every_s) and not self.is_calm:
+            await asyncio.sleep(self.random.expovariate(1 / every_s))
+            gateway = self.random.choice(self.gateways)
+            if gateway.life and not gateway.life.is_over and not self.is_calm:
+                gateway.die(gateway.life, "some moment")
 
     # -- clients ---------------------------------------------------------------------------------------------------
 
@@ -317,7 +335,7 @@ class World:
 
     def _ending(self, offers: Sequence[Offer]) -> Sequence[Offer]:
         """What ends a saga, the mildest first."""
-        for act in (Act.RETRY, Act.RESOLVE, Act.SKIP, Act.CANCEL):
+        for act in self.plan.ends_by:
             if found := [offer for offer in offers if offer.act is act]:
                 return found
         raise AssertionError(f"nothing ends what is stuck: {offers}")
@@ -345,12 +363,12 @@ class World:
         return offer
 
 
-def events_for(saga: Saga, random: Random) -> tuple[tuple[float, str, str, str], ...]:
+def events_for(saga: Saga, random: Random, within_s: float = 40.0) -> tuple[tuple[float, str, str, str], ...]:
     """Most waits get their event, some early, some late, some twice, some a refusal."""
     waits = [each for each in leaves(saga.steps) if isinstance(each, WaitElement)]
     return tuple(
         (
-            random.uniform(0, 40),
+            random.uniform(0, within_s),
             each.event,
             "no" if random.random() < 0.12 and each.decline else "yes",
             f"{each.name}-{number}",
