@@ -181,6 +181,8 @@ class Participant:
             self._note(Deed(step, run, Direction.ACTION, is_by_hand=True))
             self.rows[step, Direction.ACTION] = BarrierRow(run, BY_HAND, State.DONE, b"")
         elif not is_done:
+            if (row := self.rows.get((step, Direction.ACTION))) and row.state is State.PENDING:
+                del self.rows[step, Direction.ACTION]  # its third party was told to stop
             if has:
                 self._note(Deed(step, run, Direction.COMPENSATION, is_by_hand=True))
             self.rows[step, Direction.COMPENSATION] = BarrierRow(run, BY_HAND, State.DONE, b"")
