@@ -187,10 +187,15 @@ def test_a_failure_that_may_be_repeated_is_repeated(code: Code) -> None:
     assert (call.attempt, call.failures) == (2, 1)
 
 
+def _always(_scope: object) -> bool:
+    return True
+
+
 @pytest.mark.parametrize("code", [Code.UNIMPLEMENTED, Code.UNAVAILABLE])
 def test_a_claim_waits_for_the_deployment_of_a_service_that_knows_none(code: Code) -> None:
     claimed = history(failed(CLAIM, code=code), next=NextRequest(b"fingerprint", step=CLAIM))
-    call = the_call(usual_saga(), claimed)
+    definition = saga(replace(step("one"), when=_always), step("two"))
+    call = the_call(definition, claimed)
     assert (call.key, call.failures, call.action.method.path) == (CLAIM, 1, CLAIM_PATH)
 
 

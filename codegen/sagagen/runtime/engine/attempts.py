@@ -16,10 +16,20 @@ from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.saga.decision import StepCall
 from sagagen.runtime.saga.events import Compensated, Done, Failed, NextRequest, TimeUp
 from sagagen.runtime.saga.history import History
+from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.retry import backoff_s
 from sagagen.runtime.telemetry import spans as tracing
 
-_NOTHING_FOLLOWS = NextRequest()
+Follow = Callable[[str, bytes], tuple[NextRequest, SagaResult | None]]
+"""From a step and its response: what is sent to the next step, and the saga's result."""
+
+_NOTHING: tuple[NextRequest, None] = (NextRequest(), None)
+
+
+def nothing_follows(_step: str, _response: bytes) -> tuple[NextRequest, None]:
+    """It is left for whoever decides."""
+    return _NOTHING
+
 
 AttemptRow = Done | Failed | Compensated | TimeUp
 
@@ -28,9 +38,17 @@ class Attempts(Generic[Ref]):
     """The attempts of one saga."""
 
     def __init__(
-        self, context: EngineContext[Ref], requests: Requests, is_called_off: Callable[[], bool]
+        self,
+        context: EngineContext[Ref],
+        requests: Requests,
+        is_called_off: Callable[[], bool],
+        follow: Follow = nothing_follows,
     ) -> None:
-        """`is_called_off` says whether no call may begin now, since something else has to be looked at first."""
+        """`is_called_off` says whether no call may begin now, since something else has to be looked at first.
+
+        `follow` says what follows from a step's response, if that can be told at once.
+        """
+        self._follow = follow
         self._context = context
         self._requests = requests
         self._is_called_off = is_called_off
@@ -47,7 +65,7 @@ class Attempts(Generic[Ref]):
     ) -> AttemptRow | None:
         """Wait until it is time, and make the call. None if it was woken, or called off: decide again.
 
-        What follows from a step that is done is left for whoever decides. `on_send` is called before the call leaves.
+        `on_send` is called before the call leaves.
         """
         # Without the service's slot: a saga that waits to repeat a call keeps no other from its first one.
         if await self.pause(self._delay_s(call), wake):
@@ -125,11 +143,13 @@ class Attempts(Generic[Ref]):
         now, attempt = self._now(), call.attempt
         if call.direction is Direction.COMPENSATION:
             return Compensated(at_ms=now, span_id=span_id, step=call.key, attempt=attempt)
+        following, result = self._follow(call.key, response)
         return Done(
             at_ms=now,
             span_id=span_id,
             step=call.key,
             attempt=attempt,
             response=response,
-            next=_NOTHING_FOLLOWS,
+            next=following,
+            result=result,
         )

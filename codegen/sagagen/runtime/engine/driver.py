@@ -19,7 +19,7 @@ from typing import Any, Generic
 import structlog
 from grpclib.const import Status as Code
 
-from sagagen.runtime.engine.attempts import AttemptRow, Attempts
+from sagagen.runtime.engine.attempts import AttemptRow, Attempts, nothing_follows
 from sagagen.runtime.engine.context import EngineContext, Ref
 from sagagen.runtime.engine.deaths import SET_ASIDE_AT
 from sagagen.runtime.engine.deliveries import row_of
@@ -104,9 +104,10 @@ class SagaDriver(Generic[Ref]):
         self._applied: list[tuple[asyncio.Future[Any], object]] = []
         """Whom to tell what, once what is in `_pending` is written: a result, or an exception."""
         self._requests = Requests(saga, history)
-        self._attempts = Attempts(context, self._requests, self._has_mail)
         self._is_alone = saga.is_line and not saga.events and saga.cancel is None
         """It makes one call at a time, and nothing but an operator reaches it meanwhile."""
+        follow = self._requests.follow if self._is_alone else nothing_follows
+        self._attempts = Attempts(context, self._requests, mailbox.has_mail, follow)
         self._flights = Flights(self._attempts, mailbox)
         self._context = context
         self._now = context.time.now_ms
@@ -160,7 +161,7 @@ class SagaDriver(Generic[Ref]):
         await self._advance()
         await self._write(self.parked_until_ms)
         # A command may have come during the last write: it is carried out, or refused, as any other.
-        while self._mailbox.has_mail and not self._mailbox.is_stopping:
+        while self._mailbox.has_mail() and not self._mailbox.is_stopping:
             await self._advance()
             await self._write(self.parked_until_ms)
 
@@ -169,21 +170,25 @@ class SagaDriver(Generic[Ref]):
         self.parked_until_ms = None
         while not self._mailbox.is_stopping:
             # Before the decision, which must see them: a cancelled saga makes no further call forward.
-            self._take_in()
+            if not self._is_alone or self._mailbox.commands:
+                self._take_in()
             decision = decide(self.saga, self._ahead)
             if decision is None:
                 self._flights.call_off_all()
                 return
-            if isinstance(decision, CallNow):
-                parks_until_ms = self._parks_until(decision)
+            if not isinstance(decision, CallNow):
+                self._carry_out(decision)
+            elif self._is_alone:
                 # Before the call: what it follows from must survive a crash that the call survives.
+                await self._write()
+                await self._call_alone(decision.calls[0])
+            else:
+                parks_until_ms = self._parks_until(decision)
                 await self._write(parks_until_ms if parks_until_ms or not self._ahead.stuck else 0)
-                if parks_until_ms and not self._mailbox.has_mail:
+                if parks_until_ms and not self._mailbox.has_mail():
                     self.parked_until_ms = parks_until_ms
                     return
                 await self._go_on(decision)
-            else:
-                self._carry_out(decision)
         # Calls that have left come back; what they bring is decided from by the next process.
         await self._flights.land()
         self._take_in_outcomes()
@@ -280,19 +285,18 @@ class SagaDriver(Generic[Ref]):
         else:
             _answer(done, result)
 
-    def _has_mail(self) -> bool:
-        return self._mailbox.has_mail
+    async def _call_alone(self, call: StepCall) -> None:
+        wake, is_first = self._mailbox.wake, self.is_in_line
+        row = await self._attempts.make(call, self._ahead, wake, self._leave_line, is_first=is_first)
+        if row is not None:
+            self.append(row)
+            self._mailbox.was_tried()
 
     async def _go_on(self, decision: CallNow) -> None:
         """Make the calls, and wait until something comes of one of them, or comes from outside."""
-        if self._is_alone:
-            (call,) = decision.calls
-            row = await self._attempts.make(
-                call, self._ahead, self._mailbox.wake, self._leave_line, is_first=self.is_in_line
-            )
-            self._settle(call, row)
-            return
-        if self._flights.has_landed or self._has_mail():  # meanwhile: the decision may be another one now
+        if (
+            self._flights.has_landed or self._mailbox.has_mail()
+        ):  # meanwhile: the decision may be another one now
             return
         self._flights.follow(decision.calls, self._ahead, self._leave_line, is_first=self.is_in_line)
         next_end = min(
@@ -414,7 +418,7 @@ class SagaDriver(Generic[Ref]):
         while self._pending or wake_ms != self._wake_ms:
             try:
                 # All at once: a row that need not be durable may precede one that must be, and never follows it.
-                if wake_ms != self._wake_ms or self._ahead.stuck.keys() != self.durable.stuck.keys():
+                if wake_ms != self._wake_ms or self._ahead.stuck is not self.durable.stuck:
                     await self._context.journal.append(
                         self._ref, self._pending, self._new_status(), wake_ms, self._at_steps()
                     )

@@ -40,7 +40,6 @@ class SagaMailbox:
     is_stopping: bool = False
     """No new call begins; the saga stays as it is, and can be resumed."""
 
-    @property
     def has_mail(self) -> bool:
         """Something has to be taken in before the next call."""
         return self.is_stopping or bool(self.commands) or bool(self.deliveries)

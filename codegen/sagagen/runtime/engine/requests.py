@@ -69,6 +69,10 @@ class Requests:
         following = names.index(step) + 1
         return built(self._saga.calls[following], self._scope) if following < len(names) else NextRequest()
 
+    def follow(self, step: str, response: bytes) -> tuple[NextRequest, SagaResult | None]:
+        """In a straight line: what is sent to the step after one that is done, and the result if that one answers."""
+        return self.after(step, response), self.answered_by(step)
+
     def next_of(self, step: Step) -> NextRequest:
         """What a step is sent that alone becomes ready."""
         return replace(built(step, self._scope), step=step.name)

@@ -65,7 +65,8 @@ def observe_attempt(accepted: Accepted, row: Done | Failed | Compensated, durati
             direction, outcome = Direction.COMPENSATION, Outcome.DONE
         case Failed():
             direction, outcome = row.direction, row.outcome
-    histogram = child(ATTEMPT_SECONDS, accepted.saga, step_name(row.step), direction, outcome)
+    name = row.step if row.step[-1:] != "]" else step_name(row.step)
+    histogram = child(ATTEMPT_SECONDS, accepted.saga, name, direction, outcome)
     histogram.observe(duration_s, exemplar(accepted.trace, row.span_id))
 
 
@@ -105,7 +106,7 @@ def count_delivery(saga: str, event: str, result: str) -> None:
 def _count_attempt(saga: str, step: str, direction: str, outcome: Outcome, code: str, attempt: int) -> None:
     if attempt == 0:  # a wait that got its event, or a delay that is over
         return
-    name = step_name(step)
+    name = step if step[-1:] != "]" else step_name(step)  # a call less for each call of a saga
     child(ATTEMPTS, saga, name, direction, outcome, code).inc()
     if attempt > 1:
         RETRIES.labels(saga, name, direction).inc()

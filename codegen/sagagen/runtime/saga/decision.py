@@ -262,7 +262,7 @@ class _Forward:
         self._row: GetStuck | GiveUp | End | None = None
 
     def decision(self) -> Decision | None:
-        is_over = self._prelude() and self._list(self._saga.steps)
+        is_over = (self._saga.is_line or self._prelude()) and self._list(self._saga.steps)
         # An event that is in the log comes before whatever happened after it.
         if self._receive:
             return self._receive
@@ -286,7 +286,7 @@ class _Forward:
         """What comes before the first step of a saga that claims its id, or starts later. True if it is over."""
         history = self._history
         if history.accepted.next.step == CLAIM and CLAIM not in history.responses:
-            self._call(claim_step(self._saga), CLAIM)
+            self._call(claim_step(self._saga), CLAIM, history.accepted.next)
             return False
         if history.accepted.starts_ms is not None and START not in history.responses:
             self._pause(START, None)
@@ -325,7 +325,7 @@ class _Forward:
             case _ if plan is None:
                 self._ready.append(element)
             case Step():
-                self._call(element, element.name)
+                self._call(element, element.name, plan)
             case Wait() | Delay() if plan.problem:
                 self._not_built(element, plan.problem)
             case Wait() if self._received(element):
@@ -361,10 +361,10 @@ class _Forward:
                 continue
             is_over = False
             if key in was_stuck:  # it was released, and its place is another's for good
-                self._call(step, key)
+                self._call(step, key, history.planned[key])
             elif places:
                 places -= 1
-                self._call(step, key)
+                self._call(step, key, history.planned[key])
             elif not was_stuck:
                 break
         return is_over
@@ -423,15 +423,11 @@ class _Forward:
             return self._turn_back_with_doubt(back)
         return Plan(tuple(self._ready))
 
-    def _call(self, step: Step, key: str) -> None:
+    def _call(self, step: Step, key: str, plan: NextRequest) -> None:
         """Look at a call that is planned, and has its place."""
-        history = self._history
         self._released.append((step, key))
-        if key in history.stuck:
-            return
-        plan = history.plan(key)
-        assert plan is not None, "only what is planned is released"
-        self._keep(self._forward(step, key, plan))
+        if key not in self._history.stuck:
+            self._keep(self._forward(step, key, plan))
 
     def _keep(self, found: "StepCall | TurnBack | GetStuck | GiveUp | End") -> None:
         match found:

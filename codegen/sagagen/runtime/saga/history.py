@@ -51,6 +51,7 @@ REFUSED_BY_HAND = "REFUSED_BY_OPERATOR"
 CallKey = tuple[str, Direction]
 """Which call: the key of a step, and whether it is its action or its compensation."""
 
+_NONE_STUCK: Mapping[str, Stuck] = MappingProxyType({})
 NOBODY_KNOWS = ""
 """Stands for the key of a step where none is said: the next one of a straight line, or no step at all."""
 
@@ -129,7 +130,7 @@ class History(NamedTuple):
     turned_back: TurnedBack | None = None
     cancelled: Cancelled | None = None
     is_other_run_met: bool = False
-    stuck: Mapping[str, Stuck] = MappingProxyType({})
+    stuck: Mapping[str, Stuck] = _NONE_STUCK
     """Steps that wait for an operator. What depends on one of them waits too, and nothing else."""
     ended: Ended | None = None
     result: SagaResult | None = None
@@ -276,7 +277,8 @@ def _resumed(history: History, row: Resumed) -> History:
 
 
 def _turned_back(history: History, row: TurnedBack) -> History:
-    return _changed(history, row, turned_back=row, stuck={}, result=history.result or row.result)
+    stuck = _NONE_STUCK if history.stuck else history.stuck
+    return _changed(history, row, turned_back=row, stuck=stuck, result=history.result or row.result)
 
 
 def _with_structure(history: History, row: LogEvent) -> History:
@@ -314,7 +316,7 @@ def _with_operator(history: History, row: OperatorRow) -> History:
         case Cancelled():
             # What was stuck may have been called: the row of that call is lost where a mistake of ours stopped it.
             stuck = frozenset[str]() if history.turned_back else frozenset(history.stuck)
-            return _changed(history, row, cancelled=row, stuck={}, resumed=history.resumed | stuck)
+            return _changed(history, row, cancelled=row, stuck=_NONE_STUCK, resumed=history.resumed | stuck)
         case Held():
             return _stuck_at(history, row, row.step, _held(history, row))
         case DoneByHand() | RefusedByHand() | GaveUp():
