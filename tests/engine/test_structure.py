@@ -405,7 +405,11 @@ async def test_a_client_cancels_until_the_pivot(path: Path, world: World) -> Non
         assert caught.value.refusal is Refusal.NOT_ALLOWED
         assert (await running.deliver(delivery(CANCEL, caller="anonymous"))).is_new
         assert await ended(running) is SagaStatus.COMPENSATED
-        assert not (await running.deliver(delivery(CANCEL, caller="anonymous"))).is_new
+        for key in ("k1", "k2"):
+            assert not (await running.deliver(delivery(CANCEL, key=key, caller="anonymous"))).is_new
+        with pytest.raises(NotDelivered) as caught:
+            await running.deliver(delivery(CANCEL, caller="a stranger"))
+        assert caught.value.refusal is Refusal.NOT_ALLOWED, "nothing is told of it"
         logged = await log.find(SAGA_ID)
         assert logged
         (turned_back,) = (row for row in logged.rows if isinstance(row, TurnedBack))

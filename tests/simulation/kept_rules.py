@@ -3,7 +3,7 @@
 from made_up_sagas import PIVOT, RETRIABLE, block, call, loop, saga_of, wait
 from rules_taken_out import Rule
 
-from sagagen.runtime.engine import acceptance, deliveries, driver
+from sagagen.runtime.engine import acceptance, driver
 from sagagen.runtime.engine.driver import SagaDriver
 from sagagen.runtime.saga import decision, history
 from sagagen.runtime.service.barrier import rules as barrier
@@ -112,10 +112,10 @@ RULES = [
     ),
     Rule(
         "a cancel of a run that owns nothing says nothing to a client",
-        deliveries,
-        "_was_cancelled",
-        "return owns or bool(row.reason)",
-        "return True",
+        driver,
+        "row_of",
+        "if not (is_alone or",
+        "if not history.cancelled and not (is_alone or",
         saga_of(call("one")),
         {"gateways": 2, "meddles": True, "cancels": 1.0},
     ),

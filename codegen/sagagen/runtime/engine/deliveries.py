@@ -28,28 +28,33 @@ def row_of(
     """
     if delivery.saga != saga.name:
         raise NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}", RETRY_AFTER_S)
-    is_cancel = delivery.event == CANCEL
-    owns = is_alone or claim_service(saga) is None or has_written(saga, history)
-    if _was_cancelled(delivery, history, owns=owns) if is_cancel else _was_kept(delivery, history):
+    if _is_repeated(delivery, history):
         return None
     if history.ended and history.ended.status is SagaStatus.SUPERSEDED:
         raise NotDelivered(Refusal.SAGA_ELSEWHERE, "another gateway's run owns the saga", RETRY_AFTER_S)
-    if not owns:
+    if not (is_alone or claim_service(saga) is None or has_written(saga, history)):
+        # Whatever this run is told, another one may go on: also where an operator has cancelled it.
         raise NotDelivered(Refusal.NOT_READY, "the saga has not made itself known yet", RETRY_AFTER_S)
-    if not delivery.is_operator and not _is_allowed(delivery, saga, history):
-        raise NotDelivered(Refusal.NOT_ALLOWED, "the caller may not do that")
+    _check_allowed(delivery, saga, history)
+    if delivery.event == CANCEL and history.cancelled:
+        return None  # a second request asks for what is done, under whatever key
     _check_expected(delivery, saga, history)
     return _kept(delivery, saga, now_ms)
 
 
-def was_kept_or_over(delivery: Delivery, history: History) -> None:
-    """For a saga that is over: the delivery was kept before. Raises NotDelivered if it was not."""
-    is_cancel = delivery.event == CANCEL
-    owns = history.status is not SagaStatus.SUPERSEDED
-    if _was_cancelled(delivery, history, owns=owns) if is_cancel else _was_kept(delivery, history):
+def was_kept_or_over(delivery: Delivery, saga: Saga | None, history: History) -> None:
+    """For a saga that is over: the delivery was kept before. Raises NotDelivered if it was not.
+
+    `saga` is None where its definition is missing.
+    """
+    if _is_repeated(delivery, history):
         return
-    if not owns:
+    if history.status is SagaStatus.SUPERSEDED:
         raise NotDelivered(Refusal.SAGA_ELSEWHERE, "another gateway's run owns the saga", RETRY_AFTER_S)
+    if saga:
+        _check_allowed(delivery, saga, history)
+        if delivery.event == CANCEL and history.cancelled:
+            return
     raise NotDelivered(Refusal.SAGA_OVER, f"the saga is over ({history.status})")
 
 
@@ -65,28 +70,24 @@ def _kept(delivery: Delivery, saga: Saga, now_ms: int) -> EventTaken | Cancelled
     return EventTaken(at_ms=now_ms, event=delivery.event, payload=delivery.payload, **request)
 
 
-def _was_kept(delivery: Delivery, history: History) -> bool:
-    """Looked up first: a repeat gets its answer also after the end."""
-    asked = (delivery.event, delivery.caller, delivery.key)
-    for event in history.events:
-        if (event.event, event.caller, event.key) == asked:
-            if event.fingerprint != delivery.fingerprint:
+def _is_repeated(delivery: Delivery, history: History) -> bool:
+    """Looked up first: a repeat of a request gets its answer also after the end."""
+    row = history.cancelled
+    cancelled = (row,) if row is not None and row.reason else ()
+    kept = cancelled if delivery.event == CANCEL else history.events
+    for each in kept:
+        is_same = isinstance(each, Cancelled) or each.event == delivery.event
+        if is_same and (each.caller, each.key) == (delivery.caller, delivery.key):
+            if each.fingerprint != delivery.fingerprint:
                 raise NotDelivered(Refusal.KEY_REUSED, "the key was used with another payload")
             return True
     return False
 
 
-def _was_cancelled(delivery: Delivery, history: History, *, owns: bool) -> bool:
-    """A second request to cancel asks for what is done, under whatever key.
-
-    An operator may have cancelled a run that owns nothing: that says nothing to a client, since another run goes on.
-    """
-    row = history.cancelled
-    if row is None:
-        return False
-    if (row.caller, row.key) == (delivery.caller, delivery.key) and row.fingerprint != delivery.fingerprint:
-        raise NotDelivered(Refusal.KEY_REUSED, "the key was used with another payload")
-    return owns or bool(row.reason)
+def _check_allowed(delivery: Delivery, saga: Saga, history: History) -> None:
+    # Before anything is told of the saga: a stranger learns only that it is there.
+    if not delivery.is_operator and not _is_allowed(delivery, saga, history):
+        raise NotDelivered(Refusal.NOT_ALLOWED, "the caller may not do that")
 
 
 def _is_allowed(delivery: Delivery, saga: Saga, history: History) -> bool:

@@ -260,7 +260,7 @@ class EmbeddedEngine:
             raise _unknown(delivery)
         history = fold(logged.rows)
         if history.ended:
-            was_kept_or_over(delivery, history)
+            was_kept_or_over(delivery, self._definitions.of(logged.accepted), history)
             return _delivered(logged.accepted, is_new=False)
         if missing := self._definitions.missing(logged.accepted):
             raise NotDelivered(Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", AGAIN_S)
