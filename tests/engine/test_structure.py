@@ -14,7 +14,7 @@ from small_mesh import RETRY, SAGA_ID, ManualClock, Text, acceptance, method, sa
 from waiting import eventually_async
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Refusal
+from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Overloaded, Refusal
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import (
     Branch,
@@ -360,6 +360,26 @@ async def test_what_nothing_waits_for_is_refused(
             with pytest.raises(NotDelivered) as caught:
                 await running.deliver(sent)
         assert caught.value.refusal is refusal
+
+
+async def test_so_many_may_wait_and_what_waits_for_nothing_is_taken_all_the_same(
+    path: Path, world: World
+) -> None:
+    line = replace(saga(step("one"), version=2), name="line")
+    async with (
+        SagaLog.open(path) as log,
+        EmbeddedEngine(
+            sagas=[ANSWERED, line], log=log, transports={"one": world}, max_waiting_sagas=1
+        ) as running,
+    ):
+        await running.accept(acceptance(ANSWERED))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        with pytest.raises(Overloaded):
+            await running.accept(acceptance(ANSWERED, "another"))
+        assert (await running.accept(acceptance(line, "a line"))).is_new
+        await running.deliver(delivery())
+        await ended(running)
+        assert (await running.accept(acceptance(ANSWERED, "another"))).is_new
 
 
 async def test_an_event_that_declines_turns_the_saga_back(path: Path, world: World) -> None:

@@ -151,6 +151,9 @@ class LosingLog:
             if rows and (wake_ms == 0 or (wake_ms is None and fold(rows).status.is_active)):
                 yield [self._logged(saga_id, rows)]
 
+    async def waiting_count(self) -> int:
+        return len(await self.due(2**63, len(self.disk.numbers)))
+
     async def due(self, until_ms: int, at_most: int) -> list[tuple[str, int]]:
         await asyncio.sleep(0)
         wakes = ((self.disk.wake_ms(number) or 0, saga_id) for saga_id, number in self.disk.numbers.items())

@@ -186,6 +186,10 @@ class LimitsShape(Shape):
     """How much one gateway does at once, and how much it reads; anything more is refused early, with 503 or 413."""
 
     max_running: Annotated[Whole, whole(1, 1_000_000)] | None = optional("Active sagas.", 10_000)
+    max_waiting_sagas: Annotated[Whole, whole(1, 1_000_000_000)] | None = optional(
+        "Sagas that only wait, for an event or for time to pass. Beyond it no saga that may wait is accepted.",
+        1_000_000,
+    )
     max_waiting: Annotated[Whole, whole(1, 1_000_000)] | None = optional(
         "Requests outside of sagas that wait for a service.", 1_000
     )

@@ -63,6 +63,8 @@ from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import SagaView, view_of
 from sagagen.runtime.telemetry import spans as tracing
 
+MAX_WAITING_SAGAS = 1_000_000
+"""Sagas that only wait, beyond which no saga that may wait is accepted."""
 MAX_RUNNING = 10_000
 """Sagas that may run at once. Beyond it new ones are turned away; those that were accepted go on."""
 GRACE_S = 10.0
@@ -122,6 +124,7 @@ class EmbeddedEngine:
         grace_s: float = GRACE_S,
         grace: Grace | None = None,
         max_running: int = MAX_RUNNING,
+        max_waiting_sagas: int = MAX_WAITING_SAGAS,
         calls_per_service: int = DEFAULT_LIMIT,
         on_result: OnResult | None = None,
         deaths: Deaths | None = None,
@@ -136,6 +139,9 @@ class EmbeddedEngine:
         self._on_result = on_result
         self._grace = grace or Grace(grace_s)
         self._max_running = max_running
+        self._max_waiting_sagas = max_waiting_sagas
+        self._parked = 0
+        """Sagas that only wait."""
         self._is_alone = is_alone
         self._admission = Admission()
         self._deaths = deaths or Deaths(None)
@@ -159,6 +165,7 @@ class EmbeddedEngine:
             parks=self._journal is self._log,
         )
         self._log.gather_for(self._at_work)
+        self._parked = await self._log.waiting_count()
         self._wheel = Wheel(self._log, self._context.time, self._free, self._wake)
         self._following = asyncio.create_task(self._follow_clock(), name="engine time")
         await self._group.__aenter__()
@@ -230,7 +237,7 @@ class EmbeddedEngine:
         entry = self._entries.get(acceptance.saga_id)
         is_first = entry is None
         if entry is None:
-            if refusal := self._refusal():
+            if refusal := self._refusal(acceptance.saga):
                 return await self._find_or(acceptance.saga_id, refusal)
             self._admission.join(acceptance.saga_id, self._clock.monotonic_s())
             entry = self._enter(acceptance.saga_id, partial(self._accept, acceptance))
@@ -340,11 +347,13 @@ class EmbeddedEngine:
             command, self._definitions.of(logged.accepted), fold(logged.rows), self._context.time.now_ms()
         )
 
-    def _refusal(self) -> Overloaded | None:
+    def _refusal(self, saga: Saga) -> Overloaded | None:
         if self._is_draining:
             return Overloaded("the engine is stopping")
         if len(self._entries) >= self._max_running:
             return Overloaded(f"{self._max_running} sagas are under way")
+        if self._parked >= self._max_waiting_sagas and not saga.is_line:
+            return Overloaded(f"{self._parked} sagas wait for an event, or for time to pass")
         if self._log.is_full:
             return Overloaded("the saga log can't keep up")
         if not self._admission.room(self._clock.monotonic_s()):
@@ -376,6 +385,7 @@ class EmbeddedEngine:
         finally:
             self._forget(saga_id, entry)
             if entry.driver and entry.driver.parked_until_ms:
+                self._parked += 1
                 self._wheel.add(saga_id, entry.driver.parked_until_ms)
 
     async def _accept(self, acceptance: Acceptance, entry: SagaEntry) -> History | SagaHead:
@@ -430,6 +440,7 @@ class EmbeddedEngine:
         saga = self._definitions.of(history.accepted)
         assert saga, "whoever resumes a saga has looked for its definition"
         entry.driver = SagaDriver(saga, logged.ref, history, self._context, entry.mailbox, logged.wake_ms)
+        self._parked -= logged.is_parked
         # A saga that waits has no call under way, so nothing of it is in doubt.
         if not logged.is_parked and (history.status.is_active or logged.wake_ms == 0):
             entry.driver.append(self._resumed(logged))

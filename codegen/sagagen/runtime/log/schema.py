@@ -113,6 +113,7 @@ ON CONFLICT (saga_id) DO NOTHING
 
 SET_WAKE = "UPDATE saga SET wake_ms = ? WHERE number = ?"
 SET_AT_STEPS = "UPDATE saga SET at_steps = ? WHERE number = ?"
+COUNT_WAITING = "SELECT count(*) AS count FROM saga WHERE wake_ms > 0"
 SELECT_DUE = """
 SELECT saga_id, wake_ms FROM saga WHERE wake_ms > 0 AND wake_ms <= ? ORDER BY wake_ms LIMIT ?
 """

@@ -217,6 +217,11 @@ class SagaLog:
             yield page
             after = int(page[-1].cursor)
 
+    async def waiting_count(self) -> int:
+        """How many sagas only wait."""
+        records = await self._reader.in_thread(lambda c: c.execute(sql.COUNT_WAITING).fetchall())
+        return records[0]["count"]
+
     async def due(self, until_ms: int, at_most: int) -> list[tuple[str, int]]:
         """Ids of sagas that wait until then at most, and when each wakes; those first that wake first."""
         records = await self._reader.in_thread(

@@ -374,6 +374,8 @@ class Limits:
 
     max_running: int = 10_000
     """Sagas under way. Replays of their requests, and waits for them, are no new ones."""
+    max_waiting_sagas: int = 1_000_000
+    """Sagas that only wait, for an event or for time to pass. No saga that runs is refused its wait."""
     max_waiting: int = 1_000
     """Requests that wait for a service to answer, outside of any saga."""
     calls_per_service: int = 64

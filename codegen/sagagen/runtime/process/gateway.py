@@ -80,6 +80,7 @@ async def running(
             transports=transports,
             grace=settings.grace,
             max_running=limits.max_running,
+            max_waiting_sagas=limits.max_waiting_sagas,
             calls_per_service=limits.calls_per_service,
             deaths=Deaths(settings.saga_log),
             is_alone=is_alone,
