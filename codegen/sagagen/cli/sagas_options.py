@@ -15,12 +15,14 @@ import click
 
 from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
 from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
+from sagagen.cli.sagas_where import BadCondition, read_where
 from sagagen.runtime.admin.operations import BadOrder
 from sagagen.runtime.admin.routes import TOKEN
 from sagagen.runtime.escaping import escaped, escaped_json
 from sagagen.runtime.log.store import LogError
 from sagagen.runtime.saga.commands import AmbiguousSaga, CommandRejected, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.where import Where, as_data
 from sagagen.runtime.settings import Address
 from sagagen.runtime.sqlite.disk_errors import CannotOpen
 from sagagen.runtime.startup import StartupError
@@ -75,10 +77,13 @@ class Filters:
     step: str
     service: str
     waiting: str = ""
+    where: str = ""
 
     @property
     def given(self) -> bool:
-        return any((self.saga, self.statuses, self.older_than_s, self.step, self.service, self.waiting))
+        return any(
+            (self.saga, self.statuses, self.older_than_s, self.step, self.service, self.waiting, self.where)
+        )
 
     def asked(self) -> dict[str, str]:
         """As the admin listener's `/sagas` takes it."""
@@ -89,7 +94,15 @@ class Filters:
             "step": self.step,
             "service": self.service,
             "waiting": self.waiting,
+            "where": json.dumps(as_data(_condition(self.where))) if self.where else "",
         }
+
+
+def _condition(text: str) -> Where:
+    try:
+        return read_where(text)
+    except BadCondition as error:
+        raise click.BadParameter(str(error), param_hint="--where") from error
 
 
 def filters(command: F) -> F:
@@ -103,11 +116,18 @@ def filters(command: F) -> F:
         only_step: str,
         service: str,
         waiting: str,
+        where: str,
         **others: Any,
     ) -> Any:
-        return command(asked=Filters(saga, status, older_than, only_step, service, waiting), **others)
+        return command(asked=Filters(saga, status, older_than, only_step, service, waiting, where), **others)
 
     for option in (
+        click.option(
+            "--where",
+            default="",
+            metavar="CONDITION",
+            help="Only sagas whose `index` values fulfil it: 'customer == \"ann\" && total > 5000'.",
+        ),
         click.option("--waiting", default="", metavar="EVENT", help="Only sagas that wait for this event."),
         click.option(
             "--service",

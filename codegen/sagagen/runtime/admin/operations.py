@@ -32,6 +32,7 @@ from sagagen.runtime.saga.explain import Explanation, explain
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import StepView, view_of
+from sagagen.runtime.saga.where import names_in
 from sagagen.runtime.scope import step_name
 
 UNREADABLE = "UNREADABLE"
@@ -113,6 +114,7 @@ class SagaOperations:
         `step` is a step's key, or its name for whichever item of a loop. `act`: only those that would carry it out now.
         `waiting`: only those that wait for this event. One that can't be read is listed as that.
         """
+        self._check_indexed(query)
         asked = _Asked(step, service, act, waiting)
         found: list[Shown] = []
         while len(found) < query.limit and (page := await self._sagas.search(query)):
@@ -122,6 +124,15 @@ class SagaOperations:
                     found.append(shown)
             query = replace(query, before=page[-1].cursor)
         return found[: query.limit]
+
+    def _check_indexed(self, query: SagaQuery) -> None:
+        """Raises BadOrder for a name that no saga of the contract can be found by: it would find nothing, for ever."""
+        known = self._definitions.index_names
+        asked = dict.fromkeys(names_in(query.where)) if query.where and known else ()
+        if unknown := [name for name in asked if name not in known]:
+            raise BadOrder(
+                f"no saga can be found by {unknown[0]}; the contract's index has {', '.join(known)}"
+            )
 
     def _listed(self, recorded: RecordedSaga | UnreadableSaga, asked: "_Asked") -> Shown | None:
         """A saga in a list; None if it does not belong there."""

@@ -31,6 +31,7 @@ from sagagen.runtime.saga.commands import (
 from sagagen.runtime.saga.events import Outcome, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
 from sagagen.runtime.saga.search import OPEN, SagaQuery
+from sagagen.runtime.saga.where import Where, where_of
 
 TOKEN = "SAGAGEN_ADMIN_TOKEN"
 """The environment variable that holds the token."""
@@ -91,7 +92,10 @@ async def listed_by(operations: SagaOperations, asked: Mapping[str, str]) -> lis
 
 
 def query_of(asked: Mapping[str, str]) -> SagaQuery:
-    """From `saga`, `status` (comma-separated, or `ALL`), `older_than_s` and `limit`. Raises BadOrder."""
+    """From `saga`, `where` (as `where_of` reads it), `status` (comma-separated, or `ALL`), `older_than_s` and `limit`.
+
+    Raises BadOrder.
+    """
     try:
         older_than_s, limit = float(asked.get("older_than_s") or 0.0), int(asked.get("limit") or 100)
     except ValueError as error:
@@ -99,11 +103,21 @@ def query_of(asked: Mapping[str, str]) -> SagaQuery:
     if not 0.0 <= older_than_s < 1e10 or not 1 <= limit <= MAX_LISTED:
         raise BadOrder(f"older_than_s is 0 or more, limit from 1 to {MAX_LISTED}")
     return SagaQuery(
+        where=_where(asked.get("where", "")),
         saga=asked.get("saga", ""),
         statuses=_statuses(asked.get("status", "")),
         started_before_ms=round((time.time() - older_than_s) * 1000) if older_than_s else None,
         limit=limit,
     )
+
+
+def _where(text: str) -> Where | None:
+    if not text:
+        return None
+    try:
+        return where_of(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise BadOrder(f'`where` is a condition as JSON, like [">", "total", 5000]: {error}') from error
 
 
 def _statuses(text: str) -> tuple[SagaStatus, ...]:

@@ -1,7 +1,10 @@
 """From a request to a saga's first row, and to what its caller learns of the saga."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+
+import structlog
 
 from sagagen.runtime.engine.port import Acceptance, NotAcceptable, Started
 from sagagen.runtime.engine.requests import CannotBuild, built, ends_ms
@@ -12,6 +15,8 @@ from sagagen.runtime.saga.claim import needs_claim
 from sagagen.runtime.saga.events import Accepted, NextRequest
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.scope import Scope
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 def accepted_row(acceptance: Acceptance, at_ms: int, run: str, *, claims: bool = False) -> Accepted:
@@ -37,6 +42,19 @@ def accepted_row(acceptance: Acceptance, at_ms: int, run: str, *, claims: bool =
         next=_first(acceptance, at_ms, starts_ms, claims=claims),
         starts_ms=starts_ms,
     )
+
+
+def index_of(acceptance: Acceptance, started_ms: int) -> Sequence[tuple[str, str | int]]:
+    """The values by which the saga can be found. One that can't be worked out is left out: the saga is not lost."""
+    scope = _opening(acceptance, started_ms)
+    found: list[tuple[str, str | int]] = []
+    for each in acceptance.saga.index:
+        try:
+            value = each.value(scope)
+            found.append((each.name, value if isinstance(value, str) else int(value)))
+        except Exception:
+            _logger.exception("a value of the index could not be worked out", saga_id=acceptance.saga_id)
+    return found
 
 
 def _starts_ms(acceptance: Acceptance, start: Start, at_ms: int) -> int | None:

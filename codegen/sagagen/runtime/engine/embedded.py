@@ -17,7 +17,7 @@ from typing import Self
 import structlog
 
 from sagagen.runtime.clock import Clock, Grace, SystemClock
-from sagagen.runtime.engine.acceptance import accepted_row, started_of
+from sagagen.runtime.engine.acceptance import accepted_row, index_of, started_of
 from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
@@ -396,7 +396,8 @@ class EmbeddedEngine:
             row = await apart(lambda: accepted_row(acceptance, at_ms, run, claims=not context.is_alone))
         else:
             row = accepted_row(acceptance, at_ms, run, claims=not context.is_alone)
-        ref = await self._log.accept(row)
+        index = index_of(acceptance, row.started_ms) if acceptance.saga.index else ()
+        ref = await (self._log.accept(row, index) if index else self._log.accept(row))
         if ref is None:
             # It is not new, and whatever it goes on with, it leaves no other waiting for a first call.
             self._admission.leave(acceptance.saga_id, self._clock.monotonic_s())

@@ -89,6 +89,14 @@ ALTER TABLE event ADD COLUMN fingerprint BLOB;
 ALTER TABLE saga ADD COLUMN wake_ms INTEGER;
 -- The names of the steps that it waits at, or is stuck at.
 ALTER TABLE saga ADD COLUMN at_steps TEXT;
+-- The values by which sagas can be found: texts, and integers (true and false are 1 and 0).
+CREATE TABLE saga_index (
+    saga INTEGER NOT NULL REFERENCES saga (number),
+    name TEXT NOT NULL,
+    value NOT NULL,
+    PRIMARY KEY (saga, name)
+) WITHOUT ROWID;
+CREATE INDEX saga_index_value ON saga_index (name, value);
 CREATE INDEX saga_waiting ON saga (wake_ms) WHERE wake_ms IS NOT NULL;
 """,
 }
@@ -154,6 +162,8 @@ SELECT_PURGEABLE = """
 SELECT number FROM saga
 WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') AND name = ? AND updated_ms < ? ORDER BY updated_ms LIMIT ?
 """
+INSERT_INDEX = "INSERT INTO saga_index (saga, name, value) VALUES (?, ?, ?)"
+DELETE_INDEX = "DELETE FROM saga_index WHERE saga = ?"
 DELETE_EVENTS = "DELETE FROM event WHERE saga = ?"
 DELETE_SAGA = "DELETE FROM saga WHERE number = ?"
 

@@ -1,9 +1,11 @@
 """Looking for sagas in the log, by what its current-state table knows."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.search import OpenCount, SagaQuery
+from sagagen.runtime.saga.where import OPERATORS, Both, Comparison, Either, Negated, Where
 
 PAGE = 200
 """Most sagas that one query reads."""
@@ -22,6 +24,7 @@ WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') GROUP BY name, status
 """
 SELECT_IDS = "SELECT saga_id FROM saga WHERE saga_id >= ? AND saga_id < ? ORDER BY saga_id LIMIT ?"
 """A range of the index of ids; LIKE would give `_` and `%` a meaning."""
+_SQL_OPERATORS = {"==": "=", "!=": "<>"}
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -45,8 +48,37 @@ def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3
         if value is not None:
             conditions.append(condition)
             values.append(value)
+    if query.where:
+        condition, compared = _where(query.where)
+        conditions.append(condition)
+        values += compared
     select = f"SELECT * FROM saga WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"
     return connection.execute(select, (*values, min(PAGE, query.limit))).fetchall()
+
+
+def _where(where: Where) -> tuple[str, list[object]]:
+    """A condition in SQL, and its parameters: nothing that a person wrote becomes SQL."""
+    match where:
+        case Comparison(name, operator, value):
+            assert operator in OPERATORS, "whoever reads a condition takes no others"
+            kind = "text" if isinstance(value, str) else "integer"
+            sql = (
+                "EXISTS (SELECT 1 FROM saga_index AS i WHERE i.saga = saga.number AND i.name = ? "
+                f"AND typeof(i.value) = '{kind}' AND i.value {_SQL_OPERATORS.get(operator, operator)} ?)"
+            )
+            return sql, [name, value]
+        case Negated(part):
+            sql, values = _where(part)
+            return f"NOT {sql}", values
+        case Both(parts):
+            return _joined(" AND ", parts)
+        case Either(parts):
+            return _joined(" OR ", parts)
+
+
+def _joined(word: str, parts: Sequence[Where]) -> tuple[str, list[object]]:
+    compiled = [_where(part) for part in parts]
+    return f"({word.join(sql for sql, _ in compiled)})", [value for _, values in compiled for value in values]
 
 
 def open_counts(connection: sqlite3.Connection) -> list[OpenCount]:

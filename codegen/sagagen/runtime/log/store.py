@@ -149,8 +149,10 @@ class SagaLog:
         """Make the reserve again if the disk has room for it."""
         await asyncio.to_thread(self._reserve.make)
 
-    async def accept(self, row: Accepted) -> SagaRef | None:
+    async def accept(self, row: Accepted, index: Sequence[tuple[str, str | int]] = ()) -> SagaRef | None:
         """Begin a saga, durably. None, and nothing written, if its id is already in the log.
+
+        `index` has the values by which it can be found.
 
         Raises LogUnavailable if nothing can be written, if too little room is left to finish open sagas, or if the file
         is not where it was opened.
@@ -159,7 +161,7 @@ class SagaLog:
             raise LogUnavailable("the disk is full: no new sagas until there is room again")
         if self._misplaced and await self.head(row.saga_id) is None:
             raise LogUnavailable(self._misplaced)
-        number = await self._writer.write(lambda connection: _insert_saga(connection, row))
+        number = await self._writer.write(lambda connection: _insert_saga(connection, row, index))
         return None if number is None else SagaRef(number, row.trace.trace_id)
 
     async def append(
@@ -265,13 +267,17 @@ class SagaLog:
         return records[0]["at_ms"] if records else 0
 
 
-def _insert_saga(connection: sqlite3.Connection, row: Accepted) -> int | None:
+def _insert_saga(
+    connection: sqlite3.Connection, row: Accepted, index: Sequence[tuple[str, str | int]]
+) -> int | None:
     inserted = connection.execute(sql.INSERT_SAGA, saga_values(row))
     if inserted.rowcount == 0 or inserted.lastrowid is None:
         return None
     # The saga's row comes first: its number is what the events refer to.
     ref = SagaRef(inserted.lastrowid, row.trace.trace_id)
     _insert_events(connection, ref, [row], None)
+    if index:
+        connection.executemany(sql.INSERT_INDEX, [(ref.number, name, value) for name, value in index])
     return ref.number
 
 
@@ -312,6 +318,7 @@ def _purge(connection: sqlite3.Connection, name: str, before_ms: int, at_most: i
     found = connection.execute(sql.SELECT_PURGEABLE, (name, before_ms, at_most)).fetchall()
     numbers = [(record["number"],) for record in found]
     # Events first: they refer to their saga, and SQLite checks that at each statement.
+    connection.executemany(sql.DELETE_INDEX, numbers)
     connection.executemany(sql.DELETE_EVENTS, numbers)
     connection.executemany(sql.DELETE_SAGA, numbers)
     return len(numbers)

@@ -583,18 +583,39 @@ class _Backward:
             case Step(for_each=None):
                 return self._step(element, element.name)
             case Step():
-                keys = self._history.iterations.get(element.name, ())
-                left = [key for key in keys if not self._step(element, key)]
-                return not left
+                return self._loop(element)
             case Parallel():
                 left = [branch for branch in element.branches if not self._list(branch.steps)]
                 return not left
             case _:
                 return True
 
+    def _loop(self, step: Step) -> bool:
+        """Iterations are undone side by side, as many at once as were done at once."""
+        loop, stuck = self._history.loops.get(step.name), self._history.stuck
+        if loop is None:
+            return True
+        places, is_over = loop.at_once, True
+        for key in self._history.iterations[step.name]:
+            if self._is_undone(key):
+                continue
+            is_over = False
+            if key in stuck:
+                continue
+            if not places:
+                break
+            places -= 1
+            self._step(step, key)
+        return is_over
+
+    def _is_undone(self, key: str) -> bool:
+        """Nothing is left to undo of it."""
+        history = self._history
+        return (key not in history.responses and key not in self._undone_by) or key in history.settled
+
     def _step(self, step: Step, key: str) -> bool:
         history = self._history
-        if (key not in history.responses and key not in self._undone_by) or key in history.settled:
+        if self._is_undone(key):
             return True
         if key not in history.stuck:
             match _undo(history, step, key):

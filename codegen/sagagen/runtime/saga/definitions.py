@@ -16,6 +16,11 @@ class Definitions:
     def names(self) -> list[str]:
         return list(dict.fromkeys(name for name, _ in self._sagas))
 
+    @property
+    def index_names(self) -> list[str]:
+        """Names of the values by which sagas can be found, of all versions that are kept."""
+        return sorted({each.name for saga in self._sagas.values() for each in saga.index})
+
     def versions(self, name: str) -> list[int]:
         """Those of a saga that this code keeps."""
         return sorted(version for known, version in self._sagas if known == name)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.where import Where
 
 OPEN = tuple(status for status in SagaStatus if status.is_open)
 
@@ -14,6 +15,8 @@ class SagaQuery:
     statuses: tuple[SagaStatus, ...] = OPEN
     started_before_ms: int | None = None
     """Milliseconds since the epoch, inclusive; None: whenever they started."""
+    where: Where | None = None
+    """Over the values by which sagas of the contract can be found."""
     before: str = ""
     """Cursor of the last saga of the page before; empty: begin with the newest."""
     limit: int = 100
