@@ -1,5 +1,6 @@
 """What several folders of tests share: real stacks, and what must hold in the shop."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, settings
 from project_copy import copy_project, edit, generate
 from stack import Stack
 
+# Tests start processes while gRPC receivers run in their own: gRPC's handlers would upset what is forked.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 # No test is held to a time: how long an example takes says more of the machine, and of what it does for the first time
 # in a fresh clone.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
