@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_world import World, engine
+from engine_world import PatientClock, World, engine
 from grpclib.const import Status as Code
 from small_mesh import RETRY, SAGA_ID, ManualClock, Text, acceptance, method, saga, step, text
 from waiting import eventually_async
@@ -285,6 +285,19 @@ async def live(
         EmbeddedEngine(sagas=[definition], log=log, transports={"one": world}, **options) as running,
     ):
         yield running, log
+
+
+async def test_a_saga_that_only_waits_keeps_no_other_from_beginning(path: Path) -> None:
+    clock = PatientClock()
+    definition = saga(replace(WAIT, name="first"), step("last"), events=(event(),), deadline_s=3600.0)
+    async with SagaLog.open(path) as log, engine(definition, log, World(clock), clock) as running:
+        await running.accept(acceptance(definition))
+        await clock.waits.wait()
+        clock.advance(60.0)
+        assert running.room() > 0, "it stands in no line"
+        view = await running.describe(SAGA_ID)
+        assert view
+        assert view.steps[0].status is StepStatus.WAITING
 
 
 ANSWERED = saga(

@@ -298,6 +298,8 @@ class SagaDriver(Generic[Ref]):
             self._flights.has_landed or self._mailbox.has_mail()
         ):  # meanwhile: the decision may be another one now
             return
+        if not decision.calls:
+            self._leave_line()  # it waits for no service: who waits behind it would be refused for nothing
         self._flights.follow(decision.calls, self._ahead, self._leave_line, is_first=self.is_in_line)
         next_end = min(
             (pause for pause in decision.pauses if pause.until_ms is not None), key=_end_of, default=None
