@@ -300,6 +300,20 @@ async def test_a_saga_that_only_waits_keeps_no_other_from_beginning(path: Path) 
         assert view.steps[0].status is StepStatus.WAITING
 
 
+async def test_who_leaves_off_waiting_does_not_begin_a_back_off_anew(path: Path) -> None:
+    clock = PatientClock()
+    world = World(clock, faults={("one", ACTION): ["down"] * 9})
+    definition = saga(step("one"), deadline_s=3600.0)
+    async with SagaLog.open(path) as log, engine(definition, log, world, clock) as running:
+        await running.accept(acceptance(definition))
+        await clock.waits.wait()
+        clock.waits.clear()
+        for _ in range(3):
+            assert await running.wait(SAGA_ID, 0.01) is None
+        assert not clock.waits.is_set(), "it still waits for its second attempt"
+        assert len(world.calls) == 1
+
+
 ANSWERED = saga(
     step("first"),
     WAIT,

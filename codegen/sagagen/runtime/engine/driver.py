@@ -106,6 +106,7 @@ class SagaDriver(Generic[Ref]):
         self._requests = Requests(saga, history)
         self._is_alone = saga.is_line and not saga.events and saga.cancel is None
         """It makes one call at a time, and nothing but an operator reaches it meanwhile."""
+        mailbox.may_park = not self._is_alone
         follow = self._requests.follow if self._is_alone else nothing_follows
         self._attempts = Attempts(context, self._requests, mailbox.has_mail, follow)
         self._flights = Flights(self._attempts, mailbox)

@@ -34,6 +34,9 @@ class SagaMailbox:
     """Events and requests to cancel; each future says, once it is durable, whether it is new."""
     waiters: int = 0
     """How many wait for the result: a saga that only waits stays where it is as long as somebody does."""
+    may_park: bool = False
+    """The saga may have stayed for those who wait alone, and looks again when the last of them has left. Any other saga
+    is not woken for it: that would begin its wait between two attempts anew."""
     tried: "asyncio.Future[None] | None" = None
     """Done once its next call has an answer; None where nobody waits for that."""
     is_closed: bool = False
@@ -52,7 +55,7 @@ class SagaMailbox:
             yield
         finally:
             self.waiters -= 1
-            if not self.waiters:
+            if self.may_park and not self.waiters:
                 self.wake.set()
 
     def stop(self) -> None:
