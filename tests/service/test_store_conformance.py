@@ -326,7 +326,8 @@ async def test_a_storm_of_cancellations_leaves_effects_and_records_that_agree(sh
         kept = Counter(await shop.effects())
         assert set(kept.values()) <= {1}
         again = await asyncio.gather(*(shop.act(name) for name in names))
-    assert {name for name, result in zip(names, again, strict=True) if result.is_replay} == set(kept)
+    # And more than those: a call that was cancelled may have been on its way to the disk when it was looked.
+    assert {name for name, result in zip(names, again, strict=True) if result.is_replay} >= set(kept)
     assert Counter(await shop.effects()) == Counter(names)
 
 

@@ -15,7 +15,6 @@ import click
 
 from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
 from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
-from sagagen.cli.sagas_where import BadCondition, read_where
 from sagagen.runtime.admin.operations import BadOrder
 from sagagen.runtime.admin.routes import TOKEN
 from sagagen.runtime.escaping import escaped, escaped_json
@@ -99,6 +98,12 @@ class Filters:
 
 
 def _condition(text: str) -> Where:
+    # Here, since containers that run a mesh have no generator: they have every other option all the same.
+    try:
+        from sagagen.cli.sagas_where import BadCondition, read_where
+    except ModuleNotFoundError as error:
+        missing = f"it reads expressions, which needs sagagen[codegen] ({error.name} is missing)"
+        raise click.BadParameter(missing, param_hint="--where") from error
     try:
         return read_where(text)
     except BadCondition as error:
