@@ -110,7 +110,7 @@ class _Counted:
         with closing(sqlite3.connect(f"file:{self._stack.log}?mode=ro", uri=True, timeout=60)) as log:
             while log.execute(_OPEN).fetchone()[0]:
                 if time.monotonic() > give_up_at:
-                    raise TimeoutError(f"a saga is not over after {WITHIN_S} s")
+                    raise TimeoutError(f"a saga was still running after {WITHIN_S} s")
                 await asyncio.sleep(0.05)
 
     def _tell(self, what: str) -> None:

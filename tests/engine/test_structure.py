@@ -15,7 +15,7 @@ from waiting import eventually_async
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Overloaded, Refusal
-from sagagen.runtime.log.store import SagaLog
+from sagagen.runtime.log.store import LogUnavailable, SagaLog
 from sagagen.runtime.model.definition import (
     Branch,
     Cancel,
@@ -33,7 +33,14 @@ from sagagen.runtime.model.definition import (
     Wait,
 )
 from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.saga.events import LogEvent, LoopPlanned, Planned, SagaStatus, TurnedBack
+from sagagen.runtime.saga.events import (
+    EventTaken,
+    LogEvent,
+    LoopPlanned,
+    Planned,
+    SagaStatus,
+    TurnedBack,
+)
 from sagagen.runtime.saga.view import SagaView, StepStatus
 from sagagen.runtime.scope import EventScope, Scope
 
@@ -416,6 +423,58 @@ async def test_an_event_that_declines_turns_the_saga_back(path: Path, world: Wor
         await running.deliver(delivery(value="no"))
         assert await ended(running) is SagaStatus.COMPENSATED
         assert world.done(COMPENSATION) == ["first"]
+
+
+async def test_an_event_whose_row_was_lost_to_a_mistake_of_ours_is_not_acknowledged(
+    path: Path, world: World
+) -> None:
+    def broken(scope: EventScope[Text, Text]) -> bool:
+        raise KeyError(scope.saga_id)
+
+    definition = replace(
+        ANSWERED, steps=(step("first"), replace(WAIT, decline=Decline(broken, "NO")), step("pivot", PIVOT))
+    )
+    async with live(path, definition, world) as (running, log):
+        await running.accept(acceptance(definition))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        with pytest.raises(NotDelivered) as caught:
+            await running.deliver(delivery())
+        assert caught.value.refusal is Refusal.NOT_READY
+        assert await ended(running) is SagaStatus.STUCK
+        logged = await log.find(SAGA_ID)
+        assert logged
+        assert not any(isinstance(row, EventTaken) for row in logged.rows)
+
+
+class FullDisk(SagaLog):
+    """A log whose disk is full from some moment on."""
+
+    is_out_of_room = False
+
+    async def append(self, *args: Any, **others: Any) -> None:
+        if self.is_out_of_room:
+            raise LogUnavailable("the disk is full")
+        await super().append(*args, **others)
+
+
+async def test_while_nothing_can_be_written_an_event_is_sent_again_and_taken_once(
+    path: Path, world: World
+) -> None:
+    async with (
+        FullDisk.open(path) as log,
+        EmbeddedEngine(sagas=[ANSWERED], log=log, transports={"one": world}) as running,
+    ):
+        await running.accept(acceptance(ANSWERED))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        log.is_out_of_room = True
+        with pytest.raises(LogUnavailable):
+            await running.deliver(delivery())
+        log.is_out_of_room = False
+        await running.deliver(delivery())
+        assert await ended(running) is SagaStatus.COMPLETED
+        logged = await log.find(SAGA_ID)
+        assert logged
+        assert sum(isinstance(row, EventTaken) for row in logged.rows) == 1
 
 
 async def test_an_early_event_is_kept_and_more_than_can_be_used_are_not(path: Path, world: World) -> None:

@@ -1,4 +1,4 @@
-"""Which elements of a saga are gone, and which are new. Where a whole block or branch is, it is told of as one."""
+"""Elements of a saga that are gone or new. A block or branch that is gone or new as a whole is one finding."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -37,7 +37,7 @@ class _Known:
         return element.name in self._counterparts or element.name in self._blocks
 
     def branch(self, key: ListKey) -> bool:
-        """Of a block that has no counterpart, each element is told of by itself."""
+        """Each element of a block that has no counterpart is a finding of its own."""
         return key in self._lists or key[-1][0] not in self._counterparts
 
     def is_block(self, block: Parallel) -> bool:

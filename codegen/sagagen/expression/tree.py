@@ -28,7 +28,7 @@ class FailureField:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who started the saga; in an event, who sends it."""
+    """Who started the saga; for an event, who sent it."""
 
     type: Type = Simple.STRING
 

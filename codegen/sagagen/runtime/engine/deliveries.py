@@ -17,6 +17,7 @@ from sagagen.runtime.saga.history import History
 from sagagen.runtime.scope import EventScope
 
 RETRY_AFTER_S = 1.0
+"""Seconds after which the same may be sent again."""
 
 
 def row_of(
@@ -85,7 +86,7 @@ def _is_repeated(delivery: Delivery, history: History) -> bool:
 
 
 def _check_allowed(delivery: Delivery, saga: Saga, history: History) -> None:
-    # Before anything is told of the saga: a stranger learns only that it is there.
+    # Checked before anything else is said of the saga: a stranger learns only that it exists.
     if not delivery.is_operator and not _is_allowed(delivery, saga, history):
         raise NotDelivered(Refusal.NOT_ALLOWED, "the caller may not do that")
 

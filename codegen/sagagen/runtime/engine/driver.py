@@ -11,10 +11,10 @@ made by the saga's own task.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 import structlog
 from grpclib.const import Status as Code
@@ -22,10 +22,10 @@ from grpclib.const import Status as Code
 from sagagen.runtime.engine.attempts import AttemptRow, Attempts, nothing_follows
 from sagagen.runtime.engine.context import EngineContext, Ref
 from sagagen.runtime.engine.deaths import SET_ASIDE_AT
-from sagagen.runtime.engine.deliveries import row_of
+from sagagen.runtime.engine.deliveries import RETRY_AFTER_S, row_of
 from sagagen.runtime.engine.flights import Flights
 from sagagen.runtime.engine.mailbox import SagaMailbox, accept, reject
-from sagagen.runtime.engine.parking import FOR_EVER_MS, PARK_FROM_S
+from sagagen.runtime.engine.parking import FOR_EVER_MS, LOOK_S, PARK_FROM_S
 from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.engine.results import COMPLETION, result_at_end, result_of_failure
@@ -83,6 +83,25 @@ _AT_NO_STEP = frozenset({COMPLETION, AT_ACCEPTANCE})
 _Answering = Done | Skipped | TimedOut | LoopPlanned | GaveUp
 
 
+class _Applied(NamedTuple):
+    """Somebody who waits until what they brought is in the log."""
+
+    done: "asyncio.Future[Any]"
+    result: object
+    """What they are told then; an exception is raised to them."""
+    lost: Callable[[], Exception]
+    """What is raised to them if it never is."""
+
+
+def _command_lost() -> Exception:
+    return CommandRejected("the engine stopped before the command was in its log: look, and repeat it")
+
+
+def _delivery_lost() -> Exception:
+    said = "the saga stopped before this was in its log: send the same again"
+    return NotDelivered(Refusal.NOT_READY, said, RETRY_AFTER_S)
+
+
 class SagaDriver(Generic[Ref]):
     """One saga, from where its history stands to its end, or until it is stopped."""
 
@@ -101,8 +120,8 @@ class SagaDriver(Generic[Ref]):
         self._ref = ref
         self._ahead = history
         self._pending: list[LogEvent] = []
-        self._applied: list[tuple[asyncio.Future[Any], object]] = []
-        """Whom to tell what, once what is in `_pending` is written: a result, or an exception."""
+        self._applied: list[_Applied] = []
+        """Whom to tell what, once what is in `_pending` is written."""
         self._requests = Requests(saga, history)
         self._is_alone = saga.is_line and not saga.events and saga.cancel is None
         """It makes one call at a time, and nothing but an operator reaches it meanwhile."""
@@ -131,11 +150,7 @@ class SagaDriver(Generic[Ref]):
             self._flights.call_off_all()
             # However it ends, nobody is left waiting: neither for a result, nor for a command that got no row.
             self._mailbox.answer(self.durable.result)
-            lost = CommandRejected(
-                "the engine stopped before the command was in its log: look, and repeat it"
-            )
-            for done, _ in self._applied:
-                reject(done, lost)
+            self._tell_lost()
 
     def _log_scope(self) -> dict[str, str]:
         accepted = self._ahead.accepted
@@ -230,7 +245,7 @@ class SagaDriver(Generic[Ref]):
                 _logger.warning("an operator's command", act=command.act, by=command.by, step=command.step)
                 self._call_off_for(row)
                 self.append(self._requests.complete(row))
-            self._tell(done, None)
+            self._tell(done, None, _command_lost)
 
     def _check_no_pivot_has_left(self, row: LogEvent | None) -> None:
         if isinstance(row, Cancelled) and (pivot := self._pivot_on_its_way()):
@@ -247,13 +262,13 @@ class SagaDriver(Generic[Ref]):
                 raise NotDelivered(Refusal.TOO_LATE, f"the pivot {pivot} is being called")
         except NotDelivered as refusal:
             count_delivery(self.saga.name, delivery.event, refusal.refusal.value.lower())
-            self._tell(done, refusal)
+            self._tell(done, refusal, _delivery_lost)
             return
         count_delivery(self.saga.name, delivery.event, "taken" if row else "repeated")
         if row is not None:
             self._call_off_for(row)
             self.append(row)
-        self._tell(done, row is not None)
+        self._tell(done, row is not None, _delivery_lost)
 
     def _call_off_for(self, row: LogEvent) -> None:
         """Calls that a cancelled saga has under way, and the one that is held, may have happened."""
@@ -279,12 +294,25 @@ class SagaDriver(Generic[Ref]):
                 )
             )
 
-    def _tell(self, done: "asyncio.Future[Any]", result: object) -> None:
-        """Say what came of it, once what it rests on is written."""
+    def _tell(self, done: "asyncio.Future[Any]", result: object, lost: Callable[[], Exception]) -> None:
+        """Say what came of it, once what it rests on is written; `lost` if that is never written."""
         if self._pending:
-            self._applied.append((done, result))
+            self._applied.append(_Applied(done, result, lost))
         else:
             _answer(done, result)
+
+    def _tell_lost(self) -> None:
+        """What is in `_pending` is not written by this process."""
+        applied, self._applied = self._applied, []
+        for each in applied:
+            reject(each.done, each.lost())
+
+    def _tell_unwritten(self, error: JournalUnavailable) -> None:
+        """Let nobody wait for the disk who can send the same again; an operator waits."""
+        clients = [each for each in self._applied if each.lost is _delivery_lost]
+        self._applied = [each for each in self._applied if each.lost is not _delivery_lost]
+        for each in clients:
+            reject(each.done, error)
 
     async def _call_alone(self, call: StepCall) -> None:
         wake, is_first = self._mailbox.wake, self.is_in_line
@@ -295,9 +323,8 @@ class SagaDriver(Generic[Ref]):
 
     async def _go_on(self, decision: CallNow) -> None:
         """Make the calls, and wait until something comes of one of them, or comes from outside."""
-        if (
-            self._flights.has_landed or self._mailbox.has_mail()
-        ):  # meanwhile: the decision may be another one now
+        # While the rows were written something may have come: the decision may be another one now.
+        if self._flights.has_landed or self._mailbox.has_mail():
             return
         if not decision.calls:
             self._leave_line()  # it waits for no service: who waits behind it would be refused for nothing
@@ -308,7 +335,11 @@ class SagaDriver(Generic[Ref]):
         if next_end is None:
             await self._mailbox.wake.wait()
             self._mailbox.wake.clear()
-        elif not await self._attempts.pause((_end_of(next_end) - self._now()) / 1000, self._mailbox.wake):
+            return
+        left_s = (_end_of(next_end) - self._now()) / 1000
+        # A clock that jumps is noticed in between: the end is a time of day.
+        is_woken = await self._attempts.pause(min(left_s, LOOK_S), self._mailbox.wake)
+        if not is_woken and left_s <= LOOK_S:
             self._end_pause(next_end)
 
     def _leave_line(self) -> None:
@@ -433,6 +464,7 @@ class SagaDriver(Generic[Ref]):
             except JournalUnavailable as error:
                 if self._mailbox.is_stopping:
                     return  # the next process finds the saga as it is in the log, and decides the same again
+                self._tell_unwritten(error)
                 await self._attempts.pause(error.retry_after_s, self._mailbox.wake)
             else:
                 # Counted once written, and shown last: what is shown, answered or measured is in the log.
@@ -465,8 +497,8 @@ class SagaDriver(Generic[Ref]):
             if self._context.on_result and not was_answered:
                 self._context.on_result(self.saga, self.durable.accepted, self.durable.result)
         applied, self._applied = self._applied, []
-        for done, result in applied:
-            _answer(done, result)
+        for each in applied:
+            _answer(each.done, each.result)
 
     def _show_stuck(self) -> None:
         accepted = self._ahead.accepted
@@ -507,6 +539,7 @@ class SagaDriver(Generic[Ref]):
         """A mistake of ours is shown as what it is, and stops this saga alone."""
         try:
             # From what is in the log: the rows that were pending may be what went wrong.
+            self._tell_lost()
             self._ahead, self._pending = self.durable, []
             direction = Direction.COMPENSATION if self.durable.turned_back else Direction.ACTION
             failure = _mistake(error, self._step_under_way())

@@ -23,7 +23,7 @@ from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
-from sagagen.runtime.engine.deliveries import was_kept_or_over
+from sagagen.runtime.engine.deliveries import RETRY_AFTER_S, was_kept_or_over
 from sagagen.runtime.engine.driver import SagaDriver
 from sagagen.runtime.engine.mailbox import MailboxClosed, SagaMailbox
 from sagagen.runtime.engine.parking import Wheel
@@ -70,8 +70,6 @@ MAX_RUNNING = 10_000
 GRACE_S = 10.0
 DELIVERY_TRIES = 5
 """How often a saga's task may end just before an event gets to it."""
-AGAIN_S = 1.0
-"""When a delivery that found no saga may be sent again."""
 ANSWERED_S = 1.0
 """Time in seconds that the answer to a call may need beyond the call's timeout."""
 CANCEL_BEFORE_END_S = 2.0
@@ -215,7 +213,11 @@ class EmbeddedEngine:
         return self._definitions
 
     async def check(self) -> str:
-        return "it is stopping" if self._is_draining else self._context.time.problem()
+        if self._is_draining:
+            return "it is stopping"
+        if self._waking and self._waking.done():
+            return "sagas that wait are not woken"
+        return self._context.time.problem()
 
     @property
     def running(self) -> int:
@@ -258,7 +260,7 @@ class EmbeddedEngine:
             assert entry.driver, "only a driver reads the mailbox"
             accepted = entry.driver.durable.accepted
             return _delivered(accepted, is_new=is_new)
-        raise _unknown(delivery)
+        raise NotDelivered(Refusal.NOT_READY, "the saga ends its waits and begins new ones", RETRY_AFTER_S)
 
     async def _reach(self, delivery: Delivery) -> "SagaEntry | Delivered":
         """The saga's entry, begun if the log has it and it is open. What is over can only be told again."""
@@ -270,9 +272,11 @@ class EmbeddedEngine:
             was_kept_or_over(delivery, self._definitions.of(logged.accepted), history)
             return _delivered(logged.accepted, is_new=False)
         if missing := self._definitions.missing(logged.accepted):
-            raise NotDelivered(Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", AGAIN_S)
+            raise NotDelivered(
+                Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", RETRY_AFTER_S
+            )
         if self._is_draining:
-            raise NotDelivered(Refusal.NOT_READY, "the engine is stopping", AGAIN_S)
+            raise NotDelivered(Refusal.NOT_READY, "the engine is stopping", RETRY_AFTER_S)
         begin = partial(self._take_up, delivery.saga_id)
         return self._entries.get(delivery.saga_id) or self._enter(delivery.saga_id, begin)
 
@@ -534,7 +538,7 @@ class EmbeddedEngine:
 
 
 def _unknown(delivery: Delivery) -> NotDelivered:
-    return NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}", AGAIN_S)
+    return NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}", RETRY_AFTER_S)
 
 
 async def _begun(entry: SagaEntry, begin: Begin) -> "History | SagaHead | Exception":

@@ -20,6 +20,8 @@ REFILL_S = 120.0
 """How often it looks into the log. Less than the horizon: no saga is late for it."""
 PAGE = 10_000
 """Sagas that the wheel takes from the log at once; the others wait there until these are woken."""
+LOOK_S = 5.0
+"""How often the clock is looked at: where it jumps, as after a machine slept, waits end no later than that."""
 CROWDED_S = 0.05
 """How long to wait where as many sagas run as may."""
 FOR_EVER_MS = 2**62
@@ -69,7 +71,7 @@ class Wheel:
                 next_fill_s = self._time.monotonic_s() + REFILL_S
                 while (left_s := next_fill_s - self._time.monotonic_s()) > 0 and not self._is_drained():
                     self._changed.clear()
-                    await sleep_unless_woken(min(left_s, self._wake_due()), self._changed)
+                    await sleep_unless_woken(min(left_s, self._wake_due(), LOOK_S), self._changed)
             except Exception:
                 _logger.exception("sagas whose time has come could not be looked for; again in a second")
                 await asyncio.sleep(1.0)

@@ -253,8 +253,9 @@ class SagaRuntime(SagaControl, Protocol):
         """Give a saga an event, or cancel it. It is durable when this returns.
 
         Checked against all that the saga has, whether on disk or not: a refusal leaves when what it cites is durable.
-        Raises NotDelivered or JournalUnavailable: then nothing was stored. If the caller is cancelled the event may be
-        delivered all the same.
+        Raises NotDelivered: then nothing was stored. Raises JournalUnavailable while nothing can be written: it may be
+        stored later, and whoever sends the same with the same key learns of it. If the caller is cancelled the event
+        may be delivered all the same.
         """
         ...
 
