@@ -13,6 +13,7 @@ from grpclib.const import Status as Code
 from small_mesh import RETRY, SAGA_ID, ManualClock, Text, acceptance, method, saga, step, text
 from waiting import eventually_async
 
+from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Overloaded, Refusal
 from sagagen.runtime.log.store import LogUnavailable, SagaLog
@@ -33,6 +34,8 @@ from sagagen.runtime.model.definition import (
     Wait,
 )
 from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.saga.commands import Act, OperatorCommand
+from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import (
     EventTaken,
     LogEvent,
@@ -520,6 +523,28 @@ async def test_a_client_cancels_until_the_pivot(path: Path, world: World) -> Non
         assert logged
         (turned_back,) = (row for row in logged.rows if isinstance(row, TurnedBack))
         assert turned_back.failure.reason == "CUSTOMER_CANCELLED"
+
+
+@pytest.mark.parametrize("kind", [StepKind.COMPENSATABLE, PIVOT])
+async def test_what_an_operator_does_to_a_log_at_rest_is_not_left_until_a_wait_ends(
+    path: Path, world: World, kind: StepKind
+) -> None:
+    definition = saga(
+        step("first"),
+        replace(WAIT, kind=kind),
+        events=(event(),),
+        deadline_s=3600.0,
+        respond_after="acceptance",
+    )
+    async with live(path, definition, world) as (running, log):
+        await running.accept(acceptance(definition))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+    async with SagaLog.open(path) as log:
+        at_rest = SagasAtRest(log, Definitions([definition]))
+        await at_rest.command(SAGA_ID, OperatorCommand(Act.CANCEL, "ann", "by night"))
+    async with live(path, definition, world) as (running, _):
+        assert await ended(running) is SagaStatus.COMPENSATED
+    assert world.done(COMPENSATION) == ["first"]
 
 
 async def test_a_saga_starts_later_and_is_stamped_with_its_start(path: Path, world: World) -> None:

@@ -14,6 +14,7 @@ from sagagen.runtime.saga.codec import decode, encode
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import UNCHANGED, JournalUnavailable
+from sagagen.runtime.saga.search import BEGINNING, DueSaga, Place
 
 
 @dataclass(frozen=True)
@@ -152,12 +153,16 @@ class LosingLog:
                 yield [self._logged(saga_id, rows)]
 
     async def waiting_count(self) -> int:
-        return len(await self.due(2**63, len(self.disk.numbers)))
+        return len(await self.due(BEGINNING, 2**63, len(self.disk.numbers)))
 
-    async def due(self, until_ms: int, at_most: int) -> list[tuple[str, int]]:
+    async def due(self, after: Place, until_ms: int, at_most: int) -> list[DueSaga]:
         await asyncio.sleep(0)
-        wakes = ((self.disk.wake_ms(number) or 0, saga_id) for saga_id, number in self.disk.numbers.items())
-        return [(saga_id, wake_ms) for wake_ms, saga_id in sorted(wakes) if 0 < wake_ms <= until_ms][:at_most]
+        places = (
+            (Place(self.disk.wake_ms(number) or 0, number), saga_id)
+            for saga_id, number in self.disk.numbers.items()
+        )
+        waiting = [(place, saga_id) for place, saga_id in sorted(places) if 0 < place.wake_ms <= until_ms]
+        return [DueSaga(saga_id, place) for place, saga_id in waiting if place > after][:at_most]
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """How long a commit waits for others is drawn."""

@@ -55,7 +55,13 @@ class SagasAtRest:
             return
         if saga:
             row = Requests(saga, history).complete(row)
-        await self._log.append(logged.ref, [row], history.with_row(row).status)
+        status = history.with_row(row).status
+        if logged.wake_ms is None:
+            await self._log.append(logged.ref, [row], status)
+        else:
+            # Not when its wait ends: the next engine goes on with it at once, also where another step is stuck still.
+            wake_ms = 0 if status is SagaStatus.STUCK else None
+            await self._log.append(logged.ref, [row], status, wake_ms)
 
     def offers(self, recorded: RecordedSaga) -> Sequence[Offer]:
         return tuple(offers(self._definitions.of(recorded.accepted), _seen(recorded.rows)))

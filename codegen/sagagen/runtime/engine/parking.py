@@ -13,6 +13,7 @@ import structlog
 
 from sagagen.runtime.clock import sleep_unless_woken
 from sagagen.runtime.engine.time import SagaTime
+from sagagen.runtime.saga.search import BEGINNING, DueSaga, Place
 
 HORIZON_S = 300.0
 """How far ahead the wheel looks."""
@@ -35,13 +36,17 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class WaitingSagas(Protocol):
     """The log, as the wheel asks it."""
 
-    async def due(self, until_ms: int, at_most: int) -> Sequence[tuple[str, int]]:
-        """Ids of sagas that wake until then, and when, those first that wake first."""
+    async def due(self, after: Place, until_ms: int, at_most: int) -> Sequence[DueSaga]:
+        """Sagas that wake until then, behind a place in their order: those first that wake first."""
         ...
 
 
 class Wheel:
-    """Wakes each saga when its time has come."""
+    """Wakes each saga when its time has come.
+
+    It looks through the log again and again, a page at a time. A saga that can't be woken (its definition is missing,
+    its rows can't be read) stays in the log as it is: it keeps back none that stands behind it.
+    """
 
     def __init__(
         self, log: WaitingSagas, time: SagaTime, room: Callable[[], int], wake: Callable[[str], None]
@@ -54,12 +59,12 @@ class Wheel:
         self._heap: list[tuple[int, str]] = []
         self._wakes_ms: dict[str, int] = {}
         """Of the sagas in the heap; what the heap says else is of an earlier wait."""
-        self._filled_until_ms = 0
+        self._looks_until_ms = 0
         self._changed = asyncio.Event()
 
     def add(self, saga_id: str, wake_ms: int) -> None:
         """The saga waits from now on. The log has it already."""
-        if wake_ms < self._filled_until_ms and self._wakes_ms.get(saga_id) != wake_ms:
+        if wake_ms < self._looks_until_ms and self._wakes_ms.get(saga_id) != wake_ms:
             self._push(saga_id, wake_ms)
             self._changed.set()
 
@@ -67,27 +72,32 @@ class Wheel:
         """Wake sagas until cancelled."""
         while True:
             try:
-                await self._fill()
-                next_fill_s = self._time.monotonic_s() + REFILL_S
-                while (left_s := next_fill_s - self._time.monotonic_s()) > 0 and not self._is_drained():
-                    self._changed.clear()
-                    await sleep_unless_woken(min(left_s, self._wake_due(), LOOK_S), self._changed)
+                await self._look_through()
             except Exception:
                 _logger.exception("sagas whose time has come could not be looked for; again in a second")
                 await asyncio.sleep(1.0)
 
-    def _is_drained(self) -> bool:
-        """The log may have more of the coming minutes than the wheel could take."""
-        return not self._heap and self._filled_until_ms < self._time.now_ms()
+    async def _look_through(self) -> None:
+        """Take from the log what wakes in the coming minutes, and wake it, until it is time to look again."""
+        next_look_s = self._time.monotonic_s() + REFILL_S
+        # Before the log is read: what begins to wait meanwhile is added here, whether that is read or not.
+        self._looks_until_ms = self._time.now_ms() + round(HORIZON_S * 1000)
+        place: Place | None = BEGINNING
+        while (left_s := next_look_s - self._time.monotonic_s()) > 0 or place:
+            if place and not self._heap:
+                place = await self._fill(place)
+            self._changed.clear()
+            next_s = self._wake_due()
+            if self._heap or not place:
+                await sleep_unless_woken(max(0.0, min(left_s, next_s, LOOK_S)), self._changed)
 
-    async def _fill(self) -> None:
-        until_ms = self._time.now_ms() + round(HORIZON_S * 1000)
-        found = await self._log.due(until_ms, PAGE)
-        # Before what comes while this goes on: `add` pushes from here on.
-        self._filled_until_ms = until_ms if len(found) < PAGE else found[-1][1]
-        for saga_id, wake_ms in found:
-            if self._wakes_ms.get(saga_id) != wake_ms:
-                self._push(saga_id, wake_ms)
+    async def _fill(self, place: Place) -> Place | None:
+        """Take the next page. Returns where the one after it begins; None if there is none."""
+        found = await self._log.due(place, self._looks_until_ms, PAGE)
+        for saga in found:
+            if self._wakes_ms.get(saga.saga_id) != saga.place.wake_ms:
+                self._push(saga.saga_id, saga.place.wake_ms)
+        return found[-1].place if len(found) == PAGE else None
 
     def _push(self, saga_id: str, wake_ms: int) -> None:
         self._wakes_ms[saga_id] = wake_ms

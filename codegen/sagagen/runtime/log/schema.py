@@ -123,7 +123,8 @@ SET_WAKE = "UPDATE saga SET wake_ms = ? WHERE number = ?"
 SET_AT_STEPS = "UPDATE saga SET at_steps = ? WHERE number = ?"
 COUNT_WAITING = "SELECT count(*) AS count FROM saga WHERE wake_ms > 0"
 SELECT_DUE = """
-SELECT saga_id, wake_ms FROM saga WHERE wake_ms > 0 AND wake_ms <= ? ORDER BY wake_ms LIMIT ?
+SELECT saga_id, wake_ms, number FROM saga
+WHERE wake_ms > 0 AND wake_ms <= ?1 AND (wake_ms, number) > (?2, ?3) ORDER BY wake_ms, number LIMIT ?4
 """
 UPDATE_STATUS = "UPDATE saga SET status = ?, updated_ms = ? WHERE number = ?"
 SET_ANSWER = "UPDATE saga SET answer_seq = ? WHERE number = ? AND answer_seq IS NULL"

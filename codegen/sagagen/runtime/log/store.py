@@ -38,7 +38,7 @@ from sagagen.runtime.saga.events import (
     TurnedBack,
 )
 from sagagen.runtime.saga.journal import UNCHANGED
-from sagagen.runtime.saga.search import OpenCount, SagaQuery
+from sagagen.runtime.saga.search import DueSaga, OpenCount, Place, SagaQuery
 from sagagen.runtime.sqlite.database import Database, never_wait
 from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
@@ -224,12 +224,11 @@ class SagaLog:
         records = await self._reader.in_thread(lambda c: c.execute(sql.COUNT_WAITING).fetchall())
         return records[0]["count"]
 
-    async def due(self, until_ms: int, at_most: int) -> list[tuple[str, int]]:
-        """Ids of sagas that wait until then at most, and when each wakes; those first that wake first."""
-        records = await self._reader.in_thread(
-            lambda connection: connection.execute(sql.SELECT_DUE, (until_ms, at_most)).fetchall()
-        )
-        return [(record["saga_id"], record["wake_ms"]) for record in records]
+    async def due(self, after: Place, until_ms: int, at_most: int) -> list[DueSaga]:
+        """Sagas that wait until then at most, behind a place in the order in which they wake."""
+        values = (until_ms, *after, at_most)
+        records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_DUE, values).fetchall())
+        return [DueSaga(each["saga_id"], Place(each["wake_ms"], each["number"])) for each in records]
 
     async def search(self, query: SagaQuery) -> list[Found]:
         """A page of the sagas that match, newest first; those that can't be read among them."""

@@ -271,7 +271,9 @@ def _resumed(history: History, row: Resumed) -> History:
         key: progress._replace(failures=0, is_time_up=False, is_untried=True)
         for key, progress in history.progress.items()
     }
-    in_doubt = frozenset(step for step in history.planned if not history.is_over(step))
+    # A wait, a delay or a block sends nothing: it is never in doubt.
+    sent = (step for step, plan in history.planned.items() if plan.body is not None)
+    in_doubt = frozenset(step for step in sent if not history.is_over(step))
     resumed = frozenset[str]() if history.turned_back else history.resumed | in_doubt
     return _changed(history, row, progress=calm, resumed=resumed)
 

@@ -1,6 +1,7 @@
 """Looking for sagas: what can be asked for, and how open ones are counted. The same for every engine."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.where import Where
@@ -20,6 +21,25 @@ class SagaQuery:
     before: str = ""
     """Cursor of the last saga of the page before; empty: begin with the newest."""
     limit: int = 100
+
+
+class Place(NamedTuple):
+    """Where a saga that waits stands in the order in which they wake."""
+
+    wake_ms: int
+    """Milliseconds since the epoch."""
+    number: int
+    """Tells those apart that wake at the same time."""
+
+
+BEGINNING = Place(0, 0)
+
+
+class DueSaga(NamedTuple):
+    """A saga that waits, and when it wakes."""
+
+    saga_id: str
+    place: Place
 
 
 @dataclass(frozen=True, slots=True)
