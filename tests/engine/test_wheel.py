@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from small_mesh import ManualClock
@@ -82,3 +83,30 @@ async def test_no_more_are_woken_than_may_run() -> None:
         await eventually_async("the others", lambda: len(log.woken) == 5)
     finally:
         running.cancel()
+
+
+async def test_what_wakes_far_ahead_is_found_while_nearer_ones_come_and_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One saga or another always wakes within minutes: the log is looked through all the same, and nothing spins."""
+    clock = ManualClock()
+    begin_s, begun_ms = clock.monotonic, clock.ms
+    log = Waiting([begun_ms + 1_000_000])
+    wheel = Wheel(log, SagaTime(clock, 0), lambda: 100, log.wake)
+    sleeps_s: list[float] = []
+
+    async def sleep(seconds: float, _wake: asyncio.Event) -> None:
+        sleeps_s.append(seconds)
+        if clock.monotonic > begin_s + 1_500 or len(sleeps_s) > 1_000:
+            raise asyncio.CancelledError
+        clock.advance(seconds)
+        name, wake_ms = f"near {len(sleeps_s)}", clock.ms + 240_000
+        log.places[name] = Place(wake_ms, 100 + len(sleeps_s))
+        wheel.add(name, wake_ms)
+
+    monkeypatch.setattr(parking, "sleep_unless_woken", sleep)
+    with suppress(asyncio.CancelledError):
+        await wheel.run()
+    assert min(sleeps_s) > 0, "it spins"
+    assert "s1" in log.woken
+    assert log.reads < 50

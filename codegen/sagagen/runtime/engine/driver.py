@@ -11,8 +11,8 @@ made by the saga's own task.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Generic, NamedTuple
 
@@ -33,7 +33,7 @@ from sagagen.runtime.engine.row_metrics import count_delivery, count_rows
 from sagagen.runtime.engine.wait_metrics import observe_waits
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, Delay, Direction, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN
-from sagagen.runtime.saga.commands import CommandRejected, current_calls, row_for
+from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, current_calls, row_for
 from sagagen.runtime.saga.decision import (
     ENGINE_ERROR,
     CallNow,
@@ -124,7 +124,7 @@ class SagaDriver(Generic[Ref]):
         """Whom to tell what, once what is in `_pending` is written."""
         self._requests = Requests(saga, history)
         self._is_alone = saga.is_line and not saga.events and saga.cancel is None
-        """It makes one call at a time, and nothing but an operator reaches it meanwhile."""
+        """It makes one call at a time, and takes nothing meanwhile but an operator's command."""
         mailbox.may_park = not self._is_alone
         follow = self._requests.follow if self._is_alone else nothing_follows
         self._attempts = Attempts(context, self._requests, mailbox.has_mail, follow)
@@ -186,7 +186,7 @@ class SagaDriver(Generic[Ref]):
         self.parked_until_ms = None
         while not self._mailbox.is_stopping:
             # Before the decision, which must see them: a cancelled saga makes no further call forward.
-            if not self._is_alone or self._mailbox.commands:
+            if not self._is_alone or self._mailbox.has_mail():
                 self._take_in()
             decision = decide(self.saga, self._ahead)
             if decision is None:
@@ -226,7 +226,9 @@ class SagaDriver(Generic[Ref]):
             self._apply_commands()
         elif self._mailbox.deliveries:
             # One at a time: what a wait makes of an event comes before the next event is looked at.
-            self._take_delivery(*self._mailbox.deliveries.popleft())
+            delivery, kept = self._mailbox.deliveries.popleft()
+            with _told_of_mistakes(kept, _delivery_lost):
+                self._take_delivery(delivery, kept)
 
     def _take_in_outcomes(self) -> None:
         for call, row in self._flights.landed():
@@ -235,17 +237,21 @@ class SagaDriver(Generic[Ref]):
     def _apply_commands(self) -> None:
         while self._mailbox.commands:
             command, done = self._mailbox.commands.popleft()
-            try:
-                row = row_for(command, self.saga, self._ahead, self._now())
-                self._check_no_pivot_has_left(row)
-            except CommandRejected as refusal:
-                reject(done, refusal)
-                continue
-            if row is not None:
-                _logger.warning("an operator's command", act=command.act, by=command.by, step=command.step)
-                self._call_off_for(row)
-                self.append(self._requests.complete(row))
-            self._tell(done, None, _command_lost)
+            with _told_of_mistakes(done, _command_lost):
+                self._apply_command(command, done)
+
+    def _apply_command(self, command: OperatorCommand, done: "asyncio.Future[None]") -> None:
+        try:
+            row = row_for(command, self.saga, self._ahead, self._now())
+            self._check_no_pivot_has_left(row)
+        except CommandRejected as refusal:
+            reject(done, refusal)
+            return
+        if row is not None:
+            _logger.warning("an operator's command", act=command.act, by=command.by, step=command.step)
+            self._call_off_for(row)
+            self.append(self._requests.complete(row))
+        self._tell(done, None, _command_lost)
 
     def _check_no_pivot_has_left(self, row: LogEvent | None) -> None:
         if isinstance(row, Cancelled) and (pivot := self._pivot_on_its_way()):
@@ -313,6 +319,7 @@ class SagaDriver(Generic[Ref]):
         self._applied = [each for each in self._applied if each.lost is not _delivery_lost]
         for each in clients:
             reject(each.done, error)
+        self._mailbox.refuse_deliveries(error)
 
     async def _call_alone(self, call: StepCall) -> None:
         wake, is_first = self._mailbox.wake, self.is_in_line
@@ -554,6 +561,16 @@ class SagaDriver(Generic[Ref]):
             calls: Sequence[StepCall] = current_calls(self.saga, self.durable)
             return calls[0].key if len(calls) == 1 else ""
         return ""
+
+
+@contextmanager
+def _told_of_mistakes(done: "asyncio.Future[Any]", lost: Callable[[], Exception]) -> Generator[None]:
+    """A mistake of ours stops the saga, and leaves nobody waiting."""
+    try:
+        yield
+    except Exception:
+        reject(done, lost())
+        raise
 
 
 def _answer(done: "asyncio.Future[Any]", result: object) -> None:

@@ -94,8 +94,12 @@ class SagaMailbox:
         self.is_closed = True
         while self.commands:
             reject(self.commands.popleft()[1], CommandRejected(why))
+        self.refuse_deliveries(MailboxClosed())
+
+    def refuse_deliveries(self, error: Exception) -> None:
+        """Raise it to all who wait for the saga to take in what they brought."""
         while self.deliveries:
-            reject(self.deliveries.popleft()[1], MailboxClosed())
+            reject(self.deliveries.popleft()[1], error)
 
 
 def accept(done: "asyncio.Future[T]", result: T) -> None:

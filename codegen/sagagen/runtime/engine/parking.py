@@ -79,17 +79,24 @@ class Wheel:
 
     async def _look_through(self) -> None:
         """Take from the log what wakes in the coming minutes, and wake it, until it is time to look again."""
-        next_look_s = self._time.monotonic_s() + REFILL_S
+        ends_s = self._time.monotonic_s() + REFILL_S
         # Before the log is read: what begins to wait meanwhile is added here, whether that is read or not.
         self._looks_until_ms = self._time.now_ms() + round(HORIZON_S * 1000)
         place: Place | None = BEGINNING
-        while (left_s := next_look_s - self._time.monotonic_s()) > 0 or place:
-            if place and not self._heap:
+        while True:
+            if place and self._has_woken_up_to(place):
                 place = await self._fill(place)
             self._changed.clear()
             next_s = self._wake_due()
-            if self._heap or not place:
-                await sleep_unless_woken(max(0.0, min(left_s, next_s, LOOK_S)), self._changed)
+            left_s = ends_s - self._time.monotonic_s()
+            if not place and left_s <= 0:
+                return
+            if not place or not self._has_woken_up_to(place):
+                await sleep_unless_woken(min(next_s, LOOK_S, REFILL_S if place else left_s), self._changed)
+
+    def _has_woken_up_to(self, place: Place) -> bool:
+        """Nothing that the log has up to this place is left in the heap: what is there has begun to wait since."""
+        return not self._heap or self._heap[0][0] > place.wake_ms
 
     async def _fill(self, place: Place) -> Place | None:
         """Take the next page. Returns where the one after it begins; None if there is none."""
