@@ -24,7 +24,7 @@ from sagagen.runtime.settings import Address, Settings
 from sagagen.runtime.sqlite.privacy import private_files, private_folder
 from sagagen.runtime.startup import SettingsError, StartupError, system_problem
 from sagagen.runtime.telemetry.export import exporting
-from sagagen.runtime.telemetry.logs import configure_logs
+from sagagen.runtime.telemetry.logs import EVERYTHING, configure_logs, console
 from sagagen.runtime.telemetry.spans import GATEWAY
 from sagagen.workspace.project import find_root
 
@@ -36,6 +36,7 @@ except ImportError:  # Windows
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
+_STOPPING = "stopping: open work finishes, or is taken up again at the next start"
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """Python's default of 700 objects is reached within a saga or two, and hardly any of them need a collector."""
 
@@ -67,7 +68,7 @@ def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
         allow_open_files()
         project = Project.load(find_root(directory))
         settings = Settings.read(_environment(), project.root)
-        configure_logs(settings.log_format, only or "sagagen")
+        configure_logs(settings.log_format, only or EVERYTHING)
         with private_files():
             _make_folder(settings.data_dir)
             _run(project, settings, as_mesh, only, lifeline)
@@ -157,9 +158,11 @@ async def _one_process(
         lifeline.tell_ready()
         if only is None:
             _announce(project, settings)
-        _logger.info("ready")
+        # At a terminal the parent speaks for its children.
+        say = _logger.debug if lifeline.is_attached and console() else _logger.info
+        say("ready")
         await stop.wait()
-        _logger.info("stopping: open work finishes, or is taken up again at the next start")
+        say(_STOPPING)
     lifeline.close()
 
 
@@ -181,11 +184,15 @@ async def _mesh(project: Project, settings: Settings) -> None:
         for position, service in enumerate(project.mesh.services)
     ]
     async with asyncio.TaskGroup() as group:
-        announcing = group.create_task(_announce_when(ready, project, settings))
+        telling = [
+            group.create_task(_announce_when(ready, project, settings)),
+            group.create_task(_tell_when(stop.told)),
+        ]
         try:
             await supervise(services, gateway, stop=stop.told, ready=ready, grace_s=settings.grace.seconds)
         finally:
-            announcing.cancel()
+            for task in telling:
+                task.cancel()
 
 
 def _service_environment(project: Project, settings: Settings, position: int) -> dict[str, str]:
@@ -201,6 +208,13 @@ def _service_environment(project: Project, settings: Settings, position: int) ->
 async def _announce_when(ready: asyncio.Event, project: Project, settings: Settings) -> None:
     await ready.wait()
     _announce(project, settings)
+
+
+async def _tell_when(stopping: asyncio.Event) -> None:
+    """At a terminal; elsewhere each child has a line of its own."""
+    await stopping.wait()
+    if console():
+        _logger.info(_STOPPING)
 
 
 def _announce(project: Project, settings: Settings) -> None:

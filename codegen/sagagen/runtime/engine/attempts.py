@@ -121,6 +121,8 @@ class Attempts(Generic[Ref]):
             row = self._answered(call, response, span.span_id)
         took_s = time.perf_counter() - begun_s
         observe_attempt(accepted, row, took_s)
+        if narrator := self._context.narrator:
+            narrator.tell_attempt(accepted, row, took_s)
         if (spans := tracing.active()) and span.is_sampled:
             spans.record(attempt_span(accepted, call, row, begun_ns, took_s))
         return row

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.calls import Calls
+from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.engine.time import SagaTime
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.saga.events import Accepted
@@ -35,3 +36,5 @@ class EngineContext(Generic[Ref]):
     """Sagas that only wait leave memory, and are woken by the journal's times."""
     admission: Admission = field(default_factory=Admission)
     """The line that a saga leaves with its first call."""
+    narrator: Narrator | None = None
+    """Who tells a person at a terminal what becomes of sagas, if there is one."""

@@ -476,6 +476,8 @@ class SagaDriver(Generic[Ref]):
             else:
                 # Counted once written, and shown last: what is shown, answered or measured is in the log.
                 count_rows(self._ahead.accepted, self._pending)
+                if narrator := self._context.narrator:
+                    narrator.tell_rows(self.saga, self._ahead, self._pending)
                 if not self._is_alone:
                     observe_waits(self.saga, self._ahead, self._pending)
                 self._pending = []

@@ -26,6 +26,7 @@ from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
 from sagagen.runtime.engine.deliveries import RETRY_AFTER_S, was_kept_or_over
 from sagagen.runtime.engine.driver import SagaDriver
 from sagagen.runtime.engine.mailbox import MailboxClosed, SagaMailbox
+from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.engine.parking import Wheel
 from sagagen.runtime.engine.port import (
     Acceptance,
@@ -106,8 +107,8 @@ class EmbeddedEngine:
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
     in seconds that draining may take, if the process has no `grace` of its own. `on_result` is called with each result,
     once that is durable. `deaths` counts those of this process, if anybody does. `is_alone` says that no other engine
-    can have a run of a saga: then none claims its id first. Clock, random and journal (what sagas write to, and wait
-    with: the log) are arguments so that tests can choose them.
+    can have a run of a saga: then none claims its id first. `narrator` tells a person what becomes of sagas. Clock,
+    random and journal (what sagas write to, and wait with: the log) are arguments so that tests can choose them.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class EmbeddedEngine:
         on_result: OnResult | None = None,
         deaths: Deaths | None = None,
         is_alone: bool = True,
+        narrator: Narrator | None = None,
     ) -> None:
         self._definitions = Definitions(sagas)
         self._log = log
@@ -141,6 +143,7 @@ class EmbeddedEngine:
         self._parked = 0
         """Sagas that only wait."""
         self._is_alone = is_alone
+        self._narrator = narrator
         self._admission = Admission()
         self._deaths = deaths or Deaths(None)
         self._entries: dict[str, SagaEntry] = {}
@@ -161,6 +164,7 @@ class EmbeddedEngine:
             admission=self._admission,
             is_alone=self._is_alone,
             parks=self._journal is self._log,
+            narrator=self._narrator,
         )
         self._log.gather_for(self._at_work)
         self._parked = await self._log.waiting_count()

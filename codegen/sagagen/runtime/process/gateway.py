@@ -18,6 +18,7 @@ from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.engine.deaths import Deaths
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.gauges import set_gauges
+from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
@@ -30,6 +31,7 @@ from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.settings import Settings
+from sagagen.runtime.telemetry import logs
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
 
@@ -85,6 +87,7 @@ async def running(
             deaths=Deaths(settings.saga_log),
             is_alone=is_alone,
             on_result=partial(_share, shared, gateway.responder) if shared else None,
+            narrator=Narrator(console, project.mesh.sagas) if (console := logs.console()) else None,
         ) as engine,
         AsyncExitStack() as listeners,
     ):

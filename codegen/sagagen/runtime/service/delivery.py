@@ -1,11 +1,13 @@
 """One delivery of a request: from its metadata to the handler, and from the handler's end to what is recorded."""
 
 import hashlib
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+import structlog
 from betterproto2 import Message
 from grpclib.const import Status as Code
 
@@ -25,6 +27,8 @@ from sagagen.runtime.service.methods import BoundMethod, SagaCalls
 from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.store import ServiceStore, Turn
 
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
 FAILED = "the handler failed; the service's log says why"
 """All that a caller learns of an exception: its text may hold what the caller must not see."""
 
@@ -41,6 +45,8 @@ class DeliveryContext:
     """ErrorInfo.domain of the service's own refusals."""
     calls: SagaCalls | None = None
     """The calls that sagas make; None if nobody knows them."""
+    unwritten: set[str] = field(default_factory=set[str])
+    """Paths of rpcs whose handlers have said that nobody has written them yet."""
 
 
 class Delivery(NamedTuple):
@@ -167,10 +173,18 @@ class Delivery(NamedTuple):
             if isinstance(error, Declined):
                 return self._declined(error, call)
             if isinstance(error, RpcError):
+                self._note_unwritten(error)
                 return Handled(CallResult(error=self._as_ours(error)))
         except BaseException as broken:  # noqa: BLE001 - as above: the attributes of its class are code of the project
             return self._failed(context, broken)
         return self._failed(context, error)
+
+    def _note_unwritten(self, error: RpcError) -> None:
+        """Say once which handler is still to be written, and where it is."""
+        path, said = self.bound.method.path, self.context.unwritten
+        if error.code is Code.UNIMPLEMENTED and path not in said:
+            said.add(path)
+            _logger.warning("a handler is not written yet", handler=_place(error))
 
     def _declined(self, declined: Declined, call: BarredCall | None) -> Handled:
         saga = call.saga if call else self.saga
@@ -230,3 +244,10 @@ class Delivery(NamedTuple):
             attempt=1,
             not_after_ms=self.deadline.at_ms,
         )
+
+
+def _place(error: BaseException) -> str:
+    """`handlers/order.py:12 place_order`: the line of the project's code that raised it."""
+    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    module = str(frame.f_globals.get("__name__", ""))
+    return f"{module.replace('.', '/')}.py:{line} {frame.f_code.co_name}"

@@ -5,12 +5,11 @@ attempt, whoever logs it. What is known is looked up when a line is written, and
 """
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from io import StringIO
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import structlog
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -20,7 +19,11 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from sagagen.runtime.escaping import escaped, escaped_lines
 from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.telemetry.console import Console, clock, folded
 from sagagen.runtime.telemetry.spans import in_context
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
 
 LogScope = Callable[[], Mapping[str, Any]]
 """What the lines of a task are about: `saga_id`, `trace_id` and so on."""
@@ -55,15 +58,10 @@ def configure_logs(form: Literal["auto", "json", "console"], service: str) -> No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    # Never the rich traceback: it prints locals, and with them payloads that must not reach a log.
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if as_json
-        else _Console(
-            structlog.dev.ConsoleRenderer(colors=_has_colours(), exception_formatter=_harmless_traceback)
-        )
-    )
-    handler = logging.StreamHandler(sys.stderr)
+    _at_terminal[:] = [] if as_json else [Console(sys.stderr)]
+    stream = sys.stderr if as_json else _at_terminal[0]
+    renderer = structlog.processors.JSONRenderer() if as_json else _Lines(_at_terminal[0], service)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(_formatter(shared, renderer))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -72,27 +70,74 @@ def configure_logs(form: Literal["auto", "json", "console"], service: str) -> No
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _has_colours() -> bool:
-    """On a terminal whose user wants them (https://no-color.org)."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+EVERYTHING = "sagagen"
+"""What `configure_logs` is told by a process that runs the whole mesh."""
+_at_terminal: list[Console] = []
+"""What this process tells people on, if it tells any."""
 
 
-class _Console:
-    """Renders lines for a terminal: what others chose of them is escaped. JSON does that by itself."""
-
-    def __init__(self, renderer: structlog.dev.ConsoleRenderer) -> None:
-        self._renderer = renderer
-
-    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
-        shown = {name: escaped(value) if isinstance(value, str) else value for name, value in event.items()}
-        return self._renderer(logger, method, shown)
+def console() -> Console | None:
+    """Where a person reads what this process says; None if a program does. Follows `configure_logs`."""
+    return _at_terminal[0] if _at_terminal else None
 
 
-def _harmless_traceback(out: TextIO, error: ExcInfo) -> None:
+class _Lines:
+    """Renders log lines for a terminal: what others chose of them is escaped. JSON does that by itself.
+
+    Without trace_id, which is for programs: `sagagen sagas show` has it.
+
+    Never with the values of variables in a traceback: payloads must not reach a log.
+    """
+
+    def __init__(self, console: Console, service: str) -> None:
+        self._console = console
+        self._service = service
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        level, error = event.pop("level", "info"), _exception(event.pop("exc_info", None))
+        message = escaped(str(event.pop("event", "")))
+        if level != "info":
+            message = f"{level}: {message}"
+        for name in ("time", "stack", "exception", "trace_id", "span_id"):
+            event.pop(name, None)
+        if event.get("service") == self._service == EVERYTHING:
+            del event["service"]
+        at, pairs = clock(), [f"{name}={_shown(value)}" for name, value in event.items()]
+        more = folded(pairs, self._console.columns, len(at) + 2 + len(message))
+        colours = _LEVEL_COLOURS.get(level, ())
+        line = f"{at}  {self._console.paint(message, *colours)}{self._console.paint(more, 'dim')}"
+        return f"{line}\n{_traceback(error)}" if error else line
+
+
+_LEVEL_COLOURS = {
+    "debug": ("dim",),
+    "warning": ("yellow",),
+    "error": ("red", "bold"),
+    "critical": ("red", "bold"),
+}
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    shown = escaped(text)
+    return shown if shown and " " not in shown else f'"{shown}"'
+
+
+def _exception(given: object) -> ExcInfo | None:
+    """What `exc_info` may be: an exception, what `sys.exc_info` returns, or that there is one."""
+    if isinstance(given, BaseException):
+        return type(given), given, given.__traceback__
+    if not given:
+        return None
+    kind, error, trace = cast("OptExcInfo", given) if isinstance(given, tuple) else sys.exc_info()
+    return (kind, error, trace) if kind and error else None
+
+
+def _traceback(error: ExcInfo) -> str:
     """An exception's text may hold what a customer sent."""
     plain = StringIO()
     structlog.dev.plain_traceback(plain, error)
-    out.write(escaped_lines(plain.getvalue()))
+    return escaped_lines(plain.getvalue().rstrip("\n"))
 
 
 def forward_logs(otlp: Any) -> None:
