@@ -44,6 +44,8 @@ from sagagen.runtime.saga.events import (
     SagaStatus,
     TurnedBack,
 )
+from sagagen.runtime.saga.explain import explain
+from sagagen.runtime.saga.history import fold
 from sagagen.runtime.saga.view import SagaView, StepStatus
 from sagagen.runtime.scope import EventScope, Scope
 
@@ -281,8 +283,12 @@ async def test_the_deadline_ends_a_wait_whatever_it_says(
 ) -> None:
     patient = replace(WAIT, within_s=600.0, on_timeout=None)
     definition = saga(step("first"), patient, step("last"), events=(event(),), deadline_s=10.0)
-    view, _ = await run(path, definition, world, clock)
+    view, rows = await run(path, definition, world, clock)
     assert (view.status, world.done(COMPENSATION)) == (SagaStatus.COMPENSATED, ["first"])
+    planned = next(number for number, row in enumerate(rows, 1) if isinstance(row, Planned))
+    explained = explain(definition, fold(rows[:planned]), "")
+    accepted = rows[0].at_ms
+    assert (explained.until_ms, explained.then) == (accepted + 10_000, "it turns back")
 
 
 @asynccontextmanager

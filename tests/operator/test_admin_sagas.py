@@ -136,6 +136,7 @@ async def test_lists_are_narrowed_by_every_filter(tmp_path: Path) -> None:
 
 
 EMPTY: dict[str, str] = {}
+AS_JSON = {"content-type": "application/json"}
 AT_PAYMENT: dict[str, Any] = {"by": "ann", "note": "n", "step": "charge_payment"}
 Ask = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 REFUSED: list[tuple[Ask, int, str]] = [
@@ -169,6 +170,8 @@ REFUSED: list[tuple[Ask, int, str]] = [
     ),
     (lambda c: c.post("/sagas/saga-0/retry", json={"by": "ann", "as": "done"}), 400, "for resolve"),
     (lambda c: c.post("/sagas/saga-0/retry", json={"by": "ann", "notes": "x"}), 400, "no member notes"),
+    (lambda c: c.post("/sagas/saga-0/hold", content=b'{"by": "\\ud800"}', headers=AS_JSON), 400, "half"),
+    (lambda c: c.post("/sagas/saga-0/retry", content=b"[" * 100_000, headers=AS_JSON), 400, "nested"),
     (lambda c: c.get("/sagas?act=delete"), 400, "retry, resolve"),
     (lambda c: c.get("/sagas", headers={"host": "evil.example:8081"}), 403, "localhost"),
 ]
@@ -230,6 +233,12 @@ async def test_an_order_in_a_log_at_rest_is_carried_out_by_the_next_gateway(tmp_
             await operations.command("saga-1", Order(OperatorCommand(Act.RESOLVE, "ann")))
         with pytest.raises(UnknownSaga):
             await operations.command("nobody", Order(OperatorCommand(Act.RETRY, "ann")))
+        far_from_its_project = await SagaOperations(SagasAtRest(log, Definitions(()))).show("saga-1")
+        assert [(step["name"], step["status"]) for step in far_from_its_project["steps"]] == [
+            ("create_order", "DONE"),
+            ("reserve_stock", "DONE"),
+            ("charge_payment", "STUCK"),
+        ]
     async with gateway(tmp_path, sagas=0) as (client, engine, _):
         await engine.wait_until_idle()
         found = (await client.get("/sagas?status=ALL")).json()["sagas"]

@@ -1,7 +1,8 @@
 """What operators see of sagas that wait for events, and the events that they send."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -9,19 +10,23 @@ from typing import Any
 
 import httpx
 from click.testing import CliRunner
+from grpclib.const import Status as Code
 from small_mesh import acceptance, method, running_engine, saga, schema_of, step, text
 from waiting import eventually_async
 
 from sagagen.cli.sagas_acts import send
 from sagagen.runtime.admin.listener import admin_app
-from sagagen.runtime.admin.operations import AT_REST, SagaOperations
+from sagagen.runtime.admin.operations import AT_REST, Order, SagaOperations
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import Delivered, Delivery, NotDelivered, Refusal
 from sagagen.runtime.health import Readiness
-from sagagen.runtime.model.definition import Event, Saga, Service, StepKind, Wait
+from sagagen.runtime.model.definition import Event, ForEach, Saga, Service, StepKind, Wait
+from sagagen.runtime.rpc.errors import DOMAIN, RpcError
+from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.saga.commands import Act, OperatorCommand
+from sagagen.runtime.saga.events import Outcome
 
 SAGA = "5c0e2f9e-0000-5000-8000-000000000001"
 ANSWERED = method("Answered")
@@ -96,11 +101,43 @@ async def test_sagas_that_wait_are_found_and_are_sent_events(tmp_path: Path) -> 
             ({"payload": [1]}, 400, "is no test.v1.Text"),
             ({"by": ""}, 400, "`by`"),
             ({"why": "x"}, 400, "why"),
+            ({"payload": 0}, 400, "is no test.v1.Text"),
+            ({"by": "\ud800"}, 400, "half"),
             ({"key": "late"}, 409, "SAGA_OVER"),
         ):
-            refused = await client.post(f"/sagas/{SAGA}/send", json=order | wrong)
+            refused = await client.post(
+                f"/sagas/{SAGA}/send",
+                content=json.dumps(order | wrong),
+                headers={"content-type": "application/json"},
+            )
             assert (refused.status_code, words in refused.json()["error"]) == (status, True), refused.text
     run = await asyncio.to_thread(
         CliRunner().invoke, send, [SAGA, "answered", "{}", "--log", str(tmp_path / "saga-log.db")]
     )
     assert (run.exit_code, AT_REST in run.output) == (1, True), run.output
+
+
+class Lossy:
+    """It never learns what came of one item of a loop."""
+
+    async def call(self, path: str, request: bytes, *, metadata: Mapping[str, str], **_: object) -> Reply:
+        call = SagaCall.from_metadata(metadata)
+        if call and call.step == "notify[b]":
+            raise RpcError(Code.FAILED_PRECONDITION, "unknown here", reason="FORGOTTEN", domain=DOMAIN)
+        return Reply(b"")
+
+
+async def test_an_item_of_a_loop_is_settled_by_hand_with_its_response(tmp_path: Path) -> None:
+    notify = replace(
+        step("notify", StepKind.RETRIABLE), for_each=ForEach(lambda _: ["a", "b"], lambda s: s.item(str))
+    )
+    definition = saga(step("pivot", StepKind.PIVOT), notify)
+    schema = schema_of(Service("one", 1, "", "", (notify.action.method,)))
+    async with running_engine(tmp_path, [definition], {"one": Lossy()}) as engine:
+        await engine.accept(acceptance(definition, SAGA))
+        await engine.wait_until_idle()
+        operations = SagaOperations(engine, lambda: schema)
+        command = OperatorCommand(Act.RESOLVE, "ann", "told by phone", "notify[b]", Outcome.DONE)
+        await operations.command(SAGA, Order(command, {"value": "told"}))
+        await engine.wait_until_idle()
+        assert (await operations.show(SAGA))["status"] == "COMPLETED"

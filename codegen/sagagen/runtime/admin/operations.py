@@ -254,7 +254,7 @@ class SagaOperations:
         saga = self._definitions.of(recorded.accepted)
         if saga is None or self._schema is None:
             raise CommandRejected("this code lacks the saga's definition, so it can't read a response")
-        found = next((each for each in saga.calls if each.name == step), None)
+        found = next((each for each in saga.calls if each.name == step_name(step)), None)
         if found is None:
             raise CommandRejected(f"the saga has no step {step}")
         return _encoded("response", self._schema().message_type(found.action.method.response_name), given)

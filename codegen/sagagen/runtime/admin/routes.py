@@ -140,6 +140,11 @@ async def _members_of(request: Request) -> Mapping[str, object]:
         raise BadOrder("a command is JSON: send content-type: application/json")
     try:
         members: object = json.loads(await request.body())
+        json.dumps(members, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadOrder(f"a text of a command is no Unicode: half a surrogate pair ({error})") from error
+    except RecursionError as error:
+        raise BadOrder("a command is not nested as deeply as this") from error
     except ValueError as error:
         raise BadOrder(str(error)) from error
     if not isinstance(members, dict):
@@ -157,7 +162,8 @@ def event_order_of(members: Mapping[str, object]) -> EventOrder:
         raise BadOrder(f"an event is sent without the member {', '.join(sorted(unknown))}")
     if len(key) > MAX_KEY_LENGTH:
         raise BadOrder(f"a key has at most {MAX_KEY_LENGTH} characters; this one has {len(key)}")
-    return EventOrder(event, by, members.get("payload") or {}, key or token_hex(16))
+    payload = members.get("payload")
+    return EventOrder(event, by, {} if payload is None else payload, key or token_hex(16))
 
 
 def order_of(act: str, members: Mapping[str, object]) -> Order:

@@ -56,6 +56,8 @@ def _pausing(history: History, pause: Pause) -> Explanation:
             text, then = f"It waits at step {pause.key} for the event {event}.", "it turns back"
         case Delay():
             text, then = f"It waits at step {pause.key} for time to pass.", "it goes on"
+    if pause.is_deadline:
+        then = "it turns back"
     until_ms = pause.until_ms
     return Explanation(
         text, pause.key, "", until_ms, "" if until_ms is None else then, _why_turned_back(history)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sagagen.runtime.model.definition import Direction, Element, ForEach, Parallel, Saga, Step, Wait
+from sagagen.runtime.rpc.claim import CLAIM
 from sagagen.runtime.saga.decision import CallNow, decide
 from sagagen.runtime.saga.events import (
+    START,
     Compensated,
     GaveUp,
     Outcome,
@@ -17,7 +19,10 @@ from sagagen.runtime.saga.events import (
     TimedOut,
     TurnedBack,
 )
-from sagagen.runtime.saga.history import History
+from sagagen.runtime.saga.history import NOBODY_KNOWS, History
+
+_NO_STEPS = frozenset({CLAIM, START, NOBODY_KNOWS})
+"""What stands among the steps of a log and is in no contract."""
 
 
 class StepStatus(StrEnum):
@@ -113,8 +118,10 @@ def view_of(history: History, saga: Saga | None, waiting_for: str = "") -> SagaV
 
 
 def _views_of_the_log(history: History) -> Iterator[StepView]:
-    for name in dict.fromkeys((*history.responses, *history.settled)):
-        yield _step_view(history, name, is_current=False)
+    tried = (step for step, _ in history.progress)
+    for name in dict.fromkeys((*history.responses, *history.settled, *tried, *history.stuck)):
+        if name not in _NO_STEPS:
+            yield _step_view(history, name, is_current=True)
 
 
 def _views(history: History, saga: Saga) -> Iterator[StepView]:
