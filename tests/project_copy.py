@@ -10,13 +10,21 @@ from sagagen.cli.generate import generate as generate_command
 
 SHOP = Path(__file__).parents[1]
 PROJECTS = SHOP / "tests" / "projects"
+TEMPLATES = SHOP / "codegen" / "sagagen" / "scaffold" / "templates"
 WRITTEN = ("contracts", "handlers", "gateway")
 """What people write of a project; the rest of the shop's folder is the toolkit."""
 
 
 def copy_project(name: str, to: Path, parts: tuple[str, ...] = WRITTEN) -> Path:
-    """Copy these parts of a project, as far as it has them: of `shop`, or of one of tests/projects. Returns `to`."""
-    root = SHOP if name == "shop" else PROJECTS / name
+    """Copy these parts of a project, as far as it has them: of `shop`, a template of `init`, or one of tests/projects.
+
+    Returns `to`.
+    """
+    root = (
+        SHOP
+        if name == "shop"
+        else next(each / name for each in (PROJECTS, TEMPLATES) if (each / name).is_dir())
+    )
     for part in parts:
         if (root / part).exists():
             shutil.copytree(root / part, to / part, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,5 +1,9 @@
-"""The food-delivery project (tests/projects/delivery), generated, and what its services have done for an order."""
+"""The food-delivery project (the template of `sagagen init`), generated, and what its services have done for an order.
 
+The handlers of a copy keep a journal: each effect adds a line, so that one that is doubled shows.
+"""
+
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +17,55 @@ LOG = "saga-log"
 Changes = Mapping[str, str]
 """What in saga.yaml is replaced by what."""
 
+JOURNAL = """
+CREATE TABLE IF NOT EXISTS journal (
+  at_ns    INTEGER NOT NULL,
+  order_id TEXT NOT NULL,
+  what     TEXT NOT NULL
+) STRICT;
+"""
+NOTE = '''"""What a service did for an order, and when."""
+
+import time
+
+from sagagen.runtime import Call
+
+
+async def note(call: Call) -> None:
+    """Write a line in the transaction of the effect that it is about."""
+    what = call.step if call.action is None else f"undo {call.step}"
+    await call.db.execute(
+        "INSERT INTO journal (at_ns, order_id, what) VALUES (?, ?, ?)", (time.time_ns(), call.saga_id, what)
+    )
+'''
+END_OF_A_WRITE = re.compile(r"^        return (?!CheckFraudResponse)(?=\w+Response\()", re.MULTILINE)
+
 AS_IT_IS: Changes = {}
 SHORT_WAIT: Changes = {"within: 10m": "within: 500ms"}
 """A restaurant that says nothing for half a second is silent."""
 
 
 def delivery(root: Path, changes: Changes = AS_IT_IS) -> Path:
-    """Make the project in `root`. Returns `root`."""
+    """Make the project in `root`, with journals. Returns `root`."""
     copy_project("delivery", root)
     edit(root / "contracts" / "saga.yaml", changes)
+    (root / "handlers" / "journal.py").write_text(NOTE, encoding="utf-8")
+    for service in SERVICES:
+        _keep_a_journal(root / "handlers" / f"{service}.py")
+        with (root / "handlers" / f"{service}.sql").open("a", encoding="utf-8") as tables:
+            tables.write(JOURNAL)
     return generate(root)
+
+
+def _keep_a_journal(handlers: Path) -> None:
+    text, count = END_OF_A_WRITE.subn(
+        "        await note(call)\n\\g<0>", handlers.read_text(encoding="utf-8")
+    )
+    assert count, f"{handlers} has changed: no write of it was found"
+    heading = "from sagagen.runtime import Call"
+    handlers.write_text(
+        text.replace(heading, f"from handlers.journal import note\n{heading}"), encoding="utf-8"
+    )
 
 
 def effects_of(stack: Stack, order_id: str) -> dict[str, Any]:
@@ -32,7 +75,7 @@ def effects_of(stack: Stack, order_id: str) -> dict[str, Any]:
         found["payment"] = row["status"]
     for row in _rows(stack, "restaurant", "SELECT status, reason FROM tickets", order_id):
         found["ticket"] = row["status"] if row["reason"] is None else f"{row['status']}: {row['reason']}"
-    for _ in _rows(stack, "courier", "SELECT 1 FROM couriers", order_id):
+    for _ in _rows(stack, "courier", "SELECT 1 FROM rides", order_id):
         found["courier"] = "RIDES"
     for row in _rows(stack, "kitchen", "SELECT dish_id, quantity FROM reservations", order_id):
         found[row["dish_id"]] = row["quantity"]

@@ -9,17 +9,18 @@ import httpx
 from stack import Stack
 from waiting import eventually
 
-RESTAURANT = "da mario"
+RESTAURANT = "da-mario"
+COURIER = "courier-1"
+NOBODY_RIDES_THERE = "9 Hill Road, Nowhere"
 ENDED = ("COMPLETED", "COMPENSATED", "SUPERSEDED")
 
 
-def order_body(customer: str, **changes: Any) -> dict[str, Any]:
+def order_body(**changes: Any) -> dict[str, Any]:
     return {
-        "customer_id": customer,
         "restaurant_id": RESTAURANT,
         "dishes": [{"dish_id": "margherita", "quantity": 2}, {"dish_id": "lasagne", "quantity": 1}],
         "total_minor": 3400,
-        "address": "Main Street 1",
+        "address": "1 Main Street, Old Town",
     } | changes
 
 
@@ -35,11 +36,10 @@ class Order:
         return self.send("answer", {"accepted": accepted}, by, key)
 
     def pickup(self, key: str = "") -> httpx.Response:
-        return self.send("pickup", {}, "rider", key)
+        return self.send("pickup", {}, COURIER, key)
 
     def cancel(self, *, by: str = "", key: str = "") -> httpx.Response:
-        customer = by or self.customer
-        return _post(self.stack, f"/orders/{self.order_id}:cancel", {"customer_id": customer}, customer, key)
+        return _post(self.stack, f"/orders/{self.order_id}:cancel", {}, by or self.customer, key)
 
     def send(self, event: str, body: Mapping[str, Any], by: str, key: str = "") -> httpx.Response:
         return _post(self.stack, f"/orders/{self.order_id}/{event}", body, by, key)
@@ -68,7 +68,7 @@ class Order:
 
 def place(stack: Stack, customer: str = "ann", **changes: Any) -> Order:
     """Order dinner. An order that is not accepted is a failure."""
-    answer = _post(stack, "/orders", order_body(customer, **changes), customer)
+    answer = _post(stack, "/orders", order_body(**changes), customer)
     assert answer.status_code == 202, answer.text
     return Order(stack, order_id_of(answer), customer)
 
@@ -79,5 +79,5 @@ def order_id_of(answer: httpx.Response) -> str:
 
 
 def _post(stack: Stack, path: str, body: Mapping[str, Any], caller: str, key: str = "") -> httpx.Response:
-    headers = {"X-Idempotency-Key": key or uuid4().hex, "X-Caller": caller}
+    headers = {"X-Idempotency-Key": key or uuid4().hex, "X-Forwarded-User": caller}
     return stack.http.post(path, json=body, headers=headers)

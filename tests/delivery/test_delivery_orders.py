@@ -1,12 +1,12 @@
 """Dinner is ordered over HTTP, by real processes: each way that it can end, and what stands in the services then."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from delivery_project import SERVICES, SHORT_WAIT, assert_undone, delivery, effects_of, journal_of
-from ordering import Order, place
+from ordering import NOBODY_RIDES_THERE, Order, place
 from stack import Stack
 
 pytestmark = pytest.mark.slow
@@ -28,12 +28,10 @@ EXPENSIVE = 20_000
 
 @pytest.fixture(scope="module", params=["up", "mesh"])
 def stack(
-    request: pytest.FixtureRequest,
-    generated_project: Callable[[str], Path],
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, delivery_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     var = tmp_path_factory.mktemp("delivery") / "var"
-    with closing(Stack(var, root=generated_project("delivery"), services=SERVICES)) as stack:
+    with closing(Stack(var, root=delivery_root, services=SERVICES)) as stack:
         stack.start(request.param)
         yield stack
 
@@ -100,7 +98,7 @@ def test_a_restaurant_that_says_nothing_turns_the_order_back(impatient: Stack) -
 
 
 def test_where_no_courier_rides_nobody_waits_for_the_restaurant(stack: Stack) -> None:
-    order = place(stack, address="far out")
+    order = place(stack, address=NOBODY_RIDES_THERE)
     assert order.await_end() == "COMPENSATED"
     left = effects_of(stack, order.order_id)
     assert left.pop("ticket", "WITHDRAWN: NO_COURIER") == "WITHDRAWN: NO_COURIER"
@@ -149,6 +147,7 @@ def test_only_who_may_is_heard(stack: Stack) -> None:
     order = prepared(stack)
     assert order.answer(accepted=True, by="la mamma").status_code == 403
     assert order.cancel(by="bob").status_code == 403
+    assert order.send("pickup", {}, "ann").status_code == 403
     assert Order(stack, "7a7b9d84-0000-5000-8000-000000000000", "ann").pickup().status_code == 404
     assert order.cancel().status_code == 202
     assert order.await_end() == "COMPENSATED"
@@ -168,7 +167,7 @@ def test_an_event_counts_once(stack: Stack) -> None:
 
 
 def test_a_mail_that_bounces_spoils_no_dinner(stack: Stack) -> None:
-    order = accepted(stack, "nomail-ann")
+    order = accepted(stack, "nomail")
     assert order.pickup().status_code == 200
     assert order.await_end() == "COMPLETED"
     assert order.view()["incomplete"] == ["send_mail"]
@@ -176,10 +175,10 @@ def test_a_mail_that_bounces_spoils_no_dinner(stack: Stack) -> None:
 
 
 def test_fraud_is_looked_for_where_much_is_at_stake(stack: Stack) -> None:
-    order = place(stack, "fraud-bob", total_minor=EXPENSIVE)
+    order = place(stack, "mallory", total_minor=EXPENSIVE)
     assert order.await_end() == "COMPENSATED"
     assert effects_of(stack, order.order_id) == {}
-    small = accepted(stack, "fraud-bob")
+    small = accepted(stack, "mallory")
     assert small.rows("SKIPPED") == ["check_fraud"]
     assert small.pickup().status_code == 200
     assert small.await_end() == "COMPLETED"

@@ -7,10 +7,13 @@ import sys
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from thorough import chosen
 from yaml_files import read_yaml
 
+from sagagen.cli.init import init
 from sagagen.scaffold.project import Template, files_of
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +62,7 @@ def changed_by_windows(project: Path, clone: Path) -> list[str]:
     return [name for name in names if (clone / name).read_bytes() != (project / name).read_bytes()]
 
 
-@pytest.mark.parametrize("template", chosen([Template.MINIMAL, Template.SHOP], first=1))
+@pytest.mark.parametrize("template", chosen([Template.DELIVERY, Template.MINIMAL, Template.SHOP], first=1))
 def test_a_new_project_is_in_sync_and_its_workflow_passes(template: Template, tmp_path: Path):
     done = sagagen("init", "my project", "--template", template, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -133,7 +136,28 @@ def test_what_makes_no_project_is_refused_before_anything_is_written(arguments: 
     assert not (tmp_path / "new").exists()
 
 
-def test_a_release_packs_the_same_shop(tmp_path: Path):
+def test_help_has_a_sentence_for_each_template() -> None:
+    shown = " ".join(CliRunner().invoke(init, ["--help"]).output.split())
+    assert all(f"{template} {template.summary}" in shown for template in Template)
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [("delivry", 'did you mean "delivery"?'), ("huge", "choose from minimal, shop, delivery")],
+)
+def test_an_unknown_template_gets_a_hint(typed: str, hint: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(init, [str(tmp_path / "new"), "--template", typed])
+    assert done.exit_code == 2
+    assert f'there is no template "{typed}": {hint}' in done.stderr
+
+
+def test_the_shell_offers_templates() -> None:
+    (option,) = (each for each in init.params if each.name == "template")
+    offered = option.shell_complete(click.Context(init), "d")
+    assert [(each.value, each.help) for each in offered] == [("delivery", Template.DELIVERY.summary)]
+
+
+def test_a_release_packs_the_same_templates(tmp_path: Path):
     built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=ROOT)
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
@@ -146,3 +170,10 @@ def test_a_release_packs_the_same_shop(tmp_path: Path):
     assert wanted <= names
     for path in wanted - {"contracts/saga.yaml"}:
         assert packed.read(shop + path) == (ROOT / path).read_bytes()
+    delivery = {f"sagagen/scaffold/templates/delivery/{path}" for path in _own(Template.DELIVERY)}
+    assert delivery <= set(packed.namelist())
+
+
+def _own(template: Template) -> set[str]:
+    folders = ("contracts/", "handlers/", "gateway/", "tests/")
+    return {path for path in files_of(template, "any") if path.startswith(folders)} - {"tests/conftest.py"}

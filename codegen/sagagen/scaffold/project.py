@@ -28,13 +28,28 @@ COMMON = {
 }
 """File of the template -> file of the project."""
 _FILLED_IN = frozenset({"README.md", "requirements.txt", "workflow.yml"})
+_SHARED = ("contracts", "handlers")
+"""Folders that this repository's own project is: the shop's template takes them from there."""
+_OWNED = (*_SHARED, "gateway", "tests")
+"""Folders of a template."""
 
 
 class Template(StrEnum):
-    SHOP = "shop"
-    """Orders, stock and payment: this repository's own example."""
     MINIMAL = "minimal"
-    """One service and one saga."""
+    SHOP = "shop"
+    DELIVERY = "delivery"
+
+    @property
+    def summary(self) -> str:
+        """What a project of it does, in a sentence."""
+        return _SUMMARIES[self]
+
+
+_SUMMARIES = {
+    Template.MINIMAL: "One service and one saga: a seat is held, then confirmed or given back.",
+    Template.SHOP: "Orders, stock and payment: a straight line of calls that ends confirmed, or is undone.",
+    Template.DELIVERY: "Dinner is brought: branches, a loop, a person's answer, a time-out and a customer who cancels.",
+}
 
 
 class CannotInit(Exception):
@@ -47,14 +62,12 @@ def files_of(template: Template, name: str) -> dict[str, bytes]:
     found["contracts/saga.yaml"] = _PROJECT_LINE.sub(
         f"project: {name}", found["contracts/saga.yaml"].decode(), count=1
     ).encode()
-    return found | dict(_common(name))
+    return found | dict(_common(template, name))
 
 
 def _of_template(template: Template) -> Iterator[tuple[str, bytes]]:
     for root in (_TEMPLATES / template, *([_shop()] if template is Template.SHOP else [])):
-        for folder in ("contracts", "handlers", "tests"):
-            if folder == "tests" and root != _TEMPLATES / template:
-                continue
+        for folder in _OWNED if root == _TEMPLATES / template else _SHARED:
             for path in sorted((root / folder).rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     yield path.relative_to(root).as_posix(), path.read_bytes()
@@ -66,11 +79,13 @@ def _shop() -> Path:
     return packed if (packed / "contracts").is_dir() else _REPOSITORY
 
 
-def _common(name: str) -> Iterator[tuple[str, bytes]]:
+def _common(template: Template, name: str) -> Iterator[tuple[str, bytes]]:
     found = origin()
+    about = _TEMPLATES / template / "about.md"
     if found.wheel:
         yield f"{VENDOR}/{found.wheel.name}", found.wheel.read_bytes()
     filled_in = {"name": name, "requirement": found.requirement, "reach": reach(found)}
+    filled_in["about"] = about.read_text("utf-8") if about.exists() else ""
     for source, target in COMMON.items():
         text = (_TEMPLATES / "common" / source).read_text("utf-8")
         if source in _FILLED_IN:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ class Mesh:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def post(self, path: str, body: object, *, key: str) -> tuple[int, Any]:
+    def post(
+        self, path: str, body: object, *, key: str, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
         """Status and JSON of the answer."""
-        headers = {"content-type": "application/json", "idempotency-key": key}
+        headers = {"content-type": "application/json", "idempotency-key": key, **(headers or {})}
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=WITHIN_S) as response:
@@ -36,8 +38,9 @@ class Mesh:
             with error:
                 return error.code, json.load(error)
 
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=WITHIN_S) as response:
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> Any:
+        request = urllib.request.Request(self.url + path, headers=dict(headers or {}))
+        with urllib.request.urlopen(request, timeout=WITHIN_S) as response:
             return json.load(response)
 
     def until(self, is_reached: Callable[[], bool]) -> None:

@@ -1,0 +1,4 @@
+CREATE TABLE IF NOT EXISTS accounts (
+  customer_id TEXT PRIMARY KEY,
+  points      INTEGER NOT NULL
+) STRICT;
