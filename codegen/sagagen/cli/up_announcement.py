@@ -2,12 +2,13 @@
 
 import json
 import shlex
+import time
 
 import click
 
 from sagagen.runtime.edge.events import CANCEL
-from sagagen.runtime.messages.example import example
 from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.messages.starting import starting_example
 from sagagen.runtime.model.definition import Route
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.settings import Address, Settings
@@ -43,10 +44,11 @@ def purpose(route: Route) -> str:
 def _first_command(project: Project, url: str) -> str:
     """A curl line that starts the first saga whose request can be made up, or why there is none."""
     schema = Schema(project.mesh.descriptors.read_bytes())
+    newest = {saga.name: saga for saga in sorted(project.mesh.sagas, key=lambda saga: saga.version)}
     left = ""
     for route in project.mesh.routes:
         if route.starts_saga and route.body == "*" and "{" not in route.template:
-            body = example(schema, schema.descriptor(route.method.request_name))
+            body = starting_example(schema, newest[route.target], time.time_ns() // 1_000_000)
             if body is not None:
                 return (
                     f"Try:\n\n  curl -X {route.verb} {url}{route.template} -H 'Content-Type: application/json' "
