@@ -27,7 +27,7 @@ from sagagen.runtime.engine.flights import Flights
 from sagagen.runtime.engine.mailbox import SagaMailbox, accept, reject
 from sagagen.runtime.engine.parking import FOR_EVER_MS, LOOK_S, PARK_FROM_S
 from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
-from sagagen.runtime.engine.requests import Requests
+from sagagen.runtime.engine.requests import CannotBuild, Requests
 from sagagen.runtime.engine.results import COMPLETION, result_at_end, result_of_failure
 from sagagen.runtime.engine.row_metrics import count_delivery, count_rows
 from sagagen.runtime.engine.wait_metrics import observe_waits
@@ -36,6 +36,7 @@ from sagagen.runtime.rpc.errors import DOMAIN
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, current_calls, row_for
 from sagagen.runtime.saga.decision import (
     ENGINE_ERROR,
+    NOT_BUILT,
     CallNow,
     End,
     GetStuck,
@@ -588,4 +589,6 @@ def _end_of(pause: Pause) -> int:
 
 
 def _mistake(error: Exception, step: str) -> Failure:
+    if isinstance(error, CannotBuild):
+        return Failure(Code.OUT_OF_RANGE.name, NOT_BUILT, str(error), step)
     return Failure(Code.INTERNAL.name, ENGINE_ERROR, f"{type(error).__name__}: {error}", step)

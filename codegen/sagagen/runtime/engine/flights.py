@@ -10,6 +10,7 @@ import structlog
 from sagagen.runtime.engine.attempts import AttemptRow, Attempts
 from sagagen.runtime.engine.context import Ref
 from sagagen.runtime.engine.mailbox import SagaMailbox
+from sagagen.runtime.engine.requests import CannotBuild
 from sagagen.runtime.saga.decision import StepCall
 from sagagen.runtime.saga.history import CallKey, History
 
@@ -121,6 +122,8 @@ class Flights(Generic[Ref]):
         row: AttemptRow | Exception | None = None
         try:
             row = await self._attempts.make(flight.call, history, flight.wake, leave, is_first=is_first)
+        except CannotBuild as error:
+            row = error  # the saga is stuck for it, and says so
         except Exception as error:
             _logger.exception("the engine failed with a call", step=flight.call.key)
             row = error

@@ -190,7 +190,7 @@ class Requests:
             return b""
 
     def request(self, call: StepCall, history: History) -> bytes:
-        """The request of a call: as logged, or built from the failure if it compensates."""
+        """The request of a call: as logged, or built from the failure if it compensates. Raises CannotBuild."""
         if call.request is not None:
             return call.request
         assert history.turned_back, "compensations begin after TurnedBack"
@@ -204,7 +204,14 @@ class Requests:
         name = call.step.name
         if name not in self._items_of_loops:
             self._items_of_loops[name] = self._items(call.step)
-        return self._items_of_loops[name][call.key.removeprefix(f"{name}[").removesuffix("]")]
+        key = call.key.removeprefix(f"{name}[").removesuffix("]")
+        try:
+            return self._items_of_loops[name][key]
+        except KeyError:
+            raise CannotBuild(
+                f"the list of {name} has no item {key!r} any more: the loop began on another definition of this "
+                "version; restore that and `retry`, or undo the item by hand and `resolve` it"
+            ) from None
 
     def declines(self, wait: Wait, event: EventTaken) -> bool:
         """Whether the event is a refusal."""

@@ -211,7 +211,8 @@ def _was_resolved(command: OperatorCommand, history: History) -> bool:
 def _retried(command: OperatorCommand, saga: Saga | None, history: History) -> OperatorRow:
     if history.stuck:
         step, direction = _named(command, saga, history) or _where_stuck(history)
-        if step in history.stuck and history.stuck[step].failure.reason == NOT_BUILT:
+        is_built_anew = direction is Direction.COMPENSATION  # by the definition that is deployed now
+        if step in history.stuck and history.stuck[step].failure.reason == NOT_BUILT and not is_built_anew:
             raise CommandRejected("its request can't be built from what is logged: no retry changes that")
         return Retried(at_ms=0, step=step, direction=direction)
     failing = [call for call in current_calls(saga, history) if call.failures]
