@@ -13,6 +13,7 @@ PLACES = (
     REPOSITORY,
     REPOSITORY / "codegen/sagagen",
     REPOSITORY / "codegen/sagagen/runtime",
+    REPOSITORY / "codegen/sagagen/testing",
     REPOSITORY / "tests",
 )
 

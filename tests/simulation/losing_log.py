@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from virtual_loop import Life
-
 from sagagen.runtime.clock import sleep_unless_woken
 from sagagen.runtime.log.records import SagaHead, SagaRef
 from sagagen.runtime.log.store import LoggedSaga
@@ -15,6 +13,7 @@ from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import UNCHANGED, JournalUnavailable
 from sagagen.runtime.saga.search import BEGINNING, DueSaga, Place
+from sagagen.testing.virtual_time import Life
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from grpclib.const import Status as Code
 from made_up_sagas import SERVICES
 from small_mesh import text
-from virtual_loop import VirtualClock
 
 from sagagen.runtime.model.definition import Direction, Method, Saga, StepKind, Transaction
 from sagagen.runtime.rpc.claim import CLAIM
@@ -31,6 +30,7 @@ from sagagen.runtime.service.barrier.rules import (
     records_refusal,
     unsettled,
 )
+from sagagen.testing.virtual_time import VirtualClock
 
 BY_HAND = b"by hand"
 """Instead of a request's digest: a person did it, whatever the request would have been."""

@@ -1,9 +1,9 @@
 """A world of gateways, services, clients and operators, in which one saga is run by the product's own engine.
 
 Real: `decide`, history, commands, the driver with its flights, attempts, requests and calls, `EmbeddedEngine`, the
-codec of rows (each death sends them through it), and the barrier's rules. Modelled: time (`virtual_loop`), the log's
-file (`losing_log`: groups, refusals, a lost tail), the services around their barrier and the network
-(`participants`), clients and operators (here). A run is the same run for the same seed.
+codec of rows (each death sends them through it), and the barrier's rules. Modelled: time (`VirtualLoop`), the log's
+file (`losing_log`: groups, refusals, a lost tail), the services around their barrier and the network (`participants`),
+clients and operators (here). A run is the same run for the same seed.
 
 A world begins stormy: processes die, messages are lost, handlers refuse, operators interfere. At `calm_at_s` it clears
 up for good: from then on whatever is stuck is retried, until each gateway's saga has ended.
@@ -20,7 +20,6 @@ from losing_log import Disk, LosingLog
 from made_up_sagas import at_another_pace
 from participants import Deed, Line, Participant, Weather, participants
 from small_mesh import SAGA_ID, acceptance, text
-from virtual_loop import Life, VirtualClock, VirtualLoop
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import CANCEL, Delivered, Delivery, NotDelivered, Overloaded, Refusal
@@ -33,6 +32,7 @@ from sagagen.runtime.saga.events import LogEvent, Outcome
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import JournalUnavailable
 from sagagen.runtime.scope import step_name
+from sagagen.testing.virtual_time import Life, VirtualClock, VirtualLoop
 
 LATEST_S = 1000.0
 """By then every saga has ended, in seconds of the world."""

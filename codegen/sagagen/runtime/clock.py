@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -26,22 +27,23 @@ class SystemClock:
 class Grace:
     """The time that a process has between being told to stop and its end. Every wait of a stop takes what is left."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
+        self._now_s = monotonic_s
         self._ends_s: float | None = None
 
     def begin(self) -> bool:
         """It runs from now on. False if it runs already."""
         is_first = self._ends_s is None
         if is_first:
-            self._ends_s = time.monotonic() + self.seconds
+            self._ends_s = self._now_s() + self.seconds
         return is_first
 
     def left_s(self, keep_s: float = 0.0) -> float:
         """How long one may wait so that `keep_s` seconds are left for others. Begins it, where nobody has."""
         self.begin()
         assert self._ends_s is not None
-        return max(0.0, self._ends_s - time.monotonic() - keep_s)
+        return max(0.0, self._ends_s - self._now_s() - keep_s)
 
 
 def rfc3339_or_none(at_ms: int | None) -> str | None:

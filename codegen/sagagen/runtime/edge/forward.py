@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-import secrets
+from random import Random, SystemRandom
 
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
@@ -58,7 +58,9 @@ class ForwardEndpoint:
         caller: Caller,
         transport: Transport,
         waiting: Waiting,
+        random: Random | None = None,
     ) -> None:
+        self._random = random or SystemRandom()
         self._method = route.method
         self._reader = reader
         self._writer = writer
@@ -91,7 +93,9 @@ class ForwardEndpoint:
             return {}
         key = idempotency_key(exchange.request.headers)
         if not key:
-            return {IDEMPOTENCY_KEY: direct_id(caller, self._method.path, secrets.token_hex(16))}
+            return {
+                IDEMPOTENCY_KEY: direct_id(caller, self._method.path, f"{self._random.getrandbits(128):032x}")
+            }
         return {IDEMPOTENCY_KEY: direct_id(caller, self._method.path, key)}
 
     async def _call(self, request: bytes, metadata: dict[str, str], timeout_s: float) -> Reply:

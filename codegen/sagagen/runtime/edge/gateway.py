@@ -6,6 +6,7 @@ the gateway is; a request finds its endpoint and goes through it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from random import Random
 from urllib.parse import quote
 
 import structlog
@@ -18,6 +19,7 @@ from starlette.routing import BaseRoute
 from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sagagen.runtime.clock import Clock
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.content import check_origin
 from sagagen.runtime.edge.docs_page import DocsEndpoint, DocsFileEndpoint
@@ -104,16 +106,22 @@ class Gateway:
         limits: Limits | None = None,
         readiness: Readiness | None = None,
         shared: SharedAnswers | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
     ) -> ASGIApp:
         """The ASGI application, on a running engine and ways to every service of the mesh.
 
         `limits` are the contract's unless the environment has others. `readiness` is what /readyz reports; without it
-        the engine alone decides. `shared` are the answers of gateways that have logs of their own.
+        the engine alone decides. `shared` are the answers of gateways that have logs of their own. Tests choose the
+        clock, and where ids come from that no client chose.
         """
         readiness = readiness or Readiness({"gateway": engine.check})
         waiting = Waiting((limits or self._mesh.limits).max_waiting)
         router: Router[Endpoint] = Router(
-            [*self._own(engine, readiness), *self._contract(engine, transports, waiting, shared)]
+            [
+                *self._own(engine, readiness),
+                *self._contract(engine, transports, waiting, shared, clock, random),
+            ]
         )
         app = Starlette(
             middleware=self._contained(),
@@ -144,6 +152,8 @@ class Gateway:
         transports: Mapping[str, Transport],
         waiting: Waiting,
         shared: SharedAnswers | None,
+        clock: Clock | None,
+        random: Random | None,
     ) -> Iterable[tuple[str, Template, Endpoint]]:
         for binding in self._bindings:
             route = binding.route
@@ -158,10 +168,18 @@ class Gateway:
                     engine,
                     self.responder,
                     shared,
+                    clock,
+                    random,
                 )
             else:
                 endpoint = ForwardEndpoint(
-                    route, binding.reader, binding.writer, self._caller, transports[route.target], waiting
+                    route,
+                    binding.reader,
+                    binding.writer,
+                    self._caller,
+                    transports[route.target],
+                    waiting,
+                    random,
                 )
             yield route.verb, binding.template, endpoint
 

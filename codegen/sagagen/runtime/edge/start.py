@@ -1,8 +1,9 @@
 """The routes that start a saga: accepted durably once for each idempotency key, answered the same ever after."""
 
-import time
 from dataclasses import replace
+from random import Random
 
+from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.exchange import SAGA, Caller, Exchange, caller_of, traceparent
 from sagagen.runtime.edge.key import idempotency_key, missing_key
@@ -47,7 +48,11 @@ class StartEndpoint:
         engine: SagaRuntime,
         responder: HttpResponder,
         shared: SharedAnswers | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
+        self._random = random
         self._project = project
         self._saga = saga
         self._reader = reader
@@ -81,7 +86,7 @@ class StartEndpoint:
         trigger = self._saga.trigger.path
         return Acceptance(
             saga=self._saga,
-            saga_id=saga_id(self._project, caller, trigger, key) if key else _random_id(),
+            saga_id=saga_id(self._project, caller, trigger, key) if key else self._random_id(),
             caller=caller,
             key=key,
             fingerprint=fingerprint_of(trigger, data),
@@ -108,8 +113,11 @@ class StartEndpoint:
             raise ProblemError(_expired(started))
         return _replayed(await self._repeated_answer(exchange, started))
 
+    def _random_id(self) -> str:
+        return random_saga_id(self._clock.wall_ms(), self._random)
+
     def _is_expired(self, started: Started) -> bool:
-        return time.time_ns() // 1_000_000 - started.started_ms > self._saga.retention_s * 1000
+        return self._clock.wall_ms() - started.started_ms > self._saga.retention_s * 1000
 
     async def _first_answer(self, exchange: Exchange, started: Started, data: bytes) -> Answer:
         """The final answer; 202 if the contract does not wait for it, or if it takes too long. That is never stored."""
@@ -152,10 +160,6 @@ def _body(saga: Saga, saga_id: str, data: bytes) -> bytes | None:
         return bytes(saga.respond.body(Scope(saga_id, saga.trigger.request, data, {})))
     except (ExpressionError, TypeError, ValueError, OverflowError):
         return None
-
-
-def _random_id() -> str:
-    return random_saga_id(time.time_ns() // 1_000_000)
 
 
 def _replayed(answer: Answer) -> Answer:

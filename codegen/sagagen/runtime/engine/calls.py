@@ -2,13 +2,13 @@
 
 import asyncio
 import itertools
-import time
 from collections import deque
 from collections.abc import Mapping
 
 import structlog
 from grpclib.const import Status as Code
 
+from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import RpcError
@@ -62,10 +62,13 @@ class Slots:
 class Calls:
     """The services, as the engine reaches them."""
 
-    def __init__(self, transports: Mapping[str, Transport], *, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(
+        self, transports: Mapping[str, Transport], *, limit: int = DEFAULT_LIMIT, clock: Clock | None = None
+    ) -> None:
         self._transports = transports
         self._slots = {service: Slots(limit) for service in transports}
         self._numbers = itertools.count()
+        self._now_s = (clock or SystemClock()).monotonic_s
         self._begun_s: dict[int, float] = {}
         """Calls under way and when each began, the earliest first."""
 
@@ -78,7 +81,7 @@ class Calls:
     ) -> bytes:
         """The encoded response. Raises RpcError, and nothing else, for whatever went wrong."""
         number = next(self._numbers)
-        self._begun_s[number] = time.monotonic()
+        self._begun_s[number] = self._now_s()
         try:
             reply = await self._transports[service].call(
                 path, request, metadata=metadata, timeout_s=timeout_s

@@ -25,7 +25,7 @@ from sagagen.runtime.engine.deaths import SET_ASIDE_AT
 from sagagen.runtime.engine.deliveries import RETRY_AFTER_S, row_of
 from sagagen.runtime.engine.flights import Flights
 from sagagen.runtime.engine.mailbox import SagaMailbox, accept, reject
-from sagagen.runtime.engine.parking import FOR_EVER_MS, LOOK_S, PARK_FROM_S
+from sagagen.runtime.engine.parking import FOR_EVER_MS, PARK_FROM_S
 from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
 from sagagen.runtime.engine.requests import CannotBuild, Requests
 from sagagen.runtime.engine.results import COMPLETION, result_at_end, result_of_failure
@@ -346,8 +346,9 @@ class SagaDriver(Generic[Ref]):
             return
         left_s = (_end_of(next_end) - self._now()) / 1000
         # A clock that jumps is noticed in between: the end is a time of day.
-        is_woken = await self._attempts.pause(min(left_s, LOOK_S), self._mailbox.wake)
-        if not is_woken and left_s <= LOOK_S:
+        look_s = self._context.time.look_s
+        is_woken = await self._attempts.pause(min(left_s, look_s), self._mailbox.wake)
+        if not is_woken and left_s <= look_s:
             self._end_pause(next_end)
 
     def _leave_line(self) -> None:

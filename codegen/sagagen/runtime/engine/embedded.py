@@ -107,8 +107,9 @@ class EmbeddedEngine:
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
     in seconds that draining may take, if the process has no `grace` of its own. `on_result` is called with each result,
     once that is durable. `deaths` counts those of this process, if anybody does. `is_alone` says that no other engine
-    can have a run of a saga: then none claims its id first. `narrator` tells a person what becomes of sagas. Clock,
-    random and journal (what sagas write to, and wait with: the log) are arguments so that tests can choose them.
+    can have a run of a saga: then none claims its id first. `is_clock_set` says that people and NTP set the wall clock:
+    then it is looked at again and again. `narrator` tells a person what becomes of sagas. Clock, random and journal
+    (what sagas write to, and wait with: the log) are arguments so that tests can choose them.
     """
 
     def __init__(
@@ -129,12 +130,14 @@ class EmbeddedEngine:
         deaths: Deaths | None = None,
         is_alone: bool = True,
         narrator: Narrator | None = None,
+        is_clock_set: bool = True,
     ) -> None:
         self._definitions = Definitions(sagas)
         self._log = log
         self._journal = journal or log
-        self._calls = Calls(transports, limit=calls_per_service)
         self._clock = clock or SystemClock()
+        self._is_clock_set = is_clock_set
+        self._calls = Calls(transports, limit=calls_per_service, clock=self._clock)
         self._random = random or Random(SystemRandom().getrandbits(256))
         self._on_result = on_result
         self._grace = grace or Grace(grace_s)
@@ -148,6 +151,7 @@ class EmbeddedEngine:
         self._deaths = deaths or Deaths(None)
         self._entries: dict[str, SagaEntry] = {}
         self._waking: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._group = asyncio.TaskGroup()
         self._is_draining = False
         _check_services(sagas, transports)
@@ -158,7 +162,7 @@ class EmbeddedEngine:
         self._context = EngineContext(
             journal=self._journal,
             calls=self._calls,
-            time=SagaTime(self._clock, await self._log.last_ms()),
+            time=SagaTime(self._clock, await self._log.last_ms(), is_set=self._is_clock_set),
             random=self._random,
             on_result=self._on_result,
             admission=self._admission,
@@ -169,7 +173,8 @@ class EmbeddedEngine:
         self._log.gather_for(self._at_work)
         self._parked = await self._log.waiting_count()
         self._wheel = Wheel(self._log, self._context.time, self._free, self._wake)
-        self._following = asyncio.create_task(self._follow_clock(), name="engine time")
+        if self._is_clock_set:
+            self._following = asyncio.create_task(self._follow_clock(), name="engine time")
         await self._group.__aenter__()
         try:
             await self._resume_all()
@@ -186,7 +191,8 @@ class EmbeddedEngine:
         try:
             await self._drain()
         finally:
-            self._following.cancel()
+            if self._following:
+                self._following.cancel()
             if self._waking:
                 self._waking.cancel()
             for entry in self._entries.values():

@@ -21,8 +21,6 @@ REFILL_S = 120.0
 """How often it looks into the log. Less than the horizon: no saga is late for it."""
 PAGE = 10_000
 """Sagas that the wheel takes from the log at once; the others wait there until these are woken."""
-LOOK_S = 5.0
-"""How often the clock is looked at: where it jumps, as after a machine slept, waits end no later than that."""
 CROWDED_S = 0.05
 """How long to wait where as many sagas run as may."""
 FOR_EVER_MS = 2**62
@@ -92,7 +90,8 @@ class Wheel:
             if not place and left_s <= 0:
                 return
             if not place or not self._has_woken_up_to(place):
-                await sleep_unless_woken(min(next_s, LOOK_S, REFILL_S if place else left_s), self._changed)
+                at_most_s = min(next_s, self._time.look_s, REFILL_S if place else left_s)
+                await sleep_unless_woken(at_most_s, self._changed)
 
     def _has_woken_up_to(self, place: Place) -> bool:
         """Nothing that the log has up to this place is left in the heap: what is there has begun to wait since."""

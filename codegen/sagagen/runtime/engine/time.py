@@ -11,6 +11,8 @@ problem of readiness, since calls tell other machines by the same wall clock unt
 whoever asks every ten seconds to see it. Longer would take a sound gateway out of service for every correction.
 """
 
+import math
+
 import structlog
 
 from sagagen.runtime.clock import Clock
@@ -23,6 +25,8 @@ STANDS_S = 120.0
 """Time in seconds after which a jump is taken for a correction."""
 TOLD_S = 20.0
 """Time in seconds for which readiness tells of a jump."""
+LOOK_S = 5.0
+"""How often a wait looks at the clock: where it jumps, as after a machine slept, waits end no later than that."""
 FASTEST, SLOWEST = 1.1, 0.5
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -35,11 +39,14 @@ class SagaTime:
     run on from where they were; otherwise they would be granted anew.
     """
 
-    def __init__(self, clock: Clock, last_row_ms: int) -> None:
+    def __init__(self, clock: Clock, last_row_ms: int, *, is_set: bool = True) -> None:
+        """`is_set`: people and NTP set the wall clock."""
         wall_ms = clock.wall_ms()
         if wall_ms < last_row_ms:
             _logger.warning("the clock is behind the saga log", clock_ms=wall_ms, log_ms=last_row_ms)
         self._clock = clock
+        self.look_s = LOOK_S if is_set else math.inf
+        """How long a wait for a time of day may go on, in seconds, before the clock is looked at again."""
         self._base_ms: float = max(wall_ms, last_row_ms)
         self._base_s = clock.monotonic_s()
         self._ms_per_s: float = 1000.0

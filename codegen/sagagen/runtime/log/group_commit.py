@@ -44,6 +44,7 @@ class GroupWriter:
         gather_s: float = GATHER_S,
         linger_s: float = LINGER_S,
         pause_s: float = LogUnavailable.retry_after_s,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`release_room` is called when the disk is full; true if there is room now that was not there before.
 
@@ -51,7 +52,7 @@ class GroupWriter:
         """
         self._database = database
         self._release_room = release_room
-        self._queue = WriteQueue(max_waiting=max_waiting, gather_s=gather_s)
+        self._queue = WriteQueue(max_waiting=max_waiting, gather_s=gather_s, monotonic_s=monotonic_s)
         self._waits_s = {State.LINGERING: linger_s, State.PAUSED: pause_s, State.GATHERING: gather_s}
         self._state = State.RESTING
         self._timer: asyncio.TimerHandle | None = None
@@ -249,10 +250,14 @@ class GroupWriter:
 
 @asynccontextmanager
 async def open_writer(
-    database: Database, release_room: Callable[[], bool], *, close_s: float = CLOSE_S
+    database: Database,
+    release_room: Callable[[], bool],
+    *,
+    close_s: float = CLOSE_S,
+    monotonic_s: Callable[[], float] = time.monotonic,
 ) -> AsyncGenerator[GroupWriter]:
     """A GroupWriter with its task. On leaving, what is queued is written, unless that takes longer than `close_s`."""
-    writer = GroupWriter(database, release_room)
+    writer = GroupWriter(database, release_room, monotonic_s=monotonic_s)
     task = asyncio.create_task(writer.run(), name="saga log")
     try:
         yield writer

@@ -14,7 +14,7 @@ from typing import Self
 
 import structlog
 
-from sagagen.runtime.clock import sleep_unless_woken
+from sagagen.runtime.clock import Clock, SystemClock, sleep_unless_woken
 from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.damage import damage_of, how_to_mend
 from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
@@ -39,7 +39,7 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.journal import UNCHANGED
 from sagagen.runtime.saga.search import DueSaga, OpenCount, Place, SagaQuery
-from sagagen.runtime.sqlite.database import Database, never_wait
+from sagagen.runtime.sqlite.database import Database, OpenDatabase, never_wait
 from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
 from sagagen.runtime.sqlite.presence import Presence
@@ -93,11 +93,22 @@ class SagaLog:
                 reserve = Reserve(path)
                 if not reserve.make():
                     _logger.error("the disk has no room for the saga log's reserve: new sagas are refused")
-                database = await stack.enter_async_context(Database(path))
-                await database.migrate(sql.MIGRATIONS)
-                await database.in_thread(never_wait)
-                reader = await stack.enter_async_context(Database(path, is_read_only=True))
-                writer = await stack.enter_async_context(open_writer(database, reserve.release))
+                log = await stack.enter_async_context(cls.on(Database, path, SystemClock(), reserve))
+            yield log
+
+    @classmethod
+    @asynccontextmanager
+    async def on(
+        cls, database_at: OpenDatabase, path: Path, clock: Clock, reserve: Reserve
+    ) -> AsyncGenerator[Self]:
+        """As `open`, where databases lie somewhere else, and nobody else can own or damage them."""
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(database_at(path))
+            await database.migrate(sql.MIGRATIONS)
+            await database.in_thread(never_wait)
+            reader = await stack.enter_async_context(database_at(path, is_read_only=True))
+            opened = open_writer(database, reserve.release, monotonic_s=clock.monotonic_s)
+            writer = await stack.enter_async_context(opened)
             probes = ThreadProbe(database, "writing"), ThreadProbe(reader, "reading")
             yield cls(path, writer, reader, reserve, probes)
 

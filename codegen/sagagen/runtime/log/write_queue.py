@@ -30,10 +30,17 @@ class LogWrite:
 class WriteQueue:
     """Bounded and first in, first out. It knows who waits, and whether a commit is worth its fsync."""
 
-    def __init__(self, *, max_waiting: int = MAX_WAITING, gather_s: float = GATHER_S) -> None:
+    def __init__(
+        self,
+        *,
+        max_waiting: int = MAX_WAITING,
+        gather_s: float = GATHER_S,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.is_closing = False
         self._max_waiting = max_waiting
         self._gather_s = gather_s
+        self._monotonic_s = monotonic_s
         self._writes: deque[LogWrite] = deque()
         self._committing = 0
         """Writes that have left the queue and are not settled: they count against the bound until then."""
@@ -59,7 +66,7 @@ class WriteQueue:
         """Half of those at work have brought their rows, or nobody waits."""
         if not self._awaited:
             return True
-        return self._awaited * 2 >= min(self._at_work(time.monotonic() - self._gather_s), MAX_GROUP)
+        return self._awaited * 2 >= min(self._at_work(self._monotonic_s() - self._gather_s), MAX_GROUP)
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """`at_work`: see `GroupWriter.gather_for`."""

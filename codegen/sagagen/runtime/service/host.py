@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from random import Random
 from typing import Any, TypeVar
 
 import structlog
@@ -60,6 +61,7 @@ class ServiceHost:
         outcome_cache: OutcomeCache,
         calls: SagaCalls | None = None,
         grace: Grace | None = None,
+        random: Random | None = None,
     ) -> None:
         self.service = service
         self.is_open = True
@@ -68,7 +70,7 @@ class ServiceHost:
         self._clock = clock
         self._store = store
         self._context = DeliveryContext(
-            store, Attempts(store, self._run_apart), outcome_cache, schema, domain, calls
+            store, Attempts(store, self._run_apart, random), outcome_cache, schema, domain, calls
         )
         self._spawned: set[asyncio.Task[Any]] = set()
         self._grace = grace
@@ -102,17 +104,49 @@ class ServiceHost:
         Raises DatabaseError (locked, too new, an SQL file that fails) or ServiceIncomplete before anything is answered.
         """
         clock = clock or SystemClock()
+        store = SqliteStore.open(
+            data_dir / f"{service.name}.db",
+            Scripts.read(root / service.schema),
+            clock,
+            retention_s=service.barrier_retention_s,
+            hold_limit_s=hold_limit_s,
+        )
+        host = cls.on(
+            store,
+            service,
+            handlers,
+            project=project,
+            schema=schema,
+            clock=clock,
+            drain_s=drain_s,
+            redis_url=redis_url,
+            sagas=sagas,
+            grace=grace,
+        )
+        async with host as opened:
+            yield opened
+
+    @classmethod
+    @asynccontextmanager
+    async def on(
+        cls,
+        store_opened: AbstractAsyncContextManager[ServiceStore],
+        service: Service,
+        handlers: object,
+        *,
+        project: str,
+        schema: Schema,
+        clock: Clock,
+        drain_s: float = DRAIN_S,
+        redis_url: str = "",
+        sagas: Iterable[Saga] | None = None,
+        grace: Grace | None = None,
+        random: Random | None = None,
+    ) -> AsyncGenerator["ServiceHost"]:
+        """As `open`, on this store, which is entered once the handlers are known to be whole."""
         methods = bind(service, handlers, schema)
-        path = data_dir / f"{service.name}.db"
-        scripts = Scripts.read(root / service.schema)
         async with (
-            SqliteStore.open(
-                path,
-                scripts,
-                clock,
-                retention_s=service.barrier_retention_s,
-                hold_limit_s=hold_limit_s,
-            ) as store,
+            store_opened as store,
             OutcomeCache.open(project, service.name, store.identity, redis_url) as outcome_cache,
         ):
             store.report_commits(outcome_cache.remember)
@@ -126,6 +160,7 @@ class ServiceHost:
                 outcome_cache=outcome_cache,
                 calls=None if sagas is None else SagaCalls(sagas),
                 grace=grace,
+                random=random,
             )
             host.spawn(host._purge_regularly())
             try:

@@ -8,8 +8,8 @@ next repeat runs the handler again with the same key.
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine
+from random import Random, SystemRandom
 from typing import Any
 
 from grpclib.const import Status as Code
@@ -60,8 +60,8 @@ class Attempt:
 class Attempts:
     """The manual calls that run in this process now. PENDING rows of others are of attempts that have ended."""
 
-    def __init__(self, store: ServiceStore, spawn: Spawn) -> None:
-        self.incarnation = secrets.token_hex(8)
+    def __init__(self, store: ServiceStore, spawn: Spawn, random: Random | None = None) -> None:
+        self.incarnation = f"{(random or SystemRandom()).getrandbits(64):016x}"
         """Of this process."""
         self.store = store
         self._spawn = spawn

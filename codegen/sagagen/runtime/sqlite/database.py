@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from sagagen.runtime.plain import is_plain
 from sagagen.runtime.sqlite.thread import ConnectionThread, DocumentedThread, T, Work
@@ -84,14 +84,17 @@ class Database:
         self._finished = 0
 
     async def __aenter__(self) -> Self:
-        connect = partial(_connect, self.path, self._is_read_only)
-        if is_plain("aiosqlite"):
-            self._opened = await DocumentedThread.open(connect)
-        else:
-            from sagagen.runtime.sqlite.queued import QueuedThread
-
-            self._opened = await QueuedThread.open(connect)
+        self._opened = await self.begin_thread(self._is_read_only)
         return self
+
+    async def begin_thread(self, is_read_only: bool) -> ConnectionThread:
+        """Open the connection, and what runs work on it. Raises DatabaseDamaged, and what sqlite3 raises."""
+        connect = partial(_connect, self.path, is_read_only)
+        if is_plain("aiosqlite"):
+            return await DocumentedThread.open(connect)
+        from sagagen.runtime.sqlite.queued import QueuedThread
+
+        return await QueuedThread.open(connect)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -186,6 +189,12 @@ class Database:
             await self.run_script(f"{scripts[number]}\n;PRAGMA user_version = {number}")
 
 
+class OpenDatabase(Protocol):
+    """Where databases lie: makes the one at a path, which is opened by `async with`."""
+
+    def __call__(self, path: Path, *, is_read_only: bool = False) -> Database: ...
+
+
 _stuck: set[Path] = set()
 
 
@@ -242,8 +251,7 @@ def _connect(
         factory=connection_class,
     )
     try:
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
+        prepare_connection(connection)
         if not is_read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             # NORMAL would lose the last commits when the machine (not the process) dies.
@@ -254,6 +262,12 @@ def _connect(
             raise DatabaseDamaged(path, error) from error
         raise
     return connection
+
+
+def prepare_connection(connection: sqlite3.Connection) -> None:
+    """What every connection of ours has, wherever its database lies."""
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _run_script(connection: sqlite3.Connection, sql: str) -> None:

@@ -1,7 +1,6 @@
 """A connection that runs handlers' statements, and `call.db` on top of it."""
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TypeVar
 from sagagen.runtime.service.call import Db, Parameters, TransactionEnded
 from sagagen.runtime.service.sqlite_store.guard import Guard
 from sagagen.runtime.service.sqlite_store.timing import StatementTiming
-from sagagen.runtime.sqlite.database import Database
+from sagagen.runtime.sqlite.database import Database, OpenDatabase
 
 T = TypeVar("T")
 
@@ -26,9 +25,16 @@ class Session:
         self.timing = timing
 
     @classmethod
-    async def open(cls, path: Path, timing: StatementTiming, *, is_read_only: bool = False) -> "Session":
+    async def open(
+        cls,
+        path: Path,
+        timing: StatementTiming,
+        *,
+        is_read_only: bool = False,
+        database_at: OpenDatabase = Database,
+    ) -> "Session":
         """`timing` may watch one connection at a time. Close the session's database in the end."""
-        database = await Database(path, is_read_only=is_read_only).__aenter__()
+        database = await database_at(path, is_read_only=is_read_only).__aenter__()
         session = cls(database, timing, is_read_only=is_read_only)
         try:
             await database.in_thread(session.guard.install)
@@ -45,9 +51,9 @@ class Session:
     def _timed(
         self, connection: sqlite3.Connection, *, sql: str, work: Callable[[sqlite3.Connection], T]
     ) -> T:
-        begun_s = time.monotonic()
+        begun_s = self.timing.now_s()
         result = self.guard.run(connection, work)
-        self.timing.remember_in_thread(sql, time.monotonic() - begun_s)
+        self.timing.remember_in_thread(sql, self.timing.now_s() - begun_s)
         return result
 
 

@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from sagagen.runtime.clock import Clock
 from sagagen.runtime.service.sqlite_store.db import Session, SqliteDb
 from sagagen.runtime.service.sqlite_store.guard import own
 from sagagen.runtime.service.sqlite_store.timing import StatementTiming
+from sagagen.runtime.sqlite.database import Database, OpenDatabase
 
 CONNECTIONS = 4
 _END = own("ROLLBACK")
@@ -22,12 +24,15 @@ class Readers:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path) -> AsyncGenerator["Readers"]:
+    async def open(
+        cls, path: Path, clock: Clock, database_at: OpenDatabase = Database
+    ) -> AsyncGenerator["Readers"]:
         """The file must exist and be in WAL mode."""
         readers = cls()
         async with AsyncExitStack() as stack:
             for _ in range(CONNECTIONS):
-                session = await Session.open(path, StatementTiming(), is_read_only=True)
+                timing = StatementTiming(clock.monotonic_s)
+                session = await Session.open(path, timing, is_read_only=True, database_at=database_at)
                 stack.push_async_callback(session.database.close)
                 readers._idle.put_nowait(session)
             yield readers

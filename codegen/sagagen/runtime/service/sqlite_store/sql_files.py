@@ -13,7 +13,13 @@ from pathlib import Path
 
 from sagagen.runtime.service.sqlite_store.table import BARRIER_VERSION, DDL, read_meta
 from sagagen.runtime.service.store import DatabaseIdentity
-from sagagen.runtime.sqlite.database import Database, DatabaseError, DatabaseTooNew, user_version
+from sagagen.runtime.sqlite.database import (
+    Database,
+    DatabaseError,
+    DatabaseTooNew,
+    OpenDatabase,
+    user_version,
+)
 from sagagen.runtime.sqlite.disk_errors import is_of_the_system
 
 
@@ -49,9 +55,9 @@ def _text(file: Path) -> str:
         raise DatabaseError(f"{file} is not UTF-8: byte {error.start} can't be read") from error
 
 
-async def prepare(path: Path, scripts: Scripts) -> DatabaseIdentity:
+async def prepare(path: Path, scripts: Scripts, database_at: OpenDatabase = Database) -> DatabaseIdentity:
     """Create or change the service's database at `path`. Raises a DatabaseError that says what is wrong."""
-    async with Database(path) as database:
+    async with database_at(path) as database:
         # First of all: a database that is refused keeps every byte, so no script may have run on it.
         found = await database.in_thread(_barrier_version)
         if found > BARRIER_VERSION:

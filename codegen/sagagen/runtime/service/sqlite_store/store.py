@@ -13,6 +13,7 @@ from sagagen.runtime.service.sqlite_store.readers import Readers
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
 from sagagen.runtime.service.sqlite_store.writer import Writer
 from sagagen.runtime.service.store import HOLD_LIMIT_S, DatabaseIdentity, Handle, OpenTurn
+from sagagen.runtime.sqlite.database import Database, OpenDatabase
 from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
 from sagagen.runtime.sqlite.presence import Presence
@@ -51,10 +52,32 @@ class SqliteStore:
         async with AsyncExitStack() as stack:
             with opening(path):
                 stack.enter_context(OwnerLock(path))
-                identity = await prepare(path, scripts)
-                opened = Writer.open(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s)
-                writer = await stack.enter_async_context(opened)
-                readers = await stack.enter_async_context(Readers.open(path))
+                on_disk = cls.on(
+                    Database, path, scripts, clock, retention_s=retention_s, hold_limit_s=hold_limit_s
+                )
+                store = await stack.enter_async_context(on_disk)
+            yield store
+
+    @classmethod
+    @asynccontextmanager
+    async def on(
+        cls,
+        database_at: OpenDatabase,
+        path: Path,
+        scripts: Scripts,
+        clock: Clock,
+        *,
+        retention_s: float = BARRIER_RETENTION_S,
+        hold_limit_s: float = HOLD_LIMIT_S,
+    ) -> AsyncGenerator["SqliteStore"]:
+        """As `open`, where databases lie somewhere else, and nobody else can own them."""
+        async with AsyncExitStack() as stack:
+            identity = await prepare(path, scripts, database_at)
+            opened = Writer.open(
+                path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s, database_at=database_at
+            )
+            writer = await stack.enter_async_context(opened)
+            readers = await stack.enter_async_context(Readers.open(path, clock, database_at))
             yield cls(identity, writer, readers, Presence([path, lock_file(path)]))
 
     async def check(self) -> str:

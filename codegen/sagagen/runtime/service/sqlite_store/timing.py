@@ -31,7 +31,8 @@ _STEPS_BETWEEN_LOOKS = 20_000
 class StatementTiming:
     """What is known of the statements of one service. It may watch one connection at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self.now_s = monotonic_s
         self.quick: set[str] = set()
         """Statements that run in place."""
         self._interrupt_at_s = math.inf
@@ -47,14 +48,14 @@ class StatementTiming:
 
     def run_in_place(self, sql: str, run: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """Run a quick statement in the calling thread; it is interrupted if it takes far too long."""
-        begun_s = time.monotonic()
+        begun_s = self.now_s()
         self._interrupt_at_s = begun_s + INTERRUPTED_AFTER_S
         try:
             return run(*arguments)
         finally:
             self._interrupt_at_s = math.inf
-            if time.monotonic() - begun_s > SLOW_S:
+            if self.now_s() - begun_s > SLOW_S:
                 self.quick.discard(sql)
 
     def _is_too_late(self) -> bool:
-        return time.monotonic() > self._interrupt_at_s
+        return self.now_s() > self._interrupt_at_s

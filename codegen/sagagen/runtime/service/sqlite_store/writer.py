@@ -86,7 +86,7 @@ from sagagen.runtime.service.sqlite_store.table import read_meta
 from sagagen.runtime.service.sqlite_store.timing import StatementTiming
 from sagagen.runtime.service.sqlite_store.turn import Group, WriterTurn
 from sagagen.runtime.service.store import HOLD_LIMIT_S, Handle, Turn, held_too_long
-from sagagen.runtime.sqlite.database import DatabaseError
+from sagagen.runtime.sqlite.database import Database, DatabaseError, OpenDatabase
 
 GROUP_CALLS = 32
 GROUP_S = 0.05
@@ -110,18 +110,27 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Writer:
     """The one owner of the connection, of the line of calls, and of the group that is open."""
 
-    def __init__(self, path: Path, clock: Clock, *, retention_s: float, hold_limit_s: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        retention_s: float,
+        hold_limit_s: float,
+        database_at: OpenDatabase = Database,
+    ) -> None:
         self.hold_limit_s = hold_limit_s
         self.purged_through_ms = 0
         """The latest `started_ms` of the sagas that the barrier has forgotten."""
         self.committed: Callable[[Record], None] = _ignore
         """Called with each row of the barrier once it is committed, before anybody gets the result."""
         self._path = path
+        self._database_at = database_at
         self._clock = clock
         self._retention_ms = round(retention_s * 1000)
         self._loop = asyncio.get_running_loop()
         self._observation = WriterObservation(path.stem)
-        self._timing = StatementTiming()
+        self._timing = StatementTiming(clock.monotonic_s)
 
         self._state = WriterState.BUSY
         self._session: Session | None = None
@@ -155,9 +164,10 @@ class Writer:
         *,
         retention_s: float = BARRIER_RETENTION_S,
         hold_limit_s: float = HOLD_LIMIT_S,
+        database_at: OpenDatabase = Database,
     ) -> AsyncGenerator["Writer"]:
         """Run the owner. The barrier's tables must exist. Leaving serves those who wait, and closes the connection."""
-        writer = cls(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s)
+        writer = cls(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s, database_at=database_at)
         await writer._open_session()
         async with asyncio.TaskGroup() as group:
             owner = group.create_task(writer._own(), name=f"writer of {path.name}")
@@ -503,7 +513,8 @@ class Writer:
         await self._close_session()
 
     async def _open_session(self) -> Session:
-        session = self._session = await Session.open(self._path, self._timing)
+        session = await Session.open(self._path, self._timing, database_at=self._database_at)
+        self._session = session
         await session.database.in_thread(never_wait)
         self.purged_through_ms = await session.database.in_thread(
             lambda connection: read_meta(connection, "purged_through_ms")

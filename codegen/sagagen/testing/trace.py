@@ -1,0 +1,101 @@
+"""What happened in a world, as values, in the order in which it happened. Each reads as a line of a story."""
+
+from dataclasses import dataclass
+
+from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.saga.events import LogEvent
+from sagagen.testing.faults import Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """What every one has."""
+
+    at_s: float
+    """Seconds since the world began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Happening):
+    process: str
+
+    def __str__(self) -> str:
+        return f"{self.process} is up"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Died(Happening):
+    process: str
+
+    def __str__(self) -> str:
+        return f"{self.process} dies"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injected(Happening):
+    """A fault of the plan happens."""
+
+    fault: Fault
+
+    def __str__(self) -> str:
+        return f"fault: {self.fault}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent(Happening):
+    """A call of a saga leaves the gateway."""
+
+    saga_id: str
+    step: str
+    direction: Direction
+    attempt: int
+
+    def __str__(self) -> str:
+        return f"{self.saga_id[:8]} calls {called(self.step, self.direction)} #{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered(Happening):
+    """What the gateway learns of it."""
+
+    saga_id: str
+    step: str
+    direction: Direction
+    attempt: int
+    outcome: str
+    """`DONE`, or the error: `FAILED_PRECONDITION: SOLD_OUT: none left`."""
+
+    def __str__(self) -> str:
+        return f"{self.saga_id[:8]} {called(self.step, self.direction)} #{self.attempt}: {self.outcome}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handled(Happening):
+    """A handler has returned, or raised."""
+
+    service: str
+    saga_id: str
+    step: str
+    direction: Direction
+    attempt: int
+    outcome: str
+
+    def __str__(self) -> str:
+        did = called(self.step, self.direction)
+        return f"{self.service} handles {did} #{self.attempt} of {self.saga_id[:8]}: {self.outcome}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrote(Happening):
+    """Rows of a saga are durable."""
+
+    saga_id: str
+    rows: tuple[LogEvent, ...]
+
+    def __str__(self) -> str:
+        return f"{self.saga_id[:8]} log: {', '.join(type(row).__name__ for row in self.rows)}"
+
+
+def called(step: str, direction: Direction) -> str:
+    """`reserve`, or `undo reserve`."""
+    return step if direction is Direction.ACTION else f"undo {step}"
