@@ -13,7 +13,7 @@ from grpclib.const import Status as Code
 from small_mesh import SAGA_ID, TRACE, saga, step
 
 from sagagen.runtime.engine import narration
-from sagagen.runtime.engine.narration import Narrator, short_id
+from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.model.definition import Delay, Direction, StepKind
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -29,7 +29,7 @@ from sagagen.runtime.saga.events import (
     TimedOut,
 )
 from sagagen.runtime.saga.history import History, fold
-from sagagen.runtime.telemetry.console import Console
+from sagagen.runtime.telemetry.console import Console, short_id
 
 HOSTILE = "\x1b]0;owned\x07\nforged"
 DEFINITION = replace(

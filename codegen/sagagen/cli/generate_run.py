@@ -19,13 +19,21 @@ from sagagen.workspace.snapshot import Snapshot, after, has_same_contract, is_se
 from sagagen.workspace.writing import Changes
 
 
-def run(started: Loading, cache: Cache, before: Snapshot, *, force: bool) -> int:
+def run(
+    started: Loading,
+    cache: Cache,
+    before: Snapshot,
+    *,
+    force: bool,
+    report: Callable[[Changes], None] | None = None,
+) -> int:
     """Bring the files in line. 1 if the contract has errors, a hand edit is in the way, or a handler cannot be read.
 
-    `before`: the snapshot of the project before the contract was read.
+    `before`: the snapshot of the project before the contract was read. `report` says what was written, and no progress
+    is shown then.
     """
     root = started.root
-    made = _make(started, cache, before)
+    made = _make(started, cache, before, is_quiet=report is not None)
     is_known = is_self_contained(root) and has_same_contract(root, before)
     if is_known and (built := started.built(protos(before))):
         built.keep(cache)
@@ -37,7 +45,7 @@ def run(started: Loading, cache: Cache, before: Snapshot, *, force: bool) -> int
         changes = made.write()
     except OSError as error:
         raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
-    _report_changes(changes)
+    (report or report_changes)(changes)
     print_diagnostics(made.findings, sys.stderr)
     if has_errors(made.findings):
         return 1
@@ -88,17 +96,17 @@ def print_diff(lines: Iterator[str]) -> None:
             click.echo(line, nl=False)
 
 
-def _make(started: Loading, cache: Cache, disk: Snapshot) -> Generation:
-    with _progress() as progress:
+def _make(started: Loading, cache: Cache, disk: Snapshot, *, is_quiet: bool = False) -> Generation:
+    with _progress(is_quiet) as progress:
         made = generation(started, cache, disk, progress)
         print_diagnostics(made.diagnostics, sys.stderr)
         return made
 
 
 @contextmanager
-def _progress() -> Generator[Callable[[str], None]]:
+def _progress(is_quiet: bool) -> Generator[Callable[[str], None]]:
     """Shows progress on a terminal; but not in CI, since some services provide a terminal and keep every line."""
-    if not sys.stderr.isatty() or os.environ.get("CI"):
+    if is_quiet or not sys.stderr.isatty() or os.environ.get("CI"):
         yield lambda _: None
         return
     from rich.console import Console
@@ -137,7 +145,8 @@ def _left_behind(before: Snapshot, made: Generation, changes: Changes) -> Snapsh
     return after(before, {**written, **synced}, changes.removed)
 
 
-def _report_changes(changes: Changes) -> None:
+def report_changes(changes: Changes) -> None:
+    """A line for each file."""
     for what, paths in (
         ("created", changes.created),
         ("updated", changes.updated),

@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import gc
+import importlib.util
 import os
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -20,6 +22,7 @@ from sagagen.runtime.process.open_files import allow_open_files
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.stopping import Stop
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
+from sagagen.runtime.process.warm import AGAIN, STOP_S, as_warm
 from sagagen.runtime.settings import Address, Settings
 from sagagen.runtime.sqlite.privacy import private_files, private_folder
 from sagagen.runtime.startup import SettingsError, StartupError, system_problem
@@ -49,25 +52,35 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
     help="Run only this process: `gateway`, or a service's name.",
     shell_complete=complete_processes,
 )
+@click.option("--watch", is_flag=True, help="Generate and start again whenever something is saved.")
 @click.option(
     "--project",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
-def up(as_mesh: bool, only: str | None, directory: Path | None) -> None:
+def up(as_mesh: bool, only: str | None, watch: bool, directory: Path | None) -> None:
     """Run the mesh on this machine until Ctrl-C.
 
     Without options everything runs in this one process, without Docker and Redis. Data is kept in ./var.
+    On a terminal each outcome is told in a line; elsewhere logs are JSON.
     """
     if as_mesh and only:
         raise click.UsageError("--mesh starts every process, --only starts one: choose")
+    if watch and (as_mesh or only):
+        raise click.UsageError("--watch runs everything in one process: leave out --mesh and --only")
     gc.disable()  # until it runs
-    lifeline = Lifeline.from_environment()
+    lifeline = as_warm("sagagen.cli.up_announcement") or Lifeline.from_environment()
     try:
+        root = find_root(directory)
+        if watch:
+            _watch(root)
+            return
         allow_open_files()
-        project = Project.load(find_root(directory))
+        project = Project.load(root)
         settings = Settings.read(_environment(), project.root)
+        if lifeline.word:
+            settings = replace(settings, grace=Grace(STOP_S))
         configure_logs(settings.log_format, only or EVERYTHING)
         with private_files():
             _make_folder(settings.data_dir)
@@ -89,8 +102,18 @@ def _run(project: Project, settings: Settings, as_mesh: bool, only: str | None, 
         run(_mesh(project, settings), new_event_loop)
         return
     ours = process(project, settings, only)
+    lifeline.tell_prepared()
     if lifeline.wait_until_told():
         run(_one_process(ours, project, settings, only, lifeline), new_event_loop)
+
+
+def _watch(root: Path) -> None:
+    if importlib.util.find_spec("watchfiles") is None:
+        raise click.UsageError("--watch needs the generator: pip install 'sagagen[codegen]'")
+    from sagagen.cli.up_watch import watch_and_run  # with the generator, which `up` alone does not import
+
+    configure_logs(Settings.read(_environment(), root).log_format, EVERYTHING)
+    watch_and_run(root, ["--project", str(root)], is_debugging=False)
 
 
 def _make_room(settings: Settings) -> None:
@@ -156,7 +179,7 @@ async def _one_process(
             return
         _spare_the_collector()
         lifeline.tell_ready()
-        if only is None:
+        if only is None and lifeline.word != AGAIN:
             _announce(project, settings)
         # At a terminal the parent speaks for its children.
         say = _logger.debug if lifeline.is_attached and console() else _logger.info

@@ -35,7 +35,7 @@ from sagagen.runtime.saga.events import (
     TimeUp,
 )
 from sagagen.runtime.saga.history import CallKey, History
-from sagagen.runtime.telemetry.console import Console, clock, folded
+from sagagen.runtime.telemetry.console import SHORT_ID, Console, clock, folded, short_id
 
 AGAIN_S = 5.0
 """How long a call that fails as before goes untold, in seconds."""
@@ -46,7 +46,6 @@ _RESULT = 8
 _TOOK = 9
 _GAPS = 2 * 5
 _TIME = 8
-_ID = 8
 _SHORTEST = 6
 
 _COLOURS = {
@@ -54,14 +53,6 @@ _COLOURS = {
     SagaStatus.COMPENSATED: "yellow",
     SagaStatus.STUCK: "red",
 }
-
-
-def short_id(saga_id: str) -> str:
-    """As few characters as tell sagas apart; `sagagen sagas show` takes them.
-
-    UUIDs of version 7 begin with the time: those of a minute have the first eight digits in common.
-    """
-    return saga_id[:13] if saga_id[14:15] == "7" else saga_id[:_ID]
 
 
 @dataclass(slots=True)
@@ -216,14 +207,14 @@ class Narrator:
         if columns != self._columns:
             self._columns = columns
             self._names.clear()
-            others = _TIME + min(self._saga_width, _LONGEST) + _ID + _RESULT + _TOOK + _GAPS
+            others = _TIME + min(self._saga_width, _LONGEST) + SHORT_ID + _RESULT + _TOOK + _GAPS
             self._step_room = max(self._step_width, min(2 * _LONGEST, columns - others if columns else 999))
 
     def _name(self, saga: str) -> str:
         """The saga's name, shortened where the terminal is too narrow for a line."""
         width = min(self._saga_width, _LONGEST)
         if self._columns:
-            others = _TIME + _ID + self._step_width + _RESULT + _TOOK + _GAPS
+            others = _TIME + SHORT_ID + self._step_width + _RESULT + _TOOK + _GAPS
             width = max(_SHORTEST, min(width, self._columns - others))
         name = self._names[saga] = _cut(saga, width).ljust(width)
         return name

@@ -183,8 +183,12 @@ async def _started(services: Sequence[Child], gateway: Child, stop: asyncio.Even
 class Lifeline:
     """A child's end of the socket pair; does nothing in a process that was started by hand."""
 
-    def __init__(self, fd: int | None) -> None:
+    def __init__(self, fd: int | None, *, is_prepared_first: bool = False, word: str = "") -> None:
+        """`is_prepared_first`: the parent also wants to know when the project's code can be used."""
         self._socket = socket.socket(fileno=fd) if fd is not None else None
+        self._is_prepared_first = is_prepared_first
+        self.word = word
+        """What the parent had to say besides."""
 
     @classmethod
     def from_environment(cls) -> "Lifeline":
@@ -202,6 +206,11 @@ class Lifeline:
     def wait_until_told(self) -> bool:
         """Block until the parent lets this process open; false if the parent is gone."""
         return self._socket is None or bool(self._socket.recv(1))
+
+    def tell_prepared(self) -> None:
+        """The project's code is imported, and fits together."""
+        if self._socket is not None and self._is_prepared_first:
+            self._socket.send(b"P")
 
     def tell_ready(self) -> None:
         if self._socket is not None:

@@ -16,6 +16,7 @@ SOON_S = 0.05
 """How long a line may wait for others, in seconds."""
 INDENT = " " * 10
 """Stands in place of the time, on the lines that continue a line."""
+SHORT_ID = 8
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 
@@ -68,6 +69,14 @@ class Console:
 def clock() -> str:
     """The local time of day, as people at a terminal have it: `14:35:10`."""
     return time.strftime("%H:%M:%S")
+
+
+def short_id(saga_id: str) -> str:
+    """As few characters as tell sagas apart; `sagagen sagas show` takes them.
+
+    UUIDs of version 7 begin with the time: those of a minute have the first eight digits in common.
+    """
+    return saga_id[:13] if saga_id[14:15] == "7" else saga_id[:SHORT_ID]
 
 
 def folded(parts: Iterable[str], columns: int, used: int = 0) -> str:

@@ -18,8 +18,9 @@ from opentelemetry.trace import format_span_id, format_trace_id, get_current_spa
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from sagagen.runtime.escaping import escaped, escaped_lines
+from sagagen.runtime.identity import is_saga_id
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.telemetry.console import Console, clock, folded
+from sagagen.runtime.telemetry.console import Console, clock, folded, short_id
 from sagagen.runtime.telemetry.spans import in_context
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def configure_logs(form: Literal["auto", "json", "console"], service: str) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    for noisy in ("uvicorn.error", "uvicorn.access", "hpack", "aiosqlite"):
+    for noisy in ("uvicorn.error", "uvicorn.access", "hpack", "aiosqlite", "watchfiles"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -84,7 +85,7 @@ def console() -> Console | None:
 class _Lines:
     """Renders log lines for a terminal: what others chose of them is escaped. JSON does that by itself.
 
-    Without trace_id, which is for programs: `sagagen sagas show` has it.
+    Without what is for programs: trace_id, which `sagagen sagas show` has, and the rest of a saga's id.
 
     Never with the values of variables in a traceback: payloads must not reach a log.
     """
@@ -102,6 +103,10 @@ class _Lines:
             event.pop(name, None)
         if event.get("service") == self._service == EVERYTHING:
             del event["service"]
+        if "step" in event:
+            event.pop("rpc", None)
+        if is_saga_id(saga_id := str(event.get("saga_id"))):
+            event["saga_id"] = short_id(saga_id)
         at, pairs = clock(), [f"{name}={_shown(value)}" for name, value in event.items()]
         more = folded(pairs, self._console.columns, len(at) + 2 + len(message))
         colours = _LEVEL_COLOURS.get(level, ())
