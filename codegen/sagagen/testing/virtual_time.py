@@ -18,6 +18,8 @@ P = ParamSpec("P")
 
 BEGINNING_MS = 1_700_000_000_000
 """The wall clock when a loop begins, ms since the epoch: 2023-11-14T22:13:20Z."""
+_TURNS_AT_ONCE = 100_000
+"""More turns of the loop than anything needs at one moment."""
 _MOST_CANCELS = 100
 """How often a task is cancelled that goes on though its process is dead."""
 
@@ -29,6 +31,16 @@ class NothingWillHappen(Exception):
         super().__init__(
             "every task waits, and nothing is due: no timer is set, and nobody is left to wake them. "
             "On virtual time nothing comes from a socket, a subprocess or another thread"
+        )
+
+
+class TimeStandsStill(Exception):
+    """Something goes round without end, so that time never has a reason to move."""
+
+    def __init__(self, now_s: float) -> None:
+        super().__init__(
+            f"after {_TURNS_AT_ONCE} turns of the loop it is still second {now_s:.3f}: a task goes round without end. "
+            "Have it wait for an event, or sleep for longer than 0 s"
         )
 
 
@@ -47,6 +59,8 @@ class _NoFiles(selectors.BaseSelector):
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self._turns = 0
+        """Of the loop, since its time moved."""
         self._keys: dict[Any, selectors.SelectorKey] = {}
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
@@ -59,6 +73,10 @@ class _NoFiles(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise NothingWillHappen
+        self._turns = 0 if timeout > 0 else self._turns + 1
+        if self._turns > _TURNS_AT_ONCE:
+            self._turns = 0  # whoever cleans up now needs some, too
+            raise TimeStandsStill(self.now_s)
         self.now_s += max(0.0, timeout)
         return []
 
