@@ -22,6 +22,7 @@ from sagagen.runtime.saga.decision import (
     Receive,
     StepCall,
     TurnBack,
+    _Forward,  # pyright: ignore[reportPrivateUsage]
     decide,
 )
 from sagagen.runtime.saga.events import (
@@ -44,7 +45,7 @@ from sagagen.runtime.saga.events import (
     TimeUp,
     TurnedBack,
 )
-from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.history import NOBODY_KNOWS, History, fold
 
 BY_HAND = (Act.RESOLVE, Act.SKIP, Act.CANCEL)
 TROUBLES = 25
@@ -176,6 +177,14 @@ class Walk:
         )
 
 
+def decided(saga: Saga, history: History) -> Decision | None:
+    """What is decided; on its way forward, a straight line finds what a look at all elements finds."""
+    found = decide(saga, history)
+    if not (history.turned_back or history.ended or NOBODY_KNOWS in history.stuck):
+        assert found == _Forward(saga, history).decision()
+    return found
+
+
 def walk_to_the_end(walk: Walk) -> SagaStatus:
     for turn in range(TROUBLES + 60):
         is_troubled = turn < TROUBLES
@@ -187,7 +196,7 @@ def walk_to_the_end(walk: Walk) -> SagaStatus:
                     walk.order()
                 case _:
                     pass
-        decision = decide(walk.definition, fold(walk.rows))
+        decision = decided(walk.definition, fold(walk.rows))
         if decision is None and (ended := fold(walk.rows).ended):
             assert not list(offers(walk.definition, fold(walk.rows)))
             return ended.status

@@ -37,7 +37,7 @@ RULES = [
     ),
     Rule(
         "a pivot in doubt never turns back",
-        _Forward,
+        decision,
         "_forward",
         "step.kind is StepKind.PIVOT and is_attempted(history, key)",
         "False",

@@ -79,7 +79,7 @@ class Scope(Generic[InputT]):
         self._started_ms = started_ms
         self._loops = loops
         self._item: Any = _NO_ITEM
-        self._decoded: dict[str, Message] = {}
+        self._decoded: dict[str, Any] = {}
 
     def of_item(self, item: object) -> Self:
         """The same scope within an iteration of a loop. Messages that were decoded are decoded for both."""
@@ -229,7 +229,7 @@ class EventScope(Generic[EventT, InputT]):
         self._started_ms = started_ms
         self._input_type = input_type
         self._input = input
-        self._read: dict[str, Message] = {}
+        self._read: dict[str, Any] = {}
 
     @property
     def event(self) -> EventT:
@@ -273,8 +273,8 @@ def moment(at_ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=at_ms)
 
 
-def _decoded(known: dict[str, Message], name: str, message_type: type[MessageT], data: bytes) -> MessageT:
+def _decoded(known: dict[str, Any], name: str, message_type: type[MessageT], data: bytes) -> MessageT:
     """The message of this name, parsed at most once."""
     if name not in known:
         known[name] = message_type.parse(data)
-    return cast(MessageT, known[name])
+    return known[name]

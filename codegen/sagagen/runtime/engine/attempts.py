@@ -68,7 +68,7 @@ class Attempts(Generic[Ref]):
         `on_send` is called before the call leaves.
         """
         # Without the service's slot: a saga that waits to repeat a call keeps no other from its first one.
-        if await self.pause(self._delay_s(call), wake):
+        if call.failures and await self.pause(self._delay_s(call), wake):
             return None
         slots = self._context.calls.slots(call.action.service)
         await slots.take(is_first=is_first)

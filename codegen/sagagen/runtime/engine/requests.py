@@ -63,15 +63,13 @@ class Requests:
         return self._following(step)
 
     def _following(self, step: str) -> NextRequest:
-        if not self._saga.is_line:
-            return NextRequest()
-        names = [each.name for each in self._saga.calls]
-        following = names.index(step) + 1
-        return built(self._saga.calls[following], self._scope) if following < len(names) else NextRequest()
+        following = self._saga.following.get(step)
+        return built(following, self._scope) if following else NextRequest()
 
     def follow(self, step: str, response: bytes) -> tuple[NextRequest, SagaResult | None]:
         """In a straight line: what is sent to the step after one that is done, and the result if that one answers."""
-        return self.after(step, response), self.answered_by(step)
+        self._responses[step] = response
+        return self._following(step), self.answered_by(step)
 
     def next_of(self, step: Step) -> NextRequest:
         """What a step is sent that alone becomes ready."""

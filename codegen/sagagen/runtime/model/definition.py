@@ -3,10 +3,11 @@
 Durations are seconds. Everything here is immutable and made once, at import.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -315,14 +316,20 @@ class Saga:
     """Its elements are calls, each made once, one after the other: the log need not say which call a request is for."""
     calls: tuple[Step, ...] = field(init=False, repr=False, compare=False)
     """The steps that make calls, those in branches included, in the order of the contract."""
+    following: Mapping[str, Step] = field(init=False, repr=False, compare=False)
+    """In a straight line: the step after each but the last one, by name."""
+    deadline_ms: int = field(init=False, repr=False, compare=False)
+    """`deadline_s` in whole milliseconds."""
 
     def __post_init__(self) -> None:
         # Worked out once, since the engine asks for each row.
-        object.__setattr__(
-            self, "calls", tuple(each for each in leaves(self.steps) if isinstance(each, Step))
-        )
+        calls = tuple(each for each in leaves(self.steps) if isinstance(each, Step))
         is_line = self.start is None and all(_is_plain(element) for element in self.steps)
+        following = {step.name: after for step, after in pairwise(calls)} if is_line else dict[str, Step]()
+        object.__setattr__(self, "calls", calls)
         object.__setattr__(self, "is_line", is_line)
+        object.__setattr__(self, "following", following)
+        object.__setattr__(self, "deadline_ms", round(self.deadline_s * 1000))
 
 
 def _is_plain(element: Element) -> bool:

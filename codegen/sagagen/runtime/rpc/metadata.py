@@ -75,8 +75,8 @@ class SagaCall(NamedTuple):
             ATTEMPT: str(self.attempt),
             NOT_AFTER: str(self.not_after_ms),
         }
-        if self.caller:
-            metadata |= caller_metadata(self.caller)
+        if caller := _told(self.caller):
+            metadata[CALLER] = caller
         return metadata
 
     @classmethod
@@ -143,17 +143,30 @@ def caller_metadata(caller: str) -> dict[str, str]:
     Nothing of a caller longer than MAX_CALLER_BYTES, which an earlier gateway may have let in: half of a name is
     somebody else's.
     """
-    is_told = caller and len(caller.encode()) <= MAX_CALLER_BYTES
-    return {CALLER: encoded(caller)} if is_told else {}
+    told = _told(caller)
+    return {CALLER: told} if told else {}
+
+
+@lru_cache(maxsize=1024)
+def _told(caller: str) -> str:
+    """What stands for a caller in metadata; empty where nothing does. The same one starts many sagas, of many calls."""
+    return encoded(caller) if len(caller.encode()) <= MAX_CALLER_BYTES else ""
 
 
 def called_by(metadata: Mapping[str, str]) -> str:
     """On whose behalf a call comes; empty if it does not say. Raises ValueError for a broken entry."""
     value = metadata.get(CALLER, "")
-    caller = decoded(value) if len(value) <= 3 * MAX_CALLER_BYTES else None
-    if caller is None or len(caller.encode()) > MAX_CALLER_BYTES:
+    caller = _short_caller_of(value) if len(value) <= 3 * MAX_CALLER_BYTES else None
+    if caller is None:
         raise ValueError(f"{CALLER} is percent-encoded UTF-8 of at most {MAX_CALLER_BYTES} bytes")
     return caller
+
+
+@lru_cache(maxsize=1024)
+def _short_caller_of(value: str) -> str | None:
+    """None for what stands for no caller."""
+    caller = decoded(value)
+    return caller if caller is not None and len(caller.encode()) <= MAX_CALLER_BYTES else None
 
 
 def _step_of(value: str) -> str | None:

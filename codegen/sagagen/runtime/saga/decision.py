@@ -214,7 +214,24 @@ def decide(saga: Saga, history: History) -> Decision | None:
         return None
     if history.turned_back:
         return _Backward(saga, history, history.turned_back).decision()
+    # In a straight line, what the next call is sent rides on the row before, under no key.
+    if saga.is_line and NOBODY_KNOWS in history.planned:
+        return _along_the_line(saga, history, history.planned[NOBODY_KNOWS])
     return _Forward(saga, history).decision()
+
+
+def _along_the_line(saga: Saga, history: History, plan: NextRequest) -> Decision | None:
+    """As a look at all elements would find: the first call that is not over is all that can be under way."""
+    responses, settled = history.responses, history.settled
+    for step in saga.calls:
+        key = step.name
+        if key in responses or key in settled:
+            continue
+        if key in history.stuck:
+            return None
+        found = _forward(saga, history, step, key, plan)
+        return CallNow((found,)) if isinstance(found, StepCall) else found
+    return End(SagaStatus.COMPLETED)
 
 
 def is_settled(saga: Saga, history: History, name: str) -> bool:
@@ -255,7 +272,7 @@ class _Forward:
         self._calls: list[StepCall] = []
         self._pauses: list[Pause] = []
         self._ready: list[Element] = []
-        self._released: list[tuple[Step, str]] = []
+        self._released: list[str] = []
         """Calls without an outcome that may have been made."""
         self._receive: Receive | None = None
         self._turn_back: TurnBack | None = None
@@ -385,35 +402,26 @@ class _Forward:
     def _pause(self, key: str, element: Wait | Delay | None) -> None:
         history = self._history
         until_ms = history.planned[key].until_ms
+        deadline_ms = _deadline_ms(self._saga, history)
         if element is not None and element.kind is StepKind.RETRIABLE:
             self._pauses.append(Pause(key, element, until_ms))
         elif history.cancelled:
             self._turn(TurnBack(_cancelled(history.cancelled, key), Outcome.NOT_CALLED))
         elif history.of(key, Direction.ACTION).is_time_up:
             self._turn(TurnBack(_too_late(key, None), Outcome.NOT_CALLED))
-        elif until_ms is not None and (element is None or until_ms < self._deadline_ms()):
+        elif until_ms is not None and (element is None or until_ms < deadline_ms):
             self._pauses.append(Pause(key, element, until_ms))
         else:
-            self._pauses.append(Pause(key, element, self._deadline_ms(), is_deadline=True))
-
-    def _deadline_ms(self) -> int:
-        return self._history.accepted.started_ms + round(self._saga.deadline_s * 1000)
+            self._pauses.append(Pause(key, element, deadline_ms, is_deadline=True))
 
     def _turn(self, back: TurnBack) -> None:
         # The first in the contract's order is the reason.
         self._turn_back = self._turn_back or back
 
     def _turn_back_with_doubt(self, back: TurnBack) -> TurnBack:
-        doubt = (key for _, key in self._released if key != back.failure.step and not self._is_known_no(key))
+        others = (key for key in self._released if key != back.failure.step)
+        doubt = (key for key in others if not _is_known_no(self._history, key))
         return replace(back, doubt=tuple(doubt))
-
-    def _is_known_no(self, key: str) -> bool:
-        """It has not happened, and will not."""
-        last = self._history.of(key, Direction.ACTION).last
-        is_refused = last is not None and last.outcome is Outcome.REFUSED
-        is_elsewhere = last is not None and last.barrier_refusal is BarrierRefusal.OTHER_RUN
-        plan = self._history.plan(key)
-        return is_refused or is_elsewhere or (plan is not None and bool(plan.problem))
 
     def _plan(self) -> Decision:
         """What is ready is planned, unless the saga has to turn back before it."""
@@ -425,9 +433,9 @@ class _Forward:
 
     def _call(self, step: Step, key: str, plan: NextRequest) -> None:
         """Look at a call that is planned, and has its place."""
-        self._released.append((step, key))
+        self._released.append(key)
         if key not in self._history.stuck:
-            self._keep(self._forward(step, key, plan))
+            self._keep(_forward(self._saga, self._history, step, key, plan))
 
     def _keep(self, found: "StepCall | TurnBack | GetStuck | GiveUp | End") -> None:
         match found:
@@ -438,61 +446,77 @@ class _Forward:
             case row:
                 self._row = self._row or row
 
-    def _forward(
-        self, step: Step, key: str, plan: NextRequest
-    ) -> StepCall | TurnBack | GetStuck | GiveUp | End:
-        history = self._history
-        progress = history.of(key, Direction.ACTION)
-        last = progress.last
-        if last and last.barrier_refusal:
-            return self._refused(step, key, last, last.barrier_refusal)
-        if plan.problem:
-            return _not_built(step.kind, key, plan.problem, gives_up=step.gives_up)
-        if step.kind is StepKind.RETRIABLE:
-            return _until_budget(step, key, Direction.ACTION, progress, plan.body)
-        if last and last.outcome is Outcome.REFUSED:
-            return TurnBack(failure_of(last), Outcome.REFUSED)
-        if step.kind is StepKind.PIVOT and is_attempted(history, key):
-            return _until_known(step, key, progress, plan.body)
-        return self._until_deadline(step, key, progress, plan.body)
 
-    def _until_deadline(
-        self, step: Step, key: str, progress: Progress, request: bytes | None
-    ) -> StepCall | TurnBack:
-        """Before the point of no return: any of several reasons turns the saga back."""
-        failure = _reason_to_turn_back(self._history, step, key, progress)
-        if failure:
-            outcome = Outcome.DOUBT if is_attempted(self._history, key) else Outcome.NOT_CALLED
-            return TurnBack(failure, outcome)
-        is_cut_short = step.kind is not StepKind.PIVOT
-        return _call(step, key, Direction.ACTION, progress, request, self._deadline_ms(), is_cut_short)
+def _forward(
+    saga: Saga, history: History, step: Step, key: str, plan: NextRequest
+) -> StepCall | TurnBack | GetStuck | GiveUp | End:
+    """What becomes of a call that was released and is not stuck: the table above."""
+    progress = history.of(key, Direction.ACTION)
+    last = progress.last
+    if last and last.barrier_refusal:
+        return _refused(saga, history, step, last, last.barrier_refusal)
+    if plan.problem:
+        return _not_built(step.kind, key, plan.problem, gives_up=step.gives_up)
+    if step.kind is StepKind.RETRIABLE:
+        return _until_budget(step, key, Direction.ACTION, progress, plan.body)
+    if last and last.outcome is Outcome.REFUSED:
+        return TurnBack(failure_of(last), Outcome.REFUSED)
+    if step.kind is StepKind.PIVOT and is_attempted(history, key):
+        return _until_known(step, key, progress, plan.body)
+    return _until_deadline(saga, history, step, key, progress, plan.body)
 
-    def _refused(
-        self, step: Step, key: str, last: Failed, refusal: BarrierRefusal
-    ) -> TurnBack | GetStuck | End:
-        failure = failure_of(last)
-        if step.kind is not StepKind.RETRIABLE and refusal is BarrierRefusal.OTHER_RUN:
-            # Rows of another run at that service prove that no earlier attempt of ours came through either.
-            if has_written(self._saga, self._history) or self._is_other_released(key):
-                return TurnBack(failure, Outcome.NOT_CALLED)
-            return End(SagaStatus.SUPERSEDED)
-        if step.kind is StepKind.COMPENSATABLE:
-            if self._history.cancelled:
-                return TurnBack(_cancelled(self._history.cancelled, key), Outcome.DOUBT)
-            if refusal is BarrierRefusal.STEP_COMPENSATED:
-                return TurnBack(failure, Outcome.DOUBT)
-        return GetStuck(Direction.ACTION, failure)
 
-    def _is_other_released(self, key: str) -> bool:
-        """Another call may have been made: an element of another branch, or another item of a loop."""
-        if self._saga.is_line or key == CLAIM:
-            return False
-        history = self._history
-        return any(
-            planned != key and not history.is_over(planned) and not self._is_known_no(planned)
-            for planned, plan in history.planned.items()
-            if plan.body is not None
-        )
+def _until_deadline(
+    saga: Saga, history: History, step: Step, key: str, progress: Progress, request: bytes | None
+) -> StepCall | TurnBack:
+    """Before the point of no return: any of several reasons turns the saga back."""
+    failure = _reason_to_turn_back(history, step, key, progress)
+    if failure:
+        outcome = Outcome.DOUBT if is_attempted(history, key) else Outcome.NOT_CALLED
+        return TurnBack(failure, outcome)
+    deadline_ms, is_cut_short = _deadline_ms(saga, history), step.kind is not StepKind.PIVOT
+    return _call(step, key, Direction.ACTION, step.action, progress, request, deadline_ms, is_cut_short)
+
+
+def _deadline_ms(saga: Saga, history: History) -> int:
+    return history.accepted.started_ms + saga.deadline_ms
+
+
+def _refused(
+    saga: Saga, history: History, step: Step, last: Failed, refusal: BarrierRefusal
+) -> TurnBack | GetStuck | End:
+    key, failure = last.step, failure_of(last)
+    if step.kind is not StepKind.RETRIABLE and refusal is BarrierRefusal.OTHER_RUN:
+        # Rows of another run at that service prove that no earlier attempt of ours came through either.
+        if has_written(saga, history) or _is_other_released(saga, history, key):
+            return TurnBack(failure, Outcome.NOT_CALLED)
+        return End(SagaStatus.SUPERSEDED)
+    if step.kind is StepKind.COMPENSATABLE:
+        if history.cancelled:
+            return TurnBack(_cancelled(history.cancelled, key), Outcome.DOUBT)
+        if refusal is BarrierRefusal.STEP_COMPENSATED:
+            return TurnBack(failure, Outcome.DOUBT)
+    return GetStuck(Direction.ACTION, failure)
+
+
+def _is_other_released(saga: Saga, history: History, key: str) -> bool:
+    """Another call may have been made: an element of another branch, or another item of a loop."""
+    if saga.is_line or key == CLAIM:
+        return False
+    return any(
+        planned != key and not history.is_over(planned) and not _is_known_no(history, planned)
+        for planned, plan in history.planned.items()
+        if plan.body is not None
+    )
+
+
+def _is_known_no(history: History, key: str) -> bool:
+    """It has not happened, and will not."""
+    last = history.of(key, Direction.ACTION).last
+    is_refused = last is not None and last.outcome is Outcome.REFUSED
+    is_elsewhere = last is not None and last.barrier_refusal is BarrierRefusal.OTHER_RUN
+    plan = history.plan(key)
+    return is_refused or is_elsewhere or (plan is not None and bool(plan.problem))
 
 
 def _reason_to_turn_back(history: History, step: Step, key: str, progress: Progress) -> Failure | None:
@@ -515,8 +539,8 @@ def _until_known(step: Step, key: str, progress: Progress, request: bytes | None
     """A pivot that was attempted: neither deadline nor attempts end it, only the service's word, or its budget."""
     if progress.is_time_up:
         return _stuck(key, Direction.ACTION, progress)
-    give_up_at_ms = _budget_end_ms(progress, step.action)
-    return _call(step, key, Direction.ACTION, progress, request, give_up_at_ms, is_cut_short=False)
+    action, give_up_at_ms = step.action, _budget_end_ms(progress, step.action)
+    return _call(step, key, Direction.ACTION, action, progress, request, give_up_at_ms, is_cut_short=False)
 
 
 def _until_budget(
@@ -529,8 +553,9 @@ def _until_budget(
     if progress.is_time_up:
         stuck = _stuck(key, direction, progress)
         return GiveUp(stuck.failure) if gives_up else stuck
-    give_up_at_ms = _budget_end_ms(progress, _action(step, direction))
-    return _call(step, key, direction, progress, request, give_up_at_ms, is_cut_short=False)
+    action = _action(step, direction)
+    give_up_at_ms = _budget_end_ms(progress, action)
+    return _call(step, key, direction, action, progress, request, give_up_at_ms, is_cut_short=False)
 
 
 def _cancelled(row: Cancelled, key: str) -> Failure:
@@ -658,6 +683,7 @@ def _call(
     step: Step,
     key: str,
     direction: Direction,
+    action: Action,
     progress: Progress,
     request: bytes | None,
     give_up_at_ms: int | None,
@@ -674,7 +700,7 @@ def _call(
         retry_after_s,
         give_up_at_ms,
         is_cut_short,
-        _action(step, direction),
+        action,
     )
 
 

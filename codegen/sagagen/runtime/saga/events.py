@@ -4,7 +4,7 @@ Each row is a fact. Durable rows are on disk before anything that follows from t
 along in a later commit, always in the order of the log, and losing any of them in a crash changes no outcome.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
@@ -107,11 +107,13 @@ class Accepted(LogEvent):
     next: NextRequest
     starts_ms: int | None = None
     """When its first step may begin, ms since the epoch; None: at once."""
+    started_ms: int = field(init=False, repr=False, compare=False)
+    """The saga's stamp: services forget by it, and its deadline counts from it."""
 
-    @property
-    def started_ms(self) -> int:
-        """The saga's stamp: services forget by it, and its deadline counts from it."""
-        return self.at_ms if self.starts_ms is None else self.starts_ms
+    def __post_init__(self) -> None:
+        # Worked out once, since each call of the saga asks for it.
+        started_ms = self.at_ms if self.starts_ms is None else self.starts_ms
+        object.__setattr__(self, "started_ms", started_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

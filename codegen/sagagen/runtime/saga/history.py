@@ -246,7 +246,7 @@ def _with_done(history: History, row: Done) -> History:
         planned=_planned_next(history, row.next),
         responses={**history.responses, row.step: response},
         attempts={**history.attempts, row.step: row.attempt},
-        resumed=_settled_doubt(history, row.step),
+        resumed=history.resumed and _settled_doubt(history, row.step),
         used=used,
         result=history.result or row.result,
     )
@@ -260,7 +260,7 @@ def _planned_next(history: History, following: NextRequest) -> Mapping[str, Next
 
 
 def _settled_doubt(history: History, step: str) -> frozenset[str]:
-    return history.resumed - {step, NOBODY_KNOWS} if history.resumed else history.resumed
+    return history.resumed - {step, NOBODY_KNOWS}
 
 
 def _resumed(history: History, row: Resumed) -> History:
