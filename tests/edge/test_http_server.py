@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from waiting import eventually_async, under_load
 
 from sagagen.runtime import plain
-from sagagen.runtime.edge.http.connections import Peers, is_within
+from sagagen.runtime.edge.http.connections import Connections, Peers, is_within
 from sagagen.runtime.edge.http.limits import DEFAULT_PATIENCE, Patience
 from sagagen.runtime.edge.http.outgoing import Outgoing
 from sagagen.runtime.edge.http.server import serve_http
@@ -625,6 +625,15 @@ async def test_a_flood_of_connections_is_cut_off_and_fills_no_log(
 )
 def test_an_address_is_in_a_network(networks: tuple[str, ...], address: str, expected: bool) -> None:
     assert is_within([ip_network(each) for each in networks], address) is expected
+
+
+def test_of_ipv6_a_network_counts_as_one_client() -> None:
+    connections = Connections(Peers(max_per_address=2, trusted=()))
+    assert [connections.enter(f"2001:db8:0:1::{number}") == "" for number in range(3)] == [True, True, False]
+    assert connections.enter("2001:db8:0:2::1") == ""
+    assert [connections.enter(f"::ffff:10.0.0.{number}") for number in range(1, 4)] == [""] * 3
+    connections.leave("2001:db8:0:1::1")
+    assert connections.enter("2001:db8:0:1::9%eth0") == ""
 
 
 async def test_idle_connections_do_not_delay_the_end() -> None:

@@ -463,6 +463,28 @@ async def test_an_old_entry_does_not_hide_a_compensation(
 
 
 @pytest.mark.usefixtures("no_memory")
+async def test_a_compensation_while_redis_is_asked_is_not_missed(
+    tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    """By the time that Redis has answered, memory has left the compensation to it as well."""
+    monkeypatch.setattr(pipeline_module, "LIMIT_S", 5.0)
+    find = RedisPipeline.find
+    async with opened(tmp_path, redis) as bench:
+
+        async def find_and_undo(self: RedisPipeline, key: str, fields: list[str]) -> Any:
+            found = await find(self, key, fields)
+            monkeypatch.setattr(RedisPipeline, "find", find)
+            await bench.undo()
+            return found
+
+        await bench.act()
+        monkeypatch.setattr(RedisPipeline, "find", find_and_undo)
+        with pytest.raises(RpcError) as caught:
+            await bench.act(REPEAT)
+        assert caught.value.reason == "STEP_COMPENSATED"
+
+
+@pytest.mark.usefixtures("no_memory")
 async def test_what_is_remembered_of_compensations_is_bounded(
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ):

@@ -195,7 +195,7 @@ class OutcomeCache:
     async def _look_up(self, call: SagaCall, trace: TraceContext | None) -> Entries:
         if self.redis is None or self._seal is None or not self.redis.is_up:
             return {}
-        if call.direction is Direction.ACTION and _name(call.saga_id, call.step) in self._compensated:
+        if self._is_compensated_there(call):
             return {}
         key = self._key(self.redis, call.saga_id, call.step)
         with traced_lookup(self._service, trace) as lookup:
@@ -204,8 +204,14 @@ class OutcomeCache:
         # This process may have committed something meanwhile, which is newer than what Redis says.
         if latest := self._cache.get((call.saga_id, call.step)):
             return latest
+        if self._is_compensated_there(call):  # and memory had no room for it
+            return {}
         data = self._seal.open(key, found[0]) if found else None
         return {} if data is None else _decoded(data)
+
+    def _is_compensated_there(self, call: SagaCall) -> bool:
+        """Redis was given the compensation of this action: what it says of the action may be older."""
+        return call.direction is Direction.ACTION and _name(call.saga_id, call.step) in self._compensated
 
     def _key(self, redis: "RedisPipeline", saga: str, step: str) -> str:
         return f"{self._prefix}.{redis.generation}:{_name(saga, step)}"

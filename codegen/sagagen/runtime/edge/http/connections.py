@@ -38,12 +38,27 @@ def is_within(networks: Sequence[Network], address: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_within(networks: tuple[Network, ...], text: str) -> bool:
+    address = _parsed(text)
+    return address is not None and any(address in network for network in networks)
+
+
+@lru_cache(maxsize=1024)
+def counted_as(text: str) -> str:
+    """What stands for an address where connections are counted: of IPv6 its /64 network, in which a client has all."""
+    address = _parsed(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return text if address is None else str(address)
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for what is no address, like that of a socket in a folder."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return False
+        return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return any((mapped or address) in network for network in networks)
+    return mapped or address
 
 
 class Connections:
@@ -64,19 +79,21 @@ class Connections:
         if self._count >= self._peers.max_connections:
             return self._refused(f"this server has {self._count} connections, which is all that it takes")
         if not self._peers.trusts(address):
-            if self._by_address[address] >= self._peers.max_per_address:
+            client = counted_as(address)
+            if self._by_address[client] >= self._peers.max_per_address:
                 return self._refused(f"there are {self._peers.max_per_address} connections from this address")
-            self._by_address[address] += 1
+            self._by_address[client] += 1
         self._count += 1
         return ""
 
     def leave(self, address: str) -> None:
         """A connection that was counted is gone."""
         self._count -= 1
-        if address in self._by_address:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
+        client = counted_as(address)
+        if client in self._by_address:
+            self._by_address[client] -= 1
+            if not self._by_address[client]:
+                del self._by_address[client]
 
     def _refused(self, reason: str) -> str:
         """Say so in the log, but not for each: a flood must not fill it."""
