@@ -519,6 +519,42 @@ async def test_while_nothing_can_be_written_an_event_is_sent_again_and_taken_onc
         assert sum(isinstance(row, EventTaken) for row in logged.rows) == 1
 
 
+class SlowDisk(SagaLog):
+    """A log of whose writes the first one takes until somebody says so."""
+
+    is_written: asyncio.Event
+    is_writing: asyncio.Event
+
+    async def append(self, *args: Any, **others: Any) -> None:
+        self.is_writing.set()
+        await self.is_written.wait()
+        await super().append(*args, **others)
+
+
+async def test_who_comes_while_it_is_written_that_a_saga_waits_is_told_its_result(
+    path: Path, world: World
+) -> None:
+    definition = saga(WAIT, step("last"), events=(event(),), deadline_s=3600.0)
+    async with (
+        SlowDisk.open(path) as log,
+        EmbeddedEngine(sagas=[definition], log=log, transports={"one": world}) as running,
+    ):
+        log.is_written, log.is_writing = asyncio.Event(), asyncio.Event()
+        await running.accept(acceptance(definition))
+        await log.is_writing.wait()
+        waiting = asyncio.create_task(running.wait(SAGA_ID, 60.0))
+        await asyncio.sleep(0)
+        log.is_written.set()
+        await eventually_async("it is written", lambda: is_in_log_that_it_waits(log))
+        await running.deliver(delivery())
+        assert await waiting is not None
+
+
+async def is_in_log_that_it_waits(log: SagaLog) -> bool:
+    logged = await log.find(SAGA_ID)
+    return logged is not None and logged.is_parked
+
+
 async def test_an_early_event_is_kept_and_more_than_can_be_used_are_not(path: Path, world: World) -> None:
     definition = saga(
         step("first"),

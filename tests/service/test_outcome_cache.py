@@ -269,6 +269,38 @@ async def test_a_frozen_redis_is_waited_for_once_and_briefly(tmp_path: Path, red
         assert bench.ledger.puts == 1
 
 
+class FlappingPipeline(RedisPipeline):
+    """Of a server that takes connections, and loses them after the times in `lasts_s`."""
+
+    def __init__(self, lasts_s: list[float]) -> None:
+        self._now_s = 0.0
+        super().__init__("redis://127.0.0.1:1", "trial", lambda: self._now_s)
+        self._lasts_s = lasts_s
+
+    async def _connect(self) -> bool:
+        return True
+
+    async def _exchange_until_lost(self) -> None:
+        self._now_s += self._lasts_s.pop(0)
+
+
+async def test_a_server_that_is_too_slow_is_tried_ever_more_rarely_until_it_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    pauses_s: list[float] = []
+    pipeline = FlappingPipeline([0.1] * 8 + [60.0, 0.1])
+
+    async def sleep(seconds: float) -> None:
+        pauses_s.append(seconds)
+        if len(pauses_s) == 10:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await pipeline._serve()  # pyright: ignore[reportPrivateUsage]
+    assert pauses_s == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 0.25, 0.5]
+
+
 @pytest.mark.usefixtures("no_memory")
 async def test_a_question_to_redis_has_a_span_which_tells_whether_it_was_answered(
     tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch

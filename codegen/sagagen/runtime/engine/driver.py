@@ -202,7 +202,8 @@ class SagaDriver(Generic[Ref]):
             else:
                 parks_until_ms = self._parks_until(decision)
                 await self._write(parks_until_ms if parks_until_ms or not self._ahead.stuck else 0)
-                if parks_until_ms and not self._mailbox.has_mail():
+                # Somebody may have come while that was written.
+                if parks_until_ms and not self._mailbox.has_mail() and not self._mailbox.waiters:
                     self.parked_until_ms = parks_until_ms
                     return
                 await self._go_on(decision)
@@ -551,7 +552,7 @@ class SagaDriver(Generic[Ref]):
         try:
             # From what is in the log: the rows that were pending may be what went wrong.
             self._tell_lost()
-            self._ahead, self._pending = self.durable, []
+            self._ahead, self._pending, self.parked_until_ms = self.durable, [], None
             direction = Direction.COMPENSATION if self.durable.turned_back else Direction.ACTION
             failure = _mistake(error, self._step_under_way())
             self.append(self._row(GetStuck(direction, failure)))

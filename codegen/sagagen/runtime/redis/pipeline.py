@@ -2,8 +2,8 @@
 
 Theory of operation. One connection, used by one task, which sends whatever waits as one batch; so writes arrive in the
 order in which they were committed. An exchange that fails or takes longer than LIMIT_S disconnects the pipeline: nobody
-waits for it any more, and the task tries to connect again, ever more rarely. Until it succeeds, whoever asks gets
-nothing, at once.
+waits for it any more, and the task tries to connect again, ever more rarely until a connection lasts. Until it
+succeeds, whoever asks gets nothing, at once.
 
 Nobody knows what became of the writes of a failed exchange, and a server that is reached again may have lost some. A
 lost compensation would leave its action's answer standing. So each failure begins a new `generation`: as a part of
@@ -11,8 +11,9 @@ every key, it hides what was written before.
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,8 @@ LIMIT_S = 0.02
 """Of every operation, in seconds."""
 CONNECT_S = 1.0
 PAUSE_S, MAX_PAUSE_S = 0.25, 10.0
-"""Between attempts to connect: doubled each time."""
+"""Between attempts to connect: doubled each time, until a connection has lasted MAX_PAUSE_S. Otherwise a server that is
+too slow would be lost and found several times a second, with lines in the log each time."""
 IDLE_S = 5.0
 """Without work; then a PING shows whether the connection is still good."""
 BATCH = 64
@@ -55,7 +57,8 @@ class _Operation:
 class RedisPipeline:
     """Made by `open`. Nothing here raises because of Redis."""
 
-    def __init__(self, url: str, trial_key: str) -> None:
+    def __init__(self, url: str, trial_key: str, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic_s = monotonic_s
         BREAKER_OPEN.set(1)
         self._pool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - its kwargs are
             url, socket_connect_timeout=CONNECT_S, socket_timeout=None, retry=Retry(NoBackoff(), 0)
@@ -123,8 +126,10 @@ class RedisPipeline:
         try:
             while True:
                 if await self._connect():
-                    pause_s = PAUSE_S
+                    begun_s = self._monotonic_s()
                     await self._exchange_until_lost()
+                    if self._monotonic_s() - begun_s >= MAX_PAUSE_S:
+                        pause_s = PAUSE_S
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MAX_PAUSE_S)
         finally:
