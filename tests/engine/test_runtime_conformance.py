@@ -13,7 +13,16 @@ from runtime_conformance import LONG_S, RUNTIMES, RuntimeFactory, over, until
 from small_mesh import SAGA_ID, TRACE, ManualClock, acceptance, saga, step, text, usual_saga
 from waiting import eventually_async
 
-from sagagen.runtime.engine.port import CommandRejected, Overloaded, SagaQuery, SagaRuntime, UnknownSaga
+from sagagen.runtime.engine.port import (
+    CallerQuery,
+    CommandRejected,
+    Overloaded,
+    SagaPage,
+    SagaQuery,
+    SagaRuntime,
+    UnknownSaga,
+)
+from sagagen.runtime.identity import saga_id
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.transport import Reply
@@ -469,3 +478,29 @@ async def test_what_was_under_way_goes_on_after_a_restart_with_each_effect_once(
     assert sorted((effect.saga_id, effect.step) for effect in held.effects) == sorted(
         (each, name) for each in ids for name in ("one", "pivot")
     )
+
+
+# of_caller
+
+
+async def test_the_sagas_of_a_caller_come_by_pages_newest_first(
+    opened: RuntimeFactory, tmp_path: Path, world: World, clock: ManualClock
+) -> None:
+    definition = usual_saga()
+    callers = ["ann", "bob", "ann", "anonymous", "ann"]
+    ids = [saga_id("p", "c", "/t", str(number)) for number in range(len(callers))]
+    async with opened(tmp_path, definition, world, clock) as runtime:
+        for each, caller in zip(ids, callers, strict=True):
+            await runtime.accept(replace(acceptance(definition), saga_id=each, caller=caller))
+            assert await over(runtime, each) is SagaStatus.COMPLETED
+        first = await runtime.of_caller(CallerQuery("ann", limit=2))
+        assert ([saga.saga_id for saga in first.sagas], first.last) == ([ids[4], ids[2]], ids[2])
+        rest = await runtime.of_caller(CallerQuery("ann", after=first.last, limit=2))
+        assert ([saga.saga_id for saga in rest.sagas], rest.last) == ([ids[0]], "")
+        assert [(saga.saga, saga.status) for saga in rest.sagas] == [(definition.name, "COMPLETED")]
+        none = await runtime.of_caller(CallerQuery("ann", frozenset({SagaStatus.STUCK})))
+        assert none == SagaPage([], "")
+        assert await runtime.of_caller(CallerQuery("anonymous")) == SagaPage([], "")
+        for foreign in (ids[1], "none"):
+            with pytest.raises(UnknownSaga):
+                await runtime.of_caller(CallerQuery("ann", after=foreign))

@@ -20,7 +20,13 @@ from waiting import LIMIT_S
 
 pytestmark = pytest.mark.slow
 
-OPERATIONS = ["CheckoutService_PlaceOrder", "InventoryService_GetStock", "OrderService_GetOrder", "getSaga"]
+OPERATIONS = [
+    "CheckoutService_PlaceOrder",
+    "InventoryService_GetStock",
+    "OrderService_GetOrder",
+    "getSaga",
+    "listSagas",
+]
 CHECKS: list[Any] = [
     checks.not_a_server_error,  # pyright: ignore[reportUnknownMemberType] - its checks have no types
     openapi_checks.status_code_conformance,  # pyright: ignore[reportUnknownMemberType]

@@ -71,6 +71,7 @@ def _paths(mesh: Mesh, schemas: Schemas) -> JsonSchema:
     for path, operation in operations.all:
         described = operations.described(operation)
         paths.setdefault(path, {}).setdefault(operation.route.verb.lower(), described)
+    paths["/sagas"] = {"get": answers.list_operation()}
     paths["/sagas/{id}"] = {"get": answers.watch_operation()}
     return dict(sorted(paths.items()))
 
@@ -128,7 +129,9 @@ class _Operations:
 
 def _operations(mesh: Mesh) -> Iterator[tuple[str, Operation]]:
     written = Paths()
-    for route, operation_id in zip(mesh.routes, operation_ids(mesh.routes, [answers.WATCH]), strict=True):
+    for route, operation_id in zip(
+        mesh.routes, operation_ids(mesh.routes, [answers.LIST, answers.WATCH]), strict=True
+    ):
         path, names = written.path(route)
         yield path, Operation(operation_id, route, names)
 

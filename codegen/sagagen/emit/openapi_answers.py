@@ -8,10 +8,14 @@ from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import SCHEMAS, Form, Schemas
 from sagagen.runtime.edge.problem import MAX_VIOLATIONS, PROBLEM_JSON, phrase
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, final_status
+from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.search import CALLER_PAGE, MAX_CALLER_PAGE
 
 JSON = "application/json"
 WATCH = "getSaga"
 """operationId of GET /sagas/{id}."""
+LIST = "listSagas"
+"""operationId of GET /sagas."""
 
 _HEADERS: Mapping[str, JsonSchema] = {
     "Idempotency-Replayed": {
@@ -37,6 +41,7 @@ _HEADERS: Mapping[str, JsonSchema] = {
 }
 _WHY: Mapping[int, str] = {
     400: "The request is malformed, breaks a rule, or was refused (`reason` says which).",
+    401: "The gateway does not know who sent the request.",
     404: "The requested resource does not exist.",
     408: "The request took too long to arrive.",
     409: "The first request with this key is unfinished (send this one again after Retry-After), or another gateway "
@@ -122,19 +127,60 @@ def watch_operation() -> JsonSchema:
     }
 
 
+def list_operation() -> JsonSchema:
+    page_size: JsonSchema = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_CALLER_PAGE,
+        "default": CALLER_PAGE,
+    }
+    return {
+        "operationId": LIST,
+        "summary": "The sagas of a caller",
+        "description": "Lists the sagas that the caller has started, the newest first, without payloads. A page may "
+        "hold fewer than `page_size`, also none, though there are more: `next_page_token` says whether there are.",
+        "tags": ["sagas"],
+        "parameters": [
+            {
+                "name": "status",
+                "in": "query",
+                "description": "Only sagas of these statuses; without it, of any.",
+                "schema": {"type": "array", "items": _STATUS},
+                "explode": False,
+            },
+            {"name": "page_size", "in": "query", "schema": page_size},
+            {
+                "name": "page_token",
+                "in": "query",
+                "description": "`next_page_token` of the page before.",
+                "schema": _TEXT,
+            },
+        ],
+        "responses": {
+            "200": {
+                "description": "A page of sagas.",
+                "headers": headers("Traceparent"),
+                "content": content({"$ref": SCHEMAS + named("SagaPage")}),
+            },
+            **problems(400, 401, 408, 503),
+        },
+    }
+
+
 def components() -> tuple[JsonSchema, JsonSchema, JsonSchema]:
     """Schemas, headers and responses that are the same for every mesh."""
     schemas: JsonSchema = {
         named("AcceptedSaga"): _ACCEPTED,
         named("Problem"): _PROBLEM,
         named("Saga"): _SAGA,
+        named("SagaPage"): _PAGE,
     }
     return schemas, dict(_HEADERS), {"Problem": _problem("Any other error.")}
 
 
 def own_names() -> JsonSchema:
     """By the name that they have until then, the names that components of our own will have."""
-    return {named(name): f"sagagen.{name}" for name in ("AcceptedSaga", "Problem", "Saga")}
+    return {named(name): f"sagagen.{name}" for name in ("AcceptedSaga", "Problem", "Saga", "SagaPage")}
 
 
 def named(name: str) -> str:
@@ -207,12 +253,13 @@ _STEP = _object(
     since={**_NULLABLE_TIME, "description": "Since when it waits."},
     until={**_NULLABLE_TIME, "description": "Until when it waits."},
 )
+_STATUS: JsonSchema = {"enum": [status.value for status in SagaStatus]}
 _SAGA = _object(
     "id saga version status trace_id created_at updated_at waiting_for starts_at incomplete unconsumed steps",
     id=_TEXT,
     saga=_TEXT,
     version={"type": "integer"},
-    status={"enum": ["RUNNING", "COMPENSATING", "COMPLETED", "COMPENSATED", "SUPERSEDED", "STUCK"]},
+    status=_STATUS,
     trace_id=_TEXT,
     created_at=_TIME,
     updated_at=_TIME,
@@ -232,6 +279,21 @@ _SAGA = _object(
         "description": "Events that were taken and that no step has waited for yet, the oldest first.",
     },
     steps={"type": "array", "items": _STEP},
+)
+_SUMMARY = _object(
+    "id saga version status trace_id created_at updated_at",
+    id=_TEXT,
+    saga=_TEXT,
+    version={"type": "integer"},
+    status=_STATUS,
+    trace_id=_TEXT,
+    created_at=_TIME,
+    updated_at=_TIME,
+)
+_PAGE = _object(
+    "sagas next_page_token",
+    sagas={"type": "array", "items": _SUMMARY, "maxItems": MAX_CALLER_PAGE},
+    next_page_token={**_NULLABLE, "description": "`page_token` of the next page; null after the last one."},
 )
 _VIOLATION = _object("field description", field=_TEXT, description=_TEXT, rule=_TEXT)
 _PROBLEM: JsonSchema = {

@@ -9,6 +9,8 @@ from uuid import UUID, uuid5
 NAMESPACE = UUID("6f0d3f0e-8c55-5d0b-9d0c-4b6f2f5c6a1e")
 """Of every saga id. Changing it would give every known key a second saga."""
 
+ANONYMOUS = "anonymous"
+"""The caller where nobody says who calls; an index of the log leaves its sagas out."""
 DIRECT = "direct:"
 """Prefix of the ids of writes that no saga makes."""
 

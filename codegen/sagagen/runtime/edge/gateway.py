@@ -46,6 +46,7 @@ from sagagen.runtime.edge.http.limits import REFUSAL
 from sagagen.runtime.edge.json.protojson import JsonWriter
 from sagagen.runtime.edge.observation import Observed
 from sagagen.runtime.edge.own_routes import DocumentEndpoint, HealthEndpoint, ReadyEndpoint, WatchEndpoint
+from sagagen.runtime.edge.own_sagas import OwnSagasEndpoint
 from sagagen.runtime.edge.paths.router import Found, Missing, Router
 from sagagen.runtime.edge.paths.template import PathError, Template, parse_template
 from sagagen.runtime.edge.problem import Problem, ProblemError, invalid, phrase
@@ -56,6 +57,7 @@ from sagagen.runtime.edge.transcoding.fields import shown
 from sagagen.runtime.edge.transcoding.request import RequestReader
 from sagagen.runtime.engine.port import JournalUnreadable, SagaRuntime
 from sagagen.runtime.health import Readiness
+from sagagen.runtime.identity import ANONYMOUS
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Limits, Mesh, Route, Saga
 from sagagen.runtime.rpc.trace import TraceContext
@@ -63,8 +65,6 @@ from sagagen.runtime.rpc.transport import Transport
 
 HttpRequest = Request
 """What the caller hook is given: starlette's request."""
-
-ANONYMOUS = "anonymous"
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -141,6 +141,7 @@ class Gateway:
     def _own(self, engine: SagaRuntime, readiness: Readiness) -> Iterable[tuple[str, Template, Endpoint]]:
         yield "GET", parse_template("/healthz"), HealthEndpoint()
         yield "GET", parse_template("/readyz"), ReadyEndpoint(readiness)
+        yield "GET", parse_template("/sagas"), OwnSagasEndpoint(self._caller, engine)
         yield "GET", parse_template("/sagas/{id}"), WatchEndpoint(self._caller, engine)
         yield "GET", parse_template("/openapi.json"), DocumentEndpoint(self._mesh.descriptors)
         yield "GET", parse_template("/docs"), DocsEndpoint(self._mesh.project)

@@ -60,7 +60,7 @@ from sagagen.runtime.saga.events import Accepted, Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import Journal
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
+from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import SagaView, view_of
 from sagagen.runtime.telemetry import spans as tracing
 
@@ -310,6 +310,9 @@ class EmbeddedEngine:
 
     async def search(self, query: SagaQuery) -> Sequence[LoggedSaga | UnreadableSaga]:
         return await self._log.search(query)
+
+    async def of_caller(self, query: CallerQuery) -> SagaPage:
+        return await self._log.of_caller(query)
 
     async def open_counts(self) -> Sequence[OpenCount]:
         return await self._log.open_counts()

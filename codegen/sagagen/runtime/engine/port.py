@@ -17,12 +17,20 @@ from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
+from sagagen.runtime.saga.search import (
+    CallerQuery,
+    OpenCount,
+    SagaPage,
+    SagaQuery,
+    SagaSummary,
+    UnreadableSaga,
+)
 from sagagen.runtime.saga.view import SagaView
 
 __all__ = [
     "CANCEL",
     "Acceptance",
+    "CallerQuery",
     "CommandRejected",
     "Delivered",
     "Delivery",
@@ -38,9 +46,11 @@ __all__ = [
     "RecordedSaga",
     "Refusal",
     "SagaControl",
+    "SagaPage",
     "SagaQuery",
     "SagaResult",
     "SagaRuntime",
+    "SagaSummary",
     "SagaView",
     "Started",
     "UnknownSaga",
@@ -271,6 +281,13 @@ class SagaRuntime(SagaControl, Protocol):
 
     async def describe(self, saga_id: str) -> SagaView | None:
         """The saga as it stands, or None if there is none of this id."""
+        ...
+
+    async def of_caller(self, query: CallerQuery) -> SagaPage:
+        """A page of the sagas that a caller has started, newest first; of ANONYMOUS none are listed.
+
+        It looks at a bounded number of them. Raises UnknownSaga if `after` is none of the caller's.
+        """
         ...
 
     async def check(self) -> str:

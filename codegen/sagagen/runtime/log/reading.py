@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
+from typing import TypeVar
 
 from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.errors import LogCorrupted
 from sagagen.runtime.log.records import SagaHead, SagaRef, head_of, rows_of
-from sagagen.runtime.log.search import find_sagas
+from sagagen.runtime.log.search import find_of_caller, find_sagas
 from sagagen.runtime.saga.events import Accepted, LogEvent
-from sagagen.runtime.saga.search import SagaQuery, UnreadableSaga
+from sagagen.runtime.saga.search import CallerQuery, SagaPage, SagaQuery, UnreadableSaga
 
+T = TypeVar("T")
 PAGE = 500
 """Number of sagas that recovery reads with one query."""
 
@@ -81,6 +83,11 @@ def search_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[Found
     return [reader.read(saga, reader.rows(sql.SELECT_EVENTS, (saga["number"],))) for saga in sagas]
 
 
+def sagas_of_caller(connection: sqlite3.Connection, query: CallerQuery) -> SagaPage:
+    """A page of a caller's sagas, newest first. Raises UnknownSaga if `after` is none of them."""
+    return _Reader(connection).run(lambda: find_of_caller(connection, query))
+
+
 def open_sagas_in(connection: sqlite3.Connection) -> list[Found]:
     """All open sagas of a log, newest first."""
     query, found = SagaQuery(limit=PAGE), list[Found]()
@@ -111,7 +118,7 @@ class _Reader:
     def rows(self, select: str, values: tuple[object, ...]) -> list[sqlite3.Row]:
         return self.run(lambda: self._connection.execute(select, values).fetchall())
 
-    def run(self, query: Callable[[], list[sqlite3.Row]]) -> list[sqlite3.Row]:
+    def run(self, query: Callable[[], T]) -> T:
         try:
             return query()
         except sqlite3.OperationalError as error:

@@ -98,6 +98,8 @@ CREATE TABLE saga_index (
 ) WITHOUT ROWID;
 CREATE INDEX saga_index_value ON saga_index (name, value);
 CREATE INDEX saga_waiting ON saga (wake_ms) WHERE wake_ms IS NOT NULL;
+-- The sagas of a caller. Where nobody says who calls, there are none to list, and the index costs nothing.
+CREATE INDEX saga_of_caller ON saga (caller, number) WHERE caller <> 'anonymous';
 """,
 }
 

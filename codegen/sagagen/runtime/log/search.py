@@ -3,8 +3,9 @@
 import sqlite3
 from collections.abc import Sequence
 
+from sagagen.runtime.saga.commands import UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
-from sagagen.runtime.saga.search import OpenCount, SagaQuery
+from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery, SagaSummary
 from sagagen.runtime.saga.where import OPERATORS, Both, Comparison, Either, Negated, Where
 
 PAGE = 200
@@ -22,6 +23,14 @@ SELECT_ENDED_COUNTS = """
 SELECT name, status, count(*) AS count FROM saga
 WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') GROUP BY name, status
 """
+SELECT_OF_CALLER = """
+SELECT number, saga_id, name, version, status, trace_id, started_ms, updated_ms FROM saga
+WHERE caller = ?1 AND caller <> 'anonymous' AND number < ?2 ORDER BY number DESC LIMIT ?3
+"""
+SELECT_NUMBER = "SELECT number FROM saga WHERE saga_id = ? AND caller = ?"
+LOOKED_AT = 1000
+"""Sagas of a caller that one query looks at: one who asks for what is rare must not keep the log from others."""
+_NEWEST = 2**63 - 1
 SELECT_IDS = "SELECT saga_id FROM saga WHERE saga_id >= ? AND saga_id < ? ORDER BY saga_id LIMIT ?"
 """A range of the index of ids; LIKE would give `_` and `%` a meaning."""
 _SQL_OPERATORS = {"==": "=", "!=": "<>"}
@@ -54,6 +63,38 @@ def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3
         values += compared
     select = f"SELECT * FROM saga WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?"
     return connection.execute(select, (*values, min(PAGE, query.limit))).fetchall()
+
+
+def find_of_caller(connection: sqlite3.Connection, query: CallerQuery) -> SagaPage:
+    """A page of a caller's sagas. Raises UnknownSaga if `after` is none of them."""
+    before = _NEWEST
+    if query.after:
+        numbers = connection.execute(SELECT_NUMBER, (query.after, query.caller)).fetchall()
+        if not numbers:
+            raise UnknownSaga(query.after)
+        before = numbers[0]["number"]
+    statuses = {status.value for status in query.statuses}
+    found: list[SagaSummary] = []
+    last, looked_at = "", 0
+    for row in connection.execute(SELECT_OF_CALLER, (query.caller, before, LOOKED_AT + 1)):
+        if len(found) == query.limit or looked_at == LOOKED_AT:
+            return SagaPage(found, last)
+        last, looked_at = row["saga_id"], looked_at + 1
+        if row["status"] in statuses:
+            found.append(_summary(row))
+    return SagaPage(found, "")
+
+
+def _summary(row: sqlite3.Row) -> SagaSummary:
+    return SagaSummary(
+        saga_id=row["saga_id"],
+        saga=row["name"],
+        version=row["version"],
+        status=row["status"],
+        trace_id=row["trace_id"],
+        created_ms=row["started_ms"],
+        updated_ms=row["updated_ms"],
+    )
 
 
 def _where(where: Where) -> tuple[str, list[object]]:

@@ -20,7 +20,15 @@ from sagagen.runtime.log.damage import damage_of, how_to_mend
 from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
 from sagagen.runtime.log.group_commit import GroupWriter, open_writer
 from sagagen.runtime.log.probe import ThreadProbe
-from sagagen.runtime.log.reading import Found, LoggedSaga, active_page, find_head, find_saga, search_sagas
+from sagagen.runtime.log.reading import (
+    Found,
+    LoggedSaga,
+    active_page,
+    find_head,
+    find_saga,
+    sagas_of_caller,
+    search_sagas,
+)
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, saga_values
 from sagagen.runtime.log.reserve import Reserve
 from sagagen.runtime.log.search import ended_counts, find_ids, open_counts
@@ -38,7 +46,7 @@ from sagagen.runtime.saga.events import (
     TurnedBack,
 )
 from sagagen.runtime.saga.journal import UNCHANGED
-from sagagen.runtime.saga.search import DueSaga, OpenCount, Place, SagaQuery
+from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaQuery
 from sagagen.runtime.sqlite.database import Database, OpenDatabase, never_wait
 from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
@@ -244,6 +252,10 @@ class SagaLog:
     async def search(self, query: SagaQuery) -> list[Found]:
         """A page of the sagas that match, newest first; those that can't be read among them."""
         return await self._reader.in_thread(lambda connection: search_sagas(connection, query))
+
+    async def of_caller(self, query: CallerQuery) -> SagaPage:
+        """A page of a caller's sagas, newest first. Raises UnknownSaga if `after` is none of them."""
+        return await self._reader.in_thread(lambda connection: sagas_of_caller(connection, query))
 
     async def open_counts(self) -> list[OpenCount]:
         """How many sagas are open, by definition and status."""

@@ -1,5 +1,6 @@
 """Looking for sagas: what can be asked for, and how open ones are counted. The same for every engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,42 @@ class SagaQuery:
     before: str = ""
     """Cursor of the last saga of the page before; empty: begin with the newest."""
     limit: int = 100
+
+
+CALLER_PAGE, MAX_CALLER_PAGE = 50, 100
+"""Sagas on a page of a caller's: where it is not said how many, and at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerQuery:
+    """A page of the sagas that one caller has started, newest first."""
+
+    caller: str
+    statuses: frozenset[SagaStatus] = frozenset(SagaStatus)
+    after: str = ""
+    """Id of a saga of the caller: the page begins behind it. Empty: begin with the newest."""
+    limit: int = CALLER_PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class SagaSummary:
+    """What the current-state table says of a saga. Times in milliseconds since the epoch."""
+
+    saga_id: str
+    saga: str
+    version: int
+    status: str
+    """A SagaStatus, or what later code has written."""
+    trace_id: str
+    created_ms: int
+    updated_ms: int
+
+
+class SagaPage(NamedTuple):
+    sagas: Sequence[SagaSummary]
+    """May be fewer than were asked for, or none, though there are more."""
+    last: str
+    """What `CallerQuery.after` of the next page is; empty after the last page."""
 
 
 class Place(NamedTuple):

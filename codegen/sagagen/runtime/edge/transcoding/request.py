@@ -81,7 +81,7 @@ class RequestReader:
     def _put_query(self, message: Message, query: bytes) -> list[FieldViolation]:
         violations: list[FieldViolation] = []
         given: dict[str, tuple[FieldPath, list[str]]] = {}
-        for name, texts in _parameters(query).items():
+        for name, texts in parameters(query).items():
             if path := self._parameter(name):
                 given.setdefault(str(path), (path, []))[1].extend(texts)
             else:
@@ -116,7 +116,8 @@ def _variable(descriptor: Descriptor, name: str, route: Route) -> FieldPath:
     return path
 
 
-def _parameters(query: bytes) -> dict[str, list[str]]:
+def parameters(query: bytes) -> dict[str, list[str]]:
+    """The texts of each parameter of a query. Raises ProblemError (400) for what is no query, or too long a one."""
     if not query:
         return {}
     try:
