@@ -21,9 +21,9 @@ IF = "if request.amount < 0"
 
 
 class Watched:
-    """A project under `sagagen up --watch`, the terminal that it was typed into, and its HTTP port."""
+    """A project under `sagagen up`, the terminal that it was typed into, and its HTTP port."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, option: str = "--watch") -> None:
         self.root = root
         self.handler = root / "handlers" / "counter.py"
         http, admin = free_ports(2)
@@ -31,7 +31,7 @@ class Watched:
         environment = {"SAGAGEN_HTTP_ADDR": f"127.0.0.1:{http}", "SAGAGEN_ADMIN_ADDR": f"127.0.0.1:{admin}"}
         self.terminal: pexpect.spawn[str] = pexpect.spawn(
             sys.executable,
-            ["-m", "sagagen", "up", "--watch"],
+            ["-m", "sagagen", "up", option],
             cwd=root,
             env={**os.environ, **environment, "TERM": "xterm-256color"},
             encoding="utf-8",
@@ -147,3 +147,15 @@ def test_a_project_that_has_never_been_generated_waits_for_a_contract_without_mi
         new.says("a handler is not written yet", "handlers/counter.py:")
     finally:
         new.terminal.close(force=True)
+
+
+def test_up_alone_says_when_the_contract_has_gone_on(tmp_path: Path) -> None:
+    up = Watched(generate(copy_project("tiny", tmp_path / "tiny")), "--debug")
+    try:
+        up.says("debugging: no time-outs", "ready")
+        edit(up.root / "contracts" / "saga.yaml", {"status: 200": "status: 201"})
+        up.says("generated/ is behind the contract")
+        edit(up.root / "contracts" / "saga.yaml", {"status: 201": "status: 2000"})
+        up.says("the contract has mistakes")
+    finally:
+        up.terminal.close(force=True)

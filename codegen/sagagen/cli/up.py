@@ -5,7 +5,8 @@ import errno
 import gc
 import importlib.util
 import os
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,9 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
     help="Run only this process: `gateway`, or a service's name.",
     shell_complete=complete_processes,
 )
+@click.option(
+    "--debug", is_flag=True, help="No time-outs, one attempt of each call; breakpoint() opens a prompt here."
+)
 @click.option("--watch", is_flag=True, help="Generate and start again whenever something is saved.")
 @click.option(
     "--project",
@@ -59,7 +63,7 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
-def up(as_mesh: bool, only: str | None, watch: bool, directory: Path | None) -> None:
+def up(as_mesh: bool, only: str | None, debug: bool, watch: bool, directory: Path | None) -> None:
     """Run the mesh on this machine until Ctrl-C.
 
     Without options everything runs in this one process, without Docker and Redis. Data is kept in ./var.
@@ -69,19 +73,24 @@ def up(as_mesh: bool, only: str | None, watch: bool, directory: Path | None) -> 
         raise click.UsageError("--mesh starts every process, --only starts one: choose")
     if watch and (as_mesh or only):
         raise click.UsageError("--watch runs everything in one process: leave out --mesh and --only")
+    if debug and (as_mesh or only):
+        raise click.UsageError("--debug runs everything in one process: leave out --mesh and --only")
     gc.disable()  # until it runs
     lifeline = as_warm("sagagen.cli.up_announcement") or Lifeline.from_environment()
     try:
         root = find_root(directory)
         if watch:
-            _watch(root)
+            _watch(root, debug)
             return
         allow_open_files()
-        project = Project.load(root)
-        settings = Settings.read(_environment(), project.root)
+        project, settings = _debugged(root) if debug else _plain(root)
         if lifeline.word:
             settings = replace(settings, grace=Grace(STOP_S))
         configure_logs(settings.log_format, only or EVERYTHING)
+        if debug and lifeline.word != AGAIN:
+            _logger.info(
+                "debugging: no time-outs, one attempt of each call; breakpoint() opens a prompt here"
+            )
         with private_files():
             _make_folder(settings.data_dir)
             _run(project, settings, as_mesh, only, lifeline)
@@ -107,13 +116,25 @@ def _run(project: Project, settings: Settings, as_mesh: bool, only: str | None, 
         run(_one_process(ours, project, settings, only, lifeline), new_event_loop)
 
 
-def _watch(root: Path) -> None:
+def _plain(root: Path) -> tuple[Project, Settings]:
+    return Project.load(root), Settings.read(_environment(), root)
+
+
+def _debugged(root: Path) -> tuple[Project, Settings]:
+    from sagagen.runtime.process.debugging import PATIENCE_S, stop_at_breakpoints, unhurried
+
+    stop_at_breakpoints()
+    project = Project.load(root, unhurried)
+    return project, replace(Settings.read(_environment(), root), patience_s=PATIENCE_S)
+
+
+def _watch(root: Path, debug: bool) -> None:
     if importlib.util.find_spec("watchfiles") is None:
         raise click.UsageError("--watch needs the generator: pip install 'sagagen[codegen]'")
     from sagagen.cli.up_watch import watch_and_run  # with the generator, which `up` alone does not import
 
     configure_logs(Settings.read(_environment(), root).log_format, EVERYTHING)
-    watch_and_run(root, ["--project", str(root)], is_debugging=False)
+    watch_and_run(root, ["--project", str(root), *(["--debug"] if debug else [])], is_debugging=debug)
 
 
 def _make_room(settings: Settings) -> None:
@@ -184,9 +205,25 @@ async def _one_process(
         # At a terminal the parent speaks for its children.
         say = _logger.debug if lifeline.is_attached and console() else _logger.info
         say("ready")
-        await stop.wait()
+        with _telling_when_behind(project.root, is_wanted=not (lifeline.is_attached or only)):
+            await stop.wait()
         say(_STOPPING)
     lifeline.close()
+
+
+@contextmanager
+def _telling_when_behind(root: Path, *, is_wanted: bool) -> Generator[None]:
+    """At a terminal, where somebody edits the contract."""
+    if not (is_wanted and console()):
+        yield
+        return
+    from sagagen.cli.up_behind import tell_when_behind  # needs what the generator knows of files
+
+    telling = asyncio.create_task(tell_when_behind(root))
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def _spare_the_collector() -> None:
@@ -212,7 +249,9 @@ async def _mesh(project: Project, settings: Settings) -> None:
             group.create_task(_tell_when(stop.told)),
         ]
         try:
-            await supervise(services, gateway, stop=stop.told, ready=ready, grace_s=settings.grace.seconds)
+            with _telling_when_behind(project.root, is_wanted=True):
+                grace_s = settings.grace.seconds
+                await supervise(services, gateway, stop=stop.told, ready=ready, grace_s=grace_s)
         finally:
             for task in telling:
                 task.cancel()

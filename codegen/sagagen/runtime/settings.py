@@ -65,6 +65,8 @@ class Settings:
     """The secret that these gateways have in common: answers by others are not believed."""
     trusted_proxies: tuple[Network, ...] = LOOPBACK_NETWORKS
     """Who is believed what it says of others: the place of a request in a trace. May have any number of connections."""
+    patience_s: float | None = None
+    """What takes the place of time-outs while somebody debugs, in seconds; None: nobody does."""
     plain: frozenset[Switch] = frozenset()
     """Libraries that are used as they document themselves, and not in the quicker way (`plain.py`)."""
 

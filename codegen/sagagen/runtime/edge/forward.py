@@ -31,7 +31,9 @@ _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 class Waiting:
     """Counts the requests that wait for a service, of all routes together, and refuses one too many."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, at_most_s: float = DEFAULT_TIMEOUT_S) -> None:
+        """`at_most_s` is how long one waits, in seconds; a client may ask for less."""
+        self.at_most_s = at_most_s
         self._limit = limit
         self._count = 0
 
@@ -70,7 +72,7 @@ class ForwardEndpoint:
 
     async def __call__(self, exchange: Exchange) -> Answer:
         caller = await caller_of(self._caller, exchange.request)
-        timeout_s = _timeout_s(exchange.request.headers.get("grpc-timeout", ""))
+        timeout_s = _timeout_s(exchange.request.headers.get("grpc-timeout", ""), self._waiting.at_most_s)
         metadata = (
             exchange.trace.to_metadata() | self._key_metadata(exchange, caller) | caller_metadata(caller)
         )
@@ -125,12 +127,12 @@ class ForwardEndpoint:
         )
 
 
-def _timeout_s(header: str) -> float:
+def _timeout_s(header: str, at_most_s: float) -> float:
     if not header:
-        return DEFAULT_TIMEOUT_S
+        return at_most_s
     parts = _TIMEOUT.fullmatch(header)
     if not parts:
         raise invalid(
             "INVALID_TIMEOUT", 'Grpc-Timeout is a number and a unit, for example "500m" for half a second'
         )
-    return min(int(parts[1]) * _UNITS_S[parts[2]], DEFAULT_TIMEOUT_S)
+    return min(int(parts[1]) * _UNITS_S[parts[2]], at_most_s)

@@ -41,7 +41,7 @@ from sagagen.runtime.edge.exchange import (
     trace_of,
     traceparent,
 )
-from sagagen.runtime.edge.forward import ForwardEndpoint, Waiting
+from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S, ForwardEndpoint, Waiting
 from sagagen.runtime.edge.http.limits import REFUSAL
 from sagagen.runtime.edge.json.protojson import JsonWriter
 from sagagen.runtime.edge.observation import Observed
@@ -108,15 +108,17 @@ class Gateway:
         shared: SharedAnswers | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        at_most_s: float = DEFAULT_TIMEOUT_S,
     ) -> ASGIApp:
         """The ASGI application, on a running engine and ways to every service of the mesh.
 
         `limits` are the contract's unless the environment has others. `readiness` is what /readyz reports; without it
         the engine alone decides. `shared` are the answers of gateways that have logs of their own. Tests choose the
-        clock, and where ids come from that no client chose.
+        clock, and where ids come from that no client chose. `at_most_s` is how long a service has for a call that no
+        saga makes, in seconds.
         """
         readiness = readiness or Readiness({"gateway": engine.check})
-        waiting = Waiting((limits or self._mesh.limits).max_waiting)
+        waiting = Waiting((limits or self._mesh.limits).max_waiting, at_most_s)
         router: Router[Endpoint] = Router(
             [
                 *self._own(engine, readiness),

@@ -127,7 +127,7 @@ class Narrator:
             case Skipped(step=step):
                 self._tell(accepted, step, "skipped", "dim")
             case TimeUp(step=step):
-                self._tell(accepted, step, "too late", "red")
+                self._tell(accepted, step, "gives up", "red")
             case GaveUp(step=step):
                 self._tell(accepted, step, "given up", "red", row.failure.message)
             case Cancelled():

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.routes import TOKEN, SagaAdmin, saga_routes
+from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.connections import Peers
 from sagagen.runtime.edge.http.server import serve_http
@@ -84,7 +85,7 @@ async def running(
             max_running=limits.max_running,
             max_waiting_sagas=limits.max_waiting_sagas,
             calls_per_service=limits.calls_per_service,
-            deaths=Deaths(settings.saga_log),
+            deaths=None if settings.patience_s else Deaths(settings.saga_log),
             is_alone=is_alone,
             on_result=partial(_share, shared, gateway.responder) if shared else None,
             narrator=Narrator(console, project.mesh.sagas) if (console := logs.console()) else None,
@@ -94,7 +95,14 @@ async def running(
         readiness = Readiness({"gateway": engine.check, "saga log": log.check}, services)
         peers = Peers(limits.max_connections, limits.max_connections_per_address, settings.trusted_proxies)
         with named_errors(project.root, "gateway/app.py"):
-            public = gateway.application(engine, transports, limits, readiness, shared)
+            public = gateway.application(
+                engine,
+                transports,
+                limits,
+                readiness,
+                shared,
+                at_most_s=settings.patience_s or DEFAULT_TIMEOUT_S,
+            )
         for app, address, variable, room in (
             (_admin(settings, engine, gateway.schema, readiness), admin, "SAGAGEN_ADMIN_ADDR", None),
             (public, settings.http, "SAGAGEN_HTTP_ADDR", engine.room),

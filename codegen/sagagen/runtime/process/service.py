@@ -11,6 +11,7 @@ from sagagen.runtime.model.definition import Service
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.service.store import HOLD_LIMIT_S
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.transports.grpc.server import serve_grpc
 
@@ -58,4 +59,5 @@ def opened(
         redis_url=settings.redis_url,
         sagas=project.mesh.sagas,
         grace=settings.grace,
+        hold_limit_s=settings.patience_s or HOLD_LIMIT_S,
     )

@@ -79,6 +79,16 @@ def short_id(saga_id: str) -> str:
     return saga_id[:13] if saga_id[14:15] == "7" else saga_id[:SHORT_ID]
 
 
+def broken(text: str, columns: int) -> tuple[str, int]:
+    """A text that follows the time, on as many lines as it needs, and how many characters stand on the last one."""
+    lines = (
+        wrap(text, max(columns - len(INDENT), 20))
+        if columns and len(text) > columns - len(INDENT)
+        else [text]
+    )
+    return f"\n{INDENT}".join(lines), len(INDENT) + len(lines[-1])
+
+
 def folded(parts: Iterable[str], columns: int, used: int = 0) -> str:
     """Texts, two spaces apart, with a line break before each that the line has no room for.
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import structlog
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -20,11 +20,8 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 from sagagen.runtime.escaping import escaped, escaped_lines
 from sagagen.runtime.identity import is_saga_id
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.telemetry.console import Console, clock, folded, short_id
+from sagagen.runtime.telemetry.console import Console, broken, clock, folded, short_id
 from sagagen.runtime.telemetry.spans import in_context
-
-if TYPE_CHECKING:
-    from _typeshed import OptExcInfo
 
 LogScope = Callable[[], Mapping[str, Any]]
 """What the lines of a task are about: `saga_id`, `trace_id` and so on."""
@@ -108,7 +105,8 @@ class _Lines:
         if is_saga_id(saga_id := str(event.get("saga_id"))):
             event["saga_id"] = short_id(saga_id)
         at, pairs = clock(), [f"{name}={_shown(value)}" for name, value in event.items()]
-        more = folded(pairs, self._console.columns, len(at) + 2 + len(message))
+        message, used = broken(message, self._console.columns)
+        more = folded(pairs, self._console.columns, used)
         colours = _LEVEL_COLOURS.get(level, ())
         line = f"{at}  {self._console.paint(message, *colours)}{self._console.paint(more, 'dim')}"
         return f"{line}\n{_traceback(error)}" if error else line
@@ -134,7 +132,7 @@ def _exception(given: object) -> ExcInfo | None:
         return type(given), given, given.__traceback__
     if not given:
         return None
-    kind, error, trace = cast("OptExcInfo", given) if isinstance(given, tuple) else sys.exc_info()
+    kind, error, trace = cast("tuple[Any, Any, Any]", given) if isinstance(given, tuple) else sys.exc_info()
     return (kind, error, trace) if kind and error else None
 
 
