@@ -54,6 +54,7 @@ def _undoing(step: Step, undo: Action, key: str) -> StepCall:
         attempt=1,
         request=None,
         failures=0,
+        failed_ms=0,
         retry_after_s=None,
         give_up_at_ms=None,
         is_cut_short=False,

@@ -49,13 +49,15 @@ RULES = [
         "_settle",
         "case Done() if self._ahead.turned_back:",
         "case Done() if False:",
+        saga_of(block("both", [call("one")], [loop("each", 3, at_once=3)])),
+        {"refuses": 0.3},
     ),
     Rule(
         "a call is sent when what releases it is on disk",
         SagaDriver,
         "_advance",
-        "await self._write(parks_until_ms if parks_until_ms or not self._ahead.stuck else 0)",
-        "asyncio.create_task(self._write(parks_until_ms if parks_until_ms or not self._ahead.stuck else 0))",
+        "await self._write(0 if self._ahead.stuck else None)",
+        "asyncio.create_task(self._write(0 if self._ahead.stuck else None))",
     ),
     Rule(
         "an event and what it makes of its wait are one commit",
@@ -70,8 +72,8 @@ RULES = [
         "decision",
         "if self._receive:",
         "if self._receive and not self._turn_back:",
-        saga_of(block("both", [wait("a"), wait("b"), wait("c")], [loop("each", 4, at_once=1)])),
-        {"refuses": 0.3, "within_s": 12.0},
+        saga_of(block("both", [wait("a")], [wait("b")], [wait("c")], [loop("each", 8, at_once=2)])),
+        {"refuses": 0.3, "within_s": 6.0},
     ),
     Rule(
         "an event is checked against the newest rows",

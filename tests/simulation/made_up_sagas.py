@@ -46,6 +46,7 @@ def call(
     is_compensated: bool = True,
     is_manual: bool = False,
     max_attempts: int | None = None,
+    budget_s: float = 20.0,
     **more: Any,
 ) -> Step:
     """A step. What it and its compensation are sent says which of the elements `reads` have a response."""
@@ -59,11 +60,11 @@ def call(
     def act(scope: Scope[Text]) -> Text:
         return Text(value=seen(scope))
 
-    retry = Retry(0.2, 2.0, 3.0, max_attempts, None if kind is COMPENSATABLE else 20.0)
+    retry = Retry(0.2, 2.0, 3.0, max_attempts, None if kind is COMPENSATABLE else budget_s)
     transaction = Transaction.MANUAL if is_manual else Transaction.LOCAL
     rpc = method(name, is_read=is_read, transaction=transaction)
     undo_rpc = replace(rpc, path=f"{rpc.path}~undo")
-    undo_retry = replace(retry, max_attempts=None, give_up_after_s=20.0)
+    undo_retry = replace(retry, max_attempts=None, give_up_after_s=budget_s)
     is_undone = is_compensated and kind is COMPENSATABLE and not is_read
     return Step(
         name,
@@ -231,6 +232,7 @@ class _Maker:
             is_compensated=self._chance(0.93),
             is_manual=self._chance(0.1),
             max_attempts=self.random.choice([None, None, 2]) if kind is COMPENSATABLE else None,
+            budget_s=self.random.choice([20.0, 20.0, 90.0]),
             **more,
         )
 

@@ -45,6 +45,8 @@ class Weather:
     declines: float = 0.0
     """It says no to what is retriable, for now."""
     fails: float = 0.1
+    asks: float = 0.0
+    """What fails asks for so long a pause that the saga leaves memory."""
     loses: float = 0.1
     """A request, and an answer."""
     doubles: float = 0.12
@@ -132,7 +134,8 @@ class Participant:
         """`digest` is None where no refusal is recorded."""
         if self.random.random() < self.weather.fails:
             code = self.random.choice([Code.UNAVAILABLE, Code.INTERNAL, Code.RESOURCE_EXHAUSTED])
-            raise RpcError(code, "it failed", domain=self.name)
+            asked_s = 35.0 if self.random.random() < self.weather.asks else None
+            raise RpcError(code, "it failed", domain=self.name, retry_after_s=asked_s)
         if call.direction is Direction.COMPENSATION:
             return
         if call.kind is StepKind.RETRIABLE:

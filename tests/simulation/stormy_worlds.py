@@ -32,9 +32,11 @@ def stormy_world(
         weather=Weather(
             refuses=random.choice([0.0, 0.0, 0.05, 0.2]) if refuses is None else refuses,
             declines=random.choice([0.0, 0.0, 0.1]),
+            **random.choice([{}, {}, {"fails": 0.25, "asks": 0.7}]),
         ),
         dies=random.choice([0.01, 0.01, 0.05]),
         dies_every_s=random.choice([None, 30.0, 10.0]),
+        longest_absence_s=random.choice([5.0] * 7 + [150.0]),
         slowest_commit_s=random.choice([0.05, 0.2, 1.0]),
         events=events_for(saga, random, within_s),
         cancel_at_s=random.uniform(1, within_s) if random.random() < cancels else None,

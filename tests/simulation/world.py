@@ -57,6 +57,8 @@ class Plan:
     """How likely it is at each commit and call that the process ends there."""
     dies_every_s: float | None = None
     """How often a process ends at any moment."""
+    longest_absence_s: float = 5.0
+    """After a process has died."""
     refuses: float = 0.02
     """How likely it is that the log can't write."""
     slowest_commit_s: float = 0.2
@@ -149,7 +151,9 @@ class Gateway:
         self.engine = None
         life.end()
         self.disk.lose(keep)
-        asyncio.get_running_loop().call_later(random.uniform(0.1, 5.0), self.start)
+        asyncio.get_running_loop().call_later(
+            random.uniform(0.1, self.world.plan.longest_absence_s), self.start
+        )
 
     async def ask(self, request: Callable[[EmbeddedEngine], Coroutine[Any, Any, Any]]) -> Any:
         """What the engine answers. Raises ConnectionError where its process is down, or ends meanwhile."""

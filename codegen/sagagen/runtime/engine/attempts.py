@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable
+from random import Random
 from typing import Generic
+from zlib import crc32
 
 from sagagen.runtime.engine.calls import failed_row
 from sagagen.runtime.engine.context import EngineContext, Ref
@@ -68,7 +70,7 @@ class Attempts(Generic[Ref]):
         `on_send` is called before the call leaves.
         """
         # Without the service's slot: a saga that waits to repeat a call keeps no other from its first one.
-        if call.failures and await self.pause(self._delay_s(call), wake):
+        if call.failures and await self.pause((self.due_ms(call, history) - self._now()) / 1000, wake):
             return None
         slots = self._context.calls.slots(call.action.service)
         await slots.take(is_first=is_first)
@@ -94,10 +96,13 @@ class Attempts(Generic[Ref]):
         wake.clear()
         return is_woken
 
-    def _delay_s(self, call: StepCall) -> float:
-        delay_s = backoff_s(call.action.retry, call.failures, call.retry_after_s, self._context.random)
-        left_s = self._left_s(call)
-        return delay_s if left_s is None else min(delay_s, left_s)
+    def due_ms(self, call: StepCall, history: History) -> int:
+        """When it is time to repeat a call that failed, ms since the epoch: the same whoever asks, and whenever."""
+        # Not drawn anew: whatever interrupts the wait, and if the saga leaves memory, the end is where it was.
+        drawn = Random(crc32(f"{history.accepted.run} {call.key} {call.direction} {call.attempt}".encode()))
+        delay_s = backoff_s(call.action.retry, call.failures, call.retry_after_s, drawn)
+        due_ms = call.failed_ms + round(delay_s * 1000)
+        return due_ms if call.give_up_at_ms is None else min(due_ms, call.give_up_at_ms)
 
     def _left_s(self, call: StepCall) -> float | None:
         return None if call.give_up_at_ms is None else (call.give_up_at_ms - self._now()) / 1000

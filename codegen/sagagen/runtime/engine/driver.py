@@ -25,7 +25,7 @@ from sagagen.runtime.engine.deaths import SET_ASIDE_AT
 from sagagen.runtime.engine.deliveries import RETRY_AFTER_S, row_of
 from sagagen.runtime.engine.flights import Flights
 from sagagen.runtime.engine.mailbox import SagaMailbox, accept, reject
-from sagagen.runtime.engine.parking import FOR_EVER_MS, PARK_FROM_S
+from sagagen.runtime.engine.parking import FOR_EVER_MS, PARK_BACK_OFF_FROM_S, PARK_FROM_S
 from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
 from sagagen.runtime.engine.requests import CannotBuild, Requests
 from sagagen.runtime.engine.results import COMPLETION, result_at_end, result_of_failure
@@ -195,17 +195,19 @@ class SagaDriver(Generic[Ref]):
                 return
             if not isinstance(decision, CallNow):
                 self._carry_out(decision)
+            elif until_ms := self._parks_until(decision):
+                self._flights.call_off_all()  # none has left; nor will one while the rows are written
+                await self._write(until_ms)
+                # Somebody may have come while that was written.
+                if not self._mailbox.has_mail() and not self._mailbox.waiters:
+                    self.parked_until_ms = until_ms
+                    return
             elif self._is_alone:
                 # Before the call: what it follows from must survive a crash that the call survives.
                 await self._write()
                 await self._call_alone(decision.calls[0])
             else:
-                parks_until_ms = self._parks_until(decision)
-                await self._write(parks_until_ms if parks_until_ms or not self._ahead.stuck else 0)
-                # Somebody may have come while that was written.
-                if parks_until_ms and not self._mailbox.has_mail() and not self._mailbox.waiters:
-                    self.parked_until_ms = parks_until_ms
-                    return
+                await self._write(0 if self._ahead.stuck else None)
                 await self._go_on(decision)
         # Calls that have left come back; what they bring is decided from by the next process.
         await self._flights.land()
@@ -213,14 +215,16 @@ class SagaDriver(Generic[Ref]):
 
     def _parks_until(self, decision: CallNow) -> int | None:
         """When the saga has something to do again, if it only waits until then, and is worth being left; ms."""
-        if decision.calls or not self._context.parks or self._mailbox.waiters or self._has_flights:
+        calls = decision.calls
+        if calls and not (calls[0].failures and all(call.failures for call in calls)):
+            return None  # one of them is made at once
+        if not self._context.parks or self._mailbox.waiters or self._flights.is_any_away:
             return None
         until_ms = min((pause.until_ms or FOR_EVER_MS for pause in decision.pauses), default=FOR_EVER_MS)
-        return until_ms if until_ms - self._now() >= PARK_FROM_S * 1000 else None
-
-    @property
-    def _has_flights(self) -> bool:
-        return self._flights.has_landed or self._flights.is_any_under_way
+        due_ms = min((self._attempts.due_ms(call, self._ahead) for call in calls), default=FOR_EVER_MS)
+        now = self._now()
+        is_worth_it = due_ms - now >= PARK_BACK_OFF_FROM_S * 1000 and until_ms - now >= PARK_FROM_S * 1000
+        return min(until_ms, due_ms) if is_worth_it else None
 
     def _take_in(self) -> None:
         self._take_in_outcomes()

@@ -52,6 +52,7 @@ from sagagen.runtime.saga.commands import (
     Offer,
     OperatorCommand,
     UnknownSaga,
+    current_calls,
     offers,
     row_for,
 )
@@ -71,6 +72,8 @@ MAX_RUNNING = 10_000
 GRACE_S = 10.0
 DELIVERY_TRIES = 5
 """How often a saga's task may end just before an event gets to it."""
+LATE_S = 60.0
+"""A saga that wakes so many seconds after its time has missed it."""
 ANSWERED_S = 1.0
 """Time in seconds that the answer to a call may need beyond the call's timeout."""
 CANCEL_BEFORE_END_S = 2.0
@@ -460,11 +463,17 @@ class EmbeddedEngine:
         entry.driver = SagaDriver(saga, logged.ref, history, self._context, entry.mailbox, logged.wake_ms)
         self._parked -= logged.is_parked
         # A saga that waits has no call under way, so nothing of it is in doubt.
-        if not logged.is_parked and (history.status.is_active or logged.wake_ms == 0):
+        goes_on = not logged.is_parked and (history.status.is_active or logged.wake_ms == 0)
+        if goes_on or self._has_overslept(logged, saga, history):
             entry.driver.append(self._resumed(logged))
         if history.result:
             entry.mailbox.answer(history.result)
         return entry.driver.durable
+
+    def _has_overslept(self, logged: LoggedSaga, saga: Saga, history: History) -> bool:
+        """The time of its next attempt has passed while no process ran: so may its budget have."""
+        is_late = logged.wake_ms and logged.wake_ms + LATE_S * 1000 < self._context.time.now_ms()
+        return bool(is_late and current_calls(saga, history))
 
     def _resumed(self, logged: LoggedSaga) -> Resumed:
         accepted = logged.accepted

@@ -42,8 +42,9 @@ class Flights(Generic[Ref]):
         return bool(self._landed)
 
     @property
-    def is_any_under_way(self) -> bool:
-        return bool(self._under_way)
+    def is_any_away(self) -> bool:
+        """A call is with its service, or is back and has not been looked at."""
+        return bool(self._landed) or any(flight.has_left for flight in self._under_way.values())
 
     def has_left(self, key: CallKey) -> bool:
         """The call is with its service, or on its way."""

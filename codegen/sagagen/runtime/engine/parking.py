@@ -1,4 +1,4 @@
-"""Sagas that only wait: they have no task and no place in memory until their time comes.
+"""Sagas that only wait, be it between two attempts: they have no task and no place in memory until their time comes.
 
 The log knows when each of them has something to do again (`saga.wake_ms`). A wheel holds those of the coming minutes,
 so that a thousand waits that end in a year cost nothing but their rows.
@@ -27,6 +27,8 @@ FOR_EVER_MS = 2**62
 """When a saga wakes that nothing but an event or an operator can wake."""
 PARK_FROM_S = 1.0
 """Waits that end earlier are not worth it."""
+PARK_BACK_OFF_FROM_S = 30.0
+"""Nor is it worth it between two attempts of a call that are less than this apart."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -127,6 +127,8 @@ class StepCall(NamedTuple):
     """As logged; None for a compensation, whose request is built when it is sent."""
     failures: int
     """In a row before this attempt: what its backoff grows with."""
+    failed_ms: int
+    """When it failed last; 0 if it has not."""
     retry_after_s: float | None
     """What the service asked for when it failed last."""
     give_up_at_ms: int | None
@@ -689,7 +691,7 @@ def _call(
     give_up_at_ms: int | None,
     is_cut_short: bool,
 ) -> StepCall:
-    retry_after_s = progress.last.retry_after_s if progress.last else None
+    last = progress.last
     return StepCall(
         step,
         key,
@@ -697,7 +699,8 @@ def _call(
         progress.attempts + 1,
         request,
         progress.failures,
-        retry_after_s,
+        last.at_ms if last else 0,
+        last.retry_after_s if last else None,
         give_up_at_ms,
         is_cut_short,
         action,
