@@ -90,12 +90,14 @@ def _pass(connection: sqlite3.Connection, call: SagaCall) -> BarrierDecision:
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
-def test_a_call_of_a_saga_with_a_thousand_rows_costs_as_much_as_of_one_with_four(call: SagaCall) -> None:
+def test_hole_11_a_call_of_a_saga_with_a_thousand_rows_costs_as_much_as_of_one_with_four(
+    call: SagaCall,
+) -> None:
     few, many = steps_of(with_rows(FEW), call), steps_of(with_rows(MANY), call)
     assert 0 < many <= few + 5
 
 
-def test_what_is_read_is_the_step_and_the_owner_of_the_saga() -> None:
+def test_hole_11_what_is_read_is_the_step_and_the_owner_of_the_saga() -> None:
     connection = with_rows(MANY)
     insert(connection, Record(saga_call("step-1", UNDO), b"undone", "", State.DONE, b"y"))
     new = read_rows(connection, saga_call("new", run="another"))
@@ -116,7 +118,7 @@ async def begin_only(_: PutRequest, call: CallContext) -> PutResponse:
     return PutResponse()
 
 
-async def test_manual_methods_read_no_more(tmp_path: Path) -> None:
+async def test_hole_11_manual_methods_read_no_more(tmp_path: Path) -> None:
     """Their PENDING, their turn and their repeats pass the same barrier: on the running service's own connection."""
     ledger = Ledger()
     ledger.on_charge = ledger.on_refund = begin_only

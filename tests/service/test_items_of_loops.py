@@ -79,7 +79,7 @@ async def mesh(
 
 
 @pytest.mark.parametrize("way", list(WAYS))
-async def test_every_item_is_done_under_its_own_key(tmp_path: Path, way: str) -> None:
+async def test_hole_21_every_item_is_done_under_its_own_key(tmp_path: Path, way: str) -> None:
     told: list[tuple[str, str, str]] = []
 
     async def note(request: PutRequest, call: CallContext) -> PutResponse:
@@ -100,7 +100,7 @@ async def test_every_item_is_done_under_its_own_key(tmp_path: Path, way: str) ->
 
 
 @pytest.mark.parametrize("way", list(WAYS))
-async def test_every_item_is_undone_under_its_own_key(tmp_path: Path, way: str) -> None:
+async def test_hole_21_every_item_is_undone_under_its_own_key(tmp_path: Path, way: str) -> None:
     undone: list[tuple[str, str]] = []
 
     async def decline_last(request: PutRequest, call: CallContext) -> PutResponse:

@@ -60,6 +60,15 @@ RULES = [
         "asyncio.create_task(self._write(0 if self._ahead.stuck else None))",
     ),
     Rule(
+        "a saga leaves memory when its rows are on disk",
+        SagaDriver,
+        "_advance",
+        "await self._write(until_ms)",
+        "asyncio.create_task(self._write(until_ms))",
+        WAITS,
+        SHORT,
+    ),
+    Rule(
         "an event and what it makes of its wait are one commit",
         SagaDriver,
         "_advance",

@@ -14,7 +14,7 @@ from small_mesh import text
 
 from sagagen.runtime.model.definition import Direction, Method, Saga, StepKind, Transaction
 from sagagen.runtime.rpc.claim import CLAIM
-from sagagen.runtime.rpc.errors import RpcError, refused
+from sagagen.runtime.rpc.errors import DECLINED, OUTCOME_KEY, RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.barrier import rules
@@ -82,6 +82,8 @@ class Participant:
     reads: frozenset[str]
     """Paths of methods that pass the barrier by."""
     notice: Callable[[str, Deed], None]
+    purged_through_ms: int = 0
+    """It has forgotten sagas that started by then."""
     deeds: list[Deed] = field(default_factory=list[Deed])
     """In the order in which the handlers ran."""
     rows: dict[tuple[str, Direction], BarrierRow] = field(
@@ -98,7 +100,9 @@ class Participant:
         if path in self.reads:
             self._may_fail(call, None)
             return Reply(text(call.step))
-        match rules.rule(call, digest, self._rows_of(call, digest), 0, self.clock.wall_ms()):
+        match rules.rule(
+            call, digest, self._rows_of(call, digest), self.purged_through_ms, self.clock.wall_ms()
+        ):
             case TurnDown(error):
                 raise error
             case Replay(row):
@@ -140,7 +144,9 @@ class Participant:
             return
         if call.kind is StepKind.RETRIABLE:
             if self.random.random() < self.weather.declines:
-                raise RpcError(Code.FAILED_PRECONDITION, "not yet", reason="NOT_YET", domain=self.name)
+                declined = {OUTCOME_KEY: DECLINED}
+                code = Code.FAILED_PRECONDITION
+                raise RpcError(code, "not yet", reason="NOT_YET", domain=self.name, metadata=declined)
         elif self.random.random() < self.weather.refuses:
             assert records_refusal(call)
             if digest is not None:

@@ -1,14 +1,12 @@
 """The runtime with one rule taken out: what the worlds are to notice."""
 
-import inspect
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import FunctionType
 from typing import Any
 
 import pytest
 from stormy_worlds import broken_in, stormy_world
+from taken_out import taken_out
 
 from sagagen.runtime.model.definition import Saga
 
@@ -29,19 +27,7 @@ class Rule:
     """More of what `stormy_world` takes."""
 
     def take_out(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(self.owner, self.function, self.changed())
-
-    def changed(self) -> Callable[..., Any]:
-        original: FunctionType = inspect.unwrap(getattr(self.owner, self.function))
-        text = textwrap.dedent(inspect.getsource(original))
-        assert text.count(self.was) == 1, f"{self.name}: {self.function} reads otherwise now:\n{text}"
-        made: dict[str, Any] = {}
-        exec(
-            compile(text.replace(self.was, self.now), original.__code__.co_filename, "exec"),
-            original.__globals__,
-            made,
-        )
-        return made[self.function]
+        taken_out(patch, self.owner, self.function, self.was, self.now)
 
 
 def notices(rule: Rule, worlds: int) -> bool:

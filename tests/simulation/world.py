@@ -61,6 +61,8 @@ class Plan:
     """After a process has died."""
     refuses: float = 0.02
     """How likely it is that the log can't write."""
+    purged_through_s: float = -1.0
+    """Services have forgotten sagas that started by this time of the world."""
     slowest_commit_s: float = 0.2
     events: tuple[tuple[float, str, str, str], ...] = ()
     """When a client sends which event, with what text and key."""
@@ -222,6 +224,10 @@ class World:
     async def _run(self) -> None:
         plan = self.plan
         self.services = participants(plan.saga, self.random, plan.weather, self._notice)
+        for service in self.services.values():
+            service.purged_through_ms = VirtualClock(asyncio.get_running_loop()).wall_ms() + round(
+                plan.purged_through_s * 1000
+            )
         self.gateways = [Gateway(self, number) for number in range(plan.gateways)]
         for gateway in self.gateways:
             gateway.start()
