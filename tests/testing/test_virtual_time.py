@@ -1,15 +1,17 @@
 """Virtual time: what would hang on it is named instead."""
 
 import asyncio
+import importlib
 
 import pytest
 
-from sagagen.testing import virtual_time as module
 from sagagen.testing.virtual_time import NothingWillHappen, TimeStandsStill, virtual_time
+
+MODULE = importlib.import_module("sagagen.testing.virtual_time")  # the package has a function of that name
 
 
 def test_what_goes_round_without_end_is_named_with_its_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TURNS_AT_ONCE", 1000)
+    monkeypatch.setattr(MODULE, "_TURNS_AT_ONCE", 1000)
 
     @virtual_time
     async def polls() -> None:
@@ -25,7 +27,7 @@ def test_what_goes_round_without_end_is_named_with_its_moment(monkeypatch: pytes
 
 
 def test_turns_count_only_while_time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TURNS_AT_ONCE", 50)
+    monkeypatch.setattr(MODULE, "_TURNS_AT_ONCE", 50)
 
     @virtual_time
     async def works() -> int:

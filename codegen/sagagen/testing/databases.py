@@ -23,6 +23,7 @@ from sagagen.runtime.log import transaction
 from sagagen.runtime.service.sqlite_store import steps
 from sagagen.runtime.sqlite.database import BUSY_TIMEOUT_S, Database, prepare_connection
 from sagagen.runtime.sqlite.thread import ConnectionThread, Done, Work
+from sagagen.testing.mistakes import unknown
 from sagagen.testing.virtual_time import Life
 
 T = TypeVar("T")
@@ -63,6 +64,10 @@ class TestDatabase:
         """
         return self.connection.execute(sql, parameters).fetchall()
 
+    def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """The rows of a query, each as a dict by column: fit to be compared."""
+        return [dict(row) for row in self.execute(sql, parameters)]
+
     def __repr__(self) -> str:
         return f"<database {self.name}>"
 
@@ -100,7 +105,13 @@ class MemoryDatabases(Mapping[str, TestDatabase]):
         self._kept.clear()
 
     def __getitem__(self, name: str) -> TestDatabase:
+        """Raises TestMistake for a name that is none of them."""
+        if name not in self._kept:
+            raise unknown("database", name, self._kept)
         return self._kept[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._kept
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kept)

@@ -64,8 +64,15 @@ class Process:
         """It runs, and has opened all that it needs."""
         self._is_to_stop = asyncio.Event()
         self._main: asyncio.Task[None] | None = None
+        self._is_awaited = False
+        """It is down, and is to start after a while."""
         self._error: BaseException | None = None
         """What kept it from starting."""
+
+    @property
+    def is_coming_back(self) -> bool:
+        """It runs, or starts again by itself."""
+        return not self.life.is_over or self._is_awaited
 
     def random(self) -> Random:
         """Of one life. It depends on the world's seed, the process and how often that started, and on nothing else."""
@@ -75,6 +82,7 @@ class Process:
         """Begin a life. Nothing happens if it has one."""
         if not self.life.is_over or self.world.is_closing:
             return
+        self._is_awaited, self._error = False, None
         self.starts += 1
         self.life = Life(self.starts)
         self._is_to_stop.clear()
@@ -94,6 +102,7 @@ class Process:
             self.is_up = False
             self.life.end()
             self._died()
+        self._is_awaited = down_s is not None
         if down_s is not None:
             # In no context: this may be called by a task of the life that ends.
             asyncio.get_running_loop().call_later(down_s, self.start, context=Context())

@@ -96,6 +96,18 @@ class Wrote(Happening):
         return f"{self.saga_id[:8]} log: {', '.join(type(row).__name__ for row in self.rows)}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged(Happening):
+    """The product, or a handler, has written a log line."""
+
+    level: str
+    line: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.line}"
+
+
 def called(step: str, direction: Direction) -> str:
     """`reserve`, or `undo reserve`."""
     return step if direction is Direction.ACTION else f"undo {step}"

@@ -7,6 +7,7 @@ a test planned (`faults`) goes wrong. A world runs by itself while its test wait
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Self
 
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.log.reading import find_saga
-from sagagen.runtime.model.definition import Direction, Mesh, Saga
+from sagagen.runtime.model.definition import Mesh, Saga
 from sagagen.runtime.process.gateway import composed
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -22,11 +23,13 @@ from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.decision import CallNow, decide
 from sagagen.runtime.saga.events import LogEvent
 from sagagen.runtime.saga.history import History, fold
+from sagagen.testing.calls import CallMade
 from sagagen.testing.databases import SAGA_LOG, CommitWatch, MemoryDatabases
 from sagagen.testing.faults import CallKey, Crash, F, FaultPlan, Moment
 from sagagen.testing.http import HttpAnswer, asked
+from sagagen.testing.log_lines import noted
 from sagagen.testing.processes import GatewayProcess, Process, ServiceProcess
-from sagagen.testing.trace import Died, Happening, Injected, Started, Wrote
+from sagagen.testing.trace import Died, Happening, Injected, Logged, Started, Wrote
 from sagagen.testing.virtual_time import VirtualClock, running_virtual_loop
 
 DAY_S = 86_400.0
@@ -39,29 +42,6 @@ AtCommit = Callable[[Process, str, bool], None]
 
 class NeverHappened(Exception):
     """What was waited for did not come, however much time passed."""
-
-
-@dataclass(slots=True, eq=False)
-class CallMade:
-    """One attempt of a call that a saga made."""
-
-    saga_id: str
-    step: str
-    """In a loop with the item's key: `reserve[margherita]`."""
-    direction: Direction
-    attempt: int
-    """Starts at 1."""
-    service: str
-    rpc: str
-    """As on the wire: `/shop.order.v1.OrderService/CreateOrder`."""
-    request: bytes
-    outcome: str = ""
-    """`DONE`, or the error: `FAILED_PRECONDITION: SOLD_OUT: none left`; empty if the gateway never learned of it."""
-    response: bytes = b""
-
-    @property
-    def is_compensation(self) -> bool:
-        return self.direction is Direction.COMPENSATION
 
 
 class World:
@@ -93,6 +73,8 @@ class World:
         self.trace: list[Happening] = []
         self.mistakes: list[str] = []
         """Of the test itself: a fake that lacks a method, a process that does not start."""
+        self.methods = {method.path: method for service in mesh.services for method in service.methods}
+        """By path, as on the wire."""
         self.calls: dict[str, list[CallMade]] = {}
         """By saga, in the order in which they were made."""
         self.histories: dict[str, History] = {}
@@ -115,30 +97,37 @@ class World:
         self._unwritten: dict[str, list[LogEvent]] = {}
         """Rows that ride along with the next write of their saga."""
         self._waiting: dict[asyncio.Future[None], None] = {}
+        self._logs = ExitStack()
 
     async def __aenter__(self) -> Self:
+        self._logs.enter_context(noted(self._logged))
         try:
             for process in self.processes:
                 process.start()
                 await process.started()
         except BaseException:
-            self._close()
+            await self._close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
-        # The tasks of dead processes end in the next turns of the loop: nothing of this world is left behind in it.
-        for process in self.processes:
-            await process.buried()
+        await self._close()
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         self.is_closing = True
         for process in self.processes:
             process.kill()
+        # The tasks of dead processes end in the next turns of the loop: nothing of this world is left behind in it.
+        for process in self.processes:
+            await process.buried()
         self.databases.close()
+        self._logs.close()
+
+    def _logged(self, level: str, line: str, traceback: str) -> None:
+        if level != "debug":
+            self.note(Logged(at_s=self.now_s, level=level, line=line, traceback=traceback))
 
     @property
     def processes(self) -> Sequence[Process]:
@@ -211,6 +200,19 @@ class World:
             saga for saga in self.mesh.sagas if (saga.name, saga.version) == (accepted.saga, accepted.version)
         )
 
+    def rows_of(self, saga_id: str) -> Sequence[LogEvent]:
+        """What the saga log has of a saga."""
+        found = find_saga(self.databases[SAGA_LOG].connection, saga_id)
+        return found.rows if found else ()
+
+    def story(self, saga_id: str = "") -> str:
+        """The trace as lines of text; of one saga, with what happened to processes meanwhile."""
+        return "\n".join(
+            f"{each.at_s:10.3f}s  {each}"
+            for each in self.trace
+            if not saga_id or getattr(each, "saga_id", saga_id) == saga_id
+        )
+
     # what its parts tell it
 
     def note(self, happening: Happening) -> None:
@@ -244,14 +246,15 @@ class World:
 
     def called(self, call: SagaCall, service: str, rpc: str, request: bytes) -> None:
         """A call leaves the gateway."""
-        made = CallMade(call.saga_id, call.step, call.direction, call.attempt, service, rpc, request)
+        method = self.methods[rpc]
+        made = CallMade(call.saga_id, call.step, call.direction, call.attempt, service, method, request)
         self.calls.setdefault(call.saga_id, []).append(made)
 
     def answered(self, key: CallKey, outcome: str, response: bytes) -> None:
         """The gateway learns what came of it."""
         for made in reversed(self.calls[key.saga_id]):
             if (made.step, made.direction, made.attempt) == (key.step, key.direction, key.attempt):
-                made.outcome, made.response = outcome, response
+                made.outcome, made.received = outcome, response
                 return
 
     def wrote(self, number: int, saga_id: str, rows: Sequence[LogEvent]) -> str:
@@ -263,7 +266,8 @@ class World:
             saga_id = self._name(number)
             before = self._unwritten.pop(saga_id, [])
             self.histories[saga_id] = self.histories[saga_id].with_rows((*before, *rows))
-        self.note(Wrote(at_s=self.now_s, saga_id=saga_id, rows=tuple(rows)))
+        if rows:
+            self.note(Wrote(at_s=self.now_s, saga_id=saga_id, rows=tuple(rows)))
         return saga_id
 
     def will_write(self, number: int, rows: Sequence[LogEvent]) -> None:
@@ -279,8 +283,8 @@ class World:
         return self._numbers[number]
 
     def _read(self, saga_id: str) -> None:
-        if found := find_saga(self.databases[SAGA_LOG].connection, saga_id):
-            self.histories[saga_id] = fold(found.rows)
+        if rows := self.rows_of(saga_id):
+            self.histories[saga_id] = fold(rows)
 
     def forget_unwritten(self) -> None:
         """The gateway has died: what its log has of open sagas is what counts."""
