@@ -31,6 +31,11 @@ class Order:
     stack: Stack
     order_id: str
     customer: str
+    key: str = ""
+
+    def again(self) -> httpx.Response:
+        """The same order once more, as it is where nothing else was asked for."""
+        return _post(self.stack, "/orders", order_body(), self.customer, self.key)
 
     def answer(self, *, accepted: bool, by: str = RESTAURANT, key: str = "") -> httpx.Response:
         return self.send("answer", {"accepted": accepted}, by, key)
@@ -68,9 +73,10 @@ class Order:
 
 def place(stack: Stack, customer: str = "ann", **changes: Any) -> Order:
     """Order dinner. An order that is not accepted is a failure."""
-    answer = _post(stack, "/orders", order_body(**changes), customer)
+    key = uuid4().hex
+    answer = _post(stack, "/orders", order_body(**changes), customer, key)
     assert answer.status_code == 202, answer.text
-    return Order(stack, order_id_of(answer), customer)
+    return Order(stack, order_id_of(answer), customer, key)
 
 
 def order_id_of(answer: httpx.Response) -> str:

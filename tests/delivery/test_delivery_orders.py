@@ -123,6 +123,8 @@ def test_a_customer_cancels_before_the_restaurant_answers(stack: Stack) -> None:
     assert effects_of(stack, order.order_id) == undone("CUSTOMER_CANCELLED")
     assert_undone(stack, order.order_id, PREPARED, {"authorise"})
     assert order.cancel(key="once").status_code == 202, "a repeat is answered like the first"
+    again = order.again()
+    assert (again.status_code, again.json()["reason"]) == (409, "CUSTOMER_CANCELLED")
 
 
 def test_a_customer_cancels_while_dinner_is_cooked(stack: Stack) -> None:

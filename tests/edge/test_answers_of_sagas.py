@@ -11,7 +11,15 @@ from sagagen.runtime.edge.problem import HTTP_STATUS, Problem, ProblemError, fro
 from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.rpc.errors import Code, FieldViolation, RpcError
-from sagagen.runtime.saga.result import SagaResult, StoredAnswer, Succeeded, Superseded, Unsuccessful
+from sagagen.runtime.saga.result import (
+    SagaResult,
+    StoredAnswer,
+    Succeeded,
+    Superseded,
+    Unsuccessful,
+    of_columns,
+    to_columns,
+)
 from sagagen.runtime.scope import Failure
 
 SAGA_ID, TRACE_ID = "00000000-0000-5000-8000-000000000001", "0af7651916cd43dd8448eb211c80319c"
@@ -58,6 +66,23 @@ def test_anything_else_is_502_without_retry_after() -> None:
     answer = answer_of(Unsuccessful(failure, is_refused=False))
     assert (answer.status, json.loads(answer.body)["reason"]) == (502, "SAGA_COMPENSATED")
     assert [name for name, _ in answer.headers] == ["content-type"]
+
+
+def test_a_saga_that_a_client_cancelled_says_so_in_the_contracts_words() -> None:
+    failure = Failure("CANCELLED", "READER_CHANGED_MIND", "the client cancelled it", "take_book")
+    cancelled = Unsuccessful(failure, is_refused=False, is_cancelled=True)
+    answer = answer_of(of_columns(*to_columns(cancelled)))
+    problem = json.loads(answer.body)
+    assert (answer.status, problem["reason"], problem["step"]) == (409, "READER_CHANGED_MIND", "take_book")
+    assert [name for name, _ in answer.headers] == ["content-type"], "it is final: no Retry-After"
+
+
+def test_what_was_stored_before_there_were_cancels_is_read() -> None:
+    text = '{"kind":"UNSUCCESSFUL","is_refused":false,"failure":["UNAVAILABLE","LATE","","take_book"]}'
+    assert of_columns(None, text, None) == Unsuccessful(
+        Failure("UNAVAILABLE", "LATE", "", "take_book"), False
+    )
+    assert to_columns(of_columns(None, text, None)) == (None, text, None)
 
 
 @pytest.mark.parametrize(

@@ -216,10 +216,10 @@ class Loan:
 
     def __init__(self, served: Served, saga_id: str) -> None:
         self.saga_id = saga_id
-        self._client = served.client
+        self.client = served.client
 
     async def state(self) -> dict[str, Any]:
-        return (await self._client.get(f"/sagas/{self.saga_id}", headers={"x-caller": "ann"})).json()
+        return (await self.client.get(f"/sagas/{self.saga_id}", headers={"x-caller": "ann"})).json()
 
     async def ends(self) -> dict[str, Any]:
         return await eventually_async(
@@ -229,7 +229,12 @@ class Loan:
     async def send(self, what: str, key: str, caller: str = "ann", **body: str) -> httpx.Response:
         headers = {"idempotency-key": key, "x-caller": caller}
         path = f"/loans/{self.saga_id}:{what}"
-        return await self._client.post(path, json=body or None, headers=headers)
+        return await self.client.post(path, json=body or None, headers=headers)
+
+
+async def lend(client: httpx.AsyncClient, number: int) -> httpx.Response:
+    headers = {"idempotency-key": f"loan {number}", "x-caller": "ann"}
+    return await client.post("/loans", json={"name": "b", "reader": "ann"}, headers=headers)
 
 
 @asynccontextmanager
@@ -237,11 +242,7 @@ async def loans(data_dir: Path, count: int) -> AsyncGenerator[list[Loan]]:
     async with served(data_dir, mesh=collecting()) as running:
         found = list[Loan]()
         for number in range(count):
-            lent = await running.client.post(
-                "/loans",
-                json={"name": "b", "reader": "ann"},
-                headers={"idempotency-key": f"loan {number}", "x-caller": "ann"},
-            )
+            lent = await lend(running.client, number)
             found.append(Loan(running, lent.json().get("id") or lent.json()["saga_id"]))
         for loan in found:
             await eventually_async(
@@ -281,6 +282,7 @@ async def test_events_and_cancels_reach_the_engine_and_are_answered_again(tmp_pa
             assert (answer.status_code, answer.headers["location"]) == (202, f"/sagas/{cancelled.saga_id}")
             assert (answer.json()["version"], answer.json()["saga"]) == (1, "lend_book")
         assert (await cancelled.ends())["status"] == "COMPENSATED"
+        assert reason(await lend(cancelled.client, 1)) == (409, "CLIENT_CANCELLED")
         assert reason(await cancelled.send("collected", "k", **event)) == (409, "SAGA_OVER")
 
 

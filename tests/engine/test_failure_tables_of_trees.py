@@ -40,6 +40,7 @@ from sagagen.runtime.model.definition import (
 from sagagen.runtime.rpc.errors import Code, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.saga.result import Unsuccessful
 from sagagen.runtime.saga.view import SagaView, StepStatus
 from sagagen.runtime.scope import EventScope, Scope, step_name
 
@@ -289,6 +290,9 @@ async def test_what_a_client_sends(tmp_path: Path, case: str) -> None:
         )
         await running.deliver(Delivery(definition.name, SAGA_ID, event, "k", b"", text("no"), "anonymous"))
         view = await ended(running)
+        result = await running.wait(SAGA_ID, 5)
+    assert isinstance(result, Unsuccessful)
+    assert result.is_cancelled is (fault is Fault.CANCELLED)
     assert_as_told(view, world, definition, path)
 
 

@@ -9,7 +9,7 @@ from sagagen.emit.docs_steps import budget_s, called
 from sagagen.emit.docs_text import code, in_words, listed
 from sagagen.emit.failure_paths import FailurePath, FailurePaths, Fault, SideBySide, Undoing, WayBack
 from sagagen.emit.saga_tree import every
-from sagagen.runtime.edge.problem import COMPENSATED, HTTP_STATUS
+from sagagen.runtime.edge.problem import CANCELLED_STATUS, COMPENSATED, HTTP_STATUS
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, StepKind, final_status
 from sagagen.runtime.rpc.errors import Code
 from sagagen.runtime.saga.events import Outcome, SagaStatus
@@ -194,6 +194,8 @@ def _final(saga: Saga, path: FailurePath) -> str:
         return code(str(final_status(saga.respond.status)))
     if path.outcome is None:
         return f"{code('202')}, and {code('409')} for the same key, until there is an answer"
+    if path.fault is Fault.CANCELLED and saga.cancel:
+        return f"{code(str(CANCELLED_STATUS))} with the reason {code(saga.cancel.reason)}"
     if path.outcome is Outcome.REFUSED:
         return f"{code(str(DECLINED_STATUS))} with {_reason(saga, path)}"
     return f"{code('502')} {code(COMPENSATED)}"

@@ -6,7 +6,7 @@ from sagagen.contract.model import Route, Saga
 from sagagen.emit.docs_text import in_words
 from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import SCHEMAS, Form, Schemas
-from sagagen.runtime.edge.problem import MAX_VIOLATIONS, PROBLEM_JSON, phrase
+from sagagen.runtime.edge.problem import CANCELLED_STATUS, MAX_VIOLATIONS, PROBLEM_JSON, phrase
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, final_status
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.search import CALLER_PAGE, MAX_CALLER_PAGE
@@ -76,9 +76,14 @@ def start_answers(route: Route, saga: Saga, schemas: Schemas, links: JsonSchema)
 
 
 def _why_not_started(saga: Saga) -> Mapping[int, str]:
-    if saga.start is None or saga.start.after_s is not None:
-        return {}
-    return {400: f"{_WHY[400]} So is a start later than {in_words(saga.start.at_most_s)} from now."}
+    why: dict[int, str] = {}
+    if saga.start is not None and saga.start.after_s is None:
+        why[400] = f"{_WHY[400]} So is a start later than {in_words(saga.start.at_most_s)} from now."
+    if saga.cancel is not None:
+        why[CANCELLED_STATUS] = (
+            f"{_WHY[CANCELLED_STATUS]} With the reason `{saga.cancel.reason}` it was cancelled, and that is final."
+        )
+    return why
 
 
 def _accepted(route: Route, saga: Saga, schemas: Schemas, links: JsonSchema) -> JsonSchema:

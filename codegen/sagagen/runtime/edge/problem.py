@@ -19,6 +19,9 @@ COMPENSATED = "SAGA_COMPENSATED"
 RETRY_AFTER_S = 1.0
 """Time in seconds after which a client may repeat a request, where the service names none."""
 
+CANCELLED_STATUS = 409
+"""Of the answer to a saga that a client cancelled; its `reason` is what the contract calls that."""
+
 HTTP_STATUS: Mapping[Code, int] = MappingProxyType(
     {
         Code.OK: 200,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.json.protojson import AnswerNotWritten, JsonWriter
-from sagagen.runtime.edge.problem import COMPENSATED, HTTP_STATUS, Problem, ProblemError
+from sagagen.runtime.edge.problem import CANCELLED_STATUS, COMPENSATED, HTTP_STATUS, Problem, ProblemError
 from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh, Saga, final_status
@@ -46,9 +46,8 @@ class HttpResponder:
                 except ProblemError as error:
                     raise ProblemError(error.problem.of_saga(saga_id, trace_id)) from error
                 return Answer(final_status(result.status), (*JSON, _monitor(saga_id)), body)
-            case Unsuccessful(failure, is_refused):
-                problem = _refused(failure) if is_refused else _compensated(failure)
-                return problem.of_saga(saga_id, trace_id, failure.step).answer()
+            case Unsuccessful(failure):
+                return _unsuccessful(result).of_saga(saga_id, trace_id, failure.step).answer()
             case Superseded(owner_run, is_other_payload):
                 problem = key_reused() if is_other_payload else _elsewhere(owner_run)
                 return problem.of_saga(saga_id, trace_id).answer()
@@ -119,6 +118,20 @@ def _elsewhere(owner_run: str) -> Problem:
     )
     headers = ((OWNER_RUN, owner_run),) if owner_run else ()
     return Problem(409, "ABORTED", ELSEWHERE, detail, headers=headers)
+
+
+def _unsuccessful(result: Unsuccessful) -> Problem:
+    if result.is_cancelled:
+        return _cancelled(result.failure)
+    return _refused(result.failure) if result.is_refused else _compensated(result.failure)
+
+
+def _cancelled(failure: Failure) -> Problem:
+    detail = (
+        "a client cancelled the saga, so everything is undone; this answer is final: to try again, use a new "
+        "idempotency key"
+    )
+    return Problem(CANCELLED_STATUS, failure.code, failure.reason, detail)
 
 
 def _refused(failure: Failure) -> Problem:

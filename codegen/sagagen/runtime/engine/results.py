@@ -3,6 +3,7 @@
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.refusals import BarrierRefusal
+from sagagen.runtime.saga.decision import is_cancelled_by_client
 from sagagen.runtime.saga.events import Outcome, SagaStatus
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.result import SagaResult, Superseded, Unsuccessful
@@ -37,4 +38,8 @@ def _superseded(history: History) -> SagaResult:
 def _failure(history: History, failure: Failure, outcome: Outcome) -> SagaResult | None:
     if history.result:
         return None
-    return Unsuccessful(failure, is_refused=outcome is Outcome.REFUSED)
+    return Unsuccessful(
+        failure,
+        is_refused=outcome is Outcome.REFUSED,
+        is_cancelled=is_cancelled_by_client(history, failure),
+    )

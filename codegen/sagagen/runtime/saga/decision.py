@@ -560,6 +560,12 @@ def _until_budget(
     return _call(step, key, direction, action, progress, request, give_up_at_ms, is_cut_short=False)
 
 
+def is_cancelled_by_client(history: History, failure: Failure) -> bool:
+    """Whether a saga turns back with this failure because a client cancelled it."""
+    row = history.cancelled
+    return row is not None and bool(row.reason) and failure == _cancelled(row, failure.step)
+
+
 def _cancelled(row: Cancelled, key: str) -> Failure:
     if row.reason:
         return Failure(Code.CANCELLED.name, row.reason, "the client cancelled it", key)

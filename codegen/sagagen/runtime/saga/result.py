@@ -31,6 +31,8 @@ class Unsuccessful:
     failure: Failure
     is_refused: bool
     """A service said no; otherwise the infrastructure failed."""
+    is_cancelled: bool = False
+    """A client cancelled it; `failure.reason` is what the contract calls that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,10 @@ def to_columns(result: SagaResult) -> Columns:
     match result:
         case Succeeded():
             return result.status, _success(result.message_type), result.message
-        case Unsuccessful(failure, is_refused):
+        case Unsuccessful(failure, is_refused, is_cancelled):
             members = {"kind": "UNSUCCESSFUL", "is_refused": is_refused, "failure": _members(failure)}
+            if is_cancelled:
+                members["is_cancelled"] = True
             return None, _json(members), None
         case Superseded(owner_run, is_other_payload):
             members = {"kind": "SUPERSEDED", "owner_run": owner_run, "is_other_payload": is_other_payload}
@@ -85,7 +89,9 @@ def of_columns(status: int | None, text: str, body: bytes | None) -> SagaResult:
         case "SUCCEEDED":
             return Succeeded(_present(status), stored["type"], _present(body))
         case "UNSUCCESSFUL":
-            return Unsuccessful(Failure(*stored["failure"]), stored["is_refused"])
+            return Unsuccessful(
+                Failure(*stored["failure"]), stored["is_refused"], stored.get("is_cancelled", False)
+            )
         case "SUPERSEDED":
             return Superseded(stored["owner_run"], stored["is_other_payload"])
         case other:
