@@ -24,6 +24,7 @@ _COMMANDS = {
     "generate": "Emit the mesh from the contract.",
     "up": "Run the mesh on this machine.",
     "sagas": "Show where sagas are, and help stuck ones.",
+    "test": "Play each way in which a saga can fail, on your handlers.",
 }
 _NEEDS_CODEGEN = {"add", "bump", "check", "diff", "generate", "init"}
 
