@@ -128,7 +128,7 @@ async def test_each_outcome_is_a_line_and_the_saga_s_end_too(narrator: Narrator,
     assert lines[2][1:] == ["5c0e2f9e", "reserve", "undone", "12.0", "s"]
     assert lines[3][1:] == ["5c0e2f9e", "COMPENSATED", "700", "ms"]
     assert len(lines) == 4
-    assert lines[0][0] == "place_order_of_a_very_long_…"
+    assert lines[0][0] == "place_order_of_a_very_lo…"
 
 
 async def test_a_call_that_keeps_failing_is_told_with_its_error_once(

@@ -41,6 +41,8 @@ except ImportError:  # Windows
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _STOPPING = "stopping: open work finishes, or is taken up again at the next start"
+_ANNOUNCES = "SAGAGEN_ANNOUNCES"
+"""Environment variable of the gateway in a local mesh: it starts last, and knows who its callers are."""
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """Python's default of 700 objects is reached within a saga or two, and hardly any of them need a collector."""
 
@@ -200,8 +202,8 @@ async def _one_process(
             return
         _spare_the_collector()
         lifeline.tell_ready()
-        if only is None and lifeline.word != AGAIN:
-            _announce(project, settings)
+        if _ANNOUNCES in settings.environment or (only is None and lifeline.word != AGAIN):
+            await _announce(project, settings)
         # At a terminal the parent speaks for its children.
         say = _logger.debug if lifeline.is_attached and console() else _logger.info
         say("ready")
@@ -238,14 +240,15 @@ async def _mesh(project: Project, settings: Settings) -> None:
     stop, ready = Stop(Grace(2 * longest_stop_s(settings.grace.seconds))), asyncio.Event()
     stop.on_signals()
     _spare_the_collector()
-    gateway = Child(ChildSpec("gateway", settings.environment), project.root)
+    of_gateway = {**settings.environment, _ANNOUNCES: "1"}
+    gateway = Child(ChildSpec("gateway", of_gateway), project.root)
     services = [
         Child(ChildSpec(service.name, _service_environment(project, settings, position)), project.root)
         for position, service in enumerate(project.mesh.services)
     ]
     async with asyncio.TaskGroup() as group:
         telling = [
-            group.create_task(_announce_when(ready, project, settings)),
+            group.create_task(_announced_once(ready, of_gateway)),
             group.create_task(_tell_when(stop.told)),
         ]
         try:
@@ -267,9 +270,10 @@ def _service_environment(project: Project, settings: Settings, position: int) ->
     }
 
 
-async def _announce_when(ready: asyncio.Event, project: Project, settings: Settings) -> None:
+async def _announced_once(ready: asyncio.Event, gateway: dict[str, str]) -> None:
+    """A gateway that is started again does not say again what can be tried."""
     await ready.wait()
-    _announce(project, settings)
+    del gateway[_ANNOUNCES]
 
 
 async def _tell_when(stopping: asyncio.Event) -> None:
@@ -279,7 +283,9 @@ async def _tell_when(stopping: asyncio.Event) -> None:
         _logger.info(_STOPPING)
 
 
-def _announce(project: Project, settings: Settings) -> None:
-    from sagagen.cli.up_announcement import announce  # slow to import; the processes start meanwhile
+async def _announce(project: Project, settings: Settings) -> None:
+    from sagagen.cli.up_announcement import announce
+    from sagagen.cli.up_callers import found
+    from sagagen.runtime.process.gateway import composed
 
-    announce(project, settings)
+    announce(project, settings, await found(composed(project)))

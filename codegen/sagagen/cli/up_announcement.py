@@ -1,35 +1,46 @@
 """What `sagagen up` says once the mesh runs."""
 
-import json
-import shlex
+import secrets
 import time
+from pathlib import Path
+from textwrap import indent
 
 import click
 
+from sagagen.cli.up_callers import Callers
+from sagagen.cli.up_samples import Samples
 from sagagen.runtime.edge.events import CANCEL
-from sagagen.runtime.messages.schema import Schema
-from sagagen.runtime.messages.starting import starting_example
 from sagagen.runtime.model.definition import Route
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.settings import Address, Settings
 
-_UNKNOWN = (
-    "No request for {route} could be made up that keeps its rules: give fields an example, as in "
-    '[(buf.validate.field).string.example = "..."].'
-)
+_ANYBODY = Callers()
+_WIDEST = 40
+"""Characters of a path that others are aligned with."""
 
 
-def announce(project: Project, settings: Settings) -> None:
-    """Print what runs and what to try next."""
+def announce(project: Project, settings: Settings, callers: Callers = _ANYBODY) -> None:
+    """Print what runs and what to try next. `callers`: who sends requests, as the project sees it."""
     url = f"http://{_shown(settings.http)}"
-    click.echo(
-        f"\n{project.mesh.project} runs on {url}   (Ctrl-C stops it, data stays in {settings.data_dir})\n"
-    )
-    for route in project.mesh.routes:
-        click.echo(f"  {route.verb:6} {route.template:36} {purpose(route)}")
-    click.echo(f"  {'GET':6} {'/sagas/{id}':36} shows the state of a saga\n")
-    if command := _first_command(project, url):
-        click.echo(f"{command}\n")
+    click.echo(f"\n{project.mesh.project} runs on {url}. Ctrl-C stops it; data stays in {_place(settings)}\n")
+    routes = [
+        (route.verb, route.template, purpose(route))
+        for route in sorted(project.mesh.routes, key=_starts_first)
+    ]
+    routes.append(("GET", "/sagas/{id}", "shows the state of a saga"))
+    width = min(max(len(template) for _, template, _ in routes), _WIDEST)
+    for verb, template, what in routes:
+        click.echo(f"  {verb:6} {template:{width}}  {what}")
+    lines = Samples(project.mesh, callers, url, time.time_ns() // 1_000_000, secrets.token_hex(2)).lines()
+    if lines and lines[0].startswith("curl"):
+        click.echo("\nTry:")
+    for line in lines:
+        click.echo("\n" + indent(line, "  "))
+    click.echo()
+
+
+def _starts_first(route: Route) -> bool:
+    return not route.starts_saga
 
 
 def purpose(route: Route) -> str:
@@ -41,21 +52,11 @@ def purpose(route: Route) -> str:
     return f"starts saga {route.target}" if route.starts_saga else f"answered by {route.target}"
 
 
-def _first_command(project: Project, url: str) -> str:
-    """A curl line that starts the first saga whose request can be made up, or why there is none."""
-    schema = Schema(project.mesh.descriptors.read_bytes())
-    newest = {saga.name: saga for saga in sorted(project.mesh.sagas, key=lambda saga: saga.version)}
-    left = ""
-    for route in project.mesh.routes:
-        if route.starts_saga and route.body == "*" and "{" not in route.template:
-            body = starting_example(schema, newest[route.target], time.time_ns() // 1_000_000)
-            if body is not None:
-                return (
-                    f"Try:\n\n  curl -X {route.verb} {url}{route.template} -H 'Content-Type: application/json' "
-                    f"-H 'X-Idempotency-Key: first-try' \\\n    -d {shlex.quote(json.dumps(body))}"
-                )
-            left = left or _UNKNOWN.format(route=f"{route.verb} {route.template}")
-    return left
+def _place(settings: Settings) -> Path:
+    here = Path.cwd()
+    return (
+        settings.data_dir.relative_to(here) if settings.data_dir.is_relative_to(here) else settings.data_dir
+    )
 
 
 def _shown(address: Address) -> str:

@@ -99,6 +99,11 @@ class Gateway:
         self.responder = HttpResponder(mesh, self.schema)
         self._bindings = tuple(_Binding(route, self.schema) for route in mesh.routes)
 
+    @property
+    def caller(self) -> Caller:
+        """The hook that says on whose behalf a request comes."""
+        return self._caller
+
     def application(
         self,
         engine: SagaRuntime,

@@ -12,6 +12,7 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.escaping import escaped
 from sagagen.runtime.model.definition import Direction, Saga
+from sagagen.runtime.rpc.claim import CLAIM
 from sagagen.runtime.saga.events import (
     START,
     Accepted,
@@ -42,6 +43,8 @@ AGAIN_S = 5.0
 _LONGEST = 28
 """Characters of a name; what is longer pushes the rest to the right."""
 _LONGEST_ERROR = 400
+_LONGEST_STATUS = max(map(len, SagaStatus))
+_KEY = len("[of an item]")
 _RESULT = 8
 _TOOK = 9
 _GAPS = 2 * 5
@@ -71,8 +74,8 @@ class Narrator:
     def __init__(self, console: Console, sagas: Sequence[Saga]) -> None:
         self._console = console
         self._saga_width = max((len(saga.name) for saga in sagas), default=0)
-        steps = (step.name for saga in sagas for step in saga.calls)
-        self._step_width = min(max(map(len, steps), default=0), _LONGEST)
+        widths = [len(step.name) + (_KEY if step.for_each else 0) for saga in sagas for step in saga.calls]
+        self._step_width = min(max([_LONGEST_STATUS, *widths]), _LONGEST)
         self._step_room = 2 * _LONGEST
         """Characters for a step with an item's key."""
         self._second = 0
@@ -80,6 +83,8 @@ class Narrator:
         self._columns = 0
         self._names: dict[str, str] = {}
         """Of sagas, as wide as their column."""
+        self._steps: dict[str, str] = {}
+        """Names of the contract's elements, as wide as their column."""
         self._failing: dict[str, dict[CallKey, _Failing]] = {}
         """Calls that failed when they were made last, by saga."""
 
@@ -88,19 +93,22 @@ class Narrator:
         if isinstance(row, Failed):
             self._tell_failure(accepted, row, took_s)
             return
+        is_done = isinstance(row, Done)
         again = ""
         if self._failing:
-            direction = Direction.ACTION if isinstance(row, Done) else Direction.COMPENSATION
+            direction = Direction.ACTION if is_done else Direction.COMPENSATION
             again = self._forget(accepted.saga_id, (row.step, direction))
-        result = "done    " if isinstance(row, Done) else "undone  "
+        if row.step == CLAIM:  # says nothing of what the saga is for
+            return
+        result = "done    " if is_done else "undone  "
         self._console.tell(f"{self._head(accepted, row.step)}  {result}  {_took(took_s)}{again}")
 
     def tell_rows(self, saga: Saga, history: History, rows: Sequence[LogEvent]) -> None:
         """These rows of a saga are written; `history` has them."""
         for row in rows:
+            if isinstance(row, Done) and row.attempt:
+                continue  # the most frequent row by far
             match row:
-                case Done() if row.attempt:
-                    pass
                 case Ended():
                     self._tell_end(history.accepted, row)
                 case Failed(event=None) | Compensated() | Accepted() | Stuck():
@@ -196,9 +204,15 @@ class Narrator:
         if now != self._second:
             self._look(now)
         name = self._names.get(accepted.saga) or self._name(accepted.saga)
+        at = status or self._steps.get(step) or self._step(step)
+        return f"{self._clock}  {name}  {short_id(accepted.saga_id)}  {at}"
+
+    def _step(self, step: str) -> str:
+        """As wide as its column."""
         if step[-1:] == "]":  # with the key of an item, which somebody chose
-            step = _cut(escaped(step), self._step_room)
-        return f"{self._clock}  {name}  {short_id(accepted.saga_id)}  {status or step:{self._step_width}}"
+            return _cut(escaped(step), self._step_room).ljust(self._step_width)
+        shown = self._steps[step] = step.ljust(self._step_width)
+        return shown
 
     def _look(self, now: int) -> None:
         """Once a second: what time it is, and how wide the terminal."""
@@ -237,7 +251,8 @@ def _cut(text: str, length: int) -> str:
 
 def _took(seconds: float) -> str:
     if seconds < 10:
-        return f"{seconds * 1000:6.1f} ms" if seconds < 0.01 else f"{seconds * 1000:6.0f} ms"
+        ms = seconds * 1000
+        return f"{ms:6.1f} ms" if ms < 10 else f"{int(ms):6} ms"
     if seconds < 600:
         return f"{seconds:7.1f} s"
     return f"{seconds / 60:5.0f} min"

@@ -31,9 +31,11 @@ class Console:
 
     def tell(self, line: str) -> None:
         """Show a line, without its end, within SOON_S seconds. Needs a running event loop."""
-        if not self._parts:
+        parts = self._parts
+        if not parts:
             asyncio.get_running_loop().call_later(SOON_S, self.flush)
-        self._parts.append(f"{line}\n")
+        parts.append(line)
+        parts.append("\n")
 
     def write(self, text: str) -> None:
         """Show it with the next `flush`."""
