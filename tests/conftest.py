@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from project_copy import copy_project, edit, generate
 from stack import Stack
+from thorough import TRIES_MORE
 
 # Tests start processes while gRPC receivers run in their own: gRPC's handlers would upset what is forked.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
@@ -18,6 +19,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 # in a fresh clone.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+if TRIES_MORE:  # twenty rounds take longer than what one round may hang
+    os.environ.setdefault("PYTEST_TIMEOUT", "0")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
