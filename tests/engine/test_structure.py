@@ -14,6 +14,7 @@ from small_mesh import RETRY, SAGA_ID, ManualClock, Text, acceptance, method, sa
 from waiting import eventually_async
 
 from sagagen.runtime.engine.at_rest import SagasAtRest
+from sagagen.runtime.engine.deliveries import row_of
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Overloaded, Refusal
 from sagagen.runtime.log.store import LogUnavailable, SagaLog
@@ -37,6 +38,7 @@ from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.saga.commands import Act, OperatorCommand
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import (
+    Ended,
     EventTaken,
     LogEvent,
     LoopPlanned,
@@ -389,6 +391,20 @@ async def test_the_log_knows_where_a_saga_waits_though_it_waits_as_long_as_befor
         ]
         await running.command(SAGA_ID, OperatorCommand(Act.CANCEL, "ann"))
         assert await ended(running) is SagaStatus.COMPENSATED
+
+
+@pytest.mark.parametrize("steps", [(step("pivot", PIVOT), step("after", RETRIABLE)), (step("second"),)])
+async def test_a_saga_that_only_lacks_its_end_is_not_cancelled(
+    path: Path, world: World, clock: ManualClock, steps: tuple[Step, ...]
+) -> None:
+    cancel = Cancel(method("Cancel"), lambda scope: scope.event.value, "CUSTOMER_CANCELLED")
+    definition = saga(step("first"), *steps, cancel=cancel)
+    _, rows = await run(path, definition, world, clock)
+    assert isinstance(rows[-1], Ended)
+    asked = delivery(CANCEL, caller="anonymous")
+    with pytest.raises(NotDelivered) as refused:
+        row_of(asked, definition, fold(rows[:-1]), clock.wall_ms(), is_alone=True)
+    assert refused.value.refusal is Refusal.TOO_LATE
 
 
 async def test_a_saga_that_does_more_than_wait_is_not_left_out(path: Path, world: World) -> None:
