@@ -11,7 +11,6 @@ from grpclib.const import Status as Code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_mesh import RETRY, SAGA_ID, ManualClock, acceptance, saga, step
-from thorough import FUZZ_ROUNDS
 
 from sagagen.runtime.model.definition import Direction, Retry, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import RpcError
@@ -184,7 +183,7 @@ def check(story: Story, history: History, world: World) -> None:
     assert history.result is not None
 
 
-@settings(max_examples=50 * FUZZ_ROUNDS)
+@settings(max_examples=150)
 @given(stories())
 def test_any_saga_resumes_after_any_crash_to_the_same_end(story: Story) -> None:
     history, world = asyncio.run(tell(story))
@@ -209,7 +208,7 @@ def impatient_stories(draw: st.DrawFn) -> Story:
     return replace(story, steps=steps, deadline_s=deadline_s, outage_s=outage_s)
 
 
-@settings(max_examples=30 * FUZZ_ROUNDS)
+@settings(max_examples=80)
 @given(impatient_stories())
 def test_where_attempts_or_time_run_out_it_is_still_all_or_nothing(story: Story) -> None:
     history, world = asyncio.run(tell(story))

@@ -24,6 +24,7 @@ COMMON = {
     "pyproject.toml": "pyproject.toml",
     "Makefile": "Makefile",
     "workflow.yml": ".github/workflows/ci.yml",
+    "conftest.py": "tests/conftest.py",
 }
 """File of the template -> file of the project."""
 _FILLED_IN = frozenset({"README.md", "requirements.txt", "workflow.yml"})

@@ -151,7 +151,8 @@ class Pause(NamedTuple):
     """It ends then since the saga has no time left; the row is TimeUp."""
 
 
-class CallNow(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CallNow:
     """What is under way side by side: the calls that may run now, and what is waited for meanwhile."""
 
     calls: tuple[StepCall, ...] = ()

@@ -1,0 +1,94 @@
+"""Rules of the engine and the barrier that are taken out, each with the project whose simulation shows it soon."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from taken_out import taken_out
+
+from sagagen.runtime.engine.driver import SagaDriver
+from sagagen.runtime.saga import decision
+from sagagen.runtime.service.barrier import rules as barrier
+from sagagen.runtime.service.sqlite_store import writer
+
+_Forward: type = decision._Forward  # pyright: ignore[reportPrivateUsage]
+_Backward: type = decision._Backward  # pyright: ignore[reportPrivateUsage]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A rule, as the text of a function that keeps it, and the same text without it."""
+
+    name: str
+    owner: Any
+    """The class or module of the function."""
+    function: str
+    was: str
+    now: str
+    project: str = "shop"
+    world: int = 0
+    """Of seed SEED, in which it shows: looked at first."""
+
+    def take_out(self, patch: pytest.MonkeyPatch) -> None:
+        taken_out(patch, self.owner, self.function, self.was, self.now)
+
+
+SEED = 1
+
+MUTANTS = (
+    Mutant("undone last to first", _Backward, "_list", "reversed(elements)", "elements"),
+    Mutant(
+        "a step in doubt is undone",
+        _Backward,
+        "__init__",
+        "self._undone_by.add(turned_back.failure.step)",
+        "pass",
+    ),
+    Mutant(
+        "a pivot in doubt never turns back",
+        _Forward,
+        "_forward",
+        "step.kind is StepKind.PIVOT and is_attempted(history, key)",
+        "False",
+    ),
+    Mutant(
+        "turning back names what is in doubt beside it",
+        _Forward,
+        "_turn_back_with_doubt",
+        "return replace(back, doubt=tuple(doubt))",
+        "return back",
+        "delivery",
+    ),
+    Mutant(
+        "what a cancel calls off is in doubt",
+        SagaDriver,
+        "_call_off_for",
+        "away = self._flights.call_off_all()",
+        "away = self._flights.call_off_all()[:0]",
+        "delivery",
+    ),
+    Mutant("what is told is on disk", SagaDriver, "_tell", "if self._pending:", "if False:", "delivery"),
+    Mutant(
+        "a call is sent when what releases it is on disk",
+        SagaDriver,
+        "_advance",
+        "await self._write()",
+        "asyncio.create_task(self._write())",
+    ),
+    Mutant(
+        "the barrier keeps DONE",
+        barrier,
+        "rule",
+        "own.state is not State.PENDING",
+        "own.state is State.EMPTY",
+    ),
+    Mutant("a compensation shuts its action out", barrier, "rule", "rows.compensation is not None", "False"),
+    Mutant(
+        "an empty compensation leaves a row",
+        writer,
+        "begin_call",
+        "isinstance(decision, RecordEmpty)",
+        "False",
+    ),
+    Mutant("a refusal undoes its writes", writer, "end_call", "if not handled.keeps_effects:", "if False:"),
+)
