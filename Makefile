@@ -10,15 +10,16 @@ up: .venv/run.stamp
 mesh: .venv/run.stamp
 	@exec $(BIN)/sagagen up --mesh
 
+# Three workers for two cores: tests that start processes wait for a good part of their time.
 test: .venv/dev.stamp
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: .venv/dev.stamp
 	@$(BIN)/python -m pytest tests/system/test_compose.py tests/system/test_compose_of_a_new_project.py $(ARGS)
 
 # Accept what the contracts in tests/golden/ become today: all of them, or `make golden CASES="NAME NAME"`.
 golden: .venv/dev.stamp
-	@PYTHONPATH=codegen:. $(BIN)/python tests/golden/rewrite.py $(CASES)
+	@PYTHONPATH=codegen:.:tests $(BIN)/python tests/golden/rewrite.py $(CASES)
 	@git add --intent-to-add tests/golden && git --no-pager diff --stat -- tests/golden
 
 # ARGS="tests/service tests/engine ..." for more of them.

@@ -1,7 +1,7 @@
 """Orders: stored when placed, then confirmed or cancelled."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from sqlite3 import Row
 
 from grpclib.const import Status
@@ -20,12 +20,12 @@ from generated.pb.shop.order.v1 import (
     OrderStatus,
 )
 from generated.services.order import OrderHandlers
-from sagagen.runtime import Call, Db, RpcError
+from sagagen.runtime import Call, RpcError
 
 
 class OrderService(OrderHandlers):
     async def create_order(self, request: CreateOrderRequest, call: Call) -> CreateOrderResponse:
-        now = datetime.now(UTC)
+        now = call.now
         order = Order(
             order_id=request.order_id,
             customer_id=request.customer_id,
@@ -51,11 +51,11 @@ class OrderService(OrderHandlers):
         return CreateOrderResponse(order=order)
 
     async def confirm_order(self, request: ConfirmOrderRequest, call: Call) -> ConfirmOrderResponse:
-        return ConfirmOrderResponse(order=await set_status(call.db, request.order_id, OrderStatus.CONFIRMED))
+        return ConfirmOrderResponse(order=await set_status(call, request.order_id, OrderStatus.CONFIRMED))
 
     async def cancel_order(self, request: CancelOrderRequest, call: Call) -> CancelOrderResponse:
         return CancelOrderResponse(
-            order=await set_status(call.db, request.order_id, OrderStatus.CANCELLED, request.reason)
+            order=await set_status(call, request.order_id, OrderStatus.CANCELLED, request.reason)
         )
 
     async def get_order(self, request: GetOrderRequest, call: Call) -> GetOrderResponse:
@@ -63,10 +63,10 @@ class OrderService(OrderHandlers):
         return GetOrderResponse(order=order_of(rows, request.order_id))
 
 
-async def set_status(db: Db, order_id: str, status: OrderStatus, reason: str | None = None) -> Order:
-    rows = await db.fetch(
+async def set_status(call: Call, order_id: str, status: OrderStatus, reason: str | None = None) -> Order:
+    rows = await call.db.fetch(
         "UPDATE orders SET status = ?, cancel_reason = ?, update_time = ? WHERE order_id = ? RETURNING *",
-        (int(status), reason, datetime.now(UTC).isoformat(), order_id),
+        (int(status), reason, call.now.isoformat(), order_id),
     )
     return order_of(rows, order_id)
 

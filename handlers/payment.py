@@ -1,6 +1,6 @@
 """Payments: charges customers up to a limit, and gives their money back."""
 
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid5
 
 from generated.pb.shop.payment.v1 import (
     ChargePaymentRequest,
@@ -19,7 +19,7 @@ class PaymentService(PaymentHandlers):
     async def charge_payment(self, request: ChargePaymentRequest, call: Call) -> ChargePaymentResponse:
         if request.amount_minor > LIMIT_MINOR:
             raise Declined("PAYMENT_LIMIT_EXCEEDED", f"a payment is at most {LIMIT_MINOR / 100:.2f}")
-        payment_id = f"pay_{uuid4().hex}"
+        payment_id = f"pay_{uuid5(NAMESPACE_OID, request.order_id).hex}"
         await call.db.execute(
             "INSERT INTO payments (order_id, payment_id, customer_id, amount_minor, status) "
             "VALUES (?, ?, ?, ?, 'CHARGED')",

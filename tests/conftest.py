@@ -8,9 +8,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from generator_tools import own_tools, shared_tools
 from hypothesis import HealthCheck, settings
 from project_copy import copy_project, edit, generate
 from stack import Stack
+from thorough import TRIES_MORE
 
 # Tests start processes while gRPC receivers run in their own: gRPC's handlers would upset what is forked.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
@@ -18,11 +20,56 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
 # in a fresh clone.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+if TRIES_MORE:  # twenty rounds take longer than what one round may hang
+    os.environ.setdefault("PYTEST_TIMEOUT", "0")
+
+
+LONGEST = (
+    "tests/golden/test_golden.py",
+    "tests/system/test_compose.py",
+    "tests/released/test_released_logs.py",
+    "tests/deploy/test_alerts_fire.py",
+    "tests/delivery/test_delivery_orders.py",
+    "tests/bench/test_bench_runs.py",
+    "tests/compatibility/test_on_a_runner.py",
+    "tests/scaffold/test_round_trip.py",
+    "tests/compatibility/test_deployments.py",
+    "tests/emit/test_generate_is_safe.py",
+    "tests/deploy/test_panels.py",
+    "tests/system/test_compose_of_a_new_project.py",
+    "tests/bench/test_mutate.py",
+    "tests/contract/test_rebuilding.py",
+    "tests/engine/test_engine_crash.py",
+    "tests/golden/test_any_contract.py",
+    "tests/simulation/test_simulation.py",
+)
+"""Files that take longer than half a minute on a quiet machine. The order of the rest makes no difference."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, so that two workers end at the same time."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Long files first, so that all workers end at the same time: a file is one worker's."""
+    ranks = {file: rank for rank, file in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        file, is_slow = item.nodeid.partition("::")[0], item.get_closest_marker("slow") is not None
+        return ranks.get(file, len(ranks)), not is_slow
+
+    items.sort(key=place)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tools_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """All workers know what one of them has had buf and the message compiler do."""
+    own = tmp_path_factory.getbasetemp()
+    with shared_tools((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "tools"):
+        yield
+
+
+@pytest.fixture
+def tools_of_its_own() -> Iterator[None]:
+    """buf and the message compiler are started as a user has them."""
+    with own_tools():
+        yield
 
 
 @pytest.fixture

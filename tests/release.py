@@ -26,7 +26,8 @@ def released(folder: Path) -> Path:
     ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     own = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
     (own / "here.pth").write_text(f"import site; site.addsitedir({_libraries()!r})\n")
-    install = ["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--force-reinstall"]
+    # What is not imported is never compiled.
+    install = ["-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--force-reinstall"]
     built = wheel(folder)
     subprocess.run([python, *install, "--prefix", environment, built], check=True, env=_plain())
     return environment / "bin" / "sagagen"

@@ -11,6 +11,17 @@ from hypothesis import HealthCheck
 
 T = TypeVar("T")
 
+_VARIABLES = (
+    "SAGAGEN_PROOFS",
+    "SAGAGEN_FUZZ_ROUNDS",
+    "SAGAGEN_FAULT_ROUNDS",
+    "SAGAGEN_GENERATE_KILLS",
+    "OPENAPI_EXAMPLES",
+    "SAGAGEN_TEST_DELIVERIES",
+    "SAGAGEN_SIM_ROUNDS",
+)
+TRIES_MORE = any(name in os.environ for name in _VARIABLES)
+"""Whether anything is tried at another length than by default: then no test is taken for one that hangs."""
 TRIES_ALL = os.environ.get("SAGAGEN_PROOFS") == "all"
 """Whether every case of what is tried on whole projects and processes is."""
 FUZZ_ROUNDS = int(os.environ.get("SAGAGEN_FUZZ_ROUNDS", "1"))

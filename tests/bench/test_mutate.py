@@ -70,10 +70,30 @@ def test_a_mutant_is_a_change_of_one_place_and_still_python() -> None:
         assert changed.encode().endswith(TEXT.encode()[mutant.end :])
 
 
+THOROUGH = """
+import random
+
+from sagagen.runtime.model.definition import Retry
+from sagagen.runtime.saga.retry import backoff_s
+
+
+def test_retry():
+    retry = Retry(initial_s=1.0, multiplier=3.0, max_s=20.0)
+    cases = [(0, 5.0), (1, None), (2, -1.0), (3, 7.0), (4, 99.0), (5000, None)]
+    for seed, (failures, asked_s) in enumerate(cases):
+        ceiling_s = {0: 0.0, 1: 1.0, 2: 3.0, 3: 9.0}.get(failures, 20.0)
+        added_s = {7.0: 7.0, 99.0: 60.0}.get(asked_s, 0.0)
+        drawn_s = added_s + random.Random(seed).uniform(0.0, ceiling_s) if failures else 0.0
+        assert backoff_s(retry, failures, asked_s, random.Random(seed)) == drawn_s
+"""
+"""It is itself small, and stands beside no conftest."""
+
+
 @pytest.mark.slow
 def test_a_run_says_what_no_test_minds_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     out = tmp_path / "mutants.jsonl"
     (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    import sagagen.runtime.saga.retry\n")
+    (tmp_path / "test_retry.py").write_text(THOROUGH)
 
     def run(tests: str, *options: str) -> str:
         script, module = str(ROOT / "bench" / "mutate.py"), "codegen/sagagen/runtime/saga/retry.py"
@@ -91,13 +111,13 @@ def test_a_run_says_what_no_test_minds_and_goes_on_where_it_was_stopped(tmp_path
         ]
         return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
-    assert "1 killed" in run("tests/engine/test_retry_backoff.py")
+    assert "1 killed" in run(str(tmp_path / "test_retry.py"))
     assert "1 survived" in run(str(tmp_path / "test_nothing.py"))
-    again = run("tests/engine/test_retry_backoff.py")
+    again = run(str(tmp_path / "test_retry.py"))
     assert ("at most" in again, "1 killed" in again) == (False, True)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [line["result"] for line in lines] == ["killed", "survived"]
-    assert "test_retry_backoff" in lines[0]["by"]
+    assert "test_retry" in lines[0]["by"]
     (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    raise AssertionError\n")
     with pytest.raises(subprocess.CalledProcessError):
         run(str(tmp_path / "test_nothing.py"), "--again")  # the tests fail without any mutant

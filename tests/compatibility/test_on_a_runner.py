@@ -125,6 +125,7 @@ class Runner:
             "PATH": f"{ACT.parent}:{os.environ['PATH']}",  # buf, which is no library
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say that there is none
+            "PIP_NO_COMPILE": "0",  # the same; what is not imported is never compiled
         }
         for name, value in variables.items():
             yield from ("--env", f"{name}={value}")
@@ -194,7 +195,9 @@ def test_the_contract_job_annotates_a_mistake_and_compares_nothing(runner: Runne
 
 def test_a_new_projects_job_passes(runner: Runner, tmp_path: Path):
     init = [released(tmp_path), "init", "new"]
-    subprocess.run(init, cwd=tmp_path, capture_output=True, check=True, env=at_hand())
+    made = subprocess.run(init, cwd=tmp_path, capture_output=True, check=True, env=at_hand(), text=True)
+    assert "can't reach" not in made.stdout
+    assert (tmp_path / "new" / "requirements.txt").read_text().startswith("./vendor/sagagen-")
     committed(tmp_path / "new")
     git(tmp_path, "clone", "-q", "new", "branch")
     ran = runner.pull_request(tmp_path / "branch", "test", to="main")

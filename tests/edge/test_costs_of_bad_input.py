@@ -5,9 +5,11 @@ What the shapes of `bench/proportion.py` cost is measured there; these are the r
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +23,7 @@ from hypothesis import strategies as st
 from test_transcoding import CREATE, compiled, refusal
 
 from sagagen.contract import read_contract
+from sagagen.runtime.edge.json import protojson
 from sagagen.runtime.edge.json.findings import JsonError
 from sagagen.runtime.edge.json.protojson import JsonReader
 from sagagen.runtime.messages.parts import MAX_PARTS, has_too_many_parts
@@ -208,6 +211,33 @@ async def test_the_loop_goes_on_while_a_large_body_is_read() -> None:
         turns += 1
     assert turns > 10
     assert len(await reading) > len(body) / 2
+
+
+@pytest.mark.parametrize("each", ["1", "1.5"])
+def test_other_threads_go_on_while_numbers_are_read(each: str) -> None:
+    """json.loads alone keeps Python's lock until it has read all of them."""
+    reads_s = time.pthread_getcpuclockid(threading.get_ident())
+    turns_s: list[float] = []
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            turns_s.append(time.clock_gettime(reads_s))
+            time.sleep(0)
+
+    data = f"[{','.join([each] * 500_000)}]".encode()
+    other = threading.Thread(target=look)
+    other.start()
+    try:
+        began_s = time.clock_gettime(reads_s)
+        protojson._load(data)  # pyright: ignore[reportPrivateUsage]
+        ended_s = time.clock_gettime(reads_s)
+    finally:
+        is_over.set()
+        other.join()
+    meanwhile_s = [began_s, *(each_s for each_s in turns_s if began_s < each_s < ended_s), ended_s]
+    held_s = max(after_s - before_s for before_s, after_s in pairwise(meanwhile_s))
+    assert held_s < (ended_s - began_s) / 3
 
 
 # -- limits of routes ----------------------------------------------------------------------------------------------

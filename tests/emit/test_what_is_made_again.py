@@ -127,6 +127,7 @@ def test_boards_are_built_again_where_what_they_show_has_changed(
     assert changed == [f"saga-{built[0]}.json"]
 
 
+@pytest.mark.usefixtures("tools_of_its_own")
 def test_the_compiler_is_started_early_where_protos_changed_and_stopped_where_nobody_needed_it(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from grpclib.const import Status as Code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_mesh import RETRY, SAGA_ID, ManualClock, acceptance, saga, step
+from thorough import FUZZ_ROUNDS
 
 from sagagen.runtime.model.definition import Direction, Retry, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import RpcError
@@ -183,7 +184,7 @@ def check(story: Story, history: History, world: World) -> None:
     assert history.result is not None
 
 
-@settings(max_examples=150)
+@settings(max_examples=50 * FUZZ_ROUNDS)
 @given(stories())
 def test_any_saga_resumes_after_any_crash_to_the_same_end(story: Story) -> None:
     history, world = asyncio.run(tell(story))
@@ -208,7 +209,7 @@ def impatient_stories(draw: st.DrawFn) -> Story:
     return replace(story, steps=steps, deadline_s=deadline_s, outage_s=outage_s)
 
 
-@settings(max_examples=80)
+@settings(max_examples=30 * FUZZ_ROUNDS)
 @given(impatient_stories())
 def test_where_attempts_or_time_run_out_it_is_still_all_or_nothing(story: Story) -> None:
     history, world = asyncio.run(tell(story))

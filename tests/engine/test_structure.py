@@ -14,6 +14,7 @@ from small_mesh import RETRY, SAGA_ID, ManualClock, Text, acceptance, method, sa
 from waiting import eventually_async
 
 from sagagen.runtime.engine.at_rest import SagasAtRest
+from sagagen.runtime.engine.deliveries import row_of
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Overloaded, Refusal
 from sagagen.runtime.log.store import LogUnavailable, SagaLog
@@ -37,6 +38,7 @@ from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.saga.commands import Act, OperatorCommand
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import (
+    Ended,
     EventTaken,
     LogEvent,
     LoopPlanned,
@@ -46,6 +48,7 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.explain import explain
 from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.search import SagaQuery
 from sagagen.runtime.saga.view import SagaView, StepStatus
 from sagagen.runtime.scope import EventScope, Scope
 
@@ -354,6 +357,68 @@ async def ended(running: EmbeddedEngine) -> SagaStatus:
     view = await running.describe(SAGA_ID)
     assert view
     return view.status
+
+
+TWO_WAITS = saga(
+    step("first"),
+    Wait("answer", StepKind.COMPENSATABLE, "answered"),
+    Wait("pickup", StepKind.COMPENSATABLE, "picked_up"),
+    step("pivot", PIVOT),
+    events=(event(), event("picked_up")),
+    deadline_s=3600.0,
+    respond_after="acceptance",
+)
+
+
+async def test_the_log_knows_where_a_saga_waits_though_it_waits_as_long_as_before(
+    path: Path, world: World
+) -> None:
+    """Both waits end at the deadline."""
+    async with live(path, TWO_WAITS, world) as (running, log):
+
+        async def found_at(*names: str) -> int:
+            return len(await log.search(SagaQuery(waiting_at=names)))
+
+        await running.accept(acceptance(TWO_WAITS))
+        await eventually_async("it is parked", lambda: is_parked(running, log))
+        assert [await found_at("answer"), await found_at("pickup"), await found_at()] == [1, 0, 0]
+        await running.deliver(delivery())
+        await eventually_async("it is parked again", lambda: is_parked(running, log))
+        assert [await found_at("answer"), await found_at("first", "pickup"), await found_at("pick")] == [
+            0,
+            1,
+            0,
+        ]
+        await running.command(SAGA_ID, OperatorCommand(Act.CANCEL, "ann"))
+        assert await ended(running) is SagaStatus.COMPENSATED
+
+
+@pytest.mark.parametrize("steps", [(step("pivot", PIVOT), step("after", RETRIABLE)), (step("second"),)])
+async def test_a_saga_that_only_lacks_its_end_is_not_cancelled(
+    path: Path, world: World, clock: ManualClock, steps: tuple[Step, ...]
+) -> None:
+    cancel = Cancel(method("Cancel"), lambda scope: scope.event.value, "CUSTOMER_CANCELLED")
+    definition = saga(step("first"), *steps, cancel=cancel)
+    _, rows = await run(path, definition, world, clock)
+    assert isinstance(rows[-1], Ended)
+    asked = delivery(CANCEL, caller="anonymous")
+    with pytest.raises(NotDelivered) as refused:
+        row_of(asked, definition, fold(rows[:-1]), clock.wall_ms(), is_alone=True)
+    assert refused.value.refusal is Refusal.TOO_LATE
+
+
+async def test_a_saga_that_does_more_than_wait_is_not_left_out(path: Path, world: World) -> None:
+    async with SagaLog.open(path) as log, engine(ANSWERED, log, world, PatientClock()) as running:
+        await running.accept(acceptance(ANSWERED))
+        await eventually_async("it waits", lambda: waits_in_memory(running))
+        assert len(await log.search(SagaQuery(waiting_at=()))) == 1
+        await running.command(SAGA_ID, OperatorCommand(Act.CANCEL, "ann"))
+        assert await ended(running) is SagaStatus.COMPENSATED
+
+
+async def waits_in_memory(running: EmbeddedEngine) -> bool:
+    view = await running.describe(SAGA_ID)
+    return view is not None and view.steps[1].status is StepStatus.WAITING
 
 
 async def test_a_saga_that_waits_leaves_memory_and_an_event_brings_it_back(path: Path, world: World) -> None:

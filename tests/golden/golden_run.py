@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from golden_corpus import ANSWERS, CORPUS, EMITTED, IMPORTS, TYPES, Case, Texts, has_generated, outcome
-from golden_tools import shared_tools
 
 CODEGEN = CORPUS.parents[1] / "codegen"
 TESTS = CORPUS.parent
@@ -22,8 +21,7 @@ LIMIT_S = 900
 def outcomes(cases: Sequence[Case], folder: Path) -> dict[str, Texts]:
     """By name, of all of them: what they print, emit and answer, and what is wrong with what they emit."""
     folder = folder.resolve()
-    with shared_tools():
-        found = {case.name: outcome(case, folder / case.name) for case in cases}
+    found = {case.name: outcome(case, folder / case.name) for case in cases}
     return tried(found, folder, {case.name: case.requests for case in cases})
 
 

@@ -4,6 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from generator_tools import shared_tools
 from golden_corpus import broken, cases, rewrite
 from golden_run import outcomes
 
@@ -13,7 +14,11 @@ def main(names: list[str]) -> int:
     if unknown := set(names).difference(case.name for case in chosen):
         print(f"no such case: {', '.join(sorted(unknown))}")
         return 2
-    with tempfile.TemporaryDirectory(prefix="golden-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="golden-") as folder,
+        tempfile.TemporaryDirectory(prefix="golden-tools-") as memory,
+        shared_tools(Path(memory)),
+    ):
         found = outcomes(chosen, Path(folder))
     wrong = 0
     for case in chosen:

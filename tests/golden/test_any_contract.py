@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from golden_corpus import STDOUT, Case, Texts, broken, has_generated, outcome
 from golden_run import tried
-from golden_tools import shared_tools
 from hypothesis import given, settings
 from made_up import contracts
 from odd_names import ODD_NAMES, ODD_PACKAGES, REFUSED, free
@@ -52,8 +51,7 @@ def test_whatever_protoc_accepts_is_generated_or_refused(tmp_path: Path) -> None
         found[name] = outcome(written(tmp_path / "made" / name, files), tmp_path / name)
         assert_generated_or_refused(found[name])
 
-    with shared_tools():
-        generate_one()
+    generate_one()
     names = [*found]
     for first in range(0, len(names), AT_ONCE):
         some = {name: found[name] for name in names[first : first + AT_ONCE]}
@@ -130,8 +128,7 @@ sagas:
 
 @pytest.mark.slow
 def test_every_odd_name_in_every_place_breaks_nothing(tmp_path: Path) -> None:
-    with shared_tools():
-        found = outcome(written(tmp_path / "made", every_odd_name()), tmp_path / "odd")
+    found = outcome(written(tmp_path / "made", every_odd_name()), tmp_path / "odd")
     assert has_generated(found), found[STDOUT]
     (texts,) = tried({"odd": found}, tmp_path, {}).values()
     assert not broken(texts), broken(texts)

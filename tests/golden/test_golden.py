@@ -54,6 +54,7 @@ def test_no_case_expects_a_crash_and_none_with_a_known_fault_expects_anything() 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tools_of_its_own")
 def test_shared_tools_do_what_tools_of_its_own_do(tmp_path: Path) -> None:
     case = next(case for case in CASES if case.name == "smallest-mesh")
     assert difference(case, outcome(case, tmp_path / case.name)) == ""

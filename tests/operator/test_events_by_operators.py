@@ -81,7 +81,8 @@ async def test_sagas_that_wait_are_found_and_are_sent_events(tmp_path: Path) -> 
         sagas: list[dict[str, Any]] = await eventually_async("the saga to wait", waits)
         (listed,) = sagas
         assert (listed["id"], listed["step"]) == (SAGA, "answer")
-        assert await found("waiting=picked_up") == []
+        missed = await client.get("/sagas?waiting=answerd")
+        assert (missed.status_code, 'did you mean "answered"?' in missed.json()["error"]) == (400, True)
         assert [each["id"] for each in await found("step=answer")] == [SAGA]
         shown = (await client.get(f"/sagas/{SAGA}")).json()
         assert [(each["name"], each["status"], each["event"]) for each in shown["steps"]] == [

@@ -5,14 +5,16 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import chdir
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
-from thorough import chosen
+from thorough import TRIES_ALL, chosen
 from yaml_files import read_yaml
 
+from sagagen.cli import main
 from sagagen.cli.init import init
 from sagagen.scaffold.project import Template, files_of
 
@@ -25,8 +27,15 @@ def run(*command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=environment)
 
 
-def sagagen(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+def sagagen_as_typed(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return run(sys.executable, "-m", "sagagen", *arguments, cwd=cwd)
+
+
+def sagagen(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """In this process: to import the generator takes longer than what it does."""
+    with chdir(cwd):
+        done = CliRunner().invoke(main, arguments)
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def steps_of_the_workflow(project: Path) -> list[str]:
@@ -64,7 +73,7 @@ def changed_by_windows(project: Path, clone: Path) -> list[str]:
 
 @pytest.mark.parametrize("template", chosen([Template.DELIVERY, Template.MINIMAL, Template.SHOP], first=1))
 def test_a_new_project_is_in_sync_and_its_workflow_passes(template: Template, tmp_path: Path):
-    done = sagagen("init", "my project", "--template", template, cwd=tmp_path)
+    done = sagagen_as_typed("init", "my project", "--template", template, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Next: cd 'my project' && sagagen up" in done.stdout
     project = tmp_path / "my project"
@@ -79,7 +88,8 @@ def test_a_new_project_is_in_sync_and_its_workflow_passes(template: Template, tm
         ["sagagen", "diff"],
         ["python", "-m"],
     ]
-    for step in steps:
+    # On act, a new project's job runs the same steps (tests/compatibility/test_on_a_runner.py).
+    for step in steps if TRIES_ALL else steps[:2]:
         done = run("bash", "-c", f'export PATH="{BIN}:$PATH"; {step}', cwd=project)
         assert done.returncode == 0, step + done.stdout + done.stderr
     assert run("git", "status", "--porcelain", cwd=project).stdout == ""
@@ -176,4 +186,4 @@ def test_a_release_packs_the_same_templates(tmp_path: Path):
 
 def _own(template: Template) -> set[str]:
     folders = ("contracts/", "handlers/", "gateway/", "tests/")
-    return {path for path in files_of(template, "any") if path.startswith(folders)} - {"tests/conftest.py"}
+    return {path for path in files_of(template, "any") if path.startswith(folders)}

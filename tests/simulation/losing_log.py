@@ -59,7 +59,8 @@ class Disk:
 class LosingLog:
     """One process's way to a disk; has what the engine asks of a SagaLog, and implements Journal.
 
-    `check` sees a saga's history after each write. `dies` is asked around commits: it may end the process there.
+    `check` sees a saga's history after each write. `dies` is asked around commits: it may end the process there; and
+    `wrote` once a write is part of the log, before it is on disk.
     """
 
     disk: Disk
@@ -69,6 +70,7 @@ class LosingLog:
     dies: Callable[[str], None]
     refuses: Callable[[], bool]
     slowest_s: float
+    wrote: Callable[[], None]
     is_full: bool = False
     _histories: dict[int, History] = field(default_factory=dict[int, History])
     _waiting: "list[tuple[int, asyncio.Future[None]]]" = field(default_factory=list)
@@ -91,6 +93,7 @@ class LosingLog:
         number = self.disk.numbers[row.saga_id] = len(self.disk.numbers) + 1
         self._histories[number] = History.begin(row)
         self.disk.batches.append(Batch(number, (row,)))
+        self.wrote()
         await self._durable()
         return SagaRef(number, row.trace.trace_id)
 
@@ -117,6 +120,7 @@ class LosingLog:
         history = self._histories[ref.number] = self._histories[ref.number].with_rows(rows)
         self.disk.batches.append(Batch(ref.number, tuple(rows), wake_ms))
         self.check(history, rows)
+        self.wrote()
 
     async def rest(self, seconds: float, wake: asyncio.Event) -> None:
         await sleep_unless_woken(seconds, wake)

@@ -44,6 +44,8 @@ class Weather:
     """A handler says no to an action, for good."""
     declines: float = 0.0
     """It says no to what is retriable, for now."""
+    refused: frozenset[str] = frozenset()
+    """Step keys whose action is refused for good, whatever else is drawn."""
     fails: float = 0.1
     asks: float = 0.0
     """What fails asks for so long a pause that the saga leaves memory."""
@@ -147,7 +149,7 @@ class Participant:
                 declined = {OUTCOME_KEY: DECLINED}
                 code = Code.FAILED_PRECONDITION
                 raise RpcError(code, "not yet", reason="NOT_YET", domain=self.name, metadata=declined)
-        elif self.random.random() < self.weather.refuses:
+        elif call.step in self.weather.refused or self.random.random() < self.weather.refuses:
             assert records_refusal(call)
             if digest is not None:
                 row = BarrierRow(call.run, digest, State.REFUSED, b"SOLD_OUT")

@@ -29,11 +29,7 @@ def stormy_world(
         number,
         gateways,
         is_alone=random.random() < 0.7,
-        weather=Weather(
-            refuses=random.choice([0.0, 0.0, 0.05, 0.2]) if refuses is None else refuses,
-            declines=random.choice([0.0, 0.0, 0.1]),
-            **random.choice([{}, {}, {"fails": 0.25, "asks": 0.7}]),
-        ),
+        weather=_weather(random, refuses),
         dies=random.choice([0.01, 0.01, 0.05]),
         dies_every_s=random.choice([None, 30.0, 10.0]),
         longest_absence_s=random.choice([5.0] * 7 + [150.0]),
@@ -43,6 +39,15 @@ def stormy_world(
         meddles_every_s=random.choice([2.0, 6.0]) if meddles else None,
     )
     return World(plan, [after_each_write])
+
+
+def _weather(random: Random, refuses: float | None) -> Weather:
+    weather = Weather(
+        refuses=random.choice([0.0, 0.0, 0.05, 0.2]) if refuses is None else refuses,
+        declines=random.choice([0.0, 0.0, 0.1]),
+    )
+    weather.fails, weather.asks = random.choice([(0.1, 0.0), (0.1, 0.0), (0.25, 0.7)])
+    return weather
 
 
 def broken_in(world: World) -> list[str]:

@@ -57,6 +57,8 @@ class Plan:
     """How likely it is at each commit and call that the process ends there."""
     dies_every_s: float | None = None
     """How often a process ends at any moment."""
+    cut_after: int | None = None
+    """The first process ends after so many writes, all of which are left."""
     longest_absence_s: float = 5.0
     """After a process has died."""
     refuses: float = 0.02
@@ -109,6 +111,7 @@ class Gateway:
             lambda where: self.may_die(life, where),
             lambda: not world.is_calm and world.random.random() < plan.refuses,
             plan.slowest_commit_s,
+            lambda: self._cut(life),
         )
         saga = at_another_pace(plan.saga, world.random) if life.number else plan.saga
         log: Any = self.log
@@ -143,9 +146,15 @@ class Gateway:
         if self.world.is_dying(where) and not life.is_over:
             self.die(life, where)
 
-    def die(self, life: Life, where: str) -> None:
+    def _cut(self, life: Life) -> None:
+        if life.number == 0 and not life.is_over and len(self.disk.batches) == self.world.plan.cut_after:
+            self.die(life, "the cut", len(self.disk.batches))
+
+    def die(self, life: Life, where: str, keep: int | None = None) -> None:
+        """`keep` is how many writes are left, if that is not drawn."""
         random = self.world.random
-        keep = random.randint(self.disk.durable, len(self.disk.batches))
+        if keep is None:
+            keep = random.randint(self.disk.durable, len(self.disk.batches))
         self.world.tell(
             f"gateway {self.number} dies at {where}, {len(self.disk.batches) - keep} writes are lost"
         )

@@ -17,7 +17,7 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.startup import StartupError
 from sagagen.testing.invariants import InvariantsError
 from sagagen.testing.matrix.report import as_junit, as_markdown, as_text
-from sagagen.testing.matrix.running import Matrix, MatrixError, OnVerdict, Options, matrices, run
+from sagagen.testing.matrix.running import Matrix, MatrixError, OnVerdict, Options, matrices, run, wanted_rows
 from sagagen.testing.matrix.snapshots import SNAPSHOTS, SnapshotError
 from sagagen.testing.matrix.verdicts import SagaVerdicts, Verdict
 from sagagen.testing.samples import SampleError
@@ -118,8 +118,8 @@ class _Reports:
 
 def _play(project: Project, options: Options, reports: _Reports) -> None:
     began = time.monotonic()
-    rows = matrices(project, options.seed)
-    wanted = options.wanted(row.name for matrix in rows for row in matrix.rows)
+    rows = matrices(project, options)
+    wanted = wanted_rows(rows, options)
     with _progress(len(wanted)) as tell:
         found = run(rows, options, tell)
     seconds = time.monotonic() - began
@@ -156,8 +156,8 @@ def _width() -> int:
 
 
 def _list(project: Project, options: Options) -> None:
-    found = matrices(project, options.seed)
-    wanted = options.wanted(row.name for matrix in found for row in matrix.rows)
+    found = matrices(project, options)
+    wanted = wanted_rows(found, options)
     for matrix in found:
         for row in matrix.rows:
             if row.name in wanted:
@@ -172,7 +172,7 @@ def _debug(project: Project, options: Options, reports: _Reports) -> None:
     began = time.monotonic()
     breakpoints = _Breakpoints()
     with breakpoints.ignored():
-        found = matrices(project, options.seed)
+        found = matrices(project, options)
         _check_one(found, options)
         verdicts = run(found, options, on_row=breakpoints.heed)
     (verdict,) = [verdict for each in verdicts for verdict in each.verdicts]
@@ -186,7 +186,7 @@ def _debug(project: Project, options: Options, reports: _Reports) -> None:
 
 def _check_one(found: Sequence[Matrix], options: Options) -> None:
     names = [row.name for matrix in found for row in matrix.rows]
-    wanted = sorted(options.wanted(names), key=names.index)
+    wanted = sorted(wanted_rows(found, options), key=names.index)
     if len(wanted) > 1:
         more = f", and {len(wanted) - _SHOWN} more" if len(wanted) > _SHOWN else ""
         raise click.UsageError(

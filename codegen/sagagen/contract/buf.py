@@ -101,17 +101,21 @@ class Work:
     def findings(self) -> list[Finding]:
         """Waits until it is done. Raises BufFailed."""
         output, errors = self.process.communicate()
-        code = self.process.returncode
-        if code not in {0, FINDINGS}:
-            raise BufFailed(errors.strip() or output.strip() or f"buf ended with exit code {code}")
-        lines = [*output.splitlines(), *errors.splitlines()]
-        return [_finding(line) for line in lines if line.startswith("{")]
+        return findings_of(self.process.returncode, output, errors)
 
     def stop(self) -> None:
         """Stop the process if its result is no longer needed."""
         if self.process.returncode is None:
             self.process.kill()
             self.process.communicate()
+
+
+def findings_of(code: int, output: str, errors: str) -> list[Finding]:
+    """In what buf printed, and as it ended. Raises BufFailed."""
+    if code not in {0, FINDINGS}:
+        raise BufFailed(errors.strip() or output.strip() or f"buf ended with exit code {code}")
+    lines = [*output.splitlines(), *errors.splitlines()]
+    return [_finding(line) for line in lines if line.startswith("{")]
 
 
 def start_lint(workspace: Workspace, only: Iterable[str] = ()) -> Work:

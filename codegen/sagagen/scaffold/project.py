@@ -24,7 +24,6 @@ COMMON = {
     "pyproject.toml": "pyproject.toml",
     "Makefile": "Makefile",
     "workflow.yml": ".github/workflows/ci.yml",
-    "conftest.py": "tests/conftest.py",
 }
 """File of the template -> file of the project."""
 _FILLED_IN = frozenset({"README.md", "requirements.txt", "workflow.yml"})

@@ -34,6 +34,7 @@ from sagagen.runtime.service.sqlite_store.store import SqliteStore
 from sagagen.runtime.transports.memory import MemoryTransport
 from sagagen.testing.databases import MemoryDatabases, TestDatabase
 from sagagen.testing.durations import Duration, seconds
+from sagagen.testing.log_lines import noted
 from sagagen.testing.mistakes import TestMistake, unknown
 from sagagen.testing.virtual_time import Life, VirtualClock, running_virtual_loop
 
@@ -72,6 +73,8 @@ class HandlerTest:
         self._databases = MemoryDatabases()
         self._random = Random(f"{seed}/{service.name}")
         self._started_ms: dict[str, int] = {}
+        self.logged: list[str] = []
+        """Log lines, with their level."""
         self._stack = AsyncExitStack()
         self._transport: MemoryTransport | None = None
 
@@ -82,6 +85,8 @@ class HandlerTest:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, Exception) and self.logged:
+            error.add_note("\n".join(["what was logged:", *self.logged]))
         try:
             await self._stack.aclose()
         finally:
@@ -96,6 +101,7 @@ class HandlerTest:
             self._clock,
             retention_s=service.barrier_retention_s,
         )
+        self._stack.enter_context(noted(self._logged))
         host = ServiceHost.on(
             store,
             service,
@@ -108,6 +114,10 @@ class HandlerTest:
             random=self._random,
         )
         self._transport = MemoryTransport(await self._stack.enter_async_context(host))
+
+    def _logged(self, level: str, line: str, traceback: str) -> None:
+        if level != "debug":
+            self.logged.append(f"{level}: {line}")
 
     async def restart(self) -> None:
         """Close the service and open it again, on the same database."""

@@ -12,14 +12,13 @@ the services' databases by name and says what is wrong, by AssertionError or by 
 """
 
 import importlib.util
-import sqlite3
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from sagagen.runtime.model.definition import Direction, Saga, Step, StepKind
 from sagagen.runtime.saga.events import SagaStatus
@@ -30,8 +29,17 @@ INVARIANTS = Path("tests", "invariants.py")
 PREFIX = "invariant_"
 _MARK = "__sagagen_invariant__"
 
-Databases = Mapping[str, sqlite3.Connection]
-"""The services' databases by name; `execute` gives rows that are read by column name. To be read, not written."""
+
+class Database(Protocol):
+    """A service's database, to be read and not written."""
+
+    def execute(self, sql: str, parameters: Any = ..., /) -> Iterable[Any]:
+        """Rows, which are read by name or position. Raises what sqlite3 raises."""
+        ...
+
+
+Databases = Mapping[str, Database]
+"""The services' databases by name."""
 Invariant = Callable[[Databases], Iterable[str] | str | None]
 InvariantT = TypeVar("InvariantT", bound=Invariant)
 

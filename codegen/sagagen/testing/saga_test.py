@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -208,6 +209,11 @@ class SagaTest(FaultPlanning):
     def now_s(self) -> float:
         """Virtual seconds since the test began."""
         return self.world.now_s
+
+    @property
+    def now(self) -> datetime:
+        """The wall clock of the virtual world, in UTC; when a loop begins it is 2023-11-14 22:13:20."""
+        return datetime.fromtimestamp(self.world.clock.wall_ms() / 1000, UTC)
 
     @property
     def databases(self) -> MemoryDatabases:

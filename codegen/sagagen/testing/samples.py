@@ -31,6 +31,8 @@ from sagagen.runtime.scope import Scope
 from sagagen.testing.guesses import Json, constants_of, first_that, variations
 from sagagen.testing.virtual_time import BEGINNING_MS
 
+CONTRACT = "the contract's examples"
+"""The source of a sample that no file has."""
 SAMPLES = Path("tests", "samples")
 """Where samples are, relative to the project's root."""
 CANCEL = "cancel"
@@ -102,6 +104,27 @@ def reaching(schema: Schema, sample: Sample, saga: Saga, element: Element) -> Sa
     return replace(sample, input=found, data=data, name=element.name)
 
 
+def others_like(schema: Schema, sample: Sample, saga: Saga) -> Iterator[Sample]:
+    """Samples that differ from one of the contract's examples in one field each; none like a sample from a file."""
+    if sample.source != CONTRACT:
+        return
+    for body in variations(schema, saga.trigger.request_name, sample.input, ["1"]):
+        try:
+            data = encoded(schema, saga.trigger, body, CONTRACT)
+        except SampleError:
+            continue
+        if body != sample.input:
+            yield replace(
+                sample, input=body, data=data, source=f"{CONTRACT}, changed to {_changed(sample, body)}"
+            )
+
+
+def _changed(sample: Sample, body: Json) -> str:
+    return ", ".join(
+        f"{name}: {json.dumps(value)}" for name, value in body.items() if sample.input.get(name) != value
+    )
+
+
 def check_names(root: Path, sagas: Iterable[Saga]) -> None:
     """Raises SampleError for a file of tests/samples that belongs to no saga."""
     known = sorted({saga.name for saga in sagas})
@@ -127,8 +150,7 @@ def _from_contract(schema: Schema, saga: Saga) -> Sample:
             f"no request of saga {saga.name} could be made up that keeps its rules: give fields an example, as in "
             f'[(buf.validate.field).string.example = "..."], or write {path.as_posix()}: {{"input": {{...}}}}'
         )
-    data = encoded(schema, saga.trigger, made, "the contract's examples")
-    return Sample(saga.name, "the contract's examples", made, data)
+    return Sample(saga.name, CONTRACT, made, encoded(schema, saga.trigger, made, CONTRACT))
 
 
 def _read(root: Path, path: Path, name: str, schema: Schema, saga: Saga) -> Sample:

@@ -52,7 +52,7 @@ def test_rows_are_named_and_looked_for() -> None:
     assert len(named) == 6
     result = run("--matrix", "--only", "no_such_step")
     assert result.exit_code == 1
-    assert "no row fits no_such_step; `sagagen test --matrix --list` names all" in result.output
+    assert "no row fits no_such_step; `sagagen test --matrix --list` names all rows" in result.output
     result = run("--matrix", "--only", "reserve_stock", "--debug")
     assert result.exit_code == 2
     assert (

@@ -1,5 +1,6 @@
 """What operators see and do. It is the same for a running engine and a log at rest. Payloads are never shown."""
 
+import difflib
 import json
 import time
 from collections import Counter
@@ -115,7 +116,10 @@ class SagaOperations:
         `waiting`: only those that wait for this event. One that can't be read is listed as that.
         """
         self._check_indexed(query)
+        self._check_event(waiting)
         asked = _Asked(step, service, act, waiting)
+        if waiting and self._definitions.names:
+            query = replace(query, waiting_at=tuple(self._definitions.waits_for(waiting)))
         found: list[Shown] = []
         while len(found) < query.limit and (page := await self._sagas.search(query)):
             for recorded in page:
@@ -133,6 +137,14 @@ class SagaOperations:
             raise BadOrder(
                 f"no saga can be found by {unknown[0]}; the contract's index has {', '.join(known)}"
             )
+
+    def _check_event(self, name: str) -> None:
+        """As `_check_indexed`, for the name of an event."""
+        known = self._definitions.events
+        if name and self._definitions.names and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(known) or 'none'}"
+            raise BadOrder(f'no saga of the contract waits for an event "{name}"; {hint}')
 
     def _listed(self, recorded: RecordedSaga | UnreadableSaga, asked: "_Asked") -> Shown | None:
         """A saga in a list; None if it does not belong there."""

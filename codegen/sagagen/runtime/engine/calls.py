@@ -50,6 +50,9 @@ class Slots:
 
     def give_back(self) -> None:
         """Hand the place to the next one, if anybody waits who was not cancelled."""
+        if not (self._under_way or self._new):  # nearly always
+            self._free += 1
+            return
         for line in (self._under_way, self._new):
             while line:
                 place = line.popleft()

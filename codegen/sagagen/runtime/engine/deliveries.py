@@ -11,7 +11,7 @@ from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Refusal
 from sagagen.runtime.model.definition import Cancel, Element, Event, Parallel, Saga, Wait
 from sagagen.runtime.saga.claim import claim_service
 from sagagen.runtime.saga.commands import point_of_no_return
-from sagagen.runtime.saga.decision import has_written
+from sagagen.runtime.saga.decision import End, decide, has_written
 from sagagen.runtime.saga.events import Cancelled, EventTaken, SagaStatus
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.scope import EventScope
@@ -124,6 +124,9 @@ def _check_expected(delivery: Delivery, saga: Saga, history: History) -> None:
     if delivery.event == CANCEL:
         if past := point_of_no_return(saga, history):
             raise NotDelivered(Refusal.TOO_LATE, f"from step {past} on the saga only goes forward")
+        # The last outcome and the saga's end are two rows, and a request may come between them.
+        if decide(saga, history) == End(SagaStatus.COMPLETED):
+            raise NotDelivered(Refusal.TOO_LATE, "all steps of the saga are done")
         return
     expected = sum(wait.event == delivery.event for wait in waits_to_come(saga.steps, history))
     kept = sum(event.event == delivery.event for event in history.unconsumed)

@@ -466,7 +466,8 @@ class SagaDriver(Generic[Ref]):
         while self._pending or wake_ms != self._wake_ms:
             try:
                 # All at once: a row that need not be durable may precede one that must be, and never follows it.
-                if wake_ms != self._wake_ms or self._ahead.stuck is not self.durable.stuck:
+                # Of a saga that goes on waiting until the same time, the place where it waits may be another.
+                if wake_ms or wake_ms != self._wake_ms or self._ahead.stuck is not self.durable.stuck:
                     await self._context.journal.append(
                         self._ref, self._pending, self._new_status(), wake_ms, self._at_steps()
                     )

@@ -45,7 +45,7 @@ class SagaMailbox:
 
     def has_mail(self) -> bool:
         """Something has to be taken in before the next call."""
-        return self.is_stopping or bool(self.commands) or bool(self.deliveries)
+        return self.is_stopping or bool(self.commands or self.deliveries)
 
     @contextmanager
     def waiting(self) -> Generator[None]:

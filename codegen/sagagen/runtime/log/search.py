@@ -57,6 +57,11 @@ def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3
         if value is not None:
             conditions.append(condition)
             values.append(value)
+    if query.waiting_at is not None:
+        # Of a saga that only waits the table knows where. Any other has to be looked at.
+        at_one = "".join(" OR instr(' ' || at_steps || ' ', ?)" for _ in query.waiting_at)
+        conditions.append(f"(wake_ms IS NULL OR wake_ms = 0 OR status = 'STUCK'{at_one})")
+        values += [f" {name} " for name in query.waiting_at]
     if query.where:
         condition, compared = _where(query.where)
         conditions.append(condition)

@@ -151,8 +151,7 @@ class Pause(NamedTuple):
     """It ends then since the saga has no time left; the row is TimeUp."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallNow:
+class CallNow(NamedTuple):
     """What is under way side by side: the calls that may run now, and what is waited for meanwhile."""
 
     calls: tuple[StepCall, ...] = ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.model.definition import Saga, Wait, leaves
 from sagagen.runtime.saga.events import Accepted
 
 
@@ -20,6 +20,21 @@ class Definitions:
     def index_names(self) -> list[str]:
         """Names of the values by which sagas can be found, of all versions that are kept."""
         return sorted({each.name for saga in self._sagas.values() for each in saga.index})
+
+    @property
+    def events(self) -> list[str]:
+        """Names of the events that sagas take, of all versions that are kept."""
+        return sorted({each.name for saga in self._sagas.values() for each in saga.events})
+
+    def waits_for(self, event: str) -> list[str]:
+        """Names of the elements that wait for an event of this name, in whichever saga."""
+        waits = {
+            element.name
+            for saga in self._sagas.values()
+            for element in leaves(saga.steps)
+            if isinstance(element, Wait) and element.event == event
+        }
+        return sorted(waits)
 
     def versions(self, name: str) -> list[int]:
         """Those of a saga that this code keeps."""

@@ -19,6 +19,8 @@ class SagaQuery:
     """Milliseconds since the epoch, inclusive; None: whenever they started."""
     where: Where | None = None
     """Over the values by which sagas of the contract can be found."""
+    waiting_at: tuple[str, ...] | None = None
+    """Names of steps: without the sagas that are known to wait, and at none of these. None: they are not asked."""
     before: str = ""
     """Cursor of the last saga of the page before; empty: begin with the newest."""
     limit: int = 100

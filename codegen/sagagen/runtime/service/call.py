@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -105,6 +106,11 @@ class CallContext:
         Empty for a direct call without one.
         """
         return self._saga.idempotency_key if self._saga else self._key
+
+    @property
+    def now(self) -> datetime:
+        """The service's clock, in UTC. Virtual in tests, where `datetime.now` is the machine's."""
+        return datetime.fromtimestamp(self.deadline.clock.wall_ms() / 1000, UTC)
 
     @property
     def db(self) -> Db:

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 
 from sagagen.runtime.model.definition import Element, Mesh, Parallel, Saga, Step, leaves
 from sagagen.runtime.process.gateway import composed
@@ -20,8 +22,11 @@ from sagagen.testing.matrix.references import References, Stage
 from sagagen.testing.matrix.rows import Row, Way, rows
 from sagagen.testing.matrix.snapshots import Ending, Snapshot
 from sagagen.testing.matrix.verdicts import SagaVerdicts, Verdict
-from sagagen.testing.samples import SampleError, check_names, reaching, samples_of
+from sagagen.testing.samples import Sample, SampleError, check_names, others_like, reaching, samples_of
 from sagagen.testing.tables import Column
+
+_TRIED = 40
+"""So many requests that differ from the contract's examples are tried where these do not complete."""
 
 
 class MatrixError(Exception):
@@ -39,6 +44,11 @@ class Options:
     approve: bool = False
     """Keep what is found."""
 
+    def wanted_sagas(self, names: Iterable[str]) -> set[str]:
+        """Those that may have a wanted row. Others are left alone: their samples need not complete."""
+        known, firsts = {*names}, {pattern.partition("/")[0] for pattern in self.only}
+        return firsts if firsts and firsts <= known else known
+
     def wanted(self, names: Iterable[str]) -> set[str]:
         """Those of the names that are to be played."""
         known = list(names)
@@ -49,6 +59,9 @@ class Options:
         return found if self.only else {*known}
 
 
+ALL_ROWS = Options()
+
+
 def _fits(name: str, pattern: str) -> bool:
     has_wildcard = any(each in pattern for each in "*?")
     # An item's key stands in brackets, which are no set of characters here.
@@ -56,9 +69,11 @@ def _fits(name: str, pattern: str) -> bool:
 
 
 def matrices(
-    project: Project, seed: int = 0, *, handlers: Mapping[str, object] | None = None
+    project: Project, options: Options = ALL_ROWS, *, handlers: Mapping[str, object] | None = None
 ) -> list["Matrix"]:
-    """The matrix of each saga, the newest version of each. `handlers` stand for the project's own, by service.
+    """The matrix of each saga that may have a wanted row, the newest version of each.
+
+    `handlers` stand for the project's own, by service.
 
     Raises SampleError, InvariantsError and ProjectError, each with a message for people.
     """
@@ -66,9 +81,20 @@ def matrices(
     mesh = slower(project.mesh)
     given = handlers or {}
     used = {each.name: given.get(each.name) or project.handlers(each) for each in mesh.services}
-    setting = Setting(mesh, composed(project), used, seed)
+    setting = Setting(mesh, composed(project), used, options.seed)
     stage = Stage(project.root, setting, project_invariants(project.root))
-    return [Matrix(stage, saga) for saga in newest(mesh)]
+    sagas = newest(mesh)
+    wanted = options.wanted_sagas(saga.name for saga in sagas)
+    return [Matrix(stage, saga) for saga in sagas if saga.name in wanted]
+
+
+def wanted_rows(found: Sequence["Matrix"], options: Options) -> set[str]:
+    """Names of the rows that are to be played. Raises MatrixError where none is."""
+    wanted = options.wanted(row.name for matrix in found for row in matrix.rows)
+    if not wanted:
+        fits = f"no row fits {' or '.join(options.only)}" if options.only else "the contract has no saga"
+        raise MatrixError(f"{fits}; `sagagen test --matrix --list` names all rows")
+    return wanted
 
 
 def newest(mesh: Mesh) -> Sequence[Saga]:
@@ -90,11 +116,7 @@ def run(
 
     Raises MatrixError where no row is wanted, SnapshotError, and SampleError where an event can't be made up.
     """
-    wanted = options.wanted(row.name for matrix in found for row in matrix.rows)
-    if options.only and not wanted:
-        raise MatrixError(
-            f"no row fits {' or '.join(options.only)}; `sagagen test --matrix --list` names all"
-        )
+    wanted = wanted_rows(found, options)
     return [matrix.run(wanted, options, on_verdict, on_row) for matrix in found]
 
 
@@ -108,10 +130,26 @@ class Matrix:
         self._references: dict[str, References] = {}
         """By the sample's name."""
         self.rows: list[Row] = []
+        self._seen: set[Ending] = set()
+        """What rows have left so far."""
         for sample in samples_of(stage.root, stage.setting.gateway.schema, saga):
-            self._add(References(stage, saga, sample))
+            self._add(self._completing(sample))
         for element in _conditional(saga.steps):
             self._reach(element)
+
+    def _completing(self, sample: Sample) -> References:
+        """With the sample, or where it does not complete with one that differs a little and does.
+
+        Raises SampleError where none was found.
+        """
+        try:
+            return References(self._stage, self.saga, sample)
+        except SampleError:
+            schema = self._stage.setting.gateway.schema
+            for other in islice(others_like(schema, sample, self.saga), _TRIED):
+                with suppress(SampleError):
+                    return References(self._stage, self.saga, other)
+            raise
 
     def _reach(self, element: Element) -> None:
         """What the samples skip is reached by one that is made up, if one can be and it completes."""
@@ -201,13 +239,14 @@ class Matrix:
     def _ending(
         self, references: References, row: Row, happens: Script, played: Played, known: Ending | None
     ) -> Ending:
-        """What is left. Where that is not what was approved, another run tells what differs in each."""
+        """What is left. Where that is nothing that was approved or left before, another run tells what differs."""
         notes = references.notes(row)
         found = ending(played, references.volatile, notes)
-        if found == known:
-            return found
-        references.differs_in_each_run(happens, played)
-        return ending(played, references.volatile, notes)
+        if found != known and found not in self._seen:
+            references.differs_in_each_run(happens, played)
+            found = ending(played, references.volatile, notes)
+        self._seen.add(found)
+        return found
 
     def _approve(self, approved: Snapshot | None, found: Sequence[Verdict], *, is_whole: bool) -> None:
         endings = {} if is_whole or approved is None else dict(approved.endings)

@@ -18,11 +18,23 @@ from sagagen.runtime.edge.json.findings import RULE, EnoughFound, Findings, Json
 from sagagen.runtime.edge.json.validators import JsonValidators, strict_object
 from sagagen.runtime.rpc.errors import FieldViolation
 
+LONG_BYTES = 256 * 1024
+"""Beyond it JSON is read so that other threads get their turns."""
+
+
+def _whole(digits: str) -> int | float:
+    """An integer of Python's has no zero with a sign, so that is read as a float."""
+    return -0.0 if digits == "-0" else int(digits)
+
+
+def _fraction(digits: str) -> float:
+    return float(digits)
+
+
 _DECODER = json.JSONDecoder(object_pairs_hook=strict_object)
-_SIGNED_DECODER = json.JSONDecoder(
-    object_pairs_hook=strict_object, parse_int=lambda digits: -0.0 if digits == "-0" else int(digits)
-)
-"""For the zero that has a sign: an integer of Python's has none, so it is read as a float."""
+_SIGNED_DECODER = json.JSONDecoder(object_pairs_hook=strict_object, parse_int=_whole)
+_YIELDING_DECODER = json.JSONDecoder(object_pairs_hook=strict_object, parse_int=_whole, parse_float=_fraction)
+"""The others keep Python's lock until all is read; between two lines of Python it can be taken."""
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -114,6 +126,8 @@ def _load(data: bytes) -> object:
 
 
 def _decoder(data: bytes) -> json.JSONDecoder:
+    if len(data) > LONG_BYTES:
+        return _YIELDING_DECODER
     return _SIGNED_DECODER if b"-0" in data else _DECODER
 
 

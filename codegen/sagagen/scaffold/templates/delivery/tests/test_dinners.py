@@ -1,30 +1,13 @@
-"""Dinner is brought and paid, or nobody rides, cooks or pays."""
+"""Dinner is brought and paid, or nobody rides, cooks or pays: the whole mesh in this process, on virtual time."""
 
-from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from conftest import Mesh
+import pytest
 
-
-@dataclass
-class Dinner:
-    """An order, and what customer, restaurant and courier do about it."""
-
-    mesh: Mesh
-    order_id: str
-
-    def saga(self) -> Any:
-        return self.mesh.get(f"/sagas/{self.order_id}", headers=user("ann"))
-
-    def await_status(self, status: str) -> None:
-        self.mesh.until(lambda: self.saga()["status"] == status)
-
-    def await_waiting(self) -> None:
-        """For the restaurant's answer."""
-        self.mesh.until(lambda: any(step["event"] == "answered" for step in self.saga()["steps"]))
-
-    def send(self, what: str, body: object, sender: str) -> int:
-        return self.mesh.post(f"/orders/{self.order_id}{what}", body, key=what, headers=user(sender))[0]
+from generated.mesh import MESH
+from sagagen.runtime import Declined
+from sagagen.testing import Moment, SagaTest, saga_test
 
 
 def user(name: str) -> dict[str, str]:
@@ -32,33 +15,104 @@ def user(name: str) -> dict[str, str]:
     return {"x-forwarded-user": name}
 
 
-def order(mesh: Mesh, **changes: object) -> Dinner:
-    body = {
+ANN, MARIO, COURIER = user("ann"), user("da-mario"), user("courier-1")
+YES, NO = {"accepted": True}, {"accepted": False}
+
+
+def dinner(**changes: object) -> dict[str, object]:
+    order: dict[str, object] = {
         "restaurant_id": "da-mario",
         "dishes": [{"dish_id": "lasagne", "quantity": 2}],
         "total_minor": 3400,
         "address": "1 Main Street, Old Town",
     }
-    status, placed = mesh.post("/orders", body | changes, key="dinner", headers=user("ann"))
-    assert status == 202
-    return Dinner(mesh, placed["order_id"])
+    return order | changes
 
 
-def test_dinner_is_brought(mesh: Mesh) -> None:
-    dinner = order(mesh)
-    dinner.await_waiting()
-    assert dinner.send("/answer", {"accepted": True}, "nobody") == 403
-    assert dinner.send("/answer", {"accepted": True}, "da-mario") == 200
-    assert dinner.send("/pickup", {}, "courier-1") == 200
-    dinner.await_status("COMPLETED")
+def payments(t: SagaTest) -> list[dict[str, Any]]:
+    return t.databases["payment"].rows("SELECT status FROM payments")
 
 
-def test_a_customer_cancels(mesh: Mesh) -> None:
-    dinner = order(mesh)
-    dinner.await_waiting()
-    assert dinner.send(":cancel", {}, "ann") == 202
-    dinner.await_status("COMPENSATED")
+def assert_nothing_is_left(t: SagaTest) -> None:
+    assert t.saga.status == "COMPENSATED"
+    assert payments(t) in ([], [{"status": "VOIDED"}])
+    assert t.databases["courier"].rows("SELECT * FROM rides") == []
+    assert t.databases["kitchen"].rows("SELECT * FROM reservations") == []
+    assert t.databases["restaurant"].rows("SELECT * FROM tickets WHERE status = 'OPEN'") == []
 
 
-def test_where_no_courier_rides_nothing_is_left(mesh: Mesh) -> None:
-    order(mesh, address="9 Hill Road, Nowhere").await_status("COMPENSATED")
+async def test_dinner_is_brought() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        assert (await t.post("/orders", dinner())).status == 202
+        assert t.saga.status_of("answer") == "WAITING"
+        assert (await t.send("answered", YES, headers=user("nobody"))).status == 403
+        assert (await t.send("answered", YES, headers=MARIO)).status == 200
+        assert (await t.send("picked_up", headers=COURIER)).status == 200
+        assert t.saga.status == "COMPLETED"
+        assert payments(t) == [{"status": "CAPTURED"}]
+
+
+async def test_a_restaurant_that_says_no_ends_the_order() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        await t.post("/orders", dinner())
+        await t.send("answered", NO, headers=MARIO)
+        assert t.saga.failure is not None
+        assert t.saga.failure.reason == "RESTAURANT_SAID_NO"
+        assert_nothing_is_left(t)
+
+
+async def test_a_restaurant_has_ten_minutes() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        await t.post("/orders", dinner())
+        await t.skip("9m59s")
+        assert t.saga.status == "RUNNING"
+        await t.skip("1s")
+        assert t.saga.failure is not None
+        assert t.saga.failure.reason == "RESTAURANT_SILENT"
+        assert_nothing_is_left(t)
+        assert (await t.send("answered", YES, headers=MARIO)).json["reason"] == "SAGA_OVER"
+
+
+async def test_a_customer_cancels() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        await t.post("/orders", dinner())
+        assert (await t.cancel()).status == 202
+        assert_nothing_is_left(t)
+
+
+async def test_an_order_for_next_week_is_cooked_next_week() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        in_a_week = t.now + timedelta(days=7)
+        await t.post("/orders", dinner(deliver_at=in_a_week.isoformat()))
+        assert t.saga.called == []
+        await t.skip("7d")
+        assert t.saga.called == ["authorise", "open_ticket", "assign_courier"]
+
+
+async def test_where_no_courier_rides_nothing_is_left() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        await t.post("/orders", dinner(address="9 Hill Road, Nowhere"))
+        assert_nothing_is_left(t)
+
+
+async def test_a_mail_that_cannot_be_sent_spoils_no_dinner() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        t.fail("send_mail", Declined("BOUNCED"))
+        await t.post("/orders", dinner())
+        await t.send("answered", YES, headers=MARIO)
+        await t.send("picked_up", headers=COURIER)
+        assert (t.saga.status, t.saga.status_of("send_mail")) == ("COMPLETED", "GAVE_UP")
+
+
+@pytest.mark.parametrize("step", ["authorise", "open_ticket", "assign_courier", "reserve[lasagne]"])
+@pytest.mark.parametrize("moment", Moment)
+async def test_wherever_a_process_dies_nothing_happens_twice(step: str, moment: Moment) -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        t.crash(step, moment)
+        await t.post("/orders", dinner())
+        await t.send("answered", YES, headers=MARIO)
+        await t.send("picked_up", headers=COURIER)
+        assert t.saga.status == "COMPLETED"
+        assert t.databases["kitchen"].rows("SELECT reserved FROM larder WHERE dish_id = 'lasagne'") == [
+            {"reserved": 2}
+        ]
