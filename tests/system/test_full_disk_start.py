@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from stack import free_ports
+from thorough import chosen
 from waiting import LIMIT_S, eventually
 
 from sagagen.runtime.sqlite.disk_errors import CannotOpen, DiskFull, LockedByOthers, opening
@@ -28,7 +29,7 @@ def may_mount(folder: Path) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["up", "mesh"])
+@pytest.mark.parametrize("mode", chosen(["mesh", "up"], first=1))
 def test_a_start_on_a_full_disk_ends_what_is_under_way_and_waits_for_room(tmp_path: Path, mode: str) -> None:
     if not may_mount(tmp_path):
         pytest.skip("this system lets nobody mount a small disk")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from shop_invariants import await_terminal
 from stack import Stack, place_order, post_order
+from thorough import chosen
 from waiting import LIMIT_S, eventually, under_load
 
 pytestmark = pytest.mark.slow
@@ -30,8 +31,18 @@ def await_gone(pids: list[int]) -> None:
     eventually("processes to end", lambda: [pid for pid in pids if is_running(pid)], operator.not_)
 
 
-@pytest.mark.parametrize("topology", ["up", "mesh"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("topology", "number"),
+    chosen(
+        [
+            ("up", signal.SIGINT),
+            ("mesh", signal.SIGTERM),
+            ("up", signal.SIGTERM),
+            ("mesh", signal.SIGINT),
+        ],
+        first=2,
+    ),
+)
 def test_a_signal_stops_it_cleanly_and_quickly(stack: Stack, topology: str, number: int) -> None:
     stack.start(topology)
     post_order(stack, "before")

@@ -10,6 +10,7 @@ from otlp_receiver import Received, http_receiver
 from project_copy import copy_project, edit, generate
 from shop_invariants import await_terminal
 from stack import Stack, keyed
+from thorough import chosen
 
 pytestmark = pytest.mark.slow
 CANARY = "canary-7f3a"
@@ -43,7 +44,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Received]:
         yield received
 
 
-@pytest.mark.parametrize("topology", ["up", "mesh"])
+@pytest.mark.parametrize("topology", chosen(["mesh", "up"], first=1))
 def test_a_redacted_value_is_found_in_no_sink(
     secretive: Path, tmp_path: Path, collector: Received, topology: str
 ) -> None:

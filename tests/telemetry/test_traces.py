@@ -11,6 +11,7 @@ import pytest
 from otlp_receiver import Received, Span, grpc_receiver, http_receiver
 from shop_invariants import await_terminal
 from stack import Stack, place_order, post_order
+from thorough import chosen
 from waiting import eventually, under_load
 
 pytestmark = pytest.mark.slow
@@ -88,7 +89,11 @@ def assert_whole_tree(spans: list[Span], saga_id: str) -> None:
     assert len(spans) == 1 + 3 * len(attempts(spans))
 
 
-@pytest.mark.parametrize("topology", ["up", "mesh"])
+@pytest.mark.parametrize(
+    ("collector", "topology"),
+    chosen([("http/protobuf", "mesh"), ("grpc", "up"), ("http/protobuf", "up"), ("grpc", "mesh")], first=2),
+    indirect=["collector"],
+)
 def test_an_order_that_is_undone_is_one_tree_from_its_request_to_every_commit(
     stack: Stack, collector: Received, topology: str
 ) -> None:
