@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from generated.mesh import MESH
-from sagagen.runtime import Declined
 from sagagen.testing import Moment, SagaTest, saga_test
 
 
@@ -37,8 +36,24 @@ def assert_nothing_is_left(t: SagaTest) -> None:
     assert t.saga.status == "COMPENSATED"
     assert payments(t) in ([], [{"status": "VOIDED"}])
     assert t.databases["courier"].rows("SELECT * FROM rides") == []
+    assert t.databases["courier"].rows("SELECT * FROM couriers WHERE rides > 0") == []
     assert t.databases["kitchen"].rows("SELECT * FROM reservations") == []
+    assert t.databases["kitchen"].rows("SELECT * FROM larder WHERE reserved > 0") == []
     assert t.databases["restaurant"].rows("SELECT * FROM tickets WHERE status = 'OPEN'") == []
+    assert t.databases["loyalty"].rows("SELECT * FROM accounts") == []
+    assert t.databases["notification"].rows("SELECT * FROM mails") == []
+
+
+def assert_undone(t: SagaTest, *layers: set[str]) -> None:
+    """Layer by layer; what stood side by side is undone side by side."""
+    undone = list(t.saga.compensated)
+    for layer in layers:
+        assert set(undone[: len(layer)]) == layer
+        undone = undone[len(layer) :]
+    assert not undone
+
+
+PREPARED, PAID = {"open_ticket", "assign_courier"}, {"authorise"}
 
 
 async def test_dinner_is_brought() -> None:
@@ -50,6 +65,12 @@ async def test_dinner_is_brought() -> None:
         assert (await t.send("picked_up", headers=COURIER)).status == 200
         assert t.saga.status == "COMPLETED"
         assert payments(t) == [{"status": "CAPTURED"}]
+        assert t.databases["courier"].rows("SELECT courier_id FROM rides") == [{"courier_id": "courier-1"}]
+        assert t.databases["kitchen"].rows("SELECT dish_id, quantity FROM reservations") == [
+            {"dish_id": "lasagne", "quantity": 2}
+        ]
+        assert t.databases["loyalty"].rows("SELECT * FROM accounts") == [{"customer_id": "ann", "points": 34}]
+        assert t.databases["notification"].rows("SELECT customer_id FROM mails") == [{"customer_id": "ann"}]
 
 
 async def test_a_restaurant_that_says_no_ends_the_order() -> None:
@@ -69,15 +90,37 @@ async def test_a_restaurant_has_ten_minutes() -> None:
         await t.skip("1s")
         assert t.saga.failure is not None
         assert t.saga.failure.reason == "RESTAURANT_SILENT"
+        assert_undone(t, PREPARED, PAID)
         assert_nothing_is_left(t)
         assert (await t.send("answered", YES, headers=MARIO)).json["reason"] == "SAGA_OVER"
 
 
-async def test_a_customer_cancels() -> None:
+async def test_a_customer_cancels_before_the_restaurant_answers() -> None:
     async with saga_test(MESH, headers=ANN) as t:
         await t.post("/orders", dinner())
+        assert (await t.cancel(headers=user("bob"))).status == 403
         assert (await t.cancel()).status == 202
+        assert_undone(t, PREPARED, PAID)
         assert_nothing_is_left(t)
+        assert t.databases["restaurant"].rows("SELECT reason FROM tickets") == [{"reason": "CUSTOMER_CANCELLED"}]
+
+
+async def test_a_customer_cancels_while_dinner_is_cooked() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        await t.post("/orders", dinner())
+        await t.send("answered", YES, headers=MARIO)
+        assert (await t.cancel()).status == 202
+        assert_undone(t, {"reserve[lasagne]"}, PREPARED, PAID)
+        assert_nothing_is_left(t)
+
+
+async def test_dinner_that_was_fetched_is_not_cancelled() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        await t.post("/orders", dinner())
+        await t.send("answered", YES, headers=MARIO)
+        await t.send("picked_up", headers=COURIER)
+        assert (await t.cancel()).json["reason"] in ("TOO_LATE", "SAGA_OVER")
+        assert t.saga.status == "COMPLETED"
 
 
 async def test_an_order_for_next_week_is_cooked_next_week() -> None:
@@ -92,16 +135,44 @@ async def test_an_order_for_next_week_is_cooked_next_week() -> None:
 async def test_where_no_courier_rides_nothing_is_left() -> None:
     async with saga_test(MESH, headers=ANN) as t:
         await t.post("/orders", dinner(address="9 Hill Road, Nowhere"))
+        assert_undone(t, {"open_ticket"}, PAID)
+        assert_nothing_is_left(t)
+        assert t.databases["restaurant"].rows("SELECT reason FROM tickets") == [{"reason": "NO_COURIER"}]
+
+
+async def test_what_is_sold_out_gives_back_what_was_reserved() -> None:
+    async with saga_test(MESH, headers=ANN) as t:
+        await t.post("/orders", dinner(dishes=[{"dish_id": dish, "quantity": 1} for dish in ("lasagne", "truffle")]))
+        await t.send("answered", YES, headers=MARIO)
+        assert_undone(t, {"reserve[lasagne]"}, PREPARED, PAID)
         assert_nothing_is_left(t)
 
 
+async def test_who_is_known_for_fraud_spends_nothing_large() -> None:
+    async with saga_test(MESH, headers=user("mallory")) as t:
+        await t.post("/orders", dinner(total_minor=20_000))
+        assert t.saga.failure is not None
+        assert t.saga.failure.reason == "FRAUD_SUSPECTED"
+        assert payments(t) == []
+        assert_undone(t)
+        assert_nothing_is_left(t)
+
+
+async def test_small_orders_are_not_looked_at() -> None:
+    async with saga_test(MESH, headers=user("mallory")) as t:
+        await t.post("/orders", dinner())
+        assert t.saga.status_of("check_fraud") == "SKIPPED"
+        assert payments(t) == [{"status": "AUTHORISED"}]
+
+
 async def test_a_mail_that_cannot_be_sent_spoils_no_dinner() -> None:
-    async with saga_test(MESH, headers=ANN) as t:
-        t.fail("send_mail", Declined("BOUNCED"))
+    async with saga_test(MESH, headers=user("nomail")) as t:
         await t.post("/orders", dinner())
         await t.send("answered", YES, headers=MARIO)
         await t.send("picked_up", headers=COURIER)
         assert (t.saga.status, t.saga.status_of("send_mail")) == ("COMPLETED", "GAVE_UP")
+        assert t.databases["notification"].rows("SELECT * FROM mails") == []
+        assert payments(t) == [{"status": "CAPTURED"}]
 
 
 @pytest.mark.parametrize("step", ["authorise", "open_ticket", "assign_courier", "reserve[lasagne]"])
