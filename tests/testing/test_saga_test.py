@@ -11,7 +11,7 @@ from grpclib.const import Status as Code
 
 from generated.mesh import MESH
 from generated.pb.shop.inventory.v1 import ReserveStockRequest, ReserveStockResponse
-from sagagen.runtime import Call, Declined, RpcError
+from sagagen.runtime import Call, Declined, Gateway, HttpRequest, RpcError
 from sagagen.testing import Moment, NotOnVirtualTime, SagaTest, TestMistake, saga_test, virtual_time
 
 ORDER = {"customer_id": "ann", "items": [{"product_id": "prod_1", "quantity": 2, "price": 5.0}]}
@@ -138,6 +138,11 @@ class SoldOut:
         raise Declined("SOLD_OUT")
 
 
+class NotAsync:
+    def reserve_stock(self, _request: ReserveStockRequest, _call: Call) -> ReserveStockResponse:
+        return ReserveStockResponse()
+
+
 class Careless:
     """Has none of the service's methods."""
 
@@ -190,8 +195,21 @@ async def test_what_a_test_gets_wrong_is_told_with_the_way_out() -> None:
         with pytest.raises(ValueError, match="no duration: write 500ms, 90s"):
             await t.skip("ten minutes")
         assert (await t.get("/orders/nothing")).status == 404
+    with pytest.raises(TestMistake, match=r"NotAsync.reserve_stock can't be a handler of service inventory"):
+        saga_test(MESH, handlers={"inventory": NotAsync})
     with pytest.raises(TestMistake, match=r'no service "inventry"; did you mean "inventory"\?'):
         saga_test(MESH, handlers={"inventry": SoldOut()})
+
+
+def broken(_request: HttpRequest) -> str:
+    raise ZeroDivisionError
+
+
+@virtual_time
+async def test_a_hook_that_fails_is_answered_as_in_production() -> None:
+    async with saga_test(MESH, gateway=Gateway(MESH, caller=broken)) as t:
+        assert (await t.post("/orders", ORDER)).status == 500
+        assert t.sagas == []
 
 
 async def test_a_loop_on_real_time_is_told_from_a_virtual_one() -> None:

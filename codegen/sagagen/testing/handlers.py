@@ -11,6 +11,7 @@ from sagagen.runtime.model.definition import Method
 from sagagen.runtime.rpc.errors import Declined, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.testing.faults import Fail, Moment
+from sagagen.testing.mistakes import TestMistake
 from sagagen.testing.trace import Handled
 
 if TYPE_CHECKING:
@@ -27,13 +28,17 @@ class FaultyHandlers:
     """An object with the handlers' methods, each behind that door."""
 
     def __init__(self, world: "World", process: "ServiceProcess", handlers: object) -> None:
+        """Raises TestMistake for a method that is no coroutine."""
         self._world = world
         self._process = process
         for method in process.service.methods:
             handler = getattr(handlers, method.handler, None) or self._missing(method, type(handlers))
-            # What can't be a handler is left for the service's start to refuse.
-            wrapped = self._wrapped(handler) if inspect.iscoroutinefunction(handler) else handler
-            setattr(self, method.handler, wrapped)
+            if not inspect.iscoroutinefunction(handler):
+                raise TestMistake(
+                    f"{type(handlers).__name__}.{method.handler} can't be a handler of service {process.name}: "
+                    f"write `async def {method.handler}(self, request, call)`"
+                )
+            setattr(self, method.handler, self._wrapped(handler))
 
     def _missing(self, method: Method[Any, Any], kind: type) -> Handler:
         async def missing(_request: Any, _call: Any) -> Any:

@@ -55,7 +55,12 @@ async def asked(
         else:
             answer["body"] += message.get("body", b"")
 
-    await application(scope, receive, send)
+    try:
+        await application(scope, receive, send)
+    except Exception:
+        # Starlette answers 500 and raises for the server to log, which knows nothing better than to do so.
+        if "status" not in answer:
+            raise
     named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer["headers"]}
     saga = cast(Mapping[str, Any], scope.get(SAGA) or {})
     return HttpAnswer(answer["status"], named, answer["body"], saga.get("saga.id", ""))

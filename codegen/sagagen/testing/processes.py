@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 GATEWAY = "gateway"
 """Name of the gateway's process; the others have the names of their services."""
 
+BURIAL_S = 60.0
+"""How long the tasks of a dead process are waited for, in virtual seconds."""
+
 _FOLDER = Path("/sagagen-in-memory")
 """Where nothing lies: the databases of a world have no files."""
 
@@ -118,9 +121,11 @@ class Process:
         self._died()
 
     async def buried(self) -> None:
-        """Wait until nothing is left of a life that is over."""
+        """Wait until nothing is left of a life that is over, but for tasks that no cancellation ends."""
         while self.life.tasks:
-            await asyncio.wait(list(self.life.tasks))
+            done, _ = await asyncio.wait(list(self.life.tasks), timeout=BURIAL_S)
+            if not done:
+                return
 
     async def _live(self, life: Life) -> None:
         async with self.opened(life):

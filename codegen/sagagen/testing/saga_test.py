@@ -295,7 +295,8 @@ def saga_test(
 ) -> SagaTest:
     """Run a project's mesh in a test: `async with saga_test(MESH) as t`, on virtual time.
 
-    `handlers` stand for the project's own, by service; one that lacks a method is fine as long as nobody calls it.
+    `handlers`, classes or objects, stand for the project's own, by service; one that lacks a method is fine as long as
+    nobody calls it.
     `gateway` is that of gateway/app.py if none is given; `headers` go with each request. All that is random follows
     from `seed`: the same seed, the same run. Raises TestMistake for a service that the contract lacks, ProjectError
     where handlers or gateway/app.py can't be used, NotOnVirtualTime on a loop that is not virtual.
@@ -304,4 +305,5 @@ def saga_test(
     for name in handlers or {}:
         if name not in services:
             raise unknown("service", name, services)
-    return SagaTest(World(mesh, handlers=handlers, seed=seed, gateway=gateway), headers or {})
+    given = {name: each() if isinstance(each, type) else each for name, each in (handlers or {}).items()}
+    return SagaTest(World(mesh, handlers=given, seed=seed, gateway=gateway), headers or {})

@@ -162,10 +162,11 @@ _LIFE: contextvars.ContextVar[Life | None] = contextvars.ContextVar("life", defa
 
 
 def _begin_task(
-    loop: asyncio.AbstractEventLoop, work: Any, context: contextvars.Context | None = None
+    loop: asyncio.AbstractEventLoop, work: Any, context: contextvars.Context | None = None, **more: Any
 ) -> "asyncio.Task[Any]":
+    # From Python 3.13 on the name comes along, and from 3.14 on whether the task begins at once.
     life = context.get(_LIFE) if context is not None else _LIFE.get()
-    task = asyncio.Task(work, loop=loop, context=context)
+    task = asyncio.Task(work, loop=loop, context=context, **more)
     if life is not None:
         life.tasks[task] = None
         task.add_done_callback(lambda ended: life.tasks.pop(ended, None))
