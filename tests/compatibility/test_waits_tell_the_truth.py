@@ -8,16 +8,18 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from contract_pair import edited, resolved, severities, write_project
-from shop_mesh import order
+from shop_mesh import ORDER_ID, order
 from small_mesh import running_engine, running_services
 from test_diff_rules import CHARGE, CHECKOUT
 from test_diff_tells_the_truth import Later, described, emitted_sagas
 from waiting import eventually_async
 
 from generated.mesh import MESH
+from generated.pb.shop.order.v1 import GetOrderRequest
 from sagagen.compatibility.change import Change
 from sagagen.compatibility.compare import compare_contracts
 from sagagen.contract import Mesh, Sources, load
+from sagagen.runtime.engine.port import Delivery
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import SagaStatus
@@ -27,6 +29,10 @@ APPROVE = """service CheckoutService {
   // Says that an order is fine.
   rpc Approve(shop.order.v1.GetOrderRequest) returns (shop.order.v1.CancelOrderResponse) {
     option (google.api.http) = { post: "/orders/{order_id}/approval" };
+  }
+  // Says that an order was looked at.
+  rpc LookAt(shop.order.v1.GetOrderRequest) returns (shop.order.v1.CancelOrderResponse) {
+    option (google.api.http) = { post: "/orders/{order_id}/look" };
   }
 """
 PROTO = [(CHECKOUT, "service CheckoutService {\n", APPROVE)]
@@ -42,7 +48,21 @@ WAIT = """      - name: approval
 DECLINES = "        on_timeout: { decline: NOT_APPROVED }\n"
 CONTINUES = "        on_timeout: continue\n"
 
+SEEN = (
+    "      seen: { rpc: shop.checkout.v1.CheckoutService/LookAt, saga_id: event.order_id, allow: 'true' }\n"
+)
+BOTH_EVENTS = EVENTS.replace("    steps:\n", f"{SEEN}    steps:\n")
+LOOK = WAIT.replace("approval", "look").replace("approved", "seen")
+
 Edits = list[tuple[str, str]]
+TWO_WAITS: Edits = [(EVENTS, BOTH_EVENTS), (WAIT, WAIT + LOOK)]
+WAITS_FOR_THE_OTHER: Edits = [
+    (EVENTS, BOTH_EVENTS),
+    (WAIT, WAIT.replace("wait: approved", "wait: seen") + LOOK.replace("wait: seen", "wait: approved")),
+]
+DECLINES_ALL: Edits = [
+    (CONTINUES, f"{CONTINUES}        decline: {{ when: event.order_id != '', reason: NOT_APPROVED }}\n")
+]
 TURNS_BACK: Edits = [(CONTINUES, DECLINES)]
 BECOMES_A_DELAY: Edits = [
     (WAIT, "      - { name: approval, delay: { after: 1s } }\n"),
@@ -73,20 +93,33 @@ def deployed(folder: Path, edits: Edits) -> Saga:
     return saga
 
 
-def changes(edits: Edits) -> list[Change]:
-    return list(compare_contracts(contract([]), contract(edits)))
+def changes(edits: Edits, before: Edits | None = None) -> list[Change]:
+    return list(compare_contracts(contract(before or []), contract(edits)))
 
 
 def is_waiting(view: SagaView) -> bool:
     return any(step.name == "approval" and step.status == "WAITING" for step in view.steps)
 
 
-async def begin(folder: Path, transports: dict[str, Transport]) -> Saga:
-    saga = deployed(folder, [])
+async def begin(folder: Path, transports: dict[str, Transport], edits: Edits | None = None) -> Saga:
+    saga = deployed(folder, edits or [])
     async with running_engine(folder, [saga], transports, grace_s=0.0) as engine:
         await engine.accept(order(50.0, saga=saga))
         await eventually_async("the wait", lambda: described(engine), is_waiting)
     return saga
+
+
+async def told(folder: Path, transports: dict[str, Transport], saga: Saga) -> SagaView:
+    """The order once it has been approved, and nothing is left to do but wait."""
+    payload = bytes(GetOrderRequest(order_id=ORDER_ID))
+    approved = Delivery(saga.name, ORDER_ID, "approved", "k1", payload, payload, "somebody")
+    async with running_engine(folder, [saga], transports, grace_s=0.0) as engine:
+        await engine.deliver(approved)
+        return await eventually_async("what comes of it", lambda: described(engine), has_settled)
+
+
+def has_settled(view: SagaView) -> bool:
+    return not view.status.is_active or any(step.status == "WAITING" for step in view.steps)
 
 
 async def looked_at(
@@ -119,7 +152,9 @@ async def test_a_wait_that_has_begun_keeps_its_end(tmp_path: Path) -> None:
         await looked_at(tmp_path, transports, deployed(tmp_path, longer), 30.0, has(SagaStatus.COMPLETED))
 
 
-@pytest.mark.parametrize(("edits", "rule"), [(TURNS_BACK, "SD712"), (BECOMES_A_DELAY, "SD117")])
+@pytest.mark.parametrize(
+    ("edits", "rule"), [(TURNS_BACK, "SD712"), (BECOMES_A_DELAY, "SD117"), (DECLINES_ALL, "SD711")]
+)
 async def test_an_open_order_waits_for_the_definition_that_it_began_with(
     edits: Edits, rule: str, tmp_path: Path
 ) -> None:
@@ -139,3 +174,32 @@ async def test_forced_it_turns_back_where_it_would_have_gone_on(tmp_path: Path) 
         began = await begin(tmp_path, transports)
         forced = replace(deployed(tmp_path, TURNS_BACK), digest=began.digest)
         await looked_at(tmp_path, transports, forced, 30.0, has(SagaStatus.COMPENSATED))
+
+
+@pytest.mark.parametrize(("edits", "ends"), [([], "COMPLETED"), (DECLINES_ALL, "COMPENSATED")])
+async def test_forced_an_event_turns_back_where_the_order_would_have_gone_on(
+    edits: Edits, ends: str, tmp_path: Path
+) -> None:
+    """SD711"""
+    async with running_services(MESH, tmp_path) as transports:
+        began = await begin(tmp_path, transports)
+        forced = replace(deployed(tmp_path, edits), digest=began.digest)
+        assert (await told(tmp_path, transports, forced)).status == ends
+
+
+@pytest.mark.parametrize(
+    ("edits", "waits", "unconsumed"),
+    [(TWO_WAITS, "look", ()), (WAITS_FOR_THE_OTHER, "approval", ("approved",))],
+)
+async def test_forced_an_event_does_not_end_the_wait_that_it_was_sent_for(
+    edits: Edits, waits: str, unconsumed: tuple[str, ...], tmp_path: Path
+) -> None:
+    """SD710"""
+    found = severities(changes(WAITS_FOR_THE_OTHER, TWO_WAITS))
+    assert (found["SD004"], found["SD710"]) == ("breaking", "breaking")
+    async with running_services(MESH, tmp_path) as transports:
+        began = await begin(tmp_path, transports, TWO_WAITS)
+        forced = replace(deployed(tmp_path, edits), digest=began.digest)
+        view = await told(tmp_path, transports, forced)
+    assert [each.name for each in view.steps if each.status == "WAITING"] == [waits]
+    assert view.unconsumed == unconsumed
