@@ -22,6 +22,7 @@ from sagagen.runtime.saga.events import (
     Done,
     Ended,
     Failed,
+    GaveUp,
     NextRequest,
     Outcome,
     SagaStatus,
@@ -29,6 +30,7 @@ from sagagen.runtime.saga.events import (
     TimedOut,
 )
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.scope import Failure
 from sagagen.runtime.telemetry.console import Console, short_id
 
 HOSTILE = "\x1b]0;owned\x07\nforged"
@@ -157,11 +159,15 @@ async def test_no_line_is_wider_than_the_terminal_and_none_obeys_a_stranger(
     error = f"{HOSTILE} {'many words ' * 30}"
     narrator.tell_attempt(ACCEPTED, failed("charge", Outcome.DOUBT, error), 0.001)
     narrator.tell_attempt(ACCEPTED, done(f"reserve[{HOSTILE}]"), 0.001)
+    given_up = GaveUp(
+        at_ms=1_010, failure=Failure("UNAVAILABLE", "", error, f"mail[{HOSTILE}]"), note=HOSTILE
+    )
+    narrator.tell_rows(DEFINITION, history(), [given_up, Cancelled(at_ms=1_010, note=error)])
     lines = terminal.lines()
     assert max(map(len, lines)) <= 80
     assert all(line.isprintable() for line in lines)
     assert r"\x1b]0;owned\x07\nforged" in " ".join(lines)
-    assert len([line for line in lines if not line.startswith(" ")]) == 2
+    assert len([line for line in lines if not line.startswith(" ")]) == 4
 
 
 async def test_waits_delays_and_what_clients_do_are_told(narrator: Narrator, terminal: Terminal) -> None:

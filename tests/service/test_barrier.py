@@ -1,6 +1,7 @@
 """The barrier on a real database: what calls leave, and what later ones find."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from ledger import (
     running,
 )
 from small_mesh import LATER_MS, ManualClock, saga_call
+from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from sagagen.runtime.model.definition import StepKind
@@ -87,6 +89,19 @@ async def test_an_error_is_one_whatever_its_words_are(bench: RunningLedger):
     error = await refusal_of(bench.act())
     assert (error.code, error.message, error.reason) == (Code.ABORTED, "\ufffd", "\ufffd")
     assert error.to_status().SerializeToString()
+
+
+async def test_a_handler_that_nobody_has_written_is_named_once(bench: RunningLedger):
+    async def unwritten(request: PutRequest, call: CallContext) -> PutResponse:
+        raise RpcError(Code.UNIMPLEMENTED, "ledger.put is not written yet")
+
+    bench.ledger.on_put = unwritten
+    with capture_logs() as lines:
+        for saga in ("one", "two"):
+            assert (await refusal_of(bench.act(saga_call(saga)))).code is Code.UNIMPLEMENTED
+    (line,) = lines
+    assert line["event"] == "a handler is not written yet"
+    assert re.fullmatch(r"(\w+/)*test_barrier\.py:\d+ unwritten", line["handler"])
 
 
 async def test_an_effect_and_its_row_are_one(bench: RunningLedger):

@@ -38,6 +38,32 @@ def test_no_line_of_a_console_log_holds_a_command_of_a_strangers() -> None:
     assert not any(line.startswith("ERROR a line of its own") for line in lines[:3]), "it forges no line"
 
 
+FAILING = """
+import structlog
+from sagagen.runtime.telemetry.logs import configure_logs
+configure_logs("console", "gateway")
+def fail(why):
+    raise ValueError(why)
+for why in ("first", "first", "first", "another"):
+    try:
+        fail(why)
+    except ValueError:
+        about = {"saga_id": "5c0e2f9e-0000-5000-8000-000000000001", "rpc": "/a.B/C", "step": "s"}
+        structlog.get_logger().exception("it failed", **about)
+"""
+
+
+def test_a_person_reads_a_traceback_that_is_repeated_once() -> None:
+    run = subprocess.run([sys.executable, "-c", FAILING], capture_output=True, text=True, check=True)
+    assert run.stderr.count("Traceback") == 2
+    assert [line for line in run.stderr.splitlines() if line.startswith("ValueError")] == [
+        "ValueError: first",
+        "ValueError: another",
+    ]
+    assert "saga_id=5c0e2f9e  step=s" in run.stderr, "as the lines of outcomes have it"
+    assert "rpc=" not in run.stderr
+
+
 def test_no_error_of_a_command_holds_one_either() -> None:
     for arguments in (["sagas", "show", HOSTILE], ["explain", HOSTILE], ["up", "--only", HOSTILE]):
         run = CliRunner().invoke(main, arguments)

@@ -108,6 +108,8 @@ class _Watch:
         """The code that it runs."""
         self._generated: Snapshot = {}
         """The contract as it was just before it was generated: what is saved meanwhile is new."""
+        self._wanted: Snapshot = {}
+        """The code that is about to be served, or is."""
         self._is_announced = False
         self._terminal = _Terminal()
 
@@ -123,6 +125,8 @@ class _Watch:
                 raise click.ClickException("the mesh can't be started: the runtime can't be imported")
             while True:
                 paths = await saved.get()
+                if turn and not turn.done() and self._is_wanted(snapshot(self._root)):
+                    continue  # what was generated just now, or a file that was saved unchanged
                 if turn:
                     turn.cancel()
                     await asyncio.wait({turn})
@@ -145,12 +149,20 @@ class _Watch:
                 self._generate(now)
                 now = snapshot(self._root)
             code = _code(now)
+            if _handlers(self._wanted) - _handlers(code) and not has_new_contract:
+                self._generate(now)  # one that is gone is written anew
+                now = snapshot(self._root)
+                code = _code(now)
+            self._wanted = code
             if code != self._served and (self._root / GENERATED / "mesh.py").exists():
                 if not has_new_contract and self._is_announced:
                     self._tell(paths)
                 if await self._replace(code, paths) and not has_new_contract:
                     # What the contract asks of handlers: after they are served, since it takes as long as all the rest.
                     self._generate(now)
+
+    def _is_wanted(self, now: Snapshot) -> bool:
+        return _code(now) == self._wanted and _part(now, CONTRACTS) == self._generated
 
     async def _replace(self, code: Snapshot, paths: Sequence[str]) -> bool:
         """Start the project as it is now; false if that can't be."""
@@ -197,15 +209,19 @@ class _Watch:
 
     def _generate(self, now: Snapshot) -> None:
         """Bring generated/ and handlers/ in line with the contract. Nothing to do is not worth a word."""
-        self._generated = _part(now, CONTRACTS)
         with surviving(say=""):
             if unchanged(open_cache(self._root, now), now) is None:
                 began_s = time.monotonic()
-                if not generate_again(self._root, now, report=lambda made: _tell_changes(made, began_s)):
+                is_new = self._generated != _part(now, CONTRACTS)
+                self._generated = _part(now, CONTRACTS)
+                is_whole = generate_again(self._root, now, report=lambda made: _tell_changes(made, began_s))
+                if is_new and not is_whole:
                     _logger.warning("generated/ stays as it is until that is mended")
                 self._prepare()
+        self._generated = _part(now, CONTRACTS)
 
     def _tell(self, paths: Sequence[str]) -> None:
+        paths = [path for path in paths if not (self._root / path).is_dir()]
         shown = ", ".join(paths[:_SHOWN]) + (
             f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
         )
@@ -248,6 +264,10 @@ def _code(everything: Snapshot) -> Snapshot:
     beside = (f"{GENERATED}/docs/", f"{GENERATED}/deploy/", f"{GENERATED}/manifest.json")
     code = _part(everything, GENERATED, HANDLERS, GATEWAY)
     return {name: digest for name, digest in code.items() if not name.startswith(beside)}
+
+
+def _handlers(code: Snapshot) -> set[str]:
+    return {name for name in code if name.startswith(f"{HANDLERS}/") and name.endswith(".py")}
 
 
 def _forget_compiled(root: Path, before: Snapshot, now: Snapshot) -> None:

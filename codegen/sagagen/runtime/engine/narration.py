@@ -193,11 +193,12 @@ class Narrator:
     ) -> None:
         took = " " * _TOOK if took_s is None else _took(took_s)
         head = self._head(accepted, step)
-        line = f"{head}  {result:{_RESULT}}  {took}".rstrip()
-        errors = [error] if error else []
-        more = folded(errors, self._columns, len(line))
-        painted = f"{head}  {self._console.paint(f'{result:{_RESULT}}', *filter(None, [colour]))}  {took}"
-        self._console.tell(f"{painted.rstrip() if not more else painted}{more}")
+        used = len(head) + 2 + max(_RESULT, len(result)) + 2 + _TOOK
+        errors = [_cut(escaped(error), _LONGEST_ERROR)] if error else []
+        more = folded(errors, self._columns, used)
+        painted = self._console.paint(f"{result:{_RESULT}}", *filter(None, [colour]))
+        line = f"{head}  {painted}  {took}"
+        self._console.tell(f"{line if more.startswith(' ') else line.rstrip()}{more}")
 
     def _head(self, accepted: Accepted, step: str, status: str = "") -> str:
         now = int(time.time())
@@ -235,14 +236,14 @@ class Narrator:
 
 
 def _error(row: Failed) -> str:
-    """What a failed call says, in a line."""
+    """What a failed call says, as it says it."""
     if row.outcome is Outcome.REFUSED or row.reason:
         text = ": ".join(part for part in (row.reason, row.message) if part)
     elif row.code in (Code.INTERNAL, Code.UNKNOWN):
         text = row.message
     else:
         text = ": ".join(part for part in (row.code.name, row.message) if part)
-    return _cut(escaped(text or row.code.name), _LONGEST_ERROR)
+    return text or row.code.name
 
 
 def _cut(text: str, length: int) -> str:

@@ -26,16 +26,21 @@ class Console:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._parts: deque[str] = deque()  # as a list that several threads may use
+        self._is_due = False
+        """The loop will write what is told."""
         self._is_terminal = stream.isatty()
         self._has_colours = self._is_terminal and not os.environ.get("NO_COLOR")
 
     def tell(self, line: str) -> None:
         """Show a line, without its end, within SOON_S seconds. Needs a running event loop."""
-        parts = self._parts
-        if not parts:
-            asyncio.get_running_loop().call_later(SOON_S, self.flush)
-        parts.append(line)
-        parts.append("\n")
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(SOON_S, self._when_due)
+        self._parts.append(line + "\n")
+
+    def _when_due(self) -> None:
+        self._is_due = False
+        self.flush()
 
     def write(self, text: str) -> None:
         """Show it with the next `flush`."""

@@ -6,9 +6,11 @@ attempt, whoever logs it. What is known is looked up when a line is written, and
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from io import StringIO
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import structlog
@@ -17,6 +19,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+import sagagen
 from sagagen.runtime.escaping import escaped, escaped_lines
 from sagagen.runtime.identity import is_saga_id
 from sagagen.runtime.rpc.trace import TraceContext
@@ -61,6 +64,8 @@ def configure_logs(form: Literal["auto", "json", "console"], service: str) -> No
     renderer = structlog.processors.JSONRenderer() if as_json else _Lines(_at_terminal[0], service)
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_formatter(shared, renderer))
+    if not as_json:
+        handler.addFilter(_Repeats())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
@@ -68,6 +73,10 @@ def configure_logs(form: Literal["auto", "json", "console"], service: str) -> No
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+REPEATED_S = 30.0
+"""How long a traceback is not shown again to a person, in seconds."""
+_MOST_SEEN = 100
+_OURS = str(Path(sagagen.__file__).parent)
 EVERYTHING = "sagagen"
 """What `configure_logs` is told by a process that runs the whole mesh."""
 _at_terminal: list[Console] = []
@@ -77,6 +86,28 @@ _at_terminal: list[Console] = []
 def console() -> Console | None:
     """Where a person reads what this process says; None if a program does. Follows `configure_logs`."""
     return _at_terminal[0] if _at_terminal else None
+
+
+class _Repeats(logging.Filter):
+    """A traceback that a person has just read is not written again: what is repeated fails in the same way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for one of the last REPEATED_S seconds."""
+        event = cast("dict[str, Any]", record.msg) if isinstance(record.msg, dict) else {}
+        error = _exception(event.get("exc_info") or record.exc_info)
+        if error is None:
+            return True
+        text, now_s = _traceback(error), time.monotonic()
+        is_new = now_s - self._seen.get(text, -REPEATED_S) >= REPEATED_S
+        if is_new:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen[text] = now_s
+        return is_new
 
 
 class _Lines:
@@ -137,10 +168,14 @@ def _exception(given: object) -> ExcInfo | None:
 
 
 def _traceback(error: ExcInfo) -> str:
-    """An exception's text may hold what a customer sent."""
+    """From where the project's code begins, if it does. An exception's text may hold what a customer sent."""
+    kind, raised, trace = error
+    within = trace
+    while within and within.tb_frame.f_code.co_filename.startswith(_OURS):
+        within = within.tb_next
     plain = StringIO()
-    structlog.dev.plain_traceback(plain, error)
-    return escaped_lines(plain.getvalue().rstrip("\n"))
+    structlog.dev.plain_traceback(plain, (kind, raised, within or trace))
+    return escaped_lines(plain.getvalue().strip("\n"))
 
 
 def forward_logs(otlp: Any) -> None:
