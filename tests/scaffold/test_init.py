@@ -86,6 +86,7 @@ def test_a_new_project_is_in_sync_and_its_workflow_passes(template: Template, tm
         ["sagagen", "generate"],
         ["python", "-m"],
         ["sagagen", "diff"],
+        ["sagagen", "test"],
         ["python", "-m"],
     ]
     # On act, a new project's job runs the same steps (tests/compatibility/test_on_a_runner.py).
