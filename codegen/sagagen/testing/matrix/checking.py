@@ -22,11 +22,8 @@ _CLOSE = 12
 def problems(saga: Saga, row: Row, script: Script, expected: Expected, played: Played) -> Iterator[str]:
     """What does not hold whatever was approved. Each names the step, and the table where there is one."""
     yield from played.problems
-    yield from (
-        f"{_of(fault.step)}: it never happened: {fault}"
-        for fault in played.unused
-        if row.way is not Way.UNDO_KEEPS_FAILING
-    )
+    for fault in played.unused:
+        yield f"step {fault.step}: {type(fault).__name__} of its {fault.direction} never happened"
     yield from _ends(expected, played)
     yield from _undone(expected, played)
     effects = played.effects
@@ -37,10 +34,6 @@ def problems(saga: Saga, row: Row, script: Script, expected: Expected, played: P
     yield from _replies(saga, row, script, played)
 
 
-def _of(step: str) -> str:
-    return f"step {step}"
-
-
 def _ends(expected: Expected, played: Played) -> Iterator[str]:
     history = played.history
     if history.status is not expected.status:
@@ -48,7 +41,7 @@ def _ends(expected: Expected, played: Played) -> Iterator[str]:
         return
     back = history.turned_back
     if back and expected.reason and back.failure.reason != expected.reason:
-        yield f"{_of(back.failure.step)}: it turns back for {back.failure.reason}, and should for {expected.reason}"
+        yield f"step {back.failure.step}: it turns back for {back.failure.reason}, and should for {expected.reason}"
     incomplete = given_up(played)
     if incomplete != expected.incomplete:
         yield f"given up are {_listed(incomplete)}, and should be {_listed(expected.incomplete)}"
@@ -75,9 +68,9 @@ def _undone(expected: Expected, played: Played) -> Iterator[str]:
         return
     undone = {key for key, row in played.history.settled.items() if isinstance(row, Compensated)}
     for key in sorted(expected.undone - undone):
-        yield f"{_of(key)}: its compensation was never called"
+        yield f"step {key}: its compensation was never called"
     for key in sorted(undone - expected.undone - expected.may_be_undone):
-        yield f"{_of(key)}: its compensation was called, and should not have been"
+        yield f"step {key}: its compensation was called, and should not have been"
 
 
 def _called_in_wrong_order(saga: Saga, played: Played) -> Iterator[str]:
@@ -87,7 +80,7 @@ def _called_in_wrong_order(saga: Saga, played: Played) -> Iterator[str]:
         if direction is Direction.COMPENSATION
     }
     for first, second in wrong_orders(saga.steps, last):
-        yield f"{_of(first)}: its compensation was called before that of {second}, which comes after it"
+        yield f"step {first}: its compensation was called before that of {second}, which comes after it"
 
 
 def _replies(saga: Saga, row: Row, script: Script, played: Played) -> Iterator[str]:
@@ -99,11 +92,11 @@ def _replies(saga: Saga, row: Row, script: Script, played: Played) -> Iterator[s
         wanted = {Refusal.TOO_LATE.value, Refusal.SAGA_OVER.value} if is_too_late else {TAKEN}
         if not wanted & set(played.replies):
             told = f"answered {_listed(played.replies)}, not {_listed(wanted)}"
-            yield f"{_of(row.element)}: the request to cancel is {told}"
+            yield f"step {row.element}: the request to cancel is {told}"
     if row.way is Way.EVENT_TWICE and TAKEN_BEFORE not in played.replies:
-        yield f"{_of(row.element)}: the repeated event is answered {_listed(played.replies)}, not {TAKEN_BEFORE}"
+        yield f"step {row.element}: the repeated event is answered {_listed(played.replies)}, not {TAKEN_BEFORE}"
     if row.way is Way.EVENT_LATE and TAKEN in played.replies[-1:]:
-        yield f"{_of(row.element)}: the event that comes too late is taken"
+        yield f"step {row.element}: the event that comes too late is taken"
 
 
 def of_others(played: Played) -> Iterator[RowChange]:
