@@ -162,6 +162,8 @@ class ServiceProcess(Process):
     async def opened(self, life: Life) -> AsyncGenerator[None]:
         """As Process says."""
         world, service = self.world, self.service
+        if self.starts > 1:  # what the last one had in memory died with it
+            self._handlers = FaultyHandlers(world, self, world.handlers(service))
         store = SqliteStore.on(
             world.databases.of(life, self.name, world.commit_watch(self)),
             _FOLDER / f"{self.name}.db",

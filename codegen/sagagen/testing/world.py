@@ -15,7 +15,7 @@ from typing import Self
 
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.log.reading import find_saga
-from sagagen.runtime.model.definition import Mesh, Saga
+from sagagen.runtime.model.definition import Mesh, Saga, Service
 from sagagen.runtime.process.gateway import composed
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -82,11 +82,10 @@ class World:
         self.is_closing = False
         gateway = gateway or composed(project)
         self.schema = gateway.schema
+        self._project = project
+        self._handlers = handlers or {}
         self.services = {
-            service.name: ServiceProcess(
-                self, service, (handlers or {}).get(service.name) or project.handlers(service)
-            )
-            for service in mesh.services
+            service.name: ServiceProcess(self, service, self.handlers(service)) for service in mesh.services
         }
         self.gateway = GatewayProcess(self, gateway)
         self._loop = loop
@@ -128,6 +127,10 @@ class World:
     def _logged(self, level: str, line: str, traceback: str) -> None:
         if level != "debug":
             self.note(Logged(at_s=self.now_s, level=level, line=line, traceback=traceback))
+
+    def handlers(self, service: Service) -> object:
+        """What a life of a service begins with: the test's own, or a new instance of the project's class."""
+        return self._handlers.get(service.name) or self._project.handlers(service)
 
     @property
     def processes(self) -> Sequence[Process]:

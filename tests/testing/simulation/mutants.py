@@ -8,8 +8,7 @@ from taken_out import taken_out
 
 from sagagen.runtime.engine.driver import SagaDriver
 from sagagen.runtime.saga import decision
-from sagagen.runtime.service.barrier import rules as barrier
-from sagagen.runtime.service.sqlite_store import writer
+from sagagen.runtime.service.sqlite_store import steps, writer
 
 _Forward: type = decision._Forward  # pyright: ignore[reportPrivateUsage]
 _Backward: type = decision._Backward  # pyright: ignore[reportPrivateUsage]
@@ -46,7 +45,7 @@ MUTANTS = (
     ),
     Mutant(
         "a pivot in doubt never turns back",
-        _Forward,
+        decision,
         "_forward",
         "step.kind is StepKind.PIVOT and is_attempted(history, key)",
         "False",
@@ -77,12 +76,12 @@ MUTANTS = (
     ),
     Mutant(
         "the barrier keeps DONE",
-        barrier,
+        steps,
         "rule",
         "own.state is not State.PENDING",
         "own.state is State.EMPTY",
     ),
-    Mutant("a compensation shuts its action out", barrier, "rule", "rows.compensation is not None", "False"),
+    Mutant("a compensation shuts its action out", steps, "rule", "rows.compensation is not None", "False"),
     Mutant(
         "an empty compensation leaves a row",
         writer,

@@ -5,7 +5,7 @@ import gc
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -21,17 +21,14 @@ from sagagen.testing.invariants import INVARIANTS, Invariant, InvariantsError, p
 from sagagen.testing.samples import SampleError, samples_of
 from sagagen.testing.simulation.judging import BUILT_IN, ENDS, judged
 from sagagen.testing.simulation.outcomes import Happening, Played, Violation, What
-from sagagen.testing.simulation.schedule import Schedule
+from sagagen.testing.simulation.schedule import Schedule, SentSaga
 from sagagen.testing.simulation.subjects import CannotSimulate, Subject, no_such_saga, subject
-from sagagen.testing.simulation.world import CANCELS, ClientSaw, Killed, SimulatedWorld
+from sagagen.testing.simulation.world import CANCELS, ClientSaw, Handlers, Killed, SimulatedWorld
 from sagagen.testing.trace import Answered, Died, Sent, Started, Wrote
 from sagagen.testing.virtual_time import BEGINNING_MS, VirtualLoop
 from sagagen.testing.world import NeverHappened
 
 _OBJECTS_BETWEEN_COLLECTIONS = 100_000
-
-Handlers = Callable[[], Mapping[str, object]]
-"""Makes handlers that stand for the project's own, by service."""
 
 
 @dataclass
@@ -86,7 +83,7 @@ class ProjectPlayer:
         """As Player says. What handlers draw from `random` follows from the schedule too."""
         by_name = {each.saga.name: each for each in self.subjects}
         for sent in schedule.sagas:
-            _check(sent.saga, by_name)
+            _check(sent, by_name)
         before = random.getstate()
         random.seed(schedule.pace)
         try:
@@ -96,7 +93,7 @@ class ProjectPlayer:
             random.setstate(before)
 
     async def _play(self, schedule: Schedule, subjects: Mapping[str, Subject]) -> Played:
-        world = SimulatedWorld(self.project.mesh, schedule, subjects, self.gateway, self.handlers())
+        world = SimulatedWorld(self.project.mesh, schedule, subjects, self.gateway, self.handlers)
         never: list[Violation] = []
         async with world:
             try:
@@ -109,9 +106,20 @@ class ProjectPlayer:
             return Played(tuple(_told(world)), _ends(world), tuple(violations))
 
 
-def _check(name: str, known: Mapping[str, Subject]) -> None:
-    if name not in known:
-        raise no_such_saga(name, sorted(known))
+def _check(sent: SentSaga, known: Mapping[str, Subject]) -> None:
+    """A code may have been printed for another contract."""
+    if sent.saga not in known:
+        raise no_such_saga(sent.saga, sorted(known))
+    subject = known[sent.saga]
+    try:
+        subject.samples.encoded(sent.input)
+        for event in sent.events:
+            incoming = subject.events.get(event.event) if event.event else subject.cancel
+            if incoming is None:
+                raise ValueError(f"saga {sent.saga} has no event {event.event or 'to cancel it'}")
+            incoming.payload(event, "")
+    except ValueError as error:
+        raise CannotSimulate(f"the schedule is of another contract: {error}") from error
 
 
 def _subject(project: Project, gateway: Gateway, saga: Saga) -> Subject:

@@ -21,7 +21,7 @@ from sagagen.runtime.engine.port import (
     Started,
 )
 from sagagen.runtime.identity import fingerprint_of, saga_id
-from sagagen.runtime.model.definition import Mesh, Saga
+from sagagen.runtime.model.definition import Mesh, Saga, Service
 from sagagen.runtime.rpc.errors import Declined, RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
@@ -47,6 +47,9 @@ from sagagen.testing.world import World
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Fault)
+
+Handlers = Callable[[], Mapping[str, object]]
+"""Makes handlers that stand for the project's own, by service."""
 
 TRIES = 200
 """How often a client sends an event that the gateway does not take yet, a second apart."""
@@ -159,11 +162,11 @@ class SimulatedWorld(World):
         schedule: Schedule,
         subjects: Mapping[str, Subject],
         gateway: Gateway,
-        handlers: Mapping[str, object],
+        handlers: Handlers,
     ) -> None:
+        self._makers = handlers
         super().__init__(
             mesh,
-            handlers=handlers,
             seed=schedule.pace,
             gateway=gateway,
             commit_s=self._commit_s,
@@ -182,6 +185,10 @@ class SimulatedWorld(World):
         self._commits = 0
         reads = {name: _reads(each.saga) for name, each in subjects.items()}
         self._reads = {self.ids[each.number]: reads[each.saga] for each in schedule.sagas}
+
+    def handlers(self, service: Service) -> object:
+        """As World says; each life has new ones."""
+        return self._makers().get(service.name) or super().handlers(service)
 
     def _id(self, sent: SentSaga) -> str:
         trigger = self.subjects[sent.saga].saga.trigger.path
