@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -55,6 +55,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return ranks.get(file, len(ranks)), not is_slow
 
     items.sort(key=place)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: "pytest.CallInfo[None]"
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A task catches the exception that ends a test which hangs, and the test passes: it is named all the same."""
+    report = yield
+    limit_s = float(os.environ.get("PYTEST_TIMEOUT") or item.config.getini("timeout") or 0)
+    # The limit counts what made the fixtures, too.
+    if report.passed and 0 < 0.8 * limit_s <= call.duration:
+        report.outcome = "failed"
+        report.longrepr = f"it took {call.duration:.0f} s: something hung until the time-out, and caught that"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
