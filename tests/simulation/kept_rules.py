@@ -81,8 +81,14 @@ RULES = [
         "decision",
         "if self._receive:",
         "if self._receive and not self._turn_back:",
-        saga_of(block("both", [wait("a")], [wait("b")], [wait("c")], [loop("each", 8, at_once=2)])),
-        {"refuses": 0.3, "within_s": 6.0},
+        saga_of(
+            block(
+                "both",
+                *([wait(name), wait(f"{name}2")] for name in "abc"),
+                *([call(name)] for name in ("one", "two", "three")),
+            )
+        ),
+        {"refuses": 0.3, "within_s": 3.0},
     ),
     Rule(
         "an event is checked against the newest rows",
