@@ -52,7 +52,7 @@ class _Init(click.Command):
 def init(directory: Path, template: Template, name: str | None) -> None:
     """Create a project in DIRECTORY, which must be empty or not exist: contract, handlers, tests.
 
-    It runs with `sagagen up` and passes its own tests.
+    It runs with `sagagen up --watch` and passes its own tests.
     """
     if name is not None and not PROJECT_NAME.fullmatch(name):
         raise click.UsageError(f'"{name}" cannot name a project: use lower case letters, digits, - and _')
@@ -66,7 +66,7 @@ def init(directory: Path, template: Template, name: str | None) -> None:
     status = generate_once(directory.resolve(), force=False)
     if status == 0:
         where = "" if directory == Path() else f"cd {shlex.quote(str(directory))} && "
-        click.echo(f"{name} was created from the template {template}. Next: {where}sagagen up")
+        click.echo(f"{name} was created from the template {template}. Next: {where}sagagen up --watch")
         if folder := origin().folder:
             click.echo(
                 f"sagagen is installed from {folder}, which CI and the image can't reach: see requirements.txt"
