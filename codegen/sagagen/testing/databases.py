@@ -4,8 +4,9 @@ A database is there as long as its `MemoryDatabases`, whoever opens and leaves i
 its life ends is rolled back. Work runs on the event loop's own thread, one piece a turn, in the order of calls: as with
 a thread of its own nobody gets a result at once, and a run is the same run each time.
 
-SQLite's memory has no WAL: a COMMIT finds the database locked while another connection still reads. Then it is tried
-again until that has ended, as long as a real one waits for a lock at most.
+SQLite's memory has no WAL: who writes and who reads lock each other out. A COMMIT waits until the reads of handlers
+that are under way have ended, and such a read waits for who writes, as long as a real one waits for a lock at most.
+Whoever reads all it wants in one go, a test or the engine's log, needs no lock: nobody sees what is not committed.
 """
 
 import asyncio
@@ -53,16 +54,29 @@ class TestDatabase:
 
     __test__ = False
 
-    def __init__(self, name: str, connection: sqlite3.Connection) -> None:
+    def __init__(self, name: str, uri: str) -> None:
         self.name = name
-        self.connection = connection
+        self._writing = _connect(uri)
+        self.connection = _connect(uri, is_read_only=True, is_locking=False)
+        """Reads what is committed, also while a process writes."""
 
     def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """All rows of a query; none of a statement that changes something, which is committed at once.
 
-        A row is read by name or position. Raises what sqlite3 raises.
+        A row is read by name or position. Raises what sqlite3 raises: that the database is locked, where a statement
+        changes something while a handler is in its transaction.
         """
-        return self.connection.execute(sql, parameters).fetchall()
+        try:
+            return self.connection.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            return self._writing.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        """The last connection of a database takes it along."""
+        self.connection.close()
+        self._writing.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """The rows of a query, each as a dict by column: fit to be compared."""
@@ -90,7 +104,7 @@ class MemoryDatabases(Mapping[str, TestDatabase]):
     def make(self, name: str) -> TestDatabase:
         """The database, empty if it is not there yet."""
         if name not in self._kept:
-            self._kept[name] = TestDatabase(name, _connect(self.uri(name)))
+            self._kept[name] = TestDatabase(name, self.uri(name))
         return self._kept[name]
 
     def of(self, life: Life, name: str, watch: CommitWatch | None = None) -> "Callable[..., MemoryDatabase]":
@@ -101,7 +115,7 @@ class MemoryDatabases(Mapping[str, TestDatabase]):
     def close(self) -> None:
         """Forget everything."""
         for database in self._kept.values():
-            database.connection.close()
+            database.close()
         self._kept.clear()
 
     def __getitem__(self, name: str) -> TestDatabase:
@@ -137,10 +151,15 @@ class MemoryDatabase(Database):
         super().__init__(path, is_read_only=is_read_only)
         self._home = home
         self._worker: LoopThread | None = None
+        self._may_wait = is_read_only and not self._reads_in_one_go
 
     async def begin_thread(self, is_read_only: bool) -> ConnectionThread:
         """As Database says; no thread begins."""
-        connection = _connect(self._home.databases.uri(self._home.name), is_read_only=is_read_only)
+        connection = _connect(
+            self._home.databases.uri(self._home.name),
+            is_read_only=is_read_only,
+            is_locking=not (is_read_only and self._reads_in_one_go),
+        )
         self._worker = LoopThread(connection, self._home)
         return self._worker
 
@@ -160,8 +179,13 @@ class MemoryDatabase(Database):
 
     @property
     def is_idle(self) -> bool:
-        """As Database says."""
-        return self._at_work.is_idle
+        """As Database says. A connection that may find a lock is never: only what is handed to it can wait for that."""
+        return self._at_work.is_idle and not self._may_wait
+
+    @property
+    def _reads_in_one_go(self) -> bool:
+        """The engine reads its log so; a handler's view spans several statements."""
+        return self._home.name == SAGA_LOG
 
 
 @dataclass(slots=True)
@@ -284,15 +308,15 @@ def _nothing(_connection: sqlite3.Connection) -> None:
     """What is brought with it is all that is to be done."""
 
 
-def _connect(uri: str, *, is_read_only: bool = False) -> sqlite3.Connection:
+def _connect(uri: str, *, is_read_only: bool = False, is_locking: bool = True) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        uri + ("&mode=ro" if is_read_only else ""),
+        uri + ("&mode=ro" if is_read_only else "") + ("" if is_locking else "&nolock=1"),
         uri=True,
         isolation_level=None,
         timeout=0,
         check_same_thread=False,
     )
     prepare_connection(connection)
-    # Otherwise a large transaction would write before its COMMIT, and others could not read meanwhile.
+    # What a transaction has written stays with its connection until the COMMIT: who reads without a lock counts on it.
     connection.execute("PRAGMA cache_spill = OFF")
     return connection
