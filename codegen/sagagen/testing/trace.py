@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.events import LogEvent
-from sagagen.testing.faults import Fault
+from sagagen.testing.faults import (
+    Crash,
+    Delay,
+    DelayAnswer,
+    Duplicate,
+    Fail,
+    Fault,
+    LoseAnswer,
+    LoseRequest,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +47,7 @@ class Injected(Happening):
     fault: Fault
 
     def __str__(self) -> str:
-        return f"fault: {self.fault}"
+        return f"fault: {_told(self.fault)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +115,27 @@ class Logged(Happening):
 
     def __str__(self) -> str:
         return f"{self.level}: {self.line}"
+
+
+def _told(fault: Fault) -> str:
+    call = called(fault.step, fault.direction)
+    match fault:
+        case Fail(error=error):
+            return f"{call} fails with {error}{' once it has run' if fault.is_late else ''}"
+        case LoseRequest():
+            return f"{call} never arrives"
+        case LoseAnswer():
+            return f"the answer to {call} is lost"
+        case Delay(seconds=seconds):
+            return f"{call} is under way for {seconds:g} s"
+        case DelayAnswer(seconds=seconds):
+            return f"the answer to {call} is under way for {seconds:g} s"
+        case Duplicate(late_s=late_s):
+            return f"{call} arrives once more{f', {late_s:g} s later' if late_s else ''}"
+        case Crash(moment=moment):
+            return f"the {'gateway' if moment.is_of_gateway else 'service'} dies when {call} is {moment}"
+        case _:
+            return str(fault)
 
 
 def called(step: str, direction: Direction) -> str:

@@ -81,6 +81,23 @@ def test_the_shop_s_own_handlers_leave_what_is_approved(project: Project) -> Non
         assert verdict.result is Result.OK, verdict.lines()
 
 
+def test_what_nobody_has_approved_is_new_until_somebody_does(project: Project) -> None:
+    path = project.root / SNAPSHOTS / "place_order.txt"
+    approved = path.read_text()
+    path.unlink()
+    verdict = played(project, {})[TURNED_BACK]
+    assert verdict.result is Result.NEW
+    assert verdict.lines()[:2] == ["nobody has approved what it leaves:", "  COMPENSATED"]
+    own = {"order": OrderService(), "inventory": InventoryService(), "payment": PaymentService()}
+    run(matrices(project, handlers=own), Options((TURNED_BACK,), approve=True))
+    kept = path.read_text()
+    assert "when the saga: turned-back\n" in kept
+    left = [line for line in kept.splitlines() if line.startswith("left ")]
+    assert [line for line in left if line not in approved] == []
+    assert played(project, {})[TURNED_BACK].result is Result.OK
+    assert path.read_text() == kept, "only --approve writes"
+
+
 def test_one_that_undoes_too_much_is_found_before_anybody_approves(project: Project) -> None:
     verdict = played(project, {"payment": UndoesTooMuch()})[TURNED_BACK]
     assert verdict.result is Result.FAILED

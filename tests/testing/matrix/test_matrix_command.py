@@ -80,7 +80,7 @@ def test_a_breakpoint_stops_in_the_row_s_own_call_and_time_stands_still(tmp_path
     shell.expect_exact("(1, 'charge_payment')")
     shell.sendline("c")
     shell.expect_exact("charge_payment #2: DONE")
-    shell.expect_exact("1 rows: 1 ok")
+    shell.expect_exact("1 row: 1 ok")
     shell.expect(pexpect.EOF)
     shell.close()
     assert shell.exitstatus == 0

@@ -46,6 +46,7 @@ _TRIES = 50
 _AGAIN_S = 0.2
 """After which time a client asks again that got no answer."""
 _LOOK_S = 0.01
+_ANOTHER_DAY_S = 97_531.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,29 +118,33 @@ async def play(
     in_detail: bool = False,
     has_other: bool = True,
     on_row: OnRow | None = None,
+    is_again: bool = False,
 ) -> Played:
     """Play a row, on a VirtualLoop. Raises SampleError where an event can't be made up.
 
     `has_other`: a saga of the same sample was there before, and has completed. `on_row` is called then, and
-    again when the row's own saga is over.
+    again when the row's own saga is over. `is_again`: on another day, under another id and with other random numbers,
+    so that what differs in each run does.
     """
     commits = CommitLog(in_detail=in_detail)
     world = World(
         setting.mesh,
         handlers=setting.handlers,
-        seed=setting.seed,
+        seed=setting.seed + is_again,
         gateway=setting.gateway,
         at_commit=commits.at_commit,
     )
     commits.watch(world)
     async with world:
+        if is_again:
+            await asyncio.sleep(_ANOTHER_DAY_S)
         other = Play(world, commits, saga, sample, Script(), "other")
         if has_other:
             await other.run()
         commits.begin()
         if on_row:
             on_row(True)
-        play = Play(world, commits, saga, sample, script, "row")
+        play = Play(world, commits, saga, sample, script, "row again" if is_again else "row")
         before = all_tables(world)
         problems: list[str] = []
         try:

@@ -39,6 +39,7 @@ class Stage:
         in_detail: bool = False,
         has_other: bool = True,
         on_row: OnRow | None = None,
+        is_again: bool = False,
     ) -> Played:
         """Play one row on a loop of its own."""
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -52,6 +53,7 @@ class Stage:
                     in_detail=in_detail,
                     has_other=has_other,
                     on_row=on_row,
+                    is_again=is_again,
                 )
             )
 
@@ -80,7 +82,7 @@ class References:
         """A second saga of this sample completes beside the first. Where it does not, each is alone."""
         if not self.has_other:
             straight = self._play(Script(), in_detail=True, has_other=False)
-        again = self._play(Script(), has_other=self.has_other)
+        again = self._play(Script(), has_other=self.has_other, is_again=True)
         self._straight = straight
         self.volatile = volatile_columns(straight.changes, again.changes) | clock_columns(straight.changes)
         self.writers.add(straight.by_step)
@@ -99,14 +101,21 @@ class References:
         in_detail: bool = False,
         has_other: bool = True,
         on_row: OnRow | None = None,
+        is_again: bool = False,
     ) -> Played:
         return self._stage.play(
-            self._saga, self.sample, happens, in_detail=in_detail, has_other=has_other, on_row=on_row
+            self._saga,
+            self.sample,
+            happens,
+            in_detail=in_detail,
+            has_other=has_other,
+            on_row=on_row,
+            is_again=is_again,
         )
 
     def differs_in_each_run(self, happens: Script, played: Played) -> None:
         """Play it once more, and remember the columns that differ."""
-        again = self.play(happens)
+        again = self._play(happens, has_other=self.has_other, is_again=True)
         self.volatile |= volatile_columns(played.changes, again.changes) | clock_columns(played.changes)
 
     def turned_back(self) -> Played:

@@ -24,7 +24,7 @@ def summary(found: Sequence[SagaVerdicts], seconds: float) -> str:
     total = sum(len(each.verdicts) for each in found)
     counts = [(count(found, result), result) for result in Result]
     said = ", ".join(f"{number} {result}" for number, result in counts if number)
-    return f"{total} rows: {said or 'none'}, in {seconds:.1f} s"
+    return f"{total} {'row' if total == 1 else 'rows'}: {said or 'none'}, in {seconds:.1f} s"
 
 
 # -- terminal ------------------------------------------------------------------------------------------------------

@@ -23,7 +23,6 @@ from sagagen.testing.matrix.rows import Row, Way, rows
 from sagagen.testing.matrix.snapshots import Ending, Snapshot
 from sagagen.testing.matrix.verdicts import SagaVerdicts, Verdict
 from sagagen.testing.samples import Sample, SampleError, check_names, others_like, reaching, samples_of
-from sagagen.testing.tables import Column
 
 _TRIED = 40
 """So many requests that differ from the contract's examples are tried where these do not complete."""
@@ -212,7 +211,7 @@ class Matrix:
     ) -> Verdict:
         began = time.perf_counter()
         references = self._references[row.sample]
-        if approved:
+        if approved and not options.approve:
             references.is_volatile(approved.volatile)
         wanted = expected(self.saga, row, references.reached)
         happens = script(self.saga, row, references.reached)
@@ -249,9 +248,10 @@ class Matrix:
         return found
 
     def _approve(self, approved: Snapshot | None, found: Sequence[Verdict], *, is_whole: bool) -> None:
-        endings = {} if is_whole or approved is None else dict(approved.endings)
+        kept = Snapshot() if is_whole or approved is None else approved
+        endings = dict(kept.endings)
         endings |= {verdict.row.within_saga: verdict.ending for verdict in found}
-        volatile = frozenset[Column]().union(*(each.volatile for each in self._references.values()))
+        volatile = kept.volatile.union(*(each.volatile for each in self._references.values()))
         in_order = [row.within_saga for row in self.rows if row.within_saga in endings]
         now = Snapshot({name: endings[name] for name in in_order}, volatile)
         if in_order and now != approved:
