@@ -8,6 +8,7 @@ from taken_out import taken_out
 
 from sagagen.runtime.engine.driver import SagaDriver
 from sagagen.runtime.saga import decision
+from sagagen.runtime.service.barrier import rules as barrier
 from sagagen.runtime.service.sqlite_store import steps, writer
 
 _Forward: type = decision._Forward  # pyright: ignore[reportPrivateUsage]
@@ -42,6 +43,7 @@ MUTANTS = (
         "__init__",
         "self._undone_by.add(turned_back.failure.step)",
         "pass",
+        world=27,
     ),
     Mutant(
         "a pivot in doubt never turns back",
@@ -49,6 +51,7 @@ MUTANTS = (
         "_forward",
         "step.kind is StepKind.PIVOT and is_attempted(history, key)",
         "False",
+        world=27,
     ),
     Mutant(
         "turning back names what is in doubt beside it",
@@ -66,13 +69,13 @@ MUTANTS = (
         "away = self._flights.call_off_all()[:0]",
         "delivery",
     ),
-    Mutant("what is told is on disk", SagaDriver, "_tell", "if self._pending:", "if False:", "delivery"),
     Mutant(
         "a call is sent when what releases it is on disk",
         SagaDriver,
         "_advance",
         "await self._write()",
         "asyncio.create_task(self._write())",
+        world=27,
     ),
     Mutant(
         "the barrier keeps DONE",
@@ -80,14 +83,28 @@ MUTANTS = (
         "rule",
         "own.state is not State.PENDING",
         "own.state is State.EMPTY",
+        world=1,
     ),
-    Mutant("a compensation shuts its action out", steps, "rule", "rows.compensation is not None", "False"),
     Mutant(
-        "an empty compensation leaves a row",
-        writer,
-        "begin_call",
-        "isinstance(decision, RecordEmpty)",
-        "False",
+        "what is done is undone by its handler",
+        barrier,
+        "_compensate",
+        "action is None or action.state is State.REFUSED",
+        "True",
     ),
-    Mutant("a refusal undoes its writes", writer, "end_call", "if not handled.keeps_effects:", "if False:"),
+    Mutant(
+        "an effect leaves a row of the barrier",
+        writer,
+        "end_call",
+        "if handled.record is not None:",
+        "if False:",
+    ),
+    Mutant(
+        "a refusal undoes its writes",
+        writer,
+        "end_call",
+        "if not handled.keeps_effects:",
+        "if False:",
+        world=8,
+    ),
 )
