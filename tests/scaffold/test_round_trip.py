@@ -152,4 +152,6 @@ def test_a_first_hour(terminals: list[Terminal], tmp_path: Path, environment: di
     first.type("git checkout -q contracts handlers && sagagen generate")
     assert "no changes against HEAD" in plain(first.type("sagagen diff --against HEAD"))
     assert first.type("git status --porcelain") == ""
+    # The project's own test says which steps a booking takes.
+    first.type("""sed -i 's/"confirm"\\]/"confirm", "ship"]/' tests/test_bookings.py""")
     assert re.search(r"\d+ passed", plain(first.type(f"{sys.executable} -m pytest -q -p no:cacheprovider")))
