@@ -202,6 +202,8 @@ class SagaDriver(Generic[Ref]):
                 if not self._mailbox.has_mail() and not self._mailbox.waiters:
                     self.parked_until_ms = until_ms
                     return
+                if not decision.calls:
+                    await self._go_on(decision)  # what the log says of it stays true: it only waits
             elif self._is_alone:
                 # Before the call: what it follows from must survive a crash that the call survives.
                 await self._write()
