@@ -200,7 +200,12 @@ def never() -> bool:
 
 @asynccontextmanager
 async def world(
-    path: Path, release_room: Callable[[], bool] | None = None, **bounds: float
+    path: Path,
+    release_room: Callable[[], bool] | None = None,
+    *,
+    gather_s: float = NEVER_S,
+    linger_s: float = NEVER_S,
+    pause_s: float = NEVER_S,
 ) -> AsyncGenerator[World]:
     async with Database(path) as database:
         await database.run_script(
@@ -208,8 +213,15 @@ async def world(
             "CREATE TABLE child (x REFERENCES parent DEFERRABLE INITIALLY DEFERRED)"
         )
         await database.in_thread(never_wait)
-        times = {"gather_s": NEVER_S, "linger_s": NEVER_S, "pause_s": NEVER_S} | bounds
-        here = World(GroupWriter(database, release_room or never, max_waiting=8, **times), database)
+        writer = GroupWriter(
+            database,
+            release_room or never,
+            max_waiting=8,
+            gather_s=gather_s,
+            linger_s=linger_s,
+            pause_s=pause_s,
+        )
+        here = World(writer, database)
         mistakes: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: mistakes.append(context))
         try:
