@@ -14,7 +14,8 @@ from sagagen.emit.failure_paths import ITEMS, Fault, Play, SideBySide, Undoing, 
 from sagagen.emit.on_paper import on_paper
 from sagagen.emit.saga_tree import every
 from sagagen.runtime.model.definition import Direction, ForEach, StepKind
-from sagagen.runtime.saga.decision import GetStuck, GiveUp, Pause, StepCall, TurnBack, decide
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import GetStuck, GiveUp, Pause, StepCall, TurnBack
 from sagagen.runtime.saga.events import (
     Cancelled,
     Failed,

@@ -11,6 +11,7 @@ from test_engine_crash import legal_steps
 
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.saga.commands import Act, Offer, OperatorCommand, offers, row_for
+from sagagen.runtime.saga.decide import decide
 from sagagen.runtime.saga.decision import (
     CallNow,
     Decision,
@@ -22,8 +23,6 @@ from sagagen.runtime.saga.decision import (
     Receive,
     StepCall,
     TurnBack,
-    _Forward,  # pyright: ignore[reportPrivateUsage]
-    decide,
 )
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -45,6 +44,7 @@ from sagagen.runtime.saga.events import (
     TimeUp,
     TurnedBack,
 )
+from sagagen.runtime.saga.forward import Forward
 from sagagen.runtime.saga.history import NOBODY_KNOWS, History, fold
 
 BY_HAND = (Act.RESOLVE, Act.SKIP, Act.CANCEL)
@@ -181,7 +181,7 @@ def decided(saga: Saga, history: History) -> Decision | None:
     """What is decided; on its way forward, a straight line finds what a look at all elements finds."""
     found = decide(saga, history)
     if not (history.turned_back or history.ended or NOBODY_KNOWS in history.stuck):
-        assert found == _Forward(saga, history).decision()
+        assert found == Forward(saga, history).decision()
     return found
 
 

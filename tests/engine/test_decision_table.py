@@ -1,4 +1,4 @@
-"""The table in decision.py's docstring, row by row."""
+"""The table in decide.py's docstring, row by row."""
 
 from dataclasses import replace
 
@@ -9,7 +9,8 @@ from small_mesh import RETRY, SAGA_ID, TRACE, saga, step, text, usual_saga
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.claim import CLAIM, CLAIM_PATH
 from sagagen.runtime.rpc.errors import DOMAIN, Declined
-from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack, decide
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import CallNow, End, GetStuck, PassOver, StepCall, TurnBack
 from sagagen.runtime.saga.events import (
     Accepted,
     Cancelled,

@@ -7,7 +7,8 @@ from small_mesh import saga, step
 
 from sagagen.runtime.model.definition import Branch, Element, Parallel, StepKind, Wait
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.saga.decision import CallNow, Plan, decide
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import CallNow, Plan
 from sagagen.runtime.saga.events import Accepted, NextRequest, Planned
 from sagagen.runtime.saga.history import History
 

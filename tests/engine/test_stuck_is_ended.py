@@ -48,15 +48,8 @@ from sagagen.runtime.saga.commands import (
     offers,
     row_for,
 )
-from sagagen.runtime.saga.decision import (
-    ENGINE_ERROR,
-    CallNow,
-    End,
-    GetStuck,
-    PassOver,
-    TurnBack,
-    decide,
-)
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import ENGINE_ERROR, CallNow, End, GetStuck, PassOver, TurnBack
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import (
     Cancelled,

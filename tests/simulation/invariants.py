@@ -17,7 +17,8 @@ from sagagen.runtime.model.definition import (
     leaves,
 )
 from sagagen.runtime.saga.claim import claim_service
-from sagagen.runtime.saga.decision import Receive, decide
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import Receive
 from sagagen.runtime.saga.events import (
     Cancelled,
     Done,

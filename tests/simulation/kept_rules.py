@@ -5,7 +5,9 @@ from rules_taken_out import Rule
 
 from sagagen.runtime.engine import acceptance, driver
 from sagagen.runtime.engine.driver import SagaDriver
-from sagagen.runtime.saga import decision, history
+from sagagen.runtime.saga import forward, history
+from sagagen.runtime.saga.backward import Backward
+from sagagen.runtime.saga.forward import Forward
 from sagagen.runtime.service.barrier import rules as barrier
 
 SHORT = {"within_s": 6.0}
@@ -16,28 +18,26 @@ TO_PIVOT = saga_of(call("one"), call("pivot", PIVOT, "two"))
 ALONE = saga_of(call("pivot", PIVOT))
 WAITS = saga_of(call("one"), wait("go", PIVOT, within_s=6.0), call("last", RETRIABLE, "two"))
 
-_Forward: type = decision._Forward  # pyright: ignore[reportPrivateUsage]
-_Backward: type = decision._Backward  # pyright: ignore[reportPrivateUsage]
 
 RULES = [
-    Rule("undone last to first", _Backward, "_list", "reversed(elements)", "elements"),
+    Rule("undone last to first", Backward, "_list", "reversed(elements)", "elements"),
     Rule(
         "nothing before a block is undone before the block is",
-        _Backward,
+        Backward,
         "_list",
         "all(self._element(element) for element in reversed(elements))",
         "all([self._element(element) for element in reversed(elements)])",
     ),
     Rule(
         "turning back names what is in doubt",
-        _Forward,
+        Forward,
         "_turn_back_with_doubt",
         "return replace(back, doubt=tuple(doubt))",
         "return back",
     ),
     Rule(
         "a pivot in doubt never turns back",
-        decision,
+        forward,
         "_forward",
         "step.kind is StepKind.PIVOT and is_attempted(history, key)",
         "False",
@@ -77,7 +77,7 @@ RULES = [
     ),
     Rule(
         "an event comes before what happens after it",
-        _Forward,
+        Forward,
         "decision",
         "if self._receive:",
         "if self._receive and not self._turn_back:",
@@ -120,7 +120,7 @@ RULES = [
     ),
     Rule(
         "what is released in a loop stays so",
-        _Forward,
+        Forward,
         "_loop",
         "if key in was_stuck:",
         "if key in history.stuck:",

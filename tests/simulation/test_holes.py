@@ -23,7 +23,7 @@ from sagagen.runtime.engine.driver import SagaDriver
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.model.definition import Action, Element, Saga, Start, Step
-from sagagen.runtime.saga import decision
+from sagagen.runtime.saga import forward
 from sagagen.runtime.saga.commands import Act
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -128,7 +128,7 @@ def test_hole_12_a_stuck_branch_is_shown_while_others_go_on() -> None:
 def test_hole_18_the_deadline_turns_back_whatever_a_wait_says(monkeypatch: pytest.MonkeyPatch) -> None:
     saga = saga_of(call("one"), wait("go", within_s=40.0, on_timeout=None), deadline_s=20.0)
     assert ends_as(saga) is SagaStatus.COMPENSATED
-    taken_out(monkeypatch, decision._Forward, "_pause", "until_ms < deadline_ms", "True")  # pyright: ignore[reportPrivateUsage]
+    taken_out(monkeypatch, forward.Forward, "_pause", "until_ms < deadline_ms", "True")
     assert ends_as(saga) is SagaStatus.COMPLETED
 
 
@@ -137,7 +137,7 @@ def test_hole_18_the_end_of_a_wait_is_as_it_was_planned(monkeypatch: pytest.Monk
     assert max(map(_late_s, range(6))) < 8
     of_today = "history.planned[key].until_ms if key not in history.since else history.since[key] + round("
     of_today += "getattr(element, 'within_s', 0) * 1000)"
-    taken_out(monkeypatch, decision._Forward, "_pause", "history.planned[key].until_ms", of_today)  # pyright: ignore[reportPrivateUsage]
+    taken_out(monkeypatch, forward.Forward, "_pause", "history.planned[key].until_ms", of_today)
     assert max(map(_late_s, range(6))) > 8
 
 
@@ -168,9 +168,9 @@ def test_hole_19_what_declines_after_the_pivot_is_repeated_unless_it_is_given_up
     assert (kept > 1, dropped, ends.count(Done)) == (True, 1, 1)
     rule = "gives_up and progress.last and progress.last.outcome is Outcome.REFUSED"
     with monkeypatch.context() as patch:
-        taken_out(patch, decision, "_until_budget", rule, "progress.last and progress.last.reason")
+        taken_out(patch, forward, "until_budget", rule, "progress.last and progress.last.reason")
         assert ends_of_both()[0] == 1
-    taken_out(monkeypatch, decision, "_until_budget", rule, "False")
+    taken_out(monkeypatch, forward, "until_budget", rule, "False")
     assert ends_of_both()[1] > 1
 
 

@@ -17,6 +17,7 @@ from sagagen.emit.on_paper import on_paper
 from sagagen.emit.saga_tree import every
 from sagagen.runtime.model.definition import Direction, ForEach, Saga, Step, StepKind, Wait
 from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.saga.decide import decide
 from sagagen.runtime.saga.decision import (
     CallNow,
     Decision,
@@ -29,7 +30,6 @@ from sagagen.runtime.saga.decision import (
     Receive,
     StepCall,
     TurnBack,
-    decide,
 )
 from sagagen.runtime.saga.events import (
     Accepted,

@@ -20,7 +20,8 @@ from sagagen.runtime.process.gateway import composed
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.saga.decision import CallNow, decide
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import CallNow
 from sagagen.runtime.saga.events import LogEvent
 from sagagen.runtime.saga.history import History, fold
 from sagagen.testing.calls import CallMade

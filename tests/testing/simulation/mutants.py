@@ -7,12 +7,11 @@ import pytest
 from taken_out import taken_out
 
 from sagagen.runtime.engine.driver import SagaDriver
-from sagagen.runtime.saga import decision
+from sagagen.runtime.saga import forward
+from sagagen.runtime.saga.backward import Backward
+from sagagen.runtime.saga.forward import Forward
 from sagagen.runtime.service.barrier import rules as barrier
 from sagagen.runtime.service.sqlite_store import steps, writer
-
-_Forward: type = decision._Forward  # pyright: ignore[reportPrivateUsage]
-_Backward: type = decision._Backward  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Mutant:
 SEED = 1
 
 MUTANTS = (
-    Mutant("undone last to first", _Backward, "_list", "reversed(elements)", "elements"),
+    Mutant("undone last to first", Backward, "_list", "reversed(elements)", "elements"),
     Mutant(
         "a step in doubt is undone",
-        _Backward,
+        Backward,
         "__init__",
         "self._undone_by.add(turned_back.failure.step)",
         "pass",
@@ -47,7 +46,7 @@ MUTANTS = (
     ),
     Mutant(
         "a pivot in doubt never turns back",
-        decision,
+        forward,
         "_forward",
         "step.kind is StepKind.PIVOT and is_attempted(history, key)",
         "False",
@@ -55,7 +54,7 @@ MUTANTS = (
     ),
     Mutant(
         "turning back names what is in doubt beside it",
-        _Forward,
+        Forward,
         "_turn_back_with_doubt",
         "return replace(back, doubt=tuple(doubt))",
         "return back",

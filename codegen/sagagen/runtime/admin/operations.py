@@ -26,7 +26,8 @@ from sagagen.runtime.saga.commands import (
     UnknownSaga,
     stuck_places,
 )
-from sagagen.runtime.saga.decision import CallNow, decide
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import CallNow
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import OperatorRow, SagaStatus
 from sagagen.runtime.saga.explain import Explanation, explain

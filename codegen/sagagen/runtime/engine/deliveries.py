@@ -9,9 +9,10 @@ from typing import Any
 
 from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Refusal
 from sagagen.runtime.model.definition import Cancel, Element, Event, Parallel, Saga, Wait
-from sagagen.runtime.saga.claim import claim_service
+from sagagen.runtime.saga.claim import claim_service, has_written
 from sagagen.runtime.saga.commands import point_of_no_return
-from sagagen.runtime.saga.decision import End, decide, has_written
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import End
 from sagagen.runtime.saga.events import Cancelled, EventTaken, SagaStatus
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.scope import EventScope

@@ -34,6 +34,7 @@ from sagagen.runtime.engine.wait_metrics import observe_waits
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, Delay, Direction, Saga, Step, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, current_calls, row_for
+from sagagen.runtime.saga.decide import decide
 from sagagen.runtime.saga.decision import (
     ENGINE_ERROR,
     NOT_BUILT,
@@ -47,8 +48,6 @@ from sagagen.runtime.saga.decision import (
     Receive,
     StepCall,
     TurnBack,
-    decide,
-    is_settled,
 )
 from sagagen.runtime.saga.events import (
     Cancelled,
@@ -69,6 +68,7 @@ from sagagen.runtime.saga.events import (
     TimeUp,
     TurnedBack,
 )
+from sagagen.runtime.saga.forward import is_settled
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.journal import JournalUnavailable
 from sagagen.runtime.scope import Failure, step_name

@@ -3,8 +3,8 @@
 from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.refusals import BarrierRefusal
-from sagagen.runtime.saga.decision import is_cancelled_by_client
 from sagagen.runtime.saga.events import Outcome, SagaStatus
+from sagagen.runtime.saga.forward import is_cancelled_by_client
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.result import SagaResult, Superseded, Unsuccessful
 from sagagen.runtime.scope import Failure

@@ -21,6 +21,8 @@ from sagagen.runtime.model.definition import (
     leaves,
 )
 from sagagen.runtime.rpc.claim import CLAIM, CLAIM_PATH
+from sagagen.runtime.saga.history import History
+from sagagen.runtime.scope import step_name
 
 CLAIM_TIMEOUT_S = 2.0
 _RETRIED = RETRIED_BY_DEFAULT | {Code.UNIMPLEMENTED}
@@ -63,3 +65,14 @@ def _claim_at(service: str) -> Step:
 
 def _no_request(_scope: object) -> NoReturn:
     raise AssertionError("a claim is sent with no message")
+
+
+def has_written(saga: Saga, history: History) -> bool:
+    """A write of the saga's own is DONE, so it owns what it wrote to."""
+    responses = history.responses
+    if not responses:
+        return False
+    if saga.is_line:
+        return any(step.name in responses and not step.action.method.is_read for step in saga.calls)
+    writes = {step.name for step in saga.calls if not step.action.method.is_read} | {CLAIM}
+    return any(step_name(key) in writes for key in responses)

@@ -29,7 +29,8 @@ from sagagen.runtime.model.definition import (
     Wait,
     leaves,
 )
-from sagagen.runtime.saga.decision import NOT_BUILT, CallNow, End, StepCall, decide, is_attempted, is_settled
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import NOT_BUILT, CallNow, End, StepCall
 from sagagen.runtime.saga.events import (
     Cancelled,
     DoneByHand,
@@ -42,7 +43,9 @@ from sagagen.runtime.saga.events import (
     Retried,
     SagaStatus,
 )
+from sagagen.runtime.saga.forward import is_settled
 from sagagen.runtime.saga.history import NOBODY_KNOWS, History
+from sagagen.runtime.saga.repeating import is_attempted
 from sagagen.runtime.scope import Failure, step_name
 
 CallPlace = tuple[str, Direction]

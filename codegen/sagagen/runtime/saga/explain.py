@@ -4,8 +4,10 @@ from dataclasses import dataclass, replace
 
 from sagagen.runtime.model.definition import Delay, Direction, Saga, Step, StepKind, Wait
 from sagagen.runtime.saga.commands import CallPlace, stuck_places
-from sagagen.runtime.saga.decision import ENGINE_ERROR, CallNow, Pause, StepCall, decide, is_attempted
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import ENGINE_ERROR, CallNow, Pause, StepCall
 from sagagen.runtime.saga.history import History
+from sagagen.runtime.saga.repeating import is_attempted
 from sagagen.runtime.scope import Failure, step_name
 
 

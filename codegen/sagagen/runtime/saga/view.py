@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from sagagen.runtime.model.definition import Direction, Element, ForEach, Parallel, Saga, Step, Wait
 from sagagen.runtime.rpc.claim import CLAIM
-from sagagen.runtime.saga.decision import CallNow, decide
+from sagagen.runtime.saga.decide import decide
+from sagagen.runtime.saga.decision import CallNow
 from sagagen.runtime.saga.events import (
     START,
     Compensated,
