@@ -22,7 +22,7 @@ DEADLY = {
         "            await asyncio.sleep(0.2)\n"
         "        if request.amount_minor > LIMIT_MINOR:"
     ),
-    "from uuid import uuid4": "import asyncio\nimport os\nfrom uuid import uuid4",
+    "from uuid import": "import asyncio\nimport os\nfrom uuid import",
 }
 
 

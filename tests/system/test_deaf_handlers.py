@@ -47,8 +47,8 @@ def note(way: str) -> None:
 """
 HANDLERS = {
     "from generated.services.order import": "from handlers.deaf import be\nfrom generated.services.order import",
-    "        now = datetime.now(UTC)\n        order = Order(": (
-        "        await be(request.customer_id)\n        now = datetime.now(UTC)\n        order = Order("
+    "        now = call.now\n        order = Order(": (
+        "        await be(request.customer_id)\n        now = call.now\n        order = Order("
     ),
     '        rows = await call.db.fetch("SELECT * FROM orders WHERE order_id = ?"': (
         "        await be(request.order_id)\n"

@@ -56,9 +56,9 @@ async def end(way: str) -> None:
 WAYS = ("exit_now", "interrupt", "in_a_group", "in_a_gather", "left_behind", "stop_the_loop")
 HANDLERS = {
     "from generated.services.order import": "from handlers.ends import end\nfrom generated.services.order import",
-    "        now = datetime.now(UTC)\n        order = Order(": (
+    "        now = call.now\n        order = Order(": (
         "        if call.attempt == 1:\n            await end(request.customer_id)\n"
-        "        now = datetime.now(UTC)\n        order = Order("
+        "        now = call.now\n        order = Order("
     ),
     '        rows = await call.db.fetch("SELECT * FROM orders WHERE order_id = ?"': (
         "        await end(request.order_id)\n"

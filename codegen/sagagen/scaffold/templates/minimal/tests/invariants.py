@@ -13,5 +13,5 @@ def invariant_every_seat_that_is_held_is_confirmed(databases: Databases) -> Iter
 
 
 def invariant_no_seat_is_booked_twice(databases: Databases) -> str:
-    ((taken,),) = databases["booking"].execute("SELECT count(*) FROM bookings").fetchall()
+    ((taken,),) = databases["booking"].execute("SELECT count(*) FROM bookings")
     return "" if taken <= SEATS else f"{taken} of {SEATS} seats are taken"
