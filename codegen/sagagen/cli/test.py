@@ -1,5 +1,6 @@
 """`sagagen test --matrix`: play every row of the failure table on the project's own handlers."""
 
+import inspect
 import os
 import pdb
 import sys
@@ -220,7 +221,8 @@ def _ignore(*_args: Any, **_more: Any) -> None:
 
 
 def _stop(*_args: Any, **_more: Any) -> None:
-    _Debugger().set_trace(sys._getframe(1))  # pyright: ignore[reportPrivateUsage] - as pdb.set_trace does
+    here = inspect.currentframe()
+    _Debugger().set_trace(here.f_back if here else None)
 
 
 class _Debugger(pdb.Pdb):

@@ -1,4 +1,4 @@
-"""Who sends the requests that `sagagen up` prints, as the project's caller hook in gateway/app.py sees them."""
+"""Callers of the requests that `sagagen up` prints, as the caller hook in gateway/app.py names them."""
 
 import asyncio
 from collections.abc import Mapping

@@ -178,7 +178,7 @@ class Samples:
                 yield {**named, switch: not body[switch]}
 
     def _who(self, event: Event, started: _Started) -> Iterator[str | None]:
-        """Who may be allowed: nobody in particular; who is named in the input; and names that the rule speaks of."""
+        """Callers that `allow` may accept: an anonymous one, those named in the input, and those named in the rule."""
         yield self._callers.nobody
         if not self._callers.header or event.allow is None:
             return

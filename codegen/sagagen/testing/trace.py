@@ -51,26 +51,29 @@ class Injected(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sent(Happening):
-    """A call of a saga leaves the gateway."""
+class OfACall(Happening):
+    """Something that happens to one attempt of a saga's call."""
 
     saga_id: str
     step: str
+    """The step's key: `reserve[margherita]`."""
     direction: Direction
     attempt: int
+    """Starts at 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent(OfACall):
+    """The call leaves the gateway."""
 
     def __str__(self) -> str:
         return f"{self.saga_id[:8]} calls {called(self.step, self.direction)} #{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered(Happening):
+class Answered(OfACall):
     """What the gateway learns of it."""
 
-    saga_id: str
-    step: str
-    direction: Direction
-    attempt: int
     outcome: str
     """`DONE`, or the error: `FAILED_PRECONDITION: SOLD_OUT: none left`."""
 
@@ -79,14 +82,10 @@ class Answered(Happening):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handled(Happening):
+class Handled(OfACall):
     """A handler has returned, or raised."""
 
     service: str
-    saga_id: str
-    step: str
-    direction: Direction
-    attempt: int
     outcome: str
 
     def __str__(self) -> str:

@@ -37,4 +37,4 @@ class EngineContext(Generic[Ref]):
     admission: Admission = field(default_factory=Admission)
     """The line that a saga leaves with its first call."""
     narrator: Narrator | None = None
-    """Who tells a person at a terminal what becomes of sagas, if there is one."""
+    """Tells a person at a terminal what becomes of each saga; None: nobody reads it."""

@@ -57,7 +57,7 @@ from sagagen.runtime.scope import Failure
 
 
 def along_the_line(saga: Saga, history: History, plan: NextRequest) -> Decision | None:
-    """As a look at all elements would find: the first call that is not over is all that can be under way."""
+    """Decide as `Forward` would, for less: in a line only the first call that is not over can be under way."""
     responses, settled = history.responses, history.settled
     for step in saga.calls:
         key = step.name

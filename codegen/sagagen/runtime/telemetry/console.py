@@ -1,4 +1,4 @@
-"""What a person reads on a terminal while a process runs: log lines, and what is told of sagas, in one order.
+"""Terminal output of a process: log lines and the outcomes of sagas, in the order in which they happened.
 
 Telling is cheap: lines are collected, and written together. A log line is written at once, with all that came before.
 """
