@@ -8,10 +8,14 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from betterproto2 import Message
 
+from sagagen.runtime.model.security import ClaimValue
+
 InputT = TypeVar("InputT", bound=Message)
 EventT = TypeVar("EventT", bound=Message)
 MessageT = TypeVar("MessageT", bound=Message)
 ItemT = TypeVar("ItemT")
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_LOOPS: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -256,6 +260,42 @@ class EventScope(Generic[EventT, InputT]):
         """The request that started that saga."""
         assert self._input_type is not None, "which saga it is for is asked before its input is known"
         return _decoded(self._read, "input", self._input_type, self._input)
+
+
+class AccessScope(Generic[RequestT, ResponseT]):
+    """What a route's `allow` may read: the request, the response of a read, and the caller."""
+
+    __slots__ = ("_read", "_request", "_request_type", "_response", "_response_type", "caller", "claims")
+
+    def __init__(
+        self,
+        request_type: type[RequestT],
+        request: bytes,
+        *,
+        caller: str,
+        claims: Mapping[str, ClaimValue],
+        response_type: type[ResponseT] | None = None,
+        response: bytes = b"",
+    ) -> None:
+        self._request_type = request_type
+        self._request = request
+        self._response_type = response_type
+        self._response = response
+        self._read: dict[str, Any] = {}
+        self.caller = caller
+        """Who calls."""
+        self.claims = claims
+        """Each claim that the contract names."""
+
+    @property
+    def request(self) -> RequestT:
+        return _decoded(self._read, "request", self._request_type, self._request)
+
+    @property
+    def response(self) -> ResponseT:
+        """What the service has answered."""
+        assert self._response_type is not None, "only what reads the response is asked after it"
+        return _decoded(self._read, "response", self._response_type, self._response)
 
 
 def item_key(step: str, key: str) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Generic, Literal, TypeVar
 from betterproto2 import Message
 from grpclib.const import Status as Code
 
+from sagagen.runtime.model.security import GATEWAY, Access, Security
+
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -93,6 +95,8 @@ class Service:
     methods: tuple[Method[Any, Any], ...]
     barrier_retention_s: float = BARRIER_RETENTION_S
     """A call of a saga that is older may be forgotten, and is then turned down as FORGOTTEN."""
+    callers: tuple[str, ...] = (GATEWAY,)
+    """Who may call it, where the mesh knows its own: names of services, or `gateway`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +377,8 @@ class Route:
     max_body_bytes: int = MAX_BODY_BYTES
     event: str = ""
     """The event of the saga `target` that it brings, or `cancel`; such a route starts no saga."""
+    access: Access | None = None
+    """Who may call it; None: the contract has no `security`, and the hook of gateway/app.py decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,3 +414,4 @@ class Mesh:
     root: Path
     """The project's root folder."""
     limits: Limits = Limits()
+    security: Security | None = None

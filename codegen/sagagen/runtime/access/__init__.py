@@ -1,0 +1,5 @@
+"""Who calls, and what they may: tokens, API keys, and the rules of the contract's `security` section.
+
+The edge and the operators' listener ask here, and only where the contract has that section: nothing of this is imported
+otherwise. What a route or a command then does is theirs. Nothing here knows HTTP paths, sagas or databases.
+"""
