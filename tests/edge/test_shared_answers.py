@@ -289,7 +289,7 @@ async def test_nothing_is_shared_unless_the_environment_says_so() -> None:
         ),
         (
             {"SAGAGEN_SHARE_ANSWERS_KEY": "short"},
-            "SAGAGEN_SHARE_ANSWERS_KEY has 5 bytes; a secret needs at least 32",
+            "SAGAGEN_SHARE_ANSWERS_KEY: a secret of 5 bytes; it needs at least 32",
         ),
     ],
 )

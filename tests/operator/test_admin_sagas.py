@@ -31,6 +31,7 @@ from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
+from sagagen.runtime.secret_file import Secret
 
 SECRET_CUSTOMER = "cust_secret_payload"
 
@@ -61,7 +62,7 @@ async def gateway(
         operations = SagaOperations(engine, lambda: Schema(MESH.descriptors.read_bytes()))
         app = admin_app(
             Readiness({}),
-            saga_routes(SagaAdmin(operations, host, token)),
+            saga_routes(SagaAdmin(operations, host, Secret.of("token", token.encode()) if token else None)),
             before_metrics=partial(set_gauges, engine),
         )
         transport = httpx.ASGITransport(app)

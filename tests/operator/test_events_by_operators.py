@@ -61,7 +61,7 @@ async def gateway(
     async with running_engine(folder, [definition], {"one": Agreeable()}) as engine:
         await engine.accept(acceptance(definition, SAGA))
         operations = SagaOperations(engine, lambda: schema, deliver)
-        app = admin_app(Readiness({}), saga_routes(SagaAdmin(operations, "127.0.0.1", "")))
+        app = admin_app(Readiness({}), saga_routes(SagaAdmin(operations, "127.0.0.1")))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8081") as client:
             yield client, engine, delivered

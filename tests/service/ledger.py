@@ -18,6 +18,7 @@ from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.settings import RedisAddress
 
 
 @dataclass(eq=False, repr=False)
@@ -134,7 +135,7 @@ async def running(
         clock=clock,
         drain_s=drain_s,
         hold_limit_s=hold_limit_s,
-        redis_url=redis_url,
+        redis=RedisAddress.at(redis_url) if redis_url else None,
         sagas=sagas,
     ) as host:
         yield host

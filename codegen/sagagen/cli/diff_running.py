@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sagagen.cli.diff_places import has_begun, places
-from sagagen.cli.sagas_source import AdminError, AdminListener
+from sagagen.cli.sagas_source import AdminError, AdminListener, admin_token
 from sagagen.compatibility.running import OpenSaga
 from sagagen.compatibility.tree import Tree
 from sagagen.contract.model import Mesh
@@ -34,7 +34,7 @@ async def read_open_sagas(source: str, token: str, old: Mesh) -> Sequence[OpenSa
 async def _of_gateway(source: str, token: str) -> Iterator[OpenSaga]:
     text = source.removeprefix("http://").rstrip("/")
     try:
-        address = Address.parse(text, "--running")
+        address, token = Address.parse(text, "--running"), token or admin_token()
     except SettingsError as error:
         raise AdminError(
             f"{source} is neither a file nor an address of an admin listener: {error}"

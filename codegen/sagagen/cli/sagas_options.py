@@ -14,15 +14,14 @@ from typing import Any, TypeVar
 import click
 
 from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
-from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, at_rest
+from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, admin_token, at_rest
 from sagagen.runtime.admin.operations import BadOrder
-from sagagen.runtime.admin.routes import TOKEN
 from sagagen.runtime.escaping import escaped, escaped_json
 from sagagen.runtime.log.store import LogError
 from sagagen.runtime.saga.commands import AmbiguousSaga, CommandRejected, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.where import Where, as_data
-from sagagen.runtime.settings import Address
+from sagagen.runtime.settings import ADMIN_TOKEN, Address
 from sagagen.runtime.sqlite.disk_errors import CannotOpen
 from sagagen.runtime.startup import StartupError
 
@@ -196,7 +195,7 @@ class Place:
         async def asked() -> Any:
             if self.log_path is None:
                 address = Address.parse(self.admin, "--admin")
-                return await question(AdminListener(address, os.environ.get(TOKEN, "")))
+                return await question(AdminListener(address, admin_token()))
             async with at_rest(self.log_path) as operations:
                 return await question(LogAtRest(operations))
 
@@ -228,7 +227,7 @@ def where(command: F) -> F:
             envvar="SAGAGEN_ADMIN_ADDR",
             default=DEFAULT_ADMIN,
             show_default=True,
-            help=f"The gateway's admin listener [env: SAGAGEN_ADMIN_ADDR]; its token is in {TOKEN}.",
+            help=f"The gateway's admin listener [env: SAGAGEN_ADMIN_ADDR]; its token is in {ADMIN_TOKEN}.",
         ),
     ):
         placed = option(placed)

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from sagagen.runtime.model.definition import Mesh
 from sagagen.runtime.process.project import Project, ProjectError
 from sagagen.runtime.saga.commands import Act
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.settings import Address
+from sagagen.runtime.secret_file import Secret
+from sagagen.runtime.settings import ADMIN_TOKEN, Address
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 TIMEOUT_S = 30.0
@@ -35,6 +37,12 @@ class OrderRefused(AdminError):
 
 _OF_THIS_SAGA = (400, 404, 409)
 """Statuses of the admin listener."""
+
+
+def admin_token() -> str:
+    """What this environment has for a gateway's admin listener; empty if it has none. Raises SettingsError."""
+    token = Secret.read(os.environ, ADMIN_TOKEN, at_least=1)
+    return token.current.decode(errors="surrogateescape") if token else ""
 
 
 class Source(Protocol):

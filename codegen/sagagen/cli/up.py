@@ -24,7 +24,7 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.stopping import Stop
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
 from sagagen.runtime.process.warm import AGAIN, STOP_S, as_warm
-from sagagen.runtime.settings import Address, Settings
+from sagagen.runtime.settings import Address, Settings, hide_secrets, without_strangers_secrets
 from sagagen.runtime.sqlite.privacy import private_files, private_folder
 from sagagen.runtime.startup import SettingsError, StartupError, system_problem
 from sagagen.runtime.telemetry.export import exporting
@@ -85,7 +85,9 @@ def up(as_mesh: bool, only: str | None, debug: bool, watch: bool, directory: Pat
             _watch(root, debug)
             return
         allow_open_files()
-        project, settings = _debugged(root) if debug else _plain(root)
+        settings = Settings.read(_environment(), root)
+        hide_secrets(os.environ)  # before any code of the project is imported
+        project, settings = _debugged(root, settings) if debug else (Project.load(root), settings)
         if lifeline.word:
             settings = replace(settings, grace=Grace(STOP_S))
         configure_logs(settings.log_format, only or EVERYTHING)
@@ -118,16 +120,12 @@ def _run(project: Project, settings: Settings, as_mesh: bool, only: str | None, 
         run(_one_process(ours, project, settings, only, lifeline), new_event_loop)
 
 
-def _plain(root: Path) -> tuple[Project, Settings]:
-    return Project.load(root), Settings.read(_environment(), root)
-
-
-def _debugged(root: Path) -> tuple[Project, Settings]:
+def _debugged(root: Path, settings: Settings) -> tuple[Project, Settings]:
     from sagagen.runtime.process.debugging import PATIENCE_S, stop_at_breakpoints, unhurried
 
     stop_at_breakpoints()
     project = Project.load(root, unhurried)
-    return project, replace(Settings.read(_environment(), root), patience_s=PATIENCE_S)
+    return project, replace(settings, patience_s=PATIENCE_S)
 
 
 def _watch(root: Path, debug: bool) -> None:
@@ -240,7 +238,7 @@ async def _mesh(project: Project, settings: Settings) -> None:
     stop, ready = Stop(Grace(2 * longest_stop_s(settings.grace.seconds))), asyncio.Event()
     stop.on_signals()
     _spare_the_collector()
-    of_gateway = {**settings.environment, _ANNOUNCES: "1"}
+    of_gateway = {**without_strangers_secrets(settings.environment, is_gateway=True), _ANNOUNCES: "1"}
     gateway = Child(ChildSpec("gateway", of_gateway), project.root)
     services = [
         Child(ChildSpec(service.name, _service_environment(project, settings, position)), project.root)
@@ -264,7 +262,7 @@ def _service_environment(project: Project, settings: Settings, position: int) ->
     """A child listens where the gateway expects it; admin ports count up from the gateway's."""
     admin = settings.gateway_admin
     return {
-        **settings.environment,
+        **without_strangers_secrets(settings.environment, is_gateway=False),
         "SAGAGEN_GRPC_ADDR": str(settings.service_reached(project.mesh.services[position])),
         "SAGAGEN_ADMIN_ADDR": str(Address(admin.host, admin.port + 1 + position)),
     }

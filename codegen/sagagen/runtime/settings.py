@@ -1,7 +1,7 @@
 """What the environment decides: where data is kept and where each process listens. The variables' names are stable."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.model.definition import Limits, Mesh, Service
 from sagagen.runtime.plain import SWITCHES, Switch
+from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.startup import SettingsError
 
 HTTP_PORT = 8080
@@ -20,8 +21,18 @@ LOOPBACK_NETWORKS: tuple[Network, ...] = (
     ipaddress.IPv4Network("127.0.0.0/8"),
     ipaddress.IPv6Network("::1/128"),
 )
-MIN_SECRET_BYTES = 32
-"""As many as a MAC by it has (RFC 2104, section 3: a shorter key is no good one)."""
+ADMIN_TOKEN = "SAGAGEN_ADMIN_TOKEN"
+MESH_KEY = "SAGAGEN_MESH_KEY"
+REDIS_URL = "SAGAGEN_REDIS_URL"
+REDIS_PASSWORD = "SAGAGEN_REDIS_PASSWORD"
+SHARE_ANSWERS = "SAGAGEN_SHARE_ANSWERS"
+SHARE_ANSWERS_KEY = "SAGAGEN_SHARE_ANSWERS_KEY"
+_OF_GATEWAY = frozenset({ADMIN_TOKEN, SHARE_ANSWERS_KEY})
+"""Secrets that no service has a use for. Each is read from VARIABLE or VARIABLE_FILE; a new one stands here too."""
+_OF_REDIS = frozenset({REDIS_URL, REDIS_PASSWORD})
+"""Secrets of services; of the gateway where it shares answers."""
+SECRETS = _OF_GATEWAY | _OF_REDIS | {MESH_KEY}
+"""Variables whose values no other program may learn: they leave the environment once they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,46 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """Where Redis listens, and who asks it. What its URL and its password are is said nowhere."""
+
+    url: Secret = field(repr=False)
+    """`redis://host:6379/0`, `rediss://` for TLS, or `unix://`; may hold a user's name and a password."""
+    password: Secret | None = None
+    user: str = field(default="", repr=False)
+    """Of an ACL; Redis's own default user if empty."""
+    ca_file: Path | None = None
+    """Who signed the certificate of a `rediss://` server; None: whoever this machine believes."""
+
+    @classmethod
+    def at(cls, url: str) -> "RedisAddress":
+        """A Redis that this URL leads to by itself."""
+        return cls(Secret.of(REDIS_URL, url.encode()))
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "RedisAddress | None":
+        """None where no URL is set. Raises SettingsError."""
+        url = Secret.read(environment, REDIS_URL, at_least=1)
+        others = (REDIS_PASSWORD, f"{REDIS_PASSWORD}_FILE", "SAGAGEN_REDIS_USER", "SAGAGEN_REDIS_CA_FILE")
+        if url is None:
+            if stray := next((name for name in others if environment.get(name)), ""):
+                raise SettingsError(f"{stray} needs {REDIS_URL}, which says where Redis listens")
+            return None
+        if not url.current.startswith((b"redis://", b"rediss://", b"unix://")):
+            raise SettingsError(
+                f"{REDIS_URL} is no URL of Redis; write redis://host:6379/0, or rediss:// for TLS"
+            )
+        ca_file = environment.get("SAGAGEN_REDIS_CA_FILE", "")
+        if ca_file and not url.current.startswith(b"rediss://"):
+            raise SettingsError(f"SAGAGEN_REDIS_CA_FILE is for TLS: {REDIS_URL} has to begin with rediss://")
+        if ca_file and not Path(ca_file).is_file():
+            raise SettingsError(f"SAGAGEN_REDIS_CA_FILE: there is no file {ca_file}")
+        password = Secret.read(environment, REDIS_PASSWORD, at_least=1)
+        user = environment.get("SAGAGEN_REDIS_USER", "")
+        return cls(url, password, user, Path(ca_file) if ca_file else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The environment of one process. It is read once, at the start."""
 
@@ -55,13 +106,17 @@ class Settings:
     grace: Grace
     """Time that may pass between SIGTERM and the end of the process; then `stopping.py` ends it."""
     environment: Mapping[str, str] = field(repr=False)
-    redis_url: str = field(default="", repr=False)
-    """`redis://host:6379/0`; if empty, services answer repeats from memory and barrier alone."""
+    redis: "RedisAddress | None" = None
+    """Where repeats are answered from; without it services answer them from memory and barrier alone."""
+    mesh_key: Secret | None = None
+    """What the gateway signs its calls with, and services know them by."""
+    admin_token: Secret | None = None
+    """What operators send to the gateway's admin listener."""
     is_only_gateway: bool = False
     """No other gateway serves this mesh: no saga has to claim its id before it begins."""
     shares_answers: bool = False
     """Gateways that have logs of their own and share services share their answers too, through Redis."""
-    share_answers_key: bytes = field(default=b"", repr=False)
+    share_answers_key: Secret | None = None
     """The secret that these gateways have in common: answers by others are not believed."""
     trusted_proxies: tuple[Network, ...] = LOOPBACK_NETWORKS
     """Who is believed what it says of others: the place of a request in a trace. May have any number of connections."""
@@ -82,10 +137,12 @@ class Settings:
             log_format=log_format,
             grace=Grace(10.0),
             environment=environment,
-            redis_url=_redis_url(environment),
+            redis=RedisAddress.read(environment),
+            mesh_key=Secret.read(environment, MESH_KEY),
+            admin_token=Secret.read(environment, ADMIN_TOKEN, at_least=1),
             is_only_gateway=_flag(environment, "SAGAGEN_ONLY_GATEWAY"),
             shares_answers=_shares_answers(environment),
-            share_answers_key=secret(environment, "SAGAGEN_SHARE_ANSWERS_KEY"),
+            share_answers_key=Secret.read(environment, SHARE_ANSWERS_KEY),
             trusted_proxies=_networks(environment, "SAGAGEN_TRUSTED_PROXIES", LOOPBACK_NETWORKS),
             plain=_plain(environment),
         )
@@ -122,13 +179,21 @@ class Settings:
         return _address(self.environment, variable, Address(LOOPBACK, service.port))
 
 
-def _redis_url(environment: Mapping[str, str]) -> str:
-    url = environment.get("SAGAGEN_REDIS_URL", "")
-    if url and not url.startswith(("redis://", "rediss://", "unix://")):
-        raise SettingsError(
-            "SAGAGEN_REDIS_URL is no URL of Redis; write redis://host:6379/0, or rediss:// for TLS"
-        )
-    return url
+def without_strangers_secrets(environment: Mapping[str, str], *, is_gateway: bool) -> dict[str, str]:
+    """What a child process is given of an environment: of the mesh's secrets its own alone."""
+    uses_redis = not is_gateway or environment.get(SHARE_ANSWERS) == "1"
+    withheld: set[str] = set()
+    if not is_gateway:
+        withheld |= _OF_GATEWAY
+    if not uses_redis:
+        withheld |= _OF_REDIS
+    return {name: value for name, value in environment.items() if name.removesuffix("_FILE") not in withheld}
+
+
+def hide_secrets(environment: MutableMapping[str, str]) -> None:
+    """Take the mesh's secrets out of `os.environ`, once they are read: handlers, and what they start, need none."""
+    for name in SECRETS & environment.keys():
+        del environment[name]
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:
@@ -140,40 +205,16 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
 
 def _shares_answers(environment: Mapping[str, str]) -> bool:
     is_wanted = _flag(environment, "SAGAGEN_SHARE_ANSWERS")
-    if is_wanted and not environment.get("SAGAGEN_REDIS_URL"):
+    if is_wanted and not any(environment.get(name) for name in (REDIS_URL, f"{REDIS_URL}_FILE")):
         raise SettingsError(
             "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_REDIS_URL: answers are shared through Redis"
         )
-    if is_wanted and not secret(environment, "SAGAGEN_SHARE_ANSWERS_KEY"):
+    if is_wanted and not Secret.read(environment, SHARE_ANSWERS_KEY):
         raise SettingsError(
             "SAGAGEN_SHARE_ANSWERS=1 needs SAGAGEN_SHARE_ANSWERS_KEY, or SAGAGEN_SHARE_ANSWERS_KEY_FILE: a secret that "
             "all gateways have in common, so that they believe nobody else; `openssl rand -hex 32` makes one"
         )
     return is_wanted
-
-
-def secret(environment: Mapping[str, str], variable: str) -> bytes:
-    """The value of the variable, or of the file that VARIABLE_FILE names, without the line's end; empty if not set.
-
-    Raises SettingsError for a file that can't be read, a secret that is too short to be one, and for both at once.
-    """
-    text, file = environment.get(variable, ""), environment.get(f"{variable}_FILE", "")
-    if text and file:
-        raise SettingsError(f"{variable} and {variable}_FILE are both set; keep one")
-    value = _content(file, f"{variable}_FILE") if file else text.encode(errors="surrogateescape")
-    if (text or file) and len(value) < MIN_SECRET_BYTES:
-        raise SettingsError(
-            f"{variable} has {len(value)} bytes; a secret needs at least {MIN_SECRET_BYTES}: "
-            "`openssl rand -hex 32` makes one"
-        )
-    return value
-
-
-def _content(file: str, variable: str) -> bytes:
-    try:
-        return Path(file).read_bytes().rstrip(b"\r\n")
-    except OSError as error:
-        raise SettingsError(f"{variable}: {file} can't be read: {error.strerror}") from error
 
 
 def _plain(environment: Mapping[str, str]) -> frozenset[Switch]:

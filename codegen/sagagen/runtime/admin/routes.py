@@ -5,7 +5,6 @@ Host must be this machine (DNS rebinding), and a command must be JSON (a browser
 origins without asking).
 """
 
-import hmac
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -32,9 +31,9 @@ from sagagen.runtime.saga.events import Outcome, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
 from sagagen.runtime.saga.search import OPEN, SagaQuery
 from sagagen.runtime.saga.where import Where, where_of
+from sagagen.runtime.secret_file import Secret
+from sagagen.runtime.settings import ADMIN_TOKEN
 
-TOKEN = "SAGAGEN_ADMIN_TOKEN"
-"""The environment variable that holds the token."""
 MAX_LISTED = 10_000
 """Most sagas that one answer lists."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -49,8 +48,8 @@ class SagaAdmin:
     operations: SagaOperations
     host: str
     """Where the listener binds."""
-    token: str
-    """What `Authorization: Bearer` must hold. If it is empty, loopback needs none, and elsewhere nobody is let in."""
+    token: Secret | None = None
+    """What `Authorization: Bearer` must hold. Without it loopback needs none, and elsewhere nobody is let in."""
 
 
 def saga_routes(admin: SagaAdmin) -> list[Route]:
@@ -235,16 +234,18 @@ def _guarded(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
 def _refusal(admin: SagaAdmin, request: Request) -> Response | None:
     if admin.token:
         kind, _, given = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), admin.token.encode()):
+        if kind.lower() == "bearer" and admin.token.is_one(given.strip().encode()):
             return None
-        return _error(401, f"the sagas need a token: send the value of {TOKEN} as `Authorization: Bearer`")
+        return _error(
+            401, f"the sagas need a token: send the value of {ADMIN_TOKEN} as `Authorization: Bearer`"
+        )
     if admin.host not in _LOOPBACK:
         return _error(
             403,
-            f"this listener is not on loopback ({admin.host}): set {TOKEN} for the gateway to open its sagas",
+            f"this listener is not on loopback ({admin.host}): set {ADMIN_TOKEN} for the gateway to open its sagas",
         )
     if request.url.hostname not in _LOOPBACK:
-        return _error(403, f"without a token ({TOKEN}) the sagas can be reached at localhost only")
+        return _error(403, f"without a token ({ADMIN_TOKEN}) the sagas can be reached at localhost only")
     return None
 
 

@@ -78,13 +78,13 @@ class SharedAnswers:
     @asynccontextmanager
     async def open(cls, project: str, settings: Settings) -> AsyncGenerator["SharedAnswers | None"]:
         """None unless the environment says that there are other gateways."""
-        if not settings.shares_answers:
+        if not (settings.shares_answers and settings.redis and settings.share_answers_key):
             yield None
             return
         from sagagen.runtime.redis.pipeline import RedisPipeline  # only here: redis takes a sixth of a start
         from sagagen.runtime.redis.seal import Seal
 
-        async with RedisPipeline.open(settings.redis_url, f"{_prefix(project)}:trial") as line:
+        async with RedisPipeline.open(settings.redis, f"{_prefix(project)}:trial") as line:
             yield cls(project, line, Seal(settings.share_answers_key))
 
     def store(self, saga: Saga, accepted: Accepted, answer: Answer) -> None:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.admin.routes import TOKEN, SagaAdmin, saga_routes
+from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
 from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.connections import Peers
@@ -134,5 +134,5 @@ def _share(
 
 def _admin(settings: Settings, sagas: SagaRuntime, schema: Schema, readiness: Readiness) -> ASGIApp:
     operations = SagaOperations(sagas, lambda: schema, sagas.deliver)
-    admin = SagaAdmin(operations, settings.gateway_admin.host, settings.environment.get(TOKEN, ""))
+    admin = SagaAdmin(operations, settings.gateway_admin.host, settings.admin_token)
     return admin_app(readiness, saga_routes(admin), before_metrics=partial(set_gauges, sagas))

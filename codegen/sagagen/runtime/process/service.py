@@ -56,7 +56,7 @@ def opened(
         schema=schema,
         data_dir=settings.data_dir,
         root=project.root,
-        redis_url=settings.redis_url,
+        redis=settings.redis,
         sagas=project.mesh.sagas,
         grace=settings.grace,
         hold_limit_s=settings.patience_s or HOLD_LIMIT_S,

@@ -22,7 +22,9 @@ import structlog
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError
 
+from sagagen.runtime.settings import RedisAddress
 from sagagen.runtime.telemetry.metrics import BREAKER_OPEN, REDIS_OPERATIONS
 
 LIMIT_S = 0.02
@@ -57,12 +59,14 @@ class _Operation:
 class RedisPipeline:
     """Made by `open`. Nothing here raises because of Redis."""
 
-    def __init__(self, url: str, trial_key: str, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, address: RedisAddress, trial_key: str, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._monotonic_s = monotonic_s
         BREAKER_OPEN.set(1)
-        self._pool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - its kwargs are
-            url, socket_connect_timeout=CONNECT_S, socket_timeout=None, retry=Retry(NoBackoff(), 0)
-        )
+        self._address = address
+        self._turned_away = 0
+        """How often Redis did not take our password: then the other one that is valid has its turn."""
         self._connection: Any = None
         self._trial_key = trial_key
         self._waiting: deque[_Operation] = deque()
@@ -73,9 +77,9 @@ class RedisPipeline:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, trial_key: str) -> AsyncGenerator["RedisPipeline"]:
+    async def open(cls, address: RedisAddress, trial_key: str) -> AsyncGenerator["RedisPipeline"]:
         """`trial_key` is written to see whether the server takes writes. Leaving drops what waits."""
-        pipeline = cls(url, trial_key)
+        pipeline = cls(address, trial_key)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(pipeline._serve(), name="pipeline to redis")
             try:
@@ -136,20 +140,42 @@ class RedisPipeline:
             await self._lose_connection()
 
     async def _connect(self) -> bool:
-        connection: Any = self._pool.make_connection()
+        connection: Any = None
         try:
+            connection = self._new_connection()
             async with asyncio.timeout(CONNECT_S):
                 await connection.connect()
                 # A server that is full, still loading or read-only does answer, but is of no use.
                 await _exchange(connection, [("SET", self._trial_key, b"", "PX", 1000)])
         except Exception as error:  # noqa: BLE001 - whatever listens there may answer anything
             self._count_failure(error)
-            await _disconnect(connection)
+            if connection is not None:
+                await _disconnect(connection)
             return False
         self._connection = connection
         BREAKER_OPEN.set(0)
         _logger.info("redis answers repeats")
         return True
+
+    def _new_connection(self) -> Any:
+        """With the secrets of now: their files may have changed since the last one."""
+        address = self._address
+        options: dict[str, Any] = {}
+        if address.password is not None:
+            valid = address.password.values()
+            options["password"] = valid[self._turned_away % len(valid)].decode()
+        if address.user:
+            options["username"] = address.user
+        if address.ca_file is not None:
+            options["ssl_ca_certs"] = str(address.ca_file)
+        pool = ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - its kwargs are
+            address.url.current.decode(),
+            socket_connect_timeout=CONNECT_S,
+            socket_timeout=None,
+            retry=Retry(NoBackoff(), 0),
+        )
+        pool.connection_kwargs.update(options)  # a file's password takes the place of one in the URL
+        return pool.make_connection()
 
     async def _exchange_until_lost(self) -> None:
         try:
@@ -189,9 +215,11 @@ class RedisPipeline:
         self.failures += 1
         BREAKER_OPEN.set(1)
         REDIS_OPERATIONS.labels("failed").inc()
+        if isinstance(error, AuthenticationError | NoPermissionError):
+            self._turned_away += 1
         if self.failures == 1 or self.is_up:
             _logger.warning(
-                "redis is no help at present; calls go straight to the barrier", error=repr(error)
+                "redis is no help at present; calls go straight to the barrier", error=_told(error)
             )
 
     async def _lose_connection(self) -> None:
@@ -199,6 +227,17 @@ class RedisPipeline:
         self.forget()
         if connection is not None:
             await _disconnect(connection)
+
+
+def _told(error: Exception) -> str:
+    """Nothing of a URL or a password, which errors of parsing repeat."""
+    if isinstance(error, ValueError):
+        return (
+            "SAGAGEN_REDIS_URL can't be read as a URL; what is special in a password is percent-encoded there"
+        )
+    if isinstance(error, AuthenticationError):
+        return "it does not take our user and password (SAGAGEN_REDIS_PASSWORD, SAGAGEN_REDIS_USER, or in the URL)"
+    return repr(error)
 
 
 async def _exchange(connection: Any, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:

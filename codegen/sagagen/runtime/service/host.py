@@ -29,6 +29,7 @@ from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts
 from sagagen.runtime.service.sqlite_store.store import SqliteStore
 from sagagen.runtime.service.store import HOLD_LIMIT_S, ServiceStore
+from sagagen.runtime.settings import RedisAddress
 
 T = TypeVar("T")
 
@@ -94,7 +95,7 @@ class ServiceHost:
         clock: Clock | None = None,
         drain_s: float = DRAIN_S,
         hold_limit_s: float = HOLD_LIMIT_S,
-        redis_url: str = "",
+        redis: RedisAddress | None = None,
         sagas: Iterable[Saga] | None = None,
         grace: Grace | None = None,
     ) -> AsyncGenerator["ServiceHost"]:
@@ -119,7 +120,7 @@ class ServiceHost:
             schema=schema,
             clock=clock,
             drain_s=drain_s,
-            redis_url=redis_url,
+            redis=redis,
             sagas=sagas,
             grace=grace,
         )
@@ -138,7 +139,7 @@ class ServiceHost:
         schema: Schema,
         clock: Clock,
         drain_s: float = DRAIN_S,
-        redis_url: str = "",
+        redis: RedisAddress | None = None,
         sagas: Iterable[Saga] | None = None,
         grace: Grace | None = None,
         random: Random | None = None,
@@ -147,7 +148,7 @@ class ServiceHost:
         methods = bind(service, handlers, schema)
         async with (
             store_opened as store,
-            OutcomeCache.open(project, service.name, store.identity, redis_url) as outcome_cache,
+            OutcomeCache.open(project, service.name, store.identity, redis) as outcome_cache,
         ):
             store.report_commits(outcome_cache.remember)
             host = cls(

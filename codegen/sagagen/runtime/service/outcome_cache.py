@@ -24,9 +24,11 @@ from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.redis.observation import traced_lookup
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
+from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.service.barrier.calls import CallResult, Record, result_of_row
 from sagagen.runtime.service.barrier.rules import BarrierRow, State
 from sagagen.runtime.service.store import DatabaseIdentity
+from sagagen.runtime.settings import RedisAddress
 from sagagen.runtime.telemetry.metrics import HITS
 
 if TYPE_CHECKING:
@@ -136,10 +138,10 @@ class OutcomeCache:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, project: str, service: str, identity: DatabaseIdentity, redis_url: str = ""
+        cls, project: str, service: str, identity: DatabaseIdentity, address: RedisAddress | None = None
     ) -> AsyncGenerator["OutcomeCache"]:
-        """Without a URL there is only the memory of this process."""
-        if not redis_url:
+        """Without an address of Redis there is only the memory of this process."""
+        if address is None:
             yield cls(service)
             return
         from sagagen.runtime.redis.pipeline import RedisPipeline  # only here: redis takes a sixth of a start
@@ -148,8 +150,13 @@ class OutcomeCache:
         # A database restored from a backup counts epochs up that have been before; so each start has a random part too.
         start = f"{identity.epoch}-{secrets.token_hex(8)}"
         prefix = f"sagagen:{project}:{service}:{identity.database_id:x}:{start}"
-        async with RedisPipeline.open(redis_url, f"{prefix}:trial") as pipeline:
-            yield cls(service, pipeline, prefix, Seal(secrets.token_bytes(KEY_BYTES)))
+        async with RedisPipeline.open(address, f"{prefix}:trial") as pipeline:
+            yield cls(
+                service,
+                pipeline,
+                prefix,
+                Seal(Secret.of("a key of this start", secrets.token_bytes(KEY_BYTES))),
+            )
 
     def remember(self, record: Record) -> None:
         """The row is committed: from now on it answers repeats."""
