@@ -38,7 +38,7 @@ async def _asked(gateway: "Gateway", headers: Mapping[str, str], asked: list[str
     from starlette.datastructures import Headers
     from starlette.requests import Request
 
-    from sagagen.runtime.edge.exchange import caller_of
+    from sagagen.runtime.edge.entry import caller_of
 
     class Noting(Headers):
         """Headers that note which of them are asked for."""

@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sagagen.runtime.access.identity import Identity
     from sagagen.runtime.edge.gateway import Gateway, HttpRequest
     from sagagen.runtime.model.compatibility import API, require_api
     from sagagen.runtime.model.definition import (
@@ -58,6 +59,7 @@ __all__ = [
     "ForEach",
     "Gateway",
     "HttpRequest",
+    "Identity",
     "IndexValue",
     "Limits",
     "Mesh",
@@ -97,6 +99,7 @@ _HOMES = {
     "ForEach": "sagagen.runtime.model.definition",
     "Gateway": "sagagen.runtime.edge.gateway",
     "HttpRequest": "sagagen.runtime.edge.gateway",
+    "Identity": "sagagen.runtime.access.identity",
     "IndexValue": "sagagen.runtime.model.definition",
     "Limits": "sagagen.runtime.model.definition",
     "Mesh": "sagagen.runtime.model.definition",

@@ -10,7 +10,8 @@ from typing import Any
 import structlog
 
 from sagagen.runtime.edge.answer import Answer
-from sagagen.runtime.edge.exchange import SAGA, Caller, Exchange, caller_of, traceparent
+from sagagen.runtime.edge.entry import Entry
+from sagagen.runtime.edge.exchange import SAGA, Exchange, traceparent
 from sagagen.runtime.edge.json.protojson import AnswerNotWritten, JsonWriter
 from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
@@ -108,22 +109,23 @@ class Mailbox:
     """Reads what comes by one route, and hands it to the engine."""
 
     def __init__(
-        self, engine: SagaRuntime, reader: RequestReader, caller: Caller, shared: SharedAnswers | None
+        self, engine: SagaRuntime, reader: RequestReader, entry: Entry, shared: SharedAnswers | None
     ) -> None:
         self._engine = engine
         self._reader = reader
-        self._caller = caller
+        self._entry = entry
         self._shared = shared
 
     async def read(self, exchange: Exchange, method: Method[Any, Any]) -> Message:
         """The valid message of a request. Raises ProblemError, 400 without a key."""
-        caller = await caller_of(self._caller, exchange.request)
+        identity = await self._entry(exchange)
         key = idempotency_key(exchange.request.headers)
         if not key:
             raise missing_key()
         body = await exchange.body(self._reader.max_body_bytes)
         data = await self._reader.read(exchange.values, exchange.query, body)
-        return Message(method, data, caller, key)
+        self._entry.check_request(identity, data)
+        return Message(method, data, identity.caller, key)
 
     async def deliver(self, exchange: Exchange, deliveries: Sequence[Delivery]) -> tuple[int, Delivered]:
         """Which of these, one for each saga that it may be, was taken. Raises ProblemError if none was."""

@@ -14,7 +14,6 @@ from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.content import check_content
 from sagagen.runtime.edge.problem import Problem, ProblemError
-from sagagen.runtime.model.definition import MAX_CALLER_BYTES
 from sagagen.runtime.rpc.trace import SAMPLED, TraceContext, received
 from sagagen.runtime.telemetry import spans as tracing
 
@@ -102,42 +101,6 @@ def _too_much(max_bytes: int) -> ProblemError:
 Endpoint = Callable[[Exchange], Awaitable[Answer]]
 """Answers a request, or raises ProblemError."""
 
-Caller = Callable[[Request], str | Awaitable[str]]
-"""The authentication hook: says on whose behalf a request comes. May raise starlette's HTTPException."""
-
-
-async def caller_of(hook: Caller, request: Request) -> str:
-    """Raises what the hook raises; HookFailed for what is no Exception, and would end more than this request.
-
-    Raises CallerTooLong as well.
-    """
-    try:
-        caller = hook(request)
-        if not isinstance(caller, str):
-            caller = await caller
-        if len(caller) > MAX_CALLER_BYTES // 4:  # only what may be too long is encoded for it
-            _check_length(caller)
-        return caller
-    except Exception:
-        raise
-    except BaseException as error:
-        if is_cancelled(error):
-            raise
-        raise HookFailed("the caller hook", error) from as_logged(error)
-
-
-def _check_length(caller: str) -> None:
-    length = len(caller.encode())
-    if length > MAX_CALLER_BYTES:
-        raise CallerTooLong(
-            f"the caller hook returned {length} bytes, and services are told at most {MAX_CALLER_BYTES}: return what "
-            "names the caller, such as a subject or an account, and not a whole token"
-        )
-
-
-class CallerTooLong(Exception):
-    """The caller hook of gateway/app.py returned what can't be sent along with every call."""
-
 
 class HookFailed(Exception):
     """A hook of gateway/app.py raised what ends a process, or looks as if the request had been cancelled."""
@@ -203,5 +166,8 @@ def traceparent(trace: TraceContext, trace_id: str = "") -> tuple[str, str]:
 def to_response(answer: Answer) -> Response:
     response = Response(answer.body, answer.status)
     for name, value in answer.headers:
-        response.headers[name] = value
+        if name == "www-authenticate":  # each scheme has its own
+            response.headers.append(name, value)
+        else:
+            response.headers[name] = value
     return response

@@ -5,7 +5,8 @@ import re
 from random import Random, SystemRandom
 
 from sagagen.runtime.edge.answer import Answer
-from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
+from sagagen.runtime.edge.entry import Entry
+from sagagen.runtime.edge.exchange import Exchange
 from sagagen.runtime.edge.json.protojson import AnswerNotWritten, JsonWriter
 from sagagen.runtime.edge.key import idempotency_key
 from sagagen.runtime.edge.problem import Problem, ProblemError, from_rpc_error, invalid, retry_after
@@ -23,6 +24,18 @@ DEFAULT_TIMEOUT_S = 10.0
 """Time in seconds that a service has, unless the request asks for less."""
 RETRY_PAUSE_S = 0.05
 
+_OF_A_THING = frozenset(
+    {
+        Code.NOT_FOUND,
+        Code.FAILED_PRECONDITION,
+        Code.PERMISSION_DENIED,
+        Code.ALREADY_EXISTS,
+        Code.ABORTED,
+        Code.OUT_OF_RANGE,
+        Code.CANCELLED,
+    }
+)
+"""What a service says of the thing that is read. Where that may be another's, all of it is 404."""
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 """gRPC's wire format of a timeout, which grpc-gateway reads from the header Grpc-Timeout."""
@@ -57,7 +70,7 @@ class ForwardEndpoint:
         route: Route,
         reader: RequestReader,
         writer: JsonWriter,
-        caller: Caller,
+        entry: Entry,
         transport: Transport,
         waiting: Waiting,
         random: Random | None = None,
@@ -66,20 +79,23 @@ class ForwardEndpoint:
         self._method = route.method
         self._reader = reader
         self._writer = writer
-        self._caller = caller
+        self._entry = entry
         self._transport = transport
         self._waiting = waiting
 
     async def __call__(self, exchange: Exchange) -> Answer:
-        caller = await caller_of(self._caller, exchange.request)
+        identity = await self._entry(exchange)
+        caller = identity.caller
         timeout_s = _timeout_s(exchange.request.headers.get("grpc-timeout", ""), self._waiting.at_most_s)
         metadata = (
             exchange.trace.to_metadata() | self._key_metadata(exchange, caller) | caller_metadata(caller)
         )
         body = await exchange.body(self._reader.max_body_bytes)
         data = await self._reader.read(exchange.values, exchange.query, body)
+        self._entry.check_request(identity, data)
         with self._waiting:
             reply = await self._call(data, metadata, timeout_s)
+        self._entry.check_response(identity, data, reply.response)
         replayed = (REPLAYED,) if reply.trailers.get(REPLAYED_TRAILER) == "true" else ()
         return Answer(200, (*JSON, *replayed), self._written(reply))
 
@@ -108,6 +124,8 @@ class ForwardEndpoint:
             late = RpcError(Code.DEADLINE_EXCEEDED, "the service did not answer in time")
             raise ProblemError(from_rpc_error(late)) from error
         except RpcError as error:
+            if self._entry.hides and error.code in _OF_A_THING:
+                raise self._entry.not_found() from error
             raise ProblemError(from_rpc_error(error)) from error
 
     async def _call_twice(self, request: bytes, metadata: dict[str, str], limit: asyncio.Timeout) -> Reply:

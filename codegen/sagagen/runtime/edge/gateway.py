@@ -19,10 +19,12 @@ from starlette.routing import BaseRoute
 from starlette.routing import Router as StarletteRouter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sagagen.runtime.access.identity import Authentication
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.content import check_origin
 from sagagen.runtime.edge.docs_page import DocsEndpoint, DocsFileEndpoint
+from sagagen.runtime.edge.entry import Caller, Entries, Entry, HookNotAsked, IdentityHook, Pace, anonymous
 from sagagen.runtime.edge.events import (
     CANCEL,
     CancelEndpoint,
@@ -33,7 +35,6 @@ from sagagen.runtime.edge.events import (
 )
 from sagagen.runtime.edge.exchange import (
     ROUTE,
-    Caller,
     Contained,
     Endpoint,
     Exchange,
@@ -57,9 +58,9 @@ from sagagen.runtime.edge.transcoding.fields import shown
 from sagagen.runtime.edge.transcoding.request import RequestReader
 from sagagen.runtime.engine.port import JournalUnreadable, SagaRuntime
 from sagagen.runtime.health import Readiness
-from sagagen.runtime.identity import ANONYMOUS
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Limits, Mesh, Route, Saga
+from sagagen.runtime.model.security import Security
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Transport
 
@@ -69,11 +70,6 @@ HttpRequest = Request
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-def anonymous(request: HttpRequest) -> str:
-    """The caller of every request where nothing authenticates them. Ids from guessable keys are then guessable."""
-    return ANONYMOUS
-
-
 class Gateway:
     """The composition root of a project's edge: `gateway = Gateway(MESH, caller=caller)` in gateway/app.py."""
 
@@ -81,18 +77,26 @@ class Gateway:
         self,
         mesh: Mesh,
         *,
-        caller: Caller = anonymous,
+        caller: Caller | None = None,
+        identity: IdentityHook | None = None,
         middleware: Sequence[Middleware] = (),
         routes: Sequence[BaseRoute] = (),
     ) -> None:
         """`caller` says on whose behalf a request comes, and refuses it by raising starlette's HTTPException. Services
-        are told (`call.caller`), so it has at most 1,024 bytes in UTF-8.
+        are told (`call.caller`), so it has at most 1,024 bytes in UTF-8. Without it everybody is anonymous.
 
-        `middleware` (CORS, for example) wraps everything. `routes` are asked where the contract has no route.
-        Raises RouteError or TemplateError for a route that does not fit its messages.
+        Where the contract has `security`, its schemes say who calls, and there is no `caller`: `identity` gets what
+        they have found, on a route that is public an anonymous Identity, and returns that or another one. It may
+        refuse as well.
+
+        `middleware` (CORS, for example) wraps everything. `routes` are asked where the contract has no route; nothing
+        here says who may call those. Raises RouteError or TemplateError for a route that does not fit its messages, and
+        HookNotAsked for a hook that would not be asked.
         """
+        _check_hooks(mesh.security, caller, identity)
         self._mesh = mesh
-        self._caller = caller
+        self._caller = caller or anonymous
+        self._identity = identity
         self._middleware = tuple(middleware)
         self._routes = tuple(routes)
         self.schema = Schema(mesh.descriptors.read_bytes())
@@ -101,7 +105,7 @@ class Gateway:
 
     @property
     def caller(self) -> Caller:
-        """The hook that says on whose behalf a request comes."""
+        """The hook that says on whose behalf a request comes; not asked where the contract has `security`."""
         return self._caller
 
     def application(
@@ -114,20 +118,24 @@ class Gateway:
         clock: Clock | None = None,
         random: Random | None = None,
         at_most_s: float = DEFAULT_TIMEOUT_S,
+        authentication: Authentication | None = None,
+        pace: Pace | None = None,
     ) -> ASGIApp:
         """The ASGI application, on a running engine and ways to every service of the mesh.
 
         `limits` are the contract's unless the environment has others. `readiness` is what /readyz reports; without it
         the engine alone decides. `shared` are the answers of gateways that have logs of their own. Tests choose the
         clock, and where ids come from that no client chose. `at_most_s` is how long a service has for a call that no
-        saga makes, in seconds.
+        saga makes, in seconds. `authentication` are the schemes of the contract's `security`, at work, if it has that;
+        `pace` turns away who sends too many requests.
         """
         readiness = readiness or Readiness({"gateway": engine.check})
         waiting = Waiting((limits or self._mesh.limits).max_waiting, at_most_s)
+        entries = Entries(self._mesh.security, self._caller, self._identity, authentication, pace)
         router: Router[Endpoint] = Router(
             [
-                *self._own(engine, readiness),
-                *self._contract(engine, transports, waiting, shared, clock, random),
+                *self._own(engine, readiness, entries),
+                *self._contract(engine, transports, waiting, shared, clock, random, entries),
             ]
         )
         app = Starlette(
@@ -145,11 +153,13 @@ class Gateway:
         is_plain = not self._middleware and not self._routes
         return () if is_plain else (Middleware(Contained), *self._middleware)
 
-    def _own(self, engine: SagaRuntime, readiness: Readiness) -> Iterable[tuple[str, Template, Endpoint]]:
+    def _own(
+        self, engine: SagaRuntime, readiness: Readiness, entries: Entries
+    ) -> Iterable[tuple[str, Template, Endpoint]]:
         yield "GET", parse_template("/healthz"), HealthEndpoint()
         yield "GET", parse_template("/readyz"), ReadyEndpoint(readiness)
-        yield "GET", parse_template("/sagas"), OwnSagasEndpoint(self._caller, engine)
-        yield "GET", parse_template("/sagas/{id}"), WatchEndpoint(self._caller, engine)
+        yield "GET", parse_template("/sagas"), OwnSagasEndpoint(entries.of_own(), engine)
+        yield "GET", parse_template("/sagas/{id}"), WatchEndpoint(entries.of_own(), engine)
         yield "GET", parse_template("/openapi.json"), DocumentEndpoint(self._mesh.descriptors)
         yield "GET", parse_template("/docs"), DocsEndpoint(self._mesh.project)
         yield "GET", parse_template("/docs/{file}"), DocsFileEndpoint()
@@ -162,17 +172,19 @@ class Gateway:
         shared: SharedAnswers | None,
         clock: Clock | None,
         random: Random | None,
+        entries: Entries,
     ) -> Iterable[tuple[str, Template, Endpoint]]:
         for binding in self._bindings:
             route = binding.route
+            entry = entries.of_route(route.access, route.method)
             if route.event:
-                endpoint: Endpoint = self._incoming(binding, engine, shared)
+                endpoint: Endpoint = self._incoming(binding, engine, shared, entry)
             elif route.starts_saga:
                 endpoint = StartEndpoint(
                     self._mesh.project,
                     self._newest(route.target),
                     binding.reader,
-                    self._caller,
+                    entry,
                     engine,
                     self.responder,
                     shared,
@@ -184,7 +196,7 @@ class Gateway:
                     route,
                     binding.reader,
                     binding.writer,
-                    self._caller,
+                    entry,
                     transports[route.target],
                     waiting,
                     random,
@@ -192,11 +204,11 @@ class Gateway:
             yield route.verb, binding.template, endpoint
 
     def _incoming(
-        self, binding: "_Binding", engine: SagaRuntime, shared: SharedAnswers | None
+        self, binding: "_Binding", engine: SagaRuntime, shared: SharedAnswers | None, entry: Entry
     ) -> EventEndpoint | CancelEndpoint:
         """Of an event, or a request to cancel. Sagas may share its rpc: then the id says which one is meant."""
         route = binding.route
-        mailbox = Mailbox(engine, binding.reader, self._caller, shared)
+        mailbox = Mailbox(engine, binding.reader, entry, shared)
         newest = [self._newest(name) for name in dict.fromkeys(saga.name for saga in self._mesh.sagas)]
         if route.event == CANCEL:
             return CancelEndpoint(cancels_of(route, newest), mailbox)
@@ -206,6 +218,20 @@ class Gateway:
         """The version that new sagas of this name take; it also says how events find theirs."""
         versions = [saga for saga in self._mesh.sagas if saga.name == name]
         return max(versions, key=lambda saga: saga.version)
+
+
+def _check_hooks(security: Security | None, caller: Caller | None, identity: IdentityHook | None) -> None:
+    """Raises HookNotAsked for a hook that nobody would ask: what it refuses would then be let in."""
+    if security and caller:
+        raise HookNotAsked(
+            "the contract has `security`, whose schemes say who calls, so the hook `caller=` would not be asked: leave "
+            "it out; what has to be decided beyond the contract goes into `identity=`"
+        )
+    if identity and not security:
+        raise HookNotAsked(
+            "the hook `identity=` refines what the schemes of the contract's `security` have found, and this contract "
+            "has no such section: write one, or use `caller=`"
+        )
 
 
 class _Binding:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from sagagen.runtime.clock import rfc3339, rfc3339_or_none
 from sagagen.runtime.edge.answer import Answer
-from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
+from sagagen.runtime.edge.entry import Entry
+from sagagen.runtime.edge.exchange import Exchange
 from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.engine.port import SagaRuntime, SagaView
@@ -19,15 +20,15 @@ TEXT = (("content-type", "text/plain; charset=utf-8"),)
 class WatchEndpoint:
     """Shows a saga to whoever started it, without payloads."""
 
-    def __init__(self, caller: Caller, engine: SagaRuntime) -> None:
-        self._caller = caller
+    def __init__(self, entry: Entry, engine: SagaRuntime) -> None:
+        self._entry = entry
         self._engine = engine
 
     async def __call__(self, exchange: Exchange) -> Answer:
-        caller = await caller_of(self._caller, exchange.request)
+        identity = await self._entry(exchange)
         view = await self._engine.describe(exchange.values["id"])
         # To others it does not exist: whoever may not see it must not learn that it is there.
-        if view is None or view.caller != caller:
+        if view is None or view.caller != identity.caller:
             raise ProblemError(Problem(404, "NOT_FOUND", "SAGA_NOT_FOUND", "there is no such saga"))
         return Answer(200, JSON, escaped_json(json.dumps(_members(view), ensure_ascii=False)).encode())
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sagagen.runtime.clock import rfc3339
 from sagagen.runtime.edge.answer import Answer
-from sagagen.runtime.edge.exchange import Caller, Exchange, caller_of
+from sagagen.runtime.edge.entry import Entry
+from sagagen.runtime.edge.exchange import Exchange
 from sagagen.runtime.edge.problem import Problem, ProblemError, broken_rules
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.edge.transcoding.request import parameters
@@ -25,12 +26,13 @@ _WRONG = "INVALID_PARAMETERS"
 class OwnSagasEndpoint:
     """Lists the sagas that a caller has started, without payloads. Of others' sagas nobody learns that they exist."""
 
-    def __init__(self, caller: Caller, engine: SagaRuntime) -> None:
-        self._caller = caller
+    def __init__(self, entry: Entry, engine: SagaRuntime) -> None:
+        self._entry = entry
         self._engine = engine
 
     async def __call__(self, exchange: Exchange) -> Answer:
-        caller = await caller_of(self._caller, exchange.request)
+        identity = await self._entry(exchange)
+        caller = identity.caller
         if caller in ("", ANONYMOUS):
             # All whom nobody knows have one name: what one of them has started is not another's to see.
             raise ProblemError(_unknown_caller())

@@ -5,7 +5,8 @@ from random import Random
 
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.edge.answer import Answer
-from sagagen.runtime.edge.exchange import SAGA, Caller, Exchange, caller_of, traceparent
+from sagagen.runtime.edge.entry import Entry
+from sagagen.runtime.edge.exchange import SAGA, Exchange, traceparent
 from sagagen.runtime.edge.key import idempotency_key, missing_key
 from sagagen.runtime.edge.problem import RETRY_AFTER_S, Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import (
@@ -44,7 +45,7 @@ class StartEndpoint:
         project: str,
         saga: Saga,
         reader: RequestReader,
-        caller: Caller,
+        entry: Entry,
         engine: SagaRuntime,
         responder: HttpResponder,
         shared: SharedAnswers | None = None,
@@ -56,19 +57,20 @@ class StartEndpoint:
         self._project = project
         self._saga = saga
         self._reader = reader
-        self._caller = caller
+        self._entry = entry
         self._engine = engine
         self._responder = responder
         self._shared = shared
 
     async def __call__(self, exchange: Exchange) -> Answer:
-        caller = await caller_of(self._caller, exchange.request)
+        identity = await self._entry(exchange)
         key = idempotency_key(exchange.request.headers)
         if not key and self._saga.key == "required":
             raise missing_key()
         body = await exchange.body(self._reader.max_body_bytes)
         data = await self._reader.read(exchange.values, exchange.query, body)
-        acceptance = self._acceptance(exchange, caller, key, data)
+        self._entry.check_request(identity, data)
+        acceptance = self._acceptance(exchange, identity.caller, key, data)
         exchange.request.scope[SAGA] = saga_attributes(
             acceptance.saga_id, self._saga.name, self._saga.version
         )
