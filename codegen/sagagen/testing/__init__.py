@@ -10,6 +10,7 @@ in memory (`databases`), faults (`faults`), and a mesh of processes (`world`). I
 nothing of the generator; nothing of the runtime imports it.
 """
 
+from sagagen.testing.callers import as_caller, as_nobody
 from sagagen.testing.calls import CallMade
 from sagagen.testing.databases import MemoryDatabases, TestDatabase
 from sagagen.testing.faults import Moment
@@ -30,6 +31,8 @@ __all__ = [
     "SagaTest",
     "TestDatabase",
     "TestMistake",
+    "as_caller",
+    "as_nobody",
     "handler_test",
     "saga_test",
     "virtual_time",

@@ -27,6 +27,7 @@ from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts
 from sagagen.runtime.service.sqlite_store.store import SqliteStore
 from sagagen.runtime.transports.memory import MemoryTransport
+from sagagen.testing.callers import TestCallers
 from sagagen.testing.databases import SAGA_LOG
 from sagagen.testing.faults import (
     CallKey,
@@ -274,8 +275,15 @@ class GatewayProcess(Process):
             )
             async with engine:
                 readiness = Readiness({"gateway": engine.check, "saga log": log.check})
+                security = world.mesh.security
                 self.application = self._gateway.application(
-                    engine, lines, limits, readiness, clock=world.clock, random=random
+                    engine,
+                    lines,
+                    limits,
+                    readiness,
+                    clock=world.clock,
+                    random=random,
+                    authentication=TestCallers(world.mesh, security) if security else None,
                 )
                 self.engine = engine
                 yield
