@@ -24,6 +24,7 @@ from waiting import LIMIT_S
 
 from sagagen.contract import read_contract
 from sagagen.emit.render import emit
+from sagagen.runtime.edge.entry import Pace
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.connections import Peers
 from sagagen.runtime.edge.http.server import DEFAULT_PEERS, serve_http
@@ -125,10 +126,12 @@ async def served(
     middleware: Sequence[Middleware] = (),
     peers: Peers = DEFAULT_PEERS,
     shared: SharedAnswers | None = None,
+    pace: Pace | None = None,
 ) -> AsyncGenerator[Served]:
     """The real thing: gateway, engine, log, and the service over the in-memory transport.
 
     `seen` says how the gateway sees the engine. `shared` is what it tells other gateways.
+    `pace` turns away who sends too much.
     """
     mesh, shelf = mesh or library().mesh, library().handlers.ShelfService()
     gateway = Gateway(mesh, caller=caller, routes=routes, middleware=middleware)
@@ -143,7 +146,10 @@ async def served(
             calls_per_service=limits.calls_per_service,
         ) as engine,
         serve_http(
-            gateway.application(seen(engine), transports, shared=shared), "127.0.0.1", 0, peers=peers
+            gateway.application(seen(engine), transports, shared=shared, pace=pace),
+            "127.0.0.1",
+            0,
+            peers=peers,
         ) as listening,
         httpx.AsyncClient(base_url=listening.url, timeout=LIMIT_S) as client,
     ):

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.model.definition import Limits, Mesh, Service
+from sagagen.runtime.model.security import CallerLimits
 from sagagen.runtime.plain import SWITCHES, Switch
 from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.startup import SettingsError
@@ -153,6 +154,18 @@ class Settings:
             limit.name: _count(self.environment, f"SAGAGEN_{limit.name.upper()}") for limit in fields(Limits)
         }
         return replace(mesh.limits, **{name: count for name, count in written.items() if count is not None})
+
+    def caller_limits(self, mesh: Mesh) -> CallerLimits:
+        """The contract's limits of a caller, unless the environment sets others. Raises SettingsError."""
+        limits = mesh.security.limits if mesh.security else CallerLimits()
+        rate = _count(self.environment, "SAGAGEN_CALLER_RATE_PER_S")
+        burst = _count(self.environment, "SAGAGEN_CALLER_BURST")
+        running = _count(self.environment, "SAGAGEN_CALLER_RUNNING")
+        return CallerLimits(
+            rate_per_s=limits.rate_per_s if rate is None else float(rate),
+            burst=burst or (limits.burst if rate is None else max(limits.burst, rate)),
+            running=limits.running if running is None else running,
+        )
 
     @property
     def saga_log(self) -> Path:

@@ -11,9 +11,11 @@ gateway/app.py; without that section by the hook `caller=` alone. An endpoint as
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.types import Scope
 
 from sagagen.runtime.access.identity import (
     NOBODY,
@@ -38,8 +40,8 @@ IdentityHook = Callable[[Request, Identity], Identity | Awaitable[Identity]]
 
 May raise starlette's HTTPException.
 """
-Pace = Callable[[Exchange, Identity], None]
-"""Raises ProblemError (429) where whoever sent a request sends too many; nobody in particular stands for an address."""
+_NOT_BELIEVED = frozenset({401, 403})
+"""What a hook raises for whom it does not believe."""
 
 AnswerT = TypeVar("AnswerT")
 
@@ -47,6 +49,22 @@ _NOT_FOUND = Problem(
     404, "NOT_FOUND", "NOT_FOUND", "there is no such thing, or none that this caller may see"
 )
 """One answer to what is missing and to what is another's: nobody learns which of the two it is."""
+
+
+class Pace(Protocol):
+    """Turns away whoever sends too much: `caller_rates`. Each raises ProblemError (429) for one request too many."""
+
+    def check_guesses(self, scope: Scope) -> None:
+        """Before it is looked at who sends a request: too many from this address were not believed."""
+        ...
+
+    def count_guess(self, scope: Scope) -> None:
+        """What a request from this address has shown is not believed. Raises nothing."""
+        ...
+
+    def count(self, scope: Scope, caller: str) -> None:
+        """A request of this caller; one who is anonymous is told by the address."""
+        ...
 
 
 class HookNotAsked(TypeError):
@@ -77,18 +95,43 @@ class Entry:
 
     async def __call__(self, exchange: Exchange) -> Identity:
         """Whoever sent the request. Raises ProblemError, and what a hook of gateway/app.py raises."""
+        if self._pace is None:
+            identity = await self._identity(exchange)
+        else:
+            identity = await self._counted(self._pace, exchange)
+        if not self._scopes <= identity.scopes:
+            raise ProblemError(self._lacks_scope(identity))
+        return identity
+
+    async def _identity(self, exchange: Exchange) -> Identity:
         try:
-            identity = await self._who(exchange)
+            return await self._who(exchange)
         except Unauthenticated as error:
-            if self._pace:  # who tries out credentials sends requests too
-                self._pace(exchange, NOBODY)
             raise ProblemError(_unauthenticated(error)) from error
         except CannotTell as error:
             raise ProblemError(_cannot_tell(error)) from error
-        if self._pace:
-            self._pace(exchange, identity)
-        if not self._scopes <= identity.scopes:
-            raise ProblemError(self._lacks_scope(identity))
+
+    async def _counted(self, pace: Pace, exchange: Exchange) -> Identity:
+        """The same, for whoever does not send too much. Where anybody may come, nobody guesses."""
+        scope = exchange.request.scope
+        if not (self._access and self._access.is_public):
+            pace.check_guesses(scope)
+        try:
+            identity = await self._who(exchange)
+        except Unauthenticated as error:
+            if error.is_missing:
+                pace.count(scope, ANONYMOUS)
+            else:
+                pace.count_guess(scope)
+            raise ProblemError(_unauthenticated(error)) from error
+        except CannotTell as error:
+            pace.count(scope, ANONYMOUS)
+            raise ProblemError(_cannot_tell(error)) from error
+        except HTTPException as error:
+            if error.status_code in _NOT_BELIEVED:
+                pace.count_guess(scope)
+            raise
+        pace.count(scope, identity.caller)
         return identity
 
     @property

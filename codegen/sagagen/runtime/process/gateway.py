@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
+from sagagen.runtime.edge.entry import Pace
 from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.connections import Peers
@@ -26,6 +27,7 @@ from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.model.security import CallerLimits
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.project import Project, ProjectError, named_errors
 from sagagen.runtime.rpc.transport import Transport
@@ -72,6 +74,7 @@ async def running(
     `is_alone` says that no other gateway reaches these services.
     """
     limits = settings.limits(project.mesh)
+    callers = settings.caller_limits(project.mesh)
     admin = settings.gateway_admin
     async with (
         SharedAnswers.open(project.mesh.project, settings) as shared,
@@ -102,6 +105,7 @@ async def running(
                 readiness,
                 shared,
                 at_most_s=settings.patience_s or DEFAULT_TIMEOUT_S,
+                pace=_pace(callers),
             )
         for app, address, variable, room in (
             (_admin(settings, engine, gateway.schema, readiness), admin, "SAGAGEN_ADMIN_ADDR", None),
@@ -114,6 +118,15 @@ async def running(
         finally:
             # Before the server stops: whoever waits for an answer gets a 202 now.
             engine.stop_accepting()
+
+
+def _pace(limits: CallerLimits) -> Pace | None:
+    """What turns away whoever sends too much, where the contract or the environment says how much that is."""
+    if limits.rate_per_s is None:
+        return None
+    from sagagen.runtime.edge.caller_rates import CallerRates
+
+    return CallerRates(limits.rate_per_s, limits.burst)
 
 
 def composed(project: Project) -> Gateway:

@@ -169,6 +169,12 @@ TURNED_AWAY = Counter(
     "Writes that were refused before anything was read of them, since there was too much to do; "
     "they are in no other metric.",
 )
+REFUSED = Counter(
+    "sagagen_requests_refused",
+    "Requests that a limit of callers or the contract's origins refused, by reason: caller_rate, address_rate, "
+    "failed_authentications, running_sagas, origin.",
+    ["reason"],
+)
 
 
 @cache

@@ -43,6 +43,13 @@ def _is_within(networks: tuple[Network, ...], text: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
+def plain_address(text: str) -> str:
+    """An address in its one way of writing, IPv4 in IPv6 as IPv4; empty for what is none."""
+    address = _parsed(text)
+    return "" if address is None else str(address)
+
+
+@lru_cache(maxsize=1024)
 def counted_as(text: str) -> str:
     """What stands for an address where connections are counted: of IPv6 its /64 network, in which a client has all."""
     address = _parsed(text)
