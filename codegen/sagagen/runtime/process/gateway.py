@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -37,6 +39,10 @@ from sagagen.runtime.settings import Settings
 from sagagen.runtime.telemetry import logs
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
+from sagagen.runtime.trust.signed import SignedTransport, nobody_believes
+
+if TYPE_CHECKING:
+    from sagagen.runtime.trust.mac import MeshKeys
 
 
 def gateway_alone(project: Project, settings: Settings) -> AbstractAsyncContextManager[None]:
@@ -48,15 +54,33 @@ def gateway_alone(project: Project, settings: Settings) -> AbstractAsyncContextM
 async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         transports: dict[str, Transport] = {}
+        signed: list[SignedTransport] = []
+        keys = _mesh_keys(settings)
         for service in project.mesh.services:
             address = settings.service_reached(service)
             reached = await stack.enter_async_context(GrpcTransport(address.host, address.port))
-            transports[service.name] = ObservedTransport(reached, service.name)
+            signed.append(SignedTransport(reached, service.name, keys))
+            transports[service.name] = ObservedTransport(signed[-1], service.name)
         checks = {name: service_check(transport) for name, transport in transports.items()}
-        is_alone = settings.is_only_gateway
-        entered = running(gateway, project, settings, transports, checks, is_alone=is_alone)
+        entered = running(
+            gateway,
+            project,
+            settings,
+            transports,
+            checks,
+            is_alone=settings.is_only_gateway,
+            always={"mesh": partial(nobody_believes, signed)},
+        )
         await stack.enter_async_context(entered)
         yield
+
+
+def _mesh_keys(settings: Settings) -> "MeshKeys | None":
+    if settings.mesh_key is None:
+        return None
+    from sagagen.runtime.trust.mac import MeshKeys  # only where calls are signed
+
+    return MeshKeys(settings.mesh_key)
 
 
 @asynccontextmanager
@@ -68,10 +92,11 @@ async def running(
     services: Mapping[str, Check],
     *,
     is_alone: bool,
+    always: Mapping[str, Check] = MappingProxyType({}),
 ) -> AsyncGenerator[None]:
     """Gateway and engine, with these ways to the services; `services` says whether each has been reached.
 
-    `is_alone` says that no other gateway reaches these services.
+    `is_alone` says that no other gateway reaches these services. `always` are other checks of readiness.
     """
     limits = settings.limits(project.mesh)
     callers = settings.caller_limits(project.mesh)
@@ -95,7 +120,7 @@ async def running(
         ) as engine,
         AsyncExitStack() as listeners,
     ):
-        readiness = Readiness({"gateway": engine.check, "saga log": log.check}, services)
+        readiness = Readiness({"gateway": engine.check, "saga log": log.check, **always}, services)
         peers = Peers(limits.max_connections, limits.max_connections_per_address, settings.trusted_proxies)
         with named_errors(project.root, "gateway/app.py"):
             public = gateway.application(

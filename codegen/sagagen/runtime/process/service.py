@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import structlog
+
 from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.health import Readiness
@@ -13,7 +15,9 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.service.store import HOLD_LIMIT_S
 from sagagen.runtime.settings import Settings
-from sagagen.runtime.transports.grpc.server import serve_grpc
+from sagagen.runtime.transports.grpc.server import Verify, serve_grpc
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 def service_alone(project: Project, settings: Settings, name: str) -> AbstractAsyncContextManager[None]:
@@ -32,7 +36,7 @@ async def _service_alone(
     async with (
         opened(project, settings, service, handlers, schema) as host,
         listening(
-            serve_grpc(host, listens.host, listens.port, schema),
+            serve_grpc(host, listens.host, listens.port, schema, verify=_verifier(settings, service)),
             listens,
             f"SAGAGEN_GRPC_ADDR (with --mesh SAGAGEN_{service.name.upper()}_ADDR)",
         ),
@@ -43,6 +47,19 @@ async def _service_alone(
         ),
     ):
         yield
+
+
+def _verifier(settings: Settings, service: Service) -> Verify | None:
+    if settings.mesh_key is None:
+        _logger.warning(
+            "every call is believed: whoever reaches this port may act as the gateway; set SAGAGEN_MESH_KEY",
+            service=service.name,
+        )
+        return None
+    from sagagen.runtime.trust.mac import MeshKeys  # only where calls are signed
+    from sagagen.runtime.trust.verifying import CallVerifier
+
+    return CallVerifier(service.name, MeshKeys(settings.mesh_key))
 
 
 def opened(

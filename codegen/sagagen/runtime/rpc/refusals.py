@@ -14,6 +14,15 @@ class BarrierRefusal(StrEnum):
     PAYLOAD_MISMATCH = "PAYLOAD_MISMATCH"
 
 
+class MacRefusal(StrEnum):
+    """Why a service does not believe that its mesh has made a call: ErrorInfo.reason in the runtime's domain."""
+
+    UNSIGNED = "UNSIGNED"
+    UNKNOWN_KEY = "UNKNOWN_KEY"
+    ALTERED = "ALTERED"
+    STALE = "STALE"
+
+
 UNKNOWN_CALL = "UNKNOWN_CALL"
 """ErrorInfo.reason: no saga of the service's contract makes this call. It passes once that is deployed here too."""
 OTHER_PAYLOAD = "other-payload"

@@ -43,12 +43,17 @@ ANSWER_S = TAKEN_WITHIN_S
 """How long a client may take over an answer, in seconds."""
 
 Receive = Callable[[Stream[Any, Any]], Coroutine[Any, Any, bytes]]
+Verify = Callable[[str, bytes, Mapping[str, str]], None]
+"""Takes a call's path, request and metadata. Raises RpcError where nobody of the mesh has made the call."""
 
 
 @asynccontextmanager
-async def serve_grpc(host: ServiceHost, address: str, port: int, schema: Schema) -> AsyncGenerator[int]:
+async def serve_grpc(
+    host: ServiceHost, address: str, port: int, schema: Schema, *, verify: Verify | None = None
+) -> AsyncGenerator[int]:
     """Answer gRPC calls on `address`:`port` until the block is left; yields the port, a free one for 0.
 
+    `verify` is asked about every call, those of the health service and of reflection too, before anything else.
     Leaving says NOT_SERVING, lets the calls under way end, and closes all connections. Raises PortTaken.
     """
     logging.getLogger("grpclib.server").addFilter(_is_worth_a_line)
@@ -57,7 +62,7 @@ async def serve_grpc(host: ServiceHost, address: str, port: int, schema: Schema)
         health = ServiceStatus()
         health.set(True)
         new_server, receive = _ways()
-        server = new_server(_servables(host, health, schema, receive))
+        server = new_server(_servables(host, health, schema, receive, verify))
         await server.start(sock=listener)
     except BaseException:
         listener.close()
@@ -99,18 +104,30 @@ class _ProtoService:
 class _Guarded:
     """One of grpclib's own services, which take a message that can't be read for a fault of theirs."""
 
-    def __init__(self, servable: Servable) -> None:
+    def __init__(self, servable: Servable, verify: Verify | None) -> None:
         self._servable = servable
+        self._verify = verify
 
     def __mapping__(self) -> Mapping[str, Handler]:
         handlers = self._servable.__mapping__()
         return {
-            path: handler._replace(func=partial(_guarded, cast(Any, handler).func))
+            path: handler._replace(func=partial(_guarded, cast(Any, handler).func, path, self._verify))
             for path, handler in handlers.items()
         }
 
 
-async def _guarded(answer: Callable[[Stream[Any, Any]], Awaitable[None]], stream: Stream[Any, Any]) -> None:
+async def _guarded(
+    answer: Callable[[Stream[Any, Any]], Awaitable[None]],
+    path: str,
+    verify: Verify | None,
+    stream: Stream[Any, Any],
+) -> None:
+    try:
+        if verify is not None:  # before there is a request: the gateway's probe has an empty one
+            verify(path, b"", text_entries(stream.metadata))
+    except RpcError as error:
+        await _send_error(stream, error)
+        return
     try:
         await answer(stream)
     except (AssertionError, DecodeError) as error:
@@ -122,16 +139,20 @@ async def _guarded(answer: Callable[[Stream[Any, Any]], Awaitable[None]], stream
 class _Rpc:
     """One rpc: from grpclib's stream to the host and back."""
 
-    def __init__(self, host: ServiceHost, path: str, receive: Receive) -> None:
+    def __init__(self, host: ServiceHost, path: str, receive: Receive, verify: Verify | None) -> None:
         self._host = host
         self._path = path
         self._receive = receive
+        self._verify = verify
 
     async def __call__(self, stream: Stream[Any, Any]) -> None:
         try:
             request = await in_time(REQUEST_S, self._receive(stream))
+            metadata = text_entries(stream.metadata)
+            if self._verify is not None:
+                self._verify(self._path, request, metadata)
             timeout_s = stream.deadline.time_remaining() if stream.deadline else None
-            reply = await self._host.handle(self._path, request, text_entries(stream.metadata), timeout_s)
+            reply = await self._host.handle(self._path, request, metadata, timeout_s)
             check_size(len(reply.response))
         except RpcError as error:
             await _send_error(stream, error)
@@ -196,17 +217,17 @@ async def _tell_cancelled(stream: Stream[Any, Any]) -> None:
 
 
 def _servables(
-    host: ServiceHost, status: ServiceStatus, schema: Schema, receive: Receive
+    host: ServiceHost, status: ServiceStatus, schema: Schema, receive: Receive, verify: Verify | None
 ) -> Sequence[Servable]:
     rpcs: dict[str, dict[str, _Rpc]] = {}
     for path in host.paths:
-        rpcs.setdefault(path.split("/")[1], {})[path] = _Rpc(host, path, receive)
+        rpcs.setdefault(path.split("/")[1], {})[path] = _Rpc(host, path, receive, verify)
     services = [_ProtoService(of_service) for of_service in rpcs.values()]
     database = ServiceCheck(partial(_is_well, host), check_ttl=CHECKED_FOR_S, check_timeout=CHECKED_FOR_S)
     health = Health({service: [status, database] for service in services})
     served = ServerReflection.extend([*services, health], pool=_Pools(schema.pool))
-    claims = _ProtoService({CLAIM_PATH: _Rpc(host, CLAIM_PATH, receive)})
-    return [claims, *(each if isinstance(each, _ProtoService) else _Guarded(each) for each in served)]
+    claims = _ProtoService({CLAIM_PATH: _Rpc(host, CLAIM_PATH, receive, verify)})
+    return [claims, *(each if isinstance(each, _ProtoService) else _Guarded(each, verify) for each in served)]
 
 
 async def _is_well(host: ServiceHost) -> bool:
