@@ -106,6 +106,7 @@ def accepted_rows(draw: st.DrawFn) -> Accepted:
         trace=TraceContext(draw(TEXT), span_id, draw(ATTEMPT), draw(TEXT)),
         next=draw(NEXT),
         starts_ms=draw(st.none() | AT_MS),
+        claims=draw(TEXT),
     )
 
 
@@ -118,7 +119,9 @@ ROWS: Sequence[st.SearchStrategy[LogEvent]] = (
     st.builds(LoopPlanned, **ROW, step=STEP, keys=KEYS, at_once=ATTEMPT, result=RESULT),
     st.builds(Skipped, **ROW, step=STEP, result=RESULT),
     st.builds(TimedOut, **ROW, step=STEP, result=RESULT),
-    st.builds(EventTaken, **ROW, event=TEXT, key=TEXT, fingerprint=BYTES, payload=BYTES, caller=TEXT),
+    st.builds(
+        EventTaken, **ROW, event=TEXT, key=TEXT, fingerprint=BYTES, payload=BYTES, caller=TEXT, claims=TEXT
+    ),
     st.builds(
         Failed,
         **ROW,

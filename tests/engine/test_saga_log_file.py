@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,12 @@ KINDS_SINCE_SCHEMA_6: Sequence[LogEvent] = [
 ]
 """Rows that the log has since schema 6."""
 
+CLAIMS = '{"groups":["ops"],"tenant":"größe"}'
+WITH_CLAIMS: Sequence[LogEvent] = [
+    EventTaken(at_ms=32, event="e", key="k", fingerprint=b"f", payload=b"", caller="ann", claims=CLAIMS),
+    Cancelled(at_ms=33, reason="R", caller="bob", key="c", fingerprint=b"g", claims=CLAIMS),
+]
+
 EVERY_KIND = (*KINDS_OF_SCHEMA_4, *KINDS_SINCE_SCHEMA_5, *KINDS_SINCE_SCHEMA_6)
 
 
@@ -174,15 +181,16 @@ def killed(path: Path, tmp_path: Path) -> Path:
 
 
 async def test_every_kind_of_row_comes_back_as_it_was_written(path: Path) -> None:
+    first, rows = replace(accepted(), claims=CLAIMS), (*EVERY_KIND, *WITH_CLAIMS)
     async with SagaLog.open(path) as log:
-        ref = await log.accept(accepted())
+        ref = await log.accept(first)
         assert ref is not None
-        await log.append(ref, EVERY_KIND, SagaStatus.COMPENSATED)
+        await log.append(ref, rows, SagaStatus.COMPENSATED)
     async with SagaLog.open(path) as log:
         logged = await log.find(SAGA_ID)
         assert logged is not None
-        assert logged.rows == (accepted(), *EVERY_KIND)
-        assert await log.last_ms() == EVERY_KIND[-1].at_ms
+        assert logged.rows == (first, *rows)
+        assert await log.last_ms() == rows[-1].at_ms
 
 
 async def test_a_saga_is_accepted_once_and_its_head_tells_who_started_it(path: Path) -> None:

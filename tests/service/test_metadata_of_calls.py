@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from random import Random
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ from sagagen.runtime.model.definition import (
     Step,
     StepKind,
 )
+from sagagen.runtime.model.security import ClaimValue
+from sagagen.runtime.rpc.caller_claims import ClaimsTooLong, canonical, claims_of
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.limits import check_metadata
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -76,6 +79,23 @@ BROKEN: dict[str, tuple[str, str]] = {
     "an end beyond SQLite's integers": ("sagagen-not-after", "9" * 30),
     "an empty end": ("sagagen-not-after", ""),
 }
+CLAIMS_BROKEN = (
+    "{",
+    "[]",
+    "1",
+    '{"a":null}',
+    '{"a":1.5}',
+    '{"a":NaN}',
+    '{"a":{}}',
+    '{"a":[1]}',
+    '{"a":9223372036854775808}',
+    '{"a": 1}',
+    "%7B%7D",
+    f'{{"a":"{"x" * 2048}"}}',
+    "[" * 2000,
+    f'{{"a":"{"%C3%B6" * 400}"}}',
+    "x" * 10_000,
+)
 CALLERS_BROKEN = ("a b", "größe", "%", "%41", "%FF", "%c3%b6", "x" * 1025, "%C3%B6" * 513, "x" * 10_000)
 
 
@@ -106,6 +126,10 @@ async def test_metadata_that_no_engine_sends_is_refused_and_leaves_nothing(
     for caller in CALLERS_BROKEN:
         error = await refused(running_ledger, WHOLE | {"sagagen-caller": caller}, path)
         assert (error.code, "sagagen-caller" in error.message) == (Code.INVALID_ARGUMENT, True), caller
+    for claims in CLAIMS_BROKEN:
+        error = await refused(running_ledger, WHOLE | {"sagagen-claims": claims}, path)
+        assert (error.code, "sagagen-claims" in error.message) == (Code.INVALID_ARGUMENT, True), claims
+        assert len(error.message) < 200, claims
     assert running_ledger.states() == {}
     assert running_ledger.ledger.puts == 0
 
@@ -218,6 +242,13 @@ ITEM_KEYS = st.text(PRINTABLE, min_size=1, max_size=128).filter(lambda key: len(
 STEPS = st.from_regex(r"[a-z][a-z0-9_]{0,127}", fullmatch=True)
 ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)))
 CALLERS = ANY_TEXT.filter(lambda caller: len(caller.encode()) <= MAX_CALLER_BYTES)
+CLAIMS: st.SearchStrategy[dict[str, ClaimValue]] = st.dictionaries(
+    st.text(ascii_lowercase, min_size=1, max_size=8),
+    st.one_of(
+        ANY_TEXT, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.lists(ANY_TEXT, max_size=3).map(tuple)
+    ),
+    max_size=4,
+).filter(lambda claims: len(repr(claims).encode()) < 1000)
 TIMES = st.integers(1, 10**13)
 
 
@@ -234,6 +265,7 @@ def sent_by_engines(draw: st.DrawFn) -> SagaCall:
         attempt=draw(st.integers(1, 10**6)),
         not_after_ms=draw(TIMES),
         caller=draw(st.one_of(st.just(""), CALLERS)),
+        claims=canonical(draw(CLAIMS)),
     )
 
 
@@ -248,6 +280,24 @@ def test_what_engines_send_is_what_services_take(call: SagaCall) -> None:
     assert SagaCall.from_metadata(metadata) == call
     assert metadata["idempotency-key"] == call.idempotency_key
     assert len(call.idempotency_key) <= MAX_KEY_LENGTH
+
+
+@given(claims=CLAIMS)
+def test_claims_come_back_but_for_defaults(claims: dict[str, ClaimValue]) -> None:
+    text = canonical(claims)
+    assert claims_of(text) == {name: value for name, value in claims.items() if value}
+    assert canonical(dict(reversed(claims.items()))) == text, "equal claims have one text"
+    assert canonical(claims_of(text)) == text
+
+
+def test_claims_that_services_can_not_be_told_are_refused() -> None:
+    with pytest.raises(ClaimsTooLong, match="2058 bytes as they are sent, at most 2048"):
+        canonical({"a": "x" * 2050})
+    wrong: list[Any] = [1.5, 2**63, None, [1], ("a", 1), "\ud800"]
+    for value in wrong:
+        if value is not None:
+            with pytest.raises(ValueError, match=r"claim|surrogates"):
+                canonical({"a": value})
 
 
 def test_each_item_has_an_idempotency_key_of_its_own() -> None:

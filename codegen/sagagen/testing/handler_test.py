@@ -12,7 +12,7 @@ import asyncio
 import importlib
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from pathlib import Path
@@ -26,6 +26,8 @@ from sagagen.runtime.clock import Grace
 from sagagen.runtime.engine.embedded import GRACE_S
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, Mesh, Method, Service, StepKind
+from sagagen.runtime.model.security import ClaimValue
+from sagagen.runtime.rpc.caller_claims import NO_CLAIMS, canonical
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import IDEMPOTENCY_KEY, SagaCall, caller_metadata
 from sagagen.runtime.service.host import ServiceHost
@@ -110,6 +112,7 @@ class HandlerTest:
             schema=self._schema,
             clock=self._clock,
             sagas=self._mesh.sagas,
+            default_claims=self._mesh.default_claims,
             grace=Grace(GRACE_S, self._clock.monotonic_s),
             random=self._random,
         )
@@ -144,6 +147,7 @@ class HandlerTest:
         attempt: int = 1,
         key: str = "",
         caller: str = "",
+        claims: Mapping[str, ClaimValue] = NO_CLAIMS,
         within: Duration = TIMEOUT_S,
     ) -> ResponseT:
         """Call the service, and return the handler's response, once that is committed.
@@ -151,17 +155,22 @@ class HandlerTest:
         `method` is one of the handler class: `InventoryService.reserve_stock`. With `saga`, any name, the call is that
         saga's: its action or its compensation at the step of the contract that calls this rpc. `step` says which one,
         where several do; `item` is the key, in a loop. Without `saga` it is a direct call, which the barrier knows by
-        its idempotency key `key`, if it has one.
+        its idempotency key `key`, if it has one. `caller` and `claims` say on whose behalf.
 
         Raises what the handler raises; RpcError for what the runtime says by itself: a repeat of a refusal, a request
         that breaks a rule, an action after its compensation, a handler that takes longer than `within`.
         """
         found = self._method(method)
         timeout_s = seconds(within)
-        metadata = caller_metadata(caller)
+        told = self._told(claims)
+        metadata = caller_metadata(caller, told)
         if saga:
             place = self._place(found, step)
-            metadata |= self._saga_call(place, saga, item, attempt, caller, timeout_s).to_metadata()
+            metadata |= (
+                self._saga_call(place, saga, item, attempt, timeout_s)
+                ._replace(caller=caller, claims=told)
+                .to_metadata()
+            )
         elif key:
             metadata[IDEMPOTENCY_KEY] = key
         return cast(ResponseT, await self._sent(found, request, metadata, timeout_s))
@@ -211,9 +220,7 @@ class HandlerTest:
             if step.compensation and step.compensation.method.path == method.path:
                 yield _Place(step.name, step.kind, Direction.COMPENSATION)
 
-    def _saga_call(
-        self, place: _Place, saga: str, item: str, attempt: int, caller: str, timeout_s: float
-    ) -> SagaCall:
+    def _saga_call(self, place: _Place, saga: str, item: str, attempt: int, timeout_s: float) -> SagaCall:
         now_ms = self._clock.wall_ms()
         return SagaCall(
             saga_id=saga,
@@ -224,8 +231,16 @@ class HandlerTest:
             direction=place.direction,
             attempt=attempt,
             not_after_ms=now_ms + round(timeout_s * 1000),
-            caller=caller,
         )
+
+    def _told(self, claims: Mapping[str, ClaimValue]) -> str:
+        known = self._mesh.default_claims
+        for name, value in claims.items():
+            if name not in known:
+                raise unknown("claim", name, known)
+            if type(value) is not type(known[name]):
+                raise TestMistake(f"the claim {name} is a {type(known[name]).__name__}, not {value!r}")
+        return canonical(claims)
 
 
 def handler_test(

@@ -180,6 +180,7 @@ class ServiceProcess(Process):
             schema=world.schema,
             clock=world.clock,
             sagas=world.mesh.sagas,
+            default_claims=world.mesh.default_claims,
             grace=Grace(GRACE_S, world.clock.monotonic_s),
             random=self.random(),
         )

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sagagen.runtime.identity import ANONYMOUS
 from sagagen.runtime.model.security import ClaimValue
+from sagagen.runtime.rpc.caller_claims import canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class Identity:
     """Name of the scheme that knows the caller; empty for nobody in particular."""
     expires_s: float | None = None
     """When what was shown is no longer good, in seconds since the epoch; None: never."""
+
+    @property
+    def told_claims(self) -> str:
+        """The claims as canonical JSON, for the log and for services. Raises ClaimsTooLong."""
+        return canonical(self.claims) if self.claims else ""
 
 
 NOBODY = Identity(ANONYMOUS)

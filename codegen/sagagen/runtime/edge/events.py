@@ -86,6 +86,8 @@ class Message:
     method: Method[Any, Any]
     data: bytes
     caller: str
+    claims: str
+    """Of the caller, canonical."""
     key: str
 
     @property
@@ -102,6 +104,7 @@ class Message:
             fingerprint=fingerprint_of(self.method.path, self.data),
             payload=self.data,
             caller=self.caller,
+            claims=self.claims,
         )
 
 
@@ -125,7 +128,7 @@ class Mailbox:
         body = await exchange.body(self._reader.max_body_bytes)
         data = await self._reader.read(exchange.values, exchange.query, body)
         self._entry.check_request(identity, data)
-        return Message(method, data, identity.caller, key)
+        return Message(method, data, identity.caller, identity.told_claims, key)
 
     async def deliver(self, exchange: Exchange, deliveries: Sequence[Delivery]) -> tuple[int, Delivered]:
         """Which of these, one for each saga that it may be, was taken. Raises ProblemError if none was."""

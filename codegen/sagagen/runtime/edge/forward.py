@@ -85,10 +85,11 @@ class ForwardEndpoint:
 
     async def __call__(self, exchange: Exchange) -> Answer:
         identity = await self._entry(exchange)
-        caller = identity.caller
         timeout_s = _timeout_s(exchange.request.headers.get("grpc-timeout", ""), self._waiting.at_most_s)
         metadata = (
-            exchange.trace.to_metadata() | self._key_metadata(exchange, caller) | caller_metadata(caller)
+            exchange.trace.to_metadata()
+            | self._key_metadata(exchange, identity.caller)
+            | caller_metadata(identity.caller, identity.told_claims)
         )
         body = await exchange.body(self._reader.max_body_bytes)
         data = await self._reader.read(exchange.values, exchange.query, body)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from random import Random
 
+from sagagen.runtime.access.identity import Identity
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.edge.answer import Answer
 from sagagen.runtime.edge.entry import Entry
@@ -70,7 +71,7 @@ class StartEndpoint:
         body = await exchange.body(self._reader.max_body_bytes)
         data = await self._reader.read(exchange.values, exchange.query, body)
         self._entry.check_request(identity, data)
-        acceptance = self._acceptance(exchange, identity.caller, key, data)
+        acceptance = self._acceptance(exchange, identity, key, data)
         exchange.request.scope[SAGA] = saga_attributes(
             acceptance.saga_id, self._saga.name, self._saga.version
         )
@@ -84,8 +85,8 @@ class StartEndpoint:
             answer, trace_id = of_owner(started, acceptance.fingerprint, answer, asked)
         return replace(answer, headers=(*answer.headers, traceparent(exchange.trace, trace_id)))
 
-    def _acceptance(self, exchange: Exchange, caller: str, key: str, data: bytes) -> Acceptance:
-        trigger = self._saga.trigger.path
+    def _acceptance(self, exchange: Exchange, identity: Identity, key: str, data: bytes) -> Acceptance:
+        trigger, caller = self._saga.trigger.path, identity.caller
         return Acceptance(
             saga=self._saga,
             saga_id=saga_id(self._project, caller, trigger, key) if key else self._random_id(),
@@ -94,6 +95,7 @@ class StartEndpoint:
             fingerprint=fingerprint_of(trigger, data),
             input=data,
             trace=exchange.trace,
+            claims=identity.told_claims,
         )
 
     async def _accept(self, acceptance: Acceptance) -> Started:

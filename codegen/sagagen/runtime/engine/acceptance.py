@@ -19,10 +19,10 @@ from sagagen.runtime.scope import Scope
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-def accepted_row(acceptance: Acceptance, at_ms: int, run: str, *, claims: bool = False) -> Accepted:
+def accepted_row(acceptance: Acceptance, at_ms: int, run: str, *, is_contested: bool = False) -> Accepted:
     """The saga's first row: all that its later ones build on, with what its first step is sent.
 
-    `claims` says that another gateway may have a run of it. Raises NotAcceptable if it would start too late.
+    `is_contested` says that another gateway may have a run of it. Raises NotAcceptable if it would start too late.
     """
     saga, trace = acceptance.saga, acceptance.trace
     starts_ms = _starts_ms(acceptance, saga.start, at_ms) if saga.start else None
@@ -39,8 +39,9 @@ def accepted_row(acceptance: Acceptance, at_ms: int, run: str, *, claims: bool =
         fingerprint=acceptance.fingerprint,
         input=acceptance.input,
         trace=trace,
-        next=_first(acceptance, at_ms, starts_ms, claims=claims),
+        next=_first(acceptance, at_ms, starts_ms, is_contested=is_contested),
         starts_ms=starts_ms,
+        claims=acceptance.claims,
     )
 
 
@@ -80,10 +81,10 @@ def _opening(acceptance: Acceptance, started_ms: int) -> Scope[Any]:
     )
 
 
-def _first(acceptance: Acceptance, at_ms: int, starts_ms: int | None, *, claims: bool) -> NextRequest:
+def _first(acceptance: Acceptance, at_ms: int, starts_ms: int | None, *, is_contested: bool) -> NextRequest:
     """What the first call is sent, if one is made at once in any case; all else is planned by a row of its own."""
     saga, first = acceptance.saga, acceptance.saga.steps[0]
-    if claims and needs_claim(saga):
+    if is_contested and needs_claim(saga):
         return NextRequest(acceptance.fingerprint, step=CLAIM)
     if starts_ms is not None or not isinstance(first, Step) or first.when or first.for_each:
         return NextRequest()

@@ -144,6 +144,7 @@ class Attempts(Generic[Ref]):
             attempt=call.attempt,
             not_after_ms=self._context.time.wall_ms() + max(1, round(timeout_s * 1000)),
             caller=accepted.caller,
+            claims=accepted.claims,
         )
 
     def _answered(self, call: StepCall, response: bytes, span_id: str) -> Done | Compensated:

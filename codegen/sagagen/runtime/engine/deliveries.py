@@ -65,6 +65,7 @@ def _kept(delivery: Delivery, saga: Saga, now_ms: int) -> EventTaken | Cancelled
         "caller": delivery.caller,
         "key": delivery.key,
         "fingerprint": delivery.fingerprint,
+        "claims": delivery.claims,
     }
     if delivery.event == CANCEL:
         assert saga.cancel, "its route leads here"

@@ -413,9 +413,9 @@ class EmbeddedEngine:
         context = self._context
         at_ms, run = context.time.now_ms(), run_id(context.random)
         if len(acceptance.input) > LARGE_BYTES:
-            row = await apart(lambda: accepted_row(acceptance, at_ms, run, claims=not context.is_alone))
+            row = await apart(lambda: accepted_row(acceptance, at_ms, run, is_contested=not context.is_alone))
         else:
-            row = accepted_row(acceptance, at_ms, run, claims=not context.is_alone)
+            row = accepted_row(acceptance, at_ms, run, is_contested=not context.is_alone)
         index = index_of(acceptance, row.started_ms) if acceptance.saga.index else ()
         ref = await (self._log.accept(row, index) if index else self._log.accept(row))
         if ref is None:

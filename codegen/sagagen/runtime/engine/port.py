@@ -72,6 +72,8 @@ class Acceptance:
     input: bytes
     """The trigger's request, encoded."""
     trace: TraceContext
+    claims: str = ""
+    """Of the caller, as canonical JSON (`rpc/caller_claims.py`); empty if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Delivery:
     caller: str
     is_operator: bool = False
     """`allow` is not asked."""
+    claims: str = ""
+    """Of the caller, as of an acceptance."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,12 @@ def _structure(row: LogEvent) -> dict[str, object]:
 def _request_of(row: EventTaken | Cancelled) -> dict[str, object]:
     """What a client sent, apart from its message."""
     fingerprint = blob(row.fingerprint) if row.fingerprint else None
-    return {"caller": row.caller or None, "request_key": row.key or None, "fingerprint": fingerprint}
+    return {
+        "caller": row.caller or None,
+        "request_key": row.key or None,
+        "fingerprint": fingerprint,
+        "claims": row.claims or None,
+    }
 
 
 def _keys(keys: tuple[str, ...]) -> str:
@@ -231,6 +236,7 @@ def saga_values(row: Accepted) -> tuple[object, ...]:
         row.trace.state,
         row.at_ms,
         row.at_ms,
+        row.claims or None,
     )
 
 
@@ -277,6 +283,7 @@ def _accepted_of(saga: sqlite3.Row, event: sqlite3.Row) -> Accepted:
         trace=TraceContext(saga["trace_id"], event["span_id"], saga["trace_flags"], saga["trace_state"]),
         next=_next_of(event),
         starts_ms=event["starts_ms"],
+        claims=saga["claims"] or "",
     )
 
 
@@ -330,6 +337,7 @@ def _request_columns(event: sqlite3.Row) -> dict[str, Any]:
         "caller": event["caller"] or "",
         "key": event["request_key"] or "",
         "fingerprint": event["fingerprint"] or b"",
+        "claims": event["claims"] or "",
     }
 
 

@@ -85,6 +85,9 @@ ALTER TABLE event ADD COLUMN event_number INTEGER;
 ALTER TABLE event ADD COLUMN caller TEXT;
 ALTER TABLE event ADD COLUMN request_key TEXT;
 ALTER TABLE event ADD COLUMN fingerprint BLOB;
+-- What is known of a caller besides, as canonical JSON.
+ALTER TABLE event ADD COLUMN claims TEXT;
+ALTER TABLE saga ADD COLUMN claims TEXT;
 -- When a saga that waits has something to do again: no process has a task for it until then. 0: at once.
 ALTER TABLE saga ADD COLUMN wake_ms INTEGER;
 -- The names of the steps that it waits at, or is stuck at.
@@ -116,8 +119,8 @@ def insert_event(columns: tuple[str, ...]) -> str:
 
 INSERT_SAGA = """
 INSERT INTO saga (saga_id, name, version, digest, run, caller, idempotency_key, fingerprint, trace_id, trace_flags,
-                  trace_state, started_ms, updated_ms, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'RUNNING')
+                  trace_state, started_ms, updated_ms, claims, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'RUNNING')
 ON CONFLICT (saga_id) DO NOTHING
 """
 

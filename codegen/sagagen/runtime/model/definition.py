@@ -9,12 +9,13 @@ from enum import StrEnum
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
 from betterproto2 import Message
 from grpclib.const import Status as Code
 
-from sagagen.runtime.model.security import GATEWAY, Access, Security
+from sagagen.runtime.model.security import GATEWAY, Access, ClaimValue, Security
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -34,6 +35,8 @@ MAX_KEY_LENGTH = 255
 """Characters of an idempotency key, without quotes."""
 MAX_CALLER_BYTES = 1024
 """Of who started a saga, in UTF-8: services are told with each call, in metadata of 8 KiB at most as a rule."""
+
+_NO_CLAIMS: Mapping[str, ClaimValue] = MappingProxyType({})
 
 
 class StepKind(StrEnum):
@@ -415,3 +418,8 @@ class Mesh:
     """The project's root folder."""
     limits: Limits = Limits()
     security: Security | None = None
+
+    @property
+    def default_claims(self) -> Mapping[str, ClaimValue]:
+        """Each claim that the contract names, with its type's default; empty without `security`."""
+        return self.security.default_claims if self.security else _NO_CLAIMS

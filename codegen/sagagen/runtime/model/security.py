@@ -12,10 +12,12 @@ ClaimType = Literal["string", "bool", "int", "list(string)"]
 ClaimValue = str | bool | int | tuple[str, ...]
 """A claim's value, by its type; a claim that a caller does not have is "", false, 0 or the empty list."""
 
+DEFAULT_CLAIMS: Mapping[ClaimType, ClaimValue] = {"string": "", "bool": False, "int": 0, "list(string)": ()}
+
 GATEWAY = "gateway"
 """The gateway's name where services say who may call them."""
 MAX_CLAIMS_BYTES = 2048
-"""Of all claims of a caller together, as JSON in UTF-8: services are told with each call."""
+"""Of all claims of a caller together, as percent-encoded JSON: services are told with each call, in metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,11 @@ class Security:
     limits: CallerLimits = CallerLimits()
     origins: tuple[str, ...] = ()
     """Of web pages that may call the gateway (CORS)."""
+
+    @property
+    def default_claims(self) -> Mapping[str, ClaimValue]:
+        """What callers have who have none of the claims: each that the contract names, with its type's default."""
+        return {name: DEFAULT_CLAIMS[type_] for name, type_ in self.claims.items()}
 
     @property
     def claims(self) -> Mapping[str, ClaimType]:

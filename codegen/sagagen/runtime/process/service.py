@@ -75,6 +75,7 @@ def opened(
         root=project.root,
         redis=settings.redis,
         sagas=project.mesh.sagas,
+        default_claims=project.mesh.default_claims,
         grace=settings.grace,
         hold_limit_s=settings.patience_s or HOLD_LIMIT_S,
     )

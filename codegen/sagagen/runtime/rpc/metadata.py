@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from sagagen.runtime.model.definition import MAX_CALLER_BYTES, MAX_KEY_LENGTH, Direction, StepKind
+from sagagen.runtime.rpc.caller_claims import CLAIMS, claims_entry, claims_told
 from sagagen.runtime.rpc.texts import decoded, encoded
 
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -20,8 +21,6 @@ ATTEMPT = "sagagen-attempt"
 NOT_AFTER = "sagagen-not-after"
 CALLER = "sagagen-caller"
 """On whose behalf the gateway calls. Left out where that is nobody."""
-CLAIMS = "sagagen-claims"
-"""What the gateway knows of the caller besides, as canonical JSON, percent-encoded. Left out where that is nothing."""
 MAC = "sagagen-mac"
 """By whom the call is made, and that nobody has altered it (`trust/mac.py`)."""
 TRACEPARENT = "traceparent"
@@ -53,6 +52,8 @@ class SagaCall(NamedTuple):
     """Wall clock, ms: after it the service must not begin this call any more."""
     caller: str = ""
     """Who started the saga, as the gateway's authentication says; empty if the gateway did not say."""
+    claims: str = ""
+    """What is known of the caller besides, as canonical JSON (`caller_claims.py`); empty if nothing is."""
 
     @property
     def idempotency_key(self) -> str:
@@ -81,6 +82,8 @@ class SagaCall(NamedTuple):
         }
         if caller := _told(self.caller):
             metadata[CALLER] = caller
+        if self.claims:
+            metadata[CLAIMS] = claims_entry(self.claims)
         return metadata
 
     @classmethod
@@ -104,7 +107,10 @@ class SagaCall(NamedTuple):
         if step is None or not _OF_ITS_OWN.fullmatch(names):
             raise ValueError(_what_is_broken(metadata))
         caller = called_by(metadata) if CALLER in metadata else ""
-        return cls(saga_id, run, int(started), step, kind, direction, int(attempt), int(not_after), caller)
+        claims = claims_told(metadata) if CLAIMS in metadata else ""
+        return cls(
+            saga_id, run, int(started), step, kind, direction, int(attempt), int(not_after), caller, claims
+        )
 
 
 _NAME = r"[0-9A-Za-z_-]{1,64}"
@@ -141,14 +147,17 @@ def direct_key(metadata: Mapping[str, str]) -> str:
     return key or ""
 
 
-def caller_metadata(caller: str) -> dict[str, str]:
-    """What tells a service on whose behalf it is called.
+def caller_metadata(caller: str, claims: str = "") -> dict[str, str]:
+    """What tells a service on whose behalf it is called; `claims` are canonical.
 
     Nothing of a caller longer than MAX_CALLER_BYTES, which an earlier gateway may have let in: half of a name is
     somebody else's.
     """
     told = _told(caller)
-    return {CALLER: told} if told else {}
+    metadata = {CALLER: told} if told else dict[str, str]()
+    if claims:
+        metadata[CLAIMS] = claims_entry(claims)
+    return metadata
 
 
 @lru_cache(maxsize=1024)

@@ -187,6 +187,7 @@ _REQUEST = {
     "caller": _optional("caller", ""),
     "key": _optional("request_key", ""),
     "fingerprint": _optional("fingerprint", b""),
+    "claims": _optional("claims", ""),
 }
 _OPERATOR = {"by": _optional("operator", ""), "note": _optional("note", "")}
 
@@ -219,6 +220,7 @@ _LAYOUTS = {
                 "trace": _TRACE,
                 "next": _NEXT,
                 "starts_ms": _optional("starts_ms", None),
+                "claims": _optional("claims", ""),
             },
         ),
         _Layout(

@@ -107,6 +107,8 @@ class Accepted(LogEvent):
     next: NextRequest
     starts_ms: int | None = None
     """When its first step may begin, ms since the epoch; None: at once."""
+    claims: str = ""
+    """What is known of the caller besides, as canonical JSON (`rpc/caller_claims.py`); empty if nothing is."""
     started_ms: int = field(init=False, repr=False, compare=False)
     """The saga's stamp: services forget by it, and its deadline counts from it."""
 
@@ -189,6 +191,8 @@ class EventTaken(LogEvent):
     payload: bytes
     """The event's message, encoded."""
     caller: str
+    claims: str = ""
+    """As of Accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +341,8 @@ class Cancelled(OperatorRow):
     key: str = ""
     """Of its request, as of an event."""
     fingerprint: bytes = b""
+    claims: str = ""
+    """Of the client, as of Accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,7 @@ _ROW_COLUMNS = (
     ("event", _TYPES.TYPE_STRING),
     ("event_number", _TYPES.TYPE_INT32),
     ("request_key", _TYPES.TYPE_STRING),
+    ("claims", _TYPES.TYPE_STRING),
 )
 _LISTS = frozenset({"keys"})
 """The fields of `Row`, in the order of their numbers, from 1 on."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from sagagen.runtime.clock import Clock
+from sagagen.runtime.model.security import ClaimValue
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.rules import ActionState
 
@@ -72,6 +73,7 @@ class CallContext:
         saga: SagaCall | None,
         key: str,
         caller: str,
+        claims: Mapping[str, ClaimValue],
         rpc: str,
         is_repeat: bool = False,
         action: ActionState | None = None,
@@ -88,9 +90,14 @@ class CallContext:
         self.step = saga.step if saga else ""
         """The step's name; of a loop with the item's key: `reserve[margherita]`."""
         self.caller = caller
-        """On whose behalf: what the gateway's `caller` hook returned for who started the saga, or calls directly.
+        """On whose behalf: who started the saga, or calls directly, as the contract's schemes say, or a hook.
 
         Empty if the gateway did not say. As trustworthy as whoever may reach the service's port.
+        """
+        self.claims = claims
+        """What is known of the caller besides: each claim that the contract names, a text, bool, int or tuple of texts.
+
+        Its type's default ("", False, 0 or ()) where the caller has none. Trustworthy as `caller` is.
         """
         self.attempt = saga.attempt if saga else 1
         """Starts at 1."""

@@ -15,6 +15,8 @@ from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.identity import direct_id
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, StepKind, Transaction
+from sagagen.runtime.model.security import ClaimValue
+from sagagen.runtime.rpc.caller_claims import NO_CLAIMS, claims_of, claims_told
 from sagagen.runtime.rpc.errors import DECLINED, OUTCOME_KEY, Declined, RpcError, refused
 from sagagen.runtime.rpc.limits import wire_form
 from sagagen.runtime.rpc.metadata import SagaCall, called_by, direct_key
@@ -47,6 +49,21 @@ class DeliveryContext:
     """The calls that sagas make; None if nobody knows them."""
     unwritten: set[str] = field(default_factory=set[str])
     """Paths of rpcs whose handlers have said that nobody has written them yet."""
+    default_claims: Mapping[str, ClaimValue] = field(default_factory=lambda: NO_CLAIMS)
+    """The claims that the contract names, each with its type's default."""
+
+    def claims_of(self, text: str) -> Mapping[str, ClaimValue]:
+        """What a handler learns of a caller, from canonical JSON: all that the contract names, and nothing else.
+
+        A claim of another type than today's contract gives it, which an earlier one sent, is not there.
+        """
+        if not text:
+            return self.default_claims
+        told = claims_of(text)
+        return {
+            name: value if type(value := told.get(name, default)) is type(default) else default
+            for name, default in self.default_claims.items()
+        }
 
 
 class Delivery(NamedTuple):
@@ -59,6 +76,8 @@ class Delivery(NamedTuple):
     """The idempotency key of a direct call; empty if the caller sent none."""
     caller: str
     """Whom the gateway calls for; empty if it did not say."""
+    claims: str
+    """What it says of them besides, as canonical JSON; empty if nothing."""
     saga: SagaCall | None
     """None for direct calls, which no saga makes."""
     deadline: Deadline
@@ -80,11 +99,12 @@ class Delivery(NamedTuple):
         try:
             saga = SagaCall.from_metadata(metadata)
             key, caller = ("", saga.caller) if saga else (direct_key(metadata), called_by(metadata))
+            claims = saga.claims if saga else claims_told(metadata)
         except ValueError as error:
             raise RpcError(Code.INVALID_ARGUMENT, str(error)) from error
         if saga and context.calls is not None:
             context.calls.check(bound.method.path, saga)
-        return cls(context, bound, request, key, caller, saga, deadline, trace)
+        return cls(context, bound, request, key, caller, claims, saga, deadline, trace)
 
     async def read(self) -> CallResult:
         """Run the handler on a view of what is committed; reads pass the barrier by."""
@@ -154,6 +174,7 @@ class Delivery(NamedTuple):
             saga=self.saga,
             key=self.key,
             caller=self.caller,
+            claims=self.context.claims_of(self.claims),
             rpc=self.bound.method.path,
             is_repeat=decision is not None and decision.is_repeat,
             action=decision.action if decision else None,

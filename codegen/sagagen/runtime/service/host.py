@@ -14,6 +14,8 @@ from sagagen.runtime.clock import Clock, Grace, SystemClock
 from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga, Service
+from sagagen.runtime.model.security import ClaimValue
+from sagagen.runtime.rpc.caller_claims import NO_CLAIMS
 from sagagen.runtime.rpc.claim import CLAIM_PATH
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED
@@ -63,6 +65,7 @@ class ServiceHost:
         calls: SagaCalls | None = None,
         grace: Grace | None = None,
         random: Random | None = None,
+        default_claims: Mapping[str, ClaimValue] = NO_CLAIMS,
     ) -> None:
         self.service = service
         self.is_open = True
@@ -71,7 +74,13 @@ class ServiceHost:
         self._clock = clock
         self._store = store
         self._context = DeliveryContext(
-            store, Attempts(store, self._run_apart, random), outcome_cache, schema, domain, calls
+            store,
+            Attempts(store, self._run_apart, random),
+            outcome_cache,
+            schema,
+            domain,
+            calls,
+            default_claims=default_claims,
         )
         self._spawned: set[asyncio.Task[Any]] = set()
         self._grace = grace
@@ -98,10 +107,12 @@ class ServiceHost:
         redis: RedisAddress | None = None,
         sagas: Iterable[Saga] | None = None,
         grace: Grace | None = None,
+        default_claims: Mapping[str, ClaimValue] = NO_CLAIMS,
     ) -> AsyncGenerator["ServiceHost"]:
         """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
 
-        `sagas` are those of the contract: no saga's call is taken that none of them makes.
+        `sagas` are those of the contract: no saga's call is taken that none of them makes. `default_claims` are the
+        claims that the contract names: handlers are told no others.
         Raises DatabaseError (locked, too new, an SQL file that fails) or ServiceIncomplete before anything is answered.
         """
         clock = clock or SystemClock()
@@ -123,6 +134,7 @@ class ServiceHost:
             redis=redis,
             sagas=sagas,
             grace=grace,
+            default_claims=default_claims,
         )
         async with host as opened:
             yield opened
@@ -143,6 +155,7 @@ class ServiceHost:
         sagas: Iterable[Saga] | None = None,
         grace: Grace | None = None,
         random: Random | None = None,
+        default_claims: Mapping[str, ClaimValue] = NO_CLAIMS,
     ) -> AsyncGenerator["ServiceHost"]:
         """As `open`, on this store, which is entered once the handlers are known to be whole."""
         methods = bind(service, handlers, schema)
@@ -162,6 +175,7 @@ class ServiceHost:
                 calls=None if sagas is None else SagaCalls(sagas),
                 grace=grace,
                 random=random,
+                default_claims=default_claims,
             )
             host.spawn(host._purge_regularly())
             try:

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 from grpclib.const import Status as Code
 
+from sagagen.runtime.rpc.caller_claims import CLAIMS
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.metadata import (
     ATTEMPT,
     CALLER,
-    CLAIMS,
     DIRECTION,
     IDEMPOTENCY_KEY,
     KIND,
