@@ -5,7 +5,7 @@ from enum import StrEnum
 
 class Code(StrEnum):
     """SG001 to SG009 files, SG010s YAML, SG020s services, SG030s triggers, SG040s routes, SG050s to SG090s sagas,
-    SG200s what stands in a list of steps, SG220s events."""
+    SG200s what stands in a list of steps, SG220s events, SG300s who may call what."""
 
     PROTO_COMPILE = "SG001"
     PROTO_LINT = "SG002"
@@ -110,6 +110,25 @@ class Code(StrEnum):
     WAIT_WITHOUT_END = "SG224"
     DECLINE_AFTER_PIVOT = "SG225"
     PIVOT_GOES_ON = "SG226"
+
+    SECURITY_UNSAID = "SG300"
+    ROUTE_UNRULED = "SG301"
+    UNKNOWN_RULE = "SG302"
+    RULE_WITHOUT_ROUTE = "SG303"
+    UNKNOWN_SCHEME = "SG304"
+    NO_SCHEME = "SG305"
+    SCHEME_UNUSED = "SG306"
+    SCHEMES_ALIKE = "SG307"
+    ALGORITHM_REFUSED = "SG308"
+    BAD_ISSUER = "SG309"
+    HEADER_TAKEN = "SG310"
+    CLAIM_TYPES = "SG311"
+    BAD_ORIGIN = "SG312"
+    BAD_RATE = "SG313"
+    SAID_TWICE = "SG314"
+    IDLE_LIMIT = "SG315"
+    UNKNOWN_CALLER = "SG316"
+    GATEWAY_SHUT_OUT = "SG317"
 
 
 UNSOUND = frozenset(

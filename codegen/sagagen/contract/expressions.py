@@ -8,6 +8,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from sagagen.contract.located import Located
 from sagagen.contract.outline import SagaOutline
 from sagagen.contract.readability import BROKEN, Readable, Structure
+from sagagen.contract.security import Schemes
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.expression import (
     Environment,
@@ -35,6 +36,7 @@ class Expressions:
     trigger: MethodDescriptor
     types: TypeIndex
     structure: Structure
+    schemes: Schemes
     report: Report
     failures: int = field(default=0, init=False)
     """Expressions that could not be compiled, whether or not that was reported here."""
@@ -65,7 +67,7 @@ class Expressions:
 
     def _without_follow_ups(self, finding: Diagnostic) -> None:
         is_unknown_step = finding.code == ExpressionCode.UNKNOWN_STEP and "" in self.saga.broken.steps
-        if BROKEN not in finding.message and not is_unknown_step:
+        if BROKEN not in finding.message and not is_unknown_step and not self.schemes.is_follow_up(finding):
             self.report(finding)
 
     # What may be read where
@@ -83,6 +85,7 @@ class Expressions:
             failure=failure,
             total=failure,
             loops=readable.loops,
+            claims=self.schemes.claims,
             guarded=readable.guarded,
             guaranteed=sure,
         )
@@ -105,9 +108,9 @@ class Expressions:
         return replace(environment, event=rpc.input_type, total=True)
 
     def of_start(self) -> Environment:
-        hidden = dict.fromkeys(("caller", "saga.id", "saga.started_at"), ONLY_INPUT)
-        environment = self._of_acceptance()
-        return replace(environment, caller=False, saga_id=False, started_at=False, hidden=hidden, total=False)
+        known = replace(self._of_acceptance(), caller=False, claims={}, saga_id=False, started_at=False)
+        hidden = dict.fromkeys(("caller", "claims", "saga.id", "saga.started_at"), ONLY_INPUT)
+        return replace(known, hidden=hidden, total=False)
 
     def of_index(self) -> Environment:
         return self._of_acceptance()

@@ -13,6 +13,7 @@ from typing import Literal
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 
+from sagagen.contract.security_model import Access, Security
 from sagagen.expression import ListExpr, MessageExpr, ValueExpr
 from sagagen.python_names import PythonNames
 from sagagen.runtime.model.definition import (
@@ -24,6 +25,7 @@ from sagagen.runtime.model.definition import (
     StepKind,
     Transaction,
 )
+from sagagen.runtime.model.security import GATEWAY
 from sagagen.source import Span
 
 
@@ -52,6 +54,8 @@ class Service:
     retention_span: Span
     """Where that is written; otherwise where the service's name is."""
     span: Span
+    callers: tuple[str, ...] = (GATEWAY,)
+    """Who may call it: names of services, or `gateway`."""
 
     def method(self, descriptor: MethodDescriptor) -> Method:
         """Of a unary rpc that it implements."""
@@ -274,6 +278,8 @@ class Route:
     """Finds its place, which is slow and seldom needed."""
     event: str = ""
     """Of a route to a saga: the event that it brings, or `cancel`; empty: it starts the saga."""
+    access: Access | None = None
+    """Who may call it; None: the contract has no `security`."""
 
     @property
     def starts(self) -> Saga | None:
@@ -328,6 +334,10 @@ class Mesh:
     waivers: tuple[Waiver, ...]
     span: Callable[[str], Span]
     """Full name of a proto element -> its place, in the contract's own files."""
+    security: Security | None = None
+    """None: the contract has no such section, or says `none`."""
+    is_security_unsaid: bool = False
+    """Whether the contract says nothing of it at all, not even `none`."""
 
     @cached_property
     def own_files(self) -> frozenset[str]:

@@ -10,6 +10,7 @@ from sagagen.contract.codes import Code
 from sagagen.contract.findings import error
 from sagagen.contract.located import Located
 from sagagen.contract.policy_shape import PolicyShape, RetryShape
+from sagagen.contract.security_shape import ConnectionsShape
 from sagagen.contract.shape import DefaultsShape, LimitsShape
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.runtime.model.definition import RETRIED_BY_DEFAULT, Limits, Retry, StepKind
@@ -69,9 +70,13 @@ class Policies:
         return merge(own, self.compensation)
 
 
-def resolve_limits(shape: LimitsShape | None) -> Limits:
-    """What the file sets, and our own defaults for the rest."""
+def resolve_limits(shape: LimitsShape | None, connections: ConnectionsShape | None) -> Limits:
+    """What the file sets, and our own defaults for the rest. `connections`: of `security.limits`."""
     written = {field.name: getattr(shape, field.name) for field in fields(Limits) if shape is not None}
+    if connections is not None:
+        written["max_connections"] = connections.total or written.get("max_connections")
+        per_address = connections.per_address or written.get("max_connections_per_address")
+        written["max_connections_per_address"] = per_address
     return Limits(**{name: limit.value for name, limit in written.items() if limit is not None})
 
 

@@ -127,6 +127,11 @@ def is_streaming(method: MethodDescriptor) -> bool:
     return method.client_streaming or method.server_streaming
 
 
+def rpc_name(method: MethodDescriptor) -> str:
+    """As saga.yaml writes it: `shop.checkout.v1.CheckoutService/PlaceOrder`."""
+    return f"{method.containing_service.full_name}/{method.name}"
+
+
 def http_rule(method: MethodDescriptor) -> http_pb2.HttpRule | None:
     options = method.GetOptions()
     return options.Extensions[HTTP] if options.HasExtension(HTTP) else None

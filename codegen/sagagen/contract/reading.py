@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from sagagen.contract.broken import Broken
+from sagagen.contract import element_shape, security_shape
+from sagagen.contract.broken import Broken, BrokenSecurity
 from sagagen.contract.codes import Code
-from sagagen.contract.element_shape import TAGS
 from sagagen.contract.findings import error
 from sagagen.contract.located import Block, Items, Key, empty_block, text_scalar
 from sagagen.contract.shape import SagaFile, SagaShape
@@ -20,6 +20,7 @@ from sagagen.source import Mapping, Scalar, Span
 
 Step = str | int
 REQUIRED_AT_THE_TOP = frozenset({"version", "project", "services", "sagas"})
+TAGS = element_shape.TAGS | security_shape.TAGS
 DECISIVE = frozenset(
     {"kind", "within", "at_most", "for_each", "on_give_up", "on_timeout", "decline", "after", "at"}
 )
@@ -39,6 +40,9 @@ class Reading:
     broken_sagas: frozenset[str]
     broken: MappingOf[str, Broken]
     """For each saga."""
+    broken_security: BrokenSecurity
+    security_span: Span
+    """Of the section's key; of the file without one."""
 
 
 def read_shapes(root: Mapping, report: Report) -> Reading:
@@ -52,6 +56,8 @@ def read_shapes(root: Mapping, report: Report) -> Reading:
         frozenset([*_removed(block, "services"), *partial]),
         frozenset(_removed(block, "sagas")),
         {name: _broken(saga) for name, saga in _blocks(block, "sagas")},
+        _broken_security(block),
+        key.span if (key := block.key("security")) else root.span,
     )
 
 
@@ -88,6 +94,17 @@ def _has_removed(value: object) -> bool:
 
 def _broken(saga: Block) -> Broken:
     return Broken(frozenset(_names_of_removed(saga.get("steps"))), frozenset(_removed(saga, "events")))
+
+
+def _broken_security(block: Block) -> BrokenSecurity:
+    section = block.get("security")
+    if not isinstance(section, Block):
+        everything = frozenset({""}) if "security" in block.removed else frozenset[str]()
+        return BrokenSecurity(everything, everything)
+    partial = [name for name, scheme in _blocks(section, "schemes") if _has_removed(scheme.get("claims"))]
+    is_default_broken = "default" in section.removed or _has_removed(section.get("default"))
+    rules = [*_removed(section, "routes"), *([""] if is_default_broken else [])]
+    return BrokenSecurity(frozenset([*_removed(section, "schemes"), *partial]), frozenset(rules))
 
 
 def _names_of_removed(steps: object) -> Iterator[str]:

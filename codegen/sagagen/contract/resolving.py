@@ -27,6 +27,14 @@ from sagagen.contract.reading import Reading, read_shapes
 from sagagen.contract.required import RequiredFields
 from sagagen.contract.routes import Answerers, Binding, check_bindings, check_unanswered, read_bindings
 from sagagen.contract.sagas import compile_saga
+from sagagen.contract.security import (
+    Rules,
+    Schemes,
+    is_unsaid,
+    resolve_rules,
+    resolve_schemes,
+    section_of,
+)
 from sagagen.contract.services import Services, resolve_services
 from sagagen.contract.shape import SagaShape
 from sagagen.contract.time_checks import check_memory
@@ -85,15 +93,19 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         return None
     reading = read_shapes(document, report)
     services = resolve_services(reading, protos, names, report)
+    schemes = resolve_schemes(reading, report)
     outlines = _outline(reading, protos, services, report)
     required = RequiredFields()
-    sagas = _compile(outlines, protos, required, report)
-    kept, kept_outlines = _kept(sources, reading, protos, services, sagas, required, report)
+    sagas = _compile(outlines, protos, schemes, required, report)
+    kept, kept_outlines = _kept(sources, reading, protos, services, schemes, sagas, required, report)
     for problem in check_rpcs((*outlines, *kept_outlines)):
         report(problem)
     answerers = _answerers(services, outlines, kept_outlines)
     bindings = _read_bindings(protos, answerers, report)
-    body_limits = BodyLimits.of(reading.file.limits)
+    section = section_of(reading)
+    limits = section.limits if section else None
+    body_limits = BodyLimits.of(reading.file.limits, limits.body if limits else None)
+    rules = resolve_rules(reading, schemes, protos, bindings, answerers, report)
     if not protos.is_partial:
         body_limits.check(bindings, answerers.triggers | answerers.events, report)
     if not (has_errors(found) or protos.is_partial):
@@ -110,10 +122,12 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
         services=tuple(services.by_name.values()),
         sagas=tuple(sagas.values()),
         kept=kept,
-        routes=tuple(_routes(bindings, services, (*sagas.values(), *kept), body_limits)),
-        limits=resolve_limits(reading.file.limits),
+        routes=tuple(_routes(bindings, services, (*sagas.values(), *kept), body_limits, rules)),
+        limits=resolve_limits(reading.file.limits, limits.connections if limits else None),
         waivers=tuple(resolve_waivers(reading.file.waivers, report)),
         span=protos.span,
+        security=rules.security,
+        is_security_unsaid=is_unsaid(reading),
     )
 
 
@@ -172,10 +186,14 @@ def _outline(reading: Reading, protos: Protos, services: Services, report: Repor
 
 
 def _compile(
-    outlines: Iterable[SagaOutline], protos: Protos, required: RequiredFields, report: Report
+    outlines: Iterable[SagaOutline],
+    protos: Protos,
+    schemes: Schemes,
+    required: RequiredFields,
+    report: Report,
 ) -> dict[str, Saga]:
     types = TypeIndex(protos.files)
-    compiled = {outline.name: compile_saga(outline, types, required, report) for outline in outlines}
+    compiled = {outline.name: compile_saga(outline, types, schemes, required, report) for outline in outlines}
     return {name: saga for name, saga in compiled.items() if saga is not None}
 
 
@@ -184,6 +202,7 @@ def _kept(
     reading: Reading,
     protos: Protos,
     services: Services,
+    schemes: Schemes,
     current: Mapping[str, Saga],
     required: RequiredFields,
     report: Report,
@@ -200,13 +219,17 @@ def _kept(
         problems = [*check_saga(outline, services), *check_memory([outline])]
         for problem in problems:
             report(problem)
-        return compile_saga(outline, types, required, report)
+        return compile_saga(outline, types, schemes, required, report)
 
     return tuple(resolve_kept(sources.kept, current, compile_one, report)), outlines
 
 
 def _routes(
-    bindings: Iterable[Binding], services: Services, sagas: Sequence[Saga], body_limits: BodyLimits
+    bindings: Iterable[Binding],
+    services: Services,
+    sagas: Sequence[Saga],
+    body_limits: BodyLimits,
+    rules: Rules,
 ) -> Iterator[Route]:
     by_rpc = _by_rpc(sagas)
     for binding in bindings:
@@ -223,6 +246,7 @@ def _routes(
                 max_body_bytes=body_limits.of_binding(binding),
                 place=lambda binding=binding: binding.span,
                 event=event,
+                access=rules.by_rpc.get(binding.method),
             )
 
 

@@ -10,6 +10,7 @@ from sagagen.contract.model import Cancel, Event, IndexValue, Respond, Saga, Sta
 from sagagen.contract.outline import CancelOutline, SagaOutline
 from sagagen.contract.readability import Structure
 from sagagen.contract.required import RequiredFields
+from sagagen.contract.security import Schemes
 from sagagen.contract.shape import RespondShape, StartShape
 from sagagen.diagnostics import Report
 from sagagen.expression import TypeIndex, compile_condition, compile_index, compile_text
@@ -22,13 +23,13 @@ CANCELLED = "CANCELLED"
 
 
 def compile_saga(
-    outline: SagaOutline, types: TypeIndex, required: RequiredFields, report: Report
+    outline: SagaOutline, types: TypeIndex, schemes: Schemes, required: RequiredFields, report: Report
 ) -> Saga | None:
     """Compile all expressions of a saga. Reports what is wrong, and then returns None."""
     if outline.trigger is None or not outline.steps:
         return None
     structure = Structure(outline)
-    expressions = Expressions(outline, outline.trigger, types, structure, report)
+    expressions = Expressions(outline, outline.trigger, types, structure, schemes, report)
     saga = _saga(outline, expressions, ElementCompiler(outline, structure, expressions, required, report))
     is_broken = expressions.failures or outline.broken.steps or outline.broken.events
     return None if is_broken else saga

@@ -13,9 +13,10 @@ from sagagen.contract.protos import Protos, http_rule, is_streaming
 from sagagen.contract.protos import is_read as is_marked_read
 from sagagen.contract.reading import Reading
 from sagagen.contract.shape import MethodShape, ServiceShape
-from sagagen.diagnostics import Report
+from sagagen.diagnostics import Report, did_you_mean
 from sagagen.python_names import PythonNames
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Transaction
+from sagagen.runtime.model.security import GATEWAY
 from sagagen.source import Span
 
 FIRST_PORT = 50051
@@ -97,7 +98,22 @@ class _Resolver:
             retention_s=BARRIER_RETENTION_S if shape.retention is None else shape.retention.value,
             retention_span=span if shape.retention is None else shape.retention.span,
             span=span,
+            callers=tuple(self._callers(shape)),
         )
+
+    def _callers(self, shape: ServiceShape) -> Iterator[str]:
+        """The gateway where nothing is said."""
+        if shape.callers is None:
+            yield GATEWAY
+            return
+        known = {GATEWAY: Span(""), **{str(name): name.span for name in self.reading.file.services}}
+        for caller in shape.callers:
+            if caller.value in known:
+                yield caller.value
+            elif not self.reading.broken_services & {caller.value, ""}:
+                message = f'there is no service "{caller.value}" in the mesh that could call'
+                hint = did_you_mean(caller.value, known)
+                self.report(error(caller.span, Code.UNKNOWN_CALLER, message, hint))
 
     def _check_name(self, name: str, span: Span) -> None:
         why = RESERVED_NAMES.get(name, "")

@@ -9,6 +9,7 @@ from pydantic_core import core_schema
 from sagagen.contract.element_shape import ElementShape
 from sagagen.contract.known_keys import Shape, Whole, Word, optional
 from sagagen.contract.policy_shape import PolicyShape
+from sagagen.contract.security_shape import SecurityShape
 from sagagen.contract.words import (
     AnyKey,
     Date,
@@ -58,6 +59,12 @@ class ServiceShape(Shape):
     )
     retention: Duration | None = optional(
         "How long it remembers calls, so that a repeated call is answered and not done again.", "30d"
+    )
+    callers: list[Text] | None = optional(
+        "Who may call it: names of services, or gateway, which makes the calls of sagas and routes. "
+        "It is held against the certificates of the mesh.",
+        ["gateway"],
+        example=["gateway", "order"],
     )
     replicas: Annotated[Whole, whole(1, 1_000)] | None = optional(
         "Processes that serve it: one, since its database is one SQLite file with one owner.", 1
@@ -237,6 +244,9 @@ class SagaFile(Shape):
         "How much one gateway does at once; anything more is refused early with 503."
     )
     sagas: dict[NameKey, SagaShape] = Field(description="The sagas, by name.")
+    security: SecurityShape | None = optional(
+        "Who may call what. none: the contract leaves that to something in front of the gateway, or its hook."
+    )
     waivers: list[WaiverShape] | None = optional(
         "Accepted findings of `sagagen diff`, each with a reason and a last day."
     )

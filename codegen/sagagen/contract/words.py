@@ -48,7 +48,7 @@ def wrong(code: codes.Code, message: str, hint: str, *, key: str = "") -> Pydant
     return PydanticCustomError(code.value, "{message}", {"message": message, "hint": hint, "key": key})
 
 
-def _scalar(value: object, expected: str) -> Scalar:
+def scalar_of(value: object, expected: str) -> Scalar:
     if isinstance(value, Scalar) and value.tag != "null":
         return value
     message = f"{expected} is expected here, not {kind_of(value)}"
@@ -63,8 +63,8 @@ def kind_of(value: object) -> str:
     return "nothing" if isinstance(value, Scalar) and value.tag == "null" else "a single value"
 
 
-def _text(value: object) -> Located[str]:
-    scalar = _scalar(value, "a text")
+def text_of(value: object) -> Located[str]:
+    scalar = scalar_of(value, "a text")
     if scalar.tag != "str":
         hint = f'put it in quotes if it is meant as text: "{scalar.text}"'
         raise wrong(
@@ -74,7 +74,7 @@ def _text(value: object) -> Located[str]:
 
 
 def _named(pattern: re.Pattern[str], value: object) -> Located[str]:
-    located = _text(value)
+    located = text_of(value)
     check_name(located.value, pattern)
     return located
 
@@ -96,7 +96,7 @@ def _name_key(value: object) -> Key:
 
 
 def _duration(value: object) -> Located[float]:
-    scalar = _scalar(value, "a duration like 50ms, 2s or 30d")
+    scalar = scalar_of(value, "a duration like 50ms, 2s or 30d")
     if not DURATION.fullmatch(scalar.text):
         unit = (
             f"give it a unit: {scalar.text}s"
@@ -111,7 +111,7 @@ def _duration(value: object) -> Located[float]:
 
 
 def _whole(low: int, high: int, value: object) -> Located[int]:
-    scalar = _scalar(value, "a whole number")
+    scalar = scalar_of(value, "a whole number")
     if scalar.tag != "int" or not re.fullmatch(r"[+-]?\d+", scalar.text):
         raise wrong(
             codes.Code.WRONG_SHAPE,
@@ -125,7 +125,7 @@ def _whole(low: int, high: int, value: object) -> Located[int]:
 
 
 def _size(value: object) -> Located[int]:
-    scalar = _scalar(value, "a size like 64KiB")
+    scalar = scalar_of(value, "a size like 64KiB")
     parts = SIZE.fullmatch(scalar.text)
     if not parts:
         hint = "write a whole number and a unit: 800B, 64KiB or 1MiB"
@@ -138,7 +138,7 @@ def _size(value: object) -> Located[int]:
 
 
 def _factor(value: object) -> Located[float]:
-    scalar = _scalar(value, "a number")
+    scalar = scalar_of(value, "a number")
     if scalar.tag not in {"int", "float"} or not re.fullmatch(r"\d+(\.\d+)?", scalar.text):
         raise wrong(
             codes.Code.WRONG_SHAPE, f'a number is expected here, not "{scalar.text}"', "for example 2"
@@ -153,7 +153,7 @@ def _factor(value: object) -> Located[float]:
 
 
 def one_of(known: tuple[str, ...], value: object) -> Located[str]:
-    scalar = _scalar(value, " or ".join(known))
+    scalar = scalar_of(value, " or ".join(known))
     if scalar.text not in known:
         raise wrong(
             codes.Code.UNKNOWN_WORD,
@@ -164,7 +164,7 @@ def one_of(known: tuple[str, ...], value: object) -> Located[str]:
 
 
 def _flag(value: object) -> Located[bool]:
-    scalar = _scalar(value, "true or false")
+    scalar = scalar_of(value, "true or false")
     if scalar.tag != "bool":
         message = f'true or false is expected here, not "{scalar.text}"'
         raise wrong(codes.Code.WRONG_SHAPE, message, "write true or false, without quotes")
@@ -172,7 +172,7 @@ def _flag(value: object) -> Located[bool]:
 
 
 def _reason(value: object) -> Located[str]:
-    located = _text(value)
+    located = text_of(value)
     if not REASON.fullmatch(located.value):
         bare = located.value.strip("'\"")
         plain = f"write it without quotes inside: {bare}" if REASON.fullmatch(bare) else ""
@@ -188,7 +188,7 @@ def _expression(value: object) -> Node:
             f"an expression is expected here, not {kind_of(value)}",
             "write one expression after the key, in quotes if it has a colon, a bracket or a brace",
         )
-    return _scalar(value, "an expression")
+    return scalar_of(value, "an expression")
 
 
 def _duration_or_expression(value: object) -> Located[float] | Node:
@@ -215,12 +215,12 @@ def whole(low: int, high: int) -> Reads:
 
 GRPC_CODES = tuple(code.name for code in Code if code is not Code.OK)
 
-Text = Annotated[Located[str], Reads(_text, {"type": "string"})]
-ServiceName = Annotated[Located[str], Reads(_text, {"type": "string", "pattern": r"^\w+(\.\w+)*$"})]
+Text = Annotated[Located[str], Reads(text_of, {"type": "string"})]
+ServiceName = Annotated[Located[str], Reads(text_of, {"type": "string", "pattern": r"^\w+(\.\w+)*$"})]
 """Full name of a proto service."""
-CallName = Annotated[Located[str], Reads(_text, {"type": "string", "pattern": r"^[a-z][a-z0-9_]*/\w+$"})]
-TriggerName = Annotated[Located[str], Reads(_text, {"type": "string", "pattern": r"^\w+(\.\w+)*/\w+$"})]
-Date = Annotated[Located[str], Reads(_text, {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"})]
+CallName = Annotated[Located[str], Reads(text_of, {"type": "string", "pattern": r"^[a-z][a-z0-9_]*/\w+$"})]
+TriggerName = Annotated[Located[str], Reads(text_of, {"type": "string", "pattern": r"^\w+(\.\w+)*/\w+$"})]
+Date = Annotated[Located[str], Reads(text_of, {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"})]
 Name = Annotated[
     Located[str], Reads(lambda value: _named(NAME, value), {"type": "string", "pattern": f"^{NAME.pattern}$"})
 ]

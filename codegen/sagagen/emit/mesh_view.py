@@ -10,6 +10,8 @@ from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
 from sagagen.emit.renaming import redacted_attributes, registered_names
 from sagagen.emit.saga_view import incoming_constants, saga_constant, saga_module
+from sagagen.emit.security_view import MODULE as SECURITY_MODULE
+from sagagen.emit.security_view import access_source, allow_names
 from sagagen.emit.service_names import ServiceNames
 from sagagen.python_names import PythonNames
 from sagagen.runtime.model.compatibility import API
@@ -31,11 +33,14 @@ class RouteView:
     """Empty for the default."""
     event: str
     """Empty without one."""
+    access: str
+    """Empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoutesView:
     header: str
+    runtime_names: str
     routes: tuple[RouteView, ...]
     imports: tuple[str, ...]
 
@@ -48,6 +53,7 @@ class MeshView:
     services: tuple[str, ...]
     sagas: tuple[str, ...]
     limits: str
+    has_security: bool
     imports: tuple[str, ...]
 
 
@@ -81,15 +87,22 @@ class MessagePoolView:
 
 
 def routes_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> RoutesView:
-    imports = Imports({"Route", "ROUTES"})
+    runtime_names = ("Access", "Route") if mesh.security else ("Route",)
+    imports = Imports({*runtime_names, "ROUTES"})
+    allowed = allow_names(mesh)
     routes = tuple(
-        _route_view(route, _method_source(route, mesh, services, imports)) for route in mesh.routes
+        _route_view(
+            route,
+            _method_source(route, mesh, services, imports),
+            imports.name(SECURITY_MODULE, allowed[route.method]) if route.method in allowed else None,
+        )
+        for route in mesh.routes
     )
     files = [route.method.containing_service.file for route in mesh.routes]
-    return RoutesView(header(sources_of(mesh, files)), routes, imports.statements)
+    return RoutesView(header(sources_of(mesh, files)), ", ".join(runtime_names), routes, imports.statements)
 
 
-def _route_view(route: Route, method: str) -> RouteView:
+def _route_view(route: Route, method: str, allow: str | None) -> RouteView:
     return RouteView(
         verb=repr(str(route.verb)),
         template=repr(route.template),
@@ -102,6 +115,7 @@ def _route_view(route: Route, method: str) -> RouteView:
         response_body=repr(route.response_body),
         max_body_bytes=_max_body_source(route),
         event=repr(route.event) if route.event else "",
+        access=access_source(route.access, allow) if route.access else "",
     )
 
 
@@ -122,7 +136,7 @@ def _method_source(route: Route, mesh: Mesh, services: Mapping[str, ServiceNames
 
 
 def mesh_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> MeshView:
-    imports = Imports({"Limits", "MESH", "Mesh", "Path", "ROUTES"})
+    imports = Imports({"Limits", "MESH", "Mesh", "Path", "ROUTES", *(["SECURITY"] if mesh.security else [])})
     return MeshView(
         header=header([SAGA_YAML]),
         doc=docstring(f"The mesh of project `{mesh.project}`: its services, sagas and routes."),
@@ -133,6 +147,7 @@ def mesh_view(mesh: Mesh, services: Mapping[str, ServiceNames]) -> MeshView:
             for saga in (*mesh.sagas, *mesh.kept)
         ),
         limits=limits_source(mesh.limits),
+        has_security=mesh.security is not None,
         imports=imports.statements,
     )
 

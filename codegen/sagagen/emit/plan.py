@@ -21,6 +21,7 @@ from sagagen.emit.paths import GENERATED
 from sagagen.emit.project_view import app_view, sql_view
 from sagagen.emit.rules_view import rules_view
 from sagagen.emit.saga_view import saga_module, saga_view
+from sagagen.emit.security_view import security_view
 from sagagen.emit.service_names import ServiceNames, name_services
 from sagagen.emit.service_view import handler_view, service_view
 from sagagen.emit.templates import render_template
@@ -139,6 +140,8 @@ def _sagas(mesh: Mesh, services: Services, parts: Parts) -> Iterator[FilePlan]:
 def _mesh(mesh: Mesh, services: Services) -> Iterator[FilePlan]:
     yield _printed(f"{GENERATED}/gateway/routes.py", "routes.py.j2", lambda: routes_view(mesh, services))
     yield _printed(f"{GENERATED}/mesh.py", "mesh.py.j2", lambda: mesh_view(mesh, services))
+    if (security := mesh.security) is not None:
+        yield _printed(f"{GENERATED}/security.py", "security.py.j2", lambda: security_view(mesh, security))
     yield FilePlan(f"{GENERATED}/descriptors.binpb", lambda: mesh.descriptors)
     yield FilePlan(f"{GENERATED}/saga.schema.json", lambda: as_json(saga_schema()))
     yield FilePlan(f"{GENERATED}/openapi.json", lambda: as_json(openapi(mesh)))

@@ -8,6 +8,7 @@ from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
 from sagagen.emit.service_names import ServiceNames
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Transaction
+from sagagen.runtime.model.security import GATEWAY
 
 CLIENT_TIMEOUT_S = 5.0
 """Default of a direct call through the generated client, in seconds."""
@@ -52,6 +53,8 @@ class ServiceView:
     schema: str
     retention_s: str
     """Empty for the runtime's default."""
+    callers: str
+    """The same."""
     methods: tuple[MethodView, ...]
     imports: tuple[str, ...]
 
@@ -87,6 +90,7 @@ def service_view(service: Service, names: ServiceNames, mesh: Mesh) -> ServiceVi
         handlers=repr(f"handlers.{names.module}:{names.implementation}"),
         schema=repr(f"handlers/{names.module}.sql"),
         retention_s="" if service.retention_s == BARRIER_RETENTION_S else repr(service.retention_s),
+        callers="" if service.callers == (GATEWAY,) else repr(service.callers),
         methods=methods,
         imports=imports.statements,
     )

@@ -9,7 +9,7 @@ about sagas, files or saga.yaml beyond the places of its values.
 from sagagen.expression.environment import Environment, TypeIndex
 from sagagen.expression.guards import guards
 from sagagen.expression.locals import RESERVED as RESERVED_NAMES
-from sagagen.expression.render import RenderedFunction, render_function, render_value
+from sagagen.expression.render import RenderedFunction, render_access, render_function, render_value
 from sagagen.expression.request import MessageExpr, compile_message
 from sagagen.expression.roots import variable_problem
 from sagagen.expression.value import (
@@ -22,6 +22,7 @@ from sagagen.expression.value import (
     compile_list,
     compile_text,
     compile_time,
+    reads_response,
 )
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "compile_text",
     "compile_time",
     "guards",
+    "reads_response",
+    "render_access",
     "render_function",
     "render_value",
     "variable_problem",

@@ -9,6 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from sagagen.expression.tree import (
     Build,
     Caller,
+    Claim,
     Comprehension,
     Conditional,
     Constant,
@@ -26,6 +27,8 @@ from sagagen.expression.tree import (
     MapOf,
     Narrow,
     Operation,
+    RequestMessage,
+    ResponseMessage,
     SagaId,
     StartedAt,
     StepResponse,
@@ -65,8 +68,14 @@ def _name(expr: Expr) -> str:
             return "saga.started_at"
         case Caller():
             return "caller"
+        case Claim(name):
+            return f"claims.{name}"
         case EventMessage():
             return "event"
+        case RequestMessage():
+            return "request"
+        case ResponseMessage():
+            return "response"
         case Item():
             return "item"
         case FailureField(name):

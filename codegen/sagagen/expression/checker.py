@@ -18,7 +18,17 @@ from sagagen.expression.guarded import guarded_form, unguarded
 from sagagen.expression.guards import Known, both, known_where
 from sagagen.expression.names import message_named
 from sagagen.expression.problem import Problem
-from sagagen.expression.roots import ROOTS, Misplaced, below_root, constant, given, has_response, root
+from sagagen.expression.roots import (
+    ROOTS,
+    Misplaced,
+    below_root,
+    claim,
+    constant,
+    given,
+    has_response,
+    is_claims,
+    root,
+)
 from sagagen.expression.syntax import LiteralKind, Syntax, dotted
 from sagagen.expression.tree import Expr, Operation
 from sagagen.expression.types import (
@@ -128,8 +138,15 @@ class Checker:
         operand = node.operand
         if self._is_root(operand) and operand.name != "input":
             return self._noted(node, self._located(below_root(node, operand, self._environment)))
+        if self._is_claims(operand):
+            return self._located(claim(node, self._environment))
         path = dotted(node)
-        if path and not self._is_root(path[0]) and not self._variable(path[0]):
+        if (
+            path
+            and not self._is_claims(path[0])
+            and not self._is_root(path[0])
+            and not self._variable(path[0])
+        ):
             return self._located(constant(node, path, self._environment, self._variables))
         value = self.check(operand)
         return None if value is None else self._field(value, node)
@@ -173,11 +190,14 @@ class Checker:
         field = operand and self._field(operand, argument)
         return tree.Has(field) if field else None
 
+    def _is_claims(self, node: Syntax) -> bool:
+        return is_claims(node, self._environment, self._variables)
+
     def _is_steps(self, node: Syntax) -> bool:
         return self._is_root(node) and node.name == "steps"
 
     def _is_no_message(self, node: Syntax) -> bool:
-        return self._is_root(node) and node.name != "input"
+        return self._is_claims(node) or (self._is_root(node) and node.name != "input")
 
     def _index(self, node: syntax.Index) -> Expr | None:
         operand, index = self.check(node.operand), self.check(node.index)

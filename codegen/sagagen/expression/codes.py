@@ -36,3 +36,4 @@ class Code(StrEnum):
     UNQUOTED_NOT = "SG129"
     UNQUOTED = "SG130"
     BAD_VARIABLE = "SG131"
+    UNKNOWN_CLAIM = "SG132"

@@ -57,6 +57,12 @@ class Environment:
     started_at: bool = True
     event: Descriptor | None = None
     """The message of the event that it belongs to; elsewhere `event` means nothing."""
+    request: Descriptor | None = None
+    """The message of the call that a route's `allow` is about; elsewhere `request` means nothing."""
+    response: Descriptor | None = None
+    """What was answered to it."""
+    claims: Mapping[str, Type] = field(default_factory=dict[str, Type])
+    """Name -> type of what tokens say of the caller; without any, `claims` means nothing."""
     item: tuple[str, Type] | None = None
     """Name and type of the loop's variable."""
     loops: Mapping[str, Descriptor] = field(default_factory=dict[str, Descriptor])
@@ -66,13 +72,16 @@ class Environment:
     guaranteed: frozenset[str] = frozenset()
     """Those of `guarded` that are there all the same, since what reads them is skipped otherwise (`guards`)."""
     hidden: Mapping[str, str] = field(default_factory=dict[str, str])
-    """`input`, `caller`, `saga.id` or `saga.started_at`, where that is not known -> why, as a clause."""
+    """`input`, `caller`, `claims`, `saga.id`, `saga.started_at`, `event`, `request` or `response`, where that is not
+    known -> why, as a clause."""
 
     @property
     def ready_made(self) -> str:
         """Where a value can come from that can't be computed here, as a hint."""
         if self.event is not None:
             return "let the message of the event carry it, ready made"
+        if self.request is not None:
+            return "let the request or the response carry it, ready made"
         if self.steps or self.loops or self.failure:
             return "compute it in a step, and read it from that step's response"
         return "let the request carry it, ready made"

@@ -37,7 +37,9 @@ HELPERS = frozenset(
 )
 """What emitted functions import from sagagen.runtime.expression."""
 _BUILTINS = frozenset({"all", "any", "bool", "bytes", "float", "int", "len", "str", "sum"})
-RESERVED = HELPERS | _BUILTINS | {"CompensationScope", "EventScope", "Scope", "scope", "timedelta"}
+RESERVED = (
+    HELPERS | _BUILTINS | {"AccessScope", "CompensationScope", "EventScope", "Scope", "scope", "timedelta"}
+)
 """Names that an emitted function may use, so that no class in its file may have them."""
 
 

@@ -13,7 +13,7 @@ from sagagen.expression.value import ValueExpr
 from sagagen.expression.writer import Writer
 from sagagen.python_names import Import, PyClass, PythonNames
 
-ScopeName = Literal["Scope", "CompensationScope", "EventScope"]
+ScopeName = Literal["Scope", "CompensationScope", "EventScope", "AccessScope"]
 _SCOPE = "sagagen.runtime.scope"
 
 
@@ -45,8 +45,23 @@ def render_function(
     """
     root = expr.root if expr else Build(MessageType(target.full_name, target), ())
     scope = "CompensationScope" if in_compensation else "EventScope" if event else "Scope"
-    of = _Scope(scope, input, event)
+    of = _Scope(scope, _messages(event, input))
     return _function(name, root, of, target=target, names=names, doc=doc, refer=refer)
+
+
+def render_access(
+    name: str,
+    expr: ValueExpr,
+    *,
+    request: Descriptor,
+    response: Descriptor,
+    names: PythonNames,
+    doc: str,
+    refer: Callable[[PyClass], str],
+) -> RenderedFunction:
+    """The function `name` that computes a route's `allow` from an AccessScope. It returns a bool."""
+    of = _Scope("AccessScope", (request, response))
+    return _function(name, expr.root, of, names=names, doc=doc, refer=refer)
 
 
 def render_value(
@@ -65,7 +80,8 @@ def render_value(
     It returns what the place takes: bool (`when`), str (`saga_id`), str or int (`key`), seconds as a float (`after`),
     milliseconds since the epoch (`at`), a list (`in`).
     """
-    return _function(name, expr.root, _Scope(scope, input, event), names=names, doc=doc, refer=refer)
+    of = _Scope(scope, _messages(event, input))
+    return _function(name, expr.root, of, names=names, doc=doc, refer=refer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +89,12 @@ class _Scope:
     """The type of the function's argument."""
 
     name: ScopeName
-    input: Descriptor
-    event: Descriptor | None
+    messages: tuple[Descriptor, ...]
+    """Its type's parameters."""
+
+
+def _messages(event: Descriptor | None, input: Descriptor) -> tuple[Descriptor, ...]:
+    return (event, input) if event else (input,)
 
 
 def _function(
@@ -88,7 +108,7 @@ def _function(
     refer: Callable[[PyClass], str],
 ) -> RenderedFunction:
     writer = Writer.of(root, names, refer)
-    arguments = [refer(names.message(each)) for each in (scope.event, scope.input) if each]
+    arguments = [refer(names.message(each)) for each in scope.messages]
     returns = refer(names.message(target)) if target else writer.type_name(root.type)
     body = [*_docstring(doc), *writer.readings(root), f"return {writer.value(root).text}"]
     return RenderedFunction(

@@ -1,4 +1,5 @@
-"""The start of every selection: `input`, `caller`, `steps.<name>`, `saga.id`, `failure.<field>`, an enum's name."""
+"""The start of every selection: `input`, `caller`, `claims.<name>`, `steps.<name>`, `saga.id`, `failure.<field>`, an
+enum's name."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from sagagen.expression.environment import Environment
 from sagagen.expression.macros import RESERVED
 from sagagen.expression.names import Path, enum_value, type_named
 from sagagen.expression.problem import Problem
-from sagagen.expression.syntax import Name, Select
+from sagagen.expression.syntax import Name, Select, Syntax, spelled
 from sagagen.expression.tree import (
     Caller,
+    Claim,
     EnumConstant,
     EventMessage,
     Expr,
@@ -21,6 +23,8 @@ from sagagen.expression.tree import (
     HasResponse,
     Input,
     Item,
+    RequestMessage,
+    ResponseMessage,
     SagaId,
     StartedAt,
     StepResponse,
@@ -30,6 +34,10 @@ from sagagen.expression.types import Dynamic, EnumType, ListType, MessageType, m
 
 ROOTS = frozenset({"input", "steps", "saga", "failure"})
 _FAILURE_FIELDS = ("code", "reason", "message", "step")
+_CLAIMS = "claims"
+_NAME_CLAIMS = "name them: security: { schemes: { <name>: { claims: { tenant: string } } } }"
+Given = Variable | Item | EventMessage | RequestMessage | ResponseMessage
+"""What a name can stand for that only some places have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,15 @@ def variable_problem(name: str) -> Problem | None:
     return None
 
 
-def given(environment: Environment) -> Mapping[str, Variable | Item | EventMessage]:
-    """Names that only some places have, and that hide types and packages there: `event`, and the loop's variable."""
-    names: dict[str, Variable | Item | EventMessage] = {}
+def given(environment: Environment) -> Mapping[str, Given]:
+    """Names that only some places have, and that hide types and packages there: messages, and the loop's variable."""
+    names: dict[str, Given] = {}
     if environment.event is not None:
         names["event"] = EventMessage(_whole_type(environment.event))
+    if environment.request is not None:
+        names["request"] = RequestMessage(_whole_type(environment.request))
+    if environment.response is not None:
+        names["response"] = ResponseMessage(_whole_type(environment.response))
     if environment.item is not None:
         name, type_ = environment.item
         names[name] = Item(name, type_)
@@ -108,8 +120,9 @@ def _readable(environment: Environment) -> list[str]:
         "saga.id": environment.saga_id,
         "saga.started_at": environment.started_at,
     }
+    claims = [f"{_CLAIMS}.{name}" for name in environment.claims]
     steps = [f"steps.{step}" for step in (*environment.steps, *environment.loops)]
-    return [*given(environment), *(name for name, is_known in known.items() if is_known), *steps]
+    return [*given(environment), *(name for name, is_known in known.items() if is_known), *claims, *steps]
 
 
 def _whole_type(message: Descriptor) -> MessageType | Dynamic:
@@ -130,6 +143,22 @@ def below_root(node: Select, operand: Name, environment: Environment) -> Expr | 
     return Misplaced(node.name_at, Problem(Code.UNKNOWN_FIELD, f'"saga" has no "{node.name}"', hint))
 
 
+def is_claims(node: Syntax, environment: Environment, variables: Iterable[str]) -> bool:
+    """Whether it is the `claims` of the caller: where there are none, the name is free for packages and variables."""
+    is_named = isinstance(node, Name) and not node.is_absolute and node.name == _CLAIMS
+    return is_named and bool(environment.claims) and _CLAIMS not in variables
+
+
+def claim(node: Select, environment: Environment) -> Expr | Misplaced:
+    """`claims.tenant`"""
+    type_ = environment.claims.get(node.name)
+    if type_ is not None:
+        return Claim(node.name, type_)
+    hint = did_you_mean(node.name, environment.claims)
+    message = f'no scheme of the contract names a claim "{node.name}"'
+    return Misplaced(node.name_at, Problem(Code.UNKNOWN_CLAIM, message, hint))
+
+
 def has_response(node: Select, environment: Environment) -> Expr | Misplaced:
     """`has(steps.x)`"""
     response = _step(node, environment)
@@ -143,6 +172,8 @@ def constant(
     found = enum_value(path, environment)
     if found is None and path[0].name == "caller":
         return Misplaced(path[1].name_at, _no_field_of_caller(path[1].name))
+    if found is None and path[0].name == _CLAIMS and path[0].name not in environment.hidden:
+        return Misplaced(path[0].name_at, _no_claims(path))
     if found is None:
         return Misplaced(path[0].name_at, _unknown(path, environment, variables))
     if isinstance(found, Problem):
@@ -151,12 +182,22 @@ def constant(
     return EnumConstant(found, EnumType(found.type.full_name, found.type))
 
 
+def _no_claims(path: Path) -> Problem:
+    message = f'there is no "{spelled(path)}": the contract names no claims'
+    return Problem(Code.UNKNOWN_CLAIM, message, _NAME_CLAIMS)
+
+
 def _no_field_of_caller(name: str) -> Problem:
     return Problem(Code.NO_FIELDS, f'string has no field "{name}"', f'remove ".{name}"')
 
 
 def _unknown(path: Path, environment: Environment, variables: Iterable[str]) -> Problem:
     name = path[0].name
+    if name in environment.hidden:
+        return _hidden(name, environment)
+    if name == _CLAIMS and environment.claims:
+        example = next(iter(environment.claims))
+        return Problem(Code.NO_FIELDS, f'"{name}" alone is not a value', f"write {name}.{example}")
     if type_named(path[:1], environment) is not None:
         return Problem(Code.UNKNOWN_NAME, f'"{name}" is a type, not a value', f"construct one: {name}{{...}}")
     known = [*variables, *dict.fromkeys(name.partition(".")[0] for name in _readable(environment))]

@@ -34,12 +34,34 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """What a token says of the caller; where it says nothing, the type's default."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
 class StartedAt:
     type: Type = Simple.TIMESTAMP
 
 
 @dataclass(frozen=True, slots=True)
 class EventMessage:
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMessage:
+    """Of a call that a route's `allow` is about."""
+
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseMessage:
+    """What a service has answered to that call."""
+
     type: Type
 
 
@@ -221,9 +243,9 @@ class Narrow:
 
 
 Expr: TypeAlias = (
-    Input | SagaId | StartedAt | Caller | EventMessage | Item | FailureField | StepResponse | HasResponse | Variable
-    | Constant | EnumConstant | Field | Has | Operation | Logic | Conditional | Build | ListOf | MapOf | Comprehension
-    | Narrow
+    Input | SagaId | StartedAt | Caller | Claim | EventMessage | RequestMessage | ResponseMessage | Item | FailureField
+    | StepResponse | HasResponse | Variable | Constant | EnumConstant | Field | Has | Operation | Logic | Conditional
+    | Build | ListOf | MapOf | Comprehension | Narrow
 )  # fmt: skip
 
 

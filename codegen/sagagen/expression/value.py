@@ -15,7 +15,7 @@ from sagagen.expression.compiled import CompiledExpr
 from sagagen.expression.environment import Environment
 from sagagen.expression.problem import Problem
 from sagagen.expression.scalar import checked, start
-from sagagen.expression.tree import Expr, Field, Operation, Operator, walk
+from sagagen.expression.tree import Expr, Field, Operation, Operator, ResponseMessage, walk
 from sagagen.expression.types import (
     DOUBLE,
     INT,
@@ -44,6 +44,11 @@ class ValueExpr(CompiledExpr):
         """A field that it reads, though the contract says `debug_redact` of it."""
         fields = (node.field for node in walk(self.root) if isinstance(node, Field))
         return next((field for field in fields if field.GetOptions().debug_redact), None)
+
+
+def reads_response(value: ValueExpr) -> bool:
+    """Whether a route's `allow` reads what the service has answered."""
+    return any(isinstance(node, ResponseMessage) for node in walk(value.root))
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,14 @@ class Writer:
                 return Code("scope.started_at")
             case tree.Caller():
                 return Code("scope.caller")
+            case tree.Claim(name, type_):
+                return _claim(name, type_)
             case tree.EventMessage():
                 return Code("scope.event")
+            case tree.RequestMessage():
+                return Code("scope.request")
+            case tree.ResponseMessage():
+                return Code("scope.response")
             case tree.Item():
                 return Code(self.locals.item)
             case tree.StepResponse(step):
@@ -324,6 +330,12 @@ class Writer:
                 return Code(f"{{{name.text}: {item.text} for key, value in {items}}}")
             case _:
                 return self.helper(_range_check(target), value.text)
+
+
+def _claim(name: str, type_: Type) -> Code:
+    if isinstance(type_, ListType):
+        return call("scope.claim_list", f'"{name}"')
+    return call("scope.claim", f'"{name}"', "int" if isinstance(type_, Integer) else _PLAIN_NAMES[type_])
 
 
 def _loop(macro: Macro, result: str, each: str, test: str) -> Code:

@@ -35,19 +35,32 @@ if TYPE_CHECKING:
         Transaction,
         Wait,
     )
+    from sagagen.runtime.model.security import (
+        Access,
+        AdminAccess,
+        ApiKeyScheme,
+        CallerLimits,
+        OidcScheme,
+        Security,
+    )
     from sagagen.runtime.rpc.errors import Declined, RpcError
     from sagagen.runtime.rpc.transport import Reply, Transport
-    from sagagen.runtime.scope import CompensationScope, EventScope, Scope
+    from sagagen.runtime.scope import AccessScope, CompensationScope, EventScope, Scope
     from sagagen.runtime.service.barrier.rules import ActionState
     from sagagen.runtime.service.call import CallContext as Call
     from sagagen.runtime.service.call import Db
 
 __all__ = [
     "API",
+    "Access",
+    "AccessScope",
     "Action",
     "ActionState",
+    "AdminAccess",
+    "ApiKeyScheme",
     "Branch",
     "Call",
+    "CallerLimits",
     "Cancel",
     "CompensationScope",
     "Db",
@@ -64,6 +77,7 @@ __all__ = [
     "Limits",
     "Mesh",
     "Method",
+    "OidcScheme",
     "Parallel",
     "Reply",
     "Respond",
@@ -72,6 +86,7 @@ __all__ = [
     "RpcError",
     "Saga",
     "Scope",
+    "Security",
     "Service",
     "Start",
     "Step",
@@ -84,10 +99,15 @@ __all__ = [
 
 _HOMES = {
     "API": "sagagen.runtime.model.compatibility",
+    "Access": "sagagen.runtime.model.security",
+    "AccessScope": "sagagen.runtime.scope",
     "Action": "sagagen.runtime.model.definition",
     "ActionState": "sagagen.runtime.service.barrier.rules",
+    "AdminAccess": "sagagen.runtime.model.security",
+    "ApiKeyScheme": "sagagen.runtime.model.security",
     "Branch": "sagagen.runtime.model.definition",
     "Call": "sagagen.runtime.service.call:CallContext",
+    "CallerLimits": "sagagen.runtime.model.security",
     "Cancel": "sagagen.runtime.model.definition",
     "CompensationScope": "sagagen.runtime.scope",
     "Db": "sagagen.runtime.service.call",
@@ -104,6 +124,7 @@ _HOMES = {
     "Limits": "sagagen.runtime.model.definition",
     "Mesh": "sagagen.runtime.model.definition",
     "Method": "sagagen.runtime.model.definition",
+    "OidcScheme": "sagagen.runtime.model.security",
     "Parallel": "sagagen.runtime.model.definition",
     "Reply": "sagagen.runtime.rpc.transport",
     "Respond": "sagagen.runtime.model.definition",
@@ -112,6 +133,7 @@ _HOMES = {
     "RpcError": "sagagen.runtime.rpc.errors",
     "Saga": "sagagen.runtime.model.definition",
     "Scope": "sagagen.runtime.scope",
+    "Security": "sagagen.runtime.model.security",
     "Service": "sagagen.runtime.model.definition",
     "Start": "sagagen.runtime.model.definition",
     "Step": "sagagen.runtime.model.definition",

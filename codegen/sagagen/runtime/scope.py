@@ -14,12 +14,14 @@ InputT = TypeVar("InputT", bound=Message)
 EventT = TypeVar("EventT", bound=Message)
 MessageT = TypeVar("MessageT", bound=Message)
 ItemT = TypeVar("ItemT")
+ClaimT = TypeVar("ClaimT", str, bool, int)
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_LOOPS: Mapping[str, Sequence[str]] = MappingProxyType({})
 _NO_ITEM = object()
+_NO_CLAIMS: Mapping[str, ClaimValue] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,41 @@ class NoResponse(Exception):
         self.step = step
 
 
-class Scope(Generic[InputT]):
+class _KnowsCaller:
+    """Who calls, and what a token says of them."""
+
+    __slots__ = ("_caller", "_claims")
+
+    _caller: str
+    _claims: Mapping[str, ClaimValue]
+
+    @property
+    def caller(self) -> str:
+        """Who started the saga, or sent the event, or calls the route, as the gateway's authentication says; empty for
+        nobody in particular."""
+        return self._caller
+
+    @property
+    def claims(self) -> Mapping[str, ClaimValue]:
+        """What the caller's token says of them, as far as the contract names it. May lack any of it."""
+        return self._claims
+
+    def claim(self, name: str, type_: type[ClaimT]) -> ClaimT:
+        """A claim that is a text, a bool or an integer.
+
+        Its type's default where the caller has none, and where a claim that was logged earlier has another type: so
+        this never fails.
+        """
+        value = self._claims.get(name)
+        return cast(ClaimT, value) if type(value) is type_ else type_()
+
+    def claim_list(self, name: str) -> list[str]:
+        """A claim that is a list of texts; empty where the caller has none."""
+        value = self._claims.get(name)
+        return list(value) if isinstance(value, tuple) else []
+
+
+class Scope(_KnowsCaller, Generic[InputT]):
     """What the request of a step, its `when`, a loop's list, and `respond.body` may read.
 
     `responses` holds what the log says is done: a step under its name, an item of a loop under `name[key]`. `loops`
@@ -53,7 +89,6 @@ class Scope(Generic[InputT]):
     """
 
     __slots__ = (
-        "_caller",
         "_decoded",
         "_input",
         "_input_type",
@@ -72,6 +107,7 @@ class Scope(Generic[InputT]):
         responses: Mapping[str, bytes],
         *,
         caller: str = "",
+        claims: Mapping[str, ClaimValue] = _NO_CLAIMS,
         started_ms: int = 0,
         loops: Mapping[str, Sequence[str]] = _NO_LOOPS,
     ) -> None:
@@ -80,6 +116,7 @@ class Scope(Generic[InputT]):
         self._input = input
         self._responses = responses
         self._caller = caller
+        self._claims = claims
         self._started_ms = started_ms
         self._loops = loops
         self._item: Any = _NO_ITEM
@@ -94,6 +131,7 @@ class Scope(Generic[InputT]):
         view._input = self._input
         view._responses = self._responses
         view._caller = self._caller
+        view._claims = self._claims
         view._started_ms = self._started_ms
         view._loops = self._loops
         view._decoded = self._decoded
@@ -103,11 +141,6 @@ class Scope(Generic[InputT]):
     @property
     def saga_id(self) -> str:
         return self._saga_id
-
-    @property
-    def caller(self) -> str:
-        """Who started the saga, as the gateway's authentication says; empty for nobody in particular."""
-        return self._caller
 
     @property
     def started_at(self) -> datetime:
@@ -180,11 +213,19 @@ class CompensationScope(Scope[InputT]):
         failure: Failure,
         *,
         caller: str = "",
+        claims: Mapping[str, ClaimValue] = _NO_CLAIMS,
         started_ms: int = 0,
         loops: Mapping[str, Sequence[str]] = _NO_LOOPS,
     ) -> None:
         super().__init__(
-            saga_id, input_type, input, responses, caller=caller, started_ms=started_ms, loops=loops
+            saga_id,
+            input_type,
+            input,
+            responses,
+            caller=caller,
+            claims=claims,
+            started_ms=started_ms,
+            loops=loops,
         )
         self._failure = failure
 
@@ -198,14 +239,13 @@ class CompensationScope(Scope[InputT]):
         return self._failure
 
 
-class EventScope(Generic[EventT, InputT]):
+class EventScope(_KnowsCaller, Generic[EventT, InputT]):
     """What the expressions of an event, and of a request to cancel, may read.
 
     Which saga it is for (`saga_id`) is asked before there is one: then the scope has neither its id nor its input.
     """
 
     __slots__ = (
-        "_caller",
         "_event",
         "_event_type",
         "_input",
@@ -221,6 +261,7 @@ class EventScope(Generic[EventT, InputT]):
         event: bytes,
         *,
         caller: str = "",
+        claims: Mapping[str, ClaimValue] = _NO_CLAIMS,
         saga_id: str = "",
         started_ms: int = 0,
         input_type: type[InputT] | None = None,
@@ -229,6 +270,7 @@ class EventScope(Generic[EventT, InputT]):
         self._event_type = event_type
         self._event = event
         self._caller = caller
+        self._claims = claims
         self._saga_id = saga_id
         self._started_ms = started_ms
         self._input_type = input_type
@@ -239,11 +281,6 @@ class EventScope(Generic[EventT, InputT]):
     def event(self) -> EventT:
         """The event's message."""
         return _decoded(self._read, "event", self._event_type, self._event)
-
-    @property
-    def caller(self) -> str:
-        """Who sent the event, as the gateway's authentication says."""
-        return self._caller
 
     @property
     def saga_id(self) -> str:
@@ -262,10 +299,10 @@ class EventScope(Generic[EventT, InputT]):
         return _decoded(self._read, "input", self._input_type, self._input)
 
 
-class AccessScope(Generic[RequestT, ResponseT]):
+class AccessScope(_KnowsCaller, Generic[RequestT, ResponseT]):
     """What a route's `allow` may read: the request, the response of a read, and the caller."""
 
-    __slots__ = ("_read", "_request", "_request_type", "_response", "_response_type", "caller", "claims")
+    __slots__ = ("_read", "_request", "_request_type", "_response", "_response_type")
 
     def __init__(
         self,
@@ -282,10 +319,8 @@ class AccessScope(Generic[RequestT, ResponseT]):
         self._response_type = response_type
         self._response = response
         self._read: dict[str, Any] = {}
-        self.caller = caller
-        """Who calls."""
-        self.claims = claims
-        """Each claim that the contract names."""
+        self._caller = caller
+        self._claims = claims
 
     @property
     def request(self) -> RequestT:

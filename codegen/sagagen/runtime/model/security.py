@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 ClaimType = Literal["string", "bool", "int", "list(string)"]
 ClaimValue = str | bool | int | tuple[str, ...]
-"""A claim's value, by its type; a claim that a caller does not have is "", false, 0 or the empty list."""
+"""A claim's value, by its type; a claim that a caller does not have is "", false, 0 or the empty list. An int is one
+of 64 bits."""
 
 DEFAULT_CLAIMS: Mapping[ClaimType, ClaimValue] = {"string": "", "bool": False, "int": 0, "list(string)": ()}
 
