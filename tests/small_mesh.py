@@ -323,6 +323,7 @@ class EngineOptions(TypedDict, total=False):
     random: Random
     grace_s: float
     max_running: int
+    max_running_per_caller: int | None
     calls_per_service: int
 
 

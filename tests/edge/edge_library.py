@@ -127,6 +127,7 @@ async def served(
     peers: Peers = DEFAULT_PEERS,
     shared: SharedAnswers | None = None,
     pace: Pace | None = None,
+    max_running_per_caller: int | None = None,
 ) -> AsyncGenerator[Served]:
     """The real thing: gateway, engine, log, and the service over the in-memory transport.
 
@@ -144,6 +145,7 @@ async def served(
             transports,
             max_running=limits.max_running,
             calls_per_service=limits.calls_per_service,
+            max_running_per_caller=max_running_per_caller,
         ) as engine,
         serve_http(
             gateway.application(seen(engine), transports, shared=shared, pace=pace),

@@ -28,11 +28,13 @@ from sagagen.runtime.engine.port import (
     SagaResult,
     SagaRuntime,
     Started,
+    TooManyRunning,
 )
 from sagagen.runtime.identity import fingerprint_of, random_saga_id, saga_id
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, Saga
 from sagagen.runtime.rpc.errors import ExpressionError
 from sagagen.runtime.scope import Scope
+from sagagen.runtime.telemetry.metrics import REFUSED, child
 from sagagen.runtime.telemetry.spans import saga_attributes
 
 REPLAYED = ("idempotency-replayed", "true")
@@ -101,6 +103,8 @@ class StartEndpoint:
     async def _accept(self, acceptance: Acceptance) -> Started:
         try:
             return await self._engine.accept(acceptance)
+        except TooManyRunning as error:
+            raise ProblemError(_too_many_running(error)) from error
         except (Overloaded, JournalUnavailable) as error:
             raise ProblemError(_nothing_accepted(error)) from error
         except NotAcceptable as error:
@@ -197,6 +201,15 @@ def _under_way(started: Started) -> Problem:
 def _expired(started: Started) -> Problem:
     """As long as the log has the saga, a service may know its steps too: a new one of this id might find them done."""
     return key_expired().of_saga(started.saga_id, started.trace_id)
+
+
+def _too_many_running(error: TooManyRunning) -> Problem:
+    child(REFUSED, "running_sagas").inc()
+    detail = (
+        f"nothing was accepted ({error}); send the same request with the same key again once one has ended"
+    )
+    headers = (retry_after(error.retry_after_s),)
+    return Problem(429, "RESOURCE_EXHAUSTED", "TOO_MANY_RUNNING", detail, headers=headers)
 
 
 def _nothing_accepted(error: Exception) -> Problem:

@@ -20,6 +20,7 @@ from sagagen.runtime.clock import Clock, Grace, SystemClock
 from sagagen.runtime.engine.acceptance import accepted_row, index_of, started_of
 from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.at_rest import disk_use_of
+from sagagen.runtime.engine.caller_sagas import CallerSagas
 from sagagen.runtime.engine.calls import DEFAULT_LIMIT, Calls
 from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
@@ -38,6 +39,7 @@ from sagagen.runtime.engine.port import (
     RecordedSaga,
     Refusal,
     Started,
+    TooManyRunning,
 )
 from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
@@ -93,6 +95,8 @@ class SagaEntry:
     """How it began: its history if it runs, its head if it is over or can't run now."""
     is_new: bool = False
     """It was accepted in this process, and not before."""
+    counts_for: str | None = None
+    """The caller among whose active sagas this one is counted, where they are; None if it is not."""
     driver: SagaDriver[SagaRef] | None = None
     task: "asyncio.Task[None] | None" = None
 
@@ -110,9 +114,10 @@ class EmbeddedEngine:
     `sagas` are all versions that are kept; `transports` has an entry for each service they call. `grace_s` is the time
     in seconds that draining may take, if the process has no `grace` of its own. `on_result` is called with each result,
     once that is durable. `deaths` counts those of this process, if anybody does. `is_alone` says that no other engine
-    can have a run of a saga: then none claims its id first. `is_clock_set` says that people and NTP set the wall clock:
-    then it is looked at again and again. `narrator` tells a person what becomes of sagas. Clock, random and journal
-    (what sagas write to, and wait with: the log) are arguments so that tests can choose them.
+    can have a run of a saga: then none claims its id first. `max_running_per_caller` is how many active sagas one
+    caller may have, if that is limited. `is_clock_set` says that people and NTP set the wall clock: then it is looked
+    at again and again. `narrator` tells a person what becomes of sagas. Clock, random and journal (what sagas write to,
+    and wait with: the log) are arguments so that tests can choose them.
     """
 
     def __init__(
@@ -127,6 +132,7 @@ class EmbeddedEngine:
         grace_s: float = GRACE_S,
         grace: Grace | None = None,
         max_running: int = MAX_RUNNING,
+        max_running_per_caller: int | None = None,
         max_waiting_sagas: int = MAX_WAITING_SAGAS,
         calls_per_service: int = DEFAULT_LIMIT,
         on_result: OnResult | None = None,
@@ -145,6 +151,8 @@ class EmbeddedEngine:
         self._on_result = on_result
         self._grace = grace or Grace(grace_s)
         self._max_running = max_running
+        self._max_running_per_caller = max_running_per_caller
+        self._of_callers: CallerSagas | None = None
         self._max_waiting_sagas = max_waiting_sagas
         self._parked = 0
         """Sagas that only wait."""
@@ -175,6 +183,8 @@ class EmbeddedEngine:
         )
         self._log.gather_for(self._at_work)
         self._parked = await self._log.waiting_count()
+        if self._max_running_per_caller is not None:
+            self._of_callers = CallerSagas(self._max_running_per_caller, await self._log.active_by_caller())
         self._wheel = Wheel(self._log, self._context.time, self._free, self._wake)
         if self._is_clock_set:
             self._following = asyncio.create_task(self._follow_clock(), name="engine time")
@@ -252,10 +262,11 @@ class EmbeddedEngine:
         entry = self._entries.get(acceptance.saga_id)
         is_first = entry is None
         if entry is None:
-            if refusal := self._refusal(acceptance.saga):
+            if refusal := self._refusal(acceptance):
                 return await self._find_or(acceptance.saga_id, refusal)
             self._admission.join(acceptance.saga_id, self._clock.monotonic_s())
             entry = self._enter(acceptance.saga_id, partial(self._accept, acceptance))
+            self._count(entry, acceptance.caller, is_active=True)  # at once: others come before it is on disk
         found = await asyncio.shield(entry.accepted)
         if isinstance(found, Exception):
             raise found
@@ -367,18 +378,32 @@ class EmbeddedEngine:
             command, self._definitions.of(logged.accepted), fold(logged.rows), self._context.time.now_ms()
         )
 
-    def _refusal(self, saga: Saga) -> Overloaded | None:
+    def _refusal(self, acceptance: Acceptance) -> Overloaded | None:
         if self._is_draining:
             return Overloaded("the engine is stopping")
+        if self._of_callers and self._of_callers.is_full(acceptance.caller):
+            return TooManyRunning(
+                f"you have {self._of_callers.at_most} active sagas, which is all that you may have"
+            )
         if len(self._entries) >= self._max_running:
             return Overloaded(f"{self._max_running} sagas are under way")
-        if self._parked >= self._max_waiting_sagas and not saga.is_line:
+        if self._parked >= self._max_waiting_sagas and not acceptance.saga.is_line:
             return Overloaded(f"{self._parked} sagas wait for an event, or for time to pass")
         if self._log.is_full:
             return Overloaded("the saga log can't keep up")
         if not self._admission.room(self._clock.monotonic_s()):
             return Overloaded("sagas that were accepted before still wait for their first call")
         return None
+
+    def _count(self, entry: SagaEntry, caller: str, *, is_active: bool) -> None:
+        """Count a saga among those of its caller, or no more. A repeat does nothing."""
+        if self._of_callers is None or is_active == (entry.counts_for is not None):
+            return
+        if is_active:
+            self._of_callers.begin(caller)
+        else:
+            self._of_callers.end(caller)
+        entry.counts_for = caller if is_active else None
 
     def room(self) -> int:
         """As SagaRuntime says."""
@@ -419,6 +444,7 @@ class EmbeddedEngine:
         index = index_of(acceptance, row.started_ms) if acceptance.saga.index else ()
         ref = await (self._log.accept(row, index) if index else self._log.accept(row))
         if ref is None:
+            self._count(entry, acceptance.caller, is_active=False)  # it was counted when it was new
             # It is not new, and whatever it goes on with, it leaves no other waiting for a first call.
             self._admission.leave(acceptance.saga_id, self._clock.monotonic_s())
             return await self._go_on(acceptance.saga_id, entry)
@@ -462,6 +488,8 @@ class EmbeddedEngine:
         assert saga, "whoever resumes a saga has looked for its definition"
         entry.driver = SagaDriver(saga, logged.ref, history, self._context, entry.mailbox, logged.wake_ms)
         self._parked -= logged.is_parked
+        if history.status.is_active:
+            entry.counts_for = history.accepted.caller
         # A saga that waits has no call under way, so nothing of it is in doubt.
         goes_on = not logged.is_parked and (history.status.is_active or logged.wake_ms == 0)
         if goes_on or self._has_overslept(logged, saga, history):
@@ -487,6 +515,11 @@ class EmbeddedEngine:
         del self._entries[saga_id]
         if entry.driver is None or entry.driver.is_in_line:
             self._admission.leave(saga_id, self._clock.monotonic_s())
+        if entry.driver:
+            left = entry.driver.durable
+            self._count(entry, left.accepted.caller, is_active=left.status.is_active)
+        elif entry.counts_for is not None:
+            self._count(entry, entry.counts_for, is_active=False)
         entry.mailbox.answer(None)
         entry.mailbox.close("the saga stopped before it got to the command: look, and repeat it")
         if not entry.accepted.done():

@@ -53,6 +53,7 @@ __all__ = [
     "SagaSummary",
     "SagaView",
     "Started",
+    "TooManyRunning",
     "UnknownSaga",
     "UnreadableSaga",
 ]
@@ -179,6 +180,10 @@ class Overloaded(Exception):
         self.retry_after_s = retry_after_s
 
 
+class TooManyRunning(Overloaded):
+    """Nothing was accepted: this caller has as many active sagas as one caller may have."""
+
+
 class RecordedSaga(Protocol):
     """A saga as it is recorded."""
 
@@ -259,7 +264,8 @@ class SagaRuntime(SagaControl, Protocol):
         Any number of callers may bring the same id at once: one of them gets `is_new`. If the caller is cancelled, the
         saga runs all the same. A saga that exists is found however much there is to do.
 
-        Raises Overloaded, JournalUnavailable or NotAcceptable: then nothing was accepted.
+        Raises Overloaded (TooManyRunning where it is this caller that has too much), JournalUnavailable or
+        NotAcceptable: then nothing was accepted.
         """
         ...
 

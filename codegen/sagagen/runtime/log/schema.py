@@ -126,6 +126,9 @@ ON CONFLICT (saga_id) DO NOTHING
 
 SET_WAKE = "UPDATE saga SET wake_ms = ? WHERE number = ?"
 SET_AT_STEPS = "UPDATE saga SET at_steps = ? WHERE number = ?"
+COUNT_ACTIVE_BY_CALLER = """
+SELECT caller, count(*) AS count FROM saga WHERE status IN ('RUNNING', 'COMPENSATING') GROUP BY caller
+"""
 COUNT_WAITING = "SELECT count(*) AS count FROM saga WHERE wake_ms > 0"
 SELECT_DUE = """
 SELECT saga_id, wake_ms, number FROM saga

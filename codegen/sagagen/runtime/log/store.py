@@ -238,6 +238,11 @@ class SagaLog:
             yield page
             after = int(page[-1].cursor)
 
+    async def active_by_caller(self) -> dict[str, int]:
+        """How many active sagas each caller has; who has none is not in it."""
+        records = await self._reader.in_thread(lambda c: c.execute(sql.COUNT_ACTIVE_BY_CALLER).fetchall())
+        return {record["caller"]: record["count"] for record in records}
+
     async def waiting_count(self) -> int:
         """How many sagas only wait."""
         records = await self._reader.in_thread(lambda c: c.execute(sql.COUNT_WAITING).fetchall())

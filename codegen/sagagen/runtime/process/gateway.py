@@ -111,6 +111,7 @@ async def running(
             transports=transports,
             grace=settings.grace,
             max_running=limits.max_running,
+            max_running_per_caller=callers.running,
             max_waiting_sagas=limits.max_waiting_sagas,
             calls_per_service=limits.calls_per_service,
             deaths=None if settings.patience_s else Deaths(settings.saga_log),
