@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from structlog.testing import capture_logs
 
 from sagagen.runtime.secret_file import LOOK_AGAIN_S, Secret, SecretFile, parse_lines
 from sagagen.runtime.settings import Settings, hide_secrets, without_strangers_secrets
-from sagagen.runtime.startup import SettingsError
+from sagagen.runtime.startup import SettingsError, StartupError
+from sagagen.runtime.trust.making import made_secret, main
 
 OLD, NEW = "canary-old-" + "o" * 32, "canary-new-" + "n" * 32
 
@@ -121,3 +123,26 @@ def test_what_is_read_leaves_the_environment_and_stands_in_no_repr() -> None:
     assert settings.admin_token.is_one(b"canary-admin")
     hide_secrets(environment)
     assert environment == {"PAYMENT_PROVIDER_KEY": "of the project"}
+
+
+def test_a_key_that_nobody_made_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "mesh-key"
+    with ThreadPoolExecutor(8) as pool:
+        made = [made.read_bytes() for made in pool.map(made_secret, [file] * 16)]
+    assert len(set(made)) == 1
+    assert Secret.in_file(file, "SAGAGEN_MESH_KEY").current == made[0].strip()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [file]
+    with pytest.raises(StartupError, match="can't be kept in /proc/mesh-key"):
+        made_secret(Path("/proc/mesh-key"))
+
+
+def test_containers_have_their_keys_made_before_they_start(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    for _ in range(2):
+        main([f"mesh={tmp_path}", f"redis={tmp_path / 'redis'}"])
+    password = (tmp_path / "redis" / "password").read_text().strip()
+    assert len(password) == 64
+    assert (tmp_path / "redis" / "redis.conf").read_text() == f"requirepass {password}\n"
+    with pytest.raises(StartupError, match="neither mesh nor redis"):
+        main(["other=/tmp"])

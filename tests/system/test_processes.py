@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any, cast
 
+import grpc
 import pytest
 from shop_invariants import await_terminal
 from stack import Stack, place_order, post_order
@@ -95,6 +97,12 @@ def test_children_end_when_their_parent_is_killed(stack: Stack) -> None:
     stack.start("mesh")
     pids = children_of(stack.processes["mesh"].pid)
     assert len(pids) == 4
+    # Nobody made a key for it, and a stranger is none of its processes.
+    assert (stack.data_dir / "mesh-key").stat().st_mode & 0o777 == 0o600
+    with grpc.insecure_channel(stack.reached_at("payment")) as channel:
+        refund = cast(Any, channel).unary_unary("/shop.payment.v1.PaymentService/RefundPayment")
+        with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+            refund(b"", timeout=LIMIT_S)
     stack.kill("mesh")
     await_gone(pids)
 

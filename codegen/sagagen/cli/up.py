@@ -24,7 +24,7 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.stopping import Stop
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
 from sagagen.runtime.process.warm import AGAIN, STOP_S, as_warm
-from sagagen.runtime.settings import Address, Settings, hide_secrets, without_strangers_secrets
+from sagagen.runtime.settings import MESH_KEY, Address, Settings, hide_secrets, without_strangers_secrets
 from sagagen.runtime.sqlite.privacy import private_files, private_folder
 from sagagen.runtime.startup import SettingsError, StartupError, system_problem
 from sagagen.runtime.telemetry.export import exporting
@@ -112,6 +112,7 @@ def up(as_mesh: bool, only: str | None, debug: bool, watch: bool, directory: Pat
 def _run(project: Project, settings: Settings, as_mesh: bool, only: str | None, lifeline: Lifeline) -> None:
     if as_mesh:
         _make_room(settings)  # before the services open their databases
+        settings = _with_mesh_key(settings)
         run(_mesh(project, settings), new_event_loop)
         return
     ours = process(project, settings, only)
@@ -135,6 +136,16 @@ def _watch(root: Path, debug: bool) -> None:
 
     configure_logs(Settings.read(_environment(), root).log_format, EVERYTHING)
     watch_and_run(root, ["--project", str(root), *(["--debug"] if debug else [])], is_debugging=debug)
+
+
+def _with_mesh_key(settings: Settings) -> Settings:
+    """A local mesh has a key that nobody had to make. Its children read it from its file."""
+    if settings.mesh_key is not None:
+        return settings
+    from sagagen.runtime.trust.making import MESH_KEY_FILE, made_secret
+
+    file = str(made_secret(settings.data_dir / MESH_KEY_FILE))
+    return replace(settings, environment={**settings.environment, f"{MESH_KEY}_FILE": file})
 
 
 def _make_room(settings: Settings) -> None:

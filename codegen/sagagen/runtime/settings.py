@@ -197,7 +197,7 @@ def without_strangers_secrets(environment: Mapping[str, str], *, is_gateway: boo
     uses_redis = not is_gateway or environment.get(SHARE_ANSWERS) == "1"
     withheld: set[str] = set()
     if not is_gateway:
-        withheld |= _OF_GATEWAY
+        withheld |= _OF_GATEWAY | {SHARE_ANSWERS}  # which asks for its key
     if not uses_redis:
         withheld |= _OF_REDIS
     return {name: value for name, value in environment.items() if name.removesuffix("_FILE") not in withheld}

@@ -1,0 +1,66 @@
+"""Secrets that nobody has to think of: made at the first start, and kept in a file.
+
+`up --mesh` makes the mesh's key so. In containers `python -m sagagen.runtime.trust.making KIND=FOLDER ...` does it
+once, before anything else runs.
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sagagen.runtime.startup import StartupError
+
+MESH_KEY_FILE = "mesh-key"
+"""In the data folder of a local mesh."""
+_BYTES = 32
+
+
+def made_secret(path: Path, text: str = "") -> Path:
+    """The file with a secret, made if there is none: 32 random bytes in hex, or `text`; readable by its owner alone.
+
+    Whoever looks sees a whole secret, and of several who make it at once one wins. Raises StartupError.
+    """
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        if path.exists():
+            return path
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text or f"{secrets.token_hex(_BYTES)}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(beside, path)
+        except FileExistsError:  # somebody else was quicker
+            pass
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartupError(f"a key can't be kept in {path}: {error.strerror}") from error
+    return path
+
+
+def make(kind: str, folder: Path) -> None:
+    """`mesh`: the mesh's key. `redis`: a password, as those who ask Redis and as Redis itself reads it."""
+    if kind == "mesh":
+        made_secret(folder / MESH_KEY_FILE)
+    elif kind == "redis":
+        password = made_secret(folder / "password").read_text().strip()
+        made_secret(folder / "redis.conf", f"requirepass {password}\n")
+    else:
+        raise StartupError(f"{kind} is neither mesh nor redis")
+
+
+def main(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        kind, _, folder = argument.partition("=")
+        make(kind, Path(folder))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except StartupError as problem:
+        sys.exit(str(problem))
