@@ -26,6 +26,7 @@ from google.protobuf import (
 )
 from protovalidate._gen.buf.validate import validate_pb
 
+from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import Acceptance
@@ -340,3 +341,9 @@ async def running_engine(
         EmbeddedEngine(sagas=sagas, log=log, transports=transports, **options) as engine,
     ):
         yield engine
+
+
+def auditor_of(engine: EmbeddedEngine) -> Auditor:
+    """On the engine's own log."""
+    log: SagaLog = engine._log  # pyright: ignore[reportPrivateUsage]
+    return Auditor(log.audit)

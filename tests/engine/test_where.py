@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from small_mesh import ManualClock, Text, acceptance, saga, step
 
 from sagagen.cli.sagas_where import BadCondition, read_where
-from sagagen.runtime.admin.operations import BadOrder, SagaOperations
-from sagagen.runtime.admin.routes import query_of
+from sagagen.runtime.admin.operations import SagaOperations
+from sagagen.runtime.admin.parsing import BadOrder, query_of
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.log.store import LoggedSaga, SagaLog
 from sagagen.runtime.model.definition import IndexValue

@@ -14,11 +14,14 @@ import httpx
 import pytest
 from grpclib.const import Status as Code
 from shop_mesh import order
-from small_mesh import running_engine
+from small_mesh import auditor_of, running_engine
 
 from generated.mesh import MESH
+from sagagen.runtime.admin.gate import TokenGate
 from sagagen.runtime.admin.listener import admin_app
-from sagagen.runtime.admin.operations import Order, SagaOperations
+from sagagen.runtime.admin.operations import SagaOperations
+from sagagen.runtime.admin.orders import Orders
+from sagagen.runtime.admin.parsing import Order
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
 from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.engine.embedded import EmbeddedEngine
@@ -60,9 +63,10 @@ async def gateway(
             await engine.accept(secret_order(f"saga-{number}"))
         await engine.wait_until_idle()
         operations = SagaOperations(engine, lambda: Schema(MESH.descriptors.read_bytes()))
+        secret = Secret.of("token", token.encode()) if token else None
         app = admin_app(
             Readiness({}),
-            saga_routes(SagaAdmin(operations, host, Secret.of("token", token.encode()) if token else None)),
+            saga_routes(SagaAdmin(Orders(operations, auditor_of(engine)), TokenGate(host, secret))),
             before_metrics=partial(set_gauges, engine),
         )
         transport = httpx.ASGITransport(app)
@@ -99,7 +103,7 @@ async def test_a_stuck_saga_is_listed_explained_retried_and_over(tmp_path: Path)
         (over,) = (await client.get("/sagas?status=completed")).json()["sagas"]
         assert over["id"] == "saga-0"
         refused = await client.post("/sagas/saga-0/cancel", json={"by": "ann"})
-        assert (refused.status_code, "over" in refused.json()["error"]) == (409, True)
+        assert (refused.status_code, "over" in refused.json()["detail"]) == (409, True)
 
 
 async def test_a_stuck_saga_is_cancelled_and_undone(tmp_path: Path) -> None:
@@ -183,7 +187,7 @@ async def test_what_can_t_be_done_is_said(tmp_path: Path, ask: Ask, status: int,
     async with gateway(tmp_path) as (client, _, _):
         response = await ask(client)
         assert response.status_code == status
-        assert says in response.json()["error"]
+        assert says in response.json()["detail"]
         assert (await client.get("/sagas/saga-0")).json()["status"] == "STUCK"
 
 
@@ -198,7 +202,7 @@ async def test_beyond_loopback_the_sagas_need_a_token_and_the_rest_does_not(tmp_
 
     async with gateway(tmp_path / "1", host="0.0.0.0") as (client, _, _):
         assert await statuses(client) == [403, 403, 403, 200, 200, 200, 403]
-        assert "SAGAGEN_ADMIN_TOKEN" in (await client.get("/sagas")).json()["error"]
+        assert "SAGAGEN_ADMIN_TOKEN" in (await client.get("/sagas")).json()["detail"]
     async with gateway(tmp_path / "2", host="0.0.0.0", token="s3cret") as (client, _, _):
         assert await statuses(client) == [401, 401, 401, 200, 200, 200, 401]
         assert (await statuses(client, authorization="Bearer wrong"))[0] == 401
@@ -294,7 +298,10 @@ async def test_the_beginning_of_an_id_is_enough_where_no_other_begins_like_it(tm
         services.is_mended = True
         for beginning, says in (("saga-", "saga-1, saga-10, saga-11"), ("s", "..."), ("saga-1%", "saga-1%")):
             answer = await client.get(f"/sagas/{quote(beginning)}")
-            assert (answer.status_code, says in answer.json()["error"]) == (404 if "%" in says else 409, True)
+            assert (answer.status_code, says in answer.json()["detail"]) == (
+                404 if "%" in says else 409,
+                True,
+            )
         assert (await client.get("/sagas/saga-1")).json()["id"] == "saga-1", (
             "whole, though others begin with it"
         )

@@ -11,12 +11,15 @@ from typing import Any
 import httpx
 from click.testing import CliRunner
 from grpclib.const import Status as Code
-from small_mesh import acceptance, method, running_engine, saga, schema_of, step, text
+from small_mesh import acceptance, auditor_of, method, running_engine, saga, schema_of, step, text
 from waiting import eventually_async
 
 from sagagen.cli.sagas_acts import send
+from sagagen.runtime.admin.gate import TokenGate
 from sagagen.runtime.admin.listener import admin_app
-from sagagen.runtime.admin.operations import AT_REST, Order, SagaOperations
+from sagagen.runtime.admin.operations import AT_REST, SagaOperations
+from sagagen.runtime.admin.orders import Orders
+from sagagen.runtime.admin.parsing import Order
 from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import Delivered, Delivery, NotDelivered, Refusal
@@ -61,7 +64,10 @@ async def gateway(
     async with running_engine(folder, [definition], {"one": Agreeable()}) as engine:
         await engine.accept(acceptance(definition, SAGA))
         operations = SagaOperations(engine, lambda: schema, deliver)
-        app = admin_app(Readiness({}), saga_routes(SagaAdmin(operations, "127.0.0.1")))
+        app = admin_app(
+            Readiness({}),
+            saga_routes(SagaAdmin(Orders(operations, auditor_of(engine)), TokenGate("127.0.0.1"))),
+        )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8081") as client:
             yield client, engine, delivered
@@ -82,7 +88,7 @@ async def test_sagas_that_wait_are_found_and_are_sent_events(tmp_path: Path) -> 
         (listed,) = sagas
         assert (listed["id"], listed["step"]) == (SAGA, "answer")
         missed = await client.get("/sagas?waiting=answerd")
-        assert (missed.status_code, 'did you mean "answered"?' in missed.json()["error"]) == (400, True)
+        assert (missed.status_code, 'did you mean "answered"?' in missed.json()["detail"]) == (400, True)
         assert [each["id"] for each in await found("step=answer")] == [SAGA]
         shown = (await client.get(f"/sagas/{SAGA}")).json()
         assert [(each["name"], each["status"], each["event"]) for each in shown["steps"]] == [
@@ -111,7 +117,7 @@ async def test_sagas_that_wait_are_found_and_are_sent_events(tmp_path: Path) -> 
                 content=json.dumps(order | wrong),
                 headers={"content-type": "application/json"},
             )
-            assert (refused.status_code, words in refused.json()["error"]) == (status, True), refused.text
+            assert (refused.status_code, words in refused.json()["detail"]) == (status, True), refused.text
     run = await asyncio.to_thread(
         CliRunner().invoke, send, [SAGA, "answered", "{}", "--log", str(tmp_path / "saga-log.db")]
     )

@@ -9,7 +9,7 @@ import click
 
 from sagagen.cli.diff_running import read_open_sagas
 from sagagen.cli.report import FORMATS, Format, print_diagnostics, summary
-from sagagen.cli.sagas_source import AdminError
+from sagagen.cli.sagas_listener import AdminError
 from sagagen.compatibility.running import OpenSaga
 from sagagen.contract import BufMissing, read_contract
 from sagagen.contract.codes import Code

@@ -17,7 +17,7 @@ from sagagen.cli.diff_report import (
     print_report,
 )
 from sagagen.cli.diff_running import read_open_sagas
-from sagagen.cli.sagas_source import AdminError
+from sagagen.cli.sagas_listener import AdminError
 from sagagen.compatibility.baseline import NoBaseline, NothingThere, baseline
 from sagagen.compatibility.change import ChangeSeverity
 from sagagen.compatibility.compare import compare, waived, weighed

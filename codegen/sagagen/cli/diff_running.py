@@ -1,22 +1,22 @@
 """Reads which sagas are open, from a gateway's admin listener or directly from a log."""
 
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sagagen.cli.diff_places import has_begun, places
-from sagagen.cli.sagas_source import AdminError, AdminListener, admin_token
+from sagagen.cli.sagas_listener import AdminError, AdminListener, credentials, listener_at
 from sagagen.compatibility.running import OpenSaga
 from sagagen.compatibility.tree import Tree
 from sagagen.contract.model import Mesh
-from sagagen.runtime.admin.routes import MAX_LISTED
+from sagagen.runtime.admin.parsing import MAX_LISTED
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.log.reading import Found, open_sagas_in
 from sagagen.runtime.saga.history import fold
 from sagagen.runtime.saga.search import UnreadableSaga
 from sagagen.runtime.scope import step_name
-from sagagen.runtime.settings import Address
 from sagagen.runtime.sqlite.database import Database
 from sagagen.runtime.startup import SettingsError
 
@@ -32,14 +32,14 @@ async def read_open_sagas(source: str, token: str, old: Mesh) -> Sequence[OpenSa
 
 
 async def _of_gateway(source: str, token: str) -> Iterator[OpenSaga]:
-    text = source.removeprefix("http://").rstrip("/")
     try:
-        address, token = Address.parse(text, "--running"), token or admin_token()
+        address, is_tls = listener_at(source, "--running")
+        fields = {"authorization": f"Bearer {token}"} if token else credentials(os.environ)
     except SettingsError as error:
         raise AdminError(
             f"{source} is neither a file nor an address of an admin listener: {error}"
         ) from error
-    listed = await AdminListener(address, token).list({"limit": str(MAX_LISTED)})
+    listed = await AdminListener(address, is_tls, fields).list({"limit": str(MAX_LISTED)})
     return (as_listed(saga) for saga in listed["sagas"])
 
 

@@ -5,6 +5,7 @@ import click
 from sagagen.cli.group import Group
 from sagagen.cli.sagas_acts import cancel, hold, resolve, retry, send, skip
 from sagagen.cli.sagas_options import SAGA_ID, Filters, Place, filters, print_shown, where
+from sagagen.cli.sagas_orders import audit, confirm, orders, withdraw
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
 
 
@@ -16,7 +17,7 @@ def sagas() -> None:
     """
 
 
-for command in (send, retry, resolve, skip, cancel, hold):
+for command in (send, retry, resolve, skip, cancel, hold, orders, confirm, withdraw, audit):
     sagas.add_command(command)
 
 

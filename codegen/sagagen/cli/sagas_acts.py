@@ -1,8 +1,6 @@
 """The commands that operators give: about one saga, or about all that filters find."""
 
-import getpass
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,11 +10,12 @@ from typing import Any, TypeVar
 import click
 
 from sagagen.cli.completion_words import complete_steps
+from sagagen.cli.sagas_listener import OrderRefused
 from sagagen.cli.sagas_options import REFUSALS, Filters, Place, SagaId, filters, print_shown, where
-from sagagen.cli.sagas_source import OrderRefused, Source
+from sagagen.cli.sagas_orders import print_waiting
+from sagagen.cli.sagas_source import Source
 from sagagen.cli.sagas_table import print_saga, print_sagas
-from sagagen.runtime.admin.operations import BadOrder
-from sagagen.runtime.admin.routes import MAX_LISTED
+from sagagen.runtime.admin.parsing import MAX_LISTED, BadOrder
 from sagagen.runtime.escaping import escaped
 from sagagen.runtime.saga.commands import BOUND, Act
 
@@ -54,11 +53,12 @@ class Target:
     place: Place
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"uid {os.getuid()}"
+BY = click.option(
+    "--by",
+    default="",
+    show_default="your user name",
+    help="Your name, kept in the log; where the gateway knows you, it is the name that it knows.",
+)
 
 
 def _target(command: F) -> F:
@@ -76,8 +76,11 @@ def _target(command: F) -> F:
         ),
         filters,
         click.option(
-            "--by", default=_user, show_default="your user name", help="Your name, kept in the log."
+            "--alone",
+            is_flag=True,
+            help="With --log: do what takes two persons without a second one; the audit says so.",
         ),
+        BY,
     ):
         targeted = option(targeted)
     return targeted  # pyright: ignore[reportReturnType] - a decorated command has other parameters
@@ -92,7 +95,7 @@ WHY = click.option("--note", default="", help="Why; it is kept in the log.")
 @click.argument("saga_id", type=SagaId())
 @click.argument("event")
 @click.argument("payload", metavar="[JSON]", default="{}")
-@click.option("--by", default=_user, show_default="your user name", help="Your name, kept in the log.")
+@BY
 @click.option("--key", default="", help="The event's idempotency key: with the same one it is sent once.")
 @where
 def send(saga_id: str, event: str, payload: str, by: str, key: str, place: Place) -> None:
@@ -185,6 +188,9 @@ def _carry_out(wish: Wish, target: Target) -> None:
         return
     wish = _about_one(wish, target)
     shown = target.place.ask(lambda source: source.command(target.saga_id, wish.act, wish.members()))
+    if "order" in shown:
+        print_shown(shown, target.place, lambda each: print_waiting(each["order"], target.place.options))
+        return
     print_shown(shown, target.place, lambda saga: print_saga(saga, target.place.options))
     if target.place.log_path and not target.place.as_json:
         click.echo(GOES_ON_LATER)
@@ -261,11 +267,9 @@ async def _give(source: Source, wish: Wish, ids: list[str], as_json: bool) -> in
             refused += 1
             results.append({"id": saga_id, "refused": str(error)})
         else:
-            results.append({"id": saga_id, "status": shown["status"]})
+            results.append({"id": saga_id, **_outcome(shown)})
         if not as_json:
-            click.echo(
-                escaped(f"{saga_id}  {results[-1].get('status') or 'refused: ' + results[-1]['refused']}")
-            )
+            click.echo(escaped(f"{saga_id}  {_in_words(results[-1])}"))
     if as_json:
         click.echo(json.dumps({"results": results}, indent=2))
     else:
@@ -273,6 +277,16 @@ async def _give(source: Source, wish: Wish, ids: list[str], as_json: bool) -> in
             f"{wish.act}: {len(ids) - refused} done, {refused} refused; the same command does what is left"
         )
     return refused
+
+
+def _outcome(shown: Mapping[str, Any]) -> dict[str, Any]:
+    return {"order": shown["order"]["id"]} if "order" in shown else {"status": shown["status"]}
+
+
+def _in_words(result: Mapping[str, Any]) -> str:
+    if "order" in result:
+        return f"order {result['order']} waits for a second person"
+    return result.get("status") or f"refused: {result['refused']}"
 
 
 def _sagas(count: int) -> str:

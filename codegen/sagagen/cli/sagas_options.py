@@ -14,19 +14,21 @@ from typing import Any, TypeVar
 import click
 
 from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
-from sagagen.cli.sagas_source import AdminError, AdminListener, LogAtRest, Source, admin_token, at_rest
-from sagagen.runtime.admin.operations import BadOrder
+from sagagen.cli.sagas_listener import ADMIN_KEY, AdminError, AdminListener, credentials, listener_at
+from sagagen.cli.sagas_source import LogAtRest, Source, at_rest
+from sagagen.runtime.admin.orders import UnknownOrder
+from sagagen.runtime.admin.parsing import BadOrder
 from sagagen.runtime.escaping import escaped, escaped_json
 from sagagen.runtime.log.store import LogError
 from sagagen.runtime.saga.commands import AmbiguousSaga, CommandRejected, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.where import Where, as_data
-from sagagen.runtime.settings import ADMIN_TOKEN, Address
+from sagagen.runtime.settings import ADMIN_TOKEN
 from sagagen.runtime.sqlite.disk_errors import CannotOpen
 from sagagen.runtime.startup import StartupError
 
 DEFAULT_ADMIN = "127.0.0.1:8081"
-REFUSALS = (AmbiguousSaga, CommandRejected, UnknownSaga)
+REFUSALS = (AmbiguousSaga, CommandRejected, UnknownOrder, UnknownSaga)
 """Of one saga in a log at rest."""
 _ERRORS = (AdminError, BadOrder, StartupError, LogError, *REFUSALS)
 COPY_IT = (
@@ -180,6 +182,8 @@ class Place:
     admin: str
     log_path: Path | None
     as_json: bool
+    is_alone: bool = False
+    """Of a log at rest: what needs a second person is done without one."""
 
     @property
     def options(self) -> str:
@@ -194,10 +198,9 @@ class Place:
 
         async def asked() -> Any:
             if self.log_path is None:
-                address = Address.parse(self.admin, "--admin")
-                return await question(AdminListener(address, admin_token()))
-            async with at_rest(self.log_path) as operations:
-                return await question(LogAtRest(operations))
+                return await question(AdminListener(*listener_at(self.admin), credentials(os.environ)))
+            async with at_rest(self.log_path) as (orders, four_eyes):
+                return await question(LogAtRest(orders, four_eyes, is_alone=self.is_alone))
 
         try:
             return asyncio.run(asked())
@@ -211,8 +214,10 @@ def where(command: F) -> F:
     """The options of every command; it gets them as `place`."""
 
     @wraps(command)
-    def placed(admin: str, log_path: Path | None, as_json: bool, **others: Any) -> Any:
-        return command(place=Place(admin, log_path, as_json), **others)
+    def placed(
+        admin: str, log_path: Path | None, as_json: bool, *, alone: bool = False, **others: Any
+    ) -> Any:
+        return command(place=Place(admin, log_path, as_json, alone), **others)
 
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs."),
@@ -227,7 +232,8 @@ def where(command: F) -> F:
             envvar="SAGAGEN_ADMIN_ADDR",
             default=DEFAULT_ADMIN,
             show_default=True,
-            help=f"The gateway's admin listener [env: SAGAGEN_ADMIN_ADDR]; its token is in {ADMIN_TOKEN}.",
+            help=f"The gateway's admin listener, host:port or a URL [env: SAGAGEN_ADMIN_ADDR]. A token is read from "
+            f"{ADMIN_TOKEN}, an API key from {ADMIN_KEY}; each also from a file, _FILE.",
         ),
     ):
         placed = option(placed)

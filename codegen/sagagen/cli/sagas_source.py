@@ -1,48 +1,26 @@
-"""Where `sagagen sagas` gets its answers: from a gateway's admin listener, or from a log at rest."""
+"""Where `sagagen sagas` gets its answers: from a gateway's admin listener (`sagas_listener`), or from a log at rest."""
 
-import asyncio
-import http.client
-import json
-import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode
 
+from sagagen.cli.sagas_listener import mesh_of_project
+from sagagen.cli.sagas_user import os_user
+from sagagen.runtime.admin.deed import Deed
 from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.admin.routes import event_order_of, listed_by, order_of
+from sagagen.runtime.admin.orders import Orders, order_shown
+from sagagen.runtime.audit.auditor import Auditor
+from sagagen.runtime.audit.trail import PendingOrder
 from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
-from sagagen.runtime.model.definition import Mesh
-from sagagen.runtime.process.project import Project, ProjectError
-from sagagen.runtime.saga.commands import Act
+from sagagen.runtime.saga.commands import Act, CommandRejected
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.secret_file import Secret
-from sagagen.runtime.settings import ADMIN_TOKEN, Address
-from sagagen.workspace.project import ProjectNotFound, find_root
 
-TIMEOUT_S = 30.0
-"""Seconds. A command waits for the saga's current call, which may take its whole timeout."""
-
-
-class AdminError(Exception):
-    """The admin listener can't be reached, or refuses; the message is for the person who asked."""
-
-
-class OrderRefused(AdminError):
-    """This saga does not take the order; others may."""
-
-
-_OF_THIS_SAGA = (400, 404, 409)
-"""Statuses of the admin listener."""
-
-
-def admin_token() -> str:
-    """What this environment has for a gateway's admin listener; empty if it has none. Raises SettingsError."""
-    token = Secret.read(os.environ, ADMIN_TOKEN, at_least=1)
-    return token.current.decode(errors="surrogateescape") if token else ""
+HAS_THE_FILE = "file"
+"""How we know who it is: nobody is asked who has the log itself."""
+ALONE = "file, without a second person"
 
 
 class Source(Protocol):
@@ -58,92 +36,96 @@ class Source(Protocol):
 
     async def stats(self) -> Mapping[str, Any]: ...
 
+    async def orders(self) -> Mapping[str, Any]:
+        """Those that wait for a second person."""
+        ...
 
-class AdminListener:
-    """A running gateway, over its admin listener."""
-
-    def __init__(self, address: Address, token: str) -> None:
-        # As the address of a listener, 0.0.0.0 means every address of this machine, including loopback.
-        self._host = "127.0.0.1" if address.host == "0.0.0.0" else address.host
-        self._address = address
-        self._headers = {"authorization": f"Bearer {token}"} if token else {}
-
-    async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
-        given = {name: value for name, value in asked.items() if value}
-        return await self._call("GET", f"/sagas?{urlencode(given)}")
-
-    async def show(self, saga_id: str) -> Mapping[str, Any]:
-        return await self._call("GET", f"/sagas/{quote(saga_id, safe='')}")
-
-    async def command(self, saga_id: str, act: Act | str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        body = json.dumps(given).encode()
-        return await self._call("POST", f"/sagas/{quote(saga_id, safe='')}/{act}", body)
-
-    async def send(self, saga_id: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        return await self.command(saga_id, "send", given)
-
-    async def stats(self) -> Mapping[str, Any]:
-        return await self._call("GET", "/stats")
-
-    async def _call(self, verb: str, path: str, body: bytes | None = None) -> Mapping[str, Any]:
-        return await asyncio.to_thread(self._send, verb, path, body)
-
-    def _send(self, verb: str, path: str, body: bytes | None) -> Mapping[str, Any]:
-        connection = http.client.HTTPConnection(self._host, self._address.port, timeout=TIMEOUT_S)
-        headers = self._headers | ({"content-type": "application/json"} if body is not None else {})
-        try:
-            connection.request(verb, path, body, headers)
-            response = connection.getresponse()
-            answered = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise AdminError(
-                f"no gateway's admin listener answers on {self._address} ({error}): is it running? Name "
-                f"another one with --admin host:port, or a log at rest with --log var/saga-log.db"
-            ) from error
-        finally:
-            connection.close()
-        if response.status in _OF_THIS_SAGA:
-            raise OrderRefused(str(answered.get("error", response.reason)))
-        if response.status != 200:
-            raise AdminError(str(answered.get("error", response.reason)))
-        return answered
+    async def order(self, order_id: str) -> Mapping[str, Any]: ...
+    async def confirm(self, order_id: str) -> Mapping[str, Any]: ...
+    async def withdraw(self, order_id: str) -> Mapping[str, Any]: ...
+    async def audit(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        """`asked` is what the admin listener takes: saga, by, since_s, limit."""
+        ...
 
 
 class LogAtRest:
     """A log that no gateway runs on."""
 
-    def __init__(self, operations: SagaOperations) -> None:
-        self._operations = operations
+    def __init__(self, orders: Orders, four_eyes: Collection[str], *, is_alone: bool) -> None:
+        """`four_eyes` are commands that are refused unless `is_alone`: nobody here can be asked to confirm them."""
+        self._orders = orders
+        self._operations = orders.operations
+        self._four_eyes = four_eyes
+        self._is_alone = is_alone
 
     async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
-        return {"sagas": await listed_by(self._operations, asked)}
+        return {"sagas": await self._orders.find(self._deed("list"), asked)}
 
     async def show(self, saga_id: str) -> Mapping[str, Any]:
         return await self._operations.show(saga_id)
 
     async def command(self, saga_id: str, act: Act, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        return await self._operations.command(saga_id, order_of(act, given))
+        return await self._give(act, saga_id, given)
 
     async def send(self, saga_id: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        return await self._operations.send(saga_id, event_order_of(given))
+        return await self._give("send", saga_id, given)
+
+    async def _give(self, did: str, saga_id: str, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        deed = self._deed(did, saga_id=saga_id)
+        async with self._orders.audited(deed):
+            if did in self._four_eyes and self._is_alone:
+                deed.scheme = ALONE
+            elif did in self._four_eyes:
+                raise CommandRejected(
+                    f"{did} takes two persons (security.admin.four_eyes), and no gateway runs here that could ask a "
+                    "second one: start it; or say --alone, which stands in the audit"
+                )
+            shown = await self._orders.give(deed, {**given, "by": given.get("by") or deed.by})
+        assert not isinstance(shown, PendingOrder), "at rest no order waits"
+        return shown
 
     async def stats(self) -> Mapping[str, Any]:
         return await self._operations.stats()
 
+    async def orders(self) -> Mapping[str, Any]:
+        return {"orders": [order_shown(order) for order in await self._orders.pending()]}
+
+    async def order(self, order_id: str) -> Mapping[str, Any]:
+        deed = self._deed("order", order_id=order_id)
+        return {"order": await self._orders.show_pending(deed)}
+
+    async def confirm(self, order_id: str) -> Mapping[str, Any]:
+        deed = self._deed("confirm", order_id=order_id)
+        async with self._orders.audited(deed):
+            raise CommandRejected(
+                "at rest nobody can tell two persons apart: start the gateway, and confirm there"
+            )
+
+    async def withdraw(self, order_id: str) -> Mapping[str, Any]:
+        deed = self._deed("withdraw", order_id=order_id)
+        async with self._orders.audited(deed):
+            await self._orders.withdraw(deed)
+        return {"withdrawn": order_id}
+
+    async def audit(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        return {"audit": await self._orders.audit(asked)}
+
+    def _deed(self, did: str, saga_id: str = "", order_id: str = "") -> Deed:
+        # The user of the system stands beside the name that they give, which may be another.
+        by = os_user()
+        return Deed(did, saga_id, order_id, by=by, scheme=HAS_THE_FILE, address=f"user {by} of this machine")
+
 
 @asynccontextmanager
-async def at_rest(path: Path) -> AsyncGenerator[SagaOperations]:
-    """The log at `path`, locked while open. Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged."""
-    mesh = _mesh_of_project()
+async def at_rest(path: Path) -> AsyncGenerator[tuple[Orders, Collection[str]]]:
+    """The log at `path`, locked while open; and the commands that take two persons, as the project says.
+
+    Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged.
+    """
+    mesh = mesh_of_project()
     definitions = Definitions(mesh.sagas if mesh else ())
-    async with SagaLog.open(path) as log:
+    access = mesh.security.admin if mesh and mesh.security else None
+    async with SagaLog.open(path) as log, Auditor.open(log.audit, has_stream=False) as auditor:
         schema = (lambda: Schema(mesh.descriptors.read_bytes())) if mesh else None
-        yield SagaOperations(SagasAtRest(log, definitions), schema)
-
-
-def _mesh_of_project() -> Mesh | None:
-    """The current project's; None outside a project: then only the names of steps are known."""
-    try:
-        return Project.load(find_root(None)).mesh
-    except (ProjectNotFound, ProjectError):
-        return None
+        operations = SagaOperations(SagasAtRest(log, definitions), schema)
+        yield Orders(operations, auditor), frozenset(access.four_eyes if access else ())

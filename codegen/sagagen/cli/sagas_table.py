@@ -22,7 +22,7 @@ _IN_WORDS = {"GAVE_UP": "SKIPPED (may have happened)", "NOT_CALLED": "not called
 
 def print_sagas(shown: Mapping[str, Any]) -> None:
     found: Sequence[Mapping[str, Any]] = shown["sagas"]
-    _print_table(
+    print_table(
         ("ID", "SAGA", "STATUS", "AGE", "STEP", "SERVICE", "ERROR"),
         [
             (
@@ -41,34 +41,34 @@ def print_sagas(shown: Mapping[str, Any]) -> None:
 
 def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
     """`options` are those that lead the commands it proposes to the same place."""
-    _say(f"{saga['saga']} v{saga['version']} {saga['id']}: {saga['status']}")
-    _say("")
-    _say(f"  {saga['explanation']}")
+    say(f"{saga['saga']} v{saga['version']} {saga['id']}: {saga['status']}")
+    say("")
+    say(f"  {saga['explanation']}")
     if saga["until"]:
-        _say(f"  Until {saga['until']}; then {saga['then']}.")
+        say(f"  Until {saga['until']}; then {saga['then']}.")
     if place := place_in_contract(saga["saga"], saga["version"], saga["step"] or ""):
-        _say(f"  The contract: {place}")
+        say(f"  The contract: {place}")
     if saga["error"]:
-        _say(f"  Last error: {saga['error']}")
-    _say("")
-    _say(f"  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}")
-    _say(f"  caller {saga['caller']}, trace {saga['trace_id']}")
-    _say("")
+        say(f"  Last error: {saga['error']}")
+    say("")
+    say(f"  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}")
+    say(f"  caller {saga['caller']}, trace {saga['trace_id']}")
+    say("")
     if saga["starts_at"]:
-        _say(f"  it starts, or started, at {saga['starts_at']}")
+        say(f"  it starts, or started, at {saga['starts_at']}")
     if saga["unconsumed"]:
-        _say(f"  events that no step has got: {', '.join(saga['unconsumed'])}")
-    _print_table(("STEP", "STATUS", "ATTEMPTS", "UNDOING", "LAST ERROR"), list(_tree(saga["steps"])))
+        say(f"  events that no step has got: {', '.join(saga['unconsumed'])}")
+    print_table(("STEP", "STATUS", "ATTEMPTS", "UNDOING", "LAST ERROR"), list(_tree(saga["steps"])))
     for event in saga["events"]:
         got = f"; step {event['step']} got it" if event["step"] else ""
-        _say(f"  {event['at']} event {event['event']} of {event['caller'] or 'someone'}{got}")
+        say(f"  {event['at']} event {event['event']} of {event['caller'] or 'someone'}{got}")
     for done in saga["operators"]:
         step = f" {done['step']}" if done["step"] else ""
         note = f": {done['note']}" if done["note"] else ""
-        _say(f"  {done['at']} {done['by'] or 'someone'} {done['act'].replace('_', ' ')}{step}{note}")
+        say(f"  {done['at']} {done['by'] or 'someone'} {done['act'].replace('_', ' ')}{step}{note}")
     if saga["commands"]:
-        _say("")
-        _say("What you can do:")
+        say("")
+        say("What you can do:")
         offers: Sequence[Mapping[str, Any]] = saga["commands"]
         several = {act for act, count in Counter(offer["act"] for offer in offers).items() if count > 1}
         _print_commands([_command(saga["id"], offer, options, several) for offer in offers])
@@ -121,7 +121,7 @@ def _command(
 def _print_commands(commands: Sequence[tuple[str, str]]) -> None:
     width = max(len(command) for command, _ in commands)
     for command, does in commands:
-        _say(f"  {command.ljust(width)}  # {does}")
+        say(f"  {command.ljust(width)}  # {does}")
 
 
 _DOES = {
@@ -135,7 +135,7 @@ _DOES = {
 }
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """One line, with whatever of it others have chosen made harmless."""
     click.echo(escaped(line))
 
@@ -149,7 +149,7 @@ def in_words(status: str, action: str | None = None) -> str:
 
 def print_stats(shown: Mapping[str, Any]) -> None:
     endings = ("COMPLETED", "COMPENSATED", "SUPERSEDED")
-    _print_table(
+    print_table(
         ("SAGA", "ACTIVE", "STUCK", "OLDEST", *endings),
         [
             (
@@ -164,7 +164,7 @@ def print_stats(shown: Mapping[str, Any]) -> None:
     )
     for name, counts in shown["sagas"].items():
         for line in _old_versions(name, counts["versions"]):
-            _say(line)
+            say(line)
     if log := shown.get("log"):
         full = "; the disk is full: new sagas are refused" if log["is_disk_full"] else ""
         click.echo(f"the log takes {log['size_bytes'] / 1e6:.1f} MB{full}")
@@ -192,7 +192,7 @@ def age(seconds: float | None) -> str:
     return f"{whole}s"
 
 
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns are as wide as what is in them, whatever the terminal; the last one alone is cut."""
     shown = [head, *([*map(escaped, row[:-1]), " ".join(row[-1].split())] for row in rows)]
     widths = [max(len(row[n]) for row in shown) for n in range(len(head) - 1)]

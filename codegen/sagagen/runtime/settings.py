@@ -16,6 +16,7 @@ from sagagen.runtime.startup import SettingsError
 HTTP_PORT = 8080
 ADMIN_PORT = 8081
 """The gateway's; the services of a local mesh have the ports after it, in the order of the contract."""
+AUDIT_DAYS = 365
 LOOPBACK = "127.0.0.1"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK_NETWORKS: tuple[Network, ...] = (
@@ -176,6 +177,19 @@ class Settings:
     def gateway_admin(self) -> Address:
         """Where the gateway's admin listener binds. Raises SettingsError."""
         return _address(self.environment, "SAGAGEN_ADMIN_ADDR", Address(LOOPBACK, ADMIN_PORT))
+
+    @property
+    def audit_s(self) -> float:
+        """How long the audit is kept, in seconds. Raises SettingsError."""
+        return (_count(self.environment, "SAGAGEN_AUDIT_DAYS") or AUDIT_DAYS) * 86400.0
+
+    @property
+    def closes_metrics(self) -> bool:
+        """Metrics are for those who may look at sagas, and not for everybody. Raises SettingsError."""
+        text = self.environment.get("SAGAGEN_METRICS", "open")
+        if text not in ("open", "closed"):
+            raise SettingsError(f'SAGAGEN_METRICS="{text}" is unknown; use open or closed')
+        return text == "closed"
 
     def service_admin(self, mesh: Mesh, service: Service) -> Address:
         """Where the admin listener of the service's own process binds. Raises SettingsError."""

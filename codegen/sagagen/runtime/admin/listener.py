@@ -11,6 +11,8 @@ from starlette.routing import Route
 
 from sagagen.runtime.health import Readiness
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+
 
 async def _nothing() -> None: ...
 
@@ -20,10 +22,12 @@ def admin_app(
     routes: Sequence[Route] = (),
     *,
     before_metrics: Callable[[], Awaitable[None]] = _nothing,
+    metrics_guard: Callable[[Endpoint], Endpoint] | None = None,
 ) -> Starlette:
     """`/healthz`: the process runs. `/readyz`: it accepts new work, or 503 and what is in the way. `/metrics`.
 
     `routes` are served beside them. `before_metrics` sets the gauges that are read only when Prometheus asks.
+    `metrics_guard` says who may see the metrics; they name no saga and no caller, so everybody may unless it is set.
     """
 
     async def healthz(_request: Request) -> PlainTextResponse:
@@ -40,5 +44,6 @@ def admin_app(
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(REGISTRY), headers={"content-type": content_type})
 
-    ours = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    shown = metrics_guard(metrics) if metrics_guard else metrics
+    ours = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", shown)]
     return Starlette(routes=[*ours, *routes])

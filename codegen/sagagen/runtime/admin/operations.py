@@ -2,17 +2,29 @@
 
 import difflib
 import json
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import structlog
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from sagagen.runtime.clock import rfc3339, rfc3339_or_none
+from sagagen.runtime.admin.parsing import BadOrder, EventOrder, Order, act_of, query_of
+from sagagen.runtime.admin.redaction import redacted
+from sagagen.runtime.admin.shown import (
+    Shown,
+    age_s,
+    as_unreadable,
+    events_shown,
+    offer_shown,
+    operator_shown,
+    saga_shown,
+    step_shown,
+    unreadable_shown,
+)
+from sagagen.runtime.audit.entry import AuditEntry
+from sagagen.runtime.clock import rfc3339_or_none
 from sagagen.runtime.engine.port import Delivered, Delivery, NotDelivered, RecordedSaga, SagaControl
 from sagagen.runtime.identity import fingerprint_of
 from sagagen.runtime.messages.schema import Schema
@@ -21,62 +33,32 @@ from sagagen.runtime.saga.commands import (
     Act,
     AmbiguousSaga,
     CommandRejected,
-    Offer,
-    OperatorCommand,
     UnknownSaga,
+    row_for,
     stuck_places,
 )
 from sagagen.runtime.saga.decide import decide
 from sagagen.runtime.saga.decision import CallNow
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import OperatorRow, SagaStatus
-from sagagen.runtime.saga.explain import Explanation, explain
+from sagagen.runtime.saga.explain import explain
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
-from sagagen.runtime.saga.view import StepView, view_of
+from sagagen.runtime.saga.view import view_of
 from sagagen.runtime.saga.where import names_in
 from sagagen.runtime.scope import step_name
 
-UNREADABLE = "UNREADABLE"
-"""Shown instead of a status."""
 AT_REST = (
     "no engine runs on this log, and it is a running engine that takes an event: start the gateway, and send it there "
     "(without --log)"
 )
 CANDIDATES = 10
 """How many ids are named where a beginning fits several."""
-Shown = dict[str, Any]
-"""JSON members."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A command as an operator gives it."""
-
-    command: OperatorCommand
-    response: object = None
-    """JSON of a step's response; None: none is given."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventOrder:
-    """An event that an operator sends in the place of whoever should have."""
-
-    event: str
-    by: str
-    payload: object
-    """JSON of the event's message."""
-    key: str
-    """Of the event, as an idempotency key: sent again, it has no second effect."""
-
-
 Deliver = Callable[[Delivery], Awaitable[Delivered]]
-
-
-class BadOrder(ValueError):
-    """An order that can't be understood; the message says what would do."""
 
 
 class SagaOperations:
@@ -101,6 +83,16 @@ class SagaOperations:
     def definitions(self) -> Definitions:
         """All versions of all sagas that the code keeps."""
         return self._definitions
+
+    async def listed_by(self, asked: Mapping[str, str]) -> list[Shown]:
+        """As `list`, by what a request asks for: as `query_of` reads it, and `step`, `service`, `act`, `waiting`.
+
+        Raises BadOrder.
+        """
+        step, service, act, waiting = (asked.get(name, "") for name in ("step", "service", "act", "waiting"))
+        return await self.list(
+            query_of(asked), step=step, service=service, act=act_of(act) if act else None, waiting=waiting
+        )
 
     async def list(
         self,
@@ -150,13 +142,13 @@ class SagaOperations:
     def _listed(self, recorded: RecordedSaga | UnreadableSaga, asked: "_Asked") -> Shown | None:
         """A saga in a list; None if it does not belong there."""
         if isinstance(recorded, UnreadableSaga):
-            return None if asked.is_narrow else _unreadable(recorded)
+            return None if asked.is_narrow else unreadable_shown(recorded)
         try:
             return self._summary(recorded) if self._is_asked_for(recorded, asked) else None
         except Exception as error:
             # A mistake of ours, or rows that fit together in no way: one saga must not hide the others.
             _logger.exception("a saga can't be shown", saga_id=recorded.accepted.saga_id)
-            return None if asked.is_narrow else _unreadable(_as_unreadable(recorded, error))
+            return None if asked.is_narrow else unreadable_shown(as_unreadable(recorded, error))
 
     def _is_asked_for(self, recorded: RecordedSaga, asked: "_Asked") -> bool:
         if not asked.is_narrow:
@@ -178,9 +170,16 @@ class SagaOperations:
         `saga_id` may be the beginning of an id that no other begins with. Raises UnknownSaga, AmbiguousSaga or
         JournalUnreadable.
         """
+        return self._shown(await self.find(saga_id))
+
+    async def find(self, saga_id: str) -> RecordedSaga:
+        """As `show`."""
         recorded = await self._sagas.find(await self._whole(saga_id))
         if recorded is None:
             raise UnknownSaga(saga_id)
+        return recorded
+
+    def _shown(self, recorded: RecordedSaga) -> Shown:
         history = fold(recorded.rows)
         view = view_of(history, self._definitions.of(recorded.accepted))
         return {
@@ -190,21 +189,20 @@ class SagaOperations:
             "starts_at": rfc3339_or_none(view.starts_ms),
             "incomplete": list(view.incomplete),
             "unconsumed": list(view.unconsumed),
-            "steps": [_step(step) for step in view.steps],
-            "commands": [_offer(offer) for offer in self._sagas.offers(recorded)],
-            "operators": [_operator(row) for row in recorded.rows if isinstance(row, OperatorRow)],
-            "events": list(_events(history)),
+            "steps": [step_shown(step) for step in view.steps],
+            "commands": [offer_shown(offer) for offer in self._sagas.offers(recorded)],
+            "operators": [operator_shown(row) for row in recorded.rows if isinstance(row, OperatorRow)],
+            "events": list(events_shown(history)),
         }
 
-    async def send(self, saga_id: str, order: EventOrder) -> Shown:
+    async def send(self, saga_id: str, order: EventOrder, audit: AuditEntry | None = None) -> Shown:
         """Bring an event to a saga that an engine runs, and show the saga. `saga_id` is as in `show`.
 
-        `allow` is not asked. Raises UnknownSaga, AmbiguousSaga, BadOrder, CommandRejected or JournalUnavailable.
+        `allow` is not asked. `audit` is kept with it. Raises UnknownSaga, AmbiguousSaga, BadOrder, CommandRejected or
+        JournalUnavailable.
         """
-        whole = await self._whole(saga_id)
-        recorded = await self._sagas.find(whole)
-        if recorded is None:
-            raise UnknownSaga(saga_id)
+        recorded = await self.find(saga_id)
+        whole = recorded.accepted.saga_id
         if self._deliver is None:
             raise CommandRejected(AT_REST)
         event = self._event(recorded, order.event)
@@ -218,6 +216,7 @@ class SagaOperations:
             payload=payload,
             caller=order.by,
             is_operator=True,
+            audit=audit,
         )
         try:
             await self._deliver(delivery)
@@ -247,30 +246,44 @@ class SagaOperations:
             raise BadOrder("; ".join(f"{each.field}: {each.description}" for each in broken[:3]))
         return data
 
-    async def command(self, saga_id: str, order: Order) -> Shown:
-        """Carry it out, durably, and show the saga. `saga_id` is as in `show`.
+    async def command(self, saga_id: str, order: Order, audit: AuditEntry | None = None) -> Shown:
+        """Carry it out, durably, and show the saga. `saga_id` is as in `show`; `audit` is kept with it, in one commit.
 
         Raises UnknownSaga, AmbiguousSaga, BadOrder, CommandRejected or JournalUnavailable.
         """
-        whole = await self._whole(saga_id)
-        command = order.command
-        if order.response is not None:
-            command = replace(command, response=await self._response(whole, command.step, order.response))
-        await self._sagas.command(whole, command)
+        recorded = await self.find(saga_id)
+        whole = recorded.accepted.saga_id
+        response = None if order.response is None else self._response(recorded, order)
+        await self._sagas.command(whole, replace(order.command, response=response, audit=audit))
         return await self.show(whole)
 
-    async def _response(self, saga_id: str, step: str, given: object) -> bytes:
-        """A step's response, encoded. Raises UnknownSaga, CommandRejected, or BadOrder for JSON that does not fit."""
-        recorded = await self._sagas.find(saga_id)
-        if recorded is None:
-            raise UnknownSaga(saga_id)
+    def changes(self, recorded: RecordedSaga, order: Order) -> bool:
+        """Whether the command would do something, as the saga is recorded: it may have been done before.
+
+        Raises BadOrder or CommandRejected.
+        """
+        response = None if order.response is None else self._response(recorded, order)
+        saga = self._definitions.of(recorded.accepted)
+        command = replace(order.command, response=response)
+        return row_for(command, saga, fold(recorded.rows), 0) is not None
+
+    def _response(self, recorded: RecordedSaga, order: Order) -> bytes:
+        """A step's response, encoded. Raises CommandRejected, or BadOrder for JSON that does not fit."""
+        return _encoded("response", self._response_type(recorded, order.command.step), order.response)
+
+    def _response_type(self, recorded: RecordedSaga, step: str) -> type[Message]:
         saga = self._definitions.of(recorded.accepted)
         if saga is None or self._schema is None:
             raise CommandRejected("this code lacks the saga's definition, so it can't read a response")
         found = next((each for each in saga.calls if each.name == step_name(step)), None)
         if found is None:
             raise CommandRejected(f"the saga has no step {step}")
-        return _encoded("response", self._schema().message_type(found.action.method.response_name), given)
+        return self._schema().message_type(found.action.method.response_name)
+
+    def response_shown(self, recorded: RecordedSaga, order: Order) -> object:
+        """The response that an order gives, as JSON, without what the contract redacts. Raises as `changes`."""
+        message_type = self._response_type(recorded, order.command.step)
+        return redacted(message_type.FromString(self._response(recorded, order)))
 
     async def _whole(self, beginning: str) -> str:
         """The one id that begins like this, or is this. Raises UnknownSaga or AmbiguousSaga."""
@@ -295,7 +308,7 @@ class SagaOperations:
             sagas[name] = {
                 "in_flight": sum(each.count for each in own if each.status.is_active),
                 "stuck": sum(each.count for each in own if each.status is SagaStatus.STUCK),
-                "oldest_unfinished_age_s": _age_s(min((each.oldest_ms for each in own), default=None)),
+                "oldest_unfinished_age_s": age_s(min((each.oldest_ms for each in own), default=None)),
                 "versions": self._versions(name, own),
                 "ended": {str(status): count for (n, status), count in ended.items() if n == name},
             }
@@ -322,7 +335,7 @@ class SagaOperations:
         # A log at rest may be far from its project: where no definition is known, none is missing.
         missing = self._definitions.missing(recorded.accepted) if self._definitions.names else ""
         waiting_for = missing if history.status.is_active else ""
-        return _members(history, waiting_for, explain(saga, history, waiting_for))
+        return saga_shown(history, waiting_for, explain(saga, history, waiting_for))
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,16 +373,6 @@ def _places(history: History, saga: Saga | None) -> Sequence[tuple[str, str]]:
     return [(explanation.step, explanation.service)]
 
 
-def _events(history: History) -> Iterator[Shown]:
-    for number, event in enumerate(history.events):
-        yield {
-            "at": rfc3339(event.at_ms),
-            "event": event.event,
-            "caller": event.caller,
-            "step": history.used.get(number),
-        }
-
-
 def _encoded(what: str, message_type: type[Message], given: object) -> bytes:
     try:
         # As text, since any JSON may be given: Parse says itself what is no message.
@@ -379,91 +382,6 @@ def _encoded(what: str, message_type: type[Message], given: object) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def _step(step: StepView) -> Shown:
-    return {
-        "name": step.name,
-        "path": list(step.path),
-        "status": str(step.status),
-        "action": None if step.action is None else str(step.action),
-        "attempts": step.attempts,
-        "compensation_attempts": step.compensation_attempts,
-        "error": step.error or None,
-        "event": step.event or None,
-        "since": rfc3339_or_none(step.since_ms),
-        "until": rfc3339_or_none(step.until_ms),
-    }
-
-
 def _service(step: Step | None, direction: Direction) -> str:
     action = None if step is None else step.action if direction is Direction.ACTION else step.compensation
     return action.service if action else ""
-
-
-def _offer(offer: Offer) -> Shown:
-    outcome = None if offer.outcome is None else offer.outcome.lower()
-    return {"act": str(offer.act), "step": offer.step or None, "as": outcome}
-
-
-def _members(history: History, waiting_for: str, explanation: Explanation) -> Shown:
-    accepted = history.accepted
-    return {
-        "id": accepted.saga_id,
-        "saga": accepted.saga,
-        "version": accepted.version,
-        "status": str(history.status),
-        "age_s": _age_s(accepted.at_ms),
-        "created_at": rfc3339(accepted.at_ms),
-        "updated_at": rfc3339(history.updated_ms),
-        "step": explanation.step or None,
-        "service": explanation.service or None,
-        "under_way": list(explanation.under_way),
-        "waiting_for": waiting_for or None,
-        "explanation": explanation.text,
-        "until": rfc3339_or_none(explanation.until_ms),
-        "then": explanation.then or None,
-        "error": explanation.error or None,
-    }
-
-
-def _as_unreadable(recorded: RecordedSaga, error: Exception) -> UnreadableSaga:
-    accepted = recorded.accepted
-    why = f"saga {accepted.saga_id} can't be shown: {type(error).__name__}: {error}"
-    return UnreadableSaga(
-        saga_id=accepted.saga_id,
-        saga=accepted.saga,
-        version=accepted.version,
-        status="recorded",
-        started_ms=accepted.at_ms,
-        why=why,
-        cursor=recorded.cursor,
-    )
-
-
-def _unreadable(saga: UnreadableSaga) -> Shown:
-    """With the members of a saga that can be read."""
-    return {
-        **dict.fromkeys(("updated_at", "step", "service", "waiting_for", "until", "then")),
-        "under_way": [],
-        "id": saga.saga_id,
-        "saga": saga.saga,
-        "version": saga.version,
-        "status": UNREADABLE,
-        "age_s": _age_s(saga.started_ms),
-        "created_at": rfc3339(saga.started_ms),
-        "explanation": f"It was {saga.status}. It is left as it is, and all others go on.",
-        "error": saga.why,
-    }
-
-
-def _operator(row: OperatorRow) -> Mapping[str, object]:
-    return {
-        "at": rfc3339(row.at_ms),
-        "act": row.did,
-        "step": getattr(row, "step", "") or None,
-        "by": row.by or None,
-        "note": row.note or None,
-    }
-
-
-def _age_s(since_ms: int | None) -> float | None:
-    return None if since_ms is None else max(0.0, round(time.time() - since_ms / 1000, 3))

@@ -66,6 +66,7 @@ def _kept(delivery: Delivery, saga: Saga, now_ms: int) -> EventTaken | Cancelled
         "key": delivery.key,
         "fingerprint": delivery.fingerprint,
         "claims": delivery.claims,
+        "audit": delivery.audit,
     }
     if delivery.event == CANCEL:
         assert saga.cancel, "its route leads here"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from sagagen.runtime.audit.entry import AuditEntry
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.commands import CommandRejected, Offer, OperatorCommand, UnknownSaga
@@ -119,6 +120,8 @@ class Delivery:
     """`allow` is not asked."""
     claims: str = ""
     """Of the caller, as of an acceptance."""
+    audit: AuditEntry | None = None
+    """What the audit says of an operator's once it is taken; it goes with the row."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,35 @@ CREATE INDEX saga_index_value ON saga_index (name, value);
 CREATE INDEX saga_waiting ON saga (wake_ms) WHERE wake_ms IS NOT NULL;
 -- The sagas of a caller. Where nobody says who calls, there are none to list, and the index costs nothing.
 CREATE INDEX saga_of_caller ON saga (caller, number) WHERE caller <> 'anonymous';
+-- What operators did, and who was refused. Apart from sagas: it is kept when they are gone.
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    at_ms INTEGER NOT NULL,
+    by TEXT NOT NULL,
+    did TEXT NOT NULL,
+    result TEXT NOT NULL,
+    saga_id TEXT NOT NULL,
+    order_id TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    scheme TEXT NOT NULL,
+    trace_id TEXT NOT NULL,
+    address TEXT NOT NULL,
+    count INTEGER NOT NULL
+);
+CREATE INDEX audit_at ON audit (at_ms);
+CREATE INDEX audit_of_strangers ON audit (at_ms) WHERE result = 'UNKNOWN';
+CREATE INDEX audit_of_saga ON audit (saga_id, at_ms) WHERE saga_id <> '';
+-- Orders that wait for a second person; `members` is what was sent, as JSON.
+CREATE TABLE pending_order (
+    id TEXT NOT NULL PRIMARY KEY,
+    saga_id TEXT NOT NULL,
+    did TEXT NOT NULL,
+    members TEXT NOT NULL,
+    by TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL
+);
 """,
 }
 

@@ -16,6 +16,7 @@ import structlog
 
 from sagagen.runtime.clock import Clock, SystemClock, sleep_unless_woken
 from sagagen.runtime.log import schema as sql
+from sagagen.runtime.log.audit_table import AuditTable, keep_with_row
 from sagagen.runtime.log.damage import damage_of, how_to_mend
 from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
 from sagagen.runtime.log.group_commit import GroupWriter, open_writer
@@ -37,9 +38,11 @@ from sagagen.runtime.saga.events import (
     Done,
     DoneByHand,
     Ended,
+    EventTaken,
     GaveUp,
     LogEvent,
     LoopPlanned,
+    OperatorRow,
     SagaStatus,
     Skipped,
     TimedOut,
@@ -60,6 +63,7 @@ PURGED_AT_ONCE = 100
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 _ANSWERING = (Done, TurnedBack, Ended, DoneByHand, GaveUp, Skipped, TimedOut, LoopPlanned)
+_AUDITED = (OperatorRow, EventTaken)
 
 
 class SagaLog:
@@ -75,6 +79,8 @@ class SagaLog:
     ) -> None:
         """`probes` ask the threads that the log needs. The files at `path` are open."""
         self.path = path
+        self.audit = AuditTable(writer, reader)
+        """What operators did, and their orders that wait for a second person."""
         self._writer = writer
         self._reader = reader
         self._reserve = reserve
@@ -322,6 +328,8 @@ def _insert_events(
         # After the event, whose number it takes. The first result stays: SET_ANSWER changes no saga that has one.
         if isinstance(row, _ANSWERING) and row.result is not None:
             connection.execute(sql.SET_ANSWER, (inserted.lastrowid, ref.number))
+        if isinstance(row, _AUDITED) and row.audit:
+            keep_with_row(connection, row.audit)
     if status is not None:
         connection.execute(sql.UPDATE_STATUS, (str(status), rows[-1].at_ms, ref.number))
     if wake_ms != UNCHANGED:

@@ -1,8 +1,8 @@
-"""What the log needs now and then: it purges sagas that ended long ago, makes a spent reserve again, and looks for its
-files."""
+"""What the log needs now and then: it purges sagas that ended long ago and old entries of the audit, makes a spent
+reserve again, and looks for its files."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -10,6 +10,7 @@ import structlog
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.log.store import LogUnavailable, SagaLog
 from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.settings import AUDIT_DAYS
 
 EVERY_S = 60.0
 """Time in seconds between two rounds."""
@@ -21,6 +22,10 @@ SETTLED_S = 3600.0
 """Time in seconds after which a stamp in the log is believed: a clock that is wrong has been noticed by then."""
 UNKNOWN_RETENTION_S = 30 * 86400.0
 """Least retention, in seconds, of sagas whose definition is gone: thirty days, the contract's default."""
+AUDIT_S = AUDIT_DAYS * 86400.0
+"""Time in seconds that the audit is kept, unless the settings say otherwise."""
+STRANGERS_S = 30 * 86400.0
+"""Time in seconds that the audit keeps who was refused because nobody knows them: anybody can cause these entries."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -57,11 +62,21 @@ async def upkeep(
     clock: Clock | None = None,
     every_s: float = EVERY_S,
     look_s: float = LOOK_S,
+    audit_s: float = AUDIT_S,
 ) -> AsyncGenerator[None]:
-    """Look after the log until the block ends. To be entered before anything writes to it."""
-    now = PurgeTime(clock or SystemClock())
+    """Look after the log until the block ends. To be entered before anything writes to it.
+
+    `audit_s` is how long the audit is kept, in seconds.
+    """
+    clock = clock or SystemClock()
+    now = PurgeTime(clock)
     now.now_ms(await log.last_ms())
-    task = asyncio.create_task(_rounds(log, sagas, now, every_s, look_s), name="log upkeep")
+
+    async def round_() -> None:
+        await one_round(log, sagas, now)
+        await one_round_of_audit(log, clock.wall_ms(), audit_s)
+
+    task = asyncio.create_task(_rounds(log, round_, every_s, look_s), name="log upkeep")
     try:
         yield
     finally:
@@ -69,7 +84,7 @@ async def upkeep(
         await asyncio.wait([task])
 
 
-async def _rounds(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime, every_s: float, look_s: float) -> None:
+async def _rounds(log: SagaLog, round_: Callable[[], Awaitable[None]], every_s: float, look_s: float) -> None:
     loop = asyncio.get_running_loop()
     next_s = loop.time()
     while True:
@@ -77,13 +92,13 @@ async def _rounds(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime, every_s: 
         # Looked at often: a disk that fills during a pause would otherwise count as full until its end.
         if log.is_disk_full or loop.time() >= next_s:
             next_s = loop.time() + every_s
-            await _try_round(log, sagas, now)
+            await _tried(round_)
         await asyncio.sleep(min(every_s, look_s))
 
 
-async def _try_round(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime) -> None:
+async def _tried(round_: Callable[[], Awaitable[None]]) -> None:
     try:
-        await one_round(log, sagas, now)
+        await round_()
     except LogUnavailable as error:
         _logger.warning("the saga log can't be purged now", error=str(error))
     except Exception:
@@ -105,6 +120,20 @@ async def one_round(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime) -> int:
     if purged:
         _logger.info("sagas that ended long ago are purged", count=purged)
     return purged
+
+
+async def one_round_of_audit(log: SagaLog, now_ms: int, audit_s: float = AUDIT_S) -> int:
+    """Remove entries that are too old, and orders that nobody confirmed in time. Returns how many entries.
+
+    By the wall clock alone: in a log that gets no rows an older stamp would keep a flood of refusals for ever.
+    """
+    await log.audit.expire(now_ms)
+    before_ms = now_ms - round(audit_s * 1000)
+    strangers_before_ms = max(before_ms, now_ms - round(STRANGERS_S * 1000))
+    removed = 0
+    while count := await log.audit.remove(before_ms, strangers_before_ms):
+        removed += count
+    return removed
 
 
 def retentions_s(sagas: Sequence[Saga]) -> Mapping[str, float]:

@@ -6,11 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp
-
-from sagagen.runtime.admin.listener import admin_app
-from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.admin.routes import SagaAdmin, saga_routes
+from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.edge.entry import Pace
 from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
 from sagagen.runtime.edge.gateway import Gateway
@@ -21,16 +17,14 @@ from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.engine.deaths import Deaths
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.engine.gauges import set_gauges
 from sagagen.runtime.engine.narration import Narrator
-from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
-from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.model.security import CallerLimits
 from sagagen.runtime.process.listening import listening
+from sagagen.runtime.process.operators import operators_app
 from sagagen.runtime.process.project import Project, ProjectError, named_errors
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import Accepted
@@ -104,7 +98,8 @@ async def running(
     async with (
         SharedAnswers.open(project.mesh.project, settings) as shared,
         SagaLog.open(settings.saga_log) as log,
-        upkeep(log, project.mesh.sagas),
+        upkeep(log, project.mesh.sagas, audit_s=settings.audit_s),
+        Auditor.open(log.audit) as auditor,
         EmbeddedEngine(
             sagas=project.mesh.sagas,
             log=log,
@@ -133,8 +128,11 @@ async def running(
                 at_most_s=settings.patience_s or DEFAULT_TIMEOUT_S,
                 pace=_pace(callers),
             )
+        operators = operators_app(
+            project.mesh, settings, engine, auditor, gateway.schema, readiness, authentication=None
+        )
         for app, address, variable, room in (
-            (_admin(settings, engine, gateway.schema, readiness), admin, "SAGAGEN_ADMIN_ADDR", None),
+            (operators, admin, "SAGAGEN_ADMIN_ADDR", None),
             (public, settings.http, "SAGAGEN_HTTP_ADDR", engine.room),
         ):
             server = serve_http(app, address.host, address.port, room=room, peers=peers)
@@ -169,9 +167,3 @@ def _share(
     with suppress(ProblemError):  # what can't be answered here can't be repeated elsewhere
         answer = responder.answer(saga.trigger.path, result, accepted.saga_id, accepted.trace.trace_id)
         shared.store(saga, accepted, answer)
-
-
-def _admin(settings: Settings, sagas: SagaRuntime, schema: Schema, readiness: Readiness) -> ASGIApp:
-    operations = SagaOperations(sagas, lambda: schema, sagas.deliver)
-    admin = SagaAdmin(operations, settings.gateway_admin.host, settings.admin_token)
-    return admin_app(readiness, saga_routes(admin), before_metrics=partial(set_gauges, sagas))

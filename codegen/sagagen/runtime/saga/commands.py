@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from sagagen.runtime.audit.entry import AuditEntry
 from sagagen.runtime.model.definition import (
     Delay,
     Direction,
@@ -82,6 +83,8 @@ class OperatorCommand:
     """Of `resolve`: DONE or REFUSED. None: DONE for what can't be refused."""
     response: bytes | None = None
     """Of `resolve`, for a step that is done: its response, encoded. None: the default one."""
+    audit: AuditEntry | None = None
+    """What the audit says once it is done; it goes with the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ def row_for(command: OperatorCommand, saga: Saga | None, history: History, now_m
     if history.ended:
         raise CommandRejected(f"the saga is over ({history.status}): nothing is left to {command.act}")
     row = _ROWS[command.act](command, saga, history)
-    return replace(row, at_ms=now_ms, by=command.by, note=command.note)
+    return replace(row, at_ms=now_ms, by=command.by, note=command.note, audit=command.audit)
 
 
 def offers(saga: Saga | None, history: History) -> Iterator[Offer]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from grpclib.const import Status as Code
 
+from sagagen.runtime.audit.entry import AuditEntry
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import DOMAIN
 from sagagen.runtime.rpc.refusals import BarrierRefusal
@@ -193,6 +194,8 @@ class EventTaken(LogEvent):
     caller: str
     claims: str = ""
     """As of Accepted."""
+    audit: AuditEntry | None = field(default=None, repr=False, compare=False)
+    """As of an OperatorRow, where an operator sent it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,9 +307,11 @@ class OperatorRow(LogEvent):
     """What they did, in a token."""
 
     by: str = ""
-    """Who, as they named themselves."""
+    """Who: their id, as the admin listener knows it; as they named themselves where it does not."""
     note: str = ""
     """Why, in their words."""
+    audit: AuditEntry | None = field(default=None, repr=False, compare=False)
+    """What the audit says of it, to be kept in one commit with the row. A row that was read has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
