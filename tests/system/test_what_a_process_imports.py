@@ -10,6 +10,8 @@ GATEWAY_ONLY = [
     "sagagen.runtime.edge.gateway",
     "sagagen.runtime.log.store",
 ]
+SECURITY_ONLY = ["sagagen.runtime.access.schemes", "joserfc", "cryptography", "httpx"]
+"""Of a contract that says who may call."""
 SERVICE_ONLY = ["sagagen.runtime.service.host", "sagagen.runtime.transports.grpc.server", "protovalidate"]
 
 
@@ -19,7 +21,7 @@ SERVICE_ONLY = ["sagagen.runtime.service.host", "sagagen.runtime.transports.grpc
         ("sagagen.runtime.process.service, generated.mesh, handlers.order", GATEWAY_ONLY),
         (
             "sagagen.runtime.process.gateway, generated.mesh",
-            ["sagagen.runtime.service.host", "grpclib.server"],
+            ["sagagen.runtime.service.host", "grpclib.server", *SECURITY_ONLY],
         ),
         ("sagagen.cli.up, generated.mesh", [*GATEWAY_ONLY, *SERVICE_ONLY, "starlette", "uvicorn"]),
     ],

@@ -4,11 +4,11 @@ import ipaddress
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.model.definition import Limits, Mesh, Service
-from sagagen.runtime.model.security import CallerLimits
+from sagagen.runtime.model.security import CallerLimits, OidcScheme, Security
 from sagagen.runtime.plain import SWITCHES, Switch
 from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.startup import SettingsError
@@ -96,6 +96,47 @@ class RedisAddress:
         password = Secret.read(environment, REDIS_PASSWORD, at_least=1)
         user = environment.get("SAGAGEN_REDIS_USER", "")
         return cls(url, password, user, Path(ca_file) if ca_file else None)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessFiles:
+    """Files by which callers are known: where a contract has `security`."""
+
+    API_KEYS: ClassVar[str] = "SAGAGEN_API_KEYS_FILE"
+    KEY_SETS: ClassVar[str] = "SAGAGEN_JWKS_FILE_"
+
+    api_keys: Path
+    """Names and hashes of API keys."""
+    is_api_keys_set: bool
+    """The environment says where; otherwise it is made where data is kept."""
+    key_sets: Mapping[str, Path]
+    """The keys of issuers that are not asked for them, by the name of the scheme."""
+
+    @classmethod
+    def variable(cls, scheme: str) -> str:
+        """`SAGAGEN_JWKS_FILE_CUSTOMERS`"""
+        return cls.KEY_SETS + scheme.upper().replace("-", "_")
+
+    @classmethod
+    def read(
+        cls, environment: Mapping[str, str], root: Path, data_dir: Path, security: Security
+    ) -> "AccessFiles":
+        """Raises SettingsError for a variable that is about no scheme of the contract."""
+        variables = {
+            cls.variable(scheme.name): scheme.name
+            for scheme in security.schemes
+            if isinstance(scheme, OidcScheme)
+        }
+        written = {name: path for name, path in environment.items() if name.startswith(cls.KEY_SETS) and path}
+        if stray := next((name for name in written if name not in variables), ""):
+            known = ", ".join(variables) or "none"
+            raise SettingsError(f"{stray} is about no scheme of the contract with tokens; there are: {known}")
+        keys = environment.get(cls.API_KEYS, "")
+        return cls(
+            api_keys=root / keys if keys else data_dir / "api-keys",
+            is_api_keys_set=bool(keys),
+            key_sets={variables[name]: root / path for name, path in written.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)

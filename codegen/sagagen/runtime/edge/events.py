@@ -31,6 +31,7 @@ from sagagen.runtime.engine.port import (
 )
 from sagagen.runtime.identity import fingerprint_of, is_saga_id
 from sagagen.runtime.model.definition import Cancel, Event, Method, Route, Saga
+from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.scope import EventScope
 from sagagen.runtime.telemetry.spans import saga_attributes
 
@@ -93,7 +94,7 @@ class Message:
     @property
     def scope(self) -> EventScope[Any, Any]:
         """What tells which saga it is for: there is no saga yet."""
-        return EventScope(self.method.request, self.data, caller=self.caller)
+        return EventScope(self.method.request, self.data, caller=self.caller, claims=claims_of(self.claims))
 
     def delivery(self, saga: Saga, saga_id: str, event: str) -> Delivery:
         return Delivery(
@@ -203,6 +204,7 @@ def _response(taken: EventOf, message: Message, saga_id: str, delivered: Deliver
         message.method.request,
         message.data,
         caller=message.caller,
+        claims=claims_of(message.claims),
         saga_id=saga_id,
         started_ms=delivered.started_ms,
         input_type=taken.saga.trigger.request,

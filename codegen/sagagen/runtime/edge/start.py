@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from sagagen.runtime.access.identity import Identity
 from sagagen.runtime.clock import Clock, SystemClock
@@ -32,6 +33,7 @@ from sagagen.runtime.engine.port import (
 )
 from sagagen.runtime.identity import fingerprint_of, random_saga_id, saga_id
 from sagagen.runtime.model.definition import AT_ACCEPTANCE, Saga
+from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.rpc.errors import ExpressionError
 from sagagen.runtime.scope import Scope
 from sagagen.runtime.telemetry.metrics import REFUSED, child
@@ -80,7 +82,7 @@ class StartEndpoint:
         started = await self._accept(acceptance)
         if self._shared and started.is_new and (self._saga.events or self._saga.cancel):
             self._shared.tell(self._saga, started.saga_id)
-        answer = await self._answer(exchange, started, acceptance.fingerprint, data)
+        answer = await self._answer(exchange, started, acceptance)
         trace_id = started.trace_id
         if self._shared and (owner := answer.header(OWNER_RUN)):
             asked = await self._shared.find(started.saga_id, owner, exchange.trace)
@@ -110,12 +112,12 @@ class StartEndpoint:
         except NotAcceptable as error:
             raise ProblemError(Problem(400, "INVALID_ARGUMENT", "NOT_ACCEPTABLE", str(error))) from error
 
-    async def _answer(self, exchange: Exchange, started: Started, fingerprint: bytes, data: bytes) -> Answer:
+    async def _answer(self, exchange: Exchange, started: Started, acceptance: Acceptance) -> Answer:
         if started.is_new:
-            return await self._first_answer(exchange, started, data)
+            return await self._first_answer(exchange, started, acceptance)
         if started.fingerprint is None:  # what it was accepted with can't be read yet: this may be a replay
             raise ProblemError(_under_way(started))
-        if started.fingerprint != fingerprint:
+        if started.fingerprint != acceptance.fingerprint:
             raise ProblemError(key_reused().of_saga(started.saga_id, started.trace_id))
         if not started.status.is_active and self._is_expired(started):
             raise ProblemError(_expired(started))
@@ -127,18 +129,18 @@ class StartEndpoint:
     def _is_expired(self, started: Started) -> bool:
         return self._clock.wall_ms() - started.started_ms > self._saga.retention_s * 1000
 
-    async def _first_answer(self, exchange: Exchange, started: Started, data: bytes) -> Answer:
+    async def _first_answer(self, exchange: Exchange, started: Started, acceptance: Acceptance) -> Answer:
         """The final answer; 202 if the contract does not wait for it, or if it takes too long. That is never stored."""
         is_waited_for = self._saga.respond.after != AT_ACCEPTANCE
         result = started.result or (await self._wait(exchange, started) if is_waited_for else None)
         if result is None:
-            return self._accepted(started, data)
+            return self._accepted(started, acceptance)
         return self._final(started, result)
 
-    def _accepted(self, started: Started, data: bytes) -> Answer:
+    def _accepted(self, started: Started, acceptance: Acceptance) -> Answer:
         """202, with the contract's body if that needs no more than is known now."""
         if self._saga.respond.is_known_at_once:
-            message = _body(self._saga, started.saga_id, data)
+            message = _body(acceptance, started.started_ms)
             if message is not None:
                 return self._responder.at_once(self._saga, message, started.saga_id)
         return accepted(self._saga.name, self._saga.version, started.saga_id, started.trace_id)
@@ -161,11 +163,21 @@ class StartEndpoint:
         return await self._engine.wait(started.saga_id, wait_s, exchange.closing)
 
 
-def _body(saga: Saga, saga_id: str, data: bytes) -> bytes | None:
+def _body(acceptance: Acceptance, started_ms: int) -> bytes | None:
     """The trigger's response, of the input alone; None if it can't be built, of which the saga's end will tell."""
+    saga = acceptance.saga
     assert saga.respond.body, "what is known at once is there"
+    scope: Scope[Any] = Scope(
+        acceptance.saga_id,
+        saga.trigger.request,
+        acceptance.input,
+        {},
+        caller=acceptance.caller,
+        claims=claims_of(acceptance.claims),
+        started_ms=started_ms,
+    )
     try:
-        return bytes(saga.respond.body(Scope(saga_id, saga.trigger.request, data, {})))
+        return bytes(saga.respond.body(scope))
     except (ExpressionError, TypeError, ValueError, OverflowError):
         return None
 

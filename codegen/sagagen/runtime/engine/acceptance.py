@@ -10,6 +10,7 @@ from sagagen.runtime.engine.port import Acceptance, NotAcceptable, Started
 from sagagen.runtime.engine.requests import CannotBuild, built, ends_ms
 from sagagen.runtime.log.store import SagaHead
 from sagagen.runtime.model.definition import Start, Step
+from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.rpc.claim import CLAIM
 from sagagen.runtime.saga.claim import needs_claim
 from sagagen.runtime.saga.events import Accepted, NextRequest
@@ -77,6 +78,7 @@ def _opening(acceptance: Acceptance, started_ms: int) -> Scope[Any]:
         acceptance.input,
         {},
         caller=acceptance.caller,
+        claims=claims_of(acceptance.claims),
         started_ms=started_ms,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Refusal
 from sagagen.runtime.model.definition import Cancel, Element, Event, Parallel, Saga, Wait
+from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.saga.claim import claim_service, has_written
 from sagagen.runtime.saga.commands import point_of_no_return
 from sagagen.runtime.saga.decide import decide
@@ -105,6 +106,7 @@ def _is_allowed(delivery: Delivery, saga: Saga, history: History) -> bool:
         target.method.request,
         delivery.payload,
         caller=delivery.caller,
+        claims=claims_of(delivery.claims),
         saga_id=accepted.saga_id,
         started_ms=accepted.started_ms,
         input_type=saga.trigger.request,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import structlog
 
 from sagagen.runtime.model.definition import Delay, Element, Parallel, Saga, Start, Step, Wait
+from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.rpc.errors import ExpressionError
 from sagagen.runtime.rpc.metadata import MAX_ITEM_KEY_BYTES
 from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES
@@ -55,7 +56,12 @@ class Requests:
 
     def _more(self) -> dict[str, Any]:
         accepted = self._accepted
-        return {"caller": accepted.caller, "started_ms": accepted.started_ms, "loops": self._loops}
+        return {
+            "caller": accepted.caller,
+            "claims": claims_of(accepted.claims),
+            "started_ms": accepted.started_ms,
+            "loops": self._loops,
+        }
 
     def after(self, step: str, response: bytes) -> NextRequest:
         """Note the response of a step that is done, and in a straight line build what the step after it is sent."""
@@ -220,6 +226,7 @@ class Requests:
             method.request,
             event.payload,
             caller=event.caller,
+            claims=claims_of(event.claims),
             saga_id=self._accepted.saga_id,
             started_ms=self._accepted.started_ms,
             input_type=self._saga.trigger.request,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sagagen.runtime.audit.auditor import Auditor
+from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.entry import Pace
 from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
 from sagagen.runtime.edge.gateway import Gateway
@@ -29,13 +30,14 @@ from sagagen.runtime.process.project import Project, ProjectError, named_errors
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.settings import Settings
+from sagagen.runtime.settings import AccessFiles, Settings
 from sagagen.runtime.telemetry import logs
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
 from sagagen.runtime.trust.signed import SignedTransport, nobody_believes
 
 if TYPE_CHECKING:
+    from sagagen.runtime.access.schemes import Schemes
     from sagagen.runtime.trust.mac import MeshKeys
 
 
@@ -100,6 +102,7 @@ async def running(
         SagaLog.open(settings.saga_log) as log,
         upkeep(log, project.mesh.sagas, audit_s=settings.audit_s),
         Auditor.open(log.audit) as auditor,
+        _authentication(project, settings) as schemes,
         EmbeddedEngine(
             sagas=project.mesh.sagas,
             log=log,
@@ -116,7 +119,8 @@ async def running(
         ) as engine,
         AsyncExitStack() as listeners,
     ):
-        readiness = Readiness({"gateway": engine.check, "saga log": log.check, **always}, services)
+        known = schemes.checks if schemes else dict[str, Check]()
+        readiness = Readiness({"gateway": engine.check, "saga log": log.check, **always, **known}, services)
         peers = Peers(limits.max_connections, limits.max_connections_per_address, settings.trusted_proxies)
         with named_errors(project.root, "gateway/app.py"):
             public = gateway.application(
@@ -126,10 +130,11 @@ async def running(
                 readiness,
                 shared,
                 at_most_s=settings.patience_s or DEFAULT_TIMEOUT_S,
+                authentication=schemes,
                 pace=_pace(callers),
             )
         operators = operators_app(
-            project.mesh, settings, engine, auditor, gateway.schema, readiness, authentication=None
+            project.mesh, settings, engine, auditor, gateway.schema, readiness, authentication=schemes
         )
         for app, address, variable, room in (
             (operators, admin, "SAGAGEN_ADMIN_ADDR", None),
@@ -142,6 +147,20 @@ async def running(
         finally:
             # Before the server stops: whoever waits for an answer gets a 202 now.
             engine.stop_accepting()
+
+
+@asynccontextmanager
+async def _authentication(project: Project, settings: Settings) -> "AsyncGenerator[Schemes | None]":
+    """The schemes of the contract, at work; None if it has none. Raises SettingsError for a file of no use."""
+    security = project.mesh.security
+    if security is None:
+        yield None
+        return
+    from sagagen.runtime.access.schemes import Schemes  # only where somebody is to be known
+
+    files = AccessFiles.read(settings.environment, project.root, settings.data_dir, security)
+    async with Schemes.opened(security, files, SystemClock()) as schemes:
+        yield schemes
 
 
 def _pace(limits: CallerLimits) -> Pace | None:
