@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from contract_pair import ROOT, SAGA_YAML, Edit, changes, edited, resolved, severities, shop, write_project
 from test_diff_elements import CASES as ELEMENT_CASES
+from test_diff_security import BACKWARDS as SECURITY_BACKWARDS
+from test_diff_security import CASES as SECURITY_CASES
 
 from sagagen.compatibility.compare import compare_contracts
 from sagagen.compatibility.rules import OWN_RULES
@@ -475,7 +477,11 @@ def test_what_only_a_kept_version_undoes_by_must_not_get_stricter(tmp_path: Path
 def test_every_rule_is_planted():
     planted = {code for _, expected in [*CASES.values(), *BACKWARDS.values()] for code in expected}
     of_elements = {code for _, _, expected in ELEMENT_CASES.values() for code in expected}
-    assert {rule.code for rule in OWN_RULES} <= planted | of_elements | {"SD012", "SD706", "SD709"}
+    of_security = {
+        code for _, expected in [*SECURITY_CASES.values(), *SECURITY_BACKWARDS.values()] for code in expected
+    }
+    elsewhere = {"SD012", "SD706", "SD709", "SD810", "SD824"}
+    assert {rule.code for rule in OWN_RULES} <= planted | of_elements | of_security | elsewhere
 
 
 def test_every_rule_has_a_row_in_the_docs():

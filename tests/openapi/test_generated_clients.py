@@ -27,7 +27,8 @@ pytestmark = pytest.mark.slow
 
 GOLDEN = REPOSITORY / "tests" / "golden"
 HARD = (
-    "google-apis", "colliding-names", "messages-of-a-package-sagagen", "names-that-python-keeps", "validate-rules",
+    "google-apis", "colliding-names", "security-documents", "messages-of-a-package-sagagen", "names-that-python-keeps",
+    "validate-rules",
     "well-known-types", "services-of-one-short-name", "bindings-and-numbered-rpcs", "http-paths", "http-bodies",
     "http-path-variable-of-a-nested-field", "http-query-parameters", "maps-of-every-key", "oneofs", "proto2",
     "editions", "scalars-of-every-type", "keyword-names-in-protos", "deprecated", "no-package",

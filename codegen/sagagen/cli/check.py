@@ -43,11 +43,21 @@ from sagagen.workspace.project import ProjectNotFound, find_root
 @click.option(
     "--token", envvar="SAGAGEN_ADMIN_TOKEN", default="", help="Token of the admin listener, if it needs one."
 )
-def check(output_format: Format, directory: Path | None, running: str | None, token: str) -> None:
+@click.option(
+    "--security",
+    "shows_security",
+    is_flag=True,
+    help="Show who may call each route, and what is limited, hidden and kept: as text, or with --format json.",
+)
+def check(
+    output_format: Format, directory: Path | None, running: str | None, token: str, shows_security: bool
+) -> None:
     """Report every mistake in the contract: the protos and saga.yaml.
 
     Exits 0 if the mesh can be generated (warnings do not prevent that), 1 if there are errors.
     """
+    if shows_security and output_format == "github":
+        raise click.UsageError("--security is for people and programs: --format is text or json")
     try:
         mesh, diagnostics = read_contract(find_root(directory))
         if running and mesh is not None:
@@ -56,12 +66,26 @@ def check(output_format: Format, directory: Path | None, running: str | None, to
             )
     except (ProjectNotFound, BufMissing, AdminError, DatabaseError, LogError) as error:
         raise click.UsageError(str(error)) from error
+    if shows_security and mesh is not None and not has_errors(diagnostics):
+        _show_security(mesh, output_format)
+        return
     print_diagnostics(diagnostics, sys.stdout, output_format)
     if output_format == "text":
         verdict = summary(diagnostics) or "no findings"
         click.echo(f"{_size(mesh)}: {verdict}" if mesh is not None else verdict, err=True)
     if has_errors(diagnostics):
         raise SystemExit(1)
+
+
+def _show_security(mesh: Mesh, output_format: Format) -> None:
+    from sagagen.cli.check_security import as_json, print_security  # few runs ask for it
+    from sagagen.emit.security_report import security_report
+
+    view = security_report(mesh)
+    if output_format == "json":
+        click.echo(as_json(view), nl=False)
+    else:
+        print_security(view)
 
 
 def _drained(mesh: Mesh, found: Sequence[OpenSaga]) -> Iterator[Diagnostic]:

@@ -12,6 +12,7 @@ from sagagen.compatibility.outside import unreachable
 from sagagen.compatibility.protos import compare_protos
 from sagagen.compatibility.running import OpenSagas
 from sagagen.compatibility.sagas import compare_kept, compare_sagas
+from sagagen.compatibility.security import compare_security
 from sagagen.compatibility.services import compare_services
 from sagagen.contract import Sources
 from sagagen.contract.model import Mesh, Waiver
@@ -32,6 +33,7 @@ def compare_contracts(old: Mesh, new: Mesh) -> Iterator[Change]:
     yield from compare_services(old, new)
     yield from compare_routes(old, new)
     yield from compare_limits(old, new)
+    yield from compare_security(old, new)
     yield from compare_options(old, new)
 
 

@@ -30,6 +30,12 @@ def compare_routes(old: Mesh, new: Mesh) -> Iterator[Change]:
             yield Change.of(edge_rules.ROUTE_ADDED, route.span, subject, f"{subject} is new")
 
 
+def same_routes(old: Mesh, new: Mesh) -> Iterator[tuple[Route, Route]]:
+    """Routes that both have, in the order of the new contract."""
+    before = _by_key(old)
+    yield from ((before[key], route) for key, route in _by_key(new).items() if key in before)
+
+
 def compare_limits(old: Mesh, new: Mesh) -> Iterator[Change]:
     for name in (each.name for each in fields(Limits)):
         was, now = getattr(old.limits, name), getattr(new.limits, name)

@@ -12,7 +12,7 @@ from sagagen.compatibility.rules import sagas as saga_rules
 from sagagen.compatibility.tree import Tree
 from sagagen.contract.model import Delay, Element, Mesh, Parallel, Saga, Step, Wait
 from sagagen.expression.compiled import CompiledExpr
-from sagagen.expression.tree import EventMessage, Expr, Input, StepResponse
+from sagagen.expression.tree import Claim, EventMessage, Expr, Input, StepResponse, walk
 from sagagen.source import Span
 
 
@@ -35,6 +35,12 @@ def new_fields_read(old: Saga, new: Saga, known: frozenset[str]) -> Iterator[Cha
                 message = f"{field.full_name}, which is new, is read from {of}"
                 target = Target(old.name, old.version)
                 yield Change.of(rule, each.at, f"{new.name}/{each.of}", message, target)
+
+
+def claims_read(saga: Saga) -> frozenset[str]:
+    """Claims that its open instances may still read."""
+    expressions = [*(each.compiled for each in _expressions(saga)), *filter(None, [saga.respond.body])]
+    return frozenset(node.name for each in expressions for node in walk(each.root) if isinstance(node, Claim))
 
 
 def _meaning(source: Source) -> tuple[Rule, str]:

@@ -10,6 +10,12 @@ from sagagen.runtime.model.definition import RETRIED_BY_DEFAULT, Retry
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
 
 
+def commented(text: str) -> str:
+    """As a comment of Markdown."""
+    lines = (line.strip().replace("--", "- -") for line in text.split("\n"))
+    return "\n".join(["<!--", *lines, "-->"])
+
+
 def quoted(comment: str) -> tuple[str, ...]:
     """A comment of the contract as a block quote, which also ends any Markdown that it leaves open."""
     lines = html.escape(printable(comment), quote=False).strip().split("\n")
@@ -21,6 +27,11 @@ def code(text: str) -> str:
     ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0)) if "`" in text else "`"
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{ticks}{pad}{text}{pad}{ticks}".replace("|", "\\|")
+
+
+def cell(text: str) -> str:
+    """As text within a table."""
+    return html.escape(printable(text), quote=False).replace("|", "\\|")
 
 
 def listed(parts: Iterable[str]) -> str:

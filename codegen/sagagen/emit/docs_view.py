@@ -10,7 +10,7 @@ from sagagen.emit.docs_diagrams import AT_COMPLETION, Requests, back, there
 from sagagen.emit.docs_failures import FailureRow, failure_rows, notes
 from sagagen.emit.docs_states import states
 from sagagen.emit.docs_steps import StepRow, step_rows
-from sagagen.emit.docs_text import code, in_words, listed, quoted
+from sagagen.emit.docs_text import code, commented, in_words, listed, quoted
 from sagagen.emit.failure_paths import failure_paths
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.saga_tree import CANCEL, rpcs
@@ -68,6 +68,8 @@ class RouteRow:
 class IndexDoc:
     header: str
     project: str
+    has_security: bool
+    """There is security.md."""
     sagas: tuple[SagaRow, ...]
     services: tuple[ServiceRow, ...]
     routes: tuple[RouteRow, ...]
@@ -84,17 +86,13 @@ def index_doc(mesh: Mesh) -> IndexDoc:
         for service in dict.fromkeys(step.action.service.name for step in saga.calls):
             by_service.setdefault(service, []).append(saga.name)
     return IndexDoc(
-        header=_comment(header(sources_of(mesh, mesh.files), comment="")),
+        header=commented(header(sources_of(mesh, mesh.files), comment="")),
         project=mesh.project,
+        has_security=mesh.security is not None,
         sagas=tuple(_saga_row(saga, mesh) for saga in (*mesh.sagas, *mesh.kept)),
         services=tuple(_service_row(service, by_service.get(service.name, ())) for service in mesh.services),
         routes=tuple(_route_row(route) for route in mesh.routes),
     )
-
-
-def _comment(text: str) -> str:
-    lines = (line.strip().replace("--", "- -") for line in text.split("\n"))
-    return "\n".join(["<!--", *lines, "-->"])
 
 
 def _saga_row(saga: Saga, mesh: Mesh) -> SagaRow:
@@ -159,7 +157,7 @@ def saga_doc(saga: Saga, mesh: Mesh) -> SagaDoc:
     is_kept = _is_kept(saga, mesh)
     newest = next((each for each in mesh.sagas if each.name == saga.name), None) if is_kept else None
     return SagaDoc(
-        header=_comment(header(sources_of(mesh, files), comment="")),
+        header=commented(header(sources_of(mesh, files), comment="")),
         name=saga.name,
         version=saga.version,
         is_kept=is_kept,

@@ -19,6 +19,7 @@ from sagagen.emit.openapi_parameters import (
 )
 from sagagen.emit.openapi_rules import JsonSchema
 from sagagen.emit.openapi_schemas import INPUT, SCHEMAS, Form, Schemas
+from sagagen.emit.openapi_security import guarded, guarded_by_default, security_schemes
 from sagagen.emit.saga_tree import CANCEL
 
 OPENAPI = "3.1.0"
@@ -28,7 +29,7 @@ def openapi(mesh: Mesh) -> JsonSchema:
     """The whole document, ready to be written as JSON."""
     schemas = Schemas(mesh.docs)
     paths = _paths(mesh, schemas)
-    own, headers, responses = answers.components()
+    own, headers, responses = answers.components(is_guarded=_is_guarded(mesh))
     components = {**own, **dict(schemas.components())}
     names = _names(schemas, components)
     document: JsonSchema = {
@@ -42,10 +43,17 @@ def openapi(mesh: Mesh) -> JsonSchema:
             "headers": headers,
             "parameters": dict(_keys(mesh)),
             "responses": responses,
+            **security_schemes(mesh.security),
         },
     }
     _rename_references(document, names)
     return document
+
+
+def _is_guarded(mesh: Mesh) -> bool:
+    """Some route, or the gateway's own, asks who calls."""
+    asks = [route.access is not None and not route.access.is_public for route in mesh.routes]
+    return mesh.security is not None and (bool(mesh.security.default) or any(asks))
 
 
 def _description(mesh: Mesh) -> str:
@@ -69,10 +77,11 @@ def _paths(mesh: Mesh, schemas: Schemas) -> JsonSchema:
     paths: dict[str, dict[str, Any]] = {}
     operations = _Operations(mesh, schemas)
     for path, operation in operations.all:
-        described = operations.described(operation)
+        is_read = _is_read(operation.route)
+        described = guarded(operations.described(operation), operation.route, mesh, is_read=is_read)
         paths.setdefault(path, {}).setdefault(operation.route.verb.lower(), described)
-    paths["/sagas"] = {"get": answers.list_operation()}
-    paths["/sagas/{id}"] = {"get": answers.watch_operation()}
+    paths["/sagas"] = {"get": guarded_by_default(answers.list_operation(), mesh.security)}
+    paths["/sagas/{id}"] = {"get": guarded_by_default(answers.watch_operation(), mesh.security)}
     return dict(sorted(paths.items()))
 
 

@@ -39,6 +39,12 @@ _HEADERS: Mapping[str, JsonSchema] = {
         "schema": {"type": "string"},
     },
 }
+_HEADERS_OF_SECURITY: Mapping[str, JsonSchema] = {
+    "WWW-Authenticate": {
+        "description": "What would do, one challenge for each scheme (RFC 9110, 11.6.1).",
+        "schema": {"type": "string"},
+    },
+}
 _WHY: Mapping[int, str] = {
     400: "The request is malformed, breaks a rule, or was refused (`reason` says which).",
     401: "The gateway does not know who sent the request.",
@@ -172,15 +178,16 @@ def list_operation() -> JsonSchema:
     }
 
 
-def components() -> tuple[JsonSchema, JsonSchema, JsonSchema]:
-    """Schemas, headers and responses that are the same for every mesh."""
+def components(*, is_guarded: bool) -> tuple[JsonSchema, JsonSchema, JsonSchema]:
+    """Schemas, headers and responses that are the same for every mesh. `is_guarded`: some answer is a 401."""
     schemas: JsonSchema = {
         named("AcceptedSaga"): _ACCEPTED,
         named("Problem"): _PROBLEM,
         named("Saga"): _SAGA,
         named("SagaPage"): _PAGE,
     }
-    return schemas, dict(_HEADERS), {"Problem": _problem("Any other error.")}
+    known = {**_HEADERS, **(_HEADERS_OF_SECURITY if is_guarded else {})}
+    return schemas, known, {"Problem": _problem("Any other error.")}
 
 
 def own_names() -> JsonSchema:
@@ -220,6 +227,17 @@ def _problem(description: str, *more: str) -> JsonSchema:
         "description": description,
         "headers": headers(*more, "Traceparent"),
         "content": {PROBLEM_JSON: {"schema": {"$ref": SCHEMAS + named("Problem")}}},
+    }
+
+
+def refused(known: JsonSchema | None, why: str, *more: str) -> JsonSchema:
+    """A problem, or one more reason for the one that is known. `more`: its headers besides the usual."""
+    if known is None:
+        return _problem(why, *more)
+    return {
+        **known,
+        "description": f"{known['description']} {why}",
+        "headers": {**headers(*more), **known["headers"]},
     }
 
 

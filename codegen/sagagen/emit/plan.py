@@ -11,6 +11,7 @@ from sagagen.contract import saga_schema
 from sagagen.contract.model import Mesh
 from sagagen.emit.boards import SagaBoard, ServiceBoard
 from sagagen.emit.deploy_view import compose_view, image_view
+from sagagen.emit.docs_security import security_doc
 from sagagen.emit.docs_view import index_doc, saga_doc, saga_path
 from sagagen.emit.files import FilePlan, Ownership, PathTaken, nothing
 from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
@@ -205,6 +206,8 @@ def _service_board(service: ServiceBoard) -> str:
 
 def _docs(mesh: Mesh, parts: Parts) -> Iterator[FilePlan]:
     yield _printed(f"{GENERATED}/docs/index.md", "index_doc.md.j2", lambda: index_doc(mesh))
+    if mesh.security is not None:
+        yield _printed(f"{GENERATED}/docs/security.md", "security_doc.md.j2", lambda: security_doc(mesh))
     for saga in (*mesh.sagas, *mesh.kept):
         yield _printed(
             f"{GENERATED}/docs/{saga_path(saga)}",

@@ -9,6 +9,8 @@ from sagagen.emit.docstrings import docstring
 @dataclass(frozen=True, slots=True)
 class AppView:
     doc: tuple[str, ...]
+    has_caller: bool
+    """Whether the project's own hook says who calls. Where the contract has `security`, its schemes do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +19,14 @@ class SqlView:
 
 
 def app_view(mesh: Mesh) -> AppView:
+    has_caller = mesh.security is None
+    who = "how callers are identified" if has_caller else "middleware, hooks"
     return AppView(
         docstring(
-            f"The HTTP edge of `{mesh.project}`: how callers are identified, and routes of your own.",
+            f"The HTTP edge of `{mesh.project}`: {who}, and routes of your own.",
             "`sagagen generate` created this file once; from now on it is yours.",
-        )
+        ),
+        has_caller,
     )
 
 

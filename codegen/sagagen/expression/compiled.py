@@ -1,6 +1,6 @@
 """An expression that was checked, and what others ask of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sagagen.expression.canonical import canonical
 from sagagen.expression.tree import Expr, StepResponse, walk
@@ -11,6 +11,8 @@ class CompiledExpr:
     """What to compute, and how: checked, typed, immutable."""
 
     root: Expr
+    text: str = field(default="", kw_only=True, compare=False)
+    """As the contract has it, on one line; empty where it was put together from several."""
 
     @property
     def steps_read(self) -> frozenset[str]:

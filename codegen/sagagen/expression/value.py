@@ -4,6 +4,7 @@ Each place of saga.yaml that takes a value of some type has a function here. All
 then return None.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ from sagagen.expression.types import (
     plain,
 )
 from sagagen.source import Node, Scalar
+
+_LINE_BREAKS = re.compile(r"\s*\n\s*")
 
 
 class ValueExpr(CompiledExpr):
@@ -100,7 +103,7 @@ def compile_list(node: Node, environment: Environment, report: Report) -> ListEx
     value = _compile(node, environment, report, "a loop runs over a list", _list)
     match value and value.root.type:
         case ListType(element) if value and element:
-            return ListExpr(value.root, element)
+            return ListExpr(value.root, element, text=value.text)
         case _:
             return None
 
@@ -123,7 +126,7 @@ def _compile(
     converted = convert(value)
     if converted is None:
         report(_wrong_type(value, words, convert).at(start(node)))
-    return ValueExpr(converted) if converted else None
+    return ValueExpr(converted, text=_LINE_BREAKS.sub(" ", node.text.strip())) if converted else None
 
 
 def _bool(value: Expr) -> Expr | None:

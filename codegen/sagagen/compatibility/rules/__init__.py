@@ -3,7 +3,17 @@
 from types import ModuleType
 
 from sagagen.compatibility.change import Rule
-from sagagen.compatibility.rules import compensations, edge, keys, outside, sagas, services, steps, timing
+from sagagen.compatibility.rules import (
+    compensations,
+    edge,
+    keys,
+    outside,
+    sagas,
+    security,
+    services,
+    steps,
+    timing,
+)
 
 
 def _of(module: ModuleType) -> tuple[Rule, ...]:
@@ -19,5 +29,6 @@ OWN_RULES: tuple[Rule, ...] = (
     *_of(edge),
     *_of(services),
     *_of(outside),
+    *_of(security),
 )
 """In the order of the table."""
