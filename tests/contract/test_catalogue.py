@@ -28,8 +28,9 @@ BASE = Path(__file__).with_name("catalogue")
 """The contract that all examples are from, cured."""
 GUARDS = {"SG006", "SG141", "SG165"}
 """Nothing that is known provokes them: buf, or a check of ours, comes first."""
-ELSEWHERE = {"SG093", "SG167"}
-"""Needs sagas under way (tests/contract/test_kept_versions.py), or a disk (tests/workspace/test_in_the_way.py)."""
+ELSEWHERE = {"SG093", "SG167", "SG300"}
+"""Needs sagas under way (tests/contract/test_kept_versions.py), a disk (tests/workspace/test_in_the_way.py), or the
+command `check` (test_security_mistakes.py)."""
 TOGETHER = [entry for entry in ENTRIES.values() if "SG040" <= entry.code <= "SG049" or entry.code == "SG024"]
 """Mistakes in rpcs that have nothing to do with each other: one run of buf for all of them."""
 EXAMPLES = [entry for entry in ENTRIES.values() if entry.wrong]

@@ -5,7 +5,7 @@ It imports nothing else of the generator, so that `sagagen explain` and shell co
 
 from collections.abc import Mapping
 
-from sagagen.catalogue import elements, expressions, files, handlers, sagas, services
+from sagagen.catalogue import elements, expressions, files, handlers, sagas, security, services
 from sagagen.catalogue.entry import Entry, Section
 
 SECTIONS: tuple[Section, ...] = (
@@ -13,6 +13,7 @@ SECTIONS: tuple[Section, ...] = (
     *services.SECTIONS,
     *sagas.SECTIONS,
     *elements.SECTIONS,
+    *security.SECTIONS,
     *expressions.SECTIONS,
     *handlers.SECTIONS,
 )

@@ -237,6 +237,13 @@ def _values() -> Iterator[Entry]:
         '              call: "inventory/ReserveStock"\n'
         "              request: { order_id: saga.id, reference: dish.product_id }",
     )
+    yield Entry(
+        "SG132",
+        "No scheme of the contract names the claim.",
+        "Correct the name, or name the claim and its type under `security.schemes.<name>.claims`.",
+        "allow: claims.tennant != ''",
+        "allow: claims.tenant != ''",
+    )
 
 
 SECTIONS = (Section("Expressions: SG100 to SG139", (*_names(), *_values())),)

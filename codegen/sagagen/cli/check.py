@@ -14,6 +14,7 @@ from sagagen.compatibility.running import OpenSaga
 from sagagen.contract import BufMissing, read_contract
 from sagagen.contract.codes import Code
 from sagagen.contract.model import Mesh
+from sagagen.contract.security_checks import check_unsaid
 from sagagen.diagnostics import Diagnostic, Severity, has_errors, in_order
 from sagagen.runtime.log.store import LogError
 from sagagen.runtime.sqlite.database import DatabaseError
@@ -60,6 +61,8 @@ def check(
         raise click.UsageError("--security is for people and programs: --format is text or json")
     try:
         mesh, diagnostics = read_contract(find_root(directory))
+        if mesh is not None:
+            diagnostics = in_order([*diagnostics, *check_unsaid(mesh)])
         if running and mesh is not None:
             diagnostics = in_order(
                 [*diagnostics, *_drained(mesh, asyncio.run(read_open_sagas(running, token, mesh)))]

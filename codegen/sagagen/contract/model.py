@@ -25,7 +25,6 @@ from sagagen.runtime.model.definition import (
     StepKind,
     Transaction,
 )
-from sagagen.runtime.model.security import GATEWAY
 from sagagen.source import Span
 
 
@@ -53,9 +52,11 @@ class Service:
     """How long its barrier remembers calls."""
     retention_span: Span
     """Where that is written; otherwise where the service's name is."""
-    span: Span
-    callers: tuple[str, ...] = (GATEWAY,)
+    callers: tuple[str, ...]
     """Who may call it: names of services, or `gateway`."""
+    callers_span: Span
+    """Where that is written; otherwise where the service's name is."""
+    span: Span
 
     def method(self, descriptor: MethodDescriptor) -> Method:
         """Of a unary rpc that it implements."""

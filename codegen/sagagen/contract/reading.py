@@ -22,7 +22,7 @@ Step = str | int
 REQUIRED_AT_THE_TOP = frozenset({"version", "project", "services", "sagas"})
 TAGS = element_shape.TAGS | security_shape.TAGS
 DECISIVE = frozenset(
-    {"kind", "within", "at_most", "for_each", "on_give_up", "on_timeout", "decline", "after", "at"}
+    {"kind", "within", "at_most", "for_each", "on_give_up", "on_timeout", "decline", "after", "at", "rate"}
 )
 """Keys that are optional, but without which what has them makes no sense: a default would cause findings of its own."""
 

@@ -35,6 +35,7 @@ from sagagen.contract.security import (
     resolve_schemes,
     section_of,
 )
+from sagagen.contract.security_checks import check_callers, check_unused
 from sagagen.contract.services import Services, resolve_services
 from sagagen.contract.shape import SagaShape
 from sagagen.contract.time_checks import check_memory
@@ -106,10 +107,15 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
     limits = section.limits if section else None
     body_limits = BodyLimits.of(reading.file.limits, limits.body if limits else None)
     rules = resolve_rules(reading, schemes, protos, bindings, answerers, report)
+    routed = [binding.method for binding in bindings]
+    for problem in check_callers(services.by_name.values(), (*sagas.values(), *kept), routed):
+        report(problem)
     if not protos.is_partial:
         body_limits.check(bindings, answerers.triggers | answerers.events, report)
     if not (has_errors(found) or protos.is_partial):
-        _report_loose_ends(bindings, outlines, check_unanswered(protos, answerers), report)
+        unused = check_unused(rules.security, rules.by_rpc.values()) if rules.security else ()
+        loose_ends = (*check_unanswered(protos, answerers), *unused)
+        _report_loose_ends(bindings, outlines, loose_ends, report)
     return Mesh(
         project=reading.file.project.value,
         sources=(*sorted(sources.paths.values()), *sources.kept, SAGA_YAML),
@@ -268,11 +274,11 @@ def _by_rpc(sagas: Sequence[Saga]) -> Mapping[MethodDescriptor, tuple[Saga, str]
 def _report_loose_ends(
     bindings: Sequence[Binding],
     outlines: Iterable[SagaOutline],
-    unanswered: Iterable[Diagnostic],
+    others: Iterable[Diagnostic],
     report: Report,
 ) -> None:
     """What is legal but has no effect. Reported only if there are no errors, which might be the cause."""
-    for finding in unanswered:
+    for finding in others:
         report(finding)
     routed = {binding.method for binding in bindings}
     for outline in outlines:

@@ -15,7 +15,7 @@ from sagagen.contract.broken import BrokenSecurity
 from sagagen.contract.codes import Code
 from sagagen.contract.findings import error, suggest
 from sagagen.contract.located import Key, Located
-from sagagen.contract.protos import Protos, is_streaming, rpc_name
+from sagagen.contract.protos import Protos, http_rule, is_streaming, rpc_name
 from sagagen.contract.reading import Reading
 from sagagen.contract.routes import Answerers, Binding
 from sagagen.contract.security_model import Access, AdminAccess, CallerLimits, Security
@@ -36,6 +36,8 @@ from sagagen.source import Scalar, Span
 
 ALGORITHMS = ("ES256", "RS256")
 SUBJECT = "sub"
+NAMED = 3
+"""So many rpcs without a rule are named; of the others only the number."""
 TYPES: Mapping[ClaimType, Type] = {
     "string": Simple.STRING,
     "bool": Simple.BOOL,
@@ -78,19 +80,17 @@ def resolve_schemes(reading: Reading, report: Report) -> Schemes:
     for problem in checks.check_schemes(shapes):
         report(problem)
     schemes = {str(name): _scheme(str(name), shape) for name, shape in shapes.items()}
-    claims = {
-        name: TYPES[type_]
-        for scheme in schemes.values()
-        if isinstance(scheme, OidcScheme)
-        for name, type_ in scheme.claims.items()
-    }
+    claims: dict[str, Type] = {}
+    for scheme in schemes.values():
+        for name, type_ in scheme.claims.items() if isinstance(scheme, OidcScheme) else ():
+            claims.setdefault(name, TYPES[type_])
     return Schemes(schemes, {str(name): name.span for name in shapes}, claims, reading.broken_security)
 
 
 def _scheme(name: str, shape: OidcShape | ApiKeyShape) -> Scheme:
     if isinstance(shape, ApiKeyShape):
         return ApiKeyScheme(name, shape.header.value)
-    algorithms = ALGORITHMS if shape.algorithms is None else tuple(each.value for each in shape.algorithms)
+    algorithms = _texts(shape.algorithms) if shape.algorithms else ALGORITHMS
     claims: dict[str, ClaimType] = {
         str(claim): _claim_type(type_) for claim, type_ in (shape.claims or {}).items()
     }
@@ -128,7 +128,6 @@ def resolve_rules(
         *checks.check_limits(section, reading.file.limits),
         *checks.check_origins(section),
         *checks.check_admin(section, schemes.broken),
-        *checks.check_unused(section, schemes.places, by_rpc.values()),
     ):
         report(problem)
     return Rules(_security(section, schemes, span), by_rpc)
@@ -180,14 +179,18 @@ class _Resolver:
         default = self._default()
         written = {str(key): (key, rule) for key, rule in (self.section.routes or {}).items()}
         self._check_names(written)
+        unruled: list[str] = []
         for method in dict.fromkeys(binding.method for binding in self.bindings):
             key, rule = written.get(rpc_name(method), (None, None))
             if key is not None and rule is not None:
                 access = self._access(key, rule, method, default)
             else:
-                access = default or self._without_rule(method)
+                access = default
+                unruled.append(rpc_name(method))
             if access is not None:
                 yield method, access
+        if self.section.default is None:
+            self._report_unruled(unruled)
 
     def _default(self) -> Access | None:
         shape = self.section.default
@@ -217,16 +220,17 @@ class _Resolver:
         schemes = default.schemes if default else ()
         if rule.any_of is not None:
             schemes = self._known(rule.any_of)
-        if not schemes and not rule.any_of and not self._may_be_broken():
+        is_inherited = rule.any_of is None and (self.section.default is not None or self._lacks_default())
+        if not rule.any_of and not is_inherited:
             self.report(checks.no_scheme(key.span, f'the rule of "{key}"'))
         allow = self._allow(rule, method)
         text = " ".join(rule.allow.text.split()) if isinstance(rule.allow, Scalar) else ""
         scopes = _texts(rule.scopes or ())
         return Access(schemes, scopes, allow, text, is_default=False, span=key.span) if schemes else None
 
-    def _may_be_broken(self) -> bool:
-        """The default was left out, or is about schemes that were: that was reported."""
-        return self.section.default is not None or "" in self.schemes.broken.rules
+    def _lacks_default(self) -> bool:
+        """It was reported, and left out."""
+        return "" in self.schemes.broken.rules
 
     def _allow(self, rule: RuleShape, method: MethodDescriptor) -> ValueExpr | None:
         if rule.allow is None:
@@ -260,14 +264,16 @@ class _Resolver:
             hidden=hidden,
         )
 
-    def _without_rule(self, method: MethodDescriptor) -> None:
-        name = rpc_name(method)
-        if self._may_be_broken() or self.schemes.broken.may_lack_rule(name):
+    def _report_unruled(self, names: Sequence[str]) -> None:
+        """One finding for all of them: without a default there may be hundreds."""
+        missing = [name for name in names if not self.schemes.broken.may_lack_rule(name)]
+        if not missing:
             return
-        binding = next(each for each in self.bindings if each.method is method)
-        message = f'nothing says who may call "{name}", and security has no default'
-        hint = f"write it under security.routes: {name}: public, or its scopes; or give security a default"
-        self.report(error(binding.span, Code.ROUTE_UNRULED, message, hint))
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        shown = ", ".join(f'"{name}"' for name in missing[:NAMED])
+        message = f"nothing says who may call {shown}{more}, and security has no default"
+        hint = f"write under security.routes: {missing[0]}: public, or its scopes; or give security a default"
+        self.report(error(self.span, Code.ROUTE_UNRULED, message, hint))
 
     def _check_names(self, written: Mapping[str, tuple[Key, object]]) -> None:
         routed = {rpc_name(each.method): each.span for each in self.bindings}
@@ -283,6 +289,8 @@ class _Resolver:
             hint = suggest(name, routed, "name an rpc that has an HTTP route: package.Service/Method")
             self.report(error(key.span, Code.UNKNOWN_RULE, message, hint))
             return
+        if http_rule(method) is not None and not is_streaming(method):
+            return  # nothing answers it, of which more is said elsewhere
         why = "is a streaming rpc, which no route serves" if is_streaming(method) else "has no HTTP route"
         message = f'"{name}" {why}, so that its rule has no effect'
         hint = "remove it; which processes of the mesh may call a service, its callers say"

@@ -4,15 +4,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
+from google.protobuf.descriptor import MethodDescriptor
+
 from sagagen.contract.broken import BrokenSecurity
 from sagagen.contract.codes import Code
-from sagagen.contract.findings import error, note
+from sagagen.contract.findings import error, note, warning
 from sagagen.contract.located import Key, Located
-from sagagen.contract.security_model import Access
+from sagagen.contract.model import Call, Mesh, Saga, Service
+from sagagen.contract.security_model import Access, Security
 from sagagen.contract.security_shape import ApiKeyShape, OidcShape, SecuritySection
 from sagagen.contract.shape import LimitsShape
 from sagagen.diagnostics import Diagnostic
 from sagagen.runtime.model.definition import Limits
+from sagagen.runtime.model.security import GATEWAY
 from sagagen.source import Span
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -136,15 +140,21 @@ def _check_alike(schemes: Schemes) -> Iterator[Diagnostic]:
             )
 
 
-def check_unused(
-    section: SecuritySection, places: Mapping[str, Span], rules: Iterable[Access]
-) -> Iterator[Diagnostic]:
+def check_unsaid(mesh: Mesh) -> Iterator[Diagnostic]:
+    """What it means that a contract says nothing of who may call."""
+    if mesh.is_security_unsaid and mesh.routes:
+        routes = "its only route" if len(mesh.routes) == 1 else f"all of its {len(mesh.routes)} routes"
+        message = f"the contract has no security section: whoever reaches the gateway may call {routes}"
+        hint = "write one (docs/saga-yaml.md), or security: none if a proxy or the hook of gateway/app.py decides"
+        yield warning(Span(mesh.sources[-1]), Code.SECURITY_UNSAID, message, hint)
+
+
+def check_unused(security: Security, rules: Iterable[Access | None]) -> Iterator[Diagnostic]:
     """Operators may have a scheme of their own, so with `admin` each is of use."""
-    if section.admin is not None:
+    if security.admin is not None:
         return
-    used = {name.value for name in (section.default.any_of if section.default else ())}
-    used |= {name for rule in rules for name in rule.schemes}
-    for name, span in places.items():
+    used = {*security.default, *(name for rule in rules if rule for name in rule.schemes)}
+    for name, span in security.places.items():
         if name not in used:
             message = f'no route asks for the scheme "{name}"'
             hint = "name it in the default or in a rule (any_of), or remove it"
@@ -247,3 +257,23 @@ def _check_twice(section: SecuritySection, limits: LimitsShape | None) -> Iterat
 
 def _at(limit: Located[int] | None) -> Span | None:
     return limit and limit.span
+
+
+def check_callers(
+    services: Iterable[Service], sagas: Iterable[Saga], routed: Iterable[MethodDescriptor]
+) -> Iterator[Diagnostic]:
+    """The gateway makes the calls of sagas and of routes, so it has to be let in."""
+    rpcs = {*routed, *(call.method.descriptor for saga in sagas for call in _calls(saga))}
+    for service in services:
+        used = next((each.descriptor for each in service.methods if each.descriptor in rpcs), None)
+        if GATEWAY not in service.callers and used is not None:
+            message = f'callers of "{service.name}" keep the gateway out, which calls "{used.name}"'
+            hint = f"write callers: [{', '.join((GATEWAY, *service.callers))}]"
+            yield error(service.callers_span, Code.GATEWAY_SHUT_OUT, message, hint)
+
+
+def _calls(saga: Saga) -> Iterator[Call]:
+    for step in saga.calls:
+        yield step.action
+        if step.compensation is not None:
+            yield step.compensation

@@ -97,8 +97,9 @@ class _Resolver:
             methods=methods,
             retention_s=BARRIER_RETENTION_S if shape.retention is None else shape.retention.value,
             retention_span=span if shape.retention is None else shape.retention.span,
+            callers=tuple(dict.fromkeys(self._callers(shape))),
+            callers_span=shape.callers[0].span if shape.callers else span,
             span=span,
-            callers=tuple(self._callers(shape)),
         )
 
     def _callers(self, shape: ServiceShape) -> Iterator[str]:
@@ -110,7 +111,9 @@ class _Resolver:
         for caller in shape.callers:
             if caller.value in known:
                 yield caller.value
-            elif not self.reading.broken_services & {caller.value, ""}:
+                continue
+            yield GATEWAY  # so that nothing else is said of it
+            if not self.reading.broken_services & {caller.value, ""}:
                 message = f'there is no service "{caller.value}" in the mesh that could call'
                 hint = did_you_mean(caller.value, known)
                 self.report(error(caller.span, Code.UNKNOWN_CALLER, message, hint))

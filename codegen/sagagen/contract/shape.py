@@ -245,7 +245,8 @@ class SagaFile(Shape):
     )
     sagas: dict[NameKey, SagaShape] = Field(description="The sagas, by name.")
     security: SecurityShape | None = optional(
-        "Who may call what. none: the contract leaves that to something in front of the gateway, or its hook."
+        "Who may call what. none: the contract leaves that to something in front of the gateway, or its hook.",
+        example="none",
     )
     waivers: list[WaiverShape] | None = optional(
         "Accepted findings of `sagagen diff`, each with a reason and a last day."
