@@ -12,16 +12,18 @@ GATEWAY_ONLY = [
 ]
 SECURITY_ONLY = ["sagagen.runtime.access.schemes", "joserfc", "cryptography", "httpx"]
 """Of a contract that says who may call."""
+TLS_ONLY = ["sagagen.runtime.trust.folder", "sagagen.runtime.transports.grpc.secured", "cryptography"]
+"""Imported where certificates are."""
 SERVICE_ONLY = ["sagagen.runtime.service.host", "sagagen.runtime.transports.grpc.server", "protovalidate"]
 
 
 @pytest.mark.parametrize(
     ("imports", "spared"),
     [
-        ("sagagen.runtime.process.service, generated.mesh, handlers.order", GATEWAY_ONLY),
+        ("sagagen.runtime.process.service, generated.mesh, handlers.order", [*GATEWAY_ONLY, *TLS_ONLY]),
         (
             "sagagen.runtime.process.gateway, generated.mesh",
-            ["sagagen.runtime.service.host", "grpclib.server", *SECURITY_ONLY],
+            ["sagagen.runtime.service.host", "grpclib.server", *SECURITY_ONLY, *TLS_ONLY],
         ),
         ("sagagen.cli.up, generated.mesh", [*GATEWAY_ONLY, *SERVICE_ONLY, "starlette", "uvicorn"]),
     ],

@@ -16,6 +16,7 @@ _COMMANDS = {
     "add": "Add a service, rpc, saga or step to the contract.",
     "backup": "Copy the saga log and the services' databases.",
     "bump": "Raise a saga's version, and keep the old one for open sagas.",
+    "certs": "Make certificates by which the mesh's processes know each other.",
     "check": "Report every mistake in the contract.",
     "completion": "Print the shell's completion script.",
     "diff": "Report what a change of the contract breaks.",

@@ -249,7 +249,11 @@ async def _mesh(project: Project, settings: Settings) -> None:
     stop, ready = Stop(Grace(2 * longest_stop_s(settings.grace.seconds))), asyncio.Event()
     stop.on_signals()
     _spare_the_collector()
-    of_gateway = {**without_strangers_secrets(settings.environment, is_gateway=True), _ANNOUNCES: "1"}
+    of_gateway = {
+        **without_strangers_secrets(settings.environment, is_gateway=True),
+        **_own_certificate(settings, GATEWAY),
+        _ANNOUNCES: "1",
+    }
     gateway = Child(ChildSpec("gateway", of_gateway), project.root)
     services = [
         Child(ChildSpec(service.name, _service_environment(project, settings, position)), project.root)
@@ -272,11 +276,26 @@ async def _mesh(project: Project, settings: Settings) -> None:
 def _service_environment(project: Project, settings: Settings, position: int) -> dict[str, str]:
     """A child listens where the gateway expects it; admin ports count up from the gateway's."""
     admin = settings.gateway_admin
+    service = project.mesh.services[position]
     return {
         **without_strangers_secrets(settings.environment, is_gateway=False),
-        "SAGAGEN_GRPC_ADDR": str(settings.service_reached(project.mesh.services[position])),
+        **_own_certificate(settings, service.name),
+        "SAGAGEN_GRPC_ADDR": str(settings.service_reached(service)),
         "SAGAGEN_ADMIN_ADDR": str(Address(admin.host, admin.port + 1 + position)),
     }
+
+
+def _own_certificate(settings: Settings, process: str) -> dict[str, str]:
+    """Each child is given its own folder below that of the mesh, where there is one. Raises SettingsError."""
+    folder = settings.tls_dir
+    if folder is None:
+        return {}
+    if (folder / "cert.pem").exists():
+        raise SettingsError(
+            f"SAGAGEN_TLS_DIR={folder} is one process's folder, and --mesh needs one that has a folder for each: "
+            f"{folder.parent}?"
+        )
+    return {"SAGAGEN_TLS_DIR": str(folder / process)}
 
 
 async def _announced_once(ready: asyncio.Event, gateway: dict[str, str]) -> None:

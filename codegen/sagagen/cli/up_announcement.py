@@ -21,7 +21,7 @@ _WIDEST = 40
 
 def announce(project: Project, settings: Settings, callers: Callers = _ANYBODY) -> None:
     """Print what runs and what to try next. `callers`: who sends requests, as the project sees it."""
-    url = f"http://{_shown(settings.http)}"
+    url = f"{'https' if settings.http_tls_dir else 'http'}://{_shown(settings.http)}"
     click.echo(f"\n{project.mesh.project} runs on {url}. Ctrl-C stops it; data stays in {_place(settings)}\n")
     routes = [
         (route.verb, route.template, purpose(route))

@@ -163,6 +163,12 @@ class Settings:
     """The secret that these gateways have in common: answers by others are not believed."""
     trusted_proxies: tuple[Network, ...] = LOOPBACK_NETWORKS
     """Who is believed what it says of others: the place of a request in a trace. May have any number of connections."""
+    tls_dir: Path | None = None
+    """This process's certificate in the mesh; of `up --mesh` the folder that has one folder for each process."""
+    http_tls_dir: Path | None = None
+    """The certificate of the gateway's HTTP listener."""
+    admin_tls_dir: Path | None = None
+    """The certificate of this process's admin listener."""
     patience_s: float | None = None
     """What takes the place of time-outs while somebody debugs, in seconds; None: nobody does."""
     plain: frozenset[Switch] = frozenset()
@@ -187,6 +193,9 @@ class Settings:
             shares_answers=_shares_answers(environment),
             share_answers_key=Secret.read(environment, SHARE_ANSWERS_KEY),
             trusted_proxies=_networks(environment, "SAGAGEN_TRUSTED_PROXIES", LOOPBACK_NETWORKS),
+            tls_dir=_folder(environment, "SAGAGEN_TLS_DIR", root),
+            http_tls_dir=_folder(environment, "SAGAGEN_HTTP_TLS_DIR", root),
+            admin_tls_dir=_folder(environment, "SAGAGEN_ADMIN_TLS_DIR", root),
             plain=_plain(environment),
         )
 
@@ -262,6 +271,12 @@ def hide_secrets(environment: MutableMapping[str, str]) -> None:
     """Take the mesh's secrets out of `os.environ`, once they are read: handlers, and what they start, need none."""
     for name in SECRETS & environment.keys():
         del environment[name]
+
+
+def _folder(environment: Mapping[str, str], variable: str, root: Path) -> Path | None:
+    """Relative to the project, as all folders are."""
+    text = environment.get(variable, "")
+    return root / text if text else None
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:

@@ -22,15 +22,16 @@ from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
-from sagagen.runtime.model.definition import Saga
-from sagagen.runtime.model.security import CallerLimits
+from sagagen.runtime.model.definition import Saga, Service
+from sagagen.runtime.model.security import GATEWAY, CallerLimits
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.operators import operators_app
 from sagagen.runtime.process.project import Project, ProjectError, named_errors
+from sagagen.runtime.process.trusting import admin_tls, http_tls, mesh_trust
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.settings import AccessFiles, Settings
+from sagagen.runtime.settings import AccessFiles, Address, Settings
 from sagagen.runtime.telemetry import logs
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
@@ -39,6 +40,7 @@ from sagagen.runtime.trust.signed import SignedTransport, nobody_believes
 if TYPE_CHECKING:
     from sagagen.runtime.access.schemes import Schemes
     from sagagen.runtime.trust.mac import MeshKeys
+    from sagagen.runtime.trust.mesh import MeshTrust
 
 
 def gateway_alone(project: Project, settings: Settings) -> AbstractAsyncContextManager[None]:
@@ -52,9 +54,10 @@ async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway)
         transports: dict[str, Transport] = {}
         signed: list[SignedTransport] = []
         keys = _mesh_keys(settings)
+        trust = await stack.enter_async_context(mesh_trust(project, settings, GATEWAY))
         for service in project.mesh.services:
             address = settings.service_reached(service)
-            reached = await stack.enter_async_context(GrpcTransport(address.host, address.port))
+            reached = await stack.enter_async_context(_reached(address, service, trust))
             signed.append(SignedTransport(reached, service.name, keys))
             transports[service.name] = ObservedTransport(signed[-1], service.name)
         checks = {name: service_check(transport) for name, transport in transports.items()}
@@ -77,6 +80,16 @@ def _mesh_keys(settings: Settings) -> "MeshKeys | None":
     from sagagen.runtime.trust.mac import MeshKeys  # only where calls are signed
 
     return MeshKeys(settings.mesh_key)
+
+
+def _reached(
+    address: Address, service: Service, trust: "MeshTrust | None"
+) -> AbstractAsyncContextManager[Transport]:
+    if trust is None:
+        return GrpcTransport(address.host, address.port)
+    from sagagen.runtime.transports.grpc.renewing import RenewingTransport
+
+    return RenewingTransport(address.host, address.port, service.name, trust)
 
 
 @asynccontextmanager
@@ -136,11 +149,13 @@ async def running(
         operators = operators_app(
             project.mesh, settings, engine, auditor, gateway.schema, readiness, authentication=schemes
         )
-        for app, address, variable, room in (
-            (operators, admin, "SAGAGEN_ADMIN_ADDR", None),
-            (public, settings.http, "SAGAGEN_HTTP_ADDR", engine.room),
+        admin_certificates = await listeners.enter_async_context(admin_tls(settings))
+        http_certificates = await listeners.enter_async_context(http_tls(settings))
+        for app, address, variable, room, tls in (
+            (operators, admin, "SAGAGEN_ADMIN_ADDR", None, admin_certificates),
+            (public, settings.http, "SAGAGEN_HTTP_ADDR", engine.room, http_certificates),
         ):
-            server = serve_http(app, address.host, address.port, room=room, peers=peers)
+            server = serve_http(app, address.host, address.port, room=room, peers=peers, tls=tls)
             await listeners.enter_async_context(listening(server, address, variable))
         try:
             yield

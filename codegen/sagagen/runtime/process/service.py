@@ -12,6 +12,7 @@ from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Service
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.project import Project
+from sagagen.runtime.process.trusting import admin_tls, service_tls
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.service.store import HOLD_LIMIT_S
 from sagagen.runtime.settings import Settings
@@ -34,14 +35,20 @@ async def _service_alone(
     listens = settings.service_listens(service)
     admin = settings.service_admin(project.mesh, service)
     async with (
+        service_tls(project, settings, service) as tls,
+        admin_tls(settings) as of_admin,
         opened(project, settings, service, handlers, schema) as host,
         listening(
-            serve_grpc(host, listens.host, listens.port, schema, verify=_verifier(settings, service)),
+            serve_grpc(
+                host, listens.host, listens.port, schema, verify=_verifier(settings, service), tls=tls
+            ),
             listens,
             f"SAGAGEN_GRPC_ADDR (with --mesh SAGAGEN_{service.name.upper()}_ADDR)",
         ),
         listening(
-            serve_http(admin_app(Readiness({service.name: host.check})), admin.host, admin.port),
+            serve_http(
+                admin_app(Readiness({service.name: host.check})), admin.host, admin.port, tls=of_admin
+            ),
             admin,
             "SAGAGEN_ADMIN_ADDR",
         ),
@@ -51,10 +58,12 @@ async def _service_alone(
 
 def _verifier(settings: Settings, service: Service) -> Verify | None:
     if settings.mesh_key is None:
-        _logger.warning(
-            "every call is believed: whoever reaches this port may act as the gateway; set SAGAGEN_MESH_KEY",
-            service=service.name,
-        )
+        if settings.tls_dir is None:
+            _logger.warning(
+                "every call is believed: whoever reaches this port may act as the gateway; set SAGAGEN_MESH_KEY, or "
+                "SAGAGEN_TLS_DIR",
+                service=service.name,
+            )
         return None
     from sagagen.runtime.trust.mac import MeshKeys  # only where calls are signed
     from sagagen.runtime.trust.verifying import CallVerifier

@@ -164,6 +164,11 @@ RPC_CLIENT_SECONDS = Histogram(
     ["rpc_system_name", "rpc_method", "rpc_response_status_code", "server_address"],
     buckets=CALL_BUCKETS_S,
 )
+CERTIFICATE_EXPIRES = Gauge(
+    "sagagen_certificate_expiry_timestamp_seconds",
+    "When a certificate of this process expires, in seconds since the epoch, by the setting that names its folder.",
+    ["setting"],
+)
 TURNED_AWAY = Counter(
     "sagagen_requests_turned_away",
     "Writes that were refused before anything was read of them, since there was too much to do; "

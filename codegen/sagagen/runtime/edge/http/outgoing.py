@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from sagagen.runtime.taken import Taken
+from sagagen.runtime.taken import Taken, unsent_bytes
 
 _JOINED_BYTES = 32 * 1024
 """More than that is written by itself, since joining it to its head would copy it."""
@@ -34,7 +34,7 @@ class Outgoing:
         """Once all is taken."""
         self._send()
         self._transport.close()
-        if self._transport.get_write_buffer_size():
+        if unsent_bytes(self._transport):
             self.taken.await_peer()
 
     def _send(self, data: bytes = b"") -> None:

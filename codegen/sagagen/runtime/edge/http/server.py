@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import structlog
 from starlette.types import ASGIApp
@@ -31,6 +31,9 @@ from sagagen.runtime.edge.http.limits import (
 from sagagen.runtime.plain import is_plain
 from sagagen.runtime.startup import PortTaken
 
+if TYPE_CHECKING:
+    from sagagen.runtime.trust.rereading import Certificates
+
 BACKLOG = 1024
 KEEP_ALIVE_S = 30
 """Time in seconds that a connection may be idle between two requests."""
@@ -41,6 +44,8 @@ ABANDON_S = 1
 
 
 DEFAULT_PEERS = Peers()
+Protocols = Callable[..., asyncio.Protocol] | Literal["h11"]
+"""What uvicorn makes for each connection."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -55,10 +60,12 @@ class Listening:
     host: str
     port: int
     """The one that was given, or the one that the system chose for port 0."""
+    scheme: Literal["http", "https"] = "http"
 
     @property
     def url(self) -> str:
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 @asynccontextmanager
@@ -72,22 +79,34 @@ async def serve_http(
     patience: Patience = DEFAULT_PATIENCE,
     room: Callable[[], int] | None = None,
     peers: Peers = DEFAULT_PEERS,
+    tls: "Certificates | None" = None,
 ) -> AsyncGenerator[Listening]:
     """Serve an ASGI application until the block ends; then idle connections close and requests under way end.
 
-    `room`: how many more writes may begin now; those beyond it are refused before they are read.
+    `room`: how many more writes may begin now; those beyond it are refused before they are read. With `tls` over TLS
+    alone.
 
     Raises PortTaken where another program listens, OSError for an address that is not this machine's.
     """
     with _bound(host, port) as listener:
-        config = _config(Limits(app, max_body_bytes=max_body_bytes), stop_s, patience, peers, room)
+        protocol = _protocol(patience, peers, room)
+        secured = None
+        if tls is not None:
+            from sagagen.runtime.edge.http.secured import SecuredProtocols
+
+            secured = SecuredProtocols(protocol, tls)
+        config = _config(Limits(app, max_body_bytes=max_body_bytes), stop_s, secured or protocol, peers)
+        if secured:
+            secured.prepare(config)
         server = _Server(config, peers)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"http {host}:{port}")
         try:
             await server.until_started(serving)
-            yield Listening(host, listener.getsockname()[1])
+            yield Listening(host, listener.getsockname()[1], "https" if tls else "http")
         finally:
             server.stop()
+            if secured:
+                secured.close()
             await asyncio.wait({serving}, timeout=stop_s + ABANDON_S)
             await server.abandon()
             if not serving.done():
@@ -114,12 +133,10 @@ def _bound(host: str, port: int) -> Generator[socket.socket]:
         yield listener
 
 
-def _config(
-    app: ASGIApp, stop_s: int, patience: Patience, peers: Peers, room: Callable[[], int] | None
-) -> Config:
+def _config(app: ASGIApp, stop_s: int, protocol: Protocols, peers: Peers) -> Config:
     return Config(
         app,
-        http=_protocol(patience, peers, room),
+        http=cast(Any, protocol),
         limit_concurrency=peers.max_connections + 1 if is_plain("uvicorn") else None,
         ws="none",
         lifespan="off",
@@ -136,9 +153,7 @@ def _config(
     )
 
 
-def _protocol(
-    patience: Patience, peers: Peers, room: Callable[[], int] | None
-) -> type[asyncio.Protocol] | Literal["h11"]:
+def _protocol(patience: Patience, peers: Peers, room: Callable[[], int] | None) -> Protocols:
     """Uvicorn's own have no end to their waits for a request, and answer what is no HTTP in plain text.
 
     Of these h11 keeps to the rules: under httptools an offer to upgrade costs a request its body, and trailer fields
@@ -150,8 +165,7 @@ def _protocol(
     from sagagen.runtime.edge.http.protocol import EdgeProtocol
 
     door = Door(room) if room else None
-    protocol = partial(EdgeProtocol, patience=patience, open_connections=Connections(peers), door=door)
-    return cast(type[asyncio.Protocol], protocol)
+    return partial(EdgeProtocol, patience=patience, open_connections=Connections(peers), door=door)
 
 
 class _Server(Server):

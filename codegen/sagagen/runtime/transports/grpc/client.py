@@ -1,11 +1,14 @@
 """A service in another process, reached over gRPC."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from grpclib.client import Channel, Stream
+from grpclib.config import Configuration
 from grpclib.const import Cardinality
 from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
@@ -16,13 +19,22 @@ from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_metadata, 
 from sagagen.runtime.rpc.transport import Reply
 
 
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """How a service is reached over TLS."""
+
+    context: ssl.SSLContext
+    server: str
+    """The service's name, which the context's handshake holds against the server's certificate."""
+
+
 class GrpcTransport:
     """One connection, made with the first call and again after it was lost; implements Transport."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ClientTls | None = None) -> None:
         self._address = f"{host}:{port}"
         self._is_closed = False
-        self._channel = _channel(host, port)
+        self._channel = _channel(host, port, tls)
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,18 +84,33 @@ class GrpcTransport:
             raise RpcError(Code.DEADLINE_EXCEEDED, f"no answer to {path} in time") from error
         except Exception as error:
             # Refused, reset, lost in the middle, broken off by the protocol: no answer came, that is all one can know.
-            reason = str(error) or type(error).__name__
+            reason = _reason(error)
             raise RpcError(Code.UNAVAILABLE, f"no answer from {self._address}: {reason}") from error
 
 
-def _channel(host: str, port: int) -> Channel:
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        from sagagen.runtime.trust.explaining import explained
+
+        return explained(error)
+    return str(error) or type(error).__name__
+
+
+def _channel(host: str, port: int, tls: ClientTls | None) -> Channel:
+    context, server = (tls.context, tls.server) if tls else (None, None)
     if is_plain("grpclib"):
-        return Channel(host, port, codec=PassThrough(), status_details_codec=RawDetails())
-    from sagagen.runtime.transports.grpc.fast.channel import KEEPALIVE, MeshChannel
+        config = Configuration(ssl_target_name_override=server)
+        return Channel(
+            host, port, codec=PassThrough(), status_details_codec=RawDetails(), ssl=context, config=config
+        )
+    from sagagen.runtime.transports.grpc.fast.channel import MeshChannel, kept_alive
     from sagagen.runtime.transports.grpc.fast.protocol import h2_class
 
     h2_class()  # decided now, not within the first call
-    return MeshChannel(host, port, codec=PassThrough(), status_details_codec=RawDetails(), config=KEEPALIVE)
+    config = kept_alive(server)
+    return MeshChannel(
+        host, port, codec=PassThrough(), status_details_codec=RawDetails(), ssl=context, config=config
+    )
 
 
 def _cancellations() -> int:

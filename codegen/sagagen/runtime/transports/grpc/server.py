@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
@@ -32,6 +32,9 @@ from sagagen.runtime.taken import TAKEN_WITHIN_S
 from sagagen.runtime.transports.grpc.in_time import in_time
 from sagagen.runtime.transports.grpc.servable import Servable
 
+if TYPE_CHECKING:
+    from sagagen.runtime.transports.grpc.secured import ServerTls
+
 CHECKED_FOR_S = 2.0
 """How long an answer of the health service may be old, in seconds, and how long finding it may take."""
 STOP_S = 1.0
@@ -49,11 +52,18 @@ Verify = Callable[[str, bytes, Mapping[str, str]], None]
 
 @asynccontextmanager
 async def serve_grpc(
-    host: ServiceHost, address: str, port: int, schema: Schema, *, verify: Verify | None = None
+    host: ServiceHost,
+    address: str,
+    port: int,
+    schema: Schema,
+    *,
+    verify: Verify | None = None,
+    tls: "ServerTls | None" = None,
 ) -> AsyncGenerator[int]:
     """Answer gRPC calls on `address`:`port` until the block is left; yields the port, a free one for 0.
 
     `verify` is asked about every call, those of the health service and of reflection too, before anything else.
+    With `tls` nobody is answered whose certificate names no caller of the service.
     Leaving says NOT_SERVING, lets the calls under way end, and closes all connections. Raises PortTaken.
     """
     logging.getLogger("grpclib.server").addFilter(_is_worth_a_line)
@@ -61,9 +71,9 @@ async def serve_grpc(
     try:
         health = ServiceStatus()
         health.set(True)
-        new_server, receive = _ways()
+        new_server, receive = _ways(tls)
         server = new_server(_servables(host, health, schema, receive, verify))
-        await server.start(sock=listener)
+        await server.start(sock=listener, ssl=tls.context if tls and is_plain("grpclib") else None)
     except BaseException:
         listener.close()
         raise
@@ -187,13 +197,20 @@ async def _receive(stream: Stream[Any, Any]) -> bytes:
     return request
 
 
-def _ways() -> tuple[Callable[[Collection[Servable]], Server], Receive]:
+def _ways(tls: "ServerTls | None") -> tuple[Callable[[Collection[Servable]], Server], Receive]:
     """How a server is made, and how it receives a request."""
     if is_plain("grpclib"):
-        return partial(Server, codec=PassThrough(), status_details_codec=RawDetails()), _receive
+        return partial(_plain_server, tls), _receive
     from sagagen.runtime.transports.grpc.fast.server import MeshServer, receive
 
-    return MeshServer, receive
+    return partial(MeshServer, tls=tls), receive
+
+
+def _plain_server(tls: "ServerTls | None", servables: Collection[Servable]) -> Server:
+    server = Server(servables, codec=PassThrough(), status_details_codec=RawDetails())
+    if tls:
+        tls.judge_calls_of(server)
+    return server
 
 
 async def _send_error(stream: Stream[Any, Any], error: RpcError) -> None:

@@ -1,5 +1,7 @@
 """grpclib's channel over our protocol, with pings."""
 
+from dataclasses import replace
+
 from grpclib.client import Channel
 from grpclib.config import Configuration
 from grpclib.protocol import H2Protocol
@@ -13,6 +15,11 @@ KEEPALIVE = Configuration(
     _http2_max_pings_without_data=0,
     _http2_min_sent_ping_interval_without_data=5.0,
 )
+
+
+def kept_alive(server: str | None) -> Configuration:
+    """KEEPALIVE; `server` is what a server is called in a TLS handshake."""
+    return replace(KEEPALIVE, ssl_target_name_override=server) if server else KEEPALIVE
 
 
 class MeshChannel(Channel):

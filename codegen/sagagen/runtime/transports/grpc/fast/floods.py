@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from grpclib.protocol import H2Protocol
 from grpclib.server import Handler
@@ -16,7 +16,12 @@ from h2.errors import ErrorCodes
 from h2.events import RequestReceived, StreamReset
 from h2.exceptions import StreamClosedError
 
+from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.transports.grpc.fast.protocol import MeshProcessor, MeshProtocol
+
+if TYPE_CHECKING:
+    from sagagen.runtime.transports.grpc.tenure import Tenure
+    from sagagen.runtime.trust.callers import Callers
 
 MAX_CONNECTIONS = 1_000
 """To one service. One more ends the connection that has been idle longest; where none is, it is turned away."""
@@ -94,9 +99,14 @@ class ServerProtocol(MeshProtocol):
 
     PROCESSOR = ServerProcessor
     others: "OpenConnections"
+    callers: "Callers | None" = None
+    """Who may call; None: anybody."""
+    _tenure: "Tenure | None" = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self.callers is not None:
+            self._judge(self.callers, transport)
         self._raw = cast(asyncio.Transport, transport)
         self._opened_at_s = time.monotonic()
         processor = cast(ServerProcessor, self.processor)
@@ -108,6 +118,8 @@ class ServerProtocol(MeshProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._timer.cancel()
+        if self._tenure is not None:
+            self._tenure.cancel()
         self.collected.taken.stop_waiting()
         self.others.leave(self)
         super().connection_lost(exc)
@@ -139,6 +151,27 @@ class ServerProtocol(MeshProtocol):
         if not self._raw.is_closing():
             self.h2.close_connection(error)
             self.processor.close(reason)
+
+    def _judge(self, callers: "Callers", transport: asyncio.BaseTransport) -> None:
+        """Once, for all calls of the connection: of what is refused none finds a handler."""
+        from sagagen.runtime.transports.grpc.refusing import shown
+        from sagagen.runtime.transports.grpc.tenure import Tenure
+
+        peer = callers.judged(*shown(transport))
+        if isinstance(peer, RpcError):
+            self._refuse(peer)
+            return
+        self._tenure = Tenure(
+            peer,
+            is_idle=lambda: self.is_idle,
+            refuse=lambda: self._refuse(callers.expired(peer)),
+            end=lambda: self.end(ErrorCodes.NO_ERROR, "the connection has lived long enough"),
+        )
+
+    def _refuse(self, refusal: RpcError) -> None:
+        from sagagen.runtime.transports.grpc.refusing import RefusedCalls
+
+        cast(Handler, self.handler).mapping = RefusedCalls(refusal)
 
     def _calm(self) -> None:
         self.end(ErrorCodes.ENHANCE_YOUR_CALM, "the client resets too much")
@@ -181,8 +214,9 @@ class OpenConnections:
         return True
 
 
-def guarded(protocol: H2Protocol, others: OpenConnections) -> ServerProtocol:
+def guarded(protocol: H2Protocol, others: OpenConnections, callers: "Callers | None") -> ServerProtocol:
     """The same as one of grpclib's that is not connected yet."""
     connection = ServerProtocol.instead_of(protocol)
     connection.others = others
+    connection.callers = callers
     return connection

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from ssl import SSLError
 from typing import Any, Self, cast
 
 import structlog
@@ -13,7 +14,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
 from sagagen.runtime.plain import is_plain
-from sagagen.runtime.taken import Taken
+from sagagen.runtime.taken import Taken, unsent_bytes
 from sagagen.runtime.transports.grpc.fast.streams import MeshConnection
 
 _TYPE, _FLAGS = 3, 4
@@ -21,6 +22,16 @@ _TYPE, _FLAGS = 3, 4
 _HEADERS = 1
 """DATA is 0."""
 _END_STREAM = 1
+
+_TLS_ALERT = b"\x15\x03"
+"""How an alert begins (RFC 8446, 5.1): what a server of TLS says to a client that speaks none."""
+_TLS_WANTED = "the peer speaks TLS, and this side does not: is SAGAGEN_TLS_DIR set on both?"
+
+_SILENT = (
+    "Connection lost before the peer said anything: it may want TLS (SAGAGEN_TLS_DIR), or another certificate; "
+    "its log says so"
+)
+"""Event loops close a connection whose handshake fails before they have told the other side why."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -70,6 +81,8 @@ class MeshProtocol(H2Protocol):
     """One connection."""
 
     PROCESSOR: type[MeshProcessor] = MeshProcessor
+    _is_heard = False
+    """The peer has said something."""
 
     @classmethod
     def instead_of(cls, protocol: H2Protocol) -> Self:
@@ -93,13 +106,25 @@ class MeshProtocol(H2Protocol):
         self.connection.initialize()
         self.processor = self.PROCESSOR(self.handler, self.connection)
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """As grpclib's, which keeps to itself what there is to say of TLS."""
+        if isinstance(exc, SSLError):
+            from sagagen.runtime.trust.explaining import explained
+
+            self.processor.close(f"Connection lost: {explained(exc)}")
+        elif not self._is_heard:
+            self.processor.close(_SILENT)
+        else:
+            super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         """As grpclib's, which asks h2 for what it has to say before the events too; it says it in the same order."""
+        self._is_heard = True
         try:
             events = self.h2.receive_data(data)
         except ProtocolError as error:
             _logger.debug("a peer broke the rules of HTTP/2", error=repr(error))
-            self.processor.close("Protocol error")
+            self.processor.close(_TLS_WANTED if data.startswith(_TLS_ALERT) else "Protocol error")
             return
         for event in events:
             self.processor.process(event)
@@ -151,7 +176,7 @@ class CollectedWrites:
         self._frames.append(self._h2.data_to_send())
         self._send()
         self._transport.close()
-        if self._transport.get_write_buffer_size():
+        if unsent_bytes(self._transport):
             self.taken.await_peer()
 
     def _send(self) -> None:

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from grpclib.const import Cardinality, Handler
 from grpclib.const import Status as Code
@@ -15,6 +15,9 @@ from sagagen.runtime.transports.grpc.fast.floods import MAX_CONNECTIONS, OpenCon
 from sagagen.runtime.transports.grpc.fast.protocol import h2_class
 from sagagen.runtime.transports.grpc.servable import Servable
 
+if TYPE_CHECKING:
+    from sagagen.runtime.transports.grpc.secured import ServerTls
+
 _PREFIX = struct.Struct(">BI")
 """Length-Prefixed-Message of gRPC over HTTP/2: compressed flag and length."""
 
@@ -22,18 +25,27 @@ _PREFIX = struct.Struct(">BI")
 class MeshServer(Server):
     """grpclib's server, which can also end its connections: from Python 3.12 on it waits for its clients to do so."""
 
-    def __init__(self, servables: Collection[Servable]) -> None:
+    def __init__(self, servables: Collection[Servable], tls: "ServerTls | None" = None) -> None:
         super().__init__(servables, codec=PassThrough(), status_details_codec=RawDetails())
         self._mapping = _Mapping(self._mapping)
         self._connections = OpenConnections(MAX_CONNECTIONS)
+        self._callers = tls.callers if tls else None
+        self._handshakes = tls.handshakes(self._connection) if tls else None
         h2_class()  # decided now, not within the first call
 
     def _protocol_factory(self) -> H2Protocol:
-        return guarded(super()._protocol_factory(), self._connections)
+        if self._handshakes is not None:  # what comes first is no HTTP/2 yet
+            return cast(H2Protocol, self._handshakes.accept())
+        return self._connection()
+
+    def _connection(self) -> H2Protocol:
+        return guarded(super()._protocol_factory(), self._connections, self._callers)
 
     def close(self) -> None:
         """Listen no more, cancel what still runs, and close every connection."""
         super().close()
+        if self._handshakes is not None:
+            self._handshakes.close()
         self._connections.end()
 
 
