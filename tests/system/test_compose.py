@@ -125,6 +125,74 @@ def test_admin_listeners_are_not_published_and_nothing_runs_as_root_or_may_write
         assert "refused" in refused
 
 
+REACH = """
+import socket, sys
+for place in sys.argv[1:]:
+    host, port = place.split(":")
+    try:
+        socket.create_connection((host, int(port)), 5).close()
+    except OSError:
+        continue
+    print(place)
+"""
+STRANGER = """
+import asyncio
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.transports.grpc.client import GrpcTransport
+async def refund():
+    async with GrpcTransport("payment.mesh", 50053) as payment:
+        try:
+            await payment.call("/shop.payment.v1.PaymentService/RefundPayment", b"", metadata={}, timeout_s=30)
+        except RpcError as error:
+            print(error.code.name, error.reason)
+asyncio.run(refund())
+"""
+
+
+def test_each_network_leads_to_what_belongs_there_alone(stack: None) -> None:
+    def reached(network: str) -> set[str]:
+        places = ["redis:6379"]
+        for name, port in (("order", 50051), ("inventory", 50052), ("payment", 50053), ("gateway", 8081)):
+            places += [f"{name}:{port}", f"{name}.telemetry:8081"]
+        return set(in_network(network, REACH, *places).split())
+
+    admin = {f"{name}.telemetry:8081" for name in ("gateway", "order", "inventory", "payment")}
+    # What collects telemetry reaches admin listeners, no service and no Redis; Redis's network has nobody else.
+    assert reached("telemetry") == {*admin, "gateway:8081"}
+    assert reached("redis") == {"redis:6379"}
+    assert reached("default") == {"order:50051", "inventory:50052", "payment:50053"}
+    assert in_network("default", STRANGER).split() == ["UNAUTHENTICATED", "UNSIGNED"]
+
+
+def test_keys_are_made_once_and_each_container_has_its_own_alone(stack: None) -> None:
+    made = "/run/sagagen/mesh/mesh-key"
+    key = compose("exec", "-T", "payment", "cat", made)
+    assert len(key.strip()) == 64
+    assert compose("exec", "-T", "gateway", "cat", made) == key
+    assert compose("exec", "-T", "payment", "stat", "-c", "%a %u", made).split() == ["600", "65532"]
+    refused = "touch /run/sagagen/mesh/x || echo refused"
+    assert "refused" in compose("exec", "-T", "payment", "sh", "-c", refused)
+    compose("run", "--rm", "keys")
+    assert compose("exec", "-T", "payment", "cat", made) == key
+    assert "mesh" not in compose("exec", "-T", "redis", "ls", "/run/sagagen")
+    assert not compose("exec", "-T", "gateway", "ls", "/run/sagagen/redis")
+    asked = "redis-cli ping; REDISCLI_AUTH=$(cat /run/sagagen/password) redis-cli ping"
+    assert compose("exec", "-T", "redis", "sh", "-c", asked).split()[-1] == "PONG"
+    assert "NOAUTH" in compose("exec", "-T", "redis", "sh", "-c", "redis-cli ping 2>&1 || true")
+    # Services have read it, from its file.
+    assert "redis answers repeats" in compose("logs", "payment")
+
+
+def in_network(network: str, code: str, *arguments: str) -> str:
+    """What a program prints that runs in a container of its own on this network, without any key."""
+    image = ("docker", "run", "--rm", "--network", f"{PROJECT}_{network}", f"{PROJECT}-order")
+    done = subprocess.run(
+        [*image, "python", "-c", code, *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def place_order(key: str) -> str:
     """Posts until it is accepted: while the gateway says 503, the same key is sent again, as it asks."""
     answer = eventually(

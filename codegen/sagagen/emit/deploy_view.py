@@ -14,7 +14,12 @@ ADMIN_PORT = 8081
 """Inside a container every process has its admin listener here."""
 DATA_DIR = "/var/lib/sagagen"
 RELEASE = f"sagagen=={sagagen.__version__}"
-_PROBE = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{ADMIN_PORT}/readyz', timeout=4)"
+KEYS_DIR = "/run/sagagen"
+"""Where the volumes with keys are."""
+_ASK = "r.urlopen('http://' + os.environ['SAGAGEN_ADMIN_ADDR'] + '/readyz', timeout=4)"
+_PROBE = f"import os, urllib.request as r; {_ASK}"
+_TAKEN = {"gateway", "keys", "redis", "prometheus", "tempo", "loki", "grafana"}
+"""Names of other containers."""
 _YAML_WORDS = {"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
 """YAML 1.1 does not read these as text."""
 
@@ -49,6 +54,7 @@ class ComposeView:
     http_port: int
     admin_port: int
     data_dir: str
+    keys_dir: str
     processes: tuple[ProcessView, ...]
 
 
@@ -57,6 +63,7 @@ class ImageView:
     header: str
     source: str
     data_dir: str
+    keys_dir: str
 
 
 def compose_view(mesh: Mesh) -> ComposeView:
@@ -69,12 +76,13 @@ def compose_view(mesh: Mesh) -> ComposeView:
         http_port=HTTP_PORT,
         admin_port=ADMIN_PORT,
         data_dir=DATA_DIR,
+        keys_dir=KEYS_DIR,
         processes=tuple(_process_view(service) for service in mesh.services),
     )
 
 
 def image_view() -> ImageView:
-    return ImageView(header([SAGA_YAML]), RELEASE, DATA_DIR)
+    return ImageView(header([SAGA_YAML]), RELEASE, DATA_DIR, KEYS_DIR)
 
 
 def _process_view(service: Service) -> ProcessView:
@@ -87,6 +95,6 @@ def _process_view(service: Service) -> ProcessView:
 
 
 def _host_name(service: str) -> str:
-    """A key that YAML reads as text and that can be a host name; `gateway` is reserved for the gateway."""
+    """A key that YAML reads as text and that can be a host name; none of another container."""
     name = re.sub(r"[^a-z0-9-]", "-", service.lower()).strip("-")
-    return f"{name}-service" if name in {*_YAML_WORDS, "gateway", ""} or name.isdigit() else name
+    return f"{name}-service" if name in {*_YAML_WORDS, *_TAKEN, ""} or name.isdigit() else name

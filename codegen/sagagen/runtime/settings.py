@@ -65,6 +65,7 @@ class RedisAddress:
     url: Secret = field(repr=False)
     """`redis://host:6379/0`, `rediss://` for TLS, or `unix://`; may hold a user's name and a password."""
     password: Secret | None = None
+    """Used where the URL has none."""
     user: str = field(default="", repr=False)
     """Of an ACL; Redis's own default user if empty."""
     ca_file: Path | None = None
@@ -79,10 +80,7 @@ class RedisAddress:
     def read(cls, environment: Mapping[str, str]) -> "RedisAddress | None":
         """None where no URL is set. Raises SettingsError."""
         url = Secret.read(environment, REDIS_URL, at_least=1)
-        others = (REDIS_PASSWORD, f"{REDIS_PASSWORD}_FILE", "SAGAGEN_REDIS_USER", "SAGAGEN_REDIS_CA_FILE")
         if url is None:
-            if stray := next((name for name in others if environment.get(name)), ""):
-                raise SettingsError(f"{stray} needs {REDIS_URL}, which says where Redis listens")
             return None
         if not url.current.startswith((b"redis://", b"rediss://", b"unix://")):
             raise SettingsError(

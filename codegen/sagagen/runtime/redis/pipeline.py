@@ -173,8 +173,8 @@ class RedisPipeline:
             socket_connect_timeout=CONNECT_S,
             socket_timeout=None,
             retry=Retry(NoBackoff(), 0),
+            **options,  # what the URL says itself comes first
         )
-        pool.connection_kwargs.update(options)  # a file's password takes the place of one in the URL
         return pool.make_connection()
 
     async def _exchange_until_lost(self) -> None:
