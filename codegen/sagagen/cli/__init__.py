@@ -23,6 +23,7 @@ _COMMANDS = {
     "explain": "Explain a code, and how to fix what it reports.",
     "init": "Create a new project that runs.",
     "generate": "Emit the mesh from the contract.",
+    "keys": "Make and list API keys of callers.",
     "simulate": "Run many sagas at once on the project's handlers, with faults.",
     "up": "Run the mesh on this machine.",
     "sagas": "Show where sagas are, and help stuck ones.",

@@ -102,6 +102,8 @@ class AccessFiles:
 
     API_KEYS: ClassVar[str] = "SAGAGEN_API_KEYS_FILE"
     KEY_SETS: ClassVar[str] = "SAGAGEN_JWKS_FILE_"
+    FILE: ClassVar[str] = "api-keys"
+    """In the folder of the data, where the environment names no other."""
 
     api_keys: Path
     """Names and hashes of API keys."""
@@ -131,7 +133,7 @@ class AccessFiles:
             raise SettingsError(f"{stray} is about no scheme of the contract with tokens; there are: {known}")
         keys = environment.get(cls.API_KEYS, "")
         return cls(
-            api_keys=root / keys if keys else data_dir / "api-keys",
+            api_keys=root / keys if keys else data_dir / cls.FILE,
             is_api_keys_set=bool(keys),
             key_sets={variables[name]: root / path for name, path in written.items()},
         )

@@ -7,6 +7,7 @@ who wait; so new keys are known soon, and nobody makes this gateway ask all the 
 
 import asyncio
 import json
+import logging
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -219,6 +220,7 @@ async def _get(client: httpx.AsyncClient, url: str, at_most: int) -> bytes:
 
 def client() -> httpx.AsyncClient:
     """What asks issuers: no redirects, and nothing packed."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request
     headers = {"accept": "application/json", "accept-encoding": "identity"}
     return httpx.AsyncClient(timeout=FETCH_S / 2, headers=headers)
 
