@@ -6,6 +6,7 @@ the certificate, and that it is good today, is said by the library that will be 
 """
 
 import ssl
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -109,7 +110,11 @@ class CertificateFolder:
         return credentials
 
     def _of_edge(self, server: ssl.SSLContext) -> Credentials:
-        begins_s, expires_s = _lifetime(self.path / CERT)
+        """Whether clients know the CA is theirs to say; the time is the same for all."""
+        cert = self.path / CERT
+        begins_s, expires_s = _lifetime(cert)
+        if not begins_s <= time.time() < expires_s:
+            raise CertificateError(f"{cert}: {_not_now(cert, has_expired=time.time() >= expires_s)}")
         return Credentials(server, begins_s, expires_s)
 
     @property
@@ -189,9 +194,7 @@ class CertificateFolder:
         cert, ca = self.path / CERT, self.path / CA
         code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
         if code in (_EXPIRED, _NOT_YET):
-            begins, expires = _dates(cert)
-            what = f"has expired, on {expires}" if code == _EXPIRED else f"is not valid before {begins}"
-            reason = f"the certificate {what}, or one of those that vouch for it: put a new one there"
+            reason = _not_now(cert, has_expired=code == _EXPIRED)
         elif code in _UNKNOWN_TO_THE_CA:
             reason = f"no CA in {ca} vouches for it: {ca.name} needs all CAs of the trust domain, its own too"
         else:
@@ -272,9 +275,10 @@ def _lifetime(file: Path) -> tuple[float, float]:
     return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
 
 
-def _dates(file: Path) -> tuple[str, str]:
+def _not_now(file: Path, *, has_expired: bool) -> str:
     begins_s, expires_s = _lifetime(file)
-    return _date(begins_s), _date(expires_s)
+    what = f"has expired, on {_date(expires_s)}" if has_expired else f"is not valid before {_date(begins_s)}"
+    return f"the certificate {what}, or one of those that vouch for it: put a new one there"
 
 
 def _date(seconds: float) -> str:
