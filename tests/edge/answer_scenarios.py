@@ -10,7 +10,9 @@ from edge_library import Served, served
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 """The same for every request, since a problem document has its saga's trace id."""
-_NOT_COMPARED = frozenset({"date", "server", "traceparent", "content-length"})
+_EVERYWHERE = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+"""Said by every answer, whatever it answers; what is recorded is older than that."""
+_NOT_COMPARED = frozenset({"date", "server", "traceparent", "content-length", *_EVERYWHERE})
 
 Answers = dict[str, Any]
 """Status, headers and body of one answer, as JSON has them."""
@@ -19,6 +21,7 @@ Answers = dict[str, Any]
 def shown(answer: httpx.Response) -> Answers:
     """An answer without what differs each time: the clock, and the span that gave it."""
     headers = [[name, value] for name, value in answer.headers.multi_items() if name not in _NOT_COMPARED]
+    assert {name: answer.headers[name] for name in _EVERYWHERE} == _EVERYWHERE
     trace_id = answer.headers["traceparent"].split("-")[1]
     told = {"status": answer.status_code, "headers": headers, "trace_id": trace_id, "body": answer.text}
     return {

@@ -33,6 +33,7 @@ from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh, Route
+from sagagen.testing.callers import TestCallers
 from sagagen.workspace.writing import write
 
 ROOT = Path(__file__).with_name("library")
@@ -135,7 +136,10 @@ async def served(
     `pace` turns away who sends too much.
     """
     mesh, shelf = mesh or library().mesh, library().handlers.ShelfService()
-    gateway = Gateway(mesh, caller=caller, routes=routes, middleware=middleware)
+    security = mesh.security
+    hook = None if security else caller
+    gateway = Gateway(mesh, caller=hook, routes=routes, middleware=middleware)
+    schemes = TestCallers(mesh, security) if security else None
     limits = mesh.limits
     async with (
         running_services(mesh, data_dir, lambda _: shelf) as transports,
@@ -148,7 +152,7 @@ async def served(
             max_running_per_caller=max_running_per_caller,
         ) as engine,
         serve_http(
-            gateway.application(seen(engine), transports, shared=shared, pace=pace),
+            gateway.application(seen(engine), transports, shared=shared, pace=pace, authentication=schemes),
             "127.0.0.1",
             0,
             peers=peers,

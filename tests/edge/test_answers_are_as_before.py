@@ -1,4 +1,5 @@
-"""No byte of an HTTP answer has changed since answers were stored as such, and not as results of which they are made.
+"""No byte of an HTTP answer has changed since answers were stored as such, and not as results of which they are made;
+but for two headers that every answer has since then.
 
 `answers/answers.json` has what was answered then, and `answers/before.sql` the log that was written. Neither is ever
 written again.

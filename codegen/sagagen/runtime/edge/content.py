@@ -32,18 +32,18 @@ def check_content(headers: Headers) -> None:
 def check_origin(method: str, headers: Headers) -> None:
     """Raises ProblemError, 403, for what a page of another site has a browser send without asking this one.
 
-    A browser asks (a CORS preflight) before any other write, and then the answer decides: a project allows origins by
-    CORS middleware in gateway/app.py. docs/decisions/159-writes-of-other-sites.md
+    A browser asks (a CORS preflight) before any other write, and then the answer decides: the contract allows origins
+    (`security.cors`), or CORS middleware in gateway/app.py does. docs/decisions/159-writes-of-other-sites.md
     """
-    if method == "POST" and _is_of_another_origin(headers) and not _is_asked_for(headers):
+    if method == "POST" and is_of_another_origin(headers) and not _is_asked_for(headers):
         detail = (
             "a page of another site sent this without asking first; with content-type: application/json its browser "
-            "asks, and the gateway's CORS middleware decides"
+            "asks, and the contract's security.cors decides, or the gateway's CORS middleware"
         )
         raise ProblemError(Problem(403, "PERMISSION_DENIED", "CROSS_SITE", detail))
 
 
-def _is_of_another_origin(headers: Headers) -> bool:
+def is_of_another_origin(headers: Headers) -> bool:
     """Fetch metadata says so; before it there was only Origin, which browsers send with every POST."""
     if site := headers.get("sec-fetch-site"):
         return site not in ("same-origin", "none")

@@ -31,6 +31,8 @@ LINKED = "sagagen.linked"
 """Key of the ASGI scope that holds the place in a trace which a stranger sent."""
 ROUTE = "sagagen.route"
 """Key of the ASGI scope that holds the template of the route, once it is found."""
+ORIGIN_ALLOWED = "sagagen.origin_allowed"
+"""Key of the ASGI scope that is there where the page that sent the request may call the gateway."""
 SAGA = "sagagen.saga"
 """Key of the ASGI scope that holds the attributes of the saga that the request started or repeated."""
 

@@ -34,6 +34,7 @@ from sagagen.runtime.edge.events import (
     events_of,
 )
 from sagagen.runtime.edge.exchange import (
+    ORIGIN_ALLOWED,
     ROUTE,
     Contained,
     Endpoint,
@@ -146,7 +147,16 @@ class Gateway:
         app.router.default = _Dispatcher(router, self._routes)
         # Now, and not at the first request: middleware that can't be made keeps the process from starting.
         app.middleware_stack = app.build_middleware_stack()
-        return Observed(app)
+        return Observed(self._for_pages(app), is_behind_tls=_is_behind_tls if self._mesh.security else None)
+
+    def _for_pages(self, app: ASGIApp) -> ASGIApp:
+        """The application, for the web pages that the contract names."""
+        security = self._mesh.security
+        if security is None or not security.origins:
+            return app
+        from sagagen.runtime.edge.cors import Cors
+
+        return Cors(app, security, {route.verb for route in self._mesh.routes})
 
     def _contained(self) -> Sequence[Middleware]:
         """The project's middleware, its routes and its caller hook, inside of what answers 500 for an Exception."""
@@ -220,6 +230,13 @@ class Gateway:
         return max(versions, key=lambda saga: saga.version)
 
 
+def _is_behind_tls(scope: Scope) -> bool:
+    """A trusted proxy was asked by https."""
+    from sagagen.runtime.edge.client import client_of
+
+    return client_of(scope).is_secure
+
+
 def _check_hooks(security: Security | None, caller: Caller | None, identity: IdentityHook | None) -> None:
     """Raises HookNotAsked for a hook that nobody would ask: what it refuses would then be let in."""
     if security and caller:
@@ -283,7 +300,8 @@ class _Dispatcher:
 async def _answer(found: Found[Endpoint], request: Request) -> Answer:
     trace = trace_of(request.scope)
     try:
-        check_origin(request.method, request.headers)
+        if ORIGIN_ALLOWED not in request.scope:
+            check_origin(request.method, request.headers)
         return await found.endpoint(Exchange(request, found.values, trace))
     except ProblemError as error:
         return _in_trace(error.problem, trace)

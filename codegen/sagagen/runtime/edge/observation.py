@@ -1,13 +1,14 @@
 """What is measured of every HTTP request: its place in a trace, its duration, and its span."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from opentelemetry.trace import SpanKind
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagagen.runtime.edge.exchange import LINKED, PARENT_SPAN, ROUTE, SAGA, trace_of, traceparent
+from sagagen.runtime.edge.http.headers import STRICT_TRANSPORT
 from sagagen.runtime.edge.http.limits import AnswersRefusals
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.metrics import HTTP_SECONDS, child, exemplar
@@ -21,8 +22,10 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 class Observed(AnswersRefusals):
     """The outermost layer: it sees every answer as it leaves, whatever made it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, is_behind_tls: Callable[[Scope], bool] | None = None) -> None:
+        """`is_behind_tls` says whether a client used https, where the connection itself does not tell."""
         self._app = app
+        self._is_behind_tls = is_behind_tls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,6 +39,8 @@ class Observed(AnswersRefusals):
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message).setdefault(*traceparent(trace))
+                if self._is_behind_tls and self._is_behind_tls(scope):
+                    message["headers"].append(STRICT_TRANSPORT)
             await send(message)
 
         try:

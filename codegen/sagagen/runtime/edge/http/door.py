@@ -7,6 +7,7 @@ costs a tenth of a saga, little more than half is left for those that are accept
 import asyncio
 from collections.abc import Callable
 
+from sagagen.runtime.edge.http.headers import LINES
 from sagagen.runtime.edge.problem import Problem, phrase, retry_after
 from sagagen.runtime.telemetry.metrics import TURNED_AWAY, child
 
@@ -62,6 +63,7 @@ def _refusal() -> bytes:
     lines = [
         f"HTTP/1.1 503 {phrase(503)}",
         "content-type: application/problem+json",
+        *LINES,
         f"{name}: {value}",
         f"content-length: {len(body)}",
         "",

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sagagen.runtime.edge.exchange import trace_of, traceparent
+from sagagen.runtime.edge.http.headers import with_defaults
 from sagagen.runtime.edge.problem import Problem, retry_after
 from sagagen.runtime.model.definition import LARGEST_BODY_BYTES
 from sagagen.runtime.taken import TAKEN_WITHIN_S
@@ -102,6 +103,8 @@ class Limits:
         async def watched_send(message: Message) -> None:
             nonlocal is_begun, is_whole
             is_begun = True
+            if message["type"] == "http.response.start":
+                message["headers"] = with_defaults(message["headers"], is_secure=scope["scheme"] == "https")
             await send(message)
             is_whole = message["type"] == "http.response.body" and not message.get("more_body")
 
@@ -189,5 +192,6 @@ async def _send(problem: Problem, scope: Scope, send: Send) -> None:
     all_headers = (*answer.headers, traceparent(trace))
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in all_headers]
     length = (b"content-length", str(len(answer.body)).encode())
-    await send({"type": "http.response.start", "status": answer.status, "headers": [*headers, length]})
+    headers = with_defaults([*headers, length], is_secure=scope["scheme"] == "https")
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from sagagen.runtime.edge.http.connections import MAX_DISMISSED, Connections
 from sagagen.runtime.edge.http.door import Door
+from sagagen.runtime.edge.http.headers import LINES
 from sagagen.runtime.edge.http.limits import MAX_HEADER_BYTES, MAX_URL_BYTES, Patience
 from sagagen.runtime.edge.http.offers import CONNECT, OfferBlindParser
 from sagagen.runtime.edge.http.outgoing import Outgoing
@@ -297,6 +298,7 @@ class EdgeProtocol(HttpToolsProtocol):
         fields = [
             f"HTTP/1.1 {problem.status} {phrase(problem.status)}",
             "content-type: application/problem+json",
+            *LINES,
             *(f"{name}: {value}" for name, value in problem.headers),
         ]
         lines = [*fields, f"content-length: {len(body)}", "connection: close", "", ""]
