@@ -1,8 +1,8 @@
-# make up, make mesh, make test, make test-compose, make golden, make check: each makes the environment it needs first.
+# make up, mesh, test, test-compose, golden, check, lock, release: each makes the environment it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up mesh test test-compose golden check format clean
+.PHONY: up mesh test test-compose golden check format lock pin release clean
 
 up: .venv/run.stamp
 	@exec $(BIN)/sagagen up
@@ -51,8 +51,32 @@ format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# What the image installs: every package by version and hash, for all platforms. It needs a package index.
+lock: .venv-release/stamp
+	@.venv-release/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" -c constraints.txt -o requirements.lock pyproject.toml
+
+# Digests of the base images, as a registry has them now, into .env, which compose reads. It needs docker and the registries.
+pin:
+	@tools/pin_images
+
+# The wheel, the sdist, and what is in the image (CycloneDX): dist/.
+release: .venv-release/stamp
+	@rm -rf dist .venv-image
+	@.venv-release/bin/python -m build --outdir dist .
+	@$(PYTHON) -m venv --without-pip .venv-image
+	@.venv-release/bin/python -m pip --python .venv-image/bin/python install --quiet --require-hashes -r requirements.lock
+	@.venv-release/bin/python -m pip --python .venv-image/bin/python install --quiet --no-deps dist/*.whl
+	@.venv-release/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON \
+	  -o dist/sagagen.cdx.json .venv-image/bin/python
+
+.venv-release/stamp: tools/requirements-release.txt
+	@$(PYTHON) -m venv .venv-release
+	@.venv-release/bin/python -m pip install --quiet --disable-pip-version-check -r tools/requirements-release.txt
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-lowest .venv-newest var dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-newest .venv-release .venv-image var dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("sagagen needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

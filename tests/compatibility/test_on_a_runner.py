@@ -41,6 +41,7 @@ runs:
         chmod +x "$ENVIRONMENT/bin/pip"
         echo "$ENVIRONMENT/bin" >> "$GITHUB_PATH"
 """
+SETUP_PYTHON_AT = "actions/setup-python@5fda3b95a4ea91299a34e894583c3862153e4b97"
 WITH_DEFAULTS = """
 name: saga
 on: pull_request
@@ -104,7 +105,7 @@ class Runner:
                 *(str(ACT), "pull_request", "--job", job, "--eventpath", str(event), "--json"),
                 *("--platform", "ubuntu-latest=-self-hosted", "--no-cache-server"),
                 *("--action-cache-path", str(self._folder / "cache")),
-                *("--local-repository", f"actions/setup-python@v7={self._setup_python}"),
+                *("--local-repository", f"{SETUP_PYTHON_AT}={self._setup_python}"),
                 *self._environment_of_steps(),
             ],
             cwd=repository,

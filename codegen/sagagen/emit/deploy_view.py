@@ -35,8 +35,9 @@ class ProcessView:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Versions that were tested together."""
+    """Versions that were tested together. Which digest each had is not known here: `make pin` asks a registry."""
 
+    python: str = "python:3.13-slim"
     redis: str = "redis:8.2-alpine"
     prometheus: str = "prom/prometheus:v3.5.0"
     tempo: str = "grafana/tempo:2.8.2"
@@ -62,6 +63,7 @@ class ComposeView:
 class ImageView:
     header: str
     source: str
+    python: str
     data_dir: str
     keys_dir: str
 
@@ -82,7 +84,7 @@ def compose_view(mesh: Mesh) -> ComposeView:
 
 
 def image_view() -> ImageView:
-    return ImageView(header([SAGA_YAML]), RELEASE, DATA_DIR, KEYS_DIR)
+    return ImageView(header([SAGA_YAML]), RELEASE, Images().python, DATA_DIR, KEYS_DIR)
 
 
 def _process_view(service: Service) -> ProcessView:
