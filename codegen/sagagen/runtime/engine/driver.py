@@ -322,12 +322,11 @@ class SagaDriver(Generic[Ref]):
             reject(each.done, each.lost())
 
     def _tell_unwritten(self, error: JournalUnavailable) -> None:
-        """Let nobody wait for the disk who can send the same again; an operator waits."""
-        clients = [each for each in self._applied if each.lost is _delivery_lost]
-        self._applied = [each for each in self._applied if each.lost is not _delivery_lost]
-        for each in clients:
+        """Let nobody wait for the disk: what was applied is written once that is possible, and the rest is not taken."""
+        applied, self._applied = self._applied, []
+        for each in applied:
             reject(each.done, error)
-        self._mailbox.refuse_deliveries(error)
+        self._mailbox.refuse_all(error)
 
     async def _call_alone(self, call: StepCall) -> None:
         wake, is_first = self._mailbox.wake, self.is_in_line

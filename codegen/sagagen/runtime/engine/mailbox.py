@@ -92,12 +92,19 @@ class SagaMailbox:
     def close(self, why: str) -> None:
         """Nobody reads it any more."""
         self.is_closed = True
-        while self.commands:
-            reject(self.commands.popleft()[1], CommandRejected(why))
-        self.refuse_deliveries(MailboxClosed())
+        self._refuse_commands(CommandRejected(why))
+        self._refuse_deliveries(MailboxClosed())
 
-    def refuse_deliveries(self, error: Exception) -> None:
+    def refuse_all(self, error: Exception) -> None:
         """Raise it to all who wait for the saga to take in what they brought."""
+        self._refuse_commands(error)
+        self._refuse_deliveries(error)
+
+    def _refuse_commands(self, error: Exception) -> None:
+        while self.commands:
+            reject(self.commands.popleft()[1], error)
+
+    def _refuse_deliveries(self, error: Exception) -> None:
         while self.deliveries:
             reject(self.deliveries.popleft()[1], error)
 
