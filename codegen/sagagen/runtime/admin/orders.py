@@ -166,7 +166,7 @@ class Orders:
         otherwise as `give`.
         """
         async with self._taken(deed) as order:
-            if order.by == deed.by:
+            if _is_same_person(order.by, deed.by):
                 why = f"{deed.by} gave this order: a second person has to confirm it"
                 raise NotAdmitted(403, why, by=deed.by, scheme=deed.scheme)
             by = f"{order.by}, confirmed by {deed.by}"
@@ -242,6 +242,11 @@ class Orders:
 
 def _parsed(did: str, members: Members) -> Order | EventOrder:
     return event_order_of(members) if did == SEND else order_of(did, members)
+
+
+def _is_same_person(first: str, second: str) -> bool:
+    """Also by another scheme, whose callers have its name in front of their ids: `partners:ann` may well be `ann`."""
+    return first == second or len({by.partition(":")[2] or by for by in (first, second)}) == 1
 
 
 def _members(order: PendingOrder) -> dict[str, object]:

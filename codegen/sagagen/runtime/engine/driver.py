@@ -322,7 +322,7 @@ class SagaDriver(Generic[Ref]):
             reject(each.done, each.lost())
 
     def _tell_unwritten(self, error: JournalUnavailable) -> None:
-        """Let nobody wait for the disk: what was applied is written once that is possible, and the rest is not taken."""
+        """Let nobody wait for the disk: what was applied is written once that can be, and the rest is not taken."""
         applied, self._applied = self._applied, []
         for each in applied:
             reject(each.done, error)

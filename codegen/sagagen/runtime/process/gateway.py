@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sagagen.runtime.audit.auditor import Auditor
-from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.entry import Pace
 from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
 from sagagen.runtime.edge.gateway import Gateway
@@ -24,6 +23,7 @@ from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
 from sagagen.runtime.model.definition import Saga, Service
 from sagagen.runtime.model.security import GATEWAY, CallerLimits
+from sagagen.runtime.process.callers import authentication
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.operators import operators_app
 from sagagen.runtime.process.project import Project, ProjectError, named_errors
@@ -31,14 +31,13 @@ from sagagen.runtime.process.trusting import admin_tls, http_tls, mesh_trust
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.settings import AccessFiles, Address, Settings
+from sagagen.runtime.settings import Address, Settings
 from sagagen.runtime.telemetry import logs
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
 from sagagen.runtime.trust.signed import SignedTransport, nobody_believes
 
 if TYPE_CHECKING:
-    from sagagen.runtime.access.schemes import Schemes
     from sagagen.runtime.trust.mac import MeshKeys
     from sagagen.runtime.trust.mesh import MeshTrust
 
@@ -115,7 +114,7 @@ async def running(
         SagaLog.open(settings.saga_log) as log,
         upkeep(log, project.mesh.sagas, audit_s=settings.audit_s),
         Auditor.open(log.audit) as auditor,
-        _authentication(project, settings) as schemes,
+        authentication(project, settings) as schemes,
         EmbeddedEngine(
             sagas=project.mesh.sagas,
             log=log,
@@ -146,9 +145,7 @@ async def running(
                 authentication=schemes,
                 pace=_pace(callers),
             )
-        operators = operators_app(
-            project.mesh, settings, engine, auditor, gateway.schema, readiness, authentication=schemes
-        )
+        operators = operators_app(project.mesh, settings, engine, auditor, gateway.schema, readiness, schemes)
         admin_certificates = await listeners.enter_async_context(admin_tls(settings))
         http_certificates = await listeners.enter_async_context(http_tls(settings))
         for app, address, variable, room, tls in (
@@ -162,20 +159,6 @@ async def running(
         finally:
             # Before the server stops: whoever waits for an answer gets a 202 now.
             engine.stop_accepting()
-
-
-@asynccontextmanager
-async def _authentication(project: Project, settings: Settings) -> "AsyncGenerator[Schemes | None]":
-    """The schemes of the contract, at work; None if it has none. Raises SettingsError for a file of no use."""
-    security = project.mesh.security
-    if security is None:
-        yield None
-        return
-    from sagagen.runtime.access.schemes import Schemes  # only where somebody is to be known
-
-    files = AccessFiles.read(settings.environment, project.root, settings.data_dir, security)
-    async with Schemes.opened(security, files, SystemClock()) as schemes:
-        yield schemes
 
 
 def _pace(limits: CallerLimits) -> Pace | None:

@@ -1,12 +1,15 @@
 """The gateway's admin listener: who is let in, and what they get."""
 
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
+import structlog
 from starlette.types import ASGIApp
 
 from sagagen.runtime.access.identity import Authentication
 from sagagen.runtime.admin.gate import Gate, SchemeGate, TokenGate
-from sagagen.runtime.admin.listener import admin_app
+from sagagen.runtime.admin.listener import Endpoint, admin_app
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.orders import Orders
 from sagagen.runtime.admin.routes import SagaAdmin, guarded_metrics, saga_routes
@@ -16,7 +19,11 @@ from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh
-from sagagen.runtime.settings import Settings
+from sagagen.runtime.process.callers import authentication
+from sagagen.runtime.process.project import Project
+from sagagen.runtime.settings import ADMIN_TOKEN, Settings
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 def operators_app(
@@ -26,10 +33,10 @@ def operators_app(
     auditor: Auditor,
     schema: Schema,
     readiness: Readiness,
-    authentication: Authentication | None,
+    schemes: Authentication | None,
 ) -> ASGIApp:
-    """`authentication` is that of the contract's schemes; None where it has none."""
-    gate = admin_gate(mesh, settings, authentication)
+    """`schemes` are those of the contract; None where it has none."""
+    gate = admin_gate(mesh, settings, settings.gateway_admin.host, schemes)
     operations = SagaOperations(sagas, lambda: schema, sagas.deliver)
     access = mesh.security.admin if mesh.security else None
     orders = Orders(operations, auditor, access.four_eyes if access else ())
@@ -41,10 +48,24 @@ def operators_app(
     )
 
 
-def admin_gate(mesh: Mesh, settings: Settings, authentication: Authentication | None) -> Gate:
-    """By the contract's schemes where it says who operates; otherwise by the token."""
+@asynccontextmanager
+async def metrics_guard(
+    project: Project, settings: Settings, host: str
+) -> AsyncGenerator[Callable[[Endpoint], Endpoint] | None]:
+    """Of a service's own process: None where everybody may see its metrics."""
+    if not settings.closes_metrics:
+        yield None
+        return
+    async with authentication(project, settings) as schemes:
+        yield partial(guarded_metrics, admin_gate(project.mesh, settings, host, schemes))
+
+
+def admin_gate(mesh: Mesh, settings: Settings, host: str, schemes: Authentication | None) -> Gate:
+    """By the contract's schemes where it says who operates; otherwise by the token. `host` is where it binds."""
     if mesh.security is None or mesh.security.admin is None:
-        return TokenGate(settings.gateway_admin.host, settings.admin_token)
-    assert authentication, "a contract that says who operates has schemes"
+        return TokenGate(host, settings.admin_token)
+    if settings.admin_token:
+        _logger.warning("this token opens nothing: the contract's security.admin does", setting=ADMIN_TOKEN)
+    assert schemes, "a contract that says who operates has schemes"
     names = [scheme.name for scheme in mesh.security.schemes]
-    return SchemeGate(authentication.by(names), mesh.security.admin)
+    return SchemeGate(schemes.by(names), mesh.security.admin)

@@ -1,11 +1,11 @@
 """One service in a process of its own, served over gRPC; and how a service is opened in any process."""
 
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import structlog
 
-from sagagen.runtime.admin.listener import admin_app
+from sagagen.runtime.admin.listener import Endpoint, admin_app
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema
@@ -37,6 +37,7 @@ async def _service_alone(
     async with (
         service_tls(project, settings, service) as tls,
         admin_tls(settings) as of_admin,
+        _metrics_guard(project, settings, admin.host) as guard,
         opened(project, settings, service, handlers, schema) as host,
         listening(
             serve_grpc(
@@ -47,13 +48,26 @@ async def _service_alone(
         ),
         listening(
             serve_http(
-                admin_app(Readiness({service.name: host.check})), admin.host, admin.port, tls=of_admin
+                admin_app(Readiness({service.name: host.check}), metrics_guard=guard),
+                admin.host,
+                admin.port,
+                tls=of_admin,
             ),
             admin,
             "SAGAGEN_ADMIN_ADDR",
         ),
     ):
         yield
+
+
+def _metrics_guard(
+    project: Project, settings: Settings, host: str
+) -> AbstractAsyncContextManager[Callable[[Endpoint], Endpoint] | None]:
+    if not settings.closes_metrics:
+        return nullcontext()
+    from sagagen.runtime.process.operators import metrics_guard  # only where somebody is to be known
+
+    return metrics_guard(project, settings, host)
 
 
 def _verifier(settings: Settings, service: Service) -> Verify | None:
