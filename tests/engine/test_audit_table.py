@@ -27,6 +27,9 @@ async def test_entries_are_found_by_saga_person_and_time_newest_first(tmp_path: 
         assert await log.audit.search(AuditQuery()) == [other, ENTRY], "what is kept is never written over"
         assert await log.audit.search(AuditQuery(saga_id="saga-1")) == [ENTRY]
         assert await log.audit.search(AuditQuery(saga_id="saga-")) == [other, ENTRY]
+        assert await log.audit.search(AuditQuery(saga_id="saga-1-and-more")) == [ENTRY], (
+            "asked by its beginning"
+        )
         assert await log.audit.search(AuditQuery(saga_id="%")) == []
         assert await log.audit.search(AuditQuery(by="bob")) == [other]
         assert await log.audit.search(AuditQuery(since_ms=NOW_MS + 1)) == [other]

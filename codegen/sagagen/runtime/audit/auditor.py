@@ -77,7 +77,7 @@ class Auditor:
         count = {"count": entry.count} if entry.count > 1 else {}
         # Empty ones too would be looked up elsewhere, or say nothing.
         named = {name: value for name, value in given.items() if value}
-        _stream.info("audit", stream=STREAM, audit_id=entry.id, **named, **count)
+        _stream.info(f"{entry.did}: {entry.result}", stream=STREAM, audit_id=entry.id, **named, **count)
 
     async def sum_up(self) -> None:
         """Keep how many refusals were not."""

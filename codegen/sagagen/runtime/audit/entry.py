@@ -75,7 +75,7 @@ class AuditQuery:
     """Which entries are wanted, newest first."""
 
     saga_id: str = ""
-    """Or how it begins."""
+    """Or how it begins. What was asked by the beginning of this id, and refused, is found too."""
     by: str = ""
     since_ms: int = 0
     limit: int = 100

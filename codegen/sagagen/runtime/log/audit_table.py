@@ -18,7 +18,8 @@ _INSERT = f"INSERT INTO audit ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * l
 _SELECT = """
 SELECT * FROM audit
 WHERE at_ms >= :since_ms AND (:by = '' OR by = :by)
-    AND (:saga_id = '' OR (saga_id >= :saga_id AND saga_id < :saga_id || char(1114111)))
+    AND (:saga_id = '' OR (saga_id >= :saga_id AND saga_id < :saga_id || char(1114111))
+        OR (saga_id <> '' AND substr(:saga_id, 1, length(saga_id)) = saga_id))
 ORDER BY seq DESC LIMIT :limit
 """
 _SELECT_OLD = """
