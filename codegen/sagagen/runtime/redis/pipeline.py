@@ -237,7 +237,7 @@ def _told(error: Exception) -> str:
         )
     if isinstance(error, AuthenticationError):
         return "it does not take our user and password (SAGAGEN_REDIS_PASSWORD, SAGAGEN_REDIS_USER, or in the URL)"
-    return repr(error)
+    return f"{type(error).__name__}: {error}"
 
 
 async def _exchange(connection: Any, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
