@@ -21,6 +21,8 @@ SHAPES: dict[str, type[NamedShape]] = {
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.split("\n", 1)[0].strip("- "))
 def test_an_example_stands_in_the_contract(example: str) -> None:
     first = example.split("\n", 1)[0]
+    if first == "security:":
+        return  # test_security.py resolves it
     indents = [
         len(line) - len(line.lstrip())
         for line in delivery_yaml().splitlines()

@@ -63,6 +63,7 @@ def read_document(path: str, text: str, report: Report) -> Mapping | None:
 
 def _syntax_error(failure: YAMLError, path: str, text: str) -> Diagnostic:
     at, problem = Span(path), str(failure).splitlines()[0]
+    hint = "fix the YAML here; the rest of the file is checked after that"
     mark = cast(Any, failure).problem_mark if isinstance(failure, MarkedYAMLError) else None
     if mark is not None and (found := yaml_traps.broken(text, mark.index)) is not None:
         begin, expression = found
@@ -73,10 +74,11 @@ def _syntax_error(failure: YAMLError, path: str, text: str) -> Diagnostic:
         problem = ", ".join(
             str(part) for part in (cast(Any, failure).context, cast(Any, failure).problem) if part
         )
+        if cast(Any, failure).context == "while scanning an alias":
+            hint = 'put a text that begins with "*" in quotes; without them it is an alias of YAML'
     elif isinstance(failure, ReaderError):
         at = Places.of(path, text).at(cast(int, failure.position))
         problem = "a control character that YAML does not allow"
-    hint = "fix the YAML here; the rest of the file is checked after that"
     return error(at, Code.NOT_YAML, f"not YAML: {problem}", hint)
 
 

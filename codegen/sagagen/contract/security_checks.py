@@ -119,7 +119,9 @@ def _check_claims(schemes: Schemes) -> Iterator[Diagnostic]:
         for claim, type_ in (shape.claims or {}).items() if isinstance(shape, OidcShape) else ():
             scheme, other = first.setdefault(str(claim), (name, type_))
             if other.value != type_.value:
-                message = f'the claim "{claim}" is a {type_.value} here, and a {other.value} in "{scheme}"'
+                message = (
+                    f'the claim "{claim}" has the type {type_.value} here, and {other.value} in "{scheme}"'
+                )
                 hint = f"give it one type: claims.{claim} means the same wherever it is read"
                 yield error(type_.span, Code.CLAIM_TYPES, message, hint)
 

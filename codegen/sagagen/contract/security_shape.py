@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from sagagen.contract.codes import Code
 from sagagen.contract.known_keys import Shape, Whole, Word, optional
@@ -170,6 +170,17 @@ SchemeShape = Annotated[
 
 class DefaultAccessShape(Shape):
     """Who may call a route without a rule."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_a_word(cls, value: object) -> object:
+        if not isinstance(value, Scalar) or value.tag == "null":
+            return value
+        if value.text == PUBLIC:
+            message = "a route is public only if its own rule says so"
+            raise wrong(Code.WRONG_SHAPE, message, "write public at each such route, under security.routes")
+        message = "the schemes of the default are expected here"
+        raise wrong(Code.WRONG_SHAPE, message, f"write default: {{ any_of: [{value.text}] }}")
 
     any_of: SchemeNames = Field(
         description="Names of schemes, one of which has to know the caller.", examples=[["customers"]]
