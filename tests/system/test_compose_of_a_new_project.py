@@ -16,6 +16,15 @@ pytestmark = pytest.mark.slow
 OTHER_PORT = "services: { gateway: { ports: !override ['127.0.0.1:%d:8080'] } }\n"
 """Another test's stack may have 8080."""
 
+IN_THE_CLEAR = """
+import os, socket
+host, _, port = os.environ["SAGAGEN_BOOKING_ADDR"].rpartition(":")
+with socket.create_connection((host, int(port)), timeout=60) as called:
+    called.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")
+    print(called.recv(1))
+"""
+"""The beginning of a call without TLS, and what is answered."""
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
@@ -56,9 +65,18 @@ def compose(root: Path, *words: str) -> str:
     )
 
 
+def with_certificates(file: Path) -> None:
+    """As generated/deploy/compose.tls.yaml says."""
+    stack = "generated/deploy/compose.yaml"
+    before = file.read_text()
+    assert before.count(f"path: {stack}") == 1
+    file.write_text(before.replace(stack, f"[{stack}, generated/deploy/compose.tls.yaml]"))
+
+
 def test_the_stack_of_a_new_project_comes_up_and_runs_a_saga(project: Path) -> None:
     (port,) = free_ports(1)
     (project / "docker-compose.override.yml").write_text(OTHER_PORT % port)
+    with_certificates(project / "docker-compose.yml")
     compose(project, "up", "--build", "-d", "--wait")
     with patient_client(f"http://127.0.0.1:{port}") as client:
         booked = client.post("/bookings", json={"guest": "Ada"}, headers={"Idempotency-Key": "seat-1"})
@@ -68,3 +86,5 @@ def test_the_stack_of_a_new_project_comes_up_and_runs_a_saga(project: Path) -> N
         assert again.headers["idempotency-replayed"] == "true"
     sagas = compose(project, "exec", "-T", "gateway", "sagagen", "sagas", "list", "--status", "all", "--json")
     assert [saga["status"] for saga in json.loads(sagas)["sagas"]] == ["COMPLETED"]
+    answer = compose(project, "exec", "-T", "gateway", "python", "-c", IN_THE_CLEAR)
+    assert answer.strip() == "b''", "the service speaks to somebody who shows no certificate"

@@ -154,6 +154,7 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
     yield _printed(f"{deploy}/Dockerfile.dockerignore", "dockerignore.j2", image_view)
     for path, template in (
         ("compose.yaml", "compose.yaml.j2"),
+        ("compose.tls.yaml", "compose.tls.yaml.j2"),
         ("prometheus/prometheus.yaml", "prometheus.yaml.j2"),
         ("tempo/tempo.yaml", "tempo.yaml.j2"),
         ("loki/loki.yaml", "loki.yaml.j2"),

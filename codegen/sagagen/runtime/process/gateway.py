@@ -56,7 +56,7 @@ async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway)
         trust = await stack.enter_async_context(mesh_trust(project, settings, GATEWAY))
         for service in project.mesh.services:
             address = settings.service_reached(service)
-            reached = await stack.enter_async_context(_reached(address, service, trust))
+            reached = await stack.enter_async_context(_reached(address, service, trust, keys))
             signed.append(SignedTransport(reached, service.name, keys))
             transports[service.name] = ObservedTransport(signed[-1], service.name)
         checks = {name: service_check(transport) for name, transport in transports.items()}
@@ -82,13 +82,16 @@ def _mesh_keys(settings: Settings) -> "MeshKeys | None":
 
 
 def _reached(
-    address: Address, service: Service, trust: "MeshTrust | None"
+    address: Address, service: Service, trust: "MeshTrust | None", keys: "MeshKeys | None"
 ) -> AbstractAsyncContextManager[Transport]:
     if trust is None:
         return GrpcTransport(address.host, address.port)
     from sagagen.runtime.transports.grpc.renewing import RenewingTransport
 
-    return RenewingTransport(address.host, address.port, service.name, trust)
+    def signed(plain: Transport) -> Transport:
+        return SignedTransport(plain, service.name, keys)
+
+    return RenewingTransport(address.host, address.port, service.name, trust, signed=signed)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ import structlog
 from grpclib.const import Status as Code
 
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
-from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.transports.grpc.client import ClientTls, GrpcTransport
 from sagagen.runtime.trust.callers import CALLER_REFUSED
 from sagagen.runtime.trust.folder import Credentials
@@ -64,8 +64,17 @@ class RenewingTransport:
     """
 
     def __init__(
-        self, host: str, port: int, service: str, trust: MeshTrust, *, wall_s: Callable[[], float] = time.time
+        self,
+        host: str,
+        port: int,
+        service: str,
+        trust: MeshTrust,
+        *,
+        signed: Callable[[Transport], Transport] = lambda plain: plain,
+        wall_s: Callable[[], float] = time.time,
     ) -> None:
+        """`signed`: a transport whose calls the service takes, over one of these; for the call that tries it."""
+        self._signed = signed
         self._host, self._port, self._service, self._trust = host, port, service, trust
         self._wall_s = wall_s
         self._problem = ""
@@ -127,7 +136,7 @@ class RenewingTransport:
                     line.transport.close()
 
     async def _put_in_place(self, line: _Line) -> None:
-        problem = await _tried(line.transport)
+        problem = await _tried(self._signed(line.transport))
         if problem and not (self._line.is_lost or self._is_expired()):
             if problem != self._problem:
                 _logger.warning(
@@ -162,7 +171,7 @@ def is_refused_as_caller(error: RpcError) -> bool:
     return error.is_ours and error.reason == CALLER_REFUSED
 
 
-async def _tried(transport: GrpcTransport) -> str:
+async def _tried(transport: Transport) -> str:
     """What is wrong with a new connection; empty if it carries calls, whatever their answers."""
     try:
         await transport.call(_PROBE, b"", metadata={}, timeout_s=TRY_S)
