@@ -311,6 +311,7 @@ async def running_services(
                 schema=schema,
                 data_dir=data_dir,
                 root=mesh.root,
+                default_claims=mesh.default_claims,
             )
             transports[service.name] = MemoryTransport(await stack.enter_async_context(host))
         yield transports

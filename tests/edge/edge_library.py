@@ -24,7 +24,7 @@ from waiting import LIMIT_S
 
 from sagagen.contract import read_contract
 from sagagen.emit.render import emit
-from sagagen.runtime.edge.entry import Pace
+from sagagen.runtime.edge.entry import IdentityHook, Pace
 from sagagen.runtime.edge.gateway import Gateway
 from sagagen.runtime.edge.http.connections import Peers
 from sagagen.runtime.edge.http.server import DEFAULT_PEERS, serve_http
@@ -129,16 +129,18 @@ async def served(
     shared: SharedAnswers | None = None,
     pace: Pace | None = None,
     max_running_per_caller: int | None = None,
+    identity: IdentityHook | None = None,
 ) -> AsyncGenerator[Served]:
     """The real thing: gateway, engine, log, and the service over the in-memory transport.
 
     `seen` says how the gateway sees the engine. `shared` is what it tells other gateways.
-    `pace` turns away who sends too much.
+    `pace` turns away who sends too much. Where the mesh has `security`, requests say who sends them as tests do
+    (`as_caller`), and `identity` is the hook.
     """
     mesh, shelf = mesh or library().mesh, library().handlers.ShelfService()
     security = mesh.security
     hook = None if security else caller
-    gateway = Gateway(mesh, caller=hook, routes=routes, middleware=middleware)
+    gateway = Gateway(mesh, caller=hook, identity=identity, routes=routes, middleware=middleware)
     schemes = TestCallers(mesh, security) if security else None
     limits = mesh.limits
     async with (

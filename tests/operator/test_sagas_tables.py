@@ -65,6 +65,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         "created_at": "2026-11-30T00:00:00Z",
         "updated_at": "2026-11-30T00:00:00Z",
         "caller": "anonymous",
+        "claims": ["groups", "tenant"],
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "starts_at": None,
         "unconsumed": [],
@@ -202,3 +203,13 @@ def test_json_for_a_terminal_is_the_same_json(value: object) -> None:
     document = escaped_json(json.dumps(value, indent=2, ensure_ascii=False))
     assert all(line.isprintable() for line in document.split("\n"))
     assert json.loads(document) == value
+
+
+def test_of_claims_the_names_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    trace = "trace 0af7651916cd43dd8448eb211c80319c"
+    for claims, expected in (
+        (["groups", "tenant"], f"  caller anonymous (claims: groups, tenant), {trace}"),
+        ([], f"  caller anonymous, {trace}"),
+    ):
+        print_saga(shown(claims=claims))
+        assert expected in printed(capsys)

@@ -245,6 +245,9 @@ def test_claims_are_kept_and_tokens_are_not(shop: Shop) -> None:
     query = f"SELECT caller, claims FROM saga WHERE saga_id = '{order}'"
     ((caller, claims),) = map(tuple, shop.stack.rows("saga-log", query))
     assert (caller, json.loads(claims)) == ("ann", {"tenant": "east"})
+    seen = shop.stack.admin.get(f"/sagas/{order}").json()
+    assert (seen["caller"], seen["claims"]) == ("ann", ["tenant"]), "operators see that there is one"
+    assert "east" not in json.dumps(seen)
     found = shop.stack.rows("saga-log", "SELECT value FROM saga_index WHERE value = 'east'")
     assert len(found) == 1, "the index reads claims"
     shop.get("/sagas", {"X-Api-Key": shop.key})

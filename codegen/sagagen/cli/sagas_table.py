@@ -52,7 +52,8 @@ def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
         say(f"  Last error: {saga['error']}")
     say("")
     say(f"  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}")
-    say(f"  caller {saga['caller']}, trace {saga['trace_id']}")
+    claims = f" (claims: {', '.join(saga['claims'])})" if saga.get("claims") else ""
+    say(f"  caller {saga['caller']}{claims}, trace {saga['trace_id']}")
     say("")
     if saga["starts_at"]:
         say(f"  it starts, or started, at {saga['starts_at']}")

@@ -29,6 +29,7 @@ from sagagen.runtime.engine.port import Delivered, Delivery, NotDelivered, Recor
 from sagagen.runtime.identity import fingerprint_of
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, Event, Saga, Step
+from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.saga.commands import (
     Act,
     AmbiguousSaga,
@@ -185,6 +186,7 @@ class SagaOperations:
         return {
             **self._summary(recorded),
             "caller": view.caller,
+            "claims": sorted(claims_of(recorded.accepted.claims)),
             "trace_id": view.trace_id,
             "starts_at": rfc3339_or_none(view.starts_ms),
             "incomplete": list(view.incomplete),

@@ -1,6 +1,7 @@
 """The library's books. What a book's name contains decides how it behaves."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 
 from grpclib.const import Status
@@ -35,9 +36,12 @@ class ShelfService(ShelfHandlers):
         self.created = 0
         self.metadata_keys: list[str] = []
         self.callers: list[str] = []
+        self.claims: list[Mapping[str, object]] = []
+        self.returned: list[str] = []
 
     async def get_book(self, request: GetBookRequest, call: Call) -> GetBookResponse:
         self.callers.append(call.caller)
+        self.claims.append(call.claims)
         self.reads += 1
         if "missing" in request.name:
             raise RpcError(Status.NOT_FOUND, "there is no such book", reason="BOOK_NOT_FOUND")
@@ -80,6 +84,7 @@ class ShelfService(ShelfHandlers):
 
     async def take_book(self, request: TakeBookRequest, call: Call) -> TakeBookResponse:
         self.callers.append(call.caller)
+        self.claims.append(call.claims)
         if "lost" in request.name:
             raise Declined("BOOK_LOST", "nobody knows where it is")
         if "burning" in request.name:
@@ -89,4 +94,5 @@ class ShelfService(ShelfHandlers):
         return TakeBookResponse(book=Book(name=request.name, is_lent=True))
 
     async def return_book(self, request: ReturnBookRequest, call: Call) -> ReturnBookResponse:
+        self.returned.append(request.name)
         return ReturnBookResponse()
