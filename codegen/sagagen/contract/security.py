@@ -122,7 +122,8 @@ def resolve_rules(
     if section is None:
         return Rules(None, {})
     span = reading.security_span
-    resolver = _Resolver(section, schemes, protos, tuple(bindings), answerers, report, span)
+    types = TypeIndex(protos.files)
+    resolver = _Resolver(section, schemes, protos, types, tuple(bindings), answerers, report, span)
     by_rpc = dict(resolver.rules())
     for problem in (
         *checks.check_limits(section, reading.file.limits),
@@ -170,6 +171,7 @@ class _Resolver:
     section: SecuritySection
     schemes: Schemes
     protos: Protos
+    types: TypeIndex
     bindings: tuple[Binding, ...]
     answerers: Answerers
     report: Report
@@ -249,7 +251,7 @@ class _Resolver:
             **({} if is_read else {"response": _IS_WRITE}),
         }
         return Environment(
-            types=TypeIndex(self.protos.files),
+            types=self.types,
             package=method.containing_service.file.package,
             input=None,
             steps={},
