@@ -66,9 +66,7 @@ def test_a_person_reads_the_same(report: Any) -> None:
 
 def test_without_the_section_it_says_that_everybody_may_call() -> None:
     said = checked(REPOSITORY).stdout
-    assert said.startswith(
-        "shop has no section `security`: whoever reaches the gateway may call every route.\n"
-    )
+    assert said.startswith("shop says `security: none`: whoever reaches the gateway may call every route.\n")
     assert said.count("  may call  anybody\n") == 3 + 6
     assert "shop.payment.v1.ChargePaymentRequest.customer_id" in said, "redacted all the same"
 

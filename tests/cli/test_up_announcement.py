@@ -6,8 +6,8 @@ from starlette.exceptions import HTTPException
 
 from generated.mesh import MESH
 from sagagen.cli.up_announcement import purpose
-from sagagen.cli.up_callers import Callers, found
-from sagagen.cli.up_samples import REFUSED, Samples
+from sagagen.cli.up_callers import REFUSED, Callers, found
+from sagagen.cli.up_samples import Samples
 from sagagen.runtime import Gateway, HttpRequest
 from sagagen.runtime.model.definition import Route
 

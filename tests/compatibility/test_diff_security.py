@@ -11,6 +11,7 @@ from sagagen.contract import Mesh
 
 B, W, S = "breaking", "warning", "safe"
 
+OPEN = "security: none # the shop shows sagas: whoever reaches its gateway may call it\n"
 PLACE = "    shop.checkout.v1.CheckoutService/PlaceOrder: { scopes: [orders.write] }\n"
 GET = "{ scopes: [orders.read], allow: response.order.customer_id == caller }"
 SECTION = f"""
@@ -110,7 +111,7 @@ BACKWARDS: dict[str, tuple[str, dict[str, str]]] = {
 def guarded(*edits: tuple[str, str]) -> Mesh:
     """The shop with the section, edited."""
     sources, _ = shop()
-    text = (sources.saga_yaml or "") + SECTION
+    text = edited(sources.saga_yaml or "", OPEN, "\n") + SECTION
     for was, now in edits:
         text = edited(text, was, now)
     return resolved(replace(sources, saga_yaml=text))
@@ -163,5 +164,5 @@ def test_a_new_claim_that_a_saga_reads_hits_those_that_are_open(before: Mesh) ->
 
 def test_a_change_is_shown_where_it_stands(before: Mesh) -> None:
     change = found(before, guarded((PLACE, PLACE.replace("orders.write", "orders.all"))))[0]
-    lines = ((shop()[0].saga_yaml or "") + SECTION).split("\n")
+    lines = ((shop()[0].saga_yaml or "").replace(OPEN, "\n") + SECTION).split("\n")
     assert "PlaceOrder" in lines[change.at.line - 1]

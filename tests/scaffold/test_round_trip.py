@@ -121,9 +121,10 @@ def test_a_first_hour(terminals: list[Terminal], tmp_path: Path, environment: di
     said = plain(first.begin("sagagen up", "Try:"))
     url = f"http://localhost:{environment['SAGAGEN_HTTP_ADDR'].partition(':')[2]}"
     assert f"kiosk runs on {url}" in said
-    post = f"""curl -s {url}/bookings -H 'Content-Type: application/json' -d '{{"guest": "Ada"}}'"""
+    key = """-H "X-Api-Key: $(cat var/development-key)\""""
+    post = f"""curl -s {url}/bookings {key} -H 'Content-Type: application/json' -d '{{"guest": "Ada"}}'"""
     booking = json.loads(plain(second.type(f"{post} -H 'Idempotency-Key: one'")))
-    saga = json.loads(plain(second.type(f"curl -s {url}/sagas/{booking['booking_id']}")))
+    saga = json.loads(plain(second.type(f"curl -s {url}/sagas/{booking['booking_id']} {key}")))
     assert saga["status"] == "COMPLETED"
     assert [step["name"] for step in saga["steps"] if step["status"] == "DONE"] == ["hold", "confirm", "ship"]
     assert "Traceback" not in first.interrupt()

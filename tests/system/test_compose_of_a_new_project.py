@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from release import at_hand, released
 from stack import free_ports, patient_client
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -78,10 +80,19 @@ def test_the_stack_of_a_new_project_comes_up_and_runs_a_saga(project: Path) -> N
     (project / "docker-compose.override.yml").write_text(OTHER_PORT % port)
     with_certificates(project / "docker-compose.yml")
     compose(project, "up", "--build", "-d", "--wait")
+    make_key = ("sagagen", "keys", "new", "ada", "--scope", "bookings.write")
+    (key,) = re.findall(r"sgk_\S+", compose(project, "exec", "-T", "gateway", *make_key))
+    headers = {"Idempotency-Key": "seat-1", "X-Api-Key": key}
     with patient_client(f"http://127.0.0.1:{port}") as client:
-        booked = client.post("/bookings", json={"guest": "Ada"}, headers={"Idempotency-Key": "seat-1"})
+        stranger = client.post("/bookings", json={"guest": "Eve"}, headers={"Idempotency-Key": "seat-1"})
+        assert stranger.status_code == 401
+        booked = eventually(
+            "the key to be known",
+            lambda: client.post("/bookings", json={"guest": "Ada"}, headers=headers),
+            lambda answer: answer.status_code != 401,
+        )
         assert booked.is_success, booked.text
-        again = client.post("/bookings", json={"guest": "Ada"}, headers={"Idempotency-Key": "seat-1"})
+        again = client.post("/bookings", json={"guest": "Ada"}, headers=headers)
         assert again.content == booked.content
         assert again.headers["idempotency-replayed"] == "true"
     sagas = compose(project, "exec", "-T", "gateway", "sagagen", "sagas", "list", "--status", "all", "--json")

@@ -26,7 +26,8 @@ def print_security(report: SecurityReport) -> None:
 
 def _lines(report: SecurityReport) -> Iterator[str]:
     if not report.is_written:
-        yield f"{report.project} has no section `security`: whoever reaches the gateway may call every route."
+        said = "says `security: none`" if report.is_left_open else "has no section `security`"
+        yield f"{report.project} {said}: whoever reaches the gateway may call every route."
         yield "What follows is limited, hidden and kept all the same."
         yield ""
     for route in (*report.routes, *report.own_routes):

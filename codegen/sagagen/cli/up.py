@@ -16,6 +16,7 @@ import click
 import structlog
 
 from sagagen.cli.completion_words import complete_processes
+from sagagen.cli.up_keys import development_key, settle_development_key
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.process.choice import process
 from sagagen.runtime.process.event_loop import run
@@ -97,6 +98,7 @@ def up(as_mesh: bool, only: str | None, debug: bool, watch: bool, directory: Pat
             )
         with private_files():
             _make_folder(settings.data_dir)
+            settle_development_key(project.mesh, settings, project.root, is_for_a_person=not only)
             _run(project, settings, as_mesh, only, lifeline)
     except* StartupError as group:
         raise click.ClickException("\n".join(_messages(group))) from None
@@ -313,7 +315,12 @@ async def _tell_when(stopping: asyncio.Event) -> None:
 
 async def _announce(project: Project, settings: Settings) -> None:
     from sagagen.cli.up_announcement import announce
-    from sagagen.cli.up_callers import found
+    from sagagen.cli.up_callers import KeyCallers, found
     from sagagen.runtime.process.gateway import composed
 
-    announce(project, settings, await found(composed(project)))
+    security = project.mesh.security
+    if security is None:
+        announce(project, settings, await found(composed(project)))
+    else:
+        key = development_key(project.mesh, settings, project.root)
+        announce(project, settings, KeyCallers(security, key))

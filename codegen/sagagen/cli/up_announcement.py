@@ -7,7 +7,7 @@ from textwrap import indent
 
 import click
 
-from sagagen.cli.up_callers import Callers
+from sagagen.cli.up_callers import Callers, Senders
 from sagagen.cli.up_samples import Samples
 from sagagen.runtime.edge.events import CANCEL
 from sagagen.runtime.model.definition import Route
@@ -19,8 +19,8 @@ _WIDEST = 40
 """Characters of a path that others are aligned with."""
 
 
-def announce(project: Project, settings: Settings, callers: Callers = _ANYBODY) -> None:
-    """Print what runs and what to try next. `callers`: who sends requests, as the project sees it."""
+def announce(project: Project, settings: Settings, senders: Senders = _ANYBODY) -> None:
+    """Print what runs and what to try next. `senders`: who sends requests, as the gateway will see it."""
     url = f"{'https' if settings.http_tls_dir else 'http'}://{_shown(settings.http)}"
     click.echo(f"\n{project.mesh.project} runs on {url}. Ctrl-C stops it; data stays in {_place(settings)}\n")
     routes = [
@@ -31,7 +31,7 @@ def announce(project: Project, settings: Settings, callers: Callers = _ANYBODY) 
     width = min(max(len(template) for _, template, _ in routes), _WIDEST)
     for verb, template, what in routes:
         click.echo(f"  {verb:6} {template:{width}}  {what}")
-    lines = Samples(project.mesh, callers, url, time.time_ns() // 1_000_000, secrets.token_hex(2)).lines()
+    lines = Samples(project.mesh, senders, url, time.time_ns() // 1_000_000, secrets.token_hex(2)).lines()
     if lines and lines[0].startswith("curl"):
         click.echo("\nTry:")
     for line in lines:

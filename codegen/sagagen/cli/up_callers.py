@@ -1,9 +1,14 @@
-"""Callers of the requests that `sagagen up` prints, as the caller hook in gateway/app.py names them."""
+"""Callers of the requests that `sagagen up` prints: by the contract's schemes, or as its hook says."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sagagen.cli.up_keys import DEVELOPER
+from sagagen.runtime.identity import ANONYMOUS
+from sagagen.runtime.model.security import Access, ApiKeyScheme, Scheme, Security
+from sagagen.runtime.settings import AccessFiles
 
 if TYPE_CHECKING:
     from sagagen.runtime.edge.gateway import Gateway
@@ -14,6 +19,34 @@ _PROBE = "sagagen-up-1"
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends a request, as the gateway will see it, and the headers that say so."""
+
+    caller: str
+    headers: tuple[str, ...] = field(default=(), repr=False)
+
+
+class Senders(Protocol):
+    """Who may send the requests that are printed."""
+
+    @property
+    def names_anybody(self) -> bool:
+        """A request can be sent by any caller, by whatever name."""
+        ...
+
+    def sender(self, access: Access | None, caller: str | None = None) -> Sender | None:
+        """Of a route with that access: `caller` if that can be, otherwise whoever there is; None if there is nobody."""
+        ...
+
+    def why_nobody(self, access: Access | None) -> str:
+        """Why no request to a route with that access is printed, in a sentence."""
+        ...
+
+
+REFUSED = "No request can be made up: `caller` in gateway/app.py refuses those without credentials."
+
+
+@dataclass(frozen=True, slots=True)
 class Callers:
     """What is known of the hook."""
 
@@ -21,6 +54,55 @@ class Callers:
     """Whom it sees in a request without credentials; None: it refuses that."""
     header: str = ""
     """The header whose value it takes for the caller; empty if there is none."""
+
+    @property
+    def names_anybody(self) -> bool:
+        return bool(self.header)
+
+    def sender(self, access: Access | None, caller: str | None = None) -> Sender | None:
+        if self.nobody is not None and caller in (None, self.nobody):
+            return Sender(self.nobody)
+        if not self.header:
+            return None if self.nobody is None else Sender(self.nobody)
+        name = caller or "somebody"
+        return Sender(name, (f"{self.header.title()}: {name}",))
+
+    def why_nobody(self, access: Access | None) -> str:
+        return REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCallers:
+    """Where the contract has `security`: whoever has the development key; nobody in particular where that will do."""
+
+    security: Security
+    key: str = field(default="", repr=False)
+    """Empty: there is none."""
+
+    @property
+    def names_anybody(self) -> bool:
+        return False
+
+    def sender(self, access: Access | None, caller: str | None = None) -> Sender | None:
+        schemes = self._schemes(access)
+        if not schemes:
+            return Sender(ANONYMOUS)
+        scheme = next((each for each in schemes if isinstance(each, ApiKeyScheme)), None)
+        if scheme is None or not self.key:
+            return None
+        from sagagen.runtime.access.schemes import caller_id  # the gateway of such a contract has it
+
+        return Sender(caller_id(self.security, scheme.name, DEVELOPER), (f"{scheme.header}: {self.key}",))
+
+    def why_nobody(self, access: Access | None) -> str:
+        for scheme in self._schemes(access):
+            if isinstance(scheme, ApiKeyScheme):
+                return f"No request is shown: send a key of {AccessFiles.API_KEYS} in the header {scheme.header}."
+        return "No request is shown: it needs a token in the header Authorization; /docs has a field for it."
+
+    def _schemes(self, access: Access | None) -> Sequence[Scheme]:
+        names = self.security.default if access is None else access.schemes
+        return [scheme for scheme in self.security.schemes if scheme.name in names]
 
 
 async def found(gateway: "Gateway") -> Callers:

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 
-from sagagen.cli.up_callers import Callers
+from sagagen.cli.up_callers import Sender, Senders
 from sagagen.runtime.edge.events import CANCEL
 from sagagen.runtime.edge.paths.template import Template, parse_template
 from sagagen.runtime.engine.acceptance import accepted_row
@@ -21,7 +21,7 @@ from sagagen.runtime.messages.example import example
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Event, Mesh, Method, Route, Saga, Wait, leaves
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.scope import EventScope
+from sagagen.runtime.scope import AccessScope, EventScope
 
 Json = dict[str, Any]
 
@@ -29,7 +29,6 @@ UNKNOWN = (
     "No request for {route} could be made up that keeps its rules: give fields an example, as in "
     '[(buf.validate.field).string.example = "..."].'
 )
-REFUSED = "No request can be made up: `caller` in gateway/app.py refuses those without credentials."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +58,15 @@ class _Started:
 class Samples:
     """Made up for one mesh, at one time."""
 
-    def __init__(self, mesh: Mesh, callers: Callers, url: str, now_ms: int, word: str) -> None:
+    def __init__(self, mesh: Mesh, senders: Senders, url: str, now_ms: int, word: str) -> None:
         """`word` makes the idempotency keys of this run different from those of others."""
         self._mesh = mesh
-        self._callers = callers
+        self._senders = senders
         self._url = url
         self._now_ms = now_ms
         self._word = word
         self._schema = Schema(mesh.descriptors.read_bytes())
+        self._claims = mesh.default_claims
 
     def lines(self) -> Sequence[str]:
         """Commands for the first saga that can be started, or in one line why there are none."""
@@ -74,10 +74,11 @@ class Samples:
         for route in self._mesh.routes:
             if not (route.starts_saga and route.body == "*" and "{" not in route.template):
                 continue
-            if self._callers.nobody is None and not self._callers.header:
-                return [REFUSED]
+            sender = self._senders.sender(route.access)
+            if sender is None:
+                return [self._senders.why_nobody(route.access)]
             saga = self._newest(route.target)
-            if found := next(self._starts(route, saga), None):
+            if found := next(self._starts(route, saga, sender), None):
                 sample, started = found
                 events = [each.command() for each in self._events(started)]
                 return [sample.command(), *events, self._look(started)]
@@ -86,23 +87,42 @@ class Samples:
 
     def _look(self, started: _Started) -> str:
         """What became of it."""
-        _, header = self._as(self._callers.nobody)
+        sender = self._senders.sender(None)
+        headers = sender.headers if sender else ()
         return " ".join(
-            ["curl", f"{self._url}/sagas/{started.saga_id}", *(f"-H {shlex.quote(each)}" for each in header)]
+            ["curl", f"{self._url}/sagas/{started.saga_id}", *(f"-H {shlex.quote(each)}" for each in headers)]
         )
 
     def _newest(self, name: str) -> Saga:
         return max((saga for saga in self._mesh.sagas if saga.name == name), key=lambda saga: saga.version)
 
-    def _starts(self, route: Route, saga: Saga) -> Iterator[tuple[Sample, _Started]]:
+    def _starts(self, route: Route, saga: Saga, sender: Sender) -> Iterator[tuple[Sample, _Started]]:
         """Requests that start the saga: first those that start it at once."""
-        key, (caller, header) = f"try-{self._word}", self._as(self._callers.nobody)
-        for body in self._bodies(route.method):
+        key, caller = f"try-{self._word}", sender.caller
+        for body in self._of_caller(route, caller):
             data = self._encoded(route.method, body)
             named = saga_id(self._mesh.project, caller, saga.trigger.path, key)
             if data is None or not self._is_accepted(saga, named, caller, key, data):
                 continue
-            yield self._sample(route, route.template, key, header, body), _Started(saga, named, data)
+            if self._is_allowed(route, data, caller):
+                yield self._sample(route, route.template, key, sender, body), _Started(saga, named, data)
+
+    def _of_caller(self, route: Route, caller: str) -> Iterator[Json]:
+        """Made-up requests; where a rule has to hold, also with the caller in each text."""
+        for body in self._bodies(route.method):
+            yield body
+            if route.access and route.access.allow:
+                for name, value in body.items():
+                    if isinstance(value, str):
+                        yield {**body, name: caller}
+
+    def _is_allowed(self, route: Route, data: bytes, caller: str) -> bool:
+        """Whether the route's own rule lets a request pass. Who sends a sample has no claims."""
+        access, method = route.access, route.method
+        if access is None or access.allow is None or access.reads_response:
+            return True
+        scope: AccessScope[Any, Any] = AccessScope(method.request, data, caller=caller, claims=self._claims)
+        return access.allow(scope)
 
     def _bodies(self, method: Method[Any, Any]) -> Iterator[Json]:
         """The made-up request, and without one of the messages that may be left out: a time in the future, perhaps."""
@@ -149,16 +169,17 @@ class Samples:
             for message, caller in product(
                 self._messages(route, template, started), self._who(event, started)
             ):
-                name, header = self._as(caller)
+                sender = self._senders.sender(route.access, caller)
                 data = self._encoded(route.method, message)
-                if data is None or (caller and name != caller):
+                if data is None or sender is None or (caller and sender.caller != caller):
                     continue
-                scope = self._scope(event, data, name, started)
+                scope = self._scope(event, data, sender.caller, started)
                 is_for_it = event.saga_id(scope) == started.saga_id
                 is_allowed = event.allow is None or event.allow(scope)
+                is_allowed = is_allowed and self._is_allowed(route, data, sender.caller)
                 if is_for_it and is_allowed and not any(declined(scope) for declined in declines):
                     key = f"{event.name}-{self._word}"
-                    yield self._in_body(route, template, message, key, header)
+                    yield self._in_body(route, template, message, key, sender)
 
     def _messages(self, route: Route, template: Template, started: _Started) -> Iterator[Json]:
         """Made-up messages that may be for this saga: its id in the path, or in a field; each switch on, and off."""
@@ -179,8 +200,8 @@ class Samples:
 
     def _who(self, event: Event, started: _Started) -> Iterator[str | None]:
         """Callers that `allow` may accept: an anonymous one, those named in the input, and those named in the rule."""
-        yield self._callers.nobody
-        if not self._callers.header or event.allow is None:
+        yield None
+        if not self._senders.names_anybody or event.allow is None:
             return
         values = json_format.MessageToDict(
             self._schema.message_type(started.saga.trigger.request_name).FromString(started.input)
@@ -201,15 +222,6 @@ class Samples:
             input=started.input,
         )
 
-    def _as(self, caller: str | None) -> tuple[str, Sequence[str]]:
-        """The caller that the gateway will see, and the headers that say so."""
-        if caller is not None and caller == self._callers.nobody:
-            return caller, ()
-        if not self._callers.header:
-            return caller or "", ()
-        name = caller or "somebody"
-        return name, (f"{self._callers.header.title()}: {name}",)
-
     def _encoded(self, method: Method[Any, Any], body: Json) -> bytes | None:
         """None if it breaks a rule of the contract."""
         message = self._schema.message_type(method.request_name)()
@@ -219,16 +231,14 @@ class Samples:
             return None
         return None if self._schema.violations(message) else message.SerializeToString()
 
-    def _in_body(
-        self, route: Route, template: Template, message: Json, key: str, header: Sequence[str]
-    ) -> Sample:
+    def _in_body(self, route: Route, template: Template, message: Json, key: str, sender: Sender) -> Sample:
         path, left = route.template, dict(message)
         for variable in template.variables:
             path = path.replace(f"{{{variable}}}", str(left.pop(variable, "")))
-        return self._sample(route, path, key, header, left)
+        return self._sample(route, path, key, sender, left)
 
-    def _sample(self, route: Route, path: str, key: str, header: Sequence[str], body: Json) -> Sample:
-        headers = ("Content-Type: application/json", f"X-Idempotency-Key: {key}", *header)
+    def _sample(self, route: Route, path: str, key: str, sender: Sender, body: Json) -> Sample:
+        headers = ("Content-Type: application/json", f"X-Idempotency-Key: {key}", *sender.headers)
         return Sample(route.verb, f"{self._url}{path}", headers, body)
 
 

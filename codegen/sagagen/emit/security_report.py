@@ -86,6 +86,8 @@ class SecurityReport:
     project: str
     is_written: bool
     """The contract has the section `security`."""
+    is_left_open: bool
+    """It says `none` in its place."""
     routes: tuple[RouteSecurity, ...]
     own_routes: tuple[RouteSecurity, ...]
     """The gateway's."""
@@ -110,6 +112,7 @@ def security_report(mesh: Mesh) -> SecurityReport:
     return SecurityReport(
         project=mesh.project,
         is_written=security is not None,
+        is_left_open=security is None and not mesh.is_security_unsaid,
         routes=tuple(_route(route, mesh) for route in mesh.routes),
         own_routes=tuple(_own_routes(security)),
         limits=tuple(_limits(security)),

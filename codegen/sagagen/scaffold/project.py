@@ -33,6 +33,22 @@ _OWNED = (*_SHARED, "gateway", "tests")
 """Folders of a template."""
 
 
+_CONTRACT, _SAGAS = "contracts/saga.yaml", "\nsagas:\n"
+_OPEN = re.compile(r"^security: none.*\n", re.MULTILINE)
+_OF_THE_SHOP = """
+# Nobody gets in without a key: `sagagen up` makes one for you, `sagagen keys new` for others.
+security:
+  schemes:
+    clients: { type: api_key, header: X-Api-Key }
+  default: { any_of: [clients] }
+  routes:
+    shop.checkout.v1.CheckoutService/PlaceOrder: { scopes: [orders.write] }
+    shop.order.v1.OrderService/GetOrder: { scopes: [orders.read] }
+    shop.inventory.v1.InventoryService/GetStock: public
+"""
+"""Who may call what: this repository's own shop, the smallest example, leaves it open."""
+
+
 class Template(StrEnum):
     MINIMAL = "minimal"
     SHOP = "shop"
@@ -58,9 +74,10 @@ class CannotInit(Exception):
 def files_of(template: Template, name: str) -> dict[str, bytes]:
     """All files that a person owns, by path, without generated ones."""
     found = dict(_of_template(template))
-    found["contracts/saga.yaml"] = _PROJECT_LINE.sub(
-        f"project: {name}", found["contracts/saga.yaml"].decode(), count=1
-    ).encode()
+    contract = _PROJECT_LINE.sub(f"project: {name}", found[_CONTRACT].decode(), count=1)
+    if template is Template.SHOP:
+        contract = _OPEN.sub("\n", contract, count=1).replace(_SAGAS, f"{_OF_THE_SHOP}{_SAGAS}", 1)
+    found[_CONTRACT] = contract.encode()
     return found | dict(_common(template, name))
 
 
