@@ -58,7 +58,7 @@ lock: .venv-release/stamp
 
 # Digests of the base images, as a registry has them now, into .env, which compose reads. It needs docker and the registries.
 pin:
-	@tools/pin_images
+	@sh generated/deploy/pin_images.sh
 
 # The wheel, the sdist, and what is in the image (CycloneDX): dist/.
 release: .venv-release/stamp

@@ -152,6 +152,7 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
     deploy = f"{GENERATED}/deploy"
     yield _printed(f"{deploy}/Dockerfile", "Dockerfile.j2", image_view)
     yield _printed(f"{deploy}/Dockerfile.dockerignore", "dockerignore.j2", image_view)
+    yield _printed(f"{deploy}/pin_images.sh", "pin_images.sh.j2", image_view)
     for path, template in (
         ("compose.yaml", "compose.yaml.j2"),
         ("compose.tls.yaml", "compose.tls.yaml.j2"),

@@ -5,6 +5,7 @@ slowly, or not at all, share one copy.
 """
 
 import asyncio
+import hashlib
 import html
 from collections.abc import Mapping
 from functools import cache
@@ -32,6 +33,11 @@ POLICY = "; ".join(
 _JAVASCRIPT, _CSS = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 _FILES = {"swagger_bundle.js": _JAVASCRIPT, "swagger_style.css": _CSS}
 """Of offapi, with their content types."""
+_KNOWN = {
+    "swagger_bundle.js": "050bc415ee7048dcd881682678f720264e7da5e373f7461d7c58c755305255f7",
+    "swagger_style.css": "1ac324f7dcd27e4b9386b4bd6421271ec147e922a22c05ba24b11515e9aa6321",
+}
+"""SHA-256 of what swagger-ui-dist 5.33.1 has on npm as swagger-ui-bundle.js and swagger-ui.css."""
 _START = """\
 SwaggerUIBundle({
   url: new URL("../openapi.json", document.currentScript.src).pathname,
@@ -83,6 +89,17 @@ class DocsFileEndpoint:
         return _kept(_FILES[name], await asyncio.to_thread(_read, name))
 
 
+def checked(name: str, data: bytes) -> bytes:
+    """The file, if it is Swagger's own. On this page people show their tokens, and it comes by another's package.
+
+    Raises ProblemError (500) for anything else: docs/decisions/216-dependencies-that-one-person-keeps.md
+    """
+    if hashlib.sha256(data).hexdigest() != _KNOWN[name]:
+        detail = f"{name} of the package offapi is not the one of Swagger UI that sagagen knows, so it is not served"
+        raise ProblemError(Problem(500, "INTERNAL", "DOCS_UNKNOWN", detail))
+    return data
+
+
 def _kept(content_type: str, body: bytes) -> Answer:
     """Browsers need not ask again: another version has another address."""
     return Answer(200, _headers(content_type, "public, max-age=31536000, immutable"), body)
@@ -105,4 +122,4 @@ def _read(name: str) -> bytes:
     package = find_spec("offapi")
     assert package is not None, "sagagen requires it"
     assert package.origin is not None
-    return Path(package.origin).with_name(name).read_bytes()
+    return checked(name, Path(package.origin).with_name(name).read_bytes())
