@@ -56,28 +56,27 @@ class SignedTransport:
     ) -> Reply:
         """As Transport says. UNAVAILABLE, with a reason of MacRefusal, where the service does not believe it."""
         try:
-            reply = await self._call(path, request, metadata, timeout_s)
+            signed = self._signed(path, request, metadata, timeout_s)
+            reply = await self._inner.call(path, request, metadata=signed, timeout_s=timeout_s)
         except RpcError as error:
             if not _is_disbelief(error):
                 raise
-            is_new = error.reason == MacRefusal.UNKNOWN_KEY and self._keys and self._keys.look_again()
-            if not is_new:
-                raise self._disbelieved(error) from error
-            try:
-                reply = await self._call(path, request, metadata, timeout_s)
-            except RpcError as second:
-                raise self._disbelieved(second) if _is_disbelief(second) else second from second
+            # What the file holds now may be what the service knows: then this call is signed anew, and once.
+            if error.reason == MacRefusal.UNKNOWN_KEY and self._keys and self._keys.look_again():
+                return await self.call(path, request, metadata=metadata, timeout_s=timeout_s)
+            raise self._disbelieved(error) from error
         if self.problem:
             _logger.info("a service believes this gateway again", service=self._service)
             self.problem = ""
         return reply
 
-    async def _call(self, path: str, request: bytes, metadata: Mapping[str, str], timeout_s: float) -> Reply:
-        if self._keys is not None:
-            expiry_ms = self._now_ms() + round((timeout_s + MARGIN_S) * 1000)
-            entry = self._keys.sign(self._service, path, request, metadata, expiry_ms)
-            metadata = {**metadata, MAC: entry}
-        return await self._inner.call(path, request, metadata=metadata, timeout_s=timeout_s)
+    def _signed(
+        self, path: str, request: bytes, metadata: Mapping[str, str], timeout_s: float
+    ) -> Mapping[str, str]:
+        if self._keys is None:
+            return metadata
+        expiry_ms = self._now_ms() + round((timeout_s + MARGIN_S) * 1000)
+        return {**metadata, MAC: self._keys.sign(self._service, path, request, metadata, expiry_ms)}
 
     def _disbelieved(self, error: RpcError) -> RpcError:
         problem = f"service {self._service} {_MEANS[error.reason]}"
