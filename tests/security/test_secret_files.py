@@ -110,6 +110,15 @@ def test_a_child_is_given_its_own_secrets_alone() -> None:
     assert set(ALL) - set(of_service) == {"SAGAGEN_ADMIN_TOKEN", "SAGAGEN_SHARE_ANSWERS_KEY_FILE"}
     of_gateway = without_strangers_secrets(ALL, is_gateway=True)
     assert set(ALL) - set(of_gateway) == {"SAGAGEN_REDIS_URL", "SAGAGEN_REDIS_PASSWORD_FILE"}
+    # Where metrics are not for everybody, services have to know who looks at them.
+    closed = {
+        **ALL,
+        "SAGAGEN_METRICS": "closed",
+        "SAGAGEN_API_KEYS_FILE": "/keys",
+        "SAGAGEN_ADMIN_KEY": "my own",
+    }
+    of_service = without_strangers_secrets(closed, is_gateway=False)
+    assert set(closed) - set(of_service) == {"SAGAGEN_SHARE_ANSWERS_KEY_FILE", "SAGAGEN_ADMIN_KEY"}
     assert without_strangers_secrets({**ALL, "SAGAGEN_SHARE_ANSWERS": "1"}, is_gateway=True).keys() >= set(
         ALL
     )

@@ -141,8 +141,8 @@ def _watch(root: Path, debug: bool) -> None:
 
 
 def _with_mesh_key(settings: Settings) -> Settings:
-    """A local mesh has a key that nobody had to make. Its children read it from its file."""
-    if settings.mesh_key is not None:
+    """A local mesh without certificates has a key that nobody had to make. Its children read it from its file."""
+    if settings.mesh_key is not None or settings.tls_dir is not None:
         return settings
     from sagagen.runtime.trust.making import MESH_KEY_FILE, made_secret
 

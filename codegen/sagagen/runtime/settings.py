@@ -29,11 +29,16 @@ REDIS_URL = "SAGAGEN_REDIS_URL"
 REDIS_PASSWORD = "SAGAGEN_REDIS_PASSWORD"
 SHARE_ANSWERS = "SAGAGEN_SHARE_ANSWERS"
 SHARE_ANSWERS_KEY = "SAGAGEN_SHARE_ANSWERS_KEY"
-_OF_GATEWAY = frozenset({ADMIN_TOKEN, SHARE_ANSWERS_KEY})
+METRICS = "SAGAGEN_METRICS"
+_OF_OPERATORS = frozenset({"SAGAGEN_ADMIN_KEY"})
+"""Secrets of those who ask, in whose shell a mesh may be started: none of its processes has a use for them."""
+_OF_LISTENERS = frozenset({ADMIN_TOKEN, "SAGAGEN_API_KEYS"})
+"""By which callers are known: secrets of the gateway; of services where their metrics are not for everybody."""
+_OF_GATEWAY = frozenset({SHARE_ANSWERS_KEY})
 """Secrets that no service has a use for. Each is read from VARIABLE or VARIABLE_FILE; a new one stands here too."""
 _OF_REDIS = frozenset({REDIS_URL, REDIS_PASSWORD})
 """Secrets of services; of the gateway where it shares answers."""
-SECRETS = _OF_GATEWAY | _OF_REDIS | {MESH_KEY}
+SECRETS = _OF_OPERATORS | _OF_LISTENERS | _OF_GATEWAY | _OF_REDIS | {MESH_KEY}
 """Variables whose values no other program may learn: they leave the environment once they are read."""
 
 
@@ -236,7 +241,7 @@ class Settings:
     @property
     def closes_metrics(self) -> bool:
         """Metrics are for those who may look at sagas, and not for everybody. Raises SettingsError."""
-        text = self.environment.get("SAGAGEN_METRICS", "open")
+        text = self.environment.get(METRICS, "open")
         if text not in ("open", "closed"):
             raise SettingsError(f'SAGAGEN_METRICS="{text}" is unknown; use open or closed')
         return text == "closed"
@@ -259,9 +264,11 @@ class Settings:
 def without_strangers_secrets(environment: Mapping[str, str], *, is_gateway: bool) -> dict[str, str]:
     """What a child process is given of an environment: of the mesh's secrets its own alone."""
     uses_redis = not is_gateway or environment.get(SHARE_ANSWERS) == "1"
-    withheld: set[str] = set()
+    withheld = set(_OF_OPERATORS)
     if not is_gateway:
         withheld |= _OF_GATEWAY | {SHARE_ANSWERS}  # which asks for its key
+        if environment.get(METRICS) != "closed":
+            withheld |= _OF_LISTENERS
     if not uses_redis:
         withheld |= _OF_REDIS
     return {name: value for name, value in environment.items() if name.removesuffix("_FILE") not in withheld}
