@@ -12,10 +12,11 @@ from sagagen.emit.docstrings import docstring
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
 from sagagen.emit.saga_sources import listed, made
-from sagagen.expression import render_access
+from sagagen.expression import RESERVED_NAMES, render_access
 from sagagen.python_names import allot, identifier, snake_case, with_underscore
 
 MODULE = "generated.security"
+_CONSTANT = "SECURITY"
 _CLASSES = ("AdminAccess", "ApiKeyScheme", "CallerLimits", "OidcScheme", "Security")
 
 
@@ -33,7 +34,7 @@ def allow_names(mesh: Mesh) -> Mapping[MethodDescriptor, str]:
     """The function of each rpc that has an `allow`."""
     methods = [method for method, access in _rules(mesh).items() if access.allow is not None]
     wishes = [identifier(f"allow_{snake_case(method.name)}") for method in methods]
-    return dict(zip(methods, allot(wishes, {"SECURITY"}, with_underscore), strict=True))
+    return dict(zip(methods, allot(wishes, {_CONSTANT, *RESERVED_NAMES}, with_underscore), strict=True))
 
 
 def _rules(mesh: Mesh) -> Mapping[MethodDescriptor, Access]:
@@ -42,7 +43,7 @@ def _rules(mesh: Mesh) -> Mapping[MethodDescriptor, Access]:
 
 def security_view(mesh: Mesh, security: Security) -> SecurityView:
     names = allow_names(mesh)
-    imports = Imports({"SECURITY", *_CLASSES, *names.values()})
+    imports = Imports({_CONSTANT, *_CLASSES, *RESERVED_NAMES, *names.values()})
     functions: list[tuple[str, ...]] = []
     for method, access in _rules(mesh).items():
         if access.allow is not None:

@@ -2,6 +2,7 @@
 # Sources: contracts/shelf.proto, contracts/saga.yaml
 """Who may call what: the `security` section of the contract."""
 
+from generated.pb.shelf.v1 import AccessScope as ShelfV1AccessScope
 from generated.pb.shelf.v1 import (
     Book,
     FindBooksRequest,
@@ -10,7 +11,9 @@ from generated.pb.shelf.v1 import (
     Kind,
     Owner,
     PutBookRequest,
+    Str,
 )
+from generated.pb.shelf.v1 import Security as ShelfV1Security
 from sagagen.runtime import ApiKeyScheme, OidcScheme, Security
 from sagagen.runtime.scope import AccessScope
 
@@ -54,6 +57,13 @@ def allow_put_book(scope: AccessScope[PutBookRequest, Book]) -> bool:
         and (scope.request.book or Book()).lent_at is None
         and scope.claim("request", int) > 1
     )
+
+
+def allow_security(scope: AccessScope[ShelfV1AccessScope, ShelfV1Security]) -> bool:
+    """Whether the caller may have `shelf.v1.SecurityService/SECURITY`."""
+    return (scope.request.scope in scope.claim_list("shelves") and scope.response.str_ is not None) or len(
+        (scope.response.str_ or Str()).len
+    ) == 1
 
 
 def allow_get_book_(scope: AccessScope[GetBookRequest, Book]) -> bool:

@@ -2,8 +2,15 @@
 # Sources: contracts/shelf.proto, contracts/saga.yaml
 """The routes of the gateway, from the contract's `google.api.http` options."""
 
-from generated.security import allow_find_books, allow_get_book, allow_get_book_, allow_put_book
+from generated.security import (
+    allow_find_books,
+    allow_get_book,
+    allow_get_book_,
+    allow_put_book,
+    allow_security,
+)
 from generated.services.attic import GET_BOOK as ATTIC_GET_BOOK
+from generated.services.guard import SECURITY
 from generated.services.shelf import COUNT, FIND_BOOKS, GET_BOOK, PUT_BOOK, REMOVE_BOOK
 from sagagen.runtime import Access, Route
 
@@ -69,6 +76,17 @@ ROUTES: tuple[Route, ...] = (
         target="shelf",
         access=Access(
             schemes=(),
+        ),
+    ),
+    Route(
+        verb="GET",
+        template="/security",
+        method=SECURITY,
+        target="guard",
+        access=Access(
+            schemes=("readers",),
+            allow=allow_security,
+            reads_response=True,
         ),
     ),
     Route(
