@@ -27,6 +27,7 @@ STACKS = {
     "embedded": ["sagas.py"],
     "mesh": ["sagas.py", "--mesh"],
     "mesh with Redis": ["sagas.py", "--mesh", "--redis"],
+    "mesh, TLS": ["sagas.py", "--mesh", "--tls"],
     **{
         f"{stack}, telemetry {kind}": ["sagas.py", *mode, "--telemetry", kind]
         for stack, mode in (("embedded", []), ("mesh", ["--mesh"]))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Count the instructions that a saga of the shop takes: `python bench/instructions.py [--mesh] [--sagas N] ...`.
+"""Count the instructions that a saga of the shop takes: `python bench/instructions.py [--mesh [--tls]] ...`.
 
 Runs the stack under valgrind's callgrind, in one process or as a mesh, posts orders, waits until every saga is over,
 and prints one line of JSON. The count is that of all processes together, without the system's part of a call, such as
@@ -28,6 +28,9 @@ def main() -> None:
     parser = options("Count the instructions that a saga of the shop takes.")
     parser.set_defaults(sagas=200, concurrency=4, warm_up=100)
     parser.add_argument("--mesh", action="store_true", help="one process for each service, over gRPC")
+    parser.add_argument(
+        "--tls", action="store_true", help="with --mesh: certificates on both ends of each call"
+    )
     parser.add_argument("--telemetry", choices=KINDS, default="off", help="exported, as bench/sagas.py says")
     given = parser.parse_args()
     if not shutil.which("callgrind_control"):
@@ -42,7 +45,10 @@ def main() -> None:
         command.append(f"--callgrind-out-file={counts}/%p")
         # Sets of strings have one order then, so that runs compare.
         start = sagas.starter(
-            is_mesh=given.mesh, environment={"PYTHONHASHSEED": "0", **told.environment}, under=command
+            is_mesh=given.mesh,
+            with_tls=given.tls,
+            environment={"PYTHONHASHSEED": "0", **told.environment},
+            under=command,
         )
         processes = Processes(Path(folder) / "output.log", start_within_s=_START_WITHIN_S)
         try:
@@ -61,7 +67,7 @@ def main() -> None:
                 _tell_callgrind(processes, "--dump")
         finally:
             processes.stop()
-        stack = "mesh" if given.mesh else "embedded"
+        stack = ("mesh, TLS" if given.tls else "mesh") if given.mesh else "embedded"
         figures = _figures(given.sagas, given.concurrency, counts)
         tell({"stack": stack, **figures, "telemetry": given.telemetry})
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure the shop of this repository: `python bench/sagas.py [--mesh] [--redis] [--telemetry KIND] [--sagas N] ...`.
+"""Measure the shop of this repository: `python bench/sagas.py [--mesh [--tls]] [--redis] [--telemetry KIND] ...`.
 
 Starts the stack itself, on free ports and with data of its own; posts orders; waits until every saga is over; prints
 one line of JSON. CPU and memory are those of all of the stack's processes; the load's own are not in it.
@@ -9,6 +9,7 @@ With `--redis` a Redis of its own is one of them, used by every service. `--tele
 import argparse
 import shutil
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -32,6 +33,9 @@ WHERE event.seq > ? AND event.kind IN ('ENDED', 'STUCK')
 def main() -> None:
     parser = options("Measure sagas of the shop.")
     parser.add_argument("--mesh", action="store_true", help="one process for each service, over gRPC")
+    parser.add_argument(
+        "--tls", action="store_true", help="with --mesh: certificates on both ends of each call"
+    )
     parser.add_argument("--redis", action="store_true", help="with a Redis, whose CPU and memory count too")
     parser.add_argument(
         "--telemetry",
@@ -41,7 +45,9 @@ def main() -> None:
     )
     given = parser.parse_args()
     with telemetry(given.telemetry) as told:
-        start = starter(is_mesh=given.mesh, with_redis=given.redis, environment=told.environment)
+        start = starter(
+            is_mesh=given.mesh, with_redis=given.redis, with_tls=given.tls, environment=told.environment
+        )
         figures = measure(_name(given), start, given)
     tell({**figures, **told.received})
 
@@ -49,6 +55,7 @@ def main() -> None:
 def _name(given: argparse.Namespace) -> str:
     stack = "mesh" if given.mesh else "embedded"
     stack = f"{stack} with Redis" if given.redis else stack
+    stack = f"{stack}, TLS" if given.tls else stack
     return stack if given.telemetry == "off" else f"{stack}, telemetry {given.telemetry}"
 
 
@@ -56,6 +63,7 @@ def starter(
     *,
     is_mesh: bool,
     with_redis: bool = False,
+    with_tls: bool = False,
     environment: Mapping[str, str] | None = None,
     under: Sequence[str] = (),
 ) -> Start:
@@ -76,6 +84,7 @@ def starter(
             "SAGAGEN_LOG_FORMAT": "json",
             "SAGAGEN_REDIS_URL": _start_redis(processes, data, redis) if with_redis else "",
             **{f"SAGAGEN_{name.upper()}_ADDR": f"127.0.0.1:{port}" for name, port in grpc.items()},
+            **({"SAGAGEN_TLS_DIR": _make_certificates(data / "certs")} if with_tls else {}),
             **besides,
         }
         command = [*under, sys.executable, "-m", "sagagen", "up", "--project", str(REPOSITORY), *mode]
@@ -85,6 +94,12 @@ def starter(
         return Target(http, "/orders", data / "saga-log.db", _ENDED)
 
     return start
+
+
+def _make_certificates(folder: Path) -> str:
+    words = ["sagagen", "certs", "dev", "--out", str(folder), "--project", str(REPOSITORY)]
+    subprocess.run([sys.executable, "-m", *words], check=True, stdout=subprocess.DEVNULL)
+    return str(folder)
 
 
 def _start_redis(processes: Processes, data: Path, port: int) -> str:

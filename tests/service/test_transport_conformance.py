@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from certificates_of import folder_of, new_ca, trust_by
 from grpclib.const import Status as Code
-from ledger import GET, PUT, SCHEMA, Ledger, PutRequest, PutResponse, Turnstile, insert, put, running
+from ledger import GET, PUT, SCHEMA, SERVICE, Ledger, PutRequest, PutResponse, Turnstile, insert, put, running
 from service_proxy import proxied
 from small_mesh import saga_call
 from waiting import LIMIT_S, eventually_async
@@ -21,6 +22,8 @@ from sagagen.runtime.rpc.refusals import OTHER_PAYLOAD
 from sagagen.runtime.rpc.transport import MAX_MESSAGE_BYTES, Reply, Transport
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.transports.grpc.client import GrpcTransport
+from sagagen.runtime.transports.grpc.renewing import RenewingTransport
+from sagagen.runtime.transports.grpc.secured import ServerTls
 from sagagen.runtime.transports.grpc.server import serve_grpc
 from sagagen.runtime.transports.memory import MemoryTransport
 
@@ -60,6 +63,7 @@ PLAIN: dict[str, set[plain.Switch]] = {
     "grpc": set(),
     "plain h2": {"h2"},
     "plain grpclib": {"grpclib"},
+    "certificates": set(),
 }
 """Ways to a service, and the libraries that are used as they document themselves on it."""
 
@@ -72,6 +76,16 @@ async def reached(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenera
         host = await stack.enter_async_context(running(tmp_path, ledger, drain_s=0.0))
         if request.param == "memory":
             yield Reached(MemoryTransport(host), ledger, stack.aclose)
+            return
+        if request.param == "certificates":
+            ca = new_ca()
+            trust = await stack.enter_async_context(trust_by(folder_of(ca, tmp_path / "ledger", "ledger")))
+            tls = ServerTls(trust.certificates, trust.callers(SERVICE))
+            port = await stack.enter_async_context(serve_grpc(host, "127.0.0.1", 0, SCHEMA, tls=tls))
+            proxy = await stack.enter_async_context(proxied(port))
+            trust = await stack.enter_async_context(trust_by(folder_of(ca, tmp_path / "gateway", "gateway")))
+            renewing = RenewingTransport("127.0.0.1", proxy.port, "ledger", trust)
+            yield Reached(await stack.enter_async_context(renewing), ledger, proxy.cut)
             return
         port = await stack.enter_async_context(serve_grpc(host, "127.0.0.1", 0, SCHEMA))
         proxy = await stack.enter_async_context(proxied(port))

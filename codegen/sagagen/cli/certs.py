@@ -45,7 +45,7 @@ def dev(out: Path | None, days: int, new_ca: bool, directory: Path | None) -> No
     """Make a CA, and certificates for gateway and services, to develop with.
 
     Called again, it renews certificates by the same CA. A mesh that runs reads them within seconds. The CA's key lies
-    beside them, so this is for one machine; for others use cert-manager or SPIRE (docs/security.md).
+    beside them, so this is for one machine; for others use cert-manager or SPIRE (docs/certificates.md).
     """
     try:
         root = find_root(directory)

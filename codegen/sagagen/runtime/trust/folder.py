@@ -134,8 +134,10 @@ class CertificateFolder:
                     mode = file.stat().st_mode
             except FileNotFoundError as error:
                 needed = ", ".join(each.name for each in self.files)
+                own = self.path / self.process
+                hint = f"; did you mean {own}?" if self.process and own.is_dir() else ""
                 raise CertificateError(
-                    f"{file} is missing: the folder of {self.variable} needs {needed}"
+                    f"{file} is missing: the folder of {self.variable} needs {needed}{hint}"
                 ) from error
             except OSError as error:
                 raise CertificateError(f"{file} can't be read: {error.strerror}") from error
