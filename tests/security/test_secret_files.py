@@ -153,5 +153,21 @@ def test_containers_have_their_keys_made_before_they_start(tmp_path: Path) -> No
     password = (tmp_path / "redis" / "password").read_text().strip()
     assert len(password) == 64
     assert (tmp_path / "redis" / "redis.conf").read_text() == f"requirepass {password}\n"
-    with pytest.raises(StartupError, match="neither mesh nor redis"):
+    with pytest.raises(StartupError, match="none of mesh, redis, rotate and retire"):
         main(["other=/tmp"])
+
+
+def test_a_key_is_joined_by_a_new_one_and_then_it_ends(tmp_path: Path) -> None:
+    main([f"mesh={tmp_path}"])
+    key = Secret.in_file(tmp_path / "mesh-key", "SAGAGEN_MESH_KEY")
+    first = key.current
+    main([f"rotate={tmp_path}"])
+    assert key.look_again()
+    new, old = key.values()
+    assert (old, len(new)) == (first, 64)
+    main([f"retire={tmp_path}"])
+    assert key.look_again()
+    assert key.values() == (new,)
+    assert [(each.name, each.stat().st_mode & 0o777) for each in tmp_path.iterdir()] == [("mesh-key", 0o600)]
+    with pytest.raises(SettingsError, match="can't be read"):
+        main([f"rotate={tmp_path / 'nowhere'}"])

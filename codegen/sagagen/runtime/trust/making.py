@@ -1,7 +1,7 @@
 """Secrets that nobody has to think of: made at the first start, and kept in a file.
 
 `up --mesh` makes the mesh's key so. In containers `python -m sagagen.runtime.trust.making KIND=FOLDER ...` does it
-once, before anything else runs.
+once, before anything else runs; `rotate=FOLDER` has a mesh's key joined by a new one, and `retire=FOLDER` ends the old.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.startup import StartupError
 
 MESH_KEY_FILE = "mesh-key"
@@ -42,6 +43,26 @@ def made_secret(path: Path, text: str = "") -> Path:
     return path
 
 
+def rotate(path: Path) -> None:
+    """A new secret comes first, and the one that was first stays valid. Raises StartupError."""
+    _exchange(path, f"{secrets.token_hex(_BYTES)}\n{_first(path)}\n")
+
+
+def retire(path: Path) -> None:
+    """The first secret alone is valid from now on. Raises StartupError."""
+    _exchange(path, f"{_first(path)}\n")
+
+
+def _first(path: Path) -> str:
+    return Secret.in_file(path, "SAGAGEN_MESH_KEY").current.decode()
+
+
+def _exchange(path: Path, text: str) -> None:
+    """In one moment: who reads it has the whole of the one or of the other."""
+    beside = made_secret(path.with_name(f"{path.name}.next"), text)
+    os.replace(beside, path)
+
+
 def make(kind: str, folder: Path) -> None:
     """`mesh`: the mesh's key. `redis`: a password, as those who ask Redis and as Redis itself reads it."""
     if kind == "mesh":
@@ -49,8 +70,12 @@ def make(kind: str, folder: Path) -> None:
     elif kind == "redis":
         password = made_secret(folder / "password").read_text().strip()
         made_secret(folder / "redis.conf", f"requirepass {password}\n")
+    elif kind == "rotate":
+        rotate(folder / MESH_KEY_FILE)
+    elif kind == "retire":
+        retire(folder / MESH_KEY_FILE)
     else:
-        raise StartupError(f"{kind} is neither mesh nor redis")
+        raise StartupError(f"{kind} is none of mesh, redis, rotate and retire")
 
 
 def main(arguments: Sequence[str]) -> None:
