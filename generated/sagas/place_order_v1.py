@@ -85,6 +85,11 @@ def respond(scope: Scope[PlaceOrderRequest]) -> PlaceOrderResponse:
     return PlaceOrderResponse(order=create_order.order)
 
 
+def subject(scope: Scope[PlaceOrderRequest]) -> str:
+    """The person whose data the saga holds."""
+    return scope.input.customer_id
+
+
 PLACE_ORDER_V1 = Saga(
     name="place_order",
     version=1,
@@ -174,4 +179,5 @@ PLACE_ORDER_V1 = Saga(
             ),
         ),
     ),
+    subject=subject,
 )

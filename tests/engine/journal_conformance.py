@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import Journal
+from sagagen.runtime.vault.vault import FileKeys
 
 
 class JournalInUse(Protocol):
@@ -58,4 +59,10 @@ async def _saga_log(folder: Path) -> AsyncGenerator[JournalInUse]:
         yield _LogInUse(log)
 
 
-JOURNALS: dict[str, JournalFactory] = {"saga log": _saga_log}
+@asynccontextmanager
+async def _encrypted_log(folder: Path) -> AsyncGenerator[JournalInUse]:
+    async with SagaLog.open(folder / "saga-log.db", FileKeys([("k1", b"k" * 32)])) as log:
+        yield _LogInUse(log)
+
+
+JOURNALS: dict[str, JournalFactory] = {"saga log": _saga_log, "encrypted saga log": _encrypted_log}

@@ -23,6 +23,7 @@ from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts
 from sagagen.runtime.service.sqlite_store.store import SqliteStore
 from sagagen.runtime.service.store import Handle, ServiceStore, Turn
+from sagagen.runtime.vault.vault import FileKeys
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS effects (name TEXT NOT NULL);
@@ -51,7 +52,16 @@ def _sqlite(
     )
 
 
-STORES: dict[str, StoreFactory] = {"sqlite": _sqlite}
+def _encrypted_sqlite(
+    folder: Path, clock: Clock, *, retention_s: float, hold_limit_s: float
+) -> AbstractAsyncContextManager[ServiceStore]:
+    scripts, keys = Scripts(folder / "lab.sql", TABLES, {}, {}), FileKeys([("k1", b"k" * 32)])
+    return SqliteStore.open(
+        folder / "lab.db", scripts, clock, retention_s=retention_s, hold_limit_s=hold_limit_s, keys=keys
+    )
+
+
+STORES: dict[str, StoreFactory] = {"sqlite": _sqlite, "encrypted sqlite": _encrypted_sqlite}
 
 Body = Callable[[Db], Awaitable[object]]
 

@@ -84,5 +84,7 @@ def _around(saga: Saga) -> Iterator[str]:
         yield f"- cancel: `{saga.cancel.rpc.full_name}`, `{saga.cancel.reason}`"
     if saga.start:
         yield f"- starts later, up to {in_words(saga.start.at_most_s)}"
+    if saga.subject:
+        yield "- says whose data it holds"
     if saga.index:
         yield f"- index: {', '.join(f'`{value.name}`' for value in saga.index)}"

@@ -1,5 +1,6 @@
 """Where `sagagen sagas` gets its answers: from a gateway's admin listener (`sagas_listener`), or from a log at rest."""
 
+import os
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.saga.commands import Act, CommandRejected
 from sagagen.runtime.saga.definitions import Definitions
+from sagagen.runtime.vault.given import given_keys
 
 HAS_THE_FILE = "file"
 """How we know who it is: nobody is asked who has the log itself."""
@@ -120,12 +122,16 @@ class LogAtRest:
 async def at_rest(path: Path) -> AsyncGenerator[tuple[Orders, Collection[str]]]:
     """The log at `path`, locked while open; and the commands that take two persons, as the project says.
 
+    What is encrypted is hidden where the environment names no keys.
     Raises LogLocked if a gateway runs on it, LogCorrupted if it is damaged.
     """
     mesh = mesh_of_project()
     definitions = Definitions(mesh.sagas if mesh else ())
     access = mesh.security.admin if mesh and mesh.security else None
-    async with SagaLog.open(path) as log, Auditor.open(log.audit, has_stream=False) as auditor:
+    async with (
+        SagaLog.open(path, given_keys(os.environ), hides=True) as log,
+        Auditor.open(log.audit, has_stream=False) as auditor,
+    ):
         schema = (lambda: Schema(mesh.descriptors.read_bytes())) if mesh else None
         operations = SagaOperations(SagasAtRest(log, definitions), schema)
         yield Orders(operations, auditor), frozenset(access.four_eyes if access else ())

@@ -54,6 +54,8 @@ def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
     say(f"  accepted {saga['created_at']} ({age(saga['age_s'])} ago), last change {saga['updated_at']}")
     claims = f" (claims: {', '.join(saga['claims'])})" if saga.get("claims") else ""
     say(f"  caller {saga['caller']}{claims}, trace {saga['trace_id']}")
+    if saga.get("hidden"):
+        say(f"  Not all of it can be shown: {saga['hidden']}.")
     say("")
     if saga["starts_at"]:
         say(f"  it starts, or started, at {saga['starts_at']}")

@@ -254,6 +254,8 @@ class Saga:
     cancel: Cancel | None = None
     start: Start | None = None
     index: tuple[IndexValue, ...] = ()
+    subject: ValueExpr | None = None
+    """The person whose data it holds: a text."""
 
     @property
     def calls(self) -> tuple[Step, ...]:

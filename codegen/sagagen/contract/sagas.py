@@ -60,6 +60,7 @@ def _saga(outline: SagaOutline, expressions: Expressions, elements: ElementCompi
         cancel=_cancel(outline.cancel, expressions) if outline.cancel is not None else None,
         start=_start(shape.start, outline, expressions) if shape.start is not None else None,
         index=tuple(_index(outline, expressions)),
+        subject=expressions.optional(shape.subject, compile_text, expressions.of_index()),
     )
 
 

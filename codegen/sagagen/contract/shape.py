@@ -179,6 +179,11 @@ class SagaShape(Shape):
         "enum, over input, caller and saga.",
         example={"customer": "caller", "total": "input.total_minor"},
     )
+    subject: Expression | None = optional(
+        "The person whose data an instance holds: a text, over input, caller and saga. With encryption on, "
+        "`sagagen forget` erases all that is kept of them.",
+        example="input.customer_id",
+    )
     respond: RespondShape | None = optional(
         "When and with what the request that started the saga is answered."
     )

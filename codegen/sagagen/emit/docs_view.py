@@ -191,6 +191,8 @@ def _facts(saga: Saga, mesh: Mesh) -> Iterator[str]:
             f"Cancelled by {_sent(saga.cancel.rpc, mesh)}, {until}; `failure.reason` is then "
             f"{code(saga.cancel.reason)}. {allowed}"
         )
+    if saga.subject:
+        yield "Says whose data it holds (`subject`): `sagagen forget` erases them where encryption is on."
     if saga.index:
         yield f"Can be found by {listed(code(value.name) for value in saga.index)}."
 

@@ -24,7 +24,7 @@ from sagagen.emit.saga_tree import every
 from sagagen.expression import MessageExpr, RenderedFunction, ValueExpr, render_function, render_value
 from sagagen.python_names import PythonNames, allot, identifier, with_underscore
 
-OF_THE_SAGA = frozenset({"respond", "starts_after", "starts_at", "saga_to_cancel", "may_cancel"})
+OF_THE_SAGA = frozenset({"respond", "starts_after", "starts_at", "saga_to_cancel", "may_cancel", "subject"})
 """Functions that belong to no element and no event."""
 
 
@@ -152,6 +152,9 @@ class Functions:
     def index(self, value: IndexValue) -> str:
         doc = f"The value `{value.name}`, by which the saga can be found."
         return self._value(Function("index", value.name), value.value, doc)
+
+    def subject(self, value: ValueExpr) -> str:
+        return self._value("subject", value, "The person whose data the saga holds.")
 
     def _of(
         self, prefix: str, owner: str, expr: ValueExpr | None, doc: str, event: MethodDescriptor | None = None

@@ -66,6 +66,8 @@ class SagaView:
     """Empty without it, as `start`."""
     start: str
     index: tuple[str, ...]
+    subject: str
+    """Name of a function; empty without one."""
     imports: tuple[str, ...]
 
 
@@ -122,6 +124,7 @@ class _SagaViews:
         cancel = self._cancel(saga.cancel) if saga.cancel else ""
         start = self._start(saga.start) if saga.start else ""
         index = tuple(self._index(value) for value in saga.index)
+        subject = self._functions.subject(saga.subject) if saga.subject else ""
         return SagaView(
             header=header(sources_of(self._mesh, [rpc.containing_service.file for rpc in rpcs(saga)])),
             doc=docstring(
@@ -145,6 +148,7 @@ class _SagaViews:
             cancel=cancel,
             start=start,
             index=index,
+            subject=subject,
             imports=self._imports.statements,
         )
 

@@ -12,6 +12,8 @@ from sagagen.runtime.model.security import CallerLimits, OidcScheme, Security
 from sagagen.runtime.plain import SWITCHES, Switch
 from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.startup import SettingsError
+from sagagen.runtime.vault.given import given_keys, is_given
+from sagagen.runtime.vault.keys import KeyWrapper
 
 HTTP_PORT = 8080
 ADMIN_PORT = 8081
@@ -245,6 +247,15 @@ class Settings:
         if text not in ("open", "closed"):
             raise SettingsError(f'SAGAGEN_METRICS="{text}" is unknown; use open or closed')
         return text == "closed"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """What is stored is encrypted."""
+        return is_given(self.environment)
+
+    def encryption_keys(self, root: Path, service: str = "") -> KeyWrapper | None:
+        """By what the saga log, or a service's database, is encrypted; None: it is not. Raises SettingsError."""
+        return given_keys(self.environment, service, root)
 
     def service_admin(self, mesh: Mesh, service: Service) -> Address:
         """Where the admin listener of the service's own process binds. Raises SettingsError."""

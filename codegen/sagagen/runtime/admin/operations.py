@@ -189,6 +189,7 @@ class SagaOperations:
             "claims": sorted(claims_of(recorded.accepted.claims)),
             "trace_id": view.trace_id,
             "starts_at": rfc3339_or_none(view.starts_ms),
+            "hidden": recorded.hidden or None,
             "incomplete": list(view.incomplete),
             "unconsumed": list(view.unconsumed),
             "steps": [step_shown(step) for step in view.steps],

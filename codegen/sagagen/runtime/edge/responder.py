@@ -10,7 +10,7 @@ from sagagen.runtime.edge.transcoding.request import RouteError
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh, Saga, final_status
 from sagagen.runtime.rpc.errors import Code
-from sagagen.runtime.saga.result import SagaResult, StoredAnswer, Succeeded, Superseded, Unsuccessful
+from sagagen.runtime.saga.result import Hidden, SagaResult, StoredAnswer, Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.scope import Failure
 
 JSON = (("content-type", "application/json"),)
@@ -53,6 +53,8 @@ class HttpResponder:
                 return problem.of_saga(saga_id, trace_id).answer()
             case StoredAnswer(status, headers, body):
                 return Answer(status, headers, body)
+            case Hidden():
+                return erased().of_saga(saga_id, trace_id).answer()
 
     def at_once(self, saga: Saga, message: bytes, saga_id: str) -> Answer:
         """202 with the contract's body, for a saga that is answered at acceptance and goes on."""
@@ -103,6 +105,16 @@ def key_expired() -> Problem:
         "ABORTED",
         "KEY_EXPIRED",
         "this idempotency key was used so long ago that its answer is kept no longer; use a new one",
+    )
+
+
+def erased() -> Problem:
+    """410 for a saga that was answered, and whose answer was erased with its subject's data."""
+    return Problem(
+        410,
+        "FAILED_PRECONDITION",
+        "DATA_ERASED",
+        "this request was carried out once, and has no effect again; its answer was erased with its subject's data",
     )
 
 

@@ -82,10 +82,10 @@ class SharedAnswers:
             yield None
             return
         from sagagen.runtime.redis.pipeline import RedisPipeline  # only here: redis takes a sixth of a start
-        from sagagen.runtime.redis.seal import Seal
+        from sagagen.runtime.redis.seal import seal
 
         async with RedisPipeline.open(settings.redis, f"{_prefix(project)}:trial") as line:
-            yield cls(project, line, Seal(settings.share_answers_key))
+            yield cls(project, line, seal(settings.share_answers_key, is_encrypted=settings.is_encrypted))
 
     def store(self, saga: Saga, accepted: Accepted, answer: Answer) -> None:
         """The answer is committed. Kept as long as the saga's key is."""

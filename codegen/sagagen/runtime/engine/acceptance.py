@@ -12,6 +12,7 @@ from sagagen.runtime.log.store import SagaHead
 from sagagen.runtime.model.definition import Start, Step
 from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.rpc.claim import CLAIM
+from sagagen.runtime.rpc.errors import ExpressionError
 from sagagen.runtime.saga.claim import needs_claim
 from sagagen.runtime.saga.events import Accepted, NextRequest
 from sagagen.runtime.saga.history import History
@@ -57,6 +58,19 @@ def index_of(acceptance: Acceptance, started_ms: int) -> Sequence[tuple[str, str
         except Exception:
             _logger.exception("a value of the index could not be worked out", saga_id=acceptance.saga_id)
     return found
+
+
+def subject_of(acceptance: Acceptance, started_ms: int) -> str:
+    """The person whose data the saga holds; empty if the contract names none, or the request has none.
+
+    Raises NotAcceptable where it can't be worked out: data that nobody could have erased are not taken on.
+    """
+    if acceptance.saga.subject is None:
+        return ""
+    try:
+        return acceptance.saga.subject(_opening(acceptance, started_ms))
+    except (ExpressionError, TypeError, ValueError, OverflowError) as error:
+        raise NotAcceptable(f"whose data the request holds can't be worked out: {error}") from error
 
 
 def _starts_ms(acceptance: Acceptance, start: Start, at_ms: int) -> int | None:

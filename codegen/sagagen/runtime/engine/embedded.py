@@ -17,7 +17,7 @@ from typing import Self
 import structlog
 
 from sagagen.runtime.clock import Clock, Grace, SystemClock
-from sagagen.runtime.engine.acceptance import accepted_row, index_of, started_of
+from sagagen.runtime.engine.acceptance import accepted_row, index_of, started_of, subject_of
 from sagagen.runtime.engine.admission import Admission
 from sagagen.runtime.engine.at_rest import disk_use_of
 from sagagen.runtime.engine.caller_sagas import CallerSagas
@@ -442,7 +442,10 @@ class EmbeddedEngine:
         else:
             row = accepted_row(acceptance, at_ms, run, is_contested=not context.is_alone)
         index = index_of(acceptance, row.started_ms) if acceptance.saga.index else ()
-        ref = await (self._log.accept(row, index) if index else self._log.accept(row))
+        if subject := subject_of(acceptance, row.started_ms):
+            ref = await self._log.accept(row, index, subject)
+        else:
+            ref = await (self._log.accept(row, index) if index else self._log.accept(row))
         if ref is None:
             self._count(entry, acceptance.caller, is_active=False)  # it was counted when it was new
             # It is not new, and whatever it goes on with, it leaves no other waiting for a first call.

@@ -203,6 +203,11 @@ class RecordedSaga(Protocol):
         """Its place among the others, for `SagaQuery.before`."""
         ...
 
+    @property
+    def hidden(self) -> str:
+        """Why what is encrypted of it can't be read; empty if it can, or nothing is."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:

@@ -14,7 +14,8 @@ REMOVED_AT_ONCE = 1000
 """Rows that one write removes."""
 
 _COLUMNS = tuple(column.name for column in fields(AuditEntry))
-_INSERT = f"INSERT INTO audit ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
+_PLACES = ", ".join("?" * len(_COLUMNS))
+INSERT_ENTRY = f"INSERT INTO audit ({', '.join(_COLUMNS)}) VALUES ({_PLACES}) ON CONFLICT DO NOTHING"
 _SELECT = """
 SELECT * FROM audit
 WHERE at_ms >= :since_ms AND (:by = '' OR by = :by)
@@ -96,7 +97,7 @@ def keep_with_row(connection: sqlite3.Connection, entry: AuditEntry) -> None:
 
 
 def _record(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> None:
-    connection.executemany(_INSERT, [astuple(entry) for entry in entries])
+    connection.executemany(INSERT_ENTRY, [astuple(entry) for entry in entries])
 
 
 def _place(connection: sqlite3.Connection, order: PendingOrder, entry: AuditEntry) -> None:

@@ -5,14 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.errors import LogCorrupted
 from sagagen.runtime.log.records import SagaHead, SagaRef, head_of, rows_of
+from sagagen.runtime.log.sealing import Opener
 from sagagen.runtime.log.search import find_of_caller, find_sagas
 from sagagen.runtime.saga.events import Accepted, LogEvent
 from sagagen.runtime.saga.search import CallerQuery, SagaPage, SagaQuery, UnreadableSaga
+
+if TYPE_CHECKING:
+    from sagagen.runtime.vault.vault import Vault
 
 T = TypeVar("T")
 PAGE = 500
@@ -30,6 +34,8 @@ class LoggedSaga:
     rows: tuple[LogEvent, ...]
     wake_ms: int | None = None
     """When it has something to do again; None: it does not wait. 0: it goes on, though a step of it is stuck."""
+    hidden: str = ""
+    """Why what is encrypted of it can't be read: payloads are empty then. Empty if it can, or nothing is."""
 
     @property
     def is_parked(self) -> bool:
@@ -51,22 +57,27 @@ class LoggedSaga:
 Found = LoggedSaga | UnreadableSaga
 
 
-def find_head(connection: sqlite3.Connection, saga_id: str) -> SagaHead | None:
-    """Where a saga stands; None if there is no such saga. Raises LogCorrupted."""
-    reader = _Reader(connection)
+def find_head(connection: sqlite3.Connection, saga_id: str, vault: "Vault | None" = None) -> SagaHead | None:
+    """Where a saga stands; None if there is no such saga. Raises LogCorrupted.
+
+    Here and below: without a vault, what is encrypted stays hidden.
+    """
+    reader = _Reader(connection, vault)
     records = reader.rows(sql.SELECT_HEAD, (saga_id,))
     if not records:
         return None
     try:
         reader.check_text(records)
-        return head_of(records[0])
+        return head_of(reader.opener.saga(records[0]), reader.opener.result(records[0]))
     except _UNREADABLE as error:
         raise LogCorrupted(_why(saga_id, error)) from error
 
 
-def find_saga(connection: sqlite3.Connection, saga_id: str) -> LoggedSaga | None:
+def find_saga(
+    connection: sqlite3.Connection, saga_id: str, vault: "Vault | None" = None
+) -> LoggedSaga | None:
     """A saga with all of its rows; None if there is no such saga. Raises LogCorrupted."""
-    reader = _Reader(connection)
+    reader = _Reader(connection, vault)
     sagas = reader.rows(sql.SELECT_SAGA, (saga_id,))
     if not sagas:
         return None
@@ -76,9 +87,11 @@ def find_saga(connection: sqlite3.Connection, saga_id: str) -> LoggedSaga | None
     return found
 
 
-def search_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[Found]:
+def search_sagas(
+    connection: sqlite3.Connection, query: SagaQuery, vault: "Vault | None" = None
+) -> list[Found]:
     """A page of the sagas that match, newest first."""
-    reader = _Reader(connection)
+    reader = _Reader(connection, vault)
     sagas = reader.run(lambda: find_sagas(connection, query))
     return [reader.read(saga, reader.rows(sql.SELECT_EVENTS, (saga["number"],))) for saga in sagas]
 
@@ -97,9 +110,9 @@ def open_sagas_in(connection: sqlite3.Connection) -> list[Found]:
     return found
 
 
-def active_page(connection: sqlite3.Connection, after: int) -> list[Found]:
+def active_page(connection: sqlite3.Connection, after: int, vault: "Vault | None" = None) -> list[Found]:
     """The next active sagas after this number, oldest first."""
-    reader = _Reader(connection)
+    reader = _Reader(connection, vault)
     sagas = reader.rows(sql.SELECT_ACTIVE, (after, PAGE))
     if not sagas:
         return []
@@ -111,7 +124,8 @@ def active_page(connection: sqlite3.Connection, after: int) -> list[Found]:
 class _Reader:
     """Python's sqlite3 fails a whole query for one text that is no UTF-8: then it is asked again, less strictly."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, vault: "Vault | None" = None) -> None:
+        self.opener = Opener(vault, connection)
         self._connection = connection
         self._is_lenient = False
 
@@ -134,10 +148,11 @@ class _Reader:
     def read(self, saga: sqlite3.Row, events: Sequence[sqlite3.Row]) -> Found:
         try:
             self.check_text((saga, *events))
-            rows = rows_of(saga, events)
+            opened, hidden = self.opener.events(saga["number"], events)
+            rows = rows_of(self.opener.saga(saga), opened)
         except _UNREADABLE as error:
             return _unreadable(saga, error)
-        return LoggedSaga(SagaRef(saga["number"], saga["trace_id"]), rows, saga["wake_ms"])
+        return LoggedSaga(SagaRef(saga["number"], saga["trace_id"]), rows, saga["wake_ms"], hidden)
 
     def check_text(self, rows: Sequence[sqlite3.Row]) -> None:
         """Raises ValueError where a text is none: nothing is guessed."""

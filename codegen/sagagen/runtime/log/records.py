@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -39,7 +39,7 @@ from sagagen.runtime.saga.events import (
     TimeUp,
     TurnedBack,
 )
-from sagagen.runtime.saga.result import SagaResult, of_columns, to_columns
+from sagagen.runtime.saga.result import Hidden, SagaResult, of_columns, to_columns
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.sqlite.database import blob
 
@@ -220,8 +220,12 @@ def _result(result: SagaResult | None) -> dict[str, object]:
     return {"answer_status": status, "answer_headers": text, "answer_body": answer_body}
 
 
+_IN_THE_CLEAR = (None, None, None, None)
+"""What INSERT_SAGA has of encryption."""
+
+
 def saga_values(row: Accepted) -> tuple[object, ...]:
-    """The values of INSERT_SAGA."""
+    """The values of INSERT_SAGA, in the clear."""
     return (
         row.saga_id,
         row.saga,
@@ -237,11 +241,16 @@ def saga_values(row: Accepted) -> tuple[object, ...]:
         row.at_ms,
         row.at_ms,
         row.claims or None,
+        *_IN_THE_CLEAR,
     )
 
 
-def head_of(record: sqlite3.Row) -> SagaHead:
-    """From SELECT_HEAD."""
+Record = Mapping[str, Any] | sqlite3.Row
+"""A row of a table, by its columns."""
+
+
+def head_of(record: Record, result: Record | None) -> SagaHead:
+    """From SELECT_HEAD. `result` has the columns of its result; None if they can't be read any more."""
     return SagaHead(
         saga_id=record["saga_id"],
         saga=record["name"],
@@ -252,21 +261,21 @@ def head_of(record: sqlite3.Row) -> SagaHead:
         trace_id=record["trace_id"],
         started_ms=record["started_ms"],
         status=SagaStatus(record["status"]),
-        result=_result_of(record),
+        result=Hidden() if result is None else _result_of(result),
     )
 
 
-def rows_of(saga: sqlite3.Row, events: Sequence[sqlite3.Row]) -> tuple[LogEvent, ...]:
+def rows_of(saga: Record, events: Sequence[Record]) -> tuple[LogEvent, ...]:
     """A saga's rows, in the order of the log. Raises KeyError or ValueError for a row that no version of ours wrote."""
     first, *others = events
     return (_accepted_of(saga, first), *(_READERS[event["kind"]](event, _common(event)) for event in others))
 
 
-def _common(event: sqlite3.Row) -> dict[str, Any]:
+def _common(event: Record) -> dict[str, Any]:
     return {"at_ms": event["at_ms"], "span_id": event["span_id"]}
 
 
-def _accepted_of(saga: sqlite3.Row, event: sqlite3.Row) -> Accepted:
+def _accepted_of(saga: Record, event: Record) -> Accepted:
     if event["kind"] != KINDS[Accepted]:
         raise ValueError(f"the first row is {event['kind']}")
     return Accepted(
@@ -287,7 +296,7 @@ def _accepted_of(saga: sqlite3.Row, event: sqlite3.Row) -> Accepted:
     )
 
 
-def _done_of(event: sqlite3.Row, common: dict[str, Any]) -> Done:
+def _done_of(event: Record, common: dict[str, Any]) -> Done:
     return Done(
         **common,
         step=event["step"],
@@ -299,7 +308,7 @@ def _done_of(event: sqlite3.Row, common: dict[str, Any]) -> Done:
     )
 
 
-def _failed_of(event: sqlite3.Row, common: dict[str, Any]) -> Failed:
+def _failed_of(event: Record, common: dict[str, Any]) -> Failed:
     return Failed(
         **common,
         step=event["step"],
@@ -317,7 +326,7 @@ def _failed_of(event: sqlite3.Row, common: dict[str, Any]) -> Failed:
     )
 
 
-def _turned_back_of(event: sqlite3.Row, common: dict[str, Any]) -> TurnedBack:
+def _turned_back_of(event: Record, common: dict[str, Any]) -> TurnedBack:
     outcome = Outcome(event["outcome"])
     doubt = _keys_of(event) if event["keys"] else ()
     return TurnedBack(
@@ -325,14 +334,14 @@ def _turned_back_of(event: sqlite3.Row, common: dict[str, Any]) -> TurnedBack:
     )
 
 
-def _keys_of(event: sqlite3.Row) -> tuple[str, ...]:
+def _keys_of(event: Record) -> tuple[str, ...]:
     keys = json.loads(event["keys"])
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in cast(list[object], keys)):
         raise ValueError(f"keys are no list of texts: {event['keys']}")
     return tuple(cast(list[str], keys))
 
 
-def _request_columns(event: sqlite3.Row) -> dict[str, Any]:
+def _request_columns(event: Record) -> dict[str, Any]:
     return {
         "caller": event["caller"] or "",
         "key": event["request_key"] or "",
@@ -341,26 +350,26 @@ def _request_columns(event: sqlite3.Row) -> dict[str, Any]:
     }
 
 
-def _failure_of(event: sqlite3.Row) -> Failure:
+def _failure_of(event: Record) -> Failure:
     return Failure(event["code"], event["reason"], event["message"], event["step"])
 
 
-def _operator_of(event: sqlite3.Row) -> dict[str, Any]:
+def _operator_of(event: Record) -> dict[str, Any]:
     return {"by": event["operator"] or "", "note": event["note"] or ""}
 
 
-def _next_of(event: sqlite3.Row) -> NextRequest:
+def _next_of(event: Record) -> NextRequest:
     return NextRequest(
         event["next_request"], event["next_problem"] or "", event["next_step"] or "", event["until_ms"]
     )
 
 
-def _result_of(record: sqlite3.Row) -> SagaResult | None:
+def _result_of(record: Record) -> SagaResult | None:
     text = record["answer_headers"]
     return None if text is None else of_columns(record["answer_status"], text, record["answer_body"])
 
 
-_READERS: dict[str, Callable[[sqlite3.Row, dict[str, Any]], LogEvent]] = {
+_READERS: dict[str, Callable[[Record, dict[str, Any]], LogEvent]] = {
     KINDS[Done]: _done_of,
     KINDS[Failed]: _failed_of,
     KINDS[TurnedBack]: _turned_back_of,

@@ -132,6 +132,34 @@ CREATE TABLE pending_order (
     at_ms INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL
 );
+-- Encryption at rest (decision 223). 1: what `log/sealing.py` names is encrypted in this row.
+ALTER TABLE saga ADD COLUMN sealed INTEGER;
+ALTER TABLE event ADD COLUMN sealed INTEGER;
+-- Keys of this file, each wrapped by the key-encryption key that it is named for.
+CREATE TABLE store_key (
+    kek TEXT PRIMARY KEY,
+    wrapped BLOB NOT NULL
+) WITHOUT ROWID;
+-- The key of the log itself, for what outlives the data of a saga.
+CREATE TABLE own_key (
+    number INTEGER PRIMARY KEY,
+    kek TEXT REFERENCES store_key (kek),
+    wrapped BLOB NOT NULL
+);
+-- A key for each person whose data sagas hold. Its name is an HMAC; once it is forgotten, `wrapped` is zeros.
+CREATE TABLE subject_key (
+    number INTEGER PRIMARY KEY,
+    kek TEXT REFERENCES store_key (kek),
+    wrapped BLOB NOT NULL,
+    name BLOB NOT NULL,
+    forgotten_ms INTEGER
+);
+CREATE INDEX subject_key_name ON subject_key (name);
+-- The key that a saga's rows are encrypted by. It is wrapped by a store key, or by its subject's key.
+ALTER TABLE saga ADD COLUMN kek TEXT REFERENCES store_key (kek);
+ALTER TABLE saga ADD COLUMN wrapped BLOB;
+ALTER TABLE saga ADD COLUMN subject INTEGER REFERENCES subject_key (number);
+CREATE INDEX saga_subject ON saga (subject) WHERE subject IS NOT NULL;
 """,
 }
 
@@ -146,10 +174,29 @@ def insert_event(columns: tuple[str, ...]) -> str:
     return f"INSERT INTO event ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
 
-INSERT_SAGA = """
-INSERT INTO saga (saga_id, name, version, digest, run, caller, idempotency_key, fingerprint, trace_id, trace_flags,
-                  trace_state, started_ms, updated_ms, claims, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'RUNNING')
+SAGA_COLUMNS = (
+    "saga_id",
+    "name",
+    "version",
+    "digest",
+    "run",
+    "caller",
+    "idempotency_key",
+    "fingerprint",
+    "trace_id",
+    "trace_flags",
+    "trace_state",
+    "started_ms",
+    "updated_ms",
+    "claims",
+    "sealed",
+    "kek",
+    "wrapped",
+    "subject",
+)
+INSERT_SAGA = f"""
+INSERT INTO saga ({", ".join(SAGA_COLUMNS)}, status)
+VALUES ({", ".join("?" * len(SAGA_COLUMNS))}, 'RUNNING')
 ON CONFLICT (saga_id) DO NOTHING
 """
 
@@ -168,7 +215,8 @@ SET_ANSWER = "UPDATE saga SET answer_seq = ? WHERE number = ? AND answer_seq IS 
 """Apart from the status, which three indexes are about: SQLite would work through them for an answer too."""
 
 SELECT_HEAD = """
-SELECT saga.*, event.answer_status, event.answer_headers, event.answer_body
+SELECT saga.*, event.answer_status, event.answer_headers, event.answer_body,
+       event.kind AS event_kind, event.sealed AS event_sealed
 FROM saga LEFT JOIN event ON event.seq = saga.answer_seq
 WHERE saga.saga_id = ?
 """
@@ -197,12 +245,35 @@ SELECT min(name) AS name FROM saga WHERE status IN ('COMPLETED', 'COMPENSATED', 
 """
 
 SELECT_PURGEABLE = """
-SELECT number FROM saga
+SELECT number, subject FROM saga
 WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') AND name = ? AND updated_ms < ? ORDER BY updated_ms LIMIT ?
 """
 INSERT_INDEX = "INSERT INTO saga_index (saga, name, value) VALUES (?, ?, ?)"
 DELETE_INDEX = "DELETE FROM saga_index WHERE saga = ?"
 DELETE_EVENTS = "DELETE FROM event WHERE saga = ?"
 DELETE_SAGA = "DELETE FROM saga WHERE number = ?"
+DELETE_SUBJECT_KEY = """
+DELETE FROM subject_key WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM saga WHERE subject = ?1)
+"""
+SELECT_DATA_KEY = """
+SELECT saga.saga_id, saga.kek, saga.wrapped, saga.subject, s.kek AS subject_kek, s.wrapped AS subject_wrapped
+FROM saga LEFT JOIN subject_key AS s ON s.number = saga.subject WHERE saga.number = ?
+"""
+SET_DATA_KEY = "UPDATE saga SET kek = ?, wrapped = ? WHERE number = ?"
+SELECT_SUBJECT_KEY = "SELECT number, kek, wrapped FROM subject_key WHERE name = ? AND forgotten_ms IS NULL"
+INSERT_SUBJECT_KEY = "INSERT INTO subject_key (name, kek, wrapped) VALUES (?, ?, ?)"
+WIPE_SUBJECT_KEY = (
+    "UPDATE subject_key SET wrapped = zeroblob(length(wrapped)) WHERE name = ? AND forgotten_ms IS NULL"
+)
+FORGET_SUBJECT_KEY = (
+    "UPDATE subject_key SET kek = NULL, forgotten_ms = ? WHERE name = ? AND forgotten_ms IS NULL"
+)
+SELECT_LAST_SEQ = "SELECT max(seq) FROM event"
+SELECT_OF_SUBJECT = """
+SELECT number, saga_id, status FROM saga
+WHERE subject IN (SELECT number FROM subject_key WHERE name = ?) ORDER BY number
+"""
+HIDDEN_RESULT = '{"kind":"HIDDEN"}'
+"""`answer_headers` of a result that can't be read."""
 
 SELECT_LAST_MS = "SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1"

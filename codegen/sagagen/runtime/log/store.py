@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
@@ -32,6 +32,7 @@ from sagagen.runtime.log.reading import (
 )
 from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, saga_values
 from sagagen.runtime.log.reserve import Reserve
+from sagagen.runtime.log.sealing import NO_KEYS, Sealer, key_ids, open_vault
 from sagagen.runtime.log.search import ended_counts, find_ids, open_counts
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -54,6 +55,10 @@ from sagagen.runtime.sqlite.database import Database, OpenDatabase, never_wait
 from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
 from sagagen.runtime.sqlite.presence import Presence
+from sagagen.runtime.vault.keys import KeyWrapper
+
+if TYPE_CHECKING:
+    from sagagen.runtime.vault.vault import Vault
 
 __all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
 
@@ -76,8 +81,16 @@ class SagaLog:
         reader: Database,
         reserve: Reserve,
         probes: Sequence[ThreadProbe],
+        vault: "Vault | None" = None,
+        sealer: Sealer | None = None,
+        *,
+        is_hidden: bool = False,
     ) -> None:
-        """`probes` ask the threads that the log needs. The files at `path` are open."""
+        """`probes` ask the threads that the log needs. The files at `path` are open.
+
+        `sealer` encrypts what is written, by the keys of `vault`; None: nothing does. `is_hidden`: it is encrypted, and
+        there is no vault.
+        """
         self.path = path
         self.audit = AuditTable(writer, reader)
         """What operators did, and their orders that wait for a second person."""
@@ -85,6 +98,9 @@ class SagaLog:
         self._reader = reader
         self._reserve = reserve
         self._probes = tuple(probes)
+        self._vault = vault
+        self._sealer = sealer
+        self._is_hidden = is_hidden
         self._presence = Presence([path, path.with_name(path.name + "-wal"), lock_file(path)])
         self._misplaced = ""
         """What `look` found wrong with the files."""
@@ -93,9 +109,13 @@ class SagaLog:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path) -> AsyncGenerator[Self]:
+    async def open(
+        cls, path: Path, keys: KeyWrapper | None = None, *, hides: bool = False
+    ) -> AsyncGenerator[Self]:
         """Own the log at `path`, made if it is not there. On leaving, what is queued is written.
 
+        With `keys` it is encrypted. Raises KeysUnset where it is and there are none, unless `hides` says that what is
+        encrypted may stay hidden; KeysMissing or KeyIsAnother where they are not those that encrypted it.
         Raises LogLocked if another process owns it, DatabaseTooNew if a later version wrote it, LogCorrupted if the
         file is damaged: then it is left as it is. Raises DiskFull or CannotOpen where the system does not let it.
         """
@@ -107,24 +127,36 @@ class SagaLog:
                 reserve = Reserve(path)
                 if not reserve.make():
                     _logger.error("the disk has no room for the saga log's reserve: new sagas are refused")
-                log = await stack.enter_async_context(cls.on(Database, path, SystemClock(), reserve))
+                log = await stack.enter_async_context(
+                    cls.on(Database, path, SystemClock(), reserve, keys, hides=hides)
+                )
             yield log
 
     @classmethod
     @asynccontextmanager
     async def on(
-        cls, database_at: OpenDatabase, path: Path, clock: Clock, reserve: Reserve
+        cls,
+        database_at: OpenDatabase,
+        path: Path,
+        clock: Clock,
+        reserve: Reserve,
+        keys: KeyWrapper | None = None,
+        *,
+        hides: bool = False,
     ) -> AsyncGenerator[Self]:
         """As `open`, where databases lie somewhere else, and nobody else can own or damage them."""
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(database_at(path))
             await database.migrate(sql.MIGRATIONS)
+            vault = await database.in_thread(partial(open_vault, keys=keys, name=str(path), hides=hides))
+            sealer = await database.in_thread(partial(Sealer.open, vault)) if vault else None
+            is_hidden = vault is None and bool(await database.in_thread(key_ids))
             await database.in_thread(never_wait)
             reader = await stack.enter_async_context(database_at(path, is_read_only=True))
             opened = open_writer(database, reserve.release, monotonic_s=clock.monotonic_s)
             writer = await stack.enter_async_context(opened)
             probes = ThreadProbe(database, "writing"), ThreadProbe(reader, "reading")
-            yield cls(path, writer, reader, reserve, probes)
+            yield cls(path, writer, reader, reserve, probes, vault, sealer, is_hidden=is_hidden)
 
     @property
     def commits(self) -> int:
@@ -174,10 +206,13 @@ class SagaLog:
         """Make the reserve again if the disk has room for it."""
         await asyncio.to_thread(self._reserve.make)
 
-    async def accept(self, row: Accepted, index: Sequence[tuple[str, str | int]] = ()) -> SagaRef | None:
+    async def accept(
+        self, row: Accepted, index: Sequence[tuple[str, str | int]] = (), subject: str = ""
+    ) -> SagaRef | None:
         """Begin a saga, durably. None, and nothing written, if its id is already in the log.
 
-        `index` has the values by which it can be found.
+        `index` has the values by which it can be found. `subject` is the person whose data it holds, who may ask that
+        they be forgotten; where nothing is encrypted it is not kept.
 
         Raises LogUnavailable if nothing can be written, if too little room is left to finish open sagas, or if the file
         is not where it was opened.
@@ -186,7 +221,8 @@ class SagaLog:
             raise LogUnavailable("the disk is full: no new sagas until there is room again")
         if self._misplaced and await self.head(row.saga_id) is None:
             raise LogUnavailable(self._misplaced)
-        number = await self._writer.write(lambda connection: _insert_saga(connection, row, index))
+        insert = partial(_insert_saga, row=row, index=index, subject=subject, sealer=self._sealer)
+        number = await self._writer.write(insert)
         return None if number is None else SagaRef(number, row.trace.trace_id)
 
     async def append(
@@ -203,8 +239,10 @@ class SagaLog:
 
         Raises LogUnavailable if nothing can be written: none of them is in the log.
         """
+        if self._is_hidden:
+            raise LogUnavailable(NO_KEYS)
         await self._writer.write(
-            lambda connection: _insert_events(connection, ref, rows, status, wake_ms, at_steps)
+            lambda connection: _insert_events(connection, ref, rows, status, wake_ms, at_steps, self._sealer)
         )
 
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
@@ -212,7 +250,9 @@ class SagaLog:
 
         Raises LogUnavailable if the log is closing. If the process dies before that commit, the rows are lost.
         """
-        await self._writer.write_later(lambda connection: _insert_events(connection, ref, rows, None))
+        await self._writer.write_later(
+            lambda connection: _insert_events(connection, ref, rows, None, sealer=self._sealer)
+        )
 
     async def rest(self, seconds: float, wake: asyncio.Event) -> None:
         """Wait before an attempt, until `seconds` have passed or `wake` is set. No commit waits for it."""
@@ -227,11 +267,11 @@ class SagaLog:
 
         Raises LogCorrupted if that can't be read.
         """
-        return await self._reader.in_thread(lambda connection: find_head(connection, saga_id))
+        return await self._reader.in_thread(lambda connection: find_head(connection, saga_id, self._vault))
 
     async def find(self, saga_id: str) -> LoggedSaga | None:
         """A saga with all of its rows; None if there is no such saga. Raises LogCorrupted if they can't be read."""
-        return await self._reader.in_thread(lambda connection: find_saga(connection, saga_id))
+        return await self._reader.in_thread(lambda connection: find_saga(connection, saga_id, self._vault))
 
     async def ids(self, beginning: str, at_most: int) -> list[str]:
         """Ids that begin like this, in order."""
@@ -240,7 +280,7 @@ class SagaLog:
     async def active_sagas(self) -> AsyncIterator[list[Found]]:
         """All active sagas, oldest first, a page at a time; those that can't be read among them."""
         after = 0
-        while page := await self._reader.in_thread(lambda connection, a=after: active_page(connection, a)):
+        while page := await self._reader.in_thread(partial(active_page, after=after, vault=self._vault)):
             yield page
             after = int(page[-1].cursor)
 
@@ -262,7 +302,7 @@ class SagaLog:
 
     async def search(self, query: SagaQuery) -> list[Found]:
         """A page of the sagas that match, newest first; those that can't be read among them."""
-        return await self._reader.in_thread(lambda connection: search_sagas(connection, query))
+        return await self._reader.in_thread(lambda connection: search_sagas(connection, query, self._vault))
 
     async def of_caller(self, query: CallerQuery) -> SagaPage:
         """A page of a caller's sagas, newest first. Raises UnknownSaga if `after` is none of them."""
@@ -301,14 +341,23 @@ class SagaLog:
 
 
 def _insert_saga(
-    connection: sqlite3.Connection, row: Accepted, index: Sequence[tuple[str, str | int]]
+    connection: sqlite3.Connection,
+    row: Accepted,
+    index: Sequence[tuple[str, str | int]],
+    subject: str,
+    sealer: Sealer | None,
 ) -> int | None:
-    inserted = connection.execute(sql.INSERT_SAGA, saga_values(row))
+    values, key = saga_values(row), None
+    if sealer is not None:
+        values, key = sealer.seal_saga(connection, values, subject)
+    inserted = connection.execute(sql.INSERT_SAGA, values)
     if inserted.rowcount == 0 or inserted.lastrowid is None:
         return None
     # The saga's row comes first: its number is what the events refer to.
     ref = SagaRef(inserted.lastrowid, row.trace.trace_id)
-    _insert_events(connection, ref, [row], None)
+    if sealer is not None and key is not None:
+        sealer.accepted(ref.number, key)
+    _insert_events(connection, ref, [row], None, sealer=sealer)
     if index:
         connection.executemany(sql.INSERT_INDEX, [(ref.number, name, value) for name, value in index])
     return ref.number
@@ -321,9 +370,12 @@ def _insert_events(
     status: SagaStatus | None,
     wake_ms: int | None = UNCHANGED,
     at_steps: str = "",
+    sealer: Sealer | None = None,
 ) -> int | None:
     for row in rows:
         values = event_values(ref, row)
+        if sealer is not None:
+            sealer.seal(connection, ref.number, values)
         inserted = connection.execute(sql.insert_event(tuple(values)), tuple(values.values()))
         # After the event, whose number it takes. The first result stays: SET_ANSWER changes no saga that has one.
         if isinstance(row, _ANSWERING) and row.result is not None:
@@ -356,4 +408,6 @@ def _purge(connection: sqlite3.Connection, name: str, before_ms: int, at_most: i
     connection.executemany(sql.DELETE_INDEX, numbers)
     connection.executemany(sql.DELETE_EVENTS, numbers)
     connection.executemany(sql.DELETE_SAGA, numbers)
+    for subject in {record["subject"] for record in found} - {None}:
+        connection.execute(sql.DELETE_SUBJECT_KEY, (subject,))
     return len(numbers)

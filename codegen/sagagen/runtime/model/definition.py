@@ -319,6 +319,8 @@ class Saga:
     cancel: Cancel | None = None
     start: Start | None = None
     index: tuple[IndexValue, ...] = ()
+    subject: Callable[[Any], str] | None = None
+    """The person whose data it holds, from a `Scope` of the input: with encryption on they can be erased."""
     is_line: bool = field(init=False, repr=False, compare=False)
     """Its elements are calls, each made once, one after the other: the log need not say which call a request is for."""
     calls: tuple[Step, ...] = field(init=False, repr=False, compare=False)

@@ -114,7 +114,7 @@ async def running(
     admin = settings.gateway_admin
     async with (
         SharedAnswers.open(project.mesh.project, settings) as shared,
-        SagaLog.open(settings.saga_log) as log,
+        SagaLog.open(settings.saga_log, settings.encryption_keys(project.root)) as log,
         upkeep(log, project.mesh.sagas, audit_s=settings.audit_s),
         Auditor.open(log.audit) as auditor,
         authentication(project, settings) as schemes,

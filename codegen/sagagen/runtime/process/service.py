@@ -101,4 +101,5 @@ def opened(
         default_claims=project.mesh.default_claims,
         grace=settings.grace,
         hold_limit_s=settings.patience_s or HOLD_LIMIT_S,
+        keys=settings.encryption_keys(project.root, service.name),
     )

@@ -31,6 +31,15 @@ class Seal:
         return value if is_ours else None
 
 
+def seal(key: Secret, *, is_encrypted: bool) -> Seal:
+    """By this key; `is_encrypted`: what is sealed can't be read either."""
+    if not is_encrypted:
+        return Seal(key)
+    from sagagen.runtime.redis.cipher import Cipher
+
+    return Cipher(key)
+
+
 def _mac(key: bytes, name: str, value: bytes) -> bytes:
     named = name.encode()
     return hmac.digest(key, b"%d:%b%b" % (len(named), named, value), _HASH)

@@ -54,7 +54,12 @@ class StoredAnswer:
     body: bytes
 
 
-SagaResult = Succeeded | Unsuccessful | Superseded | StoredAnswer
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """There is a result, and it can't be read: the saga's data were erased, or their key is not given. Never stored."""
+
+
+SagaResult = Succeeded | Unsuccessful | Superseded | StoredAnswer | Hidden
 
 Column = TypeVar("Column")
 
@@ -78,6 +83,8 @@ def to_columns(result: SagaResult) -> Columns:
             return None, _json(members), None
         case StoredAnswer():
             return result.status, _json(result.headers), result.body
+        case Hidden():
+            raise ValueError("a result that can't be read can't be stored")
 
 
 def of_columns(status: int | None, text: str, body: bytes | None) -> SagaResult:
@@ -94,6 +101,8 @@ def of_columns(status: int | None, text: str, body: bytes | None) -> SagaResult:
             )
         case "SUPERSEDED":
             return Superseded(stored["owner_run"], stored["is_other_payload"])
+        case "HIDDEN":
+            return Hidden()
         case other:
             raise ValueError(f"a result of the unknown kind {other}")
 

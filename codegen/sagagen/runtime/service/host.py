@@ -32,6 +32,7 @@ from sagagen.runtime.service.sqlite_store.sql_files import Scripts
 from sagagen.runtime.service.sqlite_store.store import SqliteStore
 from sagagen.runtime.service.store import HOLD_LIMIT_S, ServiceStore
 from sagagen.runtime.settings import RedisAddress
+from sagagen.runtime.vault.keys import KeyWrapper
 
 T = TypeVar("T")
 
@@ -108,6 +109,7 @@ class ServiceHost:
         sagas: Iterable[Saga] | None = None,
         grace: Grace | None = None,
         default_claims: Mapping[str, ClaimValue] = NO_CLAIMS,
+        keys: KeyWrapper | None = None,
     ) -> AsyncGenerator["ServiceHost"]:
         """Own `<data_dir>/<service>.db` and answer calls until the block is left, which drains first.
 
@@ -122,6 +124,7 @@ class ServiceHost:
             clock,
             retention_s=service.barrier_retention_s,
             hold_limit_s=hold_limit_s,
+            keys=keys,
         )
         host = cls.on(
             store,
@@ -135,6 +138,7 @@ class ServiceHost:
             sagas=sagas,
             grace=grace,
             default_claims=default_claims,
+            is_encrypted=keys is not None,
         )
         async with host as opened:
             yield opened
@@ -156,12 +160,15 @@ class ServiceHost:
         grace: Grace | None = None,
         random: Random | None = None,
         default_claims: Mapping[str, ClaimValue] = NO_CLAIMS,
+        is_encrypted: bool = False,
     ) -> AsyncGenerator["ServiceHost"]:
         """As `open`, on this store, which is entered once the handlers are known to be whole."""
         methods = bind(service, handlers, schema)
         async with (
             store_opened as store,
-            OutcomeCache.open(project, service.name, store.identity, redis) as outcome_cache,
+            OutcomeCache.open(
+                project, service.name, store.identity, redis, is_encrypted=is_encrypted
+            ) as outcome_cache,
         ):
             store.report_commits(outcome_cache.remember)
             host = cls(

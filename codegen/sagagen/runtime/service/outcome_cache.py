@@ -138,14 +138,20 @@ class OutcomeCache:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, project: str, service: str, identity: DatabaseIdentity, address: RedisAddress | None = None
+        cls,
+        project: str,
+        service: str,
+        identity: DatabaseIdentity,
+        address: RedisAddress | None = None,
+        *,
+        is_encrypted: bool = False,
     ) -> AsyncGenerator["OutcomeCache"]:
-        """Without an address of Redis there is only the memory of this process."""
+        """Without an address of Redis there is only the memory of this process. `is_encrypted`: what is in Redis is."""
         if address is None:
             yield cls(service)
             return
         from sagagen.runtime.redis.pipeline import RedisPipeline  # only here: redis takes a sixth of a start
-        from sagagen.runtime.redis.seal import Seal
+        from sagagen.runtime.redis.seal import seal
 
         # A database restored from a backup counts epochs up that have been before; so each start has a random part too.
         start = f"{identity.epoch}-{secrets.token_hex(8)}"
@@ -155,7 +161,10 @@ class OutcomeCache:
                 service,
                 pipeline,
                 prefix,
-                Seal(Secret.of("a key of this start", secrets.token_bytes(KEY_BYTES))),
+                seal(
+                    Secret.of("a key of this start", secrets.token_bytes(KEY_BYTES)),
+                    is_encrypted=is_encrypted,
+                ),
             )
 
     def remember(self, record: Record) -> None:

@@ -9,8 +9,11 @@ import re
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sagagen.runtime.service.sqlite_store.keys import open_vault
 from sagagen.runtime.service.sqlite_store.table import BARRIER_VERSION, DDL, read_meta
 from sagagen.runtime.service.store import DatabaseIdentity
 from sagagen.runtime.sqlite.database import (
@@ -21,6 +24,10 @@ from sagagen.runtime.sqlite.database import (
     user_version,
 )
 from sagagen.runtime.sqlite.disk_errors import is_of_the_system
+from sagagen.runtime.vault.keys import KeyWrapper
+
+if TYPE_CHECKING:
+    from sagagen.runtime.vault.vault import Vault
 
 
 class SchemaFailed(DatabaseError):
@@ -55,8 +62,13 @@ def _text(file: Path) -> str:
         raise DatabaseError(f"{file} is not UTF-8: byte {error.start} can't be read") from error
 
 
-async def prepare(path: Path, scripts: Scripts, database_at: OpenDatabase = Database) -> DatabaseIdentity:
-    """Create or change the service's database at `path`. Raises a DatabaseError that says what is wrong."""
+async def prepare(
+    path: Path, scripts: Scripts, database_at: OpenDatabase = Database, keys: KeyWrapper | None = None
+) -> "tuple[DatabaseIdentity, Vault | None]":
+    """Create or change the service's database at `path`, and open its keys.
+
+    Raises a StartupError that says what is wrong.
+    """
     async with database_at(path) as database:
         # First of all: a database that is refused keeps every byte, so no script may have run on it.
         found = await database.in_thread(_barrier_version)
@@ -66,7 +78,8 @@ async def prepare(path: Path, scripts: Scripts, database_at: OpenDatabase = Data
             await _run_base(database, scripts)
         await database.run_script(DDL)
         await _run_changes(database, scripts)
-        return await database.in_thread(_begin_epoch)
+        vault = await database.in_thread(partial(open_vault, keys=keys, name=str(path)))
+        return await database.in_thread(_begin_epoch), vault
 
 
 def _barrier_version(connection: sqlite3.Connection) -> int:

@@ -2,12 +2,26 @@
 
 import sqlite3
 from functools import partial
+from typing import TYPE_CHECKING
 
+from grpclib.const import Status as Code
+
+from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.barrier.calls import BarredCall, Handled
-from sagagen.runtime.service.barrier.rules import BarrierDecision, RecordEmpty, RunHandler, State, rule
+from sagagen.runtime.service.barrier.rules import (
+    BarrierDecision,
+    RecordEmpty,
+    RunHandler,
+    State,
+    TurnDown,
+    rule,
+)
 from sagagen.runtime.service.sqlite_store.guard import own
-from sagagen.runtime.service.sqlite_store.table import insert, read_rows
+from sagagen.runtime.service.sqlite_store.table import insert, read_rows, read_sealed_rows
 from sagagen.runtime.sqlite import database
+
+if TYPE_CHECKING:
+    from sagagen.runtime.vault.vault import Vault
 
 begin = partial(database.begin, sql=own(database.BEGIN))
 begin_at_once = partial(database.begin_at_once, sql=own(database.BEGIN))
@@ -24,7 +38,11 @@ class GroupVoid(Exception):
 
 
 def begin_call(
-    connection: sqlite3.Connection, call: BarredCall, purged_through_ms: int, now_ms: int
+    connection: sqlite3.Connection,
+    call: BarredCall,
+    purged_through_ms: int,
+    now_ms: int,
+    vault: "Vault | None" = None,
 ) -> BarrierDecision:
     """Let the barrier decide, and prepare for what it says.
 
@@ -33,16 +51,24 @@ def begin_call(
     if call.saga is None:
         decision: BarrierDecision = RunHandler()
     else:
-        rows = read_rows(connection, call.saga)
+        if vault is None:
+            rows = read_rows(connection, call.saga)
+        else:
+            try:
+                rows = read_sealed_rows(connection, call.saga, vault)
+            except ValueError as error:  # this call's row is at fault, and no other's
+                return TurnDown(
+                    RpcError(Code.DATA_LOSS, f"what is recorded of this call can't be read: {error}")
+                )
         decision = rule(call.saga, call.digest, rows, purged_through_ms, now_ms)
     if isinstance(decision, RunHandler):
         connection.execute(_SAVEPOINT)
     elif isinstance(decision, RecordEmpty) and (record := call.record(State.EMPTY)):
-        insert(connection, record)
+        insert(connection, record, vault)
     return decision
 
 
-def end_call(connection: sqlite3.Connection, handled: Handled) -> None:
+def end_call(connection: sqlite3.Connection, handled: Handled, vault: "Vault | None" = None) -> None:
     """Keep a handler's effects, or undo them; then record its outcome.
 
     The record comes after the undoing, which would take it along. RELEASE comes last: until then a failure of the
@@ -53,7 +79,7 @@ def end_call(connection: sqlite3.Connection, handled: Handled) -> None:
     if not handled.keeps_effects:
         connection.execute(_UNDO)
     if handled.record is not None:
-        insert(connection, handled.record)
+        insert(connection, handled.record, vault)
     connection.execute(_RELEASE)
 
 

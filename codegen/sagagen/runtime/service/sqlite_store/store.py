@@ -17,6 +17,7 @@ from sagagen.runtime.sqlite.database import Database, OpenDatabase
 from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
 from sagagen.runtime.sqlite.presence import Presence
+from sagagen.runtime.vault.keys import KeyWrapper
 
 
 class SqliteStore:
@@ -44,16 +45,25 @@ class SqliteStore:
         *,
         retention_s: float = BARRIER_RETENTION_S,
         hold_limit_s: float = HOLD_LIMIT_S,
+        keys: KeyWrapper | None = None,
     ) -> AsyncGenerator["SqliteStore"]:
         """Create or change the database at `path` as the scripts say, and own it until the block is left.
 
-        Raises DatabaseError where it is owned already, too new or damaged, or where an SQL file fails.
+        With `keys` what the barrier records is encrypted. Raises KeysUnset where it is already and there are none,
+        KeysMissing or KeyIsAnother where they are not those that encrypted it; and DatabaseError where it is owned
+        already, too new or damaged, or where an SQL file fails.
         """
         async with AsyncExitStack() as stack:
             with opening(path):
                 stack.enter_context(OwnerLock(path))
                 on_disk = cls.on(
-                    Database, path, scripts, clock, retention_s=retention_s, hold_limit_s=hold_limit_s
+                    Database,
+                    path,
+                    scripts,
+                    clock,
+                    retention_s=retention_s,
+                    hold_limit_s=hold_limit_s,
+                    keys=keys,
                 )
                 store = await stack.enter_async_context(on_disk)
             yield store
@@ -69,12 +79,18 @@ class SqliteStore:
         *,
         retention_s: float = BARRIER_RETENTION_S,
         hold_limit_s: float = HOLD_LIMIT_S,
+        keys: KeyWrapper | None = None,
     ) -> AsyncGenerator["SqliteStore"]:
         """As `open`, where databases lie somewhere else, and nobody else can own them."""
         async with AsyncExitStack() as stack:
-            identity = await prepare(path, scripts, database_at)
+            identity, vault = await prepare(path, scripts, database_at, keys)
             opened = Writer.open(
-                path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s, database_at=database_at
+                path,
+                clock,
+                retention_s=retention_s,
+                hold_limit_s=hold_limit_s,
+                database_at=database_at,
+                vault=vault,
             )
             writer = await stack.enter_async_context(opened)
             readers = await stack.enter_async_context(Readers.open(path, clock, database_at))

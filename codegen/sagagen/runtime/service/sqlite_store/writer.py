@@ -53,6 +53,7 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from grpclib.const import Status as Code
@@ -88,6 +89,9 @@ from sagagen.runtime.service.sqlite_store.turn import Group, WriterTurn
 from sagagen.runtime.service.store import HOLD_LIMIT_S, Handle, Turn, held_too_long
 from sagagen.runtime.sqlite.database import Database, DatabaseError, OpenDatabase
 
+if TYPE_CHECKING:
+    from sagagen.runtime.vault.vault import Vault
+
 GROUP_CALLS = 32
 GROUP_S = 0.05
 """Seconds after which a group takes no further call: nobody waits much longer for the sake of others.
@@ -118,6 +122,7 @@ class Writer:
         retention_s: float,
         hold_limit_s: float,
         database_at: OpenDatabase = Database,
+        vault: "Vault | None" = None,
     ) -> None:
         self.hold_limit_s = hold_limit_s
         self.purged_through_ms = 0
@@ -127,6 +132,8 @@ class Writer:
         self._path = path
         self._database_at = database_at
         self._clock = clock
+        self._vault = vault
+        """Encrypts what is recorded; None: nothing does."""
         self._retention_ms = round(retention_s * 1000)
         self._loop = asyncio.get_running_loop()
         self._observation = WriterObservation(path.stem)
@@ -165,9 +172,17 @@ class Writer:
         retention_s: float = BARRIER_RETENTION_S,
         hold_limit_s: float = HOLD_LIMIT_S,
         database_at: OpenDatabase = Database,
+        vault: "Vault | None" = None,
     ) -> AsyncGenerator["Writer"]:
         """Run the owner. The barrier's tables must exist. Leaving serves those who wait, and closes the connection."""
-        writer = cls(path, clock, retention_s=retention_s, hold_limit_s=hold_limit_s, database_at=database_at)
+        writer = cls(
+            path,
+            clock,
+            retention_s=retention_s,
+            hold_limit_s=hold_limit_s,
+            database_at=database_at,
+            vault=vault,
+        )
         await writer._open_session()
         async with asyncio.TaskGroup() as group:
             owner = group.create_task(writer._own(), name=f"writer of {path.name}")
@@ -265,7 +280,11 @@ class Writer:
         self._group.turns.append(turn)
         try:
             decision = begin_call(
-                self._session.connection, turn.call, self.purged_through_ms, self._clock.wall_ms()
+                self._session.connection,
+                turn.call,
+                self.purged_through_ms,
+                self._clock.wall_ms(),
+                self._vault,
             )
         except Exception as error:  # noqa: BLE001 - whatever broke the group, the owner sees to it
             self._break(error)
@@ -315,7 +334,7 @@ class Writer:
     def _end_turn(self, turn: WriterTurn, handled: Handled) -> None:
         assert self._session, "a group is open"
         try:
-            end_call(self._session.connection, handled)
+            end_call(self._session.connection, handled, self._vault)
         except Exception as error:  # noqa: BLE001 - as above
             self._break(error)
             return
