@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,7 +22,7 @@ from sagagen.runtime.admin.gate import Gate, SchemeGate, TokenGate
 from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.orders import EXPIRES_S, Orders
-from sagagen.runtime.admin.routes import SagaAdmin, guarded_metrics, saga_routes
+from sagagen.runtime.admin.routes import SagaAdmin, audited_metrics, saga_routes
 from sagagen.runtime.audit import refusals
 from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.audit.entry import AuditQuery
@@ -131,9 +132,9 @@ async def mesh(
         await engine.wait_until_idle()
         operations = SagaOperations(engine, lambda: Schema(MESH.descriptors.read_bytes()), engine.deliver)
         orders = Orders(operations, auditor, ACCESS.four_eyes, clock)
-        gate = gate or SchemeGate(Keyring(), ACCESS)
-        guard: Any = (lambda endpoint: guarded_metrics(gate, endpoint)) if closes_metrics else None  # pyright: ignore[reportUnknownLambdaType, reportUnknownVariableType, reportUnknownArgumentType]
-        app = admin_app(Readiness({}), saga_routes(SagaAdmin(orders, gate)), metrics_guard=guard)
+        admin = SagaAdmin(orders, gate or SchemeGate(Keyring(), ACCESS))
+        guard = partial(audited_metrics, admin) if closes_metrics else None
+        app = admin_app(Readiness({}), saga_routes(admin), metrics_guard=guard)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://ops.example:8081") as client:
             yield Mesh(client, engine, log, orders, services, clock)
@@ -198,6 +199,10 @@ async def test_health_is_open_and_metrics_are_as_the_settings_say(tmp_path: Path
             401,
             403,
             200,
+        ]
+        assert [each[:3] for each in await m.audited()] == [
+            ("", "metrics", "UNKNOWN"),
+            ("cust", "metrics", "DENIED"),
         ]
 
 

@@ -167,7 +167,7 @@ class Orders:
         """
         async with self._taken(deed) as order:
             if _is_same_person(order.by, deed.by):
-                why = f"{deed.by} gave this order: a second person has to confirm it"
+                why = f"{order.by} gave this order, and you are {deed.by}: a second person has to confirm it"
                 raise NotAdmitted(403, why, by=deed.by, scheme=deed.scheme)
             by = f"{order.by}, confirmed by {deed.by}"
             try:

@@ -88,8 +88,17 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
     ]
 
 
+def audited_metrics(admin: SagaAdmin, endpoint: Endpoint) -> Endpoint:
+    """The metrics, for whoever may look; who may not is audited."""
+
+    async def shown(request: Request, _deed: Deed, _by: Admitted) -> Response:
+        return await endpoint(request)
+
+    return _guarded(admin, "metrics", shown, is_for_operators=False)
+
+
 def guarded_metrics(gate: Gate, endpoint: Endpoint) -> Endpoint:
-    """The metrics, for whoever may look."""
+    """The metrics of a process without an audit, for whoever may look."""
 
     async def guarded(request: Request) -> Response:
         try:

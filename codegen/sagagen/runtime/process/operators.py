@@ -12,7 +12,7 @@ from sagagen.runtime.admin.gate import Gate, SchemeGate, TokenGate
 from sagagen.runtime.admin.listener import Endpoint, admin_app
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.orders import Orders
-from sagagen.runtime.admin.routes import SagaAdmin, guarded_metrics, saga_routes
+from sagagen.runtime.admin.routes import SagaAdmin, audited_metrics, guarded_metrics, saga_routes
 from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.engine.gauges import set_gauges
 from sagagen.runtime.engine.port import SagaRuntime
@@ -40,11 +40,12 @@ def operators_app(
     operations = SagaOperations(sagas, lambda: schema, sagas.deliver)
     access = mesh.security.admin if mesh.security else None
     orders = Orders(operations, auditor, access.four_eyes if access else ())
+    admin = SagaAdmin(orders, gate)
     return admin_app(
         readiness,
-        saga_routes(SagaAdmin(orders, gate)),
+        saga_routes(admin),
         before_metrics=partial(set_gauges, sagas),
-        metrics_guard=partial(guarded_metrics, gate) if settings.closes_metrics else None,
+        metrics_guard=partial(audited_metrics, admin) if settings.closes_metrics else None,
     )
 
 
