@@ -32,8 +32,12 @@ from sagagen.runtime.health import Readiness
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.security import AdminAccess
+from sagagen.runtime.process.operators import metrics_guard
+from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.transport import Reply
+from sagagen.runtime.settings import Settings
+from sagagen.runtime.startup import SettingsError
 
 ACCESS = AdminAccess(("ops.read",), ("ops.write",), ("resolve",))
 OPERATOR, VIEWER = frozenset({"ops.write"}), frozenset({"ops.read"})
@@ -406,3 +410,27 @@ async def test_a_web_page_gets_nothing_done_on_loopback(
         assert (await ask(m.client)).status_code in (400, 403)
         assert len(await m.audited()) == 1
         assert (await m.client.get("/sagas/saga-0")).json()["operators"] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "host", "status"),
+    [("open", "0.0.0.0", 200), ("closed", "0.0.0.0", 403), ("closed", "127.0.0.1", 200)],
+)
+async def test_a_services_metrics_are_closed_where_the_settings_say_so(
+    tmp_path: Path, setting: str, host: str, status: int
+) -> None:
+    settings = Settings.read({"SAGAGEN_METRICS": setting}, tmp_path)
+    async with metrics_guard(Project(tmp_path, MESH), settings, host) as guard:
+        app = admin_app(Readiness({}), metrics_guard=guard)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as client:
+            assert (await client.get("/metrics")).status_code == status
+            assert (await client.get("/readyz")).status_code == 200
+
+
+def test_settings_of_no_use_are_named(tmp_path: Path) -> None:
+    for variable in ("SAGAGEN_METRICS", "SAGAGEN_AUDIT_DAYS"):
+        settings = Settings.read({variable: "ajar"}, tmp_path)
+        with pytest.raises(SettingsError, match=variable):
+            _ = settings.closes_metrics, settings.audit_s
