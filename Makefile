@@ -25,7 +25,8 @@ golden: .venv/dev.stamp
 # ARGS="tests/service tests/engine ..." for more of them.
 BOUND_TESTS ?= tests/plain tests/service/test_database.py tests/service/test_transport_conformance.py \
   tests/service/test_grpc_headers.py tests/service/test_grpc_interop.py tests/edge/test_http_server.py \
-  tests/telemetry/test_otlp_exporters.py tests/telemetry/test_otlp_spans.py tests/telemetry/test_instruments.py tests/wire
+  tests/telemetry/test_otlp_exporters.py tests/telemetry/test_otlp_spans.py tests/telemetry/test_instruments.py tests/wire \
+  tests/security/test_tokens.py tests/security/test_certificate_folders.py tests/security/test_mtls.py
 
 test-lowest test-newest: test-%: .venv-%/stamp
 	@.venv-$*/bin/python -m pytest -q $(or $(ARGS),$(BOUND_TESTS))

@@ -38,6 +38,8 @@ class Issuer:
         self.jwks_uri = f"{self.url}/keys"
         self.may_answer, self.is_asked = threading.Event(), threading.Event()
         self.may_answer.set()
+        self.now_s = 0
+        """When it issues tokens, in seconds since the epoch; 0: now."""
         self.asked: list[str] = []
         """Paths, in the order in which they were asked for."""
 
@@ -66,7 +68,7 @@ class Issuer:
         return signed(head, self.claims(**claims), self.keys.get(by) or key(by))
 
     def claims(self, **claims: object) -> dict[str, object]:
-        now = int(time.time())
+        now = self.now_s or int(time.time())
         said: dict[str, object] = {
             "iss": self.url,
             "aud": AUDIENCE,

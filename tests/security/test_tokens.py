@@ -72,6 +72,7 @@ async def callers_of(
     """`waits`: until the issuer's keys are here."""
     files = AccessFiles(folder / "api-keys", is_api_keys_set=False, key_sets=key_sets or {})
     clock = ManualClock(ms=NOW * 1000)
+    issuer.now_s = NOW  # since this was imported a minute may have passed
     async with Schemes.opened(security_of(issuer.url), files, clock) as schemes:
         callers = Callers(schemes, clock)
         if waits:

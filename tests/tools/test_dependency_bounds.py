@@ -47,13 +47,12 @@ def test_every_dependency_of_the_project_has_a_lower_bound():
 
 
 def test_what_the_runtime_needs_has_an_upper_bound():
-    """But structlog, which numbers its versions by the year."""
     open_ended = {
         requirement.name
         for requirement in map(Requirement, PROJECT["dependencies"])
         if not any(each.operator == "<" for each in requirement.specifier)
     }
-    assert open_ended == {"structlog"}
+    assert open_ended == set()
 
 
 def test_every_pin_of_constraints_is_within_the_bounds():
