@@ -32,6 +32,8 @@ BEFORE_S = 5.0
 TRY_S = 2.0
 """How long a new connection's first call may take, in seconds."""
 _PROBE = "/grpc.health.v1.Health/Check"
+_OF_NO_SERVICE = b"\n\x01-"
+"""HealthCheckRequest(service="-"): the answer is that there is none, and no database is asked for it."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -174,7 +176,7 @@ def is_refused_as_caller(error: RpcError) -> bool:
 async def _tried(transport: Transport) -> str:
     """What is wrong with a new connection; empty if it carries calls, whatever their answers."""
     try:
-        await transport.call(_PROBE, b"", metadata={}, timeout_s=TRY_S)
+        await transport.call(_PROBE, _OF_NO_SERVICE, metadata={}, timeout_s=TRY_S)
     except RpcError as error:
         if error.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED) or is_refused_as_caller(error):
             return error.message or error.code.name

@@ -15,7 +15,14 @@ MAX_AGE_S = 600.0
 """Age in seconds at which a connection ends as soon as it is idle."""
 BUSY_S = 30.0
 """How long, in seconds, calls that are under way then have to end."""
+EVERY_S = 60.0
+"""Time in seconds between two looks at the clock: it may be put forward, or the machine have slept."""
 _LOOK_S = 0.25
+
+
+def wall_s() -> float:
+    """Seconds since the epoch, as certificates count."""
+    return time.time()
 
 
 class Tenure:
@@ -38,13 +45,13 @@ class Tenure:
 
     def _wait(self, seconds: float | None = None) -> None:
         if seconds is None:
-            seconds = min(self._over_at_s - time.monotonic(), self._peer.expires_s - time.time())
+            seconds = min(self._over_at_s - time.monotonic(), self._peer.expires_s - wall_s(), EVERY_S)
         self._timer = asyncio.get_running_loop().call_later(max(_LOOK_S, seconds), self._look)
 
     def _look(self) -> None:
-        has_expired = time.time() >= self._peer.expires_s
+        has_expired = wall_s() >= self._peer.expires_s
         late_s = time.monotonic() - self._over_at_s
-        if not has_expired and late_s < 0:  # the machine's clock was put back
+        if not has_expired and late_s < 0:
             self._wait()
             return
         if has_expired and not self._has_expired:
