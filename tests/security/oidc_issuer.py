@@ -27,7 +27,9 @@ _PATIENT = JWSRegistry(
 class Issuer:
     """What it answers can be changed while it runs."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, now_s: int | None = None) -> None:
+        """`now_s`: its clock stands still."""
+        self.now_s = now_s
         self.url = f"http://127.0.0.1:{port}"
         self.says_issuer = self.url
         self.keys: dict[str, Any] = {"k1": key("k1")}
@@ -112,7 +114,7 @@ def hs256(header: Mapping[str, Any], claims: Mapping[str, object], secret: bytes
 
 
 @contextmanager
-def oidc_issuer() -> Generator[Issuer]:
+def oidc_issuer(now_s: int | None = None) -> Generator[Issuer]:
     """It listens until the block is left."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -129,7 +131,7 @@ def oidc_issuer() -> Generator[Issuer]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        issuer = Issuer(server.server_port)
+        issuer = Issuer(server.server_port, now_s)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -145,7 +145,7 @@ def _read(path: Path) -> KeyFile | None:
 def _append(path: Path, entry: ApiKey, *, is_new: bool) -> None:
     """One write, so that a gateway that reads meanwhile sees the line or none of it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             content = file.read()

@@ -54,7 +54,10 @@ class Keys(Protocol):
         ...
 
     async def look_again(self) -> None:
-        """Ask for newer ones, unless that was done a moment ago. Raises nothing."""
+        """Ask for newer ones, unless that was done a moment ago.
+
+        Raises CannotTell if they could not be had: whether an unknown key is the issuer's, nobody knows then.
+        """
         ...
 
     async def check(self) -> str:
@@ -130,6 +133,9 @@ class IssuerKeys:
             self._fetch_apart()
         if self._fetching:
             await asyncio.wait({self._fetching}, timeout=FETCH_S)
+        if self._problem:
+            why = f"{self._issuer} does not say whether it has the key of this token"
+            raise CannotTell(f"{why}; send this again a little later", RETRY_AFTER_S)
 
     async def check(self) -> str:
         """As Keys says."""

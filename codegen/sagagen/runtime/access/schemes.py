@@ -273,7 +273,7 @@ def _key_file(files: AccessFiles, schemes: Sequence[str]) -> SecretFile[KeyFile]
 
 def _make(path: Path) -> None:
     """An empty file, where nobody has said another place: `sagagen keys new` then adds to it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(api_keys.HEADER)
 
