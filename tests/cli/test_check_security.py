@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sagagen.cli import main
+from sagagen.runtime.settings import ADMIN_TOKEN, SECRETS
 
 REPOSITORY = Path(__file__).parents[2]
 GUARDED = REPOSITORY / "tests" / "golden" / "security-documents"
@@ -60,6 +61,7 @@ def test_a_person_reads_the_same(report: Any) -> None:
         "  https://orders.example\n",
     ):
         assert words in said
+    assert ADMIN_TOKEN not in said, "it opens nothing where operators have roles"
     for setting in report["secrets"]:
         assert f"  {setting['name']}: {setting['what']}\n" in said
 
@@ -69,6 +71,8 @@ def test_without_the_section_it_says_that_everybody_may_call() -> None:
     assert said.startswith("shop says `security: none`: whoever reaches the gateway may call every route.\n")
     assert said.count("  may call  anybody\n") == 3 + 6
     assert "shop.payment.v1.ChargePaymentRequest.customer_id" in said, "redacted all the same"
+    for setting in SECRETS:
+        assert f"  {setting}: " in said
 
 
 def test_a_contract_with_errors_is_told_instead(tmp_path: Path) -> None:

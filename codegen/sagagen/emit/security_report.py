@@ -285,6 +285,8 @@ def _data(mesh: Mesh) -> Iterator[KeptData]:
         yield KeptData(what, f"{service.name}.db", in_words(service.retention_s))
     stores = ", ".join(f"{service.name}.db" for service in mesh.services)
     yield KeptData("what handlers store", stores, "until handlers delete it")
+    audit = "what operators did, and who was refused (the audit)"
+    yield KeptData(audit, "saga-log.db", "365d, or SAGAGEN_AUDIT_DAYS")
     yield KeptData("copies of what writes answered", "Redis, where SAGAGEN_REDIS_URL is set", "1h")
 
 
@@ -292,16 +294,20 @@ def _secrets(mesh: Mesh) -> Iterator[SecretSetting]:
     schemes = mesh.security.schemes if mesh.security else ()
     if any(isinstance(scheme, ApiKeyScheme) for scheme in schemes):
         yield SecretSetting("SAGAGEN_API_KEYS_FILE", "hashes of the API keys, their scopes and when they end")
+    has_roles = mesh.security is not None and mesh.security.admin is not None
     for name, what in _SETTINGS:
-        yield SecretSetting(name, what)
+        if name != _ADMIN_TOKEN or not has_roles:  # it opens nothing where there are roles
+            yield SecretSetting(name, what)
 
 
+_ADMIN_TOKEN = "SAGAGEN_ADMIN_TOKEN"
 _SETTINGS = (
     ("SAGAGEN_MESH_KEY", "proves calls within the mesh, where there are no certificates"),
     ("SAGAGEN_TLS_DIR", "certificate and private key within the mesh"),
     ("SAGAGEN_HTTP_TLS_DIR", "certificate and private key of the gateway"),
-    ("SAGAGEN_ADMIN_TOKEN", "lets whoever has it do everything on the admin listener"),
+    (_ADMIN_TOKEN, "lets whoever has it do everything on the admin listener"),
     ("SAGAGEN_REDIS_URL", "may hold the password of Redis"),
+    ("SAGAGEN_REDIS_PASSWORD", "the password of Redis"),
     ("SAGAGEN_SHARE_ANSWERS_KEY", "proves answers that gateways share"),
 )
 
