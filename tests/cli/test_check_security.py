@@ -71,7 +71,7 @@ def test_without_the_section_it_says_that_everybody_may_call() -> None:
     assert said.startswith("shop says `security: none`: whoever reaches the gateway may call every route.\n")
     assert said.count("  may call  anybody\n") == 3 + 6
     assert "shop.payment.v1.ChargePaymentRequest.customer_id" in said, "redacted all the same"
-    for setting in SECRETS:
+    for setting in SECRETS - {"SAGAGEN_API_KEYS"}:  # which it takes none of
         assert f"  {setting}: " in said
 
 

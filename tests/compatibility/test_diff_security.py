@@ -11,6 +11,10 @@ from sagagen.contract import Mesh
 
 B, W, S = "breaking", "warning", "safe"
 
+SUBJECT = (
+    "    subject: input.customer_id   # `sagagen forget CUSTOMER_ID` erases "
+    "what is kept of them, where it is encrypted\n"
+)
 OPEN = "security: none # the shop shows sagas: whoever reaches its gateway may call it\n"
 PLACE = "    shop.checkout.v1.CheckoutService/PlaceOrder: { scopes: [orders.write] }\n"
 GET = "{ scopes: [orders.read], allow: response.order.customer_id == caller }"
@@ -94,6 +98,8 @@ CASES: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
     "higher limits": ([("rate: 50/s, burst: 100, running: 200", "rate: 60/s, burst: 200, running: 300")], {}),
     "no limit of sagas": ([(", running: 200", "")], {"SD862": B}),
     "no rate": ([("rate: 50/s, burst: 100, running: 200", "running: 200")], {"SD862": B}),
+    "nobody's data": ([(SUBJECT, "")], {"SD871": B}),
+    "another one's data": ([("subject: input.customer_id", "subject: caller")], {"SD871": B}),
     "a service that one more may call": (
         [("payment: { implements:", "payment: { callers: [gateway, order], implements:")],
         {"SD831": B},
@@ -103,6 +109,7 @@ CASES: dict[str, tuple[list[tuple[str, str]], dict[str, str]]] = {
 BACKWARDS: dict[str, tuple[str, dict[str, str]]] = {
     "a route takes one more scheme": ("a scheme added to a route", {"SD803": B}),
     "a service that one less may call": ("a service that one more may call", {"SD832": B}),
+    "somebody's data": ("nobody's data", {"SD872": S}),
     "cors added": ("no origin", {"SD851": B}),
     "limits added": ("no rate", {"SD861": W}),
 }

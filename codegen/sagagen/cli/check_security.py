@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from sagagen.emit.docs_security import may_call
-from sagagen.emit.security_report import OwnerRule, RouteSecurity, SecurityReport
+from sagagen.emit.security_report import KeptData, OwnerRule, RouteSecurity, SecurityReport
 from sagagen.runtime.escaping import escaped, escaped_json
 
 _NAMES = 10
@@ -80,8 +80,13 @@ def _parts(report: SecurityReport) -> Iterator[tuple[str, Iterable[str]]]:
         ],
     )
     yield "Redacted anywhere, calls within the mesh included", report.redacted or ["none"]
-    yield "Kept", [f"{each.what}: in {each.where}, {each.how_long}" for each in report.data]
+    yield "Kept", [_kept(each) for each in report.data]
     yield "Settings that hold a secret", [f"{each.name}: {each.what}" for each in report.secrets]
+
+
+def _kept(data: KeptData) -> str:
+    whose = f"; data of {data.subject}" if data.subject else ""
+    return f"{data.what}: in {data.where}, {data.how_long}{whose}"
 
 
 def _operators(report: SecurityReport) -> Iterator[str]:

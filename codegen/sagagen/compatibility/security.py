@@ -25,6 +25,7 @@ _OWN = "GET /sagas"
 
 def compare_security(old: Mesh, new: Mesh) -> Iterator[Change]:
     yield from _service_callers(old, new)
+    yield from _subjects(old, new)
     if old.security is not None and new.security is None:
         yield Change.of(rules.SECURITY_REMOVED, SAGA_FILE, "security", "section `security` is gone")
         return
@@ -230,6 +231,20 @@ def _read_by_open(name: str, old: Mesh, new: Mesh) -> Iterator[Change]:
             message = f"{saga.name} reads claims.{name}, which open sagas do not have"
             target = Target(saga.name, saga.version)
             yield Change.of(rules.CLAIM_READ, saga.span, f"{saga.name}/claims.{name}", message, target)
+
+
+# Whose data
+
+
+def _subjects(old: Mesh, new: Mesh) -> Iterator[Change]:
+    before = {saga.name: saga for saga in old.sagas}
+    for now in new.sagas:
+        was = before.get(now.name)
+        if was is None or is_same(was.subject, now.subject):
+            continue
+        rule = rules.SUBJECT_ADDED if was.subject is None else rules.SUBJECT_CHANGED
+        message = difference("subject", was.subject, now.subject)
+        yield Change.of(rule, now.span, f"{now.name}/subject", message)
 
 
 # Services

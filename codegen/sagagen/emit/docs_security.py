@@ -57,7 +57,10 @@ def security_doc(mesh: Mesh) -> SecurityDoc:
         ),
         origins=listed(map(code, report.origins)),
         redacted=_codes(report.redacted),
-        data=tuple((cell(each.what), cell(each.where), each.how_long) for each in report.data),
+        data=tuple(
+            (cell(each.what), cell(each.where), each.how_long, code(each.subject) if each.subject else "-")
+            for each in report.data
+        ),
         secrets=tuple((code(each.name), each.what) for each in report.secrets),
     )
 

@@ -73,6 +73,8 @@ class KeptData:
     what: str
     where: str
     how_long: str
+    subject: str = ""
+    """Whose data it is, as the contract has it; empty where it does not say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,7 @@ def _data(mesh: Mesh) -> Iterator[KeptData]:
             + (f", index ({', '.join(value.name for value in saga.index)})" if saga.index else ""),
             "saga-log.db",
             f"{in_words(saga.retention_s)} after it has ended",
+            saga.subject.text if saga.subject else "",
         )
     for service in mesh.services:
         what = f"{service.name}: what its writes answered or refused"
@@ -302,9 +305,11 @@ def _secrets(mesh: Mesh) -> Iterator[SecretSetting]:
 
 _ADMIN_TOKEN = "SAGAGEN_ADMIN_TOKEN"
 _SETTINGS = (
+    ("SAGAGEN_ENCRYPTION_KEYS_FILE", "the keys by which what is kept is encrypted"),
     ("SAGAGEN_MESH_KEY", "proves calls within the mesh, where there are no certificates"),
     ("SAGAGEN_TLS_DIR", "certificate and private key within the mesh"),
     ("SAGAGEN_HTTP_TLS_DIR", "certificate and private key of the gateway"),
+    ("SAGAGEN_ADMIN_KEY", "an operator's API key, for `sagagen sagas`"),
     (_ADMIN_TOKEN, "lets whoever has it do everything on the admin listener"),
     ("SAGAGEN_REDIS_URL", "may hold the password of Redis"),
     ("SAGAGEN_REDIS_PASSWORD", "the password of Redis"),

@@ -174,3 +174,11 @@ CALLER_LIMITS_REMOVED = Rule(
     "security: one caller may take all that the gateway has",
     "raise it instead",
 )
+SUBJECT_CHANGED = Rule(
+    "SD871",
+    _B,
+    "whose data a saga holds is said differently, or no longer",
+    "security: `sagagen forget` erases other data than before, or none; what was accepted before keeps its subject",
+    _APPROVE,
+)
+SUBJECT_ADDED = Rule("SD872", _S, "a saga says whose data it holds", "it holds from now on", "")
