@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import test_security
 from contract_bench import ROOT, Mistake, delivery_yaml, edited, shop_yaml
 from jsonschema import Draft202012Validator, ValidationError
 from project_copy import accepted_contracts
@@ -95,6 +96,16 @@ BAD = [
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
 def test_what_the_checks_say_of_the_language_the_editor_says_too(mistake: Mistake) -> None:
     assert problems(edited(shop_yaml(), mistake.edits).replace("«", ""))
+
+
+OF_SECURITY = [mistake for mistake in test_security.MISTAKES if mistake.code in LANGUAGE | {"SG308", "SG313"}]
+
+
+@pytest.mark.parametrize("mistake", OF_SECURITY, ids=str)
+def test_it_knows_what_the_security_section_takes(mistake: Mistake) -> None:
+    text = test_security.UNSAID + test_security.SECTION
+    assert problems(text) == []
+    assert problems(edited(text, mistake.edits).replace("«", ""))
 
 
 UNSEEN = {"a wait of no time", "a delay in weeks"}

@@ -180,6 +180,35 @@ def test_check_says_once_what_it_means_that_nothing_is_said(tmp_path: Path) -> N
 RULE = "allow: response.order.customer_id == caller"
 MISTAKES = (
     Mistake(
+        "viewers of no scope",
+        (("viewer: [ops.read]", "«viewer: []"),),
+        "SG014",
+        "an empty list",
+        "at least one",
+    ),
+    Mistake(
+        "a rule of no scope",
+        (("scopes: [orders.read]", "«scopes: []"),),
+        "SG014",
+        "an empty list",
+        "remove the key",
+    ),
+    Mistake(
+        "no algorithm",
+        (("algorithms: [ES256, RS256]", "«algorithms: []"),),
+        "SG014",
+        "an empty list",
+        "at least one",
+    ),
+    Mistake("any audience", (("audience: shop", 'audience: «""'),), "SG014", "an empty text", "write it out"),
+    Mistake(
+        "a page's host in its own letters",
+        (("https://shop.example]", "«https://shöp.example]"),),
+        "SG312",
+        "in ASCII",
+        "xn--",
+    ),
+    Mistake(
         "a list in place of the section",
         ((SECTION, "«security: [customers]\n"),),
         "SG014",

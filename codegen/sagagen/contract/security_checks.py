@@ -189,6 +189,9 @@ def _check_origin(origin: Located[str]) -> Iterator[Diagnostic]:
         hint = "name each origin: https://shop.example"
     elif url is None or url.scheme not in ("http", "https") or not url.hostname:
         message = f'"{origin.value}" is not an origin'
+    elif not origin.value.isascii():
+        message = f'"{origin.value}" is not an origin: browsers send such a host in ASCII'
+        hint = "write the host as it is registered, beginning with xn--"
     elif origin.value != f"{url.scheme}://{url.netloc}" or url.netloc != url.netloc.lower():
         message = f'"{origin.value}" is not an origin: it has {_too_much(url)}'
         hint = f"write {url.scheme}://{url.netloc.lower()}"

@@ -3,11 +3,11 @@
 import re
 from typing import Annotated
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from sagagen.contract.codes import Code
 from sagagen.contract.known_keys import Shape, Whole, Word, optional
-from sagagen.contract.located import Block, Key, Located
+from sagagen.contract.located import Block, Items, Key, Located
 from sagagen.contract.words import (
     AnyKey,
     Expression,
@@ -41,8 +41,9 @@ ALGORITHMS = (
     "PS384",
     "PS512",
     "EdDSA",
+    "Ed25519",
 )
-"""JWS algorithms with a public key (RFC 7518, 3.1; RFC 8037)."""
+"""JWS algorithms with a public key (RFC 7518, 3.1; RFC 8037; RFC 9864)."""
 CLAIM_TYPES = ("string", "bool", "int", "list(string)")
 FOUR_EYES = ("resolve", "skip")
 MAX_RATE = 1_000_000
@@ -108,13 +109,31 @@ def _algorithm(value: object) -> Located[str]:
     return one_of(ALGORITHMS, value)
 
 
-Rate = Annotated[Located[float], Reads(_rate, {"type": "string", "pattern": f"^{_RATE.pattern}$"})]
+def _filled(value: object) -> Located[str]:
+    located = text_of(value)
+    if not located.value.strip():
+        raise wrong(Code.WRONG_SHAPE, "an empty text says nothing here", "write it out, or remove the key")
+    return located
+
+
+def _not_empty(value: object) -> object:
+    """A list whose items were all cut out was reported before."""
+    if isinstance(value, Items) and not value and not value.removed:
+        raise wrong(
+            Code.WRONG_SHAPE, "an empty list says nothing here", "name at least one, or remove the key"
+        )
+    return value
+
+
+Rate = Annotated[Located[float], Reads(_rate, {"type": "string", "pattern": "^[1-9][0-9]{0,6}/(s|m|h)$"})]
 """Requests in a second."""
 Scope = Annotated[Located[str], Reads(_scope, {"type": "string", "pattern": r"^[^\s\"\\]+$"})]
 ClaimKey = Annotated[Key, Reads(_claim, {"type": "string", "pattern": f"^{_CLAIM.pattern}$"})]
 Domain = Annotated[Located[str], Reads(_domain, {"type": "string", "pattern": f"^{_DOMAIN.pattern}$"})]
 Algorithm = Annotated[Located[str], Reads(_algorithm, {"type": "string", "enum": list(ALGORITHMS)})]
-Scopes = Annotated[list[Scope], Field(json_schema_extra={"minItems": 1})]
+Filled = Annotated[Located[str], Reads(_filled, {"type": "string", "pattern": r"\S"})]
+NOT_EMPTY = BeforeValidator(_not_empty), Field(json_schema_extra={"minItems": 1})
+Scopes = Annotated[list[Scope], *NOT_EMPTY]
 SchemeNames = Annotated[list[Text], Field(json_schema_extra={"minItems": 1})]
 
 
@@ -131,11 +150,11 @@ class OidcShape(Shape):
         "/.well-known/openid-configuration below it says where the keys are.",
         examples=["https://id.example"],
     )
-    audience: Text = Field(description="What tokens must have in aud.", examples=["shop"])
-    algorithms: Annotated[list[Algorithm], Field(json_schema_extra={"minItems": 1})] | None = optional(
+    audience: Filled = Field(description="What tokens must have in aud.", examples=["shop"])
+    algorithms: Annotated[list[Algorithm], *NOT_EMPTY] | None = optional(
         "Signatures that are believed. Default: ES256 and RS256.", example=["ES256", "RS256"]
     )
-    caller: Text | None = optional("The claim that is the caller's id.", "sub")
+    caller: Filled | None = optional("The claim that is the caller's id.", "sub")
     claims: dict[ClaimKey, Annotated[Word, words(*CLAIM_TYPES)]] | None = optional(
         "Claims that expressions and handlers may read, and their types. "
         "What a token lacks is the empty text, false, 0 or the empty list.",
@@ -269,7 +288,7 @@ class SecurityLimitsShape(Shape):
 class CorsShape(Shape):
     """Which web pages may call the gateway from a browser."""
 
-    origins: Annotated[list[Text], Field(json_schema_extra={"minItems": 1})] = Field(
+    origins: Annotated[list[Text], *NOT_EMPTY] = Field(
         description="Their origins: scheme, host and port, as browsers send them.",
         examples=[["https://shop.example"]],
     )
