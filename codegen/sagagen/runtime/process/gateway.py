@@ -35,7 +35,6 @@ from sagagen.runtime.settings import Address, Settings
 from sagagen.runtime.telemetry import logs
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
-from sagagen.runtime.trust.signed import SignedTransport, nobody_believes
 
 if TYPE_CHECKING:
     from sagagen.runtime.trust.mac import MeshKeys
@@ -49,6 +48,11 @@ def gateway_alone(project: Project, settings: Settings) -> AbstractAsyncContextM
 
 @asynccontextmanager
 async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway) -> AsyncGenerator[None]:
+    from sagagen.runtime.trust.signed import (  # a single process trusts itself
+        SignedTransport,
+        nobody_believes,
+    )
+
     async with AsyncExitStack() as stack:
         transports: dict[str, Transport] = {}
         signed: list[SignedTransport] = []
@@ -87,6 +91,7 @@ def _reached(
     if trust is None:
         return GrpcTransport(address.host, address.port)
     from sagagen.runtime.transports.grpc.renewing import RenewingTransport
+    from sagagen.runtime.trust.signed import SignedTransport
 
     def signed(plain: Transport) -> Transport:
         return SignedTransport(plain, service.name, keys)
