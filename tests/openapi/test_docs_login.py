@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,10 +41,14 @@ ORDER = '{"customer_id": "c", "items": [{"product_id": "prod_1", "quantity": 1, 
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("new") / "shop"
     make_project(root, Template.SHOP, "shop")
-    generate(root)
+    return generate(root)
+
+
+@pytest.fixture(scope="module")
+def shop(root: Path) -> Iterator[Stack]:
     with closing(Stack(root / "var", root=root)) as stack:
         stack.start("up")
         yield stack
@@ -66,8 +71,8 @@ def page() -> Iterator[Page]:
             browser.close()
 
 
-def test_what_up_prints_gets_in(shop: Stack, key: str) -> None:
-    printed = re.findall(r"^  (curl .*?)\n\n", shop.log_path.read_text(), re.MULTILINE | re.DOTALL)
+def type_what_is_printed(stack: Stack, key: str) -> None:
+    printed = re.findall(r"^  (curl .*?)\n\n", stack.log_path.read_text(), re.MULTILINE | re.DOTALL)
     order, look = [shlex.split(command.replace("\\\n", " ")) for command in printed]
     assert f"X-Api-Key: {key}" in order
     placed, shown = [
@@ -75,6 +80,16 @@ def test_what_up_prints_gets_in(shop: Stack, key: str) -> None:
         for command in (order, look)
     ]
     assert shown["id"] == placed["order_id"]
+
+
+def test_what_a_mesh_of_processes_prints_gets_in(root: Path, tmp_path: Path) -> None:
+    with closing(Stack(tmp_path / "var", root=root)) as stack:
+        stack.start("mesh")
+        type_what_is_printed(stack, (stack.data_dir / "development-key").read_text().strip())
+
+
+def test_what_up_prints_gets_in(shop: Stack, key: str) -> None:
+    type_what_is_printed(shop, key)
     assert shop.http.get("/sagas").status_code == 401
     assert shop.http.get("/products/prod_1/stock").status_code == 200, "public"
 

@@ -98,7 +98,8 @@ def up(as_mesh: bool, only: str | None, debug: bool, watch: bool, directory: Pat
             )
         with private_files():
             _make_folder(settings.data_dir)
-            settle_development_key(project.mesh, settings, project.root, is_for_a_person=not only)
+            if not (only and lifeline.is_attached):  # a child of a local mesh: its parent has settled it
+                settle_development_key(project.mesh, settings, project.root, is_for_a_person=not only)
             _run(project, settings, as_mesh, only, lifeline)
     except* StartupError as group:
         raise click.ClickException("\n".join(_messages(group))) from None
