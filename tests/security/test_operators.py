@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+from encrypted_log import CANARY, SECRET
+from encrypted_log import KEYS as KEYS_OF_LOG
 from grpclib.const import Status as Code
 from shop_mesh import order
 from structlog.testing import capture_logs
@@ -29,6 +31,7 @@ from sagagen.runtime.audit.entry import AuditQuery
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.health import Readiness
+from sagagen.runtime.log.errors import LogUnavailable
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.security import AdminAccess
@@ -38,6 +41,7 @@ from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.startup import SettingsError
+from sagagen.runtime.vault.keys import KeyWrapper
 
 ACCESS = AdminAccess(("ops.read",), ("ops.write",), ("resolve",))
 OPERATOR, VIEWER = frozenset({"ops.write"}), frozenset({"ops.read"})
@@ -122,12 +126,17 @@ class Mesh:
 
 @asynccontextmanager
 async def mesh(
-    folder: Path, *, sagas: int = 1, gate: Gate | None = None, closes_metrics: bool = False
+    folder: Path,
+    *,
+    sagas: int = 1,
+    gate: Gate | None = None,
+    closes_metrics: bool = False,
+    keys: KeyWrapper | None = None,
 ) -> AsyncGenerator[Mesh]:
     services, clock = Forgetful(), Clock()
     transports = {service.name: services for service in MESH.services}
     async with (
-        SagaLog.open(folder / "saga-log.db") as log,
+        SagaLog.open(folder / "saga-log.db", keys) as log,
         EmbeddedEngine(sagas=MESH.sagas, log=log, transports=transports, random=Random(1)) as engine,
         Auditor.open(log.audit) as auditor,
     ):
@@ -383,12 +392,8 @@ async def test_the_stream_has_each_entry_and_no_key(tmp_path: Path) -> None:
     audit = [line for line in lines if line.get("stream") == "audit"]
     assert [(line["did"], line["result"]) for line in audit] == [("list", "UNKNOWN"), ("retry", "DONE")]
     done = audit[1]
-    assert (done["by"], done["scheme"], done["saga_id"], done["reason"]) == (
-        "ann",
-        "staff",
-        "saga-0",
-        "restored",
-    )
+    assert (done["by"], done["scheme"], done["saga_id"]) == ("ann", "staff", "saga-0")
+    assert "reason" not in done, "what people write may name others: it stays in the log"
     assert {"trace_id", "address", "audit_id"} <= done.keys()
     assert not any(key in str(lines) for key in (*KEYS, "made-up"))
 
@@ -434,3 +439,31 @@ def test_settings_of_no_use_are_named(tmp_path: Path) -> None:
         settings = Settings.read({variable: "ajar"}, tmp_path)
         with pytest.raises(SettingsError, match=variable):
             _ = settings.closes_metrics, settings.audit_s
+
+
+async def test_in_an_encrypted_log_neither_orders_nor_the_audit_have_what_people_wrote(
+    tmp_path: Path,
+) -> None:
+    async with mesh(tmp_path, keys=KEYS_OF_LOG) as m:
+        id_ = await m.order(note=f"refunded {CANARY}", response={})
+        (waiting,) = (await m.get("/orders")).json()["orders"]
+        assert waiting["note"] == f"refunded {CANARY}"
+        assert not found_in(tmp_path)
+        assert (await m.post(f"/orders/{id_}/confirm", "key-of-bob")).status_code == 200
+        await m.get(f'/sagas?where=["==", "customer", "{CANARY}"]')
+        assert [entry.reason for entry in await m.log.audit.search(AuditQuery())] == [""] * 3
+    assert not found_in(tmp_path)
+
+
+async def test_without_the_keys_nobody_sees_what_waits(tmp_path: Path) -> None:
+    async with mesh(tmp_path, keys=KEYS_OF_LOG) as m:
+        await m.order()
+    async with SagaLog.open(tmp_path / "saga-log.db", hides=True) as log:
+        with pytest.raises(LogUnavailable, match="encrypted"):
+            await log.audit.pending()
+        assert len(await log.audit.search(AuditQuery())) == 1
+
+
+def found_in(folder: Path) -> list[str]:
+    """Files that have the canary."""
+    return [file.name for file in folder.iterdir() if SECRET in file.read_bytes()]

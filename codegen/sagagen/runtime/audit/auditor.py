@@ -60,7 +60,10 @@ class Auditor:
             self._has_beyond.set()
 
     def tell(self, entry: AuditEntry) -> None:
-        """As a line of the stream; the row is somebody else's."""
+        """As a line of the stream; the row is somebody else's.
+
+        What people write stays in the log: it may name others.
+        """
         if not self._has_stream:
             return
         given = {
@@ -69,7 +72,7 @@ class Auditor:
             "result": str(entry.result),
             "saga_id": entry.saga_id,
             "order_id": entry.order_id,
-            "reason": entry.reason,
+            "reason": "" if entry.has_note else entry.reason,
             "scheme": entry.scheme,
             "address": entry.address,
             "trace_id": entry.trace_id,

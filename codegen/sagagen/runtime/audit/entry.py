@@ -57,6 +57,11 @@ class AuditEntry:
     """How many it stands for, where there were too many refusals to keep each."""
     id: str = field(default_factory=lambda: token_hex(8))
 
+    @property
+    def has_note(self) -> bool:
+        """Its reason is what somebody wrote, or looked for; otherwise it is ours."""
+        return not (self.result.is_refusal or self.result is Result.FAILED)
+
     def __post_init__(self) -> None:
         for name in ("by", "did", "saga_id", "order_id", "reason", "address"):
             text: str = getattr(self, name)

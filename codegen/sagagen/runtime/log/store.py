@@ -92,7 +92,7 @@ class SagaLog:
         there is no vault.
         """
         self.path = path
-        self.audit = AuditTable(writer, reader)
+        self.audit = AuditTable(writer, reader, vault.own if vault else None)
         """What operators did, and their orders that wait for a second person."""
         self._writer = writer
         self._reader = reader
@@ -381,7 +381,7 @@ def _insert_events(
         if isinstance(row, _ANSWERING) and row.result is not None:
             connection.execute(sql.SET_ANSWER, (inserted.lastrowid, ref.number))
         if isinstance(row, _AUDITED) and row.audit:
-            keep_with_row(connection, row.audit)
+            keep_with_row(connection, row.audit, has_notes=sealer is None)
     if status is not None:
         connection.execute(sql.UPDATE_STATUS, (str(status), rows[-1].at_ms, ref.number))
     if wake_ms != UNCHANGED:
