@@ -106,10 +106,15 @@ ALL = {
 
 
 def test_a_child_is_given_its_own_secrets_alone() -> None:
-    of_service = without_strangers_secrets(ALL, is_gateway=False)
+    of_service = without_strangers_secrets(ALL, "payment")
     assert set(ALL) - set(of_service) == {"SAGAGEN_ADMIN_TOKEN", "SAGAGEN_SHARE_ANSWERS_KEY_FILE"}
-    of_gateway = without_strangers_secrets(ALL, is_gateway=True)
+    of_gateway = without_strangers_secrets(ALL, "gateway")
     assert set(ALL) - set(of_gateway) == {"SAGAGEN_REDIS_URL", "SAGAGEN_REDIS_PASSWORD_FILE"}
+    keys = {f"SAGAGEN_{name}ENCRYPTION_KEYS_FILE": "/keys" for name in ("", "ORDER_", "PAYMENT_")}
+    assert set(keys) - set(without_strangers_secrets(keys, "payment")) == {
+        "SAGAGEN_ORDER_ENCRYPTION_KEYS_FILE"
+    }
+    assert set(without_strangers_secrets(keys, "gateway")) == {"SAGAGEN_ENCRYPTION_KEYS_FILE"}
     # Where metrics are not for everybody, services have to know who looks at them.
     closed = {
         **ALL,
@@ -117,11 +122,9 @@ def test_a_child_is_given_its_own_secrets_alone() -> None:
         "SAGAGEN_API_KEYS_FILE": "/keys",
         "SAGAGEN_ADMIN_KEY": "my own",
     }
-    of_service = without_strangers_secrets(closed, is_gateway=False)
+    of_service = without_strangers_secrets(closed, "payment")
     assert set(closed) - set(of_service) == {"SAGAGEN_SHARE_ANSWERS_KEY_FILE", "SAGAGEN_ADMIN_KEY"}
-    assert without_strangers_secrets({**ALL, "SAGAGEN_SHARE_ANSWERS": "1"}, is_gateway=True).keys() >= set(
-        ALL
-    )
+    assert without_strangers_secrets({**ALL, "SAGAGEN_SHARE_ANSWERS": "1"}, "gateway").keys() >= set(ALL)
 
 
 def test_what_is_read_leaves_the_environment_and_stands_in_no_repr() -> None:

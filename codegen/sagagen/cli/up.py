@@ -253,7 +253,7 @@ async def _mesh(project: Project, settings: Settings) -> None:
     stop.on_signals()
     _spare_the_collector()
     of_gateway = {
-        **without_strangers_secrets(settings.environment, is_gateway=True),
+        **without_strangers_secrets(settings.environment, GATEWAY),
         **_own_certificate(settings, GATEWAY),
         _ANNOUNCES: "1",
     }
@@ -281,7 +281,7 @@ def _service_environment(project: Project, settings: Settings, position: int) ->
     admin = settings.gateway_admin
     service = project.mesh.services[position]
     return {
-        **without_strangers_secrets(settings.environment, is_gateway=False),
+        **without_strangers_secrets(settings.environment, project.mesh.services[position].name),
         **_own_certificate(settings, service.name),
         "SAGAGEN_GRPC_ADDR": str(settings.service_reached(service)),
         "SAGAGEN_ADMIN_ADDR": str(Address(admin.host, admin.port + 1 + position)),

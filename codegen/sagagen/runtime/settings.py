@@ -38,6 +38,8 @@ _OF_LISTENERS = frozenset({ADMIN_TOKEN, "SAGAGEN_API_KEYS"})
 """By which callers are known: secrets of the gateway; of services where their metrics are not for everybody."""
 _OF_GATEWAY = frozenset({SHARE_ANSWERS_KEY})
 """Secrets that no service has a use for. Each is read from VARIABLE or VARIABLE_FILE; a new one stands here too."""
+_KEYS_OF_ONE = "_ENCRYPTION_KEYS_FILE"
+"""SAGAGEN_<SERVICE>_ENCRYPTION_KEYS_FILE names keys of one service's database."""
 _OF_REDIS = frozenset({REDIS_URL, REDIS_PASSWORD})
 """Secrets of services; of the gateway where it shares answers."""
 SECRETS = _OF_OPERATORS | _OF_LISTENERS | _OF_GATEWAY | _OF_REDIS | {MESH_KEY}
@@ -272,8 +274,12 @@ class Settings:
         return _address(self.environment, variable, Address(LOOPBACK, service.port))
 
 
-def without_strangers_secrets(environment: Mapping[str, str], *, is_gateway: bool) -> dict[str, str]:
-    """What a child process is given of an environment: of the mesh's secrets its own alone."""
+def without_strangers_secrets(environment: Mapping[str, str], process: str) -> dict[str, str]:
+    """What a child process is given of an environment: of the mesh's secrets its own alone.
+
+    `process`: `gateway`, or a service's name.
+    """
+    is_gateway = process == "gateway"
     uses_redis = not is_gateway or environment.get(SHARE_ANSWERS) == "1"
     withheld = set(_OF_OPERATORS)
     if not is_gateway:
@@ -282,6 +288,10 @@ def without_strangers_secrets(environment: Mapping[str, str], *, is_gateway: boo
             withheld |= _OF_LISTENERS
     if not uses_redis:
         withheld |= _OF_REDIS
+    withheld |= {name.removesuffix("_FILE") for name in environment if name.endswith(_KEYS_OF_ONE)} - {
+        "SAGAGEN_ENCRYPTION_KEYS"
+    }
+    withheld.discard(f"SAGAGEN_{process.upper()}_ENCRYPTION_KEYS")
     return {name: value for name, value in environment.items() if name.removesuffix("_FILE") not in withheld}
 
 
