@@ -1,18 +1,24 @@
 """A caller who sends too much is refused before a body is read; nobody else notices, and memory stays bounded."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from edge_library import Served, library, served
+from starlette.requests import Request
 
+from sagagen.runtime.access.identity import NOBODY, Headers, Identity, Unauthenticated
 from sagagen.runtime.edge.buckets import TokenBuckets
 from sagagen.runtime.edge.caller_rates import CallerRates
+from sagagen.runtime.edge.entry import Entry
+from sagagen.runtime.edge.exchange import Exchange
 from sagagen.runtime.edge.http.connections import Peers
-from sagagen.runtime.model.security import CallerLimits, Security
+from sagagen.runtime.edge.problem import ProblemError
+from sagagen.runtime.model.security import Access, CallerLimits, Security
+from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.startup import SettingsError
 from sagagen.runtime.telemetry.metrics import REFUSED
@@ -158,3 +164,56 @@ async def lend(edge: Served, caller: str, key: str) -> httpx.Response:
 
 async def status(edge: Served, headers: Mapping[str, str]) -> int:
     return (await edge.client.get(SHELF, headers=headers)).status_code
+
+
+class Guarded:
+    """A scheme that knows one key, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def challenges(self, error: str = "", scopes: Sequence[str] = ()) -> Sequence[str]:
+        return ()
+
+    async def identity(self, headers: Headers) -> Identity:
+        self.asked += 1
+        keys = headers.getlist("x-api-key")
+        if keys == ["right"]:
+            return Identity("ann")
+        raise Unauthenticated("who are you?", is_missing=not keys)
+
+
+async def test_schemes_are_not_asked_by_whoever_has_guessed_too_often() -> None:
+    scheme = Guarded()
+    rates = CallerRates(rate_per_s=0.01, burst=2)
+
+    async def who(exchange: Exchange) -> Identity:
+        return await scheme.identity(exchange.request.headers)
+
+    guarded = Entry(who, pace=rates, access=Access(("keys",)))
+    public = Entry(anybody, pace=rates, access=Access(()))
+
+    async def status_of(entry: Entry, address: str, key: str = "") -> int:
+        try:
+            await entry(exchange_from(address, key))
+        except ProblemError as error:
+            return error.problem.status
+        return 200
+
+    assert [await status_of(guarded, "203.0.113.1", "wrong") for _ in range(3)] == [401, 401, 429]
+    assert await status_of(guarded, "203.0.113.1", "right") == 429
+    assert scheme.asked == 2
+    # Whoever shows nothing guesses nothing: that counts as what anybody sends. A public route asks for nothing.
+    assert [await status_of(guarded, "203.0.113.2") for _ in range(3)] == [401, 401, 429]
+    assert await status_of(guarded, "203.0.113.2", "right") == 200
+    assert [await status_of(public, "203.0.113.1") for _ in range(3)] == [200, 200, 429]
+
+
+async def anybody(exchange: Exchange) -> Identity:
+    return NOBODY
+
+
+def exchange_from(address: str, key: str) -> Exchange:
+    headers = [(b"x-api-key", key.encode())] if key else []
+    scope = {"type": "http", "method": "GET", "scheme": "http", "client": (address, 1), "headers": headers}
+    return Exchange(Request(scope), {}, TraceContext.new())
