@@ -206,6 +206,19 @@ async def test_a_client_in_the_clear_is_told_that_here_is_tls(lab: Lab, log_line
         assert any("speaks no TLS" in str(line.get("reason")) for line in log_lines)
 
 
+async def test_whoever_agrees_on_no_http2_means_another_service(lab: Lab) -> None:
+    """What a client of another protocol sends might be read as a call (ALPACA)."""
+    context = forged_context(lab, uris=[f"spiffe://{DOMAIN}/gateway"])
+    context.set_alpn_protocols(["http/1.1"])
+    with suppress(ssl.SSLError, ConnectionError):
+        reader, writer = await asyncio.open_connection("127.0.0.1", lab.port, ssl=context)
+        assert await asyncio.wait_for(reader.read(), LIMIT_S) == b""
+        writer.close()
+    context = forged_context(lab, uris=[f"spiffe://{DOMAIN}/gateway"])
+    context.set_alpn_protocols([])
+    assert (await refused(lab, context)).code is Code.UNAVAILABLE
+
+
 async def test_a_session_is_not_resumed(lab: Lab) -> None:
     """It would show no certificate, so one that has expired since would do."""
     context = context_of(lab, "gateway")
