@@ -23,9 +23,11 @@ class WatchedLog(SagaLog):
         self._world = world
         self._gateway = gateway
 
-    async def accept(self, row: Accepted, index: Sequence[tuple[str, str | int]] = ()) -> SagaRef | None:
+    async def accept(
+        self, row: Accepted, index: Sequence[tuple[str, str | int]] = (), subject: str = ""
+    ) -> SagaRef | None:
         """As SagaLog says."""
-        ref = await super().accept(row, index)
+        ref = await super().accept(row, index, subject)
         if ref is not None:
             self._world.wrote(ref.number, row.saga_id, [row])
         return ref
