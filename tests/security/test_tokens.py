@@ -182,6 +182,7 @@ ATTACKS: Mapping[str, tuple[Callable[[Issuer], str], str]] = {
     "a number as subject": (lambda i: i.token(sub=1), "sub"),
     "half a surrogate pair as subject": (lambda i: i.token(sub="\ud800"), "sub"),
     "nobody in particular as subject": (lambda i: i.token(sub="anonymous"), "anonymous"),
+    "an id of another scheme as subject": (lambda i: i.token(sub="partners:acme"), "another scheme's"),
     "a subject that no service can be told": (lambda i: i.token(sub="x" * 1025), "1024 bytes"),
     "a claim of another type": (lambda i: i.token(groups="ops"), "groups"),
     "a claim of another type in a list": (lambda i: i.token(groups=["ops", 1]), "groups"),
