@@ -36,7 +36,7 @@ def test_a_mistake_is_printed_with_its_place_and_hint_and_exits_1(wrong: Path) -
     result = run("--project", str(wrong))
     assert result.exit_code == 1
     assert result.stdout == (
-        'contracts/saga.yaml:38:25: error[SG065]: service "inventory" has no rpc "ReserveStok"\n'
+        'contracts/saga.yaml:39:25: error[SG065]: service "inventory" has no rpc "ReserveStok"\n'
         '  hint: did you mean "ReserveStock" (contracts/shop/inventory/v1/inventory.proto:11:7)?\n'
     )
     assert result.stderr == "1 error\n"
@@ -57,13 +57,13 @@ def test_json_is_for_programs(wrong: Path) -> None:
     result = run("--project", str(wrong), "--format", "json")
     assert result.exit_code == 1
     (row,) = json.loads(result.stdout)
-    assert (row["path"], row["line"], row["column"]) == (SAGA_YAML, 38, 25)
+    assert (row["path"], row["line"], row["column"]) == (SAGA_YAML, 39, 25)
     assert (row["severity"], row["code"]) == ("error", "SG065")
 
 
 def test_github_gets_an_annotation(wrong: Path) -> None:
     result = run("--project", str(wrong), "--format", "github")
-    assert result.stdout.startswith("::error file=contracts/saga.yaml,line=38,col=25,title=SG065::")
+    assert result.stdout.startswith("::error file=contracts/saga.yaml,line=39,col=25,title=SG065::")
 
 
 def test_warnings_alone_exit_0(tmp_path: Path) -> None:

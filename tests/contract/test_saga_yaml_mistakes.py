@@ -288,7 +288,7 @@ NAMES = (
         (("after: create_order", "after: «create_ordr"),),
         "SG073",
         '"create_ordr", which is not a step',
-        'did you mean "create_order" (contracts/saga.yaml:27:15)?',
+        'did you mean "create_order" (contracts/saga.yaml:28:15)?',
     ),
 )
 
@@ -304,7 +304,7 @@ RULES = (
         "two steps of one name",
         (("- name: charge_payment", "- name: «reserve_stock"),),
         "SG061",
-        'already a step "reserve_stock", in line 37',
+        'already a step "reserve_stock", in line 38',
         "rename one of the two",
     ),
     Mistake(
@@ -368,7 +368,7 @@ RULES = (
             (f"        {REFUND}\n", ""),
         ),
         "SG070",
-        'step "confirm_order" is a second pivot; the first is "charge_payment" in line 44',
+        'step "confirm_order" is a second pivot; the first is "charge_payment" in line 45',
         "make this one retriable",
     ),
     Mistake(
