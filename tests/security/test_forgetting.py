@@ -1,15 +1,19 @@
 """A subject's data are gone once they are forgotten: from the log, from services' databases, and from every file."""
 
+import asyncio
+import base64
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from encrypted_log import (
     CANARY,
     DIGEST,
     ENDED,
+    K1,
     KEYS,
     ROWS,
     SECRET,
@@ -23,6 +27,7 @@ from encrypted_log import (
 from grpclib.const import Status as Code
 from small_mesh import saga_call
 
+from sagagen.cli.forget import forget as command
 from sagagen.runtime.audit.entry import AuditEntry, Result
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.log.erasing import NotEncrypted, StillOpen, forget_subject, sagas_of, vault_of
@@ -282,3 +287,34 @@ async def test_earlier_versions_refuse_a_database_once_it_is_encrypted(tmp_path:
     with pytest.raises(StartupError, match="the key k1 is not given"):
         async with lab(tmp_path, FileKeys([("k9", b"9" * 32)])):
             pass
+
+
+async def test_services_on_other_hosts_are_given_the_ids_of_the_sagas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keys").write_text(f"k1:{base64.b64encode(K1[1]).decode()}\n")
+    monkeypatch.setenv("SAGAGEN_ENCRYPTION_KEYS_FILE", str(tmp_path / "keys"))
+    log, service = tmp_path / "gateway" / "saga-log.db", tmp_path / "service"
+    async with SagaLog.open(log, KEYS) as opened:
+        await run(opened, "saga-1", "ann")
+    service.mkdir()
+    async with lab(service) as store:
+        await call(store, "saga-1")
+
+    async def said(*arguments: str, stdin: str = "") -> tuple[int, str]:
+        done = await asyncio.to_thread(CliRunner().invoke, command, [*arguments], stdin)
+        return done.exit_code, done.output
+
+    code, text = await said("ann", "--log", str(log))
+    assert (code, "first: print the sagas here with --list" in text) == (1, True), text
+    assert await said("ann", "--log", str(log), "--list") == (0, "saga-1\n")
+    monkeypatch.setenv("SAGAGEN_DATA_DIR", str(service))
+    code, text = await said("--sagas", "-", stdin="saga-1\n")
+    assert (code, text.startswith("erased: the data of 1 saga.")) == (0, True), text
+    code, text = await said("ann", "--log", str(log), "--elsewhere")
+    assert (code, text.startswith("erased: the data of 1 saga.")) == (0, True), text
+    async with SagaLog.open(log, KEYS) as opened, lab(service) as store:
+        found, repeated = await opened.find("saga-1"), await call(store, "saga-1")
+    assert found
+    assert found.hidden
+    assert repeated.error

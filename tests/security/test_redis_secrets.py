@@ -14,7 +14,7 @@ from waiting import eventually_async
 
 from sagagen.runtime.redis import pipeline as pipeline_module
 from sagagen.runtime.redis.pipeline import RedisPipeline
-from sagagen.runtime.redis.seal import Seal
+from sagagen.runtime.redis.seal import Seal, seal
 from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.settings import RedisAddress
 from sagagen.runtime.startup import SettingsError
@@ -165,3 +165,15 @@ def test_what_one_key_has_sealed_is_opened_until_it_is_gone() -> None:
     assert Seal(Secret.of("KEY", new, old)).open("name", sealed) == b"answer"
     assert Seal(Secret.of("KEY", new, old)).open("moved", sealed) is None
     assert Seal(Secret.of("KEY", new)).open("name", sealed) is None
+
+
+def test_where_data_are_encrypted_redis_holds_no_answer_that_can_be_read() -> None:
+    old, new = b"o" * 32, b"n" * 32
+    sealed = seal(Secret.of("KEY", old), is_encrypted=True).close("name", b"answer of a customer")
+    assert b"answer" not in sealed
+    assert b"answer" in seal(Secret.of("KEY", old), is_encrypted=False).close("name", b"answer of a customer")
+    rotating = seal(Secret.of("KEY", new, old), is_encrypted=True)
+    assert rotating.open("name", sealed) == b"answer of a customer"
+    for name, given in (("moved", sealed), ("name", sealed[:-1] + b"x"), ("name", b""), ("name", None)):
+        assert rotating.open(name, given) is None
+    assert seal(Secret.of("KEY", new), is_encrypted=True).open("name", sealed) is None

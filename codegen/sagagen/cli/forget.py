@@ -4,7 +4,9 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -22,9 +24,12 @@ from sagagen.runtime.vault.erasing import NotEmptied
 from sagagen.runtime.vault.given import given_keys
 from sagagen.workspace.project import ProjectNotFound, find_root
 
+if TYPE_CHECKING:
+    from sagagen.runtime.vault.vault import Vault
+
 
 @click.command()
-@click.argument("subject")
+@click.argument("subject", default="")
 @click.option(
     "--log",
     "log_path",
@@ -37,20 +42,46 @@ from sagagen.workspace.project import ProjectNotFound, find_root
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
+@click.option("--list", "lists", is_flag=True, help="Only print the ids of SUBJECT's sagas; erase nothing.")
+@click.option(
+    "--sagas",
+    "ids_file",
+    type=click.File(),
+    help="In place of SUBJECT, on a host that has services alone: the ids that --list has printed (- is stdin).",
+)
+@click.option(
+    "--elsewhere",
+    is_flag=True,
+    help="Services whose databases are not here have been given their ids with --sagas.",
+)
 @click.option("--by", default=os_user, show_default="your user name", help="Your name, kept in the audit.")
 @click.option("--note", default="", help="Why, without naming anybody; it is kept in the audit.")
-def forget(subject: str, log_path: Path | None, directory: Path | None, by: str, note: str) -> None:
+def forget(
+    subject: str,
+    log_path: Path | None,
+    directory: Path | None,
+    lists: bool,
+    ids_file: TextIO | None,
+    elsewhere: bool,
+    by: str,
+    note: str,
+) -> None:
     """Erase what the saga log, and the services' records of calls, hold of SUBJECT.
 
     SUBJECT is what `subject:` of the contract's sagas gives. Their keys are destroyed, so nobody can read the data any
     more. That such requests were made stays known: one that comes again has no effect. Refused while a saga of SUBJECT
     is open. The mesh may run meanwhile. What services keep in tables of their own is theirs to erase.
     """
-    if not subject:
-        raise click.UsageError("SUBJECT is empty: sagas without a subject have none to forget")
+    if bool(subject) == bool(ids_file):
+        raise click.UsageError("name a SUBJECT, or --sagas; sagas without a subject have none to forget")
     folder = log_path.parent if log_path else data_folder(None, directory)
+    place = _Place(folder, log_path, directory, elsewhere)
     try:
-        count = _forget(subject, log_path, folder, directory, by=by, note=note)
+        if lists:
+            _, _, ids = _found(subject, place)
+            click.echo("".join(f"{saga_id}\n" for saga_id in ids), nl=False)
+            return
+        count = _erased_here(ids_file, place) if ids_file else _forget(subject, place, by=by, note=note)
     except (StartupError, LogError, StillOpen, NotEmptied) as error:
         raise click.ClickException(str(error)) from error
     except sqlite3.Error as error:
@@ -63,24 +94,47 @@ def forget(subject: str, log_path: Path | None, directory: Path | None, by: str,
     )
 
 
-def _forget(
-    subject: str, log_path: Path | None, folder: Path, directory: Path | None, *, by: str, note: str
-) -> int:
-    """How many sagas it was about. The log comes last: what is not erased yet is found by the same command again."""
-    kept = kept_in(folder)
-    path = log_path or next((each.path for each in kept if not each.service), None)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the databases are."""
+
+    folder: Path
+    log_path: Path | None
+    project: Path | None
+    elsewhere: bool
+    """Services whose databases are not in the folder are done."""
+
+
+def _found(subject: str, place: _Place) -> "tuple[Path, Vault, list[str]]":
+    """The log, its keys, and the subject's sagas. Raises StillOpen."""
+    path = place.log_path or next((each.path for each in kept_in(place.folder) if not each.service), None)
     if path is None:
-        raise click.ClickException(f"{folder} has no saga log: name it with --log")
+        raise click.ClickException(f"{place.folder} has no saga log: name it with --log")
     with closing(
         sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
     ) as connection:
-        vault = vault_of(connection, path, given_keys(os.environ, root=directory))
-        ids = [each.saga_id for each in sagas_of(connection, vault, subject)]
-    services = _services(kept, folder, directory)
+        vault = vault_of(connection, path, given_keys(os.environ, root=place.project))
+        return path, vault, [each.saga_id for each in sagas_of(connection, vault, subject)]
+
+
+def _erased_here(ids_file: TextIO, place: _Place) -> int:
+    """In the services' databases of this host alone; how many sagas it was about."""
+    ids = ids_file.read().split()
+    _erase([each for each in kept_in(place.folder) if each.service], ids)
+    return len(ids)
+
+
+def _erase(services: Sequence[Kept], ids: Sequence[str]) -> None:
     for each in services:
         check_erasable(each.path, ids)
     for each in services:
         erase(each.path, ids)
+
+
+def _forget(subject: str, place: _Place, *, by: str, note: str) -> int:
+    """How many sagas it was about. The log comes last: what is not erased yet is found by the same command again."""
+    path, vault, ids = _found(subject, place)
+    _erase(_services(place), ids)
     user = os_user()
     entry = AuditEntry(
         SystemClock().wall_ms(),
@@ -96,17 +150,20 @@ def _forget(
     return len(ids)
 
 
-def _services(kept: Sequence[Kept], folder: Path, directory: Path | None) -> Sequence[Kept]:
+def _services(place: _Place) -> Sequence[Kept]:
     """The services' databases. Raises ClickException where the project has a service whose database is not there."""
-    found = [each for each in kept if each.service]
+    found = [each for each in kept_in(place.folder) if each.service]
+    if place.elsewhere:
+        return found
     try:
-        mesh = Project.load(find_root(directory)).mesh
+        mesh = Project.load(find_root(place.project)).mesh
     except (ProjectNotFound, ProjectError):
         return found
     missing = {service.name for service in mesh.services} - {each.service for each in found}
     if missing:
         raise click.ClickException(
-            f"{folder} has no database of {', '.join(sorted(missing))}, and what is kept there has to be erased too: "
-            "ask the running gateway, which reaches all of them, with --admin"
+            f"{place.folder} has no database of {', '.join(sorted(missing))}, and what is kept there has to be erased "
+            "first: print the sagas here with --list, give them to `sagagen forget --sagas FILE` there, and come back "
+            "with --elsewhere"
         )
     return found
