@@ -1,8 +1,8 @@
 """Orders: stored when placed, then confirmed or cancelled."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
-from sqlite3 import Row
 
 from grpclib.const import Status
 
@@ -20,7 +20,7 @@ from generated.pb.shop.order.v1 import (
     OrderStatus,
 )
 from generated.services.order import OrderHandlers
-from sagagen.runtime import Call, RpcError
+from sagagen.runtime import Call, Row, RpcError
 
 
 class OrderService(OrderHandlers):
@@ -71,7 +71,7 @@ async def set_status(call: Call, order_id: str, status: OrderStatus, reason: str
     return order_of(rows, order_id)
 
 
-def order_of(rows: list[Row], order_id: str) -> Order:
+def order_of(rows: Sequence[Row], order_id: str) -> Order:
     """The order of one row; NOT_FOUND if there is none."""
     if not rows:
         raise RpcError(Status.NOT_FOUND, f"no order {order_id}")

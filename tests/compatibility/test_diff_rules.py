@@ -337,6 +337,10 @@ CASES: dict[str, tuple[list[Edit], dict[str, str]]] = {
          yaml("conflict, retention: 30d", "conflict, retention: 20d")],
         {"SD404": W, "SD606": W},
     ),
+    "a service's isolation gets weaker": (
+        [yaml("payment: { implements: [shop.payment.v1.PaymentService] }", "payment: { implements: [shop.payment.v1.PaymentService], isolation: read_committed }")],
+        {"SD609": W},
+    ),
     "debug_redact removed": (
         [(PAYMENT, "    (buf.validate.field).string.min_len = 1,\n    debug_redact = true\n", "    (buf.validate.field).string.min_len = 1\n")],
         {"SD607": B},

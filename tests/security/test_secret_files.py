@@ -115,6 +115,14 @@ def test_a_child_is_given_its_own_secrets_alone() -> None:
         "SAGAGEN_ORDER_ENCRYPTION_KEYS_FILE"
     }
     assert set(without_strangers_secrets(keys, "gateway")) == {"SAGAGEN_ENCRYPTION_KEYS_FILE"}
+    urls = {
+        f"SAGAGEN_{name}_URL_FILE": "/url" for name in ("ORDER_DATABASE", "ORDER_READ", "PAYMENT_DATABASE")
+    }
+    assert set(without_strangers_secrets(urls, "order")) == {
+        "SAGAGEN_ORDER_DATABASE_URL_FILE",
+        "SAGAGEN_ORDER_READ_URL_FILE",
+    }
+    assert without_strangers_secrets(urls, "gateway") == {}
     # Where metrics are not for everybody, services have to know who looks at them.
     closed = {
         **ALL,

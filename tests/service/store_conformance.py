@@ -8,10 +8,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack
 
+import postgres_server
+import pytest
 from small_mesh import saga_call
+from thorough import TRIES_ALL
 
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.model.definition import Direction, StepKind
@@ -20,6 +24,8 @@ from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import State
 from sagagen.runtime.service.call import Db
+from sagagen.runtime.service.postgres_store.preparing import PostgresScripts
+from sagagen.runtime.service.postgres_store.store import Isolation, PostgresStore
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts
 from sagagen.runtime.service.sqlite_store.store import SqliteStore
 from sagagen.runtime.service.store import Handle, ServiceStore, Turn
@@ -29,6 +35,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS effects (name TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS owners (id INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS pets (owner INTEGER REFERENCES owners DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE IF NOT EXISTS numbers (number BIGINT, text TEXT);
 """
 """`effects` has no key on purpose: an effect that happens twice is there twice."""
 FAILS_AT_COMMIT = "INSERT INTO pets VALUES (4711)"
@@ -61,7 +68,36 @@ def _encrypted_sqlite(
     )
 
 
-STORES: dict[str, StoreFactory] = {"sqlite": _sqlite, "encrypted sqlite": _encrypted_sqlite}
+def _postgres(isolation: Isolation) -> StoreFactory:
+    def make(
+        folder: Path, clock: Clock, *, retention_s: float, hold_limit_s: float
+    ) -> AbstractAsyncContextManager[ServiceStore]:
+        if why := postgres_server.missing():
+            pytest.skip(why)
+        name = f"lab_{sha256(str(folder).encode()).hexdigest()[:24]}"
+        return PostgresStore.open(
+            "lab",
+            postgres_server.shared_server().database(name),
+            PostgresScripts(folder / "lab.postgres.sql", TABLES, {}),
+            clock,
+            retention_s=retention_s,
+            hold_limit_s=hold_limit_s,
+            isolation=isolation,
+        )
+
+    return make
+
+
+_OTHERS: dict[str, StoreFactory] = {
+    "postgres-serializable": _postgres("serializable"),
+    "postgres-read-committed": _postgres("read_committed"),
+}
+STORES: dict[str, StoreFactory] = {
+    "sqlite": _sqlite,
+    "encrypted sqlite": _encrypted_sqlite,
+    "postgres": _postgres("repeatable_read"),
+    **(_OTHERS if TRIES_ALL else {}),
+}
 
 Body = Callable[[Db], Awaitable[object]]
 

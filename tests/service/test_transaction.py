@@ -19,9 +19,9 @@ from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
 from sagagen.runtime.service.barrier.rules import State
-from sagagen.runtime.service.call import Db, TransactionEnded
+from sagagen.runtime.service.call import Db, StatementNotAllowed, TransactionEnded
 from sagagen.runtime.service.sqlite_store import writer as writer_module
-from sagagen.runtime.service.sqlite_store.guard import StatementNotAllowed, TransactionLost
+from sagagen.runtime.service.sqlite_store.guard import TransactionLost
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
 from sagagen.runtime.service.sqlite_store.writer import Writer
 from sagagen.runtime.service.store import Turn

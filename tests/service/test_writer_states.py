@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from itertools import product
 from pathlib import Path
@@ -13,6 +13,7 @@ from small_mesh import saga_call
 
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled
+from sagagen.runtime.service.call import Row
 from sagagen.runtime.service.sqlite_store import writer as writer_module
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts, prepare
 from sagagen.runtime.service.sqlite_store.states import AFTER, WriterEvent, WriterState
@@ -119,7 +120,7 @@ async def break_a_deferred_rule(turn: Turn) -> Handled:
     return Handled(CallResult(b"done"), keeps_effects=True)
 
 
-STRAYS: set[asyncio.Future[list[sqlite3.Row]]] = set()
+STRAYS: set[asyncio.Future[Sequence[Row]]] = set()
 
 
 async def leave_a_statement(turn: Turn) -> Handled:

@@ -281,7 +281,7 @@ def _service_environment(project: Project, settings: Settings, position: int) ->
     admin = settings.gateway_admin
     service = project.mesh.services[position]
     return {
-        **without_strangers_secrets(settings.environment, project.mesh.services[position].name),
+        **without_strangers_secrets(settings.environment, service.name),
         **_own_certificate(settings, service.name),
         "SAGAGEN_GRPC_ADDR": str(settings.service_reached(service)),
         "SAGAGEN_ADMIN_ADDR": str(Address(admin.host, admin.port + 1 + position)),

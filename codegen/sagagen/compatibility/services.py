@@ -11,6 +11,8 @@ from sagagen.contract.model import Mesh, Method, Saga, Service
 from sagagen.emit.docs_text import in_words
 from sagagen.source import Span
 
+_STRENGTH = ("read_committed", "repeatable_read", "serializable")
+
 
 def compare_services(old: Mesh, new: Mesh) -> Iterator[Change]:
     if old.project != new.project:
@@ -51,6 +53,9 @@ def _compare(old: Service, new: Service) -> Iterator[Change]:
     if new.retention_s < old.retention_s:
         message = f"retention {in_words(old.retention_s)} -> {in_words(new.retention_s)}"
         yield Change.of(service_rules.MEMORY_SHORTENED, new.retention_span, new.name, message)
+    if _STRENGTH.index(new.isolation) < _STRENGTH.index(old.isolation):
+        message = f"isolation {old.isolation} -> {new.isolation}"
+        yield Change.of(service_rules.ISOLATION_WEAKENED, new.span, new.name, message)
     before, after = _methods(old), _methods(new)
     for name in before.keys() & after.keys():
         yield from _compare_methods(new, before[name], after[name])

@@ -20,6 +20,7 @@ from sagagen.runtime.model.definition import (
     AT_ACCEPTANCE,
     LATEST_START_S,
     WAIT_TIMED_OUT,
+    Isolation,
     Limits,
     Retry,
     StepKind,
@@ -52,6 +53,8 @@ class Service:
     """How long its barrier remembers calls."""
     retention_span: Span
     """Where that is written; otherwise where the service's name is."""
+    isolation: Isolation
+    """Of its transactions, where its database is PostgreSQL."""
     callers: tuple[str, ...]
     """Who may call it: names of services, or `gateway`."""
     callers_span: Span

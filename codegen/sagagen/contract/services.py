@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
@@ -15,7 +16,7 @@ from sagagen.contract.reading import Reading
 from sagagen.contract.shape import MethodShape, ServiceShape
 from sagagen.diagnostics import Report, did_you_mean
 from sagagen.python_names import PythonNames
-from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Transaction
+from sagagen.runtime.model.definition import BARRIER_RETENTION_S, ISOLATION, Isolation, Transaction
 from sagagen.runtime.model.security import GATEWAY
 from sagagen.source import Span
 
@@ -97,6 +98,7 @@ class _Resolver:
             methods=methods,
             retention_s=BARRIER_RETENTION_S if shape.retention is None else shape.retention.value,
             retention_span=span if shape.retention is None else shape.retention.span,
+            isolation=ISOLATION if shape.isolation is None else cast(Isolation, shape.isolation.value),
             callers=tuple(dict.fromkeys(self._callers(shape))),
             callers_span=shape.callers[0].span if shape.callers else span,
             span=span,

@@ -28,6 +28,7 @@ from sagagen.contract.words import (
     whole,
     words,
 )
+from sagagen.runtime.model.definition import ISOLATION
 
 
 class MethodShape(Shape):
@@ -68,6 +69,11 @@ class ServiceShape(Shape):
     )
     replicas: Annotated[Whole, whole(1, 1_000)] | None = optional(
         "Processes that serve it: one, since its database is one SQLite file with one owner.", 1
+    )
+    isolation: Annotated[Word, words("read_committed", "repeatable_read", "serializable")] | None = optional(
+        "Of its transactions, where SAGAGEN_<SERVICE>_DATABASE_URL names a PostgreSQL database: repeatable_read loses "
+        "no update, serializable excludes write skew too, read_committed does neither. SQLite is always serializable.",
+        ISOLATION,
     )
 
 

@@ -7,7 +7,7 @@ from sagagen.emit.docstrings import docstring, first_paragraph
 from sagagen.emit.header import header, sources_of
 from sagagen.emit.imports import Imports
 from sagagen.emit.service_names import ServiceNames
-from sagagen.runtime.model.definition import BARRIER_RETENTION_S, Transaction
+from sagagen.runtime.model.definition import BARRIER_RETENTION_S, ISOLATION, Transaction
 from sagagen.runtime.model.security import GATEWAY
 
 CLIENT_TIMEOUT_S = 5.0
@@ -53,6 +53,8 @@ class ServiceView:
     schema: str
     retention_s: str
     """Empty for the runtime's default."""
+    isolation: str
+    """Empty for the default."""
     callers: str
     """The same."""
     methods: tuple[MethodView, ...]
@@ -90,6 +92,7 @@ def service_view(service: Service, names: ServiceNames, mesh: Mesh) -> ServiceVi
         handlers=repr(f"handlers.{names.module}:{names.implementation}"),
         schema=repr(f"handlers/{names.module}.sql"),
         retention_s="" if service.retention_s == BARRIER_RETENTION_S else repr(service.retention_s),
+        isolation="" if service.isolation == ISOLATION else repr(service.isolation),
         callers="" if service.callers == (GATEWAY,) else repr(service.callers),
         methods=methods,
         imports=imports.statements,

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from sagagen.runtime.scope import AccessScope, CompensationScope, EventScope, Scope
     from sagagen.runtime.service.barrier.rules import ActionState
     from sagagen.runtime.service.call import CallContext as Call
-    from sagagen.runtime.service.call import Db
+    from sagagen.runtime.service.call import Db, IntegrityError, Row
 
 __all__ = [
     "API",
@@ -74,6 +74,7 @@ __all__ = [
     "HttpRequest",
     "Identity",
     "IndexValue",
+    "IntegrityError",
     "Limits",
     "Mesh",
     "Method",
@@ -83,6 +84,7 @@ __all__ = [
     "Respond",
     "Retry",
     "Route",
+    "Row",
     "RpcError",
     "Saga",
     "Scope",
@@ -121,6 +123,7 @@ _HOMES = {
     "HttpRequest": "sagagen.runtime.edge.gateway",
     "Identity": "sagagen.runtime.access.identity",
     "IndexValue": "sagagen.runtime.model.definition",
+    "IntegrityError": "sagagen.runtime.service.call",
     "Limits": "sagagen.runtime.model.definition",
     "Mesh": "sagagen.runtime.model.definition",
     "Method": "sagagen.runtime.model.definition",
@@ -130,6 +133,7 @@ _HOMES = {
     "Respond": "sagagen.runtime.model.definition",
     "Retry": "sagagen.runtime.model.definition",
     "Route": "sagagen.runtime.model.definition",
+    "Row": "sagagen.runtime.service.call",
     "RpcError": "sagagen.runtime.rpc.errors",
     "Saga": "sagagen.runtime.model.definition",
     "Scope": "sagagen.runtime.scope",

@@ -1,6 +1,7 @@
 """What the environment decides: where data is kept and where each process listens. The variables' names are stable."""
 
 import ipaddress
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ _OF_GATEWAY = frozenset({SHARE_ANSWERS_KEY})
 """Secrets that no service has a use for. Each is read from VARIABLE or VARIABLE_FILE; a new one stands here too."""
 _KEYS_OF_ONE = "_ENCRYPTION_KEYS_FILE"
 """SAGAGEN_<SERVICE>_ENCRYPTION_KEYS_FILE names keys of one service's database."""
+_OF_DATABASE = re.compile(r"SAGAGEN_(.+)_(?:DATABASE|READ)_URL(?:_FILE)?")
+"""Secrets of one service."""
 _OF_REDIS = frozenset({REDIS_URL, REDIS_PASSWORD})
 """Secrets of services; of the gateway where it shares answers."""
 SECRETS = _OF_OPERATORS | _OF_LISTENERS | _OF_GATEWAY | _OF_REDIS | {MESH_KEY}
@@ -65,6 +68,26 @@ class Address:
                 f'{variable}="{text}" is no address; write host:port, for example 127.0.0.1:8080'
             )
         return cls(host.strip("[]") or "0.0.0.0", int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaAddresses:
+    """Where the processes of one service are."""
+
+    addresses: tuple[Address, ...]
+    is_name: bool = False
+    """The one address is a name that is looked up again and again, and stands for all of them."""
+
+    @classmethod
+    def parse(cls, text: str, variable: str, default: Address) -> "ReplicaAddresses":
+        """`host:port`, several with commas between, or `dns:///name:port`. Raises SettingsError."""
+        if text.startswith(_DNS):
+            return cls((Address.parse(text.removeprefix(_DNS), variable),), is_name=True)
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return cls(tuple(dict.fromkeys(Address.parse(part, variable) for part in parts)) or (default,))
+
+
+_DNS = "dns:///"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +169,34 @@ class AccessFiles:
             is_api_keys_set=bool(keys),
             key_sets={variables[name]: root / path for name, path in written.items()},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAddress:
+    """The PostgreSQL database of one service. Its URLs may hold passwords, and are said nowhere."""
+
+    url: Secret = field(repr=False)
+    read_url: Secret | None = field(default=None, repr=False)
+    """A standby that answers reads, which may be behind; None: the primary answers them."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], service: str) -> "PostgresAddress | None":
+        """None where no URL is set. Raises SettingsError."""
+        url = _postgres_url(environment, f"SAGAGEN_{service.upper()}_DATABASE_URL")
+        reads = f"SAGAGEN_{service.upper()}_READ_URL"
+        read_url = _postgres_url(environment, reads)
+        if url is None and read_url is not None:
+            raise SettingsError(
+                f"{reads} is for services on PostgreSQL: set {reads.replace('READ', 'DATABASE')} too"
+            )
+        return None if url is None else cls(url, read_url)
+
+
+def _postgres_url(environment: Mapping[str, str], variable: str) -> Secret | None:
+    url = Secret.read(environment, variable, at_least=1)
+    if url is not None and not url.current.startswith((b"postgresql://", b"postgres://")):
+        raise SettingsError(f"{variable} is no URL of PostgreSQL; write postgresql://user@host:5432/database")
+    return url
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +310,10 @@ class Settings:
         """By what the saga log, or a service's database, is encrypted; None: it is not. Raises SettingsError."""
         return given_keys(self.environment, service, root)
 
+    def service_database(self, service: Service) -> "PostgresAddress | None":
+        """Where the service's PostgreSQL is; None: it has a SQLite file in the data folder. Raises SettingsError."""
+        return PostgresAddress.read(self.environment, service.name)
+
     def service_admin(self, mesh: Mesh, service: Service) -> Address:
         """Where the admin listener of the service's own process binds. Raises SettingsError."""
         position = mesh.services.index(service)
@@ -269,9 +324,22 @@ class Settings:
         return _address(self.environment, "SAGAGEN_GRPC_ADDR", Address(LOOPBACK, service.port))
 
     def service_reached(self, service: Service) -> Address:
-        """Where the gateway reaches the service. Raises SettingsError."""
+        """Where the one process of a service is reached. Raises SettingsError, also where there are several."""
+        replicas = self.service_replicas(service)
+        if replicas.is_name or len(replicas.addresses) != 1:
+            raise SettingsError(
+                f"SAGAGEN_{service.name.upper()}_ADDR names several processes, and this command starts one of each "
+                "service: start replicas by themselves (`sagagen up --only SERVICE`)"
+            )
+        (address,) = replicas.addresses
+        return address
+
+    def service_replicas(self, service: Service) -> "ReplicaAddresses":
+        """Where the gateway reaches the service's processes. Raises SettingsError."""
         variable = f"SAGAGEN_{service.name.upper()}_ADDR"
-        return _address(self.environment, variable, Address(LOOPBACK, service.port))
+        return ReplicaAddresses.parse(
+            self.environment.get(variable, ""), variable, Address(LOOPBACK, service.port)
+        )
 
 
 def without_strangers_secrets(environment: Mapping[str, str], process: str) -> dict[str, str]:
@@ -292,12 +360,22 @@ def without_strangers_secrets(environment: Mapping[str, str], process: str) -> d
         "SAGAGEN_ENCRYPTION_KEYS"
     }
     withheld.discard(f"SAGAGEN_{process.upper()}_ENCRYPTION_KEYS")
-    return {name: value for name, value in environment.items() if name.removesuffix("_FILE") not in withheld}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.removesuffix("_FILE") not in withheld and not _is_of_another(name, process)
+    }
+
+
+def _is_of_another(name: str, process: str) -> bool:
+    """A database of another process; the gateway has none."""
+    found = _OF_DATABASE.fullmatch(name)
+    return found is not None and found[1] != process.upper()
 
 
 def hide_secrets(environment: MutableMapping[str, str]) -> None:
     """Take the mesh's secrets out of `os.environ`, once they are read: handlers, and what they start, need none."""
-    for name in SECRETS & environment.keys():
+    for name in [name for name in environment if name in SECRETS or _OF_DATABASE.fullmatch(name)]:
         del environment[name]
 
 

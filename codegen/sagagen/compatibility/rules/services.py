@@ -57,3 +57,10 @@ REDACTION_ADDED = Rule(
     "what was written earlier stays readable",
     "",
 )
+ISOLATION_WEAKENED = Rule(
+    "SD609",
+    _W,
+    "a service's isolation got weaker",
+    "handlers that read and then write may lose updates, or each miss what another one writes",
+    "look through its handlers with docs/postgres.md beside them",
+)

@@ -81,6 +81,9 @@ class Method(Generic[RequestT, ResponseT]):
     transaction: Transaction = Transaction.LOCAL
 
 
+Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+"""Of transactions in PostgreSQL, weakest first; SQLite's are always the strongest."""
+ISOLATION: Isolation = "repeatable_read"
 BARRIER_RETENTION_S = 30 * 24 * 3600.0
 """How long a service remembers calls, if the contract does not say."""
 
@@ -98,6 +101,8 @@ class Service:
     methods: tuple[Method[Any, Any], ...]
     barrier_retention_s: float = BARRIER_RETENTION_S
     """A call of a saga that is older may be forgotten, and is then turned down as FORGOTTEN."""
+    isolation: Isolation = ISOLATION
+    """Of its transactions, where its database is PostgreSQL."""
     callers: tuple[str, ...] = (GATEWAY,)
     """Who may call it, where the mesh knows its own: names of services, or `gateway`."""
 

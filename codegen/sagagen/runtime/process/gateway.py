@@ -31,7 +31,7 @@ from sagagen.runtime.process.trusting import admin_tls, http_tls, mesh_trust
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.settings import Address, Settings
+from sagagen.runtime.settings import Address, ReplicaAddresses, Settings
 from sagagen.runtime.telemetry import logs
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport
@@ -59,8 +59,8 @@ async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway)
         keys = _mesh_keys(settings)
         trust = await stack.enter_async_context(mesh_trust(project, settings, GATEWAY))
         for service in project.mesh.services:
-            address = settings.service_reached(service)
-            reached = await stack.enter_async_context(_reached(address, service, trust, keys))
+            replicas = settings.service_replicas(service)
+            reached = await stack.enter_async_context(_all_reached(replicas, service, trust, keys))
             signed.append(SignedTransport(reached, service.name, keys))
             transports[service.name] = ObservedTransport(signed[-1], service.name)
         checks = {name: service_check(transport) for name, transport in transports.items()}
@@ -83,6 +83,17 @@ def _mesh_keys(settings: Settings) -> "MeshKeys | None":
     from sagagen.runtime.trust.mac import MeshKeys  # only where calls are signed
 
     return MeshKeys(settings.mesh_key)
+
+
+def _all_reached(
+    replicas: ReplicaAddresses, service: Service, trust: "MeshTrust | None", keys: "MeshKeys | None"
+) -> AbstractAsyncContextManager[Transport]:
+    if len(replicas.addresses) == 1 and not replicas.is_name:
+        return _reached(replicas.addresses[0], service, trust, keys)
+    from sagagen.runtime.transports.replicas import Replicas  # only where there are several
+
+    reach = partial(_reached, service=service, trust=trust, keys=keys)
+    return Replicas(reach, replicas.addresses, is_name=replicas.is_name)
 
 
 def _reached(

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
 
 import structlog
 
 from sagagen.runtime.admin.listener import Endpoint, admin_app
+from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema
@@ -14,8 +16,9 @@ from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.trusting import admin_tls, service_tls
 from sagagen.runtime.service.host import ServiceHost
-from sagagen.runtime.service.store import HOLD_LIMIT_S
-from sagagen.runtime.settings import Settings
+from sagagen.runtime.service.store import HOLD_LIMIT_S, ServiceStore
+from sagagen.runtime.settings import PostgresAddress, Settings
+from sagagen.runtime.startup import StartupError
 from sagagen.runtime.transports.grpc.server import Verify, serve_grpc
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -89,6 +92,26 @@ def opened(
     project: Project, settings: Settings, service: Service, handlers: object, schema: Schema
 ) -> AbstractAsyncContextManager[ServiceHost]:
     """The service's host, with its database and its handlers."""
+    hold_limit_s = settings.patience_s or HOLD_LIMIT_S
+    keys = settings.encryption_keys(project.root, service.name)
+    if address := settings.service_database(service):
+        if keys is not None:
+            raise StartupError(
+                f"service {service.name} is on PostgreSQL, where sagagen encrypts nothing: let the server's disk be "
+                "encrypted, and start this process without SAGAGEN_ENCRYPTION_KEYS_FILE"
+            )
+        return ServiceHost.on(
+            _postgres(service, address, project.root, hold_limit_s),
+            service,
+            handlers,
+            project=project.mesh.project,
+            schema=schema,
+            clock=SystemClock(),
+            redis=settings.redis,
+            sagas=project.mesh.sagas,
+            default_claims=project.mesh.default_claims,
+            grace=settings.grace,
+        )
     return ServiceHost.open(
         service,
         handlers,
@@ -100,6 +123,31 @@ def opened(
         sagas=project.mesh.sagas,
         default_claims=project.mesh.default_claims,
         grace=settings.grace,
-        hold_limit_s=settings.patience_s or HOLD_LIMIT_S,
-        keys=settings.encryption_keys(project.root, service.name),
+        hold_limit_s=hold_limit_s,
+        keys=keys,
+    )
+
+
+def _postgres(
+    service: Service, address: PostgresAddress, root: Path, hold_limit_s: float
+) -> AbstractAsyncContextManager[ServiceStore]:
+    """Raises StartupError where asyncpg is not installed, or the SQL files can't be used."""
+    try:
+        from sagagen.runtime.service.postgres_store.preparing import PostgresScripts
+        from sagagen.runtime.service.postgres_store.store import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise StartupError(
+            f"service {service.name} is on PostgreSQL, and asyncpg is not installed: pip install 'sagagen[postgres]'"
+        ) from error
+    return PostgresStore.open(
+        service.name,
+        address.url.current.decode(),
+        PostgresScripts.read(root / service.schema),
+        SystemClock(),
+        read_url=address.read_url.current.decode() if address.read_url else "",
+        retention_s=service.barrier_retention_s,
+        hold_limit_s=hold_limit_s,
+        isolation=service.isolation,
     )

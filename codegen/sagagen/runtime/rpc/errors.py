@@ -151,6 +151,13 @@ class RpcError(Exception):
         )
 
 
+class NotReached(RpcError):
+    """No connection could be made, so nothing of the call was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.UNAVAILABLE, message)
+
+
 def _sendable(violation: FieldViolation) -> FieldViolation:
     texts = (violation.field, violation.description, violation.rule)
     return violation if all(map(str.isascii, texts)) else FieldViolation(*map(sendable, texts))

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -24,11 +25,30 @@ class NoTransaction(Exception):
     """A handler asked for a transaction that it does not have, or has already."""
 
 
+class StatementNotAllowed(Exception):
+    """A handler's SQL reached for what the runtime keeps to itself."""
+
+
+class IntegrityError(sqlite3.IntegrityError):
+    """A row breaks a constraint of the database, such as a key or a CHECK; the same on every store."""
+
+
+class Row(Protocol):
+    """A row of a query, read by name or position."""
+
+    def __getitem__(self, key: str | int, /) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def keys(self) -> Iterable[str]: ...
+
+
 class Db(Protocol):
     """The open local transaction of a call. In a read (NO_SIDE_EFFECTS): one unchanging view of the database.
 
-    The runtime commits after the handler has returned, and rolls back if it raises. BEGIN, COMMIT, SAVEPOINT, ATTACH
-    and PRAGMA raise StatementNotAllowed. SQL errors are sqlite3's own, for example sqlite3.IntegrityError.
+    The runtime commits after the handler has returned, and rolls back if it raises. Placeholders are `?`, `?1` or `$1`,
+    or `:name` with a mapping. BEGIN, COMMIT, SAVEPOINT and whatever else is no query and no change of rows raise
+    StatementNotAllowed. A broken constraint raises IntegrityError; other SQL errors are the database's own.
     """
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> int:
@@ -39,8 +59,21 @@ class Db(Protocol):
         """Run one statement once for each set of parameters and return the number of rows changed in all."""
         ...
 
-    async def fetch(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+    async def fetch(self, sql: str, parameters: Parameters = ()) -> Sequence[Row]:
         """All rows of a query, or of a statement with RETURNING. A row is read by name or position."""
+        ...
+
+    def attempt(self) -> AbstractAsyncContextManager[None]:
+        """A part of the transaction that may fail by itself: what it did is undone if an error leaves the block.
+
+        PostgreSQL ends a transaction at its first error, so whoever goes on after an error does it like this:
+
+            try:
+                async with call.db.attempt():
+                    await call.db.execute("INSERT INTO ...")
+            except IntegrityError:
+                ...
+        """
         ...
 
 

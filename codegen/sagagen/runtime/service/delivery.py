@@ -144,7 +144,7 @@ class Delivery(NamedTuple):
     async def _handle_turn(self, turn: Turn, *, call: BarredCall, message: Message | RpcError) -> Handled:
         # Once more, in the turn: an attempt of the action may have begun since this call looked.
         is_unknown = turn.decision.action is ActionState.UNKNOWN
-        if is_unknown and call.saga and self.context.attempts.of_action(call.saga):
+        if is_unknown and call.saga and await self.context.attempts.is_under_way(call.saga):
             return Handled(CallResult(error=unsettled(ANSWER_S)))
         return await self._handle(call, message, decision=turn.decision, db=turn.db)
 

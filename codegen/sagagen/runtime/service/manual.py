@@ -18,7 +18,7 @@ from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled, unavailable
-from sagagen.runtime.service.barrier.rules import RunHandler, State, unsettled
+from sagagen.runtime.service.barrier.rules import ActionState, RunHandler, State, unsettled
 from sagagen.runtime.service.call import Db, Deadline
 from sagagen.runtime.service.store import OpenTurn, ServiceStore, Turn, held_too_long
 
@@ -34,6 +34,11 @@ _Key = tuple[str, str, Direction]
 
 def _key(call: SagaCall) -> _Key:
     return call.saga_id, call.step, call.direction
+
+
+def runs_elsewhere() -> RpcError:
+    """For a repeat that came to another replica than the one that runs the call."""
+    return RpcError(Code.UNAVAILABLE, "another replica runs this call", retry_after_s=ANSWER_S)
 
 
 class Attempt:
@@ -107,17 +112,23 @@ class Attempts:
         run = _Run(self.store, call, handler, attempt.decision, limit_s)
         self._spawn(self._attend(attempt, saga, run), call)
 
-    def drop(self, attempt: Attempt, call: SagaCall, result: CallResult) -> None:
+    async def is_under_way(self, compensation: SagaCall) -> bool:
+        """Whether the action that a compensation would undo still runs, here or in another replica."""
+        action = compensation._replace(direction=Direction.ACTION)
+        return self.of_action(compensation) is not None or await self.store.is_held_elsewhere(action)
+
+    async def drop(self, attempt: Attempt, call: SagaCall, result: CallResult) -> None:
         """It has ended: whoever has joined it gets the result."""
         del self._live[_key(call)]
         attempt.end(result)
+        await self.store.release(call)
 
     async def _attend(self, attempt: Attempt, call: SagaCall, run: "_Run") -> None:
         result = unavailable("the service stopped during the call")
         try:
             result = await run.result()
         finally:
-            self.drop(attempt, call, result)
+            await self.drop(attempt, call, result)
 
 
 class _Claim:
@@ -148,7 +159,7 @@ class _Claim:
         finally:
             # Not before PENDING is committed: the third party is not called on behalf of a row that may be lost.
             if self._attempt and self._is_mine:
-                self._start_or_drop(self._attempt, result)
+                await self._start_or_drop(self._attempt, result)
         if self._attempt is None or result.error is not None:
             return result
         return await self._attempt.result()
@@ -157,20 +168,22 @@ class _Claim:
         """In the call's turn, so that no two deliveries begin one each. The store may run it again for another turn."""
         if self._refusal:
             return Handled(CallResult(error=self._refusal))
-        if self._saga.direction is Direction.COMPENSATION and self._attempts.of_action(self._saga):
+        if turn.decision.action is ActionState.UNKNOWN and await self._attempts.is_under_way(self._saga):
             return Handled(CallResult(error=unsettled(ANSWER_S)))
         if not self._is_mine:
             self._attempt = self._attempts.find(self._saga)
             if self._attempt is not None:
                 return Handled(CallResult())
+            if not await self._attempts.store.hold(self._saga):
+                return Handled(CallResult(error=runs_elsewhere()))
             self._is_mine = True
             self._attempt = self._attempts.begin(self._saga, turn.decision)
         pending = self._call.record(State.PENDING, incarnation=self._attempts.incarnation)
         return Handled(CallResult(), pending, keeps_effects=True)
 
-    def _start_or_drop(self, attempt: Attempt, claimed: CallResult) -> None:
+    async def _start_or_drop(self, attempt: Attempt, claimed: CallResult) -> None:
         if claimed.error is not None:
-            self._attempts.drop(attempt, self._saga, claimed)
+            await self._attempts.drop(attempt, self._saga, claimed)
             return
         limit_s = max(0.0, (self._saga.not_after_ms - self._deadline.clock.wall_ms()) / 1000)
         self._attempts.start(attempt, self._call, self._saga, self._handler, limit_s)

@@ -23,6 +23,7 @@ import structlog
 from grpclib.const import Status as Code
 
 from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled, Record
 from sagagen.runtime.service.barrier.rules import RunHandler
 from sagagen.runtime.service.call import Db
@@ -110,6 +111,21 @@ class ServiceStore(Protocol):
         A result instead of a turn means that the handler may have no effect any more. The store reschedules `limit` if
         the turn takes longer than `hold_limit_s`.
         """
+        ...
+
+    def hold(self, call: SagaCall, /) -> Awaitable[bool]:
+        """Let no other process run this manual call until `release`, or until this process ends.
+
+        False: another one runs it. A repeat by the same process is True.
+        """
+        ...
+
+    def release(self, call: SagaCall, /) -> Awaitable[None]:
+        """A manual call has ended here."""
+        ...
+
+    def is_held_elsewhere(self, call: SagaCall, /) -> Awaitable[bool]:
+        """Another process runs this manual call."""
         ...
 
     def read(self) -> AbstractAsyncContextManager[Db]:

@@ -144,6 +144,12 @@ SERVICE_COMMIT_SECONDS = Histogram(
     buckets=COMMIT_BUCKETS_S,
 )
 
+STORE_RETRIES = Counter(
+    "sagagen_store_retries",
+    "Transactions of a service in PostgreSQL that were repeated, by SQLSTATE, or `barrier` where two calls met.",
+    ["service", "code"],
+)
+
 # HTTP and gRPC, named by OpenTelemetry's conventions in Prometheus' spelling
 
 HTTP_SECONDS = Histogram(

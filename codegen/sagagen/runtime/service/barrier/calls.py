@@ -8,7 +8,18 @@ from grpclib.const import Status as Code
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.service.barrier.rules import BarrierRow, RecordEmpty, Replay, State, TurnDown
+from sagagen.runtime.service.barrier.rules import (
+    BarrierDecision,
+    BarrierRow,
+    RecordEmpty,
+    Replay,
+    RunHandler,
+    State,
+    TurnDown,
+)
+
+UNSETTLED = "UNSETTLED"
+"""A compensation whose action is still under way."""
 
 
 class CallResult(NamedTuple):
@@ -97,3 +108,16 @@ def _refusal(outcome: bytes) -> RpcError:
     """A recorded refusal, as the caller got it the first time."""
     status = status_pb2.Status.FromString(outcome)
     return RpcError.from_status(Code(status.code), status.message, outcome)
+
+
+def decision_name(decision: BarrierDecision) -> str:
+    """A label's value: RUN, REPLAY, EMPTY, or the reason of a refusal."""
+    match decision:
+        case RunHandler():
+            return "RUN"
+        case Replay():
+            return "REPLAY"
+        case RecordEmpty():
+            return "EMPTY"
+        case TurnDown(error):
+            return error.reason or UNSETTLED

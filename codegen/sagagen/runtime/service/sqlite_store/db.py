@@ -1,17 +1,24 @@
 """A connection that runs handlers' statements, and `call.db` on top of it."""
 
+import re
 import sqlite3
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
-from sagagen.runtime.service.call import Db, Parameters, TransactionEnded
-from sagagen.runtime.service.sqlite_store.guard import Guard
+from sagagen.runtime.service.call import Db, IntegrityError, Parameters, Row, TransactionEnded
+from sagagen.runtime.service.sqlite_store.guard import Guard, own
 from sagagen.runtime.service.sqlite_store.timing import StatementTiming
 from sagagen.runtime.sqlite.database import Database, OpenDatabase
 
 T = TypeVar("T")
+
+_ATTEMPT = own("SAVEPOINT sagagen_attempt")
+_UNDO = own("ROLLBACK TO sagagen_attempt")
+_RELEASE = own("RELEASE sagagen_attempt")
+_NUMBERED = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/)|\$([0-9]+)""", re.DOTALL)
 
 
 class Session:
@@ -70,30 +77,72 @@ class SqliteDb(Db):
     async def executemany(self, sql: str, parameters: Iterable[Parameters]) -> int:
         return await self._run(sql, partial(_count_rows, sqlite3.Connection.executemany, sql, parameters))
 
-    async def fetch(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+    async def fetch(self, sql: str, parameters: Parameters = ()) -> Sequence[Row]:
         return await self._run(sql, partial(_fetch, sql, parameters))
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncGenerator[None]:
+        await self._own(_ATTEMPT)
+        try:
+            yield
+        except Exception:  # a handler that is cancelled is undone as a whole
+            await self._own(_UNDO)
+            await self._own(_RELEASE)
+            raise
+        await self._own(_RELEASE)
 
     def close(self) -> None:
         """From now on every use raises TransactionEnded."""
         self._is_closed = True
 
     async def _run(self, sql: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        session = self._opened()
+        try:
+            # In place only behind an idle thread: otherwise this statement would overtake those that it still has.
+            if sql in session.timing.quick and session.database.is_idle:
+                return session.timing.run_in_place(sql, session.guard.run, session.connection, work)
+            return await session.run_in_thread(sql, work)
+        except sqlite3.IntegrityError as error:
+            raise _as_ours(error) from error
+
+    async def _own(self, sql: str) -> None:
+        await self._opened().database.in_thread(partial(_execute, sql))
+
+    def _opened(self) -> Session:
         if self._is_closed:
             raise TransactionEnded(
                 "the transaction of this call has ended: a handler awaits all that it starts"
             )
-        session = self._session
-        # In place only behind an idle thread: otherwise this statement would overtake those that the thread still has.
-        if sql in session.timing.quick and session.database.is_idle:
-            return session.timing.run_in_place(sql, session.guard.run, session.connection, work)
-        return await session.run_in_thread(sql, work)
+        return self._session
+
+
+def _as_ours(error: sqlite3.IntegrityError) -> IntegrityError:
+    ours = IntegrityError(*error.args)
+    for name in ("sqlite_errorcode", "sqlite_errorname"):
+        if hasattr(error, name):
+            setattr(ours, name, getattr(error, name))
+    return ours
+
+
+def _execute(sql: str, connection: sqlite3.Connection) -> None:
+    connection.execute(sql)
+
+
+@lru_cache(maxsize=1024)
+def _numbered(sql: str) -> str:
+    """`$1` as SQLite has it: `?1`."""
+    return _NUMBERED.sub(lambda found: found[1] or f"?{found[2]}", sql)
+
+
+def _in_sqlite(sql: str) -> str:
+    return _numbered(sql) if "$" in sql else sql
 
 
 def _count_rows(
     run: Callable[..., sqlite3.Cursor], sql: str, parameters: object, connection: sqlite3.Connection
 ) -> int:
     """`run` is execute or executemany."""
-    cursor = run(connection, sql, parameters)
+    cursor = run(connection, _in_sqlite(sql), parameters)
     # A statement with RETURNING is not finished before its rows are read, and an unfinished one would block the commit.
     for _ in cursor:
         pass
@@ -103,7 +152,7 @@ def _count_rows(
 
 
 def _fetch(sql: str, parameters: Parameters, connection: sqlite3.Connection) -> list[sqlite3.Row]:
-    return connection.execute(sql, parameters).fetchall()
+    return connection.execute(_in_sqlite(sql), parameters).fetchall()
 
 
 def _itself(connection: sqlite3.Connection) -> sqlite3.Connection:

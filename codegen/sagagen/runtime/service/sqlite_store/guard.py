@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
+from sagagen.runtime.service.call import StatementNotAllowed
+
 T = TypeVar("T")
 
 _MARK = secrets.token_hex(4)
@@ -35,10 +37,6 @@ _CONTROL = {
 }
 _HARMLESS_PRAGMAS = frozenset({"data_version", "page_size"})
 """SQLite's full-text search reads these by itself."""
-
-
-class StatementNotAllowed(Exception):
-    """A handler's SQL reached for what the runtime keeps to itself."""
 
 
 class TransactionLost(Exception):

@@ -5,14 +5,12 @@ import time
 from opentelemetry.trace import SpanKind
 
 from sagagen.runtime.rpc.trace import TraceContext
-from sagagen.runtime.service.barrier.rules import BarrierDecision, RecordEmpty, Replay, RunHandler, TurnDown
+from sagagen.runtime.service.barrier.calls import decision_name
+from sagagen.runtime.service.barrier.rules import BarrierDecision
 from sagagen.runtime.service.sqlite_store.turn import Group, WriterTurn
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.metrics import DECISIONS, SERVICE_COMMIT_SECONDS, SERVICE_COMMIT_WRITES, child
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
-
-UNSETTLED = "UNSETTLED"
-"""A compensation whose action is still under way."""
 
 
 class WriterObservation:
@@ -25,7 +23,7 @@ class WriterObservation:
 
     def decided(self, turn: WriterTurn, decision: BarrierDecision) -> None:
         """The barrier has decided; the call's transaction begins."""
-        turn.decision_name = "RUN" if isinstance(decision, RunHandler) else _name(decision)
+        turn.decision_name = decision_name(decision)
         turn.begun_ns = time.time_ns()
         if turn.call.saga is not None:
             child(DECISIONS, self._service, turn.call.name[1:], turn.decision_name).inc()
@@ -58,14 +56,3 @@ class WriterObservation:
                 },
             )
         )
-
-
-def _name(decision: Replay | RecordEmpty | TurnDown) -> str:
-    """A label's value: REPLAY, EMPTY, or the reason of a refusal."""
-    match decision:
-        case Replay():
-            return "REPLAY"
-        case RecordEmpty():
-            return "EMPTY"
-        case TurnDown(error):
-            return error.reason or UNSETTLED

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S
+from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Record
 from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.sqlite_store.readers import Readers
@@ -95,6 +96,17 @@ class SqliteStore:
             writer = await stack.enter_async_context(opened)
             readers = await stack.enter_async_context(Readers.open(path, clock, database_at))
             yield cls(identity, writer, readers, Presence([path, lock_file(path)]))
+
+    async def hold(self, call: SagaCall) -> bool:
+        """Always: one process owns the file."""
+        return True
+
+    async def release(self, call: SagaCall) -> None:
+        """As ServiceStore says."""
+
+    async def is_held_elsewhere(self, call: SagaCall) -> bool:
+        """Never: one process owns the file."""
+        return False
 
     async def check(self) -> str:
         """As ServiceStore says."""

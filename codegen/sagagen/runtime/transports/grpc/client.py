@@ -1,6 +1,7 @@
 """A service in another process, reached over gRPC."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
 
 from sagagen.runtime.plain import is_plain
-from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.errors import NotReached, RpcError
 from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_metadata, check_size, text_entries
 from sagagen.runtime.rpc.transport import Reply
 
@@ -84,8 +85,10 @@ class GrpcTransport:
             raise RpcError(Code.DEADLINE_EXCEEDED, f"no answer to {path} in time") from error
         except Exception as error:
             # Refused, reset, lost in the middle, broken off by the protocol: no answer came, that is all one can know.
-            reason = _reason(error)
-            raise RpcError(Code.UNAVAILABLE, f"no answer from {self._address}: {reason}") from error
+            message = f"no answer from {self._address}: {_reason(error)}"
+            if isinstance(error, ConnectionRefusedError | socket.gaierror):
+                raise NotReached(message) from error
+            raise RpcError(Code.UNAVAILABLE, message) from error
 
 
 def _reason(error: Exception) -> str:

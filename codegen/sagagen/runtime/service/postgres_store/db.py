@@ -1,0 +1,106 @@
+"""`call.db` on a connection to PostgreSQL."""
+
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import asyncpg
+from grpclib.const import Status as Code
+
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.service.call import Db, IntegrityError, Parameters, Row, TransactionEnded
+from sagagen.runtime.service.postgres_store.connection import PgConnection
+from sagagen.runtime.service.postgres_store.statements import Statement, statement_of
+
+T = TypeVar("T")
+
+CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+"""The transaction is repeated as a whole."""
+
+
+class TransactionFailed(Exception):
+    """An earlier statement failed, and PostgreSQL takes no other one in this transaction."""
+
+
+class PostgresDb(Db):
+    """The transaction that is open on a connection, until `close`."""
+
+    def __init__(self, connection: PgConnection) -> None:
+        self._connection = connection
+        self._is_closed = False
+        self._attempts = 0
+        self.error: asyncpg.PostgresError | None = None
+        """What ended the transaction, whatever the handler made of it."""
+        self.conflict: asyncpg.PostgresError | None = None
+        """A conflict with another transaction, whatever the handler made of it."""
+
+    async def execute(self, sql: str, parameters: Parameters = ()) -> int:
+        statement = self._statement(sql)
+        return _rows(
+            await self._watched(self._connection.execute(statement.sql, *statement.arguments(parameters)))
+        )
+
+    async def executemany(self, sql: str, parameters: Iterable[Parameters]) -> int:
+        # One by one: asyncpg's executemany does not say how many rows were changed.
+        changed = 0
+        for each in parameters:
+            changed += await self.execute(sql, each)
+        return changed
+
+    async def fetch(self, sql: str, parameters: Parameters = ()) -> Sequence[Row]:
+        statement = self._statement(sql)
+        return await self._watched(self._connection.fetch(statement.sql, *statement.arguments(parameters)))
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncGenerator[None]:
+        self._check()
+        self._attempts += 1
+        name = f"sagagen_attempt_{self._attempts}"
+        await self._watched(self._connection.execute(f"SAVEPOINT {name}"))
+        try:
+            yield
+        except Exception:  # a handler that is cancelled is undone as a whole
+            if self.conflict is None and not self._is_closed:  # a conflict repeats the whole transaction
+                self.error = None
+                await self._watched(self._connection.execute(f"ROLLBACK TO {name}; RELEASE {name}"))
+            raise
+        self._check()
+        await self._watched(self._connection.execute(f"RELEASE {name}"))
+
+    def close(self) -> None:
+        """From now on every use raises TransactionEnded."""
+        self._is_closed = True
+
+    def _statement(self, sql: str) -> Statement:
+        self._check()
+        return statement_of(sql)
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise TransactionEnded(
+                "the transaction of this call has ended: a handler awaits all that it starts"
+            )
+        if self.error is not None:
+            raise TransactionFailed(
+                f"an earlier statement failed ({self.error}), and PostgreSQL takes no other one in this transaction: "
+                "put what may fail into `async with call.db.attempt():`"
+            ) from self.error
+
+    async def _watched(self, work: Awaitable[T]) -> T:
+        """What went wrong is known here, whatever the handler makes of it."""
+        try:
+            return await work
+        except asyncpg.PostgresError as error:
+            self.error = error
+            if isinstance(error, CONFLICTS):
+                self.conflict = error
+                raise RpcError(Code.UNAVAILABLE, "the transaction conflicts with another one") from error
+            if isinstance(error, asyncpg.IntegrityConstraintViolationError):
+                raise IntegrityError(str(error)) from error
+            raise
+
+
+def _rows(status: str) -> int:
+    """`UPDATE 3` -> 3; `SELECT 3` changed nothing."""
+    word, _, number = status.rpartition(" ")
+    return int(number) if number.isdigit() and not word.startswith("SELECT") else 0

@@ -1,0 +1,138 @@
+"""The barrier's tables and functions in a PostgreSQL database, as SQL. `%(schema)s` is the service's, quoted.
+
+`enter` takes the saga's lock and then reads, in one call. Each statement of a volatile function sees what is committed
+when it begins (READ COMMITTED), so what `enter` reads is newer than the lock. Under the other isolations a transaction
+sees the state of its first statement, and what is read may be older than the lock: then `had_to_wait` says so, and the
+call begins anew. The keys of the table are what holds in any case (`record`): no two transactions commit the same call,
+no action is committed beside an empty compensation of it, and no two runs leave rows.
+
+Handlers' connections have no rights on these tables. They reach them through these functions, which run with the rights
+of their owner, and with no search path that a caller could choose.
+"""
+
+VERSION = 1
+PARTITIONS = 16
+"""Of the barrier, by saga: vacuum goes through a part at a time."""
+
+TABLES = """
+CREATE SCHEMA IF NOT EXISTS %(schema)s;
+CREATE TABLE IF NOT EXISTS %(schema)s.meta (name text PRIMARY KEY, value bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS %(schema)s.changes (
+  number integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS %(schema)s.barrier (
+  saga         text NOT NULL,
+  step         text NOT NULL,              -- empty in the row that says which run a saga has here
+  direction    text NOT NULL CHECK (direction IN ('action', 'compensation')),
+  run          text NOT NULL,              -- empty for calls that no saga makes
+  started_ms   bigint NOT NULL,            -- the engine's stamp; rows are purged by it, whole sagas at a time
+  not_after_ms bigint NOT NULL,
+  digest       bytea NOT NULL,             -- SHA-256 of method and request
+  state        text NOT NULL CHECK (state IN ('DONE', 'REFUSED', 'EMPTY', 'PENDING', 'OWNER')),
+  outcome      bytea NOT NULL,
+  incarnation  text NOT NULL DEFAULT '',   -- of the process that runs a PENDING call
+  trace_id     text NOT NULL,
+  PRIMARY KEY (saga, step, direction)
+) PARTITION BY HASH (saga);
+INSERT INTO %(schema)s.meta (name, value) VALUES
+  ('barrier_version', 1), ('purged_through_ms', 0), ('epoch', 0),
+  ('database_id', (random() * 9007199254740991)::bigint)
+  ON CONFLICT DO NOTHING;
+"""
+PARTITION = """
+CREATE TABLE IF NOT EXISTS %(schema)s.barrier_%(number)s PARTITION OF %(schema)s.barrier
+  FOR VALUES WITH (MODULUS %(of)s, REMAINDER %(number)s);
+"""
+INDEX = "CREATE INDEX IF NOT EXISTS barrier_started ON %(schema)s.barrier (started_ms);"
+
+FUNCTIONS = """
+CREATE OR REPLACE FUNCTION %(schema)s.enter(p_saga text, p_step text, p_direction text)
+RETURNS TABLE (
+  direction text, run text, digest bytea, state text, outcome bytea, not_after_ms bigint,
+  purged_through_ms bigint, had_to_wait boolean
+)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  key bigint := hashtextextended(%(literal)s || p_saga, 0);
+  waited boolean := false;
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(key) THEN
+    waited := true;
+    PERFORM pg_advisory_xact_lock(key);
+  END IF;
+  -- Rows and watermark in one statement: a purge between the two would make a call that was done look new.
+  RETURN QUERY
+  SELECT b.direction, b.run, b.digest, b.state,
+         CASE WHEN b.direction = p_direction THEN b.outcome ELSE ''::bytea END, b.not_after_ms, m.value, waited
+    FROM %(schema)s.meta m JOIN %(schema)s.barrier b ON b.saga = p_saga AND b.step = p_step
+   WHERE m.name = 'purged_through_ms'
+  UNION ALL
+  SELECT '', (SELECT b.run FROM %(schema)s.barrier b WHERE b.saga = p_saga LIMIT 1),
+         ''::bytea, '', ''::bytea, 0::bigint, m.value, waited
+    FROM %(schema)s.meta m WHERE m.name = 'purged_through_ms';
+END $$;
+
+CREATE OR REPLACE FUNCTION %(schema)s.record(
+  p_saga text, p_step text, p_direction text, p_run text, p_started_ms bigint, p_not_after_ms bigint, p_digest bytea,
+  p_state text, p_outcome bytea, p_incarnation text, p_trace_id text, p_shuts_action_out boolean, p_is_first boolean
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  written integer;
+BEGIN
+  INSERT INTO %(schema)s.barrier AS b (saga, step, direction, run, started_ms, not_after_ms,
+                                       digest, state, outcome, incarnation, trace_id)
+  VALUES (p_saga, p_step, p_direction, p_run, p_started_ms, p_not_after_ms,
+          p_digest, p_state, p_outcome, p_incarnation, p_trace_id)
+  ON CONFLICT (saga, step, direction) DO UPDATE
+    SET not_after_ms = excluded.not_after_ms, state = excluded.state, outcome = excluded.outcome,
+        incarnation = excluded.incarnation, trace_id = excluded.trace_id
+    WHERE b.state = 'PENDING';
+  GET DIAGNOSTICS written = ROW_COUNT;
+  IF written <> 1 THEN
+    RAISE unique_violation USING MESSAGE = 'the call has another outcome already';
+  END IF;
+  IF p_shuts_action_out THEN
+    INSERT INTO %(schema)s.barrier (saga, step, direction, run, started_ms, not_after_ms,
+                                    digest, state, outcome, trace_id)
+    VALUES (p_saga, p_step, 'action', p_run, p_started_ms, p_not_after_ms, p_digest, 'EMPTY', '', p_trace_id);
+  END IF;
+  IF p_is_first THEN
+    INSERT INTO %(schema)s.barrier (saga, step, direction, run, started_ms, not_after_ms,
+                                    digest, state, outcome, trace_id)
+    VALUES (p_saga, '', 'action', p_run, p_started_ms, 0, '', 'OWNER', '', p_trace_id);
+  END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION %(schema)s.purge(p_old_ms bigint, p_rows integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  through_ms bigint;
+BEGIN
+  SELECT max(old.started_ms) INTO through_ms
+    FROM (SELECT started_ms FROM %(schema)s.barrier WHERE started_ms < p_old_ms ORDER BY started_ms LIMIT p_rows) old;
+  IF through_ms IS NULL THEN
+    RETURN NULL;
+  END IF;
+  DELETE FROM %(schema)s.barrier WHERE started_ms <= through_ms;
+  UPDATE %(schema)s.meta SET value = greatest(value, through_ms) WHERE name = 'purged_through_ms';
+  RETURN through_ms;
+END $$;
+
+CREATE OR REPLACE FUNCTION %(schema)s.newest_ms() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$ SELECT max(started_ms) FROM %(schema)s.barrier $$;
+"""
+RIGHTS = """
+REVOKE ALL ON SCHEMA %(schema)s FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA %(schema)s FROM PUBLIC;
+GRANT USAGE ON SCHEMA %(schema)s TO %(role)s;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %(schema)s TO %(role)s;
+"""
+HANDLERS_RIGHTS = """
+GRANT USAGE ON SCHEMA %(tables)s TO %(role)s;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %(tables)s TO %(role)s;
+GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA %(tables)s TO %(role)s;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %(tables)s TO %(role)s;
+"""

@@ -1,0 +1,223 @@
+"""What is done once at a service's start: the server is looked at, and the tables are made or changed.
+
+Whichever replica is first does it, under a lock of the database; the others wait, and find it done.
+`order.postgres.sql` is idempotent and runs until a numbered change was applied; `order.postgres.001.sql` and so on run
+once each, in order. A replica that finds a change it does not have refuses to start: the tables are a later release's.
+"""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import structlog
+
+from sagagen.runtime.service.postgres_store import ddl
+from sagagen.runtime.service.postgres_store.connection import PgConnection
+from sagagen.runtime.service.store import DatabaseIdentity
+from sagagen.runtime.startup import StartupError
+
+OLDEST = 140000
+"""Version of the server, as PostgreSQL numbers it."""
+_MUST_BE_ON = ("fsync", "full_page_writes")
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class PostgresError(StartupError):
+    """A PostgreSQL database can't be used as it is; the message says why and what to do, and never the password."""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresScripts:
+    """The SQL files of a service for PostgreSQL."""
+
+    base_file: Path
+    base: str
+    change_files: Mapping[int, Path]
+
+    @classmethod
+    def read(cls, schema: Path) -> "PostgresScripts":
+        """`schema` is the service's file for SQLite, `handlers/order.sql`.
+
+        Raises PostgresError if there is one, and none for PostgreSQL beside it.
+        """
+        base_file = schema.with_name(f"{schema.stem}.postgres.sql")
+        if schema.exists() and not base_file.exists():
+            raise PostgresError(
+                f"{base_file} is missing: write it, it makes the service's tables in PostgreSQL, as {schema.name} does "
+                "in SQLite (docs/postgres.md)"
+            )
+        changes: dict[int, Path] = {}
+        for file in base_file.parent.glob(f"{schema.stem}.postgres.*.sql"):
+            number = file.name.removeprefix(f"{schema.stem}.postgres.").removesuffix(".sql")
+            if number.isascii() and number.isdigit():
+                changes[int(number)] = file
+        base = base_file.read_text(encoding="utf-8") if base_file.exists() else ""
+        return cls(base_file, base, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a start found out, or made."""
+
+    identity: DatabaseIdentity
+    purged_through_ms: int
+    role: str
+    """The role that handlers' connections take; empty if the server let nobody make one."""
+    database: str
+
+
+async def prepare(connection: PgConnection, service: str, scripts: PostgresScripts) -> Prepared:
+    """Raises PostgresError."""
+    await _check_server(connection, service)
+    names = names_of(service)
+    # Of the session, so that a change may be several transactions; it ends with the connection at the latest.
+    await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", names["schema"])
+    try:
+        return await _prepare(connection, service, scripts, names)
+    finally:
+        if not connection.is_closed():
+            await connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+def names_of(service: str) -> dict[str, str]:
+    """How the service's things are called there; names in contracts are lower-case words."""
+    return {
+        "schema": f'"sagagen_{service}"',
+        "literal": f"'sagagen_{service}/'",
+        "role": f'"sagagen_{service}_handlers"',
+    }
+
+
+async def _check_server(connection: PgConnection, service: str) -> None:
+    version = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
+    if version < OLDEST:
+        raise PostgresError(
+            f"service {service}: PostgreSQL {version // 10000} is too old; 14 or later will do"
+        )
+    for name in _MUST_BE_ON:
+        if await connection.fetchval("SELECT current_setting($1)", name) != "on":
+            raise PostgresError(
+                f"service {service}: the server's `{name}` is off, so a crash would lose what was committed: turn it on"
+            )
+    if await connection.fetchval("SELECT current_setting('synchronous_commit')") == "off":
+        raise PostgresError(
+            f"service {service}: `synchronous_commit` is off, so a crash would lose what was committed: leave "
+            "it on for this database (ALTER DATABASE ... SET synchronous_commit = on)"
+        )
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        raise PostgresError(
+            f"service {service}: this server is a standby, which takes no writes: name the primary"
+        )
+    standbys = await connection.fetchval("SELECT count(*) FROM pg_stat_replication")
+    if standbys and not await connection.fetchval("SELECT current_setting('synchronous_standby_names')"):
+        _logger.warning(
+            "standbys are attached, and no commit waits for one (synchronous_standby_names is empty): a fail-over may "
+            "lose calls that were answered as done, which promise P7 rules out",
+            service=service,
+            standbys=standbys,
+        )
+
+
+async def _prepare(
+    connection: PgConnection, service: str, scripts: PostgresScripts, names: Mapping[str, str]
+) -> Prepared:
+    try:
+        await _make_barrier(connection, service, names)
+        await _make_tables(connection, service, scripts, names)
+        role = await _grant(connection, service, names)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise PostgresError(
+            f"service {service}: {error}; its user has to be able to make schemas and tables in this database "
+            "(GRANT CREATE ON DATABASE ... TO ...)"
+        ) from error
+    schema = names["schema"]
+    epoch: int = await connection.fetchval(
+        f"UPDATE {schema}.meta SET value = value + 1 WHERE name = 'epoch' RETURNING value"
+    )
+    numbers = {
+        row["name"]: row["value"] for row in await connection.fetch(f"SELECT name, value FROM {schema}.meta")
+    }
+    identity = DatabaseIdentity(numbers["database_id"], epoch)
+    database: str = await connection.fetchval("SELECT current_database()")
+    return Prepared(identity, numbers["purged_through_ms"], role, database)
+
+
+async def _make_barrier(connection: PgConnection, service: str, names: Mapping[str, str]) -> None:
+    if await connection.fetchval("SELECT to_regclass($1)", f"{names['schema']}.meta"):
+        found = await connection.fetchval(
+            f"SELECT value FROM {names['schema']}.meta WHERE name = 'barrier_version'"
+        )
+        if found is not None and found > ddl.VERSION:
+            raise PostgresError(
+                f"service {service}: the barrier in this database is of version {found}, and this program knows up to "
+                f"{ddl.VERSION}: start the newer version again"
+            )
+    async with _transaction(connection):
+        await connection.execute(ddl.TABLES % names)
+        for number in range(ddl.PARTITIONS):
+            await connection.execute(ddl.PARTITION % {**names, "number": number, "of": ddl.PARTITIONS})
+        await connection.execute(ddl.INDEX % names)
+        await connection.execute(ddl.FUNCTIONS % names)
+
+
+async def _make_tables(
+    connection: PgConnection, service: str, scripts: PostgresScripts, names: Mapping[str, str]
+) -> None:
+    changes = f"{names['schema']}.changes"
+    done: int = await connection.fetchval(f"SELECT coalesce(max(number), 0) FROM {changes}")
+    newest = max(scripts.change_files, default=0)
+    if done > newest:
+        raise PostgresError(
+            f"service {service}: change {done} of its tables is applied, and this release has changes up to {newest}: "
+            "start the newer release again"
+        )
+    if not done:
+        await _run(connection, scripts.base_file, scripts.base)
+    for number in sorted(number for number in scripts.change_files if number > done):
+        file = scripts.change_files[number]
+        async with _transaction(connection):
+            await _run(connection, file, file.read_text(encoding="utf-8"))
+            await connection.execute(f"INSERT INTO {changes} (number) VALUES ($1)", number)
+
+
+@asynccontextmanager
+async def _transaction(connection: PgConnection) -> AsyncGenerator[None]:
+    await connection.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
+
+
+async def _run(connection: PgConnection, file: Path, sql: str) -> None:
+    try:
+        await connection.execute(sql)
+    except asyncpg.PostgresError as error:
+        raise PostgresError(f"{file}: {error}; nothing of it was applied") from error
+
+
+async def _grant(connection: PgConnection, service: str, names: Mapping[str, str]) -> str:
+    """The role of handlers' connections, which has rights on the service's tables alone."""
+    tables = await connection.fetchval("SELECT quote_ident(current_schema())")
+    known = {**names, "tables": tables}
+    try:
+        async with _transaction(connection):
+            if not await connection.fetchval(
+                "SELECT 1 FROM pg_roles WHERE rolname = $1", names["role"].strip('"')
+            ):
+                await connection.execute(f"CREATE ROLE {names['role']} NOLOGIN")
+            await connection.execute(f"GRANT {names['role']} TO CURRENT_USER")
+            await connection.execute((ddl.RIGHTS + ddl.HANDLERS_RIGHTS) % known)
+    except asyncpg.InsufficientPrivilegeError:
+        _logger.warning(
+            "the database's user may make no role, so handlers use it too: their SQL is looked at, and nothing else "
+            "keeps them from the runtime's tables (ALTER USER ... CREATEROLE)",
+            service=service,
+        )
+        return ""
+    return names["role"].strip('"')
