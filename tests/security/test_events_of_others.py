@@ -142,6 +142,23 @@ async def test_only_who_started_a_saga_cancels_it_and_recovery_knows_their_claim
         assert "b to north" in edge.shelf.returned, "built from the claims that the log has"
 
 
+async def test_a_saga_that_nobody_in_particular_started_is_seen_by_who_knows_its_id(tmp_path: Path) -> None:
+    mesh = guarded()
+    routes = tuple(
+        replace(route, access=Access(())) if route.method.path.endswith("/LendBook") else route
+        for route in mesh.routes
+    )
+    async with served(tmp_path, mesh=replace(mesh, routes=routes)) as edge:
+        loan = (await lend(edge, as_nobody())).json()["id"]
+        seen = [await edge.client.get(f"/sagas/{loan}", headers=headers) for headers in (as_nobody(), ANN)]
+        assert [(each.status_code, each.json().get("reason")) for each in seen] == [
+            (200, None),
+            (404, "SAGA_NOT_FOUND"),
+        ]
+        unknown = await edge.client.get("/sagas/none", headers=as_nobody())
+        assert (unknown.status_code, unknown.json()["reason"]) == (401, "CREDENTIALS_MISSING")
+
+
 async def test_who_may_not_see_a_thing_gets_what_is_not_there(tmp_path: Path) -> None:
     async with served(tmp_path, mesh=guarded()) as edge:
 

@@ -40,6 +40,8 @@ IdentityHook = Callable[[Request, Identity], Identity | Awaitable[Identity]]
 
 May raise starlette's HTTPException.
 """
+CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
+"""Reason of a 401 to somebody who has shown nothing."""
 _NOT_BELIEVED = frozenset({401, 403})
 """What a hook raises for whom it does not believe."""
 
@@ -295,7 +297,7 @@ class CallerTooLong(Exception):
 
 
 def _unauthenticated(error: Unauthenticated) -> Problem:
-    reason = "CREDENTIALS_MISSING" if error.is_missing else "CREDENTIALS_INVALID"
+    reason = CREDENTIALS_MISSING if error.is_missing else "CREDENTIALS_INVALID"
     return Problem(401, "UNAUTHENTICATED", reason, str(error), headers=_challenge_headers(error.challenges))
 
 

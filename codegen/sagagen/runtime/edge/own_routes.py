@@ -5,32 +5,48 @@ from pathlib import Path
 
 from sagagen.runtime.clock import rfc3339, rfc3339_or_none
 from sagagen.runtime.edge.answer import Answer
-from sagagen.runtime.edge.entry import Entry
+from sagagen.runtime.edge.entry import CREDENTIALS_MISSING, Entry
 from sagagen.runtime.edge.exchange import Exchange
 from sagagen.runtime.edge.problem import Problem, ProblemError, retry_after
 from sagagen.runtime.edge.responder import JSON
 from sagagen.runtime.engine.port import SagaRuntime, SagaView
 from sagagen.runtime.escaping import escaped_json
 from sagagen.runtime.health import Readiness
+from sagagen.runtime.identity import ANONYMOUS
 from sagagen.runtime.saga.view import StepView
 
 TEXT = (("content-type", "text/plain; charset=utf-8"),)
 
 
 class WatchEndpoint:
-    """Shows a saga to whoever started it, without payloads."""
+    """Shows a saga to whoever started it, without payloads.
+
+    One that nobody in particular started, by a public route, is shown to everybody who knows its id and shows nothing.
+    """
 
     def __init__(self, entry: Entry, engine: SagaRuntime) -> None:
         self._entry = entry
         self._engine = engine
 
     async def __call__(self, exchange: Exchange) -> Answer:
-        identity = await self._entry(exchange)
+        try:
+            caller = (await self._entry(exchange)).caller
+        except ProblemError as refusal:
+            if refusal.problem.reason != CREDENTIALS_MISSING:
+                raise
+            view = await self._engine.describe(exchange.values["id"])
+            if view is None or view.caller != ANONYMOUS:
+                raise
+            return _shown(view)
         view = await self._engine.describe(exchange.values["id"])
         # To others it does not exist: whoever may not see it must not learn that it is there.
-        if view is None or view.caller != identity.caller:
+        if view is None or view.caller != caller:
             raise ProblemError(Problem(404, "NOT_FOUND", "SAGA_NOT_FOUND", "there is no such saga"))
-        return Answer(200, JSON, escaped_json(json.dumps(_members(view), ensure_ascii=False)).encode())
+        return _shown(view)
+
+
+def _shown(view: SagaView) -> Answer:
+    return Answer(200, JSON, escaped_json(json.dumps(_members(view), ensure_ascii=False)).encode())
 
 
 class DocumentEndpoint:

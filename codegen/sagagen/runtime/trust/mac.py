@@ -57,8 +57,6 @@ SIGNED = (
     CLAIMS,
 )
 """The metadata entries that decide what a call does. Those of the trace are left out: they decide nothing."""
-MARGIN_S = 60.0
-"""Time in seconds by which the clocks of two machines may differ."""
 _BLOCK_BYTES = 64
 """Of SHA-256."""
 _MAC_DIGITS = 32
