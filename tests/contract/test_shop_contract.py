@@ -110,7 +110,7 @@ def test_a_default_applies_where_a_step_is_silent_and_only_there() -> None:
 
 def test_everything_optional_may_be_left_out() -> None:
     text = shop_yaml()
-    start, end = text.index("defaults:"), text.index("sagas:")
+    start, end = text.index("defaults:"), text.index("\nsagas:") + 1
     text = text[:start] + text[end:]
     for line in ("    version: 1\n", "    deadline: 60s\n", "      status: 201\n", "      wait: 10s\n"):
         text = edited(text, ((line, ""),))

@@ -43,6 +43,7 @@ from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.service import outcome_cache
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
+from sagagen.runtime.settings import RedisAddress
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
 
@@ -274,7 +275,7 @@ class FlappingPipeline(RedisPipeline):
 
     def __init__(self, lasts_s: list[float]) -> None:
         self._now_s = 0.0
-        super().__init__("redis://127.0.0.1:1", "trial", lambda: self._now_s)
+        super().__init__(RedisAddress.at("redis://127.0.0.1:1"), "trial", lambda: self._now_s)
         self._lasts_s = lasts_s
 
     async def _connect(self) -> bool:

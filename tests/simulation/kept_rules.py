@@ -150,7 +150,7 @@ RULES = [
         "runs meet at one service before they have an effect",
         acceptance,
         "_first",
-        "claims and needs_claim(saga)",
+        "is_contested and needs_claim(saga)",
         "False",
         saga_of(block("both", [call("one")], [call("two", service="two")])),
         TWO,

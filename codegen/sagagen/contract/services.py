@@ -28,7 +28,7 @@ RESERVED_NAMES = {
     "grpc": "SAGAGEN_GRPC_ADDR is the address to listen on",
     "http": "SAGAGEN_HTTP_ADDR is the gateway's address",
     **dict.fromkeys(
-        ("grafana", "loki", "prometheus", "redis", "tempo"),
+        ("grafana", "keys", "loki", "prometheus", "redis", "tempo"),
         "the stack in compose.yaml has a service of that name",
     ),
 }

@@ -18,19 +18,20 @@ class Cipher(Seal):
 
     def __init__(self, key: Secret) -> None:
         super().__init__(key)
+        self._secret = key
         self._ciphers: dict[bytes, AESGCM] = {}
 
     def close(self, name: str, value: bytes) -> bytes:
         """The value encrypted, to be stored under `name`."""
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._of(self._key.current).encrypt(nonce, value, name.encode())
+        return nonce + self._of(self._secret.current).encrypt(nonce, value, name.encode())
 
     def open(self, name: str, sealed: bytes | None) -> bytes | None:
         """As Seal says."""
         if sealed is None:
             return None
         nonce, encrypted, about = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], name.encode()
-        for key in self._key.values():
+        for key in self._secret.values():
             try:
                 return self._of(key).decrypt(nonce, encrypted, about)
             except (InvalidTag, ValueError):
