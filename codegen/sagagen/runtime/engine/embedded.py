@@ -442,7 +442,7 @@ class EmbeddedEngine:
         else:
             row = accepted_row(acceptance, at_ms, run, is_contested=not context.is_alone)
         index = index_of(acceptance, row.started_ms) if acceptance.saga.index else ()
-        if subject := subject_of(acceptance, row.started_ms):
+        if self._log.keeps_subjects and (subject := subject_of(acceptance, row.started_ms)):
             ref = await self._log.accept(row, index, subject)
         else:
             ref = await (self._log.accept(row, index) if index else self._log.accept(row))

@@ -206,6 +206,11 @@ class SagaLog:
         """Make the reserve again if the disk has room for it."""
         await asyncio.to_thread(self._reserve.make)
 
+    @property
+    def keeps_subjects(self) -> bool:
+        """Whose data a saga holds is kept with it: where it is encrypted."""
+        return self._sealer is not None
+
     async def accept(
         self, row: Accepted, index: Sequence[tuple[str, str | int]] = (), subject: str = ""
     ) -> SagaRef | None:

@@ -96,7 +96,9 @@ class SqliteDb(Db):
         self._is_closed = True
 
     async def _run(self, sql: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        session = self._opened()
+        if self._is_closed:
+            raise _ended()
+        session = self._session
         try:
             # In place only behind an idle thread: otherwise this statement would overtake those that it still has.
             if sql in session.timing.quick and session.database.is_idle:
@@ -106,14 +108,13 @@ class SqliteDb(Db):
             raise _as_ours(error) from error
 
     async def _own(self, sql: str) -> None:
-        await self._opened().database.in_thread(partial(_execute, sql))
-
-    def _opened(self) -> Session:
         if self._is_closed:
-            raise TransactionEnded(
-                "the transaction of this call has ended: a handler awaits all that it starts"
-            )
-        return self._session
+            raise _ended()
+        await self._session.database.in_thread(partial(_execute, sql))
+
+
+def _ended() -> TransactionEnded:
+    return TransactionEnded("the transaction of this call has ended: a handler awaits all that it starts")
 
 
 def _as_ours(error: sqlite3.IntegrityError) -> IntegrityError:
@@ -134,15 +135,11 @@ def _numbered(sql: str) -> str:
     return _NUMBERED.sub(lambda found: found[1] or f"?{found[2]}", sql)
 
 
-def _in_sqlite(sql: str) -> str:
-    return _numbered(sql) if "$" in sql else sql
-
-
 def _count_rows(
     run: Callable[..., sqlite3.Cursor], sql: str, parameters: object, connection: sqlite3.Connection
 ) -> int:
     """`run` is execute or executemany."""
-    cursor = run(connection, _in_sqlite(sql), parameters)
+    cursor = run(connection, _numbered(sql) if "$" in sql else sql, parameters)
     # A statement with RETURNING is not finished before its rows are read, and an unfinished one would block the commit.
     for _ in cursor:
         pass
@@ -152,7 +149,7 @@ def _count_rows(
 
 
 def _fetch(sql: str, parameters: Parameters, connection: sqlite3.Connection) -> list[sqlite3.Row]:
-    return connection.execute(_in_sqlite(sql), parameters).fetchall()
+    return connection.execute(_numbered(sql) if "$" in sql else sql, parameters).fetchall()
 
 
 def _itself(connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ from opentelemetry.trace import SpanKind
 
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.service.barrier.calls import decision_name
-from sagagen.runtime.service.barrier.rules import BarrierDecision
+from sagagen.runtime.service.barrier.rules import BarrierDecision, RunHandler
 from sagagen.runtime.service.sqlite_store.turn import Group, WriterTurn
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.metrics import DECISIONS, SERVICE_COMMIT_SECONDS, SERVICE_COMMIT_WRITES, child
@@ -23,7 +23,7 @@ class WriterObservation:
 
     def decided(self, turn: WriterTurn, decision: BarrierDecision) -> None:
         """The barrier has decided; the call's transaction begins."""
-        turn.decision_name = decision_name(decision)
+        turn.decision_name = "RUN" if isinstance(decision, RunHandler) else decision_name(decision)
         turn.begun_ns = time.time_ns()
         if turn.call.saga is not None:
             child(DECISIONS, self._service, turn.call.name[1:], turn.decision_name).inc()
