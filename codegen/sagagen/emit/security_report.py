@@ -124,7 +124,7 @@ def security_report(mesh: Mesh) -> SecurityReport:
             ServiceSecurity(each.name, each.callers, in_words(each.retention_s)) for each in mesh.services
         ),
         trust_domain=(security.trust_domain or mesh.project) if security else "",
-        schemes=tuple(_scheme(each) for each in security.schemes) if security else (),
+        schemes=tuple(_schemes(security)) if security else (),
         origins=security.origins if security else (),
         redacted=tuple(_redacted_anywhere(mesh)),
         data=tuple(_data(mesh)),
@@ -257,7 +257,15 @@ def _limits(security: Security | None) -> Iterator[tuple[str, str]]:
         yield "active sagas", str(limits.running)
 
 
-def _scheme(scheme: Scheme) -> SchemeSecurity:
+def _schemes(security: Security) -> Iterator[SchemeSecurity]:
+    """No two callers have the same id: those of all schemes but the first have its name in front."""
+    first, *others = security.schemes
+    yield _scheme(first, "")
+    for scheme in others:
+        yield _scheme(scheme, f'"{scheme.name}:" and ')
+
+
+def _scheme(scheme: Scheme, before: str) -> SchemeSecurity:
     match scheme:
         case OidcScheme():
             facts = (
@@ -267,10 +275,10 @@ def _scheme(scheme: Scheme) -> SchemeSecurity:
                 *((f"claim {name}", type_) for name, type_ in scheme.claims.items()),
             )
             return SchemeSecurity(
-                scheme.name, "oidc", "Authorization: Bearer", f"claim {scheme.caller}", facts
+                scheme.name, "oidc", "Authorization: Bearer", f"{before}claim {scheme.caller}", facts
             )
         case ApiKeyScheme():
-            return SchemeSecurity(scheme.name, "api_key", scheme.header, "name of the key", ())
+            return SchemeSecurity(scheme.name, "api_key", scheme.header, f"{before}name of the key", ())
 
 
 def _data(mesh: Mesh) -> Iterator[KeptData]:
