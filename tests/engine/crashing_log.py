@@ -26,6 +26,8 @@ class CrashingLog:
     A log that is dead answers nobody any more, as a process that is gone.
     """
 
+    keeps_subjects = False
+
     dies: Callable[[], bool] = lambda: False
     sagas: dict[str, Stored] = field(default_factory=dict)
     dead: asyncio.Event = field(default_factory=asyncio.Event)

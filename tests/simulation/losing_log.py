@@ -63,6 +63,8 @@ class LosingLog:
     `wrote` once a write is part of the log, before it is on disk.
     """
 
+    keeps_subjects = False
+
     disk: Disk
     life: Life
     random: Random
