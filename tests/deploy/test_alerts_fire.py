@@ -24,6 +24,8 @@ from stack import Stack, post_order, sagas_at
 from waiting import eventually
 from yaml_files import read_yaml, write_yaml
 
+from sagagen.runtime.model.buckets import SAGA_BUCKETS_S
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed here"),
@@ -109,6 +111,7 @@ class Faults:
     def orders_are_late(self) -> None:
         """Each is over its deadline before its payment goes through again."""
         polls = count()
+        objective_s = next(bucket for bucket in SAGA_BUCKETS_S if bucket >= 3 * self._pace_s)
 
         def late_ones() -> None:
             if next(polls) % 20:  # a burn is only seen by a scrape in time: some more now and then
@@ -116,7 +119,7 @@ class Faults:
             with self.stack.holding_writes("payment"), ThreadPoolExecutor(3) as pool:
                 for order in [pool.submit(self.order) for _ in range(3)]:
                     order.result()
-                time.sleep(6.0 * self._pace_s)  # past the bucket of the objective
+                time.sleep(objective_s + self._pace_s)
 
         names = "SagaErrorBudgetBurn_place_order_fast", "SagaErrorBudgetBurn_place_order_slow"
         self.until_firing(*names, meanwhile=late_ones)
