@@ -12,13 +12,13 @@ import betterproto2
 from small_mesh import method, saga_call, schema_of
 from waiting import LIMIT_S
 
+from sagagen.runtime.addresses import RedisAddress
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.model.definition import Direction, Saga, Service, Transaction
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
-from sagagen.runtime.settings import RedisAddress
 
 
 @dataclass(eq=False, repr=False)

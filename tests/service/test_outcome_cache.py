@@ -34,6 +34,7 @@ from small_mesh import ManualClock, saga_call
 from waiting import LIMIT_S as PATIENCE_S
 from waiting import eventually_async, under_load
 
+from sagagen.runtime.addresses import RedisAddress
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.redis import pipeline as pipeline_module
 from sagagen.runtime.redis.pipeline import LIMIT_S, RedisPipeline
@@ -43,7 +44,6 @@ from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.service import outcome_cache
 from sagagen.runtime.service.call import CallContext
 from sagagen.runtime.service.host import ServiceHost
-from sagagen.runtime.settings import RedisAddress
 from sagagen.runtime.telemetry import spans as tracing
 from sagagen.runtime.telemetry.spans import FinishedSpan, Spans
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import asyncpg
 import postgres_server
 import pytest
+from grpclib.const import Status as Code
 from postgres_server import PostgresServer
 from small_mesh import ManualClock, saga_call
 from store_conformance import LONG_S, TABLES, Body, Shop, barred, effect, reason
@@ -19,8 +20,9 @@ from structlog.typing import EventDict
 
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.model.definition import ISOLATION, Direction, Isolation
+from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.service.barrier.calls import Record
+from sagagen.runtime.service.barrier.calls import CallResult, Record
 from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
 from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.postgres_store.connection import PgConnection, connect
@@ -364,6 +366,49 @@ async def test_a_server_that_crashes_loses_nothing(own_server: PostgresServer):
         assert set(said) <= {"OK", "REPLAY"}
         assert await shops[0].effects() == sorted(f"n{n}" for n in range(200))
         assert await shops[0].store.check() == ""
+
+
+async def test_what_is_lost_between_two_calls_is_unavailable_and_no_fault(own_server: PostgresServer):
+    """A connection of the pool that the server has closed meanwhile is found out by whoever uses it next."""
+    async with replicas(own_server.database("lab"), 1) as (shop,):
+        await shop.act("a")
+        assert await shop.effects() == ["a"]
+        own_server.stop()
+        own_server.start()
+        said: list[Code] = []
+        while len(said) < 5:
+            try:
+                assert await shop.effects() == ["a"]
+                break
+            except RpcError as error:
+                said.append(error.code)
+        assert set(said) <= {Code.UNAVAILABLE}
+        assert await until_settled(shop, "b", effect("b")) == "OK"
+
+        async def lose(db: Db) -> None:
+            own_server.stop()
+            own_server.start()
+            with pytest.raises(RpcError, match="the connection to the database was lost"):
+                await effect("c")(db)
+
+        assert reason(await shop.act("c", lose)) == "UNAVAILABLE"
+        assert await until_settled(shop, "c", effect("c")) == "OK"
+
+
+async def test_a_turn_that_conflicts_is_no_turn(url: str):
+    """A manual call that has no effect any more, and finds out only when it records that."""
+    async with replicas(url) as (shop, other):
+        call = barred(saga_call("a", UNDO, saga="a"))
+        store = cast(Any, shop.store)
+        begin = store._transactions.begin
+
+        def begin_on_an_old_state(connection: PgConnection, *rest: Any) -> Any:
+            return begin(Stale(connection, lambda: other.undo("a", step="a")), *rest)
+
+        store._transactions.begin = begin_on_an_old_state
+        found = await shop.store.turn(call, asyncio.timeout(None))
+        assert isinstance(found, CallResult)
+        assert reason(found) == "UNAVAILABLE"
 
 
 async def test_what_a_client_has_left_is_ended(url: str):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import structlog
 from grpclib.const import Status as Code
 
+from sagagen.runtime.addresses import RedisAddress
 from sagagen.runtime.clock import Clock, Grace, SystemClock
 from sagagen.runtime.contained import as_logged, is_cancelled
 from sagagen.runtime.messages.schema import Schema
@@ -31,7 +32,6 @@ from sagagen.runtime.service.outcome_cache import OutcomeCache
 from sagagen.runtime.service.sqlite_store.sql_files import Scripts
 from sagagen.runtime.service.sqlite_store.store import SqliteStore
 from sagagen.runtime.service.store import HOLD_LIMIT_S, ServiceStore
-from sagagen.runtime.settings import RedisAddress
 from sagagen.runtime.vault.keys import KeyWrapper
 
 T = TypeVar("T")

@@ -20,6 +20,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from sagagen.runtime.addresses import RedisAddress
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.redis.observation import traced_lookup
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -28,7 +29,6 @@ from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.service.barrier.calls import CallResult, Record, result_of_row
 from sagagen.runtime.service.barrier.rules import BarrierRow, State
 from sagagen.runtime.service.store import DatabaseIdentity
-from sagagen.runtime.settings import RedisAddress
 from sagagen.runtime.telemetry.metrics import HITS
 
 if TYPE_CHECKING:

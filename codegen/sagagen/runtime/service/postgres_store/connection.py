@@ -7,7 +7,7 @@ here is ended by its owner: a connection whose transaction did not end as planne
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, cast
 
 import asyncpg
@@ -101,7 +101,7 @@ class Pool:
         except RolledBack:
             raise
         except BaseException:
-            connection.terminate()
+            end(connection)
             raise
         finally:
             await self._pool.release(connection)
@@ -114,6 +114,20 @@ class Pool:
         except LOST as error:
             self._failed, self._failed_s = why_not(error), self._monotonic_s()
             raise CannotConnect(self._failed) from error
+
+
+def end(connection: PgConnection) -> None:
+    """Close a connection at once, whatever it is in the middle of; one that the server has closed is left as it is."""
+    with suppress(asyncpg.InterfaceError):  # it went back to its pool when it was lost
+        connection.terminate()
+
+
+def is_lost(connection: PgConnection) -> bool:
+    """The server has closed it, or it was ended here."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # it went back to its pool when it was lost
+        return True
 
 
 async def _leave(_connection: object) -> None:

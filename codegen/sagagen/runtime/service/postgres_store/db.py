@@ -9,13 +9,15 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.call import Db, IntegrityError, Parameters, Row, TransactionEnded
-from sagagen.runtime.service.postgres_store.connection import PgConnection
+from sagagen.runtime.service.postgres_store.connection import LOST, PgConnection, is_lost
 from sagagen.runtime.service.postgres_store.statements import Statement, statement_of
 
 T = TypeVar("T")
 
 CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 """The transaction is repeated as a whole."""
+TOO_LONG = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
+"""The server has ended a statement, or its wait for a lock."""
 
 
 class TransactionFailed(Exception):
@@ -87,11 +89,20 @@ class PostgresDb(Db):
             ) from self.error
 
     async def _watched(self, work: Awaitable[T]) -> T:
-        """What went wrong is known here, whatever the handler makes of it."""
+        """What went wrong is known here, whatever the handler makes of it.
+
+        What is no mistake of its statement is UNAVAILABLE: a connection that is lost, a conflict, a wait too long.
+        """
         try:
             return await work
-        except asyncpg.PostgresError as error:
+        except LOST as error:
+            if is_lost(self._connection):
+                raise RpcError(Code.UNAVAILABLE, "the connection to the database was lost") from error
+            if not isinstance(error, asyncpg.PostgresError):
+                raise
             self.error = error
+            if isinstance(error, TOO_LONG):
+                raise RpcError(Code.UNAVAILABLE, "a statement took too long") from error
             if isinstance(error, CONFLICTS):
                 self.conflict = error
                 raise RpcError(Code.UNAVAILABLE, "the transaction conflicts with another one") from error

@@ -33,10 +33,11 @@ from sagagen.runtime.service.postgres_store.connection import (
     Pool,
     RolledBack,
     connect,
+    end,
     session_settings,
     why_not,
 )
-from sagagen.runtime.service.postgres_store.db import CONFLICTS, PostgresDb
+from sagagen.runtime.service.postgres_store.db import CONFLICTS, TOO_LONG, PostgresDb
 from sagagen.runtime.service.postgres_store.holding import Holding
 from sagagen.runtime.service.postgres_store.observation import StoreObservation
 from sagagen.runtime.service.postgres_store.preparing import (
@@ -63,6 +64,7 @@ AGAIN_S = 0.2
 _FAILED = (
     "the handler went on after a failed statement, so nothing of it was kept; the service's log says which"
 )
+_AWAY = "the service's database can't be reached"
 _LOST = "the service could not commit"
 _STOPPED = "the service has stopped"
 
@@ -198,39 +200,39 @@ class PostgresStore:
         """As ServiceStore says."""
         if refusal := self._refusal():
             return refusal
-        stack = AsyncExitStack()
         try:
-            try:
+            async with AsyncExitStack() as stack:
                 connection = await stack.enter_async_context(self._pool.connection())
                 entered = await self._begin(connection, call)
-            except _Conflict:
-                await stack.aclose()
-                return _again("the call conflicts with others")
-            except _NO_ANSWER as error:
-                await stack.__aexit__(type(error), error, error.__traceback__)
-                return self.without_answer(error)
-            if not isinstance(entered.decision, RunHandler):
-                async with stack:
+                if not isinstance(entered.decision, RunHandler):
                     return await self._settle(connection, call, entered)
-            return PostgresTurn(self, stack, connection, call, entered, entered.decision, limit)
-        except BaseException as error:
-            await stack.__aexit__(type(error), error, error.__traceback__)
-            raise
+                return PostgresTurn(self, stack.pop_all(), connection, call, entered, entered.decision, limit)
+        except _Conflict:
+            return _again("the call conflicts with others")
+        except _NO_ANSWER as error:
+            return self.without_answer(error)
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[Db]:
         """As ServiceStore says. Raises RpcError where the database can't be reached."""
         try:
             async with self._readers.connection() as connection:
-                await connection.execute("BEGIN")
+                await self._begin_reading(connection)
                 db = PostgresDb(connection)
                 try:
                     yield db
                 finally:
                     db.close()
-                await connection.execute("ROLLBACK")
+                await _end_reading(connection)
         except CannotConnect as error:
-            raise RpcError(Code.UNAVAILABLE, "the service's database can't be reached") from error
+            raise RpcError(Code.UNAVAILABLE, _AWAY) from error
+
+    async def _begin_reading(self, connection: PgConnection) -> None:
+        """Raises CannotConnect, for a connection that was lost since it was used last."""
+        try:
+            await connection.execute("BEGIN")
+        except LOST as error:
+            raise CannotConnect(why_not(error)) from error
 
     async def purge(self) -> None:
         """As ServiceStore says; one replica at a time."""
@@ -290,7 +292,7 @@ class PostgresStore:
                     async with limit:
                         handled = await handle(turn)
                 except TimeoutError:
-                    connection.terminate()
+                    end(connection)
                     return held_too_long(call, self.hold_limit_s).result
                 finally:
                     turn.db.close()
@@ -374,7 +376,7 @@ class PostgresStore:
 
     def leave(self, connection: PgConnection, stack: AsyncExitStack) -> None:
         """A turn was abandoned: its transaction is undone by closing its connection."""
-        connection.terminate()
+        end(connection)
         task = asyncio.create_task(stack.aclose(), name=f"{self._service}: an abandoned turn")
         self._left.add(task)
         task.add_done_callback(self._left.discard)
@@ -383,8 +385,8 @@ class PostgresStore:
         """Nothing is known of the call, or nothing happened: its caller repeats it."""
         match error:
             case CannotConnect():
-                return unavailable("the service's database can't be reached")
-            case asyncpg.LockNotAvailableError() | asyncpg.QueryCanceledError():
+                return unavailable(_AWAY)
+            case _ if isinstance(error, TOO_LONG):
                 return _again("another call of this saga takes long")
             case _:
                 _logger.error("a call could not be committed", service=self._service, why=why_not(error))
@@ -399,6 +401,14 @@ async def _prepared(service: str, url: str, scripts: PostgresScripts) -> Prepare
         raise CannotConnect(why_not(error)) from error
     finally:
         connection.terminate()
+
+
+async def _end_reading(connection: PgConnection) -> None:
+    """What was read has been read, whatever becomes of the connection."""
+    try:
+        await connection.execute("ROLLBACK")
+    except LOST:
+        end(connection)
 
 
 async def _conflict_of(connection: PgConnection, error: asyncpg.PostgresError) -> Exception:
