@@ -29,10 +29,10 @@ from starlette.requests import Request
 from sagagen.runtime.access import key_set, token
 from sagagen.runtime.access.api_keys import ApiKey, digest_of
 from sagagen.runtime.access.schemes import OidcCallers, Schemes
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.entry import caller_of
 from sagagen.runtime.model.security import ApiKeyScheme, OidcScheme, Security
-from sagagen.runtime.settings import AccessFiles
 
 Check = Callable[[], Awaitable[object]]
 

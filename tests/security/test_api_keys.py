@@ -15,9 +15,9 @@ from sagagen.cli import main
 from sagagen.runtime.access.api_keys import ApiKey, KeyFile, digest_of, parse
 from sagagen.runtime.access.identity import Identity, Unauthenticated
 from sagagen.runtime.access.schemes import Schemes
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.model.security import ApiKeyScheme, Security
 from sagagen.runtime.secret_file import LOOK_AGAIN_S
-from sagagen.runtime.settings import AccessFiles
 from sagagen.runtime.startup import SettingsError
 
 SECURITY = Security((ApiKeyScheme("staff", "X-Staff-Key"), ApiKeyScheme("partners", "X-Api-Key")))

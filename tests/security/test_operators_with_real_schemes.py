@@ -19,6 +19,7 @@ from test_operators import ACCESS, Forgetful
 from generated.mesh import MESH
 from sagagen.cli import main
 from sagagen.runtime.access.schemes import Schemes
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.http.server import serve_http
@@ -28,7 +29,7 @@ from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.security import ApiKeyScheme, OidcScheme, Security
 from sagagen.runtime.process.operators import operators_app
-from sagagen.runtime.settings import AccessFiles, Settings
+from sagagen.runtime.settings import Settings
 
 ISSUER = Issuer(1)  # it is asked for nothing: its keys are in a file
 SECURITY = Security(

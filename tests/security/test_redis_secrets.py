@@ -12,11 +12,11 @@ from stack import free_ports
 from structlog.testing import capture_logs
 from waiting import eventually_async
 
+from sagagen.runtime.addresses import RedisAddress
 from sagagen.runtime.redis import pipeline as pipeline_module
 from sagagen.runtime.redis.pipeline import RedisPipeline
 from sagagen.runtime.redis.seal import Seal, seal
 from sagagen.runtime.secret_file import Secret
-from sagagen.runtime.settings import RedisAddress
 from sagagen.runtime.startup import SettingsError
 
 PASSWORD, WRONG = "canary-right-password", "canary-wrong-password"

@@ -19,8 +19,8 @@ from sagagen.runtime.access.identity import CannotTell, Identity, Unauthenticate
 from sagagen.runtime.access.issuer import AGAIN_S, STALE_S, IssuerKeys
 from sagagen.runtime.access.key_set import parse
 from sagagen.runtime.access.schemes import Schemes
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.model.security import ApiKeyScheme, ClaimType, OidcScheme, Security
-from sagagen.runtime.settings import AccessFiles
 from sagagen.runtime.startup import SettingsError
 
 NOW = 1_800_000_000

@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 
 from sagagen.runtime.access.api_keys import HEADER, ApiKey, KeyFile, new_key, parse
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.model.definition import Mesh
 from sagagen.runtime.model.security import ApiKeyScheme
 from sagagen.runtime.process.project import Project
-from sagagen.runtime.settings import AccessFiles, Settings
+from sagagen.runtime.settings import Settings
 from sagagen.runtime.startup import StartupError
 from sagagen.workspace.project import find_root
 

@@ -10,13 +10,14 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from sagagen.cli.sagas_user import os_user
+from sagagen.runtime.addresses import Address
 from sagagen.runtime.admin.gate import OPERATOR_HEADER
 from sagagen.runtime.model.definition import Mesh
 from sagagen.runtime.model.security import ApiKeyScheme
 from sagagen.runtime.process.project import Project, ProjectError
 from sagagen.runtime.saga.commands import Act
 from sagagen.runtime.secret_file import Secret
-from sagagen.runtime.settings import ADMIN_TOKEN, Address
+from sagagen.runtime.settings import ADMIN_TOKEN
 from sagagen.workspace.project import ProjectNotFound, find_root
 
 TIMEOUT_S = 30.0

@@ -1,4 +1,4 @@
-"""Who sits at this machine, for orders that nobody else vouches for."""
+"""The user of this machine, in whose name commands on a log at rest are given."""
 
 import getpass
 import os

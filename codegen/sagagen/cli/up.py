@@ -17,6 +17,7 @@ import structlog
 
 from sagagen.cli.completion_words import complete_processes
 from sagagen.cli.up_keys import development_key, settle_development_key
+from sagagen.runtime.addresses import Address
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.process.choice import process
 from sagagen.runtime.process.event_loop import run
@@ -25,7 +26,7 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.stopping import Stop
 from sagagen.runtime.process.supervisor import Child, ChildSpec, Lifeline, longest_stop_s, supervise
 from sagagen.runtime.process.warm import AGAIN, STOP_S, as_warm
-from sagagen.runtime.settings import MESH_KEY, Address, Settings, hide_secrets, without_strangers_secrets
+from sagagen.runtime.settings import MESH_KEY, Settings, hide_secrets, without_strangers_secrets
 from sagagen.runtime.sqlite.privacy import private_files, private_folder
 from sagagen.runtime.startup import SettingsError, StartupError, system_problem
 from sagagen.runtime.telemetry.export import exporting

@@ -9,10 +9,11 @@ import click
 
 from sagagen.cli.up_callers import Callers, Senders
 from sagagen.cli.up_samples import Samples
+from sagagen.runtime.addresses import Address
 from sagagen.runtime.edge.events import CANCEL
 from sagagen.runtime.model.definition import Route
 from sagagen.runtime.process.project import Project
-from sagagen.runtime.settings import Address, Settings
+from sagagen.runtime.settings import Settings
 
 _ANYBODY = Callers()
 _WIDEST = 40

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sagagen.cli.up_keys import DEVELOPER
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.identity import ANONYMOUS
 from sagagen.runtime.model.security import Access, ApiKeyScheme, Scheme, Security
-from sagagen.runtime.settings import AccessFiles
 
 if TYPE_CHECKING:
     from sagagen.runtime.edge.gateway import Gateway
@@ -20,14 +20,14 @@ _PROBE = "sagagen-up-1"
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sends a request, as the gateway will see it, and the headers that say so."""
+    """The sender of a request, as the gateway will see it, and the headers that say so."""
 
     caller: str
     headers: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Senders(Protocol):
-    """Who may send the requests that are printed."""
+    """The senders whose requests are printed."""
 
     @property
     def names_anybody(self) -> bool:

@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.model.definition import Mesh
 from sagagen.runtime.model.security import ApiKeyScheme, Security
-from sagagen.runtime.settings import LOOPBACK_NETWORKS, AccessFiles, Settings
+from sagagen.runtime.settings import LOOPBACK_NETWORKS, Settings
 
 DEVELOPER = "developer"
 """Name of the key."""

@@ -56,7 +56,7 @@ class Service:
     isolation: Isolation
     """Of its transactions, where its database is PostgreSQL."""
     callers: tuple[str, ...]
-    """Who may call it: names of services, or `gateway`."""
+    """Its callers: names of services, or `gateway`."""
     callers_span: Span
     """Where that is written; otherwise where the service's name is."""
     span: Span
@@ -285,7 +285,7 @@ class Route:
     event: str = ""
     """Of a route to a saga: the event that it brings, or `cancel`; empty: it starts the saga."""
     access: Access | None = None
-    """Who may call it; None: the contract has no `security`."""
+    """Which callers it takes; None: the contract has no `security`."""
 
     @property
     def starts(self) -> Saga | None:

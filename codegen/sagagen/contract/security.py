@@ -104,7 +104,7 @@ def _claim_type(said: Located[str]) -> ClaimType:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Who may call each rpc; empty without the section."""
+    """Which callers each rpc takes; empty without the section."""
 
     security: Security | None
     by_rpc: Mapping[MethodDescriptor, Access]

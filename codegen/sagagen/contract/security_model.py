@@ -1,4 +1,4 @@
-"""Who may call what, resolved: the contract's `security` section, as far as the runtime's own data do not say it."""
+"""The contract's `security` section, resolved, as far as the runtime's own data do not say it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["Access", "AdminAccess", "ApiKeyScheme", "CallerLimits", "OidcScheme"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call an rpc through the gateway."""
+    """The callers that an rpc takes through the gateway."""
 
     schemes: tuple[str, ...]
     """Names of schemes, in the order of the contract, one of which has to know the caller; none: it is public."""

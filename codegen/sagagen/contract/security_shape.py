@@ -188,7 +188,7 @@ SchemeShape = Annotated[
 
 
 class DefaultAccessShape(Shape):
-    """Who may call a route without a rule."""
+    """The callers of every route without a rule."""
 
     @model_validator(mode="before")
     @classmethod
@@ -207,7 +207,7 @@ class DefaultAccessShape(Shape):
 
 
 class RuleShape(Shape):
-    """Who may call a route."""
+    """The callers that a route takes."""
 
     any_of: SchemeNames | None = optional(
         "Names of schemes, one of which has to know the caller. Default: those of security.default.",
@@ -295,7 +295,7 @@ class CorsShape(Shape):
 
 
 class SecuritySection(Shape):
-    """Who may call what. Once it is there, each route has a rule, or a default."""
+    """Which callers may do what. Once it is there, each route has a rule, or a default."""
 
     schemes: Annotated[dict[NameKey, SchemeShape], Field(json_schema_extra={"minProperties": 1})] | None = (
         optional("How callers are known, by name.")

@@ -62,7 +62,7 @@ class ServiceShape(Shape):
         "How long it remembers calls, so that a repeated call is answered and not done again.", "30d"
     )
     callers: list[Text] | None = optional(
-        "Who may call it: names of services, or gateway, which makes the calls of sagas and routes. "
+        "Its callers: names of services, or gateway, which makes the calls of sagas and routes. "
         "It is held against the certificates of the mesh.",
         ["gateway"],
         example=["gateway", "order"],

@@ -66,7 +66,7 @@ def security_doc(mesh: Mesh) -> SecurityDoc:
 
 
 def may_call(route: RouteSecurity, *, is_written: bool) -> str:
-    """Whom a route takes, in words."""
+    """The callers that a route takes, in words."""
     if route.schemes:
         return " or ".join(route.schemes)
     return "public" if is_written else "anybody"

@@ -1,4 +1,4 @@
-"""Who may call, as the document says it: schemes, what each operation asks for, and how it refuses.
+"""Callers, as the document has them: schemes, what each operation asks for, and how it refuses.
 
 A contract without the section `security` has none of it.
 """

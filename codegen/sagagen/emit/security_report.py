@@ -1,4 +1,4 @@
-"""Who may call what, what is limited, hidden and kept: a contract as the reviewer of its security reads it.
+"""Callers and their rights, limits, what is hidden and kept: a contract as the reviewer of its security reads it.
 
 One report for generated/docs/security.md and `sagagen check --security`. Nothing is decided after it. Without the
 section `security` it is complete as well: then everybody may call.
@@ -74,7 +74,7 @@ class KeptData:
     where: str
     how_long: str
     subject: str = ""
-    """Whose data it is, as the contract has it; empty where it does not say so."""
+    """The person whose data it is, as the contract has it; empty where it does not say so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class NoResponse(Exception):
 
 
 class _KnowsCaller:
-    """Who calls, and what a token says of them."""
+    """The caller, and what a token says of them."""
 
     __slots__ = ("_caller", "_claims")
 

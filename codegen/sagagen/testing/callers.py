@@ -1,4 +1,4 @@
-"""Who sends a request of a test, where the contract has `security`: a test says so, and shows neither token nor key.
+"""Callers of a test, where the contract has `security`: a test names them, and shows neither token nor key.
 
 What the schemes make of tokens and keys is the runtime's own, and tried there. Everything behind that is the product's:
 scopes, `allow`, whose saga it is, what handlers are told.
@@ -13,7 +13,7 @@ from sagagen.runtime.model.definition import Mesh
 from sagagen.runtime.model.security import ClaimType, ClaimValue, Security
 
 TESTER = "tester"
-"""Who sends what a test sends without a word: a caller with every scope that a route needs."""
+"""The caller of what a test sends without a word: one with every scope that a route needs."""
 
 _HEADER = "sagagen-test-caller"
 _DEFAULTS: Mapping[ClaimType, ClaimValue] = {"string": "", "bool": False, "int": 0, "list(string)": ()}

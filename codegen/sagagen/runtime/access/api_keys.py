@@ -71,7 +71,7 @@ class KeyFile:
         return f"KeyFile({len(self.keys)} keys)"
 
     def find(self, shown: str) -> ApiKey | None:
-        """Whose key it is, be it good now or not."""
+        """The entry of this key, be it good now or not; None if it is nobody's."""
         if len(shown) > MAX_KEY_CHARACTERS:
             return None
         digest = digest_of(shown)

@@ -1,4 +1,4 @@
-"""Who calls: what a scheme found out about the sender of a request."""
+"""A caller's identity: what a scheme found out about the sender of a request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

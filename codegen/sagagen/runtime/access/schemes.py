@@ -19,6 +19,7 @@ from sagagen.runtime.access.identity import Authenticator, CannotTell, Headers, 
 from sagagen.runtime.access.issuer import FileKeys, IssuerKeys, Keys
 from sagagen.runtime.access.key_set import ALGORITHMS, KeySet
 from sagagen.runtime.access.token import NotBelieved, Token
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.health import Check
 from sagagen.runtime.identity import ANONYMOUS
@@ -26,7 +27,6 @@ from sagagen.runtime.model.definition import MAX_CALLER_BYTES
 from sagagen.runtime.model.security import ApiKeyScheme, OidcScheme, Security
 from sagagen.runtime.rpc.caller_claims import canonical
 from sagagen.runtime.secret_file import SecretFile
-from sagagen.runtime.settings import AccessFiles
 from sagagen.runtime.startup import SettingsError
 
 REMEMBERED = 4096

@@ -49,7 +49,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """Whom a token speaks of."""
+    """The caller that a token speaks of."""
 
     id: str
     scopes: frozenset[str]
@@ -78,7 +78,7 @@ def parse(text: str) -> Token:
 
 
 def bearer_of(token: Token, scheme: OidcScheme, known: Mapping[str, ClaimType], now_s: float) -> Bearer:
-    """Whom a token speaks of whose signature is right. `known` are the claims of the contract.
+    """The caller of a token whose signature is right. `known` are the claims of the contract.
 
     Raises NotBelieved where it is for somebody else, not good now, or lacks what the contract needs.
     """

@@ -1,4 +1,4 @@
-"""Who is let in at the admin listener, and as what.
+"""The gate of the admin listener: it lets operators in, as viewer or operator.
 
 Where the contract has `security.admin`, its schemes know who asks, and scopes say what they may (`SchemeGate`).
 Otherwise a token keeps strangers away (`TokenGate`): whoever has it may do everything, under the name that they give.

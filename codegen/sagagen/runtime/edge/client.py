@@ -1,4 +1,4 @@
-"""Who a request comes from, when proxies stand between: the address and the scheme that the client itself used.
+"""The client of a request, when proxies stand between: the address and the scheme that the client itself used.
 
 A header that anybody can write proves nothing. So only what a trusted proxy wrote counts: of a list of addresses, each
 of which a proxy has put behind what it was given, the right-most one that is no trusted proxy's. Whatever stands to the

@@ -208,7 +208,7 @@ class SagaLog:
 
     @property
     def keeps_subjects(self) -> bool:
-        """Whose data a saga holds is kept with it: where it is encrypted."""
+        """The subject of a saga is kept with it: where it is encrypted."""
         return self._sealer is not None
 
     async def accept(

@@ -104,7 +104,7 @@ class Service:
     isolation: Isolation = ISOLATION
     """Of its transactions, where its database is PostgreSQL."""
     callers: tuple[str, ...] = (GATEWAY,)
-    """Who may call it, where the mesh knows its own: names of services, or `gateway`."""
+    """Its callers, where the mesh knows its own: names of services, or `gateway`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +388,7 @@ class Route:
     event: str = ""
     """The event of the saga `target` that it brings, or `cancel`; such a route starts no saga."""
     access: Access | None = None
-    """Who may call it; None: the contract has no `security`, and the hook of gateway/app.py decides."""
+    """Which callers it takes; None: the contract has no `security`, and the hook of gateway/app.py decides."""
 
 
 @dataclass(frozen=True, slots=True)

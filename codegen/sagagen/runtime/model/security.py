@@ -1,4 +1,4 @@
-"""Who may call what, as the contract's `security` section says it: data that edge, services, admin and documents read.
+"""The rules of the contract's `security` section: data that edge, services, admin and documents read.
 
 Durations are seconds. Everything here is immutable and made once, at import. A contract without the section has none
 of it, and nothing that reads it is imported then.
@@ -50,7 +50,7 @@ Scheme = OidcScheme | ApiKeyScheme
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call a route."""
+    """The callers that a route takes."""
 
     schemes: tuple[str, ...]
     """Names of schemes, one of which has to know the caller; none: the route is public."""

@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from sagagen.runtime.addresses import AccessFiles
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.process.project import Project
-from sagagen.runtime.settings import AccessFiles, Settings
+from sagagen.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from sagagen.runtime.access.schemes import Schemes

@@ -6,6 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from sagagen.runtime.addresses import Address, ReplicaAddresses
 from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.edge.entry import Pace
 from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
@@ -31,7 +32,7 @@ from sagagen.runtime.process.trusting import admin_tls, http_tls, mesh_trust
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.saga.result import SagaResult
-from sagagen.runtime.settings import Address, ReplicaAddresses, Settings
+from sagagen.runtime.settings import Settings
 from sagagen.runtime.telemetry import logs
 from sagagen.runtime.transports.grpc.client import GrpcTransport
 from sagagen.runtime.transports.observation import ObservedTransport

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from sagagen.runtime.settings import Address
+from sagagen.runtime.addresses import Address
 from sagagen.runtime.startup import PortTaken, SettingsError
 
 

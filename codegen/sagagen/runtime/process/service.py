@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from sagagen.runtime.addresses import PostgresAddress
 from sagagen.runtime.admin.listener import Endpoint, admin_app
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.edge.http.server import serve_http
@@ -17,7 +18,7 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.trusting import admin_tls, service_tls
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.service.store import HOLD_LIMIT_S, ServiceStore
-from sagagen.runtime.settings import PostgresAddress, Settings
+from sagagen.runtime.settings import Settings
 from sagagen.runtime.startup import StartupError
 from sagagen.runtime.transports.grpc.server import Verify, serve_grpc
 

@@ -24,7 +24,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from sagagen.runtime.settings import RedisAddress
+from sagagen.runtime.addresses import RedisAddress
 from sagagen.runtime.telemetry.metrics import BREAKER_OPEN, REDIS_OPERATIONS
 
 LIMIT_S = 0.02

@@ -14,9 +14,9 @@ from typing import Any, Self
 import structlog
 from grpclib.const import Status as Code
 
+from sagagen.runtime.addresses import Address
 from sagagen.runtime.rpc.errors import NotReached, RpcError
 from sagagen.runtime.rpc.transport import Reply, Transport
-from sagagen.runtime.settings import Address
 
 REST_S = 1.0
 """How long a replica that can't be reached is passed over, in seconds."""

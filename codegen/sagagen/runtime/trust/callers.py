@@ -1,4 +1,4 @@
-"""Whom a service lets call it: the answer to each connection, found once."""
+"""The callers that a service takes: the answer to each connection, found once."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Callers:
     _said: "Sparingly" = field(default_factory=lambda: Sparingly(), repr=False, compare=False)
 
     def judged(self, certificate: Certificate | None, address: str = "") -> Peer | RpcError:
-        """Who calls; or the answer to each of its calls, which is also told to the log."""
+        """The caller; or the answer to each of its calls, which is also told to the log."""
         try:
             peer = peer_of(certificate)
         except NoIdentity as error:

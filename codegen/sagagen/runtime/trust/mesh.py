@@ -30,5 +30,5 @@ class MeshTrust:
             yield cls(certificates, domain)
 
     def callers(self, service: Service) -> Callers:
-        """Whom this service lets call it."""
+        """The callers that this service takes."""
         return Callers(service.name, self.domain, service.callers)

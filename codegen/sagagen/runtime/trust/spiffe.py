@@ -25,7 +25,7 @@ class NoIdentity(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of a connection."""
+    """The process at the other end of a connection."""
 
     uri: str
     expires_s: float
@@ -47,7 +47,7 @@ def spiffe_id(domain: str, name: str) -> str:
 
 
 def peer_of(certificate: Certificate | None) -> Peer:
-    """Whom a certificate that was verified speaks for. Raises NoIdentity."""
+    """The process that a verified certificate speaks for. Raises NoIdentity."""
     if not certificate:
         raise NoIdentity("no certificate was shown")
     names = cast("tuple[tuple[str, str], ...]", certificate.get("subjectAltName", ()))

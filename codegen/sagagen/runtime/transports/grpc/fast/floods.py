@@ -100,7 +100,7 @@ class ServerProtocol(MeshProtocol):
     PROCESSOR = ServerProcessor
     others: "OpenConnections"
     callers: "Callers | None" = None
-    """Who may call; None: anybody."""
+    """Decides about callers; None: anybody may call."""
     _tenure: "Tenure | None" = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,0 +1,166 @@
+"""Where things are that a process reaches: addresses, and files by which callers are known, from environment variables.
+
+The variables' names are stable. `settings.py` says which process reads which.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from sagagen.runtime.model.security import OidcScheme, Security
+from sagagen.runtime.secret_file import Secret
+from sagagen.runtime.startup import SettingsError
+
+REDIS_URL = "SAGAGEN_REDIS_URL"
+REDIS_PASSWORD = "SAGAGEN_REDIS_PASSWORD"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str, variable: str) -> "Address":
+        """`host:port`, `[::1]:port`, or `:port` for all interfaces. Raises SettingsError naming the variable."""
+        host, separator, port = text.rpartition(":")
+        if not separator or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
+            raise SettingsError(
+                f'{variable}="{text}" is no address; write host:port, for example 127.0.0.1:8080'
+            )
+        return cls(host.strip("[]") or "0.0.0.0", int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaAddresses:
+    """Where the processes of one service are."""
+
+    addresses: tuple[Address, ...]
+    is_name: bool = False
+    """The one address is a name that is looked up again and again, and stands for all of them."""
+
+    @classmethod
+    def parse(cls, text: str, variable: str, default: Address) -> "ReplicaAddresses":
+        """`host:port`, several with commas between, or `dns:///name:port`. Raises SettingsError."""
+        if text.startswith(_DNS):
+            return cls((Address.parse(text.removeprefix(_DNS), variable),), is_name=True)
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        return cls(tuple(dict.fromkeys(Address.parse(part, variable) for part in parts)) or (default,))
+
+
+_DNS = "dns:///"
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """Where Redis listens, and who asks it. What its URL and its password are is said nowhere."""
+
+    url: Secret = field(repr=False)
+    """`redis://host:6379/0`, `rediss://` for TLS, or `unix://`; may hold a user's name and a password."""
+    password: Secret | None = None
+    """Used where the URL has none."""
+    user: str = field(default="", repr=False)
+    """Of an ACL; Redis's own default user if empty."""
+    ca_file: Path | None = None
+    """Certificates of those who may sign for a `rediss://` server; None: those that this machine believes."""
+
+    @classmethod
+    def at(cls, url: str) -> "RedisAddress":
+        """A Redis that this URL leads to by itself."""
+        return cls(Secret.of(REDIS_URL, url.encode()))
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "RedisAddress | None":
+        """None where no URL is set. Raises SettingsError."""
+        url = Secret.read(environment, REDIS_URL, at_least=1)
+        if url is None:
+            return None
+        if not url.current.startswith((b"redis://", b"rediss://", b"unix://")):
+            raise SettingsError(
+                f"{REDIS_URL} is no URL of Redis; write redis://host:6379/0, or rediss:// for TLS"
+            )
+        ca_file = environment.get("SAGAGEN_REDIS_CA_FILE", "")
+        if ca_file and not url.current.startswith(b"rediss://"):
+            raise SettingsError(f"SAGAGEN_REDIS_CA_FILE is for TLS: {REDIS_URL} has to begin with rediss://")
+        if ca_file and not Path(ca_file).is_file():
+            raise SettingsError(f"SAGAGEN_REDIS_CA_FILE: there is no file {ca_file}")
+        password = Secret.read(environment, REDIS_PASSWORD, at_least=1)
+        user = environment.get("SAGAGEN_REDIS_USER", "")
+        return cls(url, password, user, Path(ca_file) if ca_file else None)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessFiles:
+    """Files by which callers are known: where a contract has `security`."""
+
+    API_KEYS: ClassVar[str] = "SAGAGEN_API_KEYS_FILE"
+    KEY_SETS: ClassVar[str] = "SAGAGEN_JWKS_FILE_"
+    FILE: ClassVar[str] = "api-keys"
+    """In the folder of the data, where the environment names no other."""
+
+    api_keys: Path
+    """Names and hashes of API keys."""
+    is_api_keys_set: bool
+    """The environment says where; otherwise it is made where data is kept."""
+    key_sets: Mapping[str, Path]
+    """The keys of issuers that are not asked for them, by the name of the scheme."""
+
+    @classmethod
+    def variable(cls, scheme: str) -> str:
+        """`SAGAGEN_JWKS_FILE_CUSTOMERS`"""
+        return cls.KEY_SETS + scheme.upper().replace("-", "_")
+
+    @classmethod
+    def read(
+        cls, environment: Mapping[str, str], root: Path, data_dir: Path, security: Security
+    ) -> "AccessFiles":
+        """Raises SettingsError for a variable that is about no scheme of the contract."""
+        variables = {
+            cls.variable(scheme.name): scheme.name
+            for scheme in security.schemes
+            if isinstance(scheme, OidcScheme)
+        }
+        written = {name: path for name, path in environment.items() if name.startswith(cls.KEY_SETS) and path}
+        if stray := next((name for name in written if name not in variables), ""):
+            known = ", ".join(variables) or "none"
+            raise SettingsError(f"{stray} is about no scheme of the contract with tokens; there are: {known}")
+        keys = environment.get(cls.API_KEYS, "")
+        return cls(
+            api_keys=root / keys if keys else data_dir / cls.FILE,
+            is_api_keys_set=bool(keys),
+            key_sets={variables[name]: root / path for name, path in written.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresAddress:
+    """The PostgreSQL database of one service. Its URLs may hold passwords, and are said nowhere."""
+
+    url: Secret = field(repr=False)
+    read_url: Secret | None = field(default=None, repr=False)
+    """A standby that answers reads, which may be behind; None: the primary answers them."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], service: str) -> "PostgresAddress | None":
+        """None where no URL is set. Raises SettingsError."""
+        url = _postgres_url(environment, f"SAGAGEN_{service.upper()}_DATABASE_URL")
+        reads = f"SAGAGEN_{service.upper()}_READ_URL"
+        read_url = _postgres_url(environment, reads)
+        if url is None and read_url is not None:
+            raise SettingsError(
+                f"{reads} is for services on PostgreSQL: set {reads.replace('READ', 'DATABASE')} too"
+            )
+        return None if url is None else cls(url, read_url)
+
+
+def _postgres_url(environment: Mapping[str, str], variable: str) -> Secret | None:
+    url = Secret.read(environment, variable, at_least=1)
+    if url is not None and not url.current.startswith((b"postgresql://", b"postgres://")):
+        raise SettingsError(f"{variable} is no URL of PostgreSQL; write postgresql://user@host:5432/database")
+    return url
