@@ -30,7 +30,7 @@ from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import Acceptance
-from sagagen.runtime.log.store import SagaLog, SagaRef
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import (
     Action,
@@ -51,6 +51,7 @@ from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.journal import Journal
+from sagagen.runtime.saga.logged import SagaRef
 from sagagen.runtime.scope import CompensationScope, Scope
 from sagagen.runtime.service.host import ServiceHost
 from sagagen.runtime.transports.memory import MemoryTransport
@@ -346,5 +347,6 @@ async def running_engine(
 
 def auditor_of(engine: EmbeddedEngine) -> Auditor:
     """On the engine's own log."""
-    log: SagaLog = engine._log  # pyright: ignore[reportPrivateUsage]
+    log = engine._log  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(log, SagaLog)
     return Auditor(log.audit)

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from sagagen.runtime.log.records import SagaHead, SagaRef
-from sagagen.runtime.log.store import LoggedSaga
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import UNCHANGED
+from sagagen.runtime.saga.logged import LoggedSaga, SagaHead, SagaRef
 
 
 @dataclass

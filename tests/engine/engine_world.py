@@ -13,13 +13,14 @@ from grpclib.const import Status as Code
 from small_mesh import SAGA_ID, ManualClock, text
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.log.store import SagaLog, SagaRef
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import DECLINED, OUTCOME_KEY, RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.rpc.transport import Reply, Transport
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import UNCHANGED
+from sagagen.runtime.saga.logged import SagaRef
 from sagagen.runtime.service.barrier.rules import BarrierRow as BarrierRow
 from sagagen.runtime.service.barrier.rules import (
     RecordEmpty,

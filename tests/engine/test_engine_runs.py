@@ -19,7 +19,7 @@ from sagagen.runtime.engine.acceptance import accepted_row
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.port import Overloaded
 from sagagen.runtime.identity import owner_digest
-from sagagen.runtime.log.store import LogUnavailable, SagaLog, SagaRef
+from sagagen.runtime.log.store import LogUnavailable, SagaLog
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import ExpressionError, RpcError
 from sagagen.runtime.rpc.transport import Reply, Transport
@@ -27,6 +27,7 @@ from sagagen.runtime.saga.commands import Act, OperatorCommand
 from sagagen.runtime.saga.events import LogEvent, SagaStatus
 from sagagen.runtime.saga.history import fold
 from sagagen.runtime.saga.journal import UNCHANGED
+from sagagen.runtime.saga.logged import SagaRef
 from sagagen.runtime.saga.result import Succeeded, Superseded, Unsuccessful
 from sagagen.runtime.saga.view import StepStatus
 from sagagen.runtime.scope import Failure, Scope

@@ -37,7 +37,7 @@ from test_decision_table import (
 from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.engine.driver import PROCESS_DIED
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.log.store import LoggedSaga, SagaLog
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.saga.commands import (
@@ -70,6 +70,7 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.explain import explain
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.logged import LoggedSaga
 from sagagen.runtime.saga.result import Succeeded, Unsuccessful
 from sagagen.runtime.saga.view import StepStatus, view_of
 from sagagen.runtime.scope import Failure

@@ -13,9 +13,10 @@ from sagagen.cli.sagas_where import BadCondition, read_where
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.parsing import BadOrder, query_of
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.log.store import LoggedSaga, SagaLog
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import IndexValue
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.logged import LoggedSaga
 from sagagen.runtime.saga.search import SagaQuery
 from sagagen.runtime.saga.where import Both, Comparison, Either, Negated, Where, as_data, where_of
 from sagagen.runtime.scope import Scope

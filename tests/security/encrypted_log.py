@@ -8,7 +8,7 @@ from pathlib import Path
 from grpclib.const import Status as Code
 from small_mesh import TRACE
 
-from sagagen.runtime.log.store import SagaLog, SagaRef
+from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -23,6 +23,7 @@ from sagagen.runtime.saga.events import (
     SagaStatus,
     TurnedBack,
 )
+from sagagen.runtime.saga.logged import SagaRef
 from sagagen.runtime.saga.result import Succeeded, Unsuccessful
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.vault.vault import FileKeys

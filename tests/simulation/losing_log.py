@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from sagagen.runtime.clock import sleep_unless_woken
-from sagagen.runtime.log.records import SagaHead, SagaRef
-from sagagen.runtime.log.store import LoggedSaga
 from sagagen.runtime.saga.codec import decode, encode
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import UNCHANGED, JournalUnavailable
+from sagagen.runtime.saga.logged import LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.search import BEGINNING, DueSaga, Place
 from sagagen.testing.virtual_time import Life
 

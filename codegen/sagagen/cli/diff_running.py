@@ -13,8 +13,9 @@ from sagagen.compatibility.tree import Tree
 from sagagen.contract.model import Mesh
 from sagagen.runtime.admin.parsing import MAX_LISTED
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.log.reading import Found, open_sagas_in
+from sagagen.runtime.log.reading import open_sagas_in
 from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.logged import Found
 from sagagen.runtime.saga.search import UnreadableSaga
 from sagagen.runtime.scope import step_name
 from sagagen.runtime.sqlite.database import Database

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sagagen.runtime.log.records import SagaRef
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.events import Accepted, Compensated, Done, Failed, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import UNCHANGED
+from sagagen.runtime.saga.logged import SagaRef
 from sagagen.testing.faults import CallKey, Moment
 
 if TYPE_CHECKING:

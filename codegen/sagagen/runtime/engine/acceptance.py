@@ -8,7 +8,6 @@ import structlog
 
 from sagagen.runtime.engine.port import Acceptance, NotAcceptable, Started
 from sagagen.runtime.engine.requests import CannotBuild, built, ends_ms
-from sagagen.runtime.log.store import SagaHead
 from sagagen.runtime.model.definition import Start, Step
 from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.rpc.claim import CLAIM
@@ -16,6 +15,7 @@ from sagagen.runtime.rpc.errors import ExpressionError
 from sagagen.runtime.saga.claim import needs_claim
 from sagagen.runtime.saga.events import Accepted, NextRequest
 from sagagen.runtime.saga.history import History
+from sagagen.runtime.saga.logged import SagaHead
 from sagagen.runtime.scope import Scope
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)

@@ -3,20 +3,21 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from sagagen.runtime.engine.log_port import SagasInLog
 from sagagen.runtime.engine.port import DiskUse, RecordedSaga
 from sagagen.runtime.engine.requests import Requests
-from sagagen.runtime.log.store import LoggedSaga, SagaLog
 from sagagen.runtime.saga.commands import Offer, OperatorCommand, UnknownSaga, offers, row_for
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import LogEvent, Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.logged import LoggedSaga
 from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 
 
 class SagasAtRest:
     """Implements `SagaControl` on a log. `definitions` may be empty: then steps are known by name only."""
 
-    def __init__(self, log: SagaLog, definitions: Definitions) -> None:
+    def __init__(self, log: SagasInLog, definitions: Definitions) -> None:
         self._log = log
         self._definitions = definitions
 
@@ -39,7 +40,7 @@ class SagasAtRest:
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         return await self._log.ended_counts()
 
-    def disk_use(self) -> DiskUse:
+    def disk_use(self) -> DiskUse | None:
         return disk_use_of(self._log)
 
     async def command(self, saga_id: str, command: OperatorCommand) -> None:
@@ -73,5 +74,6 @@ def _seen(rows: Sequence[LogEvent]) -> History:
     return history.with_row(Resumed(at_ms=history.updated_ms)) if history.status.is_active else history
 
 
-def disk_use_of(log: SagaLog) -> DiskUse:
-    return DiskUse(log.size_bytes, log.is_disk_full)
+def disk_use_of(log: SagasInLog) -> DiskUse | None:
+    size_bytes = log.size_bytes
+    return None if size_bytes is None else DiskUse(size_bytes, log.is_disk_full)

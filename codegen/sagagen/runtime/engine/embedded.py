@@ -26,6 +26,7 @@ from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
 from sagagen.runtime.engine.deliveries import RETRY_AFTER_S, was_kept_or_over
 from sagagen.runtime.engine.driver import SagaDriver
+from sagagen.runtime.engine.log_port import EngineLog
 from sagagen.runtime.engine.mailbox import MailboxClosed, SagaMailbox
 from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.engine.parking import Wheel
@@ -45,7 +46,6 @@ from sagagen.runtime.engine.row_metrics import begin_at_zero, count_rows
 from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import FOLLOW_S, SagaTime
 from sagagen.runtime.identity import run_id
-from sagagen.runtime.log.store import LoggedSaga, LogUnavailable, SagaHead, SagaLog, SagaRef
 from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.model.definition import Saga, longest_timeout_s
 from sagagen.runtime.rpc.transport import Transport
@@ -61,7 +61,8 @@ from sagagen.runtime.saga.commands import (
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
-from sagagen.runtime.saga.journal import Journal
+from sagagen.runtime.saga.journal import Journal, JournalUnavailable
+from sagagen.runtime.saga.logged import LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import SagaView, view_of
@@ -124,7 +125,7 @@ class EmbeddedEngine:
         self,
         *,
         sagas: Sequence[Saga],
-        log: SagaLog,
+        log: EngineLog,
         journal: Journal[SagaRef] | None = None,
         transports: Mapping[str, Transport],
         clock: Clock | None = None,
@@ -338,7 +339,7 @@ class EmbeddedEngine:
         saga = self._definitions.of(recorded.accepted)
         return tuple(offers(saga, fold(recorded.rows))) if saga else ()
 
-    def disk_use(self) -> DiskUse:
+    def disk_use(self) -> DiskUse | None:
         return disk_use_of(self._log)
 
     async def describe(self, saga_id: str) -> SagaView | None:
@@ -473,7 +474,7 @@ class EmbeddedEngine:
     async def _from_log(self, saga_id: str, entry: SagaEntry, *, wakes: bool) -> History | SagaHead:
         head = await self._log.head(saga_id)
         if head is None:
-            raise LogUnavailable(f"saga {saga_id} was purged just now")
+            raise JournalUnavailable(f"saga {saga_id} was purged just now")
         logged = await self._log.find(saga_id) if head.status.is_open else None
         if logged is None:
             entry.mailbox.close(f"the saga is over ({head.status})")
@@ -526,7 +527,7 @@ class EmbeddedEngine:
         entry.mailbox.answer(None)
         entry.mailbox.close("the saga stopped before it got to the command: look, and repeat it")
         if not entry.accepted.done():
-            entry.accepted.set_result(LogUnavailable("the engine stopped before the saga was accepted"))
+            entry.accepted.set_result(JournalUnavailable("the engine stopped before the saga was accepted"))
 
     async def _resume_all(self) -> None:
         left = self._deaths.left_behind()

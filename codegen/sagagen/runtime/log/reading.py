@@ -2,17 +2,17 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.errors import LogCorrupted
-from sagagen.runtime.log.records import SagaHead, SagaRef, head_of, rows_of
+from sagagen.runtime.log.records import head_of, rows_of
 from sagagen.runtime.log.sealing import Opener
 from sagagen.runtime.log.search import find_of_caller, find_sagas
-from sagagen.runtime.saga.events import Accepted, LogEvent
+from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.search import CallerQuery, SagaPage, SagaQuery, UnreadableSaga
 
 if TYPE_CHECKING:
@@ -24,37 +24,6 @@ PAGE = 500
 
 _UNREADABLE = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
 """What reading a row raises that no version of ours wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedSaga:
-    """A saga as it stands in the log."""
-
-    ref: SagaRef
-    rows: tuple[LogEvent, ...]
-    wake_ms: int | None = None
-    """When it has something to do again; None: it does not wait. 0: it goes on, though a step of it is stuck."""
-    hidden: str = ""
-    """Why what is encrypted of it can't be read: payloads are empty then. Empty if it can, or nothing is."""
-
-    @property
-    def is_parked(self) -> bool:
-        """It only waits: no process has a task for it."""
-        return bool(self.wake_ms)
-
-    @property
-    def accepted(self) -> Accepted:
-        first = self.rows[0]
-        assert isinstance(first, Accepted), "rows_of reads nothing else first"
-        return first
-
-    @property
-    def cursor(self) -> str:
-        """Its place in the log, for `SagaQuery.before`."""
-        return str(self.ref.number)
-
-
-Found = LoggedSaga | UnreadableSaga
 
 
 def find_head(connection: sqlite3.Connection, saga_id: str, vault: "Vault | None" = None) -> SagaHead | None:

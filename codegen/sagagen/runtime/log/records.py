@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from grpclib.const import Status as Code
@@ -39,6 +38,7 @@ from sagagen.runtime.saga.events import (
     TimeUp,
     TurnedBack,
 )
+from sagagen.runtime.saga.logged import SagaHead, SagaRef
 from sagagen.runtime.saga.result import Hidden, SagaResult, of_columns, to_columns
 from sagagen.runtime.scope import Failure
 from sagagen.runtime.sqlite.database import blob
@@ -67,30 +67,6 @@ KINDS: dict[type[LogEvent], str] = {
     TimedOut: "TIMED_OUT",
     EventTaken: "EVENT",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SagaRef:
-    """A saga's place in the log; only the log looks into it."""
-
-    number: int
-    trace_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SagaHead:
-    """What a saga's row of the current-state table says."""
-
-    saga_id: str
-    saga: str
-    version: int
-    digest: str
-    caller: str
-    fingerprint: bytes
-    trace_id: str
-    started_ms: int
-    status: SagaStatus
-    result: SagaResult | None
 
 
 def event_values(ref: SagaRef, row: LogEvent) -> dict[str, object]:

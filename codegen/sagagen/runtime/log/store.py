@@ -22,15 +22,13 @@ from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
 from sagagen.runtime.log.group_commit import GroupWriter, open_writer
 from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.reading import (
-    Found,
-    LoggedSaga,
     active_page,
     find_head,
     find_saga,
     sagas_of_caller,
     search_sagas,
 )
-from sagagen.runtime.log.records import SagaHead, SagaRef, event_values, saga_values
+from sagagen.runtime.log.records import event_values, saga_values
 from sagagen.runtime.log.reserve import Reserve
 from sagagen.runtime.log.sealing import NO_KEYS, Sealer, key_ids, open_vault
 from sagagen.runtime.log.search import ended_counts, find_ids, open_counts
@@ -50,6 +48,7 @@ from sagagen.runtime.saga.events import (
     TurnedBack,
 )
 from sagagen.runtime.saga.journal import UNCHANGED
+from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaQuery
 from sagagen.runtime.sqlite.database import Database, OpenDatabase, never_wait
 from sagagen.runtime.sqlite.disk_errors import opening
@@ -60,7 +59,7 @@ from sagagen.runtime.vault.keys import KeyWrapper
 if TYPE_CHECKING:
     from sagagen.runtime.vault.vault import Vault
 
-__all__ = ["LogCorrupted", "LogError", "LogUnavailable", "LoggedSaga", "SagaHead", "SagaLog", "SagaRef"]
+__all__ = ["LogCorrupted", "LogError", "LogUnavailable", "SagaLog"]
 
 PURGED_AT_ONCE = 100
 """Number of sagas that one write purges: it holds up the rows of other sagas for some milliseconds."""

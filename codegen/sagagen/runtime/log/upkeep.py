@@ -4,12 +4,13 @@ reserve again, and looks for its files."""
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import structlog
 
 from sagagen.runtime.clock import Clock, SystemClock
-from sagagen.runtime.log.store import LogUnavailable, SagaLog
 from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.saga.journal import JournalUnavailable
 from sagagen.runtime.settings import AUDIT_DAYS
 
 EVERY_S = 60.0
@@ -28,6 +29,51 @@ STRANGERS_S = 30 * 86400.0
 """Time in seconds that the audit keeps who was refused because nobody knows them: anybody can cause these entries."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class KeptAudit(Protocol):
+    """The audit of a log that is looked after."""
+
+    async def remove(self, before_ms: int, strangers_before_ms: int) -> int:
+        """Some of the entries from before a time (ms since the epoch), and of strangers from before another.
+
+        Returns how many.
+        """
+        ...
+
+    async def expire(self, now_ms: int) -> int:
+        """Remove orders that nobody has confirmed in time, each with an entry. Returns how many."""
+        ...
+
+
+class KeptLog(Protocol):
+    """A log that is looked after, whichever it is."""
+
+    @property
+    def audit(self) -> KeptAudit: ...
+
+    @property
+    def is_disk_full(self) -> bool: ...
+
+    def look(self) -> str:
+        """Is it in place? What is wrong, in a few words."""
+        ...
+
+    async def restore_reserve(self) -> None:
+        """Make the reserve again if the disk has room for it."""
+        ...
+
+    async def last_ms(self) -> int:
+        """Time of the last row, ms since the epoch; 0 if there is none."""
+        ...
+
+    async def ended_names(self) -> Sequence[str]:
+        """Names of the definitions of which some sagas have ended."""
+        ...
+
+    async def purge(self, name: str, before_ms: int) -> int:
+        """Forget some sagas of this name that ended before a time (ms since the epoch). Returns how many."""
+        ...
 
 
 class PurgeTime:
@@ -56,7 +102,7 @@ class PurgeTime:
 
 @asynccontextmanager
 async def upkeep(
-    log: SagaLog,
+    log: KeptLog,
     sagas: Sequence[Saga],
     *,
     clock: Clock | None = None,
@@ -84,7 +130,7 @@ async def upkeep(
         await asyncio.wait([task])
 
 
-async def _rounds(log: SagaLog, round_: Callable[[], Awaitable[None]], every_s: float, look_s: float) -> None:
+async def _rounds(log: KeptLog, round_: Callable[[], Awaitable[None]], every_s: float, look_s: float) -> None:
     loop = asyncio.get_running_loop()
     next_s = loop.time()
     while True:
@@ -99,13 +145,13 @@ async def _rounds(log: SagaLog, round_: Callable[[], Awaitable[None]], every_s: 
 async def _tried(round_: Callable[[], Awaitable[None]]) -> None:
     try:
         await round_()
-    except LogUnavailable as error:
+    except JournalUnavailable as error:
         _logger.warning("the saga log can't be purged now", error=str(error))
     except Exception:
         _logger.exception("the upkeep of the saga log failed; it is tried again")
 
 
-async def one_round(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime) -> int:
+async def one_round(log: KeptLog, sagas: Sequence[Saga], now: PurgeTime) -> int:
     """Restore the reserve, and purge what has expired. Returns how many sagas were purged."""
     if log.is_disk_full:
         await log.restore_reserve()
@@ -122,7 +168,7 @@ async def one_round(log: SagaLog, sagas: Sequence[Saga], now: PurgeTime) -> int:
     return purged
 
 
-async def one_round_of_audit(log: SagaLog, now_ms: int, audit_s: float = AUDIT_S) -> int:
+async def one_round_of_audit(log: KeptLog, now_ms: int, audit_s: float = AUDIT_S) -> int:
     """Remove entries that are too old, and orders that nobody confirmed in time. Returns how many entries.
 
     By the wall clock alone: in a log that gets no rows an older stamp would keep a flood of refusals for ever.

@@ -1,0 +1,103 @@
+"""The port between an engine that runs in a gateway's process and its saga log: `EngineLog`.
+
+It is a journal that gives back what it was given. An engine knows its log by this module alone; which log it is, only
+`process/` decides. `SagasInLog` is what operators need of it, while an engine runs on the log and while none does.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Protocol
+
+from sagagen.runtime.engine.parking import WaitingSagas
+from sagagen.runtime.saga.events import Accepted, SagaStatus
+from sagagen.runtime.saga.journal import Journal
+from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
+from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery
+
+
+class SagasInLog(Journal[SagaRef], Protocol):
+    """A log as operators see it."""
+
+    async def find(self, saga_id: str) -> LoggedSaga | None:
+        """A saga with all of its rows; None if there is no such saga. Raises JournalUnreadable."""
+        ...
+
+    async def ids(self, beginning: str, at_most: int) -> Sequence[str]:
+        """Ids that begin like this, in order."""
+        ...
+
+    async def search(self, query: SagaQuery) -> Sequence[Found]:
+        """A page of the sagas that match, newest first; those that can't be read among them."""
+        ...
+
+    async def open_counts(self) -> Sequence[OpenCount]:
+        """How many sagas are open, by definition and status."""
+        ...
+
+    async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
+        """How many of the kept sagas have ended, by name and status."""
+        ...
+
+    async def last_ms(self) -> int:
+        """Time of the last row, ms since the epoch; 0 if there is none."""
+        ...
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes on a disk of this machine; None: it is kept elsewhere."""
+        ...
+
+    @property
+    def is_disk_full(self) -> bool:
+        """Open sagas go on, new ones are refused until there is room again."""
+        ...
+
+
+class EngineLog(SagasInLog, WaitingSagas, Protocol):
+    """A log that an engine runs on."""
+
+    @property
+    def keeps_subjects(self) -> bool:
+        """The subject of a saga is kept with it: where it is encrypted."""
+        ...
+
+    @property
+    def is_full(self) -> bool:
+        """So many rows wait to be written that new sagas should be refused."""
+        ...
+
+    async def accept(
+        self, row: Accepted, index: Sequence[tuple[str, str | int]] = (), subject: str = ""
+    ) -> SagaRef | None:
+        """Begin a saga, durably. None, and nothing written, if its id is already in the log.
+
+        `index` has the values by which it can be found; `subject` is the person whose data it holds.
+        Raises JournalUnavailable.
+        """
+        ...
+
+    async def head(self, saga_id: str) -> SagaHead | None:
+        """Where a saga stands, who started it, and its result if it has one; None if there is no such saga.
+
+        Raises JournalUnreadable.
+        """
+        ...
+
+    def active_sagas(self) -> AsyncIterator[Sequence[Found]]:
+        """The active sagas that this engine has to go on with, oldest first, a page at a time."""
+        ...
+
+    async def active_by_caller(self) -> Mapping[str, int]:
+        """How many active sagas each caller has; who has none is not in it."""
+        ...
+
+    async def waiting_count(self) -> int:
+        """How many sagas only wait."""
+        ...
+
+    async def of_caller(self, query: CallerQuery) -> SagaPage:
+        """A page of a caller's sagas, newest first. Raises UnknownSaga if `after` is none of them."""
+        ...
+
+    def gather_for(self, at_work: Callable[[float], int]) -> None:
+        """Let commits wait a little for company: `at_work` says how many writers may bring some, as of a time."""
+        ...
