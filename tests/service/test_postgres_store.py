@@ -20,12 +20,12 @@ from structlog.typing import EventDict
 
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.model.definition import ISOLATION, Direction, Isolation
+from sagagen.runtime.postgres.connection import PgConnection, connect
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import CallResult, Record
 from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
 from sagagen.runtime.service.call import Db
-from sagagen.runtime.service.postgres_store.connection import PgConnection, connect
 from sagagen.runtime.service.postgres_store.db import PostgresDb
 from sagagen.runtime.service.postgres_store.preparing import PostgresError, PostgresScripts
 from sagagen.runtime.service.postgres_store.store import PostgresStore

@@ -7,9 +7,9 @@ from typing import TypeVar
 import asyncpg
 from grpclib.const import Status as Code
 
+from sagagen.runtime.postgres.connection import LOST, PgConnection, is_lost
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.call import Db, IntegrityError, Parameters, Row, TransactionEnded
-from sagagen.runtime.service.postgres_store.connection import LOST, PgConnection, is_lost
 from sagagen.runtime.service.postgres_store.statements import Statement, statement_of
 
 T = TypeVar("T")

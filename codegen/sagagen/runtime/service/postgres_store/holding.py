@@ -7,8 +7,8 @@ a call that still runs here: its third party is asked twice then, with the same 
 import asyncio
 from typing import Any
 
+from sagagen.runtime.postgres.connection import LOST, CannotConnect, PgConnection, connect
 from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.service.postgres_store.connection import LOST, CannotConnect, PgConnection, connect
 
 _KEY = "hashtextextended($1, 0)"
 

@@ -13,19 +13,12 @@ from pathlib import Path
 import asyncpg
 import structlog
 
+from sagagen.runtime.postgres.connection import PgConnection
+from sagagen.runtime.postgres.server import PostgresError, check_server
 from sagagen.runtime.service.postgres_store import ddl
-from sagagen.runtime.service.postgres_store.connection import PgConnection
 from sagagen.runtime.service.store import DatabaseIdentity
-from sagagen.runtime.startup import StartupError
 
-OLDEST = 140000
-"""Version of the server, as PostgreSQL numbers it."""
-_MUST_BE_ON = ("fsync", "full_page_writes")
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
-
-
-class PostgresError(StartupError):
-    """A PostgreSQL database can't be used as it is; the message says why and what to do, and never the password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,7 @@ class Prepared:
 
 async def prepare(connection: PgConnection, service: str, scripts: PostgresScripts) -> Prepared:
     """Raises PostgresError."""
-    await _check_server(connection, service)
+    await check_server(connection, f"service {service}")
     names = names_of(service)
     # Of the session, so that a change may be several transactions; it ends with the connection at the latest.
     await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", names["schema"])
@@ -88,36 +81,6 @@ def names_of(service: str) -> dict[str, str]:
         "literal": f"'sagagen_{service}/'",
         "role": f'"sagagen_{service}_handlers"',
     }
-
-
-async def _check_server(connection: PgConnection, service: str) -> None:
-    version = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
-    if version < OLDEST:
-        raise PostgresError(
-            f"service {service}: PostgreSQL {version // 10000} is too old; 14 or later will do"
-        )
-    for name in _MUST_BE_ON:
-        if await connection.fetchval("SELECT current_setting($1)", name) != "on":
-            raise PostgresError(
-                f"service {service}: the server's `{name}` is off, so a crash would lose what was committed: turn it on"
-            )
-    if await connection.fetchval("SELECT current_setting('synchronous_commit')") == "off":
-        raise PostgresError(
-            f"service {service}: `synchronous_commit` is off, so a crash would lose what was committed: leave "
-            "it on for this database (ALTER DATABASE ... SET synchronous_commit = on)"
-        )
-    if await connection.fetchval("SELECT pg_is_in_recovery()"):
-        raise PostgresError(
-            f"service {service}: this server is a standby, which takes no writes: name the primary"
-        )
-    standbys = await connection.fetchval("SELECT count(*) FROM pg_stat_replication")
-    if standbys and not await connection.fetchval("SELECT current_setting('synchronous_standby_names')"):
-        _logger.warning(
-            "standbys are attached, and no commit waits for one (synchronous_standby_names is empty): a fail-over may "
-            "lose calls that were answered as done, which promise P7 rules out",
-            service=service,
-            standbys=standbys,
-        )
 
 
 async def _prepare(

@@ -1,6 +1,6 @@
 """Forgetting the sagas that are older than the retention: in batches, by one replica at a time."""
 
-from sagagen.runtime.service.postgres_store.connection import PgConnection
+from sagagen.runtime.postgres.connection import PgConnection
 
 BATCH_ROWS = 500
 

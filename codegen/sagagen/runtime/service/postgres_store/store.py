@@ -12,19 +12,7 @@ from grpclib.const import Status as Code
 
 from sagagen.runtime.clock import Clock
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S, ISOLATION, Isolation
-from sagagen.runtime.rpc.errors import RpcError
-from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.service.barrier.calls import (
-    BarredCall,
-    CallResult,
-    Handled,
-    Record,
-    result_of,
-    unavailable,
-)
-from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
-from sagagen.runtime.service.call import Db
-from sagagen.runtime.service.postgres_store.connection import (
+from sagagen.runtime.postgres.connection import (
     CONNECTIONS,
     LOST,
     READ_CONNECTIONS,
@@ -37,6 +25,18 @@ from sagagen.runtime.service.postgres_store.connection import (
     session_settings,
     why_not,
 )
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.metadata import SagaCall
+from sagagen.runtime.service.barrier.calls import (
+    BarredCall,
+    CallResult,
+    Handled,
+    Record,
+    result_of,
+    unavailable,
+)
+from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
+from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.postgres_store.db import CONFLICTS, TOO_LONG, PostgresDb
 from sagagen.runtime.service.postgres_store.holding import Holding
 from sagagen.runtime.service.postgres_store.observation import StoreObservation

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.postgres.connection import PgConnection
 from sagagen.runtime.rpc.metadata import SagaCall
 from sagagen.runtime.service.barrier.calls import BarredCall, Record
 from sagagen.runtime.service.barrier.rules import (
@@ -25,7 +26,6 @@ from sagagen.runtime.service.barrier.rules import (
     rule,
 )
 from sagagen.runtime.service.call import Row
-from sagagen.runtime.service.postgres_store.connection import PgConnection
 
 LOOKS = 5
 """How often a call begins anew because what it saw may be older than the lock that it waited for."""

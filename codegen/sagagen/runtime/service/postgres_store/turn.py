@@ -4,9 +4,9 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Protocol, Self
 
+from sagagen.runtime.postgres.connection import LOST, PgConnection
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled, unavailable
 from sagagen.runtime.service.barrier.rules import RunHandler
-from sagagen.runtime.service.postgres_store.connection import LOST, PgConnection
 from sagagen.runtime.service.postgres_store.db import PostgresDb
 from sagagen.runtime.service.postgres_store.transaction import Entered, NotCommitted
 

@@ -6,13 +6,11 @@ here is ended by its owner: a connection whose transaction did not end as planne
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol, cast
 
 import asyncpg
-
-from sagagen.runtime.service.call import Row
 
 CONNECTIONS = 12
 READ_CONNECTIONS = 4
@@ -28,14 +26,24 @@ GONE_MS = 500
 """How often the server looks whether the client of a statement is still there, in milliseconds."""
 
 
+class Record(Protocol):
+    """A row of a query, read by name or position."""
+
+    def __getitem__(self, key: str | int, /) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def keys(self) -> Iterable[str]: ...
+
+
 class PgConnection(Protocol):
     """What of asyncpg.Connection is used here."""
 
     async def execute(self, query: str, *args: Any) -> str: ...
 
-    async def fetch(self, query: str, *args: Any) -> Sequence[Row]: ...
+    async def fetch(self, query: str, *args: Any) -> Sequence[Record]: ...
 
-    async def fetchrow(self, query: str, *args: Any) -> Row | None: ...
+    async def fetchrow(self, query: str, *args: Any) -> Record | None: ...
 
     async def fetchval(self, query: str, *args: Any) -> Any: ...
 
