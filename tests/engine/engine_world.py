@@ -13,7 +13,7 @@ from grpclib.const import Status as Code
 from small_mesh import SAGA_ID, ManualClock, text
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.log.store import SagaLog
+from sagagen.runtime.engine.log_port import EngineLog
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import DECLINED, OUTCOME_KEY, RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -153,7 +153,7 @@ class World:
 class TimedJournal:
     """A log whose waits are the test clock's."""
 
-    log: SagaLog
+    log: EngineLog
     clock: ManualClock
 
     async def append(

@@ -9,6 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from shared_log import shared_log
+
+from sagagen.runtime.engine.log_port import EngineLog
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import Journal
@@ -37,7 +40,7 @@ class JournalFactory(Protocol):
 
 
 class _LogInUse:
-    def __init__(self, log: SagaLog) -> None:
+    def __init__(self, log: EngineLog) -> None:
         self.journal = log
 
     async def begin(self, row: Accepted) -> Any:
@@ -65,4 +68,14 @@ async def _encrypted_log(folder: Path) -> AsyncGenerator[JournalInUse]:
         yield _LogInUse(log)
 
 
-JOURNALS: dict[str, JournalFactory] = {"saga log": _saga_log, "encrypted saga log": _encrypted_log}
+@asynccontextmanager
+async def _postgres_log(folder: Path) -> AsyncGenerator[JournalInUse]:
+    async with shared_log(folder) as log:
+        yield _LogInUse(log)
+
+
+JOURNALS: dict[str, JournalFactory] = {
+    "saga log": _saga_log,
+    "encrypted saga log": _encrypted_log,
+    "postgres log": _postgres_log,
+}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine_world import engine
+from shared_log import shared_log
 from small_mesh import SAGA_ID, ManualClock
 from waiting import eventually_async
 
@@ -55,7 +56,23 @@ async def _embedded(
             yield runtime
 
 
-RUNTIMES: dict[str, RuntimeFactory] = {"embedded": _embedded}
+@asynccontextmanager
+async def _shared(
+    folder: Path,
+    definition: Saga,
+    world: Transport,
+    clock: ManualClock,
+    *,
+    max_running: int = 10_000,
+    grace_s: float = LONG_S,
+) -> AsyncGenerator[SagaRuntime]:
+    async with shared_log(folder) as log:
+        opened = engine(definition, log, world, clock, max_running=max_running, grace_s=grace_s)
+        async with opened as runtime:
+            yield runtime
+
+
+RUNTIMES: dict[str, RuntimeFactory] = {"embedded": _embedded, "shared": _shared}
 
 
 async def until(runtime: SagaRuntime, holds: Callable[[SagaView], bool], saga_id: str = SAGA_ID) -> SagaView:

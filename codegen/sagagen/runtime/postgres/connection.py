@@ -39,13 +39,30 @@ class Record(Protocol):
 class PgConnection(Protocol):
     """What of asyncpg.Connection is used here."""
 
-    async def execute(self, query: str, *args: Any) -> str: ...
+    async def execute(
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - asyncpg's own name, in seconds
+    ) -> str: ...
 
-    async def fetch(self, query: str, *args: Any) -> Sequence[Record]: ...
+    async def fetch(
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - asyncpg's own name, in seconds
+    ) -> Sequence[Record]: ...
 
-    async def fetchrow(self, query: str, *args: Any) -> Record | None: ...
+    async def fetchrow(
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - asyncpg's own name, in seconds
+    ) -> Record | None: ...
 
     async def fetchval(self, query: str, *args: Any) -> Any: ...
+
+    async def add_listener(self, channel: str, callback: Callable[..., None]) -> None: ...
 
     async def close(self) -> None: ...
 

@@ -41,6 +41,8 @@ class LoggedSaga:
     """When it has something to do again; None: it does not wait. 0: it goes on, though a step of it is stuck."""
     hidden: str = ""
     """Why what is encrypted of it can't be read: payloads are empty then. Empty if it can, or nothing is."""
+    is_elsewhere: bool = False
+    """Another gateway on the same log drives it."""
 
     @property
     def is_parked(self) -> bool:

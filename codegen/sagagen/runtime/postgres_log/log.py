@@ -1,0 +1,340 @@
+"""The saga log in PostgreSQL: what the engines of several gateways decide from."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self, TypeVar
+
+import structlog
+
+from sagagen.runtime.clock import sleep_unless_woken
+from sagagen.runtime.postgres.connection import LOST, CannotConnect, PgConnection, Pool, connect, end, why_not
+from sagagen.runtime.postgres.server import PostgresError
+from sagagen.runtime.postgres_log import schema as sql
+from sagagen.runtime.postgres_log.audit import AuditTable
+from sagagen.runtime.postgres_log.errors import DatabaseAway, Superseded
+from sagagen.runtime.postgres_log.leases import LEASE_S, Lease
+from sagagen.runtime.postgres_log.preparing import WHAT, prepare
+from sagagen.runtime.postgres_log.reading import (
+    OwnedRef,
+    Owner,
+    active_page,
+    find_head,
+    find_ids,
+    find_saga,
+    sagas_of_caller,
+    search_sagas,
+)
+from sagagen.runtime.postgres_log.writer import ANOTHER_OWNS, Life, Writer
+from sagagen.runtime.postgres_log.writing import Write
+from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
+from sagagen.runtime.saga.journal import UNCHANGED
+from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
+from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaQuery
+
+READ_CONNECTIONS = 6
+READ_S = 10.0
+"""Time in seconds that a query may take."""
+PURGED_AT_ONCE = 500
+SETTINGS = {
+    "default_transaction_isolation": "read committed",
+    "standard_conforming_strings": "on",
+    "timezone": "UTC",
+    "idle_in_transaction_session_timeout": "5000",
+    "client_connection_check_interval": "500",
+}
+T = TypeVar("T")
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Something that came for a saga at another gateway."""
+
+    id: int
+    body: bytes
+    was_taken: bool
+    """A gateway that has died since had begun with it."""
+
+
+class PostgresLog:
+    """Implements `EngineLog`, for one gateway of several. Open one with `async with PostgresLog.open(...) as log`."""
+
+    keeps_subjects = False
+    is_disk_full = False
+    size_bytes = None
+
+    def __init__(self, pool: Pool, writer: Writer, lease: Lease, life: Life) -> None:
+        self._pool = pool
+        self._writer = writer
+        self._lease = lease
+        self._life = life
+        self.audit = AuditTable(self._use)
+        """What operators did, and their orders that wait for a second person."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, project: str, *, lease_s: float = LEASE_S) -> AsyncGenerator[Self]:
+        """Join the gateways of the log at `url`; its tables are made if they are not there.
+
+        On leaving, what is queued is written, and what is owned is given away. Raises PostgresError.
+        """
+        await _prepared(url, project)
+        life = Life()
+        made = partial(connect, url, "sagagen gateway")
+        writer, lease = Writer(made, life, lease_s), Lease(made, life, lease_s)
+        pooled = Pool.open(
+            url, size=READ_CONNECTIONS, settings=_read_settings(), application="sagagen gateway reads"
+        )
+        async with pooled as pool:
+            await lease.begin()
+            tasks = [
+                asyncio.create_task(writer.run(), name="saga log"),
+                asyncio.create_task(lease.run(), name="saga log lease"),
+            ]
+            try:
+                yield cls(pool, writer, lease, life)
+            finally:
+                await writer.close(tasks[0])
+                tasks[1].cancel()
+                await asyncio.wait(tasks)
+                await lease.end()
+
+    @property
+    def commits(self) -> int:
+        """Statements written since it was opened."""
+        return self._writer.commits
+
+    @property
+    def is_full(self) -> bool:
+        """So many rows wait to be written that new sagas should be refused."""
+        return self._writer.is_full
+
+    async def check(self) -> str:
+        """What is in the way of new sagas, in a few words; empty if nothing."""
+        if not self._life.number:
+            return "this gateway has no lease"
+        if self._lease.problem:
+            return self._lease.problem
+        try:
+            await self._read(lambda connection: connection.fetchval("SELECT 1"))
+        except DatabaseAway as error:
+            return str(error)
+        return ""
+
+    def look(self) -> str:
+        """There are no files that could be gone."""
+        return ""
+
+    async def restore_reserve(self) -> None:
+        """There is no disk here that could be full."""
+
+    def gather_for(self, at_work: Callable[[float], int]) -> None:
+        """Nothing waits for company here: a write takes as long as the server's commit, and others gather then."""
+
+    async def accept(
+        self, row: Accepted, index: Sequence[tuple[str, str | int]] = (), subject: str = ""
+    ) -> SagaRef | None:
+        """Begin a saga, durably. None, and nothing written, if its id is in the log: whichever gateway brought it.
+
+        Raises DatabaseAway or Superseded.
+        """
+        life = self._life.number
+        number = await self._writer.write(Write.accepting(life, row, index))
+        if number is None:
+            return None
+        return OwnedRef(number, row.trace.trace_id, life)
+
+    async def append(
+        self,
+        ref: SagaRef,
+        rows: Sequence[LogEvent],
+        status: SagaStatus | None,
+        wake_ms: int | None = UNCHANGED,
+        at_steps: str = "",
+    ) -> None:
+        """Add rows, all or none. They are durable when this returns. Raises DatabaseAway or Superseded."""
+        await self._writer.write(Write.appending(ref.number, _life_of(ref), rows, status, wake_ms, at_steps))
+
+    async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
+        """Add rows that ride along in some later write. Raises DatabaseAway or Superseded."""
+        await self._writer.write_later(Write.appending(ref.number, _life_of(ref), rows))
+
+    async def rest(self, seconds: float, wake: asyncio.Event) -> None:
+        """Wait before an attempt, until `seconds` have passed or `wake` is set."""
+        await sleep_unless_woken(seconds, wake)
+
+    async def head(self, saga_id: str) -> SagaHead | None:
+        """Where a saga stands; None if there is no such saga. Raises SagaUnreadable, or DatabaseAway."""
+        return await self._read(lambda connection: find_head(connection, saga_id))
+
+    async def find(self, saga_id: str) -> LoggedSaga | None:
+        """A saga with all of its rows; None if there is no such saga. Raises SagaUnreadable, or DatabaseAway."""
+        return await self._read(lambda connection: find_saga(connection, saga_id, self._owner))
+
+    async def ids(self, beginning: str, at_most: int) -> list[str]:
+        """Ids that begin like this, in order."""
+        return await self._read(lambda connection: find_ids(connection, beginning, at_most))
+
+    async def active_sagas(self, shards: Collection[int] | None = None) -> AsyncIterator[list[Found]]:
+        """The active sagas of this gateway, or of some of its shards, oldest first, a page at a time."""
+        own, after = set(self._life.shards if shards is None else shards), 0
+        while page := await self._read(partial(active_page, shards=own, after=after, owner=self._owner)):
+            yield page
+            after = int(page[-1].cursor)
+
+    async def active_by_caller(self) -> Mapping[str, int]:
+        """How many active sagas each caller has, at all gateways."""
+        records = await self._read(lambda connection: connection.fetch(sql.ACTIVE_BY_CALLER))
+        return {record["caller"]: record["count"] for record in records}
+
+    async def active_of(self, caller: str) -> int:
+        """How many active sagas a caller has, at all gateways; 0 for those that nobody knows."""
+        return await self._read(lambda connection: connection.fetchval(sql.ACTIVE_OF, caller))
+
+    async def waiting_count(self, shards: Collection[int] | None = None) -> int:
+        """How many sagas of this gateway, or of some of its shards, only wait."""
+        own = list(self._life.shards if shards is None else shards)
+        return await self._read(lambda connection: connection.fetchval(sql.WAITING, own))
+
+    async def due(self, after: Place, until_ms: int, at_most: int) -> list[DueSaga]:
+        """Sagas of this gateway that wait until then at most, behind a place in the order in which they wake."""
+        values = list(self._life.shards), until_ms, *after, at_most
+        records = await self._read(lambda connection: connection.fetch(sql.DUE, *values))
+        return [DueSaga(each["saga_id"], Place(each["wake_ms"], each["number"])) for each in records]
+
+    async def search(self, query: SagaQuery) -> list[Found]:
+        """A page of the sagas that match, newest first; those that can't be read among them."""
+        return await self._read(lambda connection: search_sagas(connection, query, self._owner))
+
+    async def of_caller(self, query: CallerQuery) -> SagaPage:
+        """A page of a caller's sagas, newest first. Raises UnknownSaga if `after` is none of them."""
+        return await self._read(lambda connection: sagas_of_caller(connection, query))
+
+    async def open_counts(self) -> list[OpenCount]:
+        """How many sagas are open, by definition and status, at all gateways."""
+        return [
+            OpenCount(
+                record["name"],
+                record["version"],
+                record["digest"],
+                SagaStatus(record["status"]),
+                record["count"],
+                record["oldest_ms"],
+                tuple(record["at_steps"].split()),
+            )
+            for record in await self._read(lambda connection: connection.fetch(sql.OPEN_COUNTS))
+        ]
+
+    async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
+        """How many of the kept sagas have ended, by name and status. It reads them all."""
+        records = await self._read(lambda connection: connection.fetch(sql.ENDED_COUNTS))
+        return {(record["name"], SagaStatus(record["status"])): record["count"] for record in records}
+
+    async def ended_names(self) -> list[str]:
+        """Names of the definitions of which some sagas have ended."""
+        return [
+            record["name"]
+            for record in await self._read(lambda connection: connection.fetch(sql.ENDED_NAMES))
+        ]
+
+    async def purge(self, name: str, before_ms: int, at_most: int = PURGED_AT_ONCE) -> int:
+        """Forget sagas of this name that ended before a time (ms since the epoch), the longest ended first.
+
+        Returns how many. Any gateway may do it; two at once take others. Raises DatabaseAway.
+        """
+        return await self._use(lambda connection: connection.fetchval(sql.PURGE, name, before_ms, at_most))
+
+    async def last_ms(self) -> int:
+        """Time of the last row of any gateway, ms since the epoch; 0 if there is none."""
+        return await self._read(lambda connection: connection.fetchval(sql.LAST_MS))
+
+    # what the gateways of one log have to do with each other
+
+    @property
+    def has_lease(self) -> bool:
+        """False: others own the sagas that this gateway drove; `begin_again`."""
+        return bool(self._life.number)
+
+    async def begin_again(self) -> None:
+        """Ask for another lease, once nothing here drives a saga any more. Raises DatabaseAway."""
+        await self._told(self._lease.begin())
+
+    async def take(self) -> Collection[int]:
+        """Own what nobody owns, and what gateways have left whose lease has run out. Raises DatabaseAway.
+
+        Returns the shards that are new.
+        """
+        return await self._told(self._lease.take())
+
+    async def rung(self) -> None:
+        """Return when another gateway has something for this one, or it is time to look."""
+        await self._lease.rung()
+
+    async def post(self, saga_id: str, body: bytes, within_s: float) -> int | None:
+        """Send something to whoever owns the saga. Returns the letter's number; None if there is no such saga."""
+        record = await self._use(lambda connection: connection.fetchrow(sql.POST, saga_id, body, within_s))
+        return record["id"] if record else None
+
+    async def letters(self) -> Sequence[Letter]:
+        """What has come for sagas of this gateway; it is given out once."""
+        life, shards = self._life.number, list(self._life.shards)
+        records = await self._use(lambda connection: connection.fetch(sql.FETCH_MAIL, life, shards))
+        found = [Letter(each["id"], each["body"], each["was_taken_by"] is not None) for each in records]
+        return sorted(found, key=lambda letter: letter.id)
+
+    async def reply(self, letter_id: int, body: bytes) -> None:
+        """Answer a letter."""
+        await self._use(lambda connection: connection.execute(sql.REPLY, letter_id, body))
+
+    async def replies(self, ids: Collection[int]) -> Mapping[int, bytes]:
+        """The answers that are there."""
+        records = await self._use(lambda connection: connection.fetch(sql.REPLIES, list(ids)))
+        return {record["id"]: record["reply"] for record in records}
+
+    async def forget_letter(self, letter_id: int) -> None:
+        """Nobody waits for its answer any more."""
+        await self._use(lambda connection: connection.execute(sql.REMOVE_MAIL, letter_id))
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self._life.number, self._life.shards)
+
+    async def _told(self, asked: Awaitable[T]) -> T:
+        try:
+            return await asked
+        except (CannotConnect, *LOST) as error:
+            raise DatabaseAway(f"the saga log's database is away: {error}") from error
+
+    async def _use(self, work: Callable[[PgConnection], Awaitable[Any]]) -> Any:
+        try:
+            async with asyncio.timeout(READ_S), self._pool.connection() as connection:
+                return await work(connection)
+        except (CannotConnect, *LOST) as error:
+            said = str(error) if isinstance(error, CannotConnect) else why_not(error)
+            raise DatabaseAway(f"the saga log's database is away: {said}") from error
+
+    _read = _use
+
+
+def _life_of(ref: SagaRef) -> int:
+    if not isinstance(ref, OwnedRef) or not ref.life:
+        raise Superseded(ANOTHER_OWNS)
+    return ref.life
+
+
+def _read_settings() -> dict[str, str]:
+    return {**SETTINGS, "statement_timeout": str(round(READ_S * 1000))}
+
+
+async def _prepared(url: str, project: str) -> None:
+    try:
+        connection = await connect(url, "sagagen gateway start")
+    except CannotConnect as error:
+        raise PostgresError(f"{WHAT}: {error}") from error
+    try:
+        await prepare(connection, project)
+    finally:
+        end(connection)

@@ -1,0 +1,54 @@
+"""What is done once at a gateway's start: the server is looked at, and the tables are made."""
+
+import asyncpg
+
+from sagagen.runtime.postgres.connection import PgConnection
+from sagagen.runtime.postgres.server import PostgresError, check_server
+from sagagen.runtime.postgres_log import schema as sql
+
+WHAT = "the saga log (SAGAGEN_ENGINE_URL)"
+
+
+async def prepare(connection: PgConnection, project: str) -> None:
+    """Whichever gateway is first makes the tables; the others wait, and find them. Raises PostgresError.
+
+    `project` is whose sagas they are: those of another one are left alone.
+    """
+    await check_server(connection, WHAT)
+    await connection.execute(f"SELECT pg_advisory_lock({sql.LOCK})")
+    try:
+        await _make(connection, project)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise PostgresError(
+            f"{WHAT}: {error}; its user has to be able to make a schema in this database "
+            "(GRANT CREATE ON DATABASE ... TO ...)"
+        ) from error
+    finally:
+        if not connection.is_closed():
+            await connection.execute(f"SELECT pg_advisory_unlock({sql.LOCK})")
+
+
+async def _make(connection: PgConnection, project: str) -> None:
+    if await connection.fetchval("SELECT to_regclass($1)", f"{sql.SCHEMA}.meta"):
+        known = {
+            row["name"]: row["value"] for row in await connection.fetch(f"SELECT * FROM {sql.SCHEMA}.meta")
+        }
+        if (found := int(known.get("version", sql.VERSION))) > sql.VERSION:
+            raise PostgresError(
+                f"{WHAT}: its tables are of version {found}, and this program knows up to {sql.VERSION}: "
+                "start the newer version again"
+            )
+        if (owner := known.get("project", project)) != project:
+            raise PostgresError(
+                f'{WHAT}: the database has the sagas of project "{owner}", and this is "{project}": '
+                "give each project a database of its own"
+            )
+        if known:
+            return
+    # One string is one transaction.
+    await connection.execute(sql.TABLES)
+    await connection.execute(
+        f"INSERT INTO {sql.SCHEMA}.meta VALUES ('version', $1), ('project', $2) ON CONFLICT DO NOTHING",
+        str(sql.VERSION),
+        project,
+    )
