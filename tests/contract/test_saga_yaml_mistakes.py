@@ -200,18 +200,6 @@ NAMES = (
         "remove the setting",
     ),
     Mistake(
-        "a service in several processes",
-        (
-            (
-                "implements: [shop.order.v1.OrderService] }",
-                "implements: [shop.order.v1.OrderService], replicas: «2 }",
-            ),
-        ),
-        "SG028",
-        'service "order" cannot have 2 replicas',
-        "remove it",
-    ),
-    Mistake(
         "a service with a name that an environment variable has",
         (
             ("  payment: {", "  «http: {"),

@@ -66,9 +66,9 @@ def _services() -> Iterator[Entry]:
     )
     yield Entry(
         "SG028",
-        "A service with several replicas. Its handlers' data and its barrier are in one SQLite file with one owner: "
-        "the file's lock would refuse a second process.",
-        "Remove the setting; to spread the load, split the service into two.",
+        "A service with several replicas that can be on SQLite only. Its handlers' data and its barrier are in one "
+        "file with one owner: the file's lock would refuse a second process.",
+        "Write handlers/<service>.postgres.sql, so that it can be on PostgreSQL, or remove the setting.",
         f"desk: {{ {DESK}, replicas: 3 }}",
         f"desk: {{ {DESK} }}",
     )

@@ -133,6 +133,7 @@ class Code(StrEnum):
 
 UNSOUND = frozenset(
     {
+        Code.SERVICE_REPLICATED,  # its SQL is no part of what is compared
         Code.BROKEN_RULE,
         Code.TIMEOUT_OVER_DEADLINE,
         Code.MEMORY_TOO_SHORT,

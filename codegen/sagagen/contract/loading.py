@@ -19,6 +19,9 @@ from sagagen.contract.proto_files import proto_files
 from sagagen.diagnostics import Diagnostic, Report
 from sagagen.source import Span
 
+HANDLERS = "handlers"
+POSTGRES_SQL = ".postgres.sql"
+"""Ends the name of a service's SQL for PostgreSQL, in the folder of handlers."""
 KEPT = f"{buf.CONTRACTS}/sagas"
 """Where older versions of sagas are kept while some of their instances are open."""
 
@@ -37,6 +40,9 @@ class Sources:
     """The contract's own files: name in the image -> path relative to the project root."""
     is_partial: bool
     """Whether protos that do not compile are missing here: a name that cannot be found may be in them."""
+    on_postgres: frozenset[str] = frozenset()
+    """Modules of services that have their SQL for PostgreSQL, `handlers/<module>.postgres.sql`: no other file of
+    handlers matters to a contract."""
 
 
 def load(root: Path) -> tuple[Sources, tuple[Diagnostic, ...]]:
@@ -66,7 +72,9 @@ class Loading:
         image, is_partial = self.protos.image(found.append)
         kept = _read_kept(self.root, found.append)
         own = _own_files(self.root, image)
-        return Sources(text, kept, image.SerializeToString(), own, is_partial), tuple(found)
+        return Sources(
+            text, kept, image.SerializeToString(), own, is_partial, _on_postgres(self.root)
+        ), tuple(found)
 
     def remarks(self) -> tuple[Diagnostic, ...]:
         """The linter's findings in the protos, which take longest."""
@@ -105,6 +113,12 @@ def _read_kept(root: Path, report: Report) -> dict[str, str]:
     paths = sorted(f"{KEPT}/{path.name}" for path in folder.glob("*.y*ml")) if folder.is_dir() else []
     texts = {path: _read_text(root, path, report) for path in paths}
     return {path: text for path, text in texts.items() if text is not None}
+
+
+def _on_postgres(root: Path) -> frozenset[str]:
+    return frozenset(
+        path.name.removesuffix(POSTGRES_SQL) for path in (root / HANDLERS).glob(f"*{POSTGRES_SQL}")
+    )
 
 
 def _read_text(root: Path, path: str, report: Report) -> str | None:

@@ -55,6 +55,10 @@ class Service:
     """Where that is written; otherwise where the service's name is."""
     isolation: Isolation
     """Of its transactions, where its database is PostgreSQL."""
+    replicas: int
+    """Processes that a stack starts for it where its database is PostgreSQL; on SQLite there is always one."""
+    has_postgres_sql: bool
+    """handlers/<name>.postgres.sql is there: it can be on PostgreSQL."""
     callers: tuple[str, ...]
     """Its callers: names of services, or `gateway`."""
     callers_span: Span

@@ -93,7 +93,7 @@ def _resolve(sources: Sources, document: source.Mapping | None, found: list[Diag
     if document is None:
         return None
     reading = read_shapes(document, report)
-    services = resolve_services(reading, protos, names, report)
+    services = resolve_services(reading, protos, names, report, sources.on_postgres)
     schemes = resolve_schemes(reading, report)
     outlines = _outline(reading, protos, services, report)
     required = RequiredFields()

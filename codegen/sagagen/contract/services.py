@@ -1,6 +1,6 @@
 """The `services` of saga.yaml, bound to the proto services that they implement."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,9 +13,9 @@ from sagagen.contract.model import Method, Service
 from sagagen.contract.protos import Protos, http_rule, is_streaming
 from sagagen.contract.protos import is_read as is_marked_read
 from sagagen.contract.reading import Reading
-from sagagen.contract.shape import MethodShape, ServiceShape
+from sagagen.contract.shape import REPLICAS, MethodShape, ServiceShape
 from sagagen.diagnostics import Report, did_you_mean
-from sagagen.python_names import PythonNames
+from sagagen.python_names import PythonNames, identifier
 from sagagen.runtime.model.definition import BARRIER_RETENTION_S, ISOLATION, Isolation, Transaction
 from sagagen.runtime.model.security import GATEWAY
 from sagagen.source import Span
@@ -54,8 +54,11 @@ class Services:
         return name in self.broken or "" in self.broken
 
 
-def resolve_services(reading: Reading, protos: Protos, names: PythonNames, report: Report) -> Services:
-    resolver = _Resolver(reading, protos, names, report, {}, set(reading.broken_services))
+def resolve_services(
+    reading: Reading, protos: Protos, names: PythonNames, report: Report, on_postgres: Collection[str] = ()
+) -> Services:
+    """`on_postgres`: as Sources has it."""
+    resolver = _Resolver(reading, protos, names, report, on_postgres, {}, set(reading.broken_services))
     by_name = {
         str(name): resolver.service(name, name.span, FIRST_PORT + index, shape)
         for index, (name, shape) in enumerate(reading.file.services.items())
@@ -70,6 +73,8 @@ class _Resolver:
     protos: Protos
     names: PythonNames
     report: Report
+    on_postgres: Collection[str]
+    """Modules of services that have their SQL for PostgreSQL."""
     owners: dict[str, tuple[str, Span]]
     """Proto service -> the service that implements it, and where that is written."""
     broken: set[str]
@@ -99,6 +104,8 @@ class _Resolver:
             retention_s=BARRIER_RETENTION_S if shape.retention is None else shape.retention.value,
             retention_span=span if shape.retention is None else shape.retention.span,
             isolation=ISOLATION if shape.isolation is None else cast(Isolation, shape.isolation.value),
+            replicas=REPLICAS if shape.replicas is None else shape.replicas.value,
+            has_postgres_sql=self._can_be_on_postgres(name),
             callers=tuple(dict.fromkeys(self._callers(shape))),
             callers_span=shape.callers[0].span if shape.callers else span,
             span=span,
@@ -129,12 +136,17 @@ class _Resolver:
             self.report(error(span, Code.RESERVED_SERVICE_NAME, message, "choose another name"))
 
     def _check_replicas(self, name: str, shape: ServiceShape) -> None:
-        if shape.replicas is not None and shape.replicas.value > 1:
+        if shape.replicas is not None and shape.replicas.value > 1 and not self._can_be_on_postgres(name):
             message = (
-                f'service "{name}" cannot have {shape.replicas.value} replicas: its database has one owner'
+                f'service "{name}" cannot have {shape.replicas.value} replicas: it can be on SQLite only, and such a '
+                "database is one file with one owner"
             )
-            hint = "remove it: barrier and data are in one SQLite file; to spread the load, split the service"
+            sql = f"handlers/{identifier(name)}.postgres.sql"
+            hint = f"write {sql}, so that it can be on PostgreSQL (docs/postgres.md), or remove this"
             self.report(error(shape.replicas.span, Code.SERVICE_REPLICATED, message, hint))
+
+    def _can_be_on_postgres(self, name: str) -> bool:
+        return identifier(name) in self.on_postgres
 
     def _implements(self, name: str, shape: ServiceShape) -> Iterator[ServiceDescriptor]:
         for wanted in shape.implements:

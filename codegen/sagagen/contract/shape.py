@@ -30,6 +30,9 @@ from sagagen.contract.words import (
 )
 from sagagen.runtime.model.definition import ISOLATION
 
+REPLICAS = 2
+"""So that one may be away, and be changed, while the other serves."""
+
 
 class MethodShape(Shape):
     """Settings of one rpc."""
@@ -68,7 +71,9 @@ class ServiceShape(Shape):
         example=["gateway", "order"],
     )
     replicas: Annotated[Whole, whole(1, 1_000)] | None = optional(
-        "Processes that serve it: one, since its database is one SQLite file with one owner.", 1
+        "Processes that a stack starts for it where its database is PostgreSQL, for which it needs "
+        "handlers/<service>.postgres.sql. On SQLite it has one, since that is one file with one owner.",
+        REPLICAS,
     )
     isolation: Annotated[Word, words("read_committed", "repeatable_read", "serializable")] | None = optional(
         "Of its transactions, where SAGAGEN_<SERVICE>_DATABASE_URL names a PostgreSQL database: repeatable_read loses "

@@ -10,7 +10,7 @@ from pathlib import Path
 from sagagen.contract import read_contract, resolve
 from sagagen.contract.buf import CONTRACTS
 from sagagen.contract.codes import Code
-from sagagen.contract.loading import SAGA_YAML
+from sagagen.contract.loading import HANDLERS, POSTGRES_SQL, SAGA_YAML
 from sagagen.diagnostics import Diagnostic, Severity
 from sagagen.editing.contract import Contract
 from sagagen.editing.text import CannotAdd
@@ -66,6 +66,9 @@ def _try_out(contract: Contract, files: Mapping[str, SourceText]) -> tuple[Diagn
 
 def _copy_contract(root: Path, trial: Path) -> None:
     shutil.copytree(root / CONTRACTS, trial / CONTRACTS)
+    (trial / HANDLERS).mkdir()
+    for sql in (root / HANDLERS).glob(f"*{POSTGRES_SQL}"):
+        shutil.copy(sql, trial / HANDLERS / sql.name)
     for name in ("buf.yaml", "buf.work.yaml", "buf.lock"):
         if (root / name).is_file():
             shutil.copy(root / name, trial / name)
