@@ -151,7 +151,11 @@ class RpcError(Exception):
         )
 
 
-class NotReached(RpcError):
+class NoAnswer(RpcError):
+    """Nothing came back: the call may have been made, or not. An error without this is the service's own answer."""
+
+
+class NotReached(NoAnswer):
     """No connection could be made, so nothing of the call was sent."""
 
     def __init__(self, message: str) -> None:

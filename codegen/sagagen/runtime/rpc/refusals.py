@@ -25,6 +25,8 @@ class MacRefusal(StrEnum):
 
 UNKNOWN_CALL = "UNKNOWN_CALL"
 """ErrorInfo.reason: no saga of the service's contract makes this call. It passes once that is deployed here too."""
+STOPPING = "STOPPING"
+"""ErrorInfo.reason: the process takes no calls any more, and did nothing of this one. Another replica may take it."""
 OTHER_PAYLOAD = "other-payload"
 """In ErrorInfo.metadata of OTHER_RUN: `true` if the run that owns the saga sent another request in this step."""
 OWNER_RUN = "owner-run"

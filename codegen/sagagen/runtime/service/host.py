@@ -18,8 +18,9 @@ from sagagen.runtime.model.definition import Saga, Service
 from sagagen.runtime.model.security import ClaimValue
 from sagagen.runtime.rpc.caller_claims import NO_CLAIMS
 from sagagen.runtime.rpc.claim import CLAIM_PATH
-from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED
+from sagagen.runtime.rpc.refusals import STOPPING
 from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult
 from sagagen.runtime.service.call import Deadline
@@ -236,7 +237,8 @@ class ServiceHost:
         if bound is None:
             raise RpcError(Code.UNIMPLEMENTED, f"service {self.service.name} has no rpc {path}")
         if self._is_draining:
-            raise RpcError(Code.UNAVAILABLE, f"service {self.service.name} is stopping")
+            message = f"service {self.service.name} is stopping"
+            raise RpcError(Code.UNAVAILABLE, message, reason=STOPPING, domain=DOMAIN)
         call = ObservedCall(self.service.name, path, metadata)
         self._under_way.add(call)
         try:

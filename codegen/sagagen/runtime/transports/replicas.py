@@ -1,7 +1,13 @@
-"""Several processes of one service, reached by turns.
+"""Several processes of one service: each call goes to one of those that are well, and the least busy of them.
 
-A replica that can't be reached rests a second, and its call goes to the next one: nothing was sent. A call that broke
-off on its way is not sent to another one here, since nobody knows what became of it; whoever makes it decides.
+A replica that can't be reached, or is stopping, rests a second, and its call goes to the next one: nothing of it was
+done. A call that broke off on its way is not sent to another one here, since nobody knows what became of it; whoever
+makes it decides.
+
+Theory of operation. Nobody asks a replica how it is: the calls tell. One that hangs keeps its calls, so it is the
+busiest at once, and gets few new ones. When the first of them has waited in vain it rests: a second at first, longer
+each time. Then one single call tries it, and if that is answered, in whatever way, it is one of the others again. A
+replica that answers nothing but UNAVAILABLE rests as well. Where all rest, they are called as if none did.
 """
 
 import asyncio
@@ -15,13 +21,19 @@ import structlog
 from grpclib.const import Status as Code
 
 from sagagen.runtime.addresses import Address
-from sagagen.runtime.rpc.errors import NotReached, RpcError
+from sagagen.runtime.rpc.errors import NoAnswer, NotReached, RpcError
+from sagagen.runtime.rpc.refusals import STOPPING
 from sagagen.runtime.rpc.transport import Reply, Transport
 
 REST_S = 1.0
-"""How long a replica that can't be reached is passed over, in seconds."""
+"""How long a replica that does not answer is passed over at first, in seconds; twice as long each further time."""
+LONGEST_REST_S = 15.0
+UNWELL = 5
+"""So many times UNAVAILABLE in a row, and nothing else, and a replica rests."""
 LOOK_UP_S = 5.0
 """How often a name is looked up again, in seconds."""
+LOOK_AGAIN_S = 0.5
+"""The same where a replica did not answer: it may have moved."""
 LEFT_S = 30.0
 """How long calls under way to a replica that is gone from its name may take to end, in seconds."""
 
@@ -30,12 +42,82 @@ Reach = Callable[[Address], AbstractAsyncContextManager[Transport]]
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-class _Replica:
-    def __init__(self, address: Address, transport: Transport, stack: AsyncExitStack) -> None:
+class Replica:
+    """One process, and what its calls have told of it; implements Transport."""
+
+    def __init__(
+        self,
+        address: Address,
+        transport: Transport,
+        stack: AsyncExitStack,
+        monotonic_s: Callable[[], float],
+    ) -> None:
         self.address = address
-        self.transport = transport
         self.stack = stack
-        self.rests_until_s = 0.0
+        self.under_way = 0
+        self._transport = transport
+        self._monotonic_s = monotonic_s
+        self._rests_until_s = float("-inf")
+        self._heard_s = float("-inf")
+        """When it last answered."""
+        self._silences = 0
+        """Rests in a row, without an answer in between."""
+        self._unavailable = 0
+        """Answers in a row that were UNAVAILABLE."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """It did not answer, or not well, and has not made up for that."""
+        return self._silences > 0 or self._unavailable >= UNWELL
+
+    def is_resting(self) -> bool:
+        """Also while one call tries whether it is back."""
+        return self.is_suspect and (self.under_way > 0 or self._monotonic_s() < self._rests_until_s)
+
+    async def call(self, path: str, request: bytes, metadata: Mapping[str, str], timeout_s: float) -> Reply:
+        """As Transport says."""
+        sent_s = self._monotonic_s()
+        self.under_way += 1
+        try:
+            reply = await self._transport.call(path, request, metadata=metadata, timeout_s=timeout_s)
+        except RpcError as error:
+            self._failed(error, sent_s)
+            raise
+        else:
+            self._answered(is_well=True)
+            return reply
+        finally:
+            self.under_way -= 1
+
+    def _failed(self, error: RpcError, sent_s: float) -> None:
+        if did_nothing(error):  # to try it again costs nobody anything
+            self._silences = 1
+            self._rest(REST_S)
+        elif not isinstance(error, NoAnswer):
+            self._answered(is_well=error.code is not Code.UNAVAILABLE)
+        elif self._heard_s < sent_s:  # else it is slow with this call, and well
+            self._is_silent(sent_s)
+
+    def _answered(self, *, is_well: bool) -> None:
+        self._heard_s = self._monotonic_s()
+        self._silences = 0
+        self._unavailable = 0 if is_well else self._unavailable + 1
+        if self._unavailable >= UNWELL:
+            self._rest(REST_S)
+
+    def _is_silent(self, sent_s: float) -> None:
+        if self._silences and sent_s < self._rests_until_s:
+            return  # it was sent before the rest began: it says nothing new
+        self._silences += 1
+        self._rest(min(REST_S * 2 ** (self._silences - 1), LONGEST_REST_S))
+
+    def _rest(self, seconds: float) -> None:
+        self._rests_until_s = self._monotonic_s() + seconds
+
+
+def did_nothing(error: RpcError) -> bool:
+    """Whether a replica is known to have done nothing of a call, so that another one can have it."""
+    return isinstance(error, NotReached) or (error.is_ours and error.reason == STOPPING)
 
 
 class Replicas:
@@ -54,8 +136,9 @@ class Replicas:
         self._addresses = addresses
         self._is_name = is_name
         self._monotonic_s = monotonic_s
-        self._replicas: list[_Replica] = []
+        self._replicas: list[Replica] = []
         self._next = 0
+        self._may_have_moved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -82,25 +165,30 @@ class Replicas:
         failed: RpcError | None = None
         for replica in self._in_turn():
             try:
-                return await replica.transport.call(path, request, metadata=metadata, timeout_s=timeout_s)
-            except NotReached as error:
-                replica.rests_until_s = self._monotonic_s() + REST_S
+                return await replica.call(path, request, metadata=metadata, timeout_s=timeout_s)
+            except RpcError as error:
+                if isinstance(error, NoAnswer):
+                    self._may_have_moved.set()
+                if not did_nothing(error):
+                    raise
                 failed = error
+        self._may_have_moved.set()
         raise failed or RpcError(Code.UNAVAILABLE, "the service's name has no address")
 
-    def _in_turn(self) -> list[_Replica]:
-        """From the next one on; those that rest come last, since they may be back."""
+    def _in_turn(self) -> list[Replica]:
+        """The least busy first, and of those by turns; those that rest come last, since they may be back."""
         replicas = self._replicas
         if not replicas:
             return []
         first = self._next = (self._next + 1) % len(replicas)
-        now_s = self._monotonic_s()
-        return sorted((*replicas[first:], *replicas[:first]), key=lambda each: each.rests_until_s > now_s)
+        return sorted(
+            (*replicas[first:], *replicas[:first]), key=lambda each: (each.is_resting(), each.under_way)
+        )
 
     async def _add(self, address: Address) -> None:
         stack = AsyncExitStack()
         transport = await stack.enter_async_context(self._reach(address))
-        self._replicas.append(_Replica(address, transport, stack))
+        self._replicas.append(Replica(address, transport, stack, self._monotonic_s))
 
     async def _look_up(self) -> tuple[Address, ...]:
         """What the name stands for now; nothing where it can't be looked up."""
@@ -114,7 +202,11 @@ class Replicas:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_UP_S)
+            await asyncio.sleep(LOOK_AGAIN_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_UP_S - LOOK_AGAIN_S):
+                    await self._may_have_moved.wait()
+            self._may_have_moved.clear()
             found = await self._look_up()
             if not found:  # better those that were there than none
                 continue
@@ -132,7 +224,7 @@ class Replicas:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _leave(replica: _Replica) -> None:
+async def _leave(replica: Replica) -> None:
     """No new call goes there; those under way have their time."""
     try:
         with suppress(asyncio.CancelledError):

@@ -1,6 +1,7 @@
 """A service in another process, reached over gRPC."""
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
 
 from sagagen.runtime.plain import is_plain
-from sagagen.runtime.rpc.errors import NotReached, RpcError
+from sagagen.runtime.rpc.errors import NoAnswer, NotReached, RpcError
 from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_metadata, check_size, text_entries
 from sagagen.runtime.rpc.transport import Reply
 
@@ -68,7 +69,7 @@ class GrpcTransport:
                 raise asyncio.CancelledError from None
             if isinstance(error, RpcError):
                 raise
-            raise RpcError(Code.UNAVAILABLE, f"no answer from {self._address}: the call broke off") from error
+            raise NoAnswer(Code.UNAVAILABLE, f"no answer from {self._address}: the call broke off") from error
 
     async def _call(self, path: str, request: bytes, metadata: Mapping[str, str], timeout_s: float) -> Reply:
         stream = self._channel.request(
@@ -82,13 +83,20 @@ class GrpcTransport:
             details = error.details if isinstance(error.details, bytes) else None
             raise RpcError.from_status(error.status, error.message or "", details) from error
         except TimeoutError as error:
-            raise RpcError(Code.DEADLINE_EXCEEDED, f"no answer to {path} in time") from error
+            raise NoAnswer(Code.DEADLINE_EXCEEDED, f"no answer to {path} in time") from error
         except Exception as error:
             # Refused, reset, lost in the middle, broken off by the protocol: no answer came, that is all one can know.
             message = f"no answer from {self._address}: {_reason(error)}"
-            if isinstance(error, ConnectionRefusedError | socket.gaierror):
+            if _is_not_reached(error):
                 raise NotReached(message) from error
-            raise RpcError(Code.UNAVAILABLE, message) from error
+            raise NoAnswer(Code.UNAVAILABLE, message) from error
+
+
+def _is_not_reached(error: Exception) -> bool:
+    """An established connection that is lost shows as grpclib's own error, never as one of these."""
+    if isinstance(error, ConnectionRefusedError | socket.gaierror):
+        return True
+    return isinstance(error, OSError) and error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 def _reason(error: Exception) -> str:
