@@ -1,8 +1,8 @@
-# make up, mesh, test, test-compose, golden, check, lock, release: each makes the environment it needs first.
+# make up, mesh, test, test-compose, golden, check, docs, lock, release: each makes the environment it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up mesh test test-compose golden check format lock pin release clean
+.PHONY: up mesh test test-compose golden check docs format lock pin release clean
 
 up: .venv/run.stamp
 	@exec $(BIN)/sagagen up
@@ -48,6 +48,10 @@ check: .venv/dev.stamp
 	$(BIN)/sagagen check
 	$(BIN)/sagagen generate --check
 
+# The pages of docs/ as a site: site/index.html, which needs no server.
+docs: .venv/dev.stamp
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -77,7 +81,7 @@ release: .venv-release/stamp
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-lowest .venv-newest .venv-release .venv-image var dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-newest .venv-release .venv-image var dist site .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("sagagen needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

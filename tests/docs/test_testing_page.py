@@ -14,10 +14,11 @@ from sagagen.testing.saga_test import SagaTest
 
 PAGE = (REPOSITORY / "docs/testing.md").read_text(encoding="utf-8")
 DELIVERY = REPOSITORY / "codegen/sagagen/scaffold/templates/delivery/tests/test_dinners.py"
+DELIVERY_TEST = 'python title="tests/test_dinners.py of the delivery template"'
 
 
 def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{re.escape(kind)}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
 def examples() -> dict[str, Callable[..., Any]]:
@@ -45,12 +46,12 @@ def test_each_example_passes(name: str) -> None:
 
 def test_the_page_has_examples_of_everything() -> None:
     assert len(EXAMPLES) >= 6
-    assert len(blocks("python delivery")) == 1
+    assert len(blocks(DELIVERY_TEST)) == 1
 
 
 def test_examples_of_the_delivery_template_are_its_tests() -> None:
     tests = DELIVERY.read_text(encoding="utf-8")
-    assert all(block in tests for block in blocks("python delivery"))
+    assert all(block in tests for block in blocks(DELIVERY_TEST))
 
 
 def test_all_ways_to_fail_are_in_the_page() -> None:
