@@ -51,7 +51,9 @@ def offered(line: str, cwd: Path) -> list[str]:
         ("sagagen exp", ["explain"]),
         ("sagagen bump ", ["place_order"]),
         ("sagagen explain SG01", [f"SG{number:03}" for number in range(10, 20)]),
-        ("sagagen add st", ["step"]),
+        ("sagagen add st", ["step", "store"]),
+        ("sagagen add store p", ["payment"]),
+        ("sagagen add store payment ", ["postgres"]),
         ("sagagen sagas list --saga ", ["place_order"]),
         (
             "sagagen sagas list --saga place_order --step c",

@@ -13,7 +13,7 @@ from sagagen.cli.group import Group
 from sagagen.runtime.escaping import escaped_lines
 
 _COMMANDS = {
-    "add": "Add a service, rpc, saga or step to the contract.",
+    "add": "Add a service, rpc, saga or step, or a store to a service.",
     "backup": "Copy the saga log and the services' databases.",
     "bump": "Raise a saga's version, and keep the old one for open sagas.",
     "certs": "Make certificates by which the mesh's processes know each other.",

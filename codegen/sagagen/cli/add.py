@@ -1,4 +1,7 @@
-"""`sagagen add`: puts services, rpcs, sagas, events and steps into the contract, and leaves all else as it is."""
+"""`sagagen add`: puts services, rpcs, sagas, events and steps into the contract, and leaves all else as it is.
+
+`sagagen add store` drafts SQL files.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +31,7 @@ project_option = click.option(
 
 @click.group(cls=Group)
 def add() -> None:
-    """Add to the contract. Existing comments, order and layout stay as they are."""
+    """Add to the contract, or a store to a service. Existing comments, order and layout stay as they are."""
 
 
 @add.command()
@@ -144,6 +147,27 @@ def step(directory: Path | None, saga: str, name: str, parallel: str | None, **o
     branches = tuple(part.strip() for part in parallel.split(",")) if parallel else ()
     new = NewStep(saga, name, parallel=branches, kind=StepKind(kind) if kind else None, **options)
     add_run.step(directory, new)
+
+
+@add.command()
+@click.argument("service", shell_complete=complete_services)
+@click.argument("kind", metavar="postgres", type=click.Choice(("postgres",)))
+@click.option("--check", "is_check", is_flag=True, help="Write nothing: say what is missing, or left to do.")
+@click.option("--overwrite", "overwrites", is_flag=True, help="Draft files anew that are there already.")
+@project_option
+def store(service: str, kind: str, is_check: bool, overwrites: bool, directory: Path | None) -> None:
+    """Draft SERVICE's SQL files for PostgreSQL from those for SQLite.
+
+    handlers/order.sql becomes handlers/order.postgres.sql, and so do numbered changes. What has no counterpart there
+    stays as a comment below a line `-- sagagen: ...` that says what to do; while there is one, the exit code is 1.
+    Statements of the handlers that PostgreSQL would not take as SQLite does are listed.
+    """
+    from sagagen.cli import add_store
+
+    assert kind == "postgres"
+    if is_check and overwrites:
+        raise click.UsageError("--check writes nothing: leave --overwrite out")
+    add_store.store(directory, service, is_check=is_check, overwrites=overwrites)
 
 
 def _check_options(parallel: str | None, options: Mapping[str, str | None]) -> None:

@@ -9,7 +9,7 @@ class LoyaltyService(LoyaltyHandlers):
     async def add_points(self, request: AddPointsRequest, call: Call) -> AddPointsResponse:
         await call.db.execute(
             "INSERT INTO accounts (customer_id, points) VALUES (?, ?) "
-            "ON CONFLICT DO UPDATE SET points = points + excluded.points",
+            "ON CONFLICT (customer_id) DO UPDATE SET points = accounts.points + excluded.points",
             (request.customer_id, request.points),
         )
         return AddPointsResponse()
