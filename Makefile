@@ -1,11 +1,15 @@
-# make up, mesh, test, test-compose, golden, check, docs, lock, release: each makes the environment it needs first.
+# make up, up-postgres, mesh, test, test-compose, golden, check, docs, lock, release: each makes the environment it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: up mesh test test-compose golden check docs format lock pin release clean
+.PHONY: up up-postgres mesh test test-compose golden check docs format lock pin release clean
 
 up: .venv/run.stamp
 	@exec $(BIN)/sagagen up
+
+# The services on a PostgreSQL of this project's own, kept in var/postgres.
+up-postgres: .venv/postgres.stamp
+	@exec $(BIN)/sagagen up --postgres
 
 mesh: .venv/run.stamp
 	@exec $(BIN)/sagagen up --mesh
@@ -59,7 +63,7 @@ format: .venv/dev.stamp
 # What the image installs: every package by version and hash, for all platforms. It needs a package index.
 lock: .venv-release/stamp
 	@.venv-release/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --custom-compile-command "make lock" -c constraints.txt -o requirements.lock pyproject.toml
+	  --custom-compile-command "make lock" --extra postgres -c constraints.txt -o requirements.lock pyproject.toml
 
 # Digests of the base images, as a registry has them now, into .env, which compose reads. It needs docker and the registries.
 pin:
@@ -92,7 +96,12 @@ clean:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codegen]'
 	@touch $@
 
+.venv/postgres.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing sagagen with asyncpg into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codegen,postgres]'
+	@touch $@ .venv/run.stamp
+
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing sagagen and its development tools into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[codegen,dev]'
-	@touch $@ .venv/run.stamp
+	@touch $@ .venv/run.stamp .venv/postgres.stamp

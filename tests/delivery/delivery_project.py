@@ -24,6 +24,13 @@ CREATE TABLE IF NOT EXISTS journal (
   what     TEXT NOT NULL
 ) STRICT;
 """
+JOURNAL_IN_POSTGRES = """
+CREATE TABLE IF NOT EXISTS journal (
+  at_ns    bigint NOT NULL,
+  order_id text NOT NULL,
+  what     text NOT NULL
+);
+"""
 NOTE = '''"""What a service did for an order, and when."""
 
 import time
@@ -52,8 +59,9 @@ def delivery(root: Path, changes: Changes = AS_IT_IS) -> Path:
     (root / "handlers" / "journal.py").write_text(NOTE, encoding="utf-8")
     for service in SERVICES:
         _keep_a_journal(root / "handlers" / f"{service}.py")
-        with (root / "handlers" / f"{service}.sql").open("a", encoding="utf-8") as tables:
-            tables.write(JOURNAL)
+        for file, text in ((f"{service}.sql", JOURNAL), (f"{service}.postgres.sql", JOURNAL_IN_POSTGRES)):
+            with (root / "handlers" / file).open("a", encoding="utf-8") as tables:
+                tables.write(text)
     return generate(root)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from delivery_project import SERVICES, SHORT_WAIT, assert_undone, delivery, effects_of, journal_of
 from ordering import NOBODY_RIDES_THERE, Order, place
+from postgres_server import missing
+from postgres_stack import PostgresStack
 from stack import Stack
 from thorough import chosen
 
@@ -27,13 +29,17 @@ EXPENSIVE = 20_000
 """Above what is sold to anybody without a look."""
 
 
-@pytest.fixture(scope="module", params=chosen(["up", "mesh"], first=1))
+@pytest.fixture(scope="module", params=chosen(["up", "mesh", "up on PostgreSQL"], first=1))
 def stack(
     request: pytest.FixtureRequest, delivery_root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     var = tmp_path_factory.mktemp("delivery") / "var"
-    with closing(Stack(var, root=delivery_root, services=SERVICES)) as stack:
-        stack.start(request.param)
+    name, _, is_on_postgres = request.param.partition(" on ")
+    if is_on_postgres and missing():
+        pytest.skip(missing())
+    kind = PostgresStack if is_on_postgres else Stack
+    with closing(kind(var, root=delivery_root, services=SERVICES)) as stack:
+        stack.start(name)
         yield stack
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from delivery_project import SERVICES
+from postgres_server import missing
+from postgres_stack import PostgresStack
 from stack import Stack
 from waiting import eventually
 
@@ -23,9 +25,14 @@ SAGA_ID = re.compile(r'"id": "([0-9a-f-]{36})"')
 ORDER_ID = re.compile(r'"order_id":"([0-9a-f-]{36})"')
 
 
-@pytest.fixture
-def stack(generated_project: Callable[[str], Path], tmp_path: Path) -> Iterator[Stack]:
-    with closing(Stack(tmp_path / "var", root=generated_project("delivery"), services=SERVICES)) as stack:
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def stack(
+    request: pytest.FixtureRequest, generated_project: Callable[[str], Path], tmp_path: Path
+) -> Iterator[Stack]:
+    if request.param == "PostgreSQL" and missing():
+        pytest.skip(missing())
+    kind = PostgresStack if request.param == "PostgreSQL" else Stack
+    with closing(kind(tmp_path / "var", root=generated_project("delivery"), services=SERVICES)) as stack:
         stack.start("up")
         yield stack
 

@@ -62,16 +62,23 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 )
 @click.option("--watch", is_flag=True, help="Generate and start again whenever something is saved.")
 @click.option(
+    "--postgres",
+    is_flag=True,
+    help="Start a PostgreSQL of the project's own, and run services on it that have handlers/NAME.postgres.sql.",
+)
+@click.option(
     "--project",
     "directory",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The project's folder. Default: the nearest one upwards with contracts/saga.yaml.",
 )
-def up(as_mesh: bool, only: str | None, debug: bool, watch: bool, directory: Path | None) -> None:
+def up(
+    as_mesh: bool, only: str | None, debug: bool, watch: bool, postgres: bool, directory: Path | None
+) -> None:
     """Run the mesh on this machine until Ctrl-C.
 
-    Without options everything runs in this one process, without Docker and Redis. Data is kept in ./var.
-    On a terminal each outcome is told in a line; elsewhere logs are JSON.
+    Without options everything runs in this one process, without Docker and Redis. Data is kept in ./var (with
+    --postgres in ./var/postgres). On a terminal each outcome is told in a line; elsewhere logs are JSON.
     """
     if as_mesh and only:
         raise click.UsageError("--mesh starts every process, --only starts one: choose")
@@ -79,15 +86,21 @@ def up(as_mesh: bool, only: str | None, debug: bool, watch: bool, directory: Pat
         raise click.UsageError("--watch runs everything in one process: leave out --mesh and --only")
     if debug and (as_mesh or only):
         raise click.UsageError("--debug runs everything in one process: leave out --mesh and --only")
+    if postgres and only:
+        raise click.UsageError(
+            f"--postgres starts a server for the whole mesh: set SAGAGEN_{only.upper()}_DATABASE_URL to one that runs"
+        )
     gc.disable()  # until it runs
     lifeline = as_warm("sagagen.cli.up_announcement") or Lifeline.from_environment()
     try:
         root = find_root(directory)
+        environment = _environment(postgres)
         if watch:
-            _watch(root, debug)
+            with _on_postgres(root, Settings.read(environment, root), postgres) as settings:
+                _watch(root, debug, settings)
             return
         allow_open_files()
-        settings = Settings.read(_environment(), root)
+        settings = Settings.read(environment, root)
         hide_secrets(os.environ)  # before any code of the project is imported
         project, settings = _debugged(root, settings) if debug else (Project.load(root), settings)
         if lifeline.word:
@@ -101,7 +114,8 @@ def up(as_mesh: bool, only: str | None, debug: bool, watch: bool, directory: Pat
             _make_folder(settings.data_dir)
             if not (only and lifeline.is_attached):  # a child of a local mesh: its parent has settled it
                 settle_development_key(project.mesh, settings, project.root, is_for_a_person=not only)
-            _run(project, settings, as_mesh, only, lifeline)
+            with _on_postgres(root, settings, postgres) as settings:
+                _run(project, settings, as_mesh, only, lifeline)
     except* StartupError as group:
         raise click.ClickException("\n".join(_messages(group))) from None
     except* OSError as group:
@@ -133,12 +147,27 @@ def _debugged(root: Path, settings: Settings) -> tuple[Project, Settings]:
     return project, replace(settings, patience_s=PATIENCE_S)
 
 
-def _watch(root: Path, debug: bool) -> None:
+@contextmanager
+def _on_postgres(root: Path, settings: Settings, is_wanted: bool) -> Generator[Settings]:
+    """The settings, with what the project's own PostgreSQL adds to them."""
+    if not is_wanted:
+        yield settings
+        return
+    from sagagen.cli.up_postgres import private_postgres
+
+    with private_files():
+        _make_folder(settings.data_dir)
+        with private_postgres(root, settings) as environment:
+            yield replace(settings, environment=environment)
+
+
+def _watch(root: Path, debug: bool, settings: Settings) -> None:
     if importlib.util.find_spec("watchfiles") is None:
         raise click.UsageError("--watch needs the generator: pip install 'sagagen[codegen]'")
     from sagagen.cli.up_watch import watch_and_run  # with the generator, which `up` alone does not import
 
-    configure_logs(Settings.read(_environment(), root).log_format, EVERYTHING)
+    configure_logs(settings.log_format, EVERYTHING)
+    os.environ.update(settings.environment)  # which is what the mesh is started with
     watch_and_run(root, ["--project", str(root), *(["--debug"] if debug else [])], is_debugging=debug)
 
 
@@ -158,9 +187,16 @@ def _make_room(settings: Settings) -> None:
     make_room_to_start(settings.saga_log)
 
 
-def _environment() -> dict[str, str]:
+def _environment(postgres: bool) -> dict[str, str]:
     """An empty setting is unset: compose files and CI pass an absent variable on as an empty one."""
-    return {name: value for name, value in os.environ.items() if value or not name.startswith("SAGAGEN_")}
+    environment = {
+        name: value for name, value in os.environ.items() if value or not name.startswith("SAGAGEN_")
+    }
+    if not postgres:
+        return environment
+    from sagagen.cli.up_postgres import beside_others  # only where one is wanted
+
+    return beside_others(environment)
 
 
 def _make_folder(data_dir: Path) -> None:
