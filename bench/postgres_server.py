@@ -1,0 +1,145 @@
+"""A PostgreSQL of the measurement's own: its own data folder, its own port, and what its processes cost."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from processes import DidNotStart, free_ports
+
+USER = "postgres"
+"""Who runs it where the measurement is root's; Debian's package makes that user."""
+OPTIONS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",  # no checkpoint in the middle of a round
+}
+START_WITHIN_S = 20.0
+
+
+def binary(name: str) -> str:
+    """Of the newest version there is. Raises DidNotStart if there is none."""
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True
+    )
+    found = next((str(folder / name) for folder in versions if (folder / name).exists()), shutil.which(name))
+    if not found:
+        raise DidNotStart(f"{name} is not here: install PostgreSQL (apt-get install postgresql)")
+    return found
+
+
+class PostgresServer:
+    """Made by `running`."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        self._data = folder / "data"
+        self._folder = folder
+        self._run(
+            "initdb", "-D", str(self._data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"
+        )
+        options = [word for name, value in OPTIONS.items() for word in ("-c", f"{name}={value}")]
+        with (folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *_as_user(),
+                    binary("postgres"),
+                    "-D",
+                    str(self._data),
+                    "-p",
+                    str(port),
+                    "-k",
+                    str(folder),
+                    *options,
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+            )
+        self._await_answer()
+
+    @classmethod
+    @contextmanager
+    def running(cls, under: Path | None) -> Generator["PostgresServer"]:
+        """A server with its data below a folder, by default the system's for temporary files, until the block ends."""
+        with tempfile.TemporaryDirectory(prefix="bench-postgres-", dir=under) as name:
+            if os.getuid() == 0:
+                user = pwd.getpwnam(USER)
+                os.chown(name, user.pw_uid, user.pw_gid)
+            server = cls(Path(name), free_ports(1)[0])
+            try:
+                yield server
+            finally:
+                server._run("pg_ctl", "stop", "-D", str(server._data), "-m", "immediate", "-w")
+                server._process.wait()
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
+
+    def sql(self, text: str, database: str = "postgres") -> str:
+        """What psql prints, without headings; each line of `text` that ends with a semicolon is a transaction."""
+        words = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database))
+        return self._run("psql", *words, given=text)
+
+    def make_database(self, name: str) -> str:
+        """Its URL."""
+        self.sql(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def cpu_s(self) -> tuple[float, float]:
+        """Seconds of CPU so far: of the processes that serve connections, and of the others. To the nanosecond.
+
+        What a process did that has ended is not in it.
+        """
+        main = self._process.pid
+        served = others = 0.0
+        for pid in Path(f"/proc/{main}/task/{main}/children").read_text().split():
+            title = _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+            spent = int((_read(f"/proc/{pid}/schedstat").split() or ["0"])[0]) / 1e9
+            if "127.0.0.1(" in title:  # "postgres: user database 127.0.0.1(port) state"
+                served += spent
+            else:
+                others += spent
+        return served, others
+
+    def _await_answer(self) -> None:
+        give_up_at = time.monotonic() + START_WITHIN_S
+        command = [binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        while time.monotonic() < give_up_at and self._process.poll() is None:
+            if subprocess.run(command, check=False).returncode == 0:
+                return
+            time.sleep(0.05)
+        raise DidNotStart(f"PostgreSQL does not answer:\n{_read(str(self._folder / 'log'))[-3000:]}")
+
+    def _run(self, program: str, *arguments: str, given: str = "") -> str:
+        done = subprocess.run(
+            [*_as_user(), binary(program), *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            cwd=self._folder,
+            check=False,
+        )
+        if done.returncode:
+            raise DidNotStart(f"{program} failed: {done.stderr or done.stdout}")
+        return done.stdout.strip()
+
+
+def _as_user() -> list[str]:
+    """PostgreSQL does not run as root."""
+    if os.getuid():
+        return []
+    return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
