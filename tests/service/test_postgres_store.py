@@ -23,13 +23,13 @@ from sagagen.runtime.model.definition import ISOLATION, Direction, Isolation
 from sagagen.runtime.postgres.connection import PgConnection, connect
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.metadata import SagaCall
-from sagagen.runtime.service.barrier.calls import CallResult, Record
+from sagagen.runtime.service.barrier.calls import CallResult
 from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
 from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.postgres_store.db import PostgresDb
 from sagagen.runtime.service.postgres_store.preparing import PostgresError, PostgresScripts
 from sagagen.runtime.service.postgres_store.store import PostgresStore
-from sagagen.runtime.service.postgres_store.transaction import Entered, Transactions
+from sagagen.runtime.service.postgres_store.transaction import Transactions
 
 pytestmark = pytest.mark.skipif(bool(postgres_server.missing()), reason=postgres_server.missing() or "-")
 
@@ -138,18 +138,13 @@ class Stale:
         return getattr(self._connection, name)
 
     async def execute(self, query: str, *args: Any) -> str:
-        said = await self._connection.execute(query, *args)
-        if query == "BEGIN":
-            await self._connection.fetchval("SELECT 1")  # of this state is all that follows
-            await self._meanwhile()
-        return said
-
-
-async def committed(
-    transactions: Transactions, connection: PgConnection, entered: Entered, record: Record
-) -> None:
-    await transactions.record(connection, entered, record)
-    await transactions.commit(connection)
+        before, begin, rest = query.rpartition("BEGIN; ")
+        if query != "BEGIN" and not begin:
+            return await self._connection.execute(query, *args)
+        said = await self._connection.execute(f"{before}BEGIN")
+        await self._connection.fetchval("SELECT 1")  # of this state is all that follows
+        await self._meanwhile()
+        return await self._connection.execute(rest) if begin else said
 
 
 @pytest.mark.parametrize("isolation", ["repeatable_read", "serializable"])
@@ -174,12 +169,12 @@ async def test_what_was_decided_on_an_old_state_can_not_be_committed(
         connection = await connect(url, "lab")
         await connection.execute(f"SET default_transaction_isolation = '{isolation.replace('_', ' ')}'")
         stale = cast(PgConnection, Stale(connection, lambda: shop.write(theirs, effect("theirs"))))
-        entered = await transactions.begin(stale, barred(mine), SystemClock().wall_ms())
+        entered = await transactions.begin(stale, barred(mine), SystemClock().wall_ms(), 0)
         assert isinstance(entered.decision, RunHandler | RecordEmpty), "it saw nothing of theirs"
         record = barred(mine).record(State.DONE if mine.direction is Direction.ACTION else State.EMPTY)
         assert record
         with pytest.raises((asyncpg.UniqueViolationError, asyncpg.SerializationError)):
-            await committed(transactions, connection, entered, record)
+            await transactions.commit(connection, entered, record)
         connection.terminate()
 
 

@@ -1,13 +1,14 @@
 """asyncpg's connections, as this room uses them, and the pool of one process.
 
-asyncpg.Pool keeps the connections. What is done to one before it is used again is left out, since every transaction
-here is ended by its owner: a connection whose transaction did not end as planned is closed, and never used again.
+Nothing is done to a connection before it is used again, since every transaction here is ended by its owner: one whose
+transaction did not end as planned is closed, and never used again.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol, cast
 
 import asyncpg
@@ -18,6 +19,8 @@ CONNECT_S = 5
 """Seconds that a connection may take to be made."""
 PAUSE_S = 0.2
 """After an attempt to connect that failed, nobody tries for so many seconds: five attempts a second at most."""
+IDLE_S = 300.0
+"""A connection that nobody has used for so long is closed, once another one comes back."""
 LOCK_MS = 2000
 """How long a call waits for another one of its saga, in milliseconds."""
 IDLE_MS = 5000
@@ -84,11 +87,18 @@ LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Pool:
-    """Connections to one database. Made by `open`."""
+    """Connections to one database. Made by `open`.
 
-    def __init__(self, pool: Any, monotonic_s: Callable[[], float] = time.monotonic) -> None:
-        self._pool = pool
-        self._monotonic_s = monotonic_s
+    A transaction takes one, and gives it back. asyncpg's own pool starts a task for that each time, and asks the server
+    to reset what nobody has set.
+    """
+
+    def __init__(self, connect: Callable[[], Awaitable[PgConnection]], size: int) -> None:
+        self._connect = connect
+        self._slots = asyncio.Semaphore(size)
+        self._free: deque[tuple[PgConnection, float]] = deque()
+        """With the time at which each came back; the last one is used next."""
+        self._used: set[PgConnection] = set()
         self._failed: str = ""
         self._failed_s = float("-inf")
 
@@ -98,19 +108,12 @@ class Pool:
         cls, url: str, *, size: int, settings: Mapping[str, str], application: str
     ) -> AsyncGenerator["Pool"]:
         """No connection is made before one is needed. Leaving closes them all."""
-        made: Any = cast(Any, asyncpg).create_pool(
-            url,
-            min_size=0,
-            max_size=size,
-            reset=_leave,
-            timeout=CONNECT_S,
-            server_settings={"application_name": application, **settings},
-        )
-        pool = await made
+        pool = cls(lambda: _connected(url, {"application_name": application, **settings}), size)
         try:
-            yield cls(pool)
+            yield pool
         finally:
-            pool.terminate()
+            for connection in [*pool._used, *(free for free, _ in pool._free)]:
+                connection.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[PgConnection]:
@@ -120,54 +123,64 @@ class Pool:
 
         Raises CannotConnect.
         """
-        connection = await self._acquire()
-        try:
-            yield connection
-        except RolledBack:
-            raise
-        except BaseException:
-            end(connection)
-            raise
-        finally:
-            await self._pool.release(connection)
+        async with self._slots:
+            connection = await self._take()
+            try:
+                yield connection
+            except RolledBack:
+                raise
+            except BaseException:
+                connection.terminate()
+                raise
+            finally:
+                self._give_back(connection)
 
-    async def _acquire(self) -> PgConnection:
-        if self._monotonic_s() - self._failed_s < PAUSE_S:
+    async def _take(self) -> PgConnection:
+        while self._free:
+            connection, _ = self._free.pop()
+            if not connection.is_closed():
+                self._used.add(connection)
+                return connection
+        if time.monotonic() - self._failed_s < PAUSE_S:
             raise CannotConnect(self._failed)
         try:
-            return cast(PgConnection, await self._pool.acquire())
+            connection = await self._connect()
         except LOST as error:
-            self._failed, self._failed_s = why_not(error), self._monotonic_s()
+            self._failed, self._failed_s = why_not(error), time.monotonic()
             raise CannotConnect(self._failed) from error
+        self._used.add(connection)
+        return connection
+
+    def _give_back(self, connection: PgConnection) -> None:
+        self._used.discard(connection)
+        now_s = time.monotonic()
+        if not connection.is_closed():
+            self._free.append((connection, now_s))
+        while self._free and now_s - self._free[0][1] > IDLE_S:
+            self._free.popleft()[0].terminate()
 
 
 def end(connection: PgConnection) -> None:
-    """Close a connection at once, whatever it is in the middle of; one that the server has closed is left as it is."""
-    with suppress(asyncpg.InterfaceError):  # it went back to its pool when it was lost
-        connection.terminate()
+    """Close a connection at once, whatever it is in the middle of."""
+    connection.terminate()
 
 
 def is_lost(connection: PgConnection) -> bool:
     """The server has closed it, or it was ended here."""
-    try:
-        return connection.is_closed()
-    except asyncpg.InterfaceError:  # it went back to its pool when it was lost
-        return True
-
-
-async def _leave(_connection: object) -> None:
-    """In the place of asyncpg's reset, which costs a round trip each time."""
+    return connection.is_closed()
 
 
 async def connect(url: str, application: str) -> PgConnection:
     """One connection, of the database's own user. Raises CannotConnect."""
     try:
-        # Its keyword arguments have no types.
-        made: Any = await cast(Any, asyncpg).connect(
-            url, timeout=CONNECT_S, server_settings={"application_name": application}
-        )
+        return await _connected(url, {"application_name": application})
     except (*LOST, ValueError) as error:
         raise CannotConnect(why_not(error)) from error
+
+
+async def _connected(url: str, settings: Mapping[str, str]) -> PgConnection:
+    # Its keyword arguments have no types.
+    made: Any = await cast(Any, asyncpg).connect(url, timeout=CONNECT_S, server_settings=dict(settings))
     return cast(PgConnection, made)
 
 

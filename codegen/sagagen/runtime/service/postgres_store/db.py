@@ -7,7 +7,7 @@ from typing import TypeVar
 import asyncpg
 from grpclib.const import Status as Code
 
-from sagagen.runtime.postgres.connection import LOST, PgConnection, is_lost
+from sagagen.runtime.postgres.connection import LOST, PgConnection
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.service.call import Db, IntegrityError, Parameters, Row, TransactionEnded
 from sagagen.runtime.service.postgres_store.statements import Statement, statement_of
@@ -96,7 +96,7 @@ class PostgresDb(Db):
         try:
             return await work
         except LOST as error:
-            if is_lost(self._connection):
+            if self._connection.is_closed():
                 raise RpcError(Code.UNAVAILABLE, "the connection to the database was lost") from error
             if not isinstance(error, asyncpg.PostgresError):
                 raise

@@ -119,8 +119,6 @@ async def _make_barrier(connection: PgConnection, service: str, names: Mapping[s
             )
     async with _transaction(connection):
         await connection.execute(ddl.TABLES % names)
-        for number in range(ddl.PARTITIONS):
-            await connection.execute(ddl.PARTITION % {**names, "number": number, "of": ddl.PARTITIONS})
         await connection.execute(ddl.INDEX % names)
         await connection.execute(ddl.FUNCTIONS % names)
 

@@ -21,7 +21,6 @@ from sagagen.runtime.postgres.connection import (
     Pool,
     RolledBack,
     connect,
-    end,
     session_settings,
     why_not,
 )
@@ -292,7 +291,7 @@ class PostgresStore:
                     async with limit:
                         handled = await handle(turn)
                 except TimeoutError:
-                    end(connection)
+                    connection.terminate()
                     return held_too_long(call, self.hold_limit_s).result
                 finally:
                     turn.db.close()
@@ -303,7 +302,9 @@ class PostgresStore:
     async def _begin(self, connection: PgConnection, call: BarredCall) -> Entered:
         """Raises _Conflict, with no transaction open."""
         try:
-            entered = await self._transactions.begin(connection, call, self._clock.wall_ms())
+            entered = await self._transactions.begin(
+                connection, call, self._clock.wall_ms(), self.purged_through_ms
+            )
         except asyncpg.PostgresError as error:
             raise await _conflict_of(connection, error) from error
         self.purged_through_ms = max(self.purged_through_ms, entered.purged_through_ms)
@@ -362,9 +363,7 @@ class PostgresStore:
     ) -> None:
         begun_s = time.perf_counter()
         try:
-            if record is not None:
-                await self._transactions.record(connection, entered, record)
-            await self._transactions.commit(connection)
+            await self._transactions.commit(connection, entered, record)
         except asyncpg.UniqueViolationError as error:
             await connection.execute("ROLLBACK")
             raise _Conflict(error) from error
@@ -376,7 +375,7 @@ class PostgresStore:
 
     def leave(self, connection: PgConnection, stack: AsyncExitStack) -> None:
         """A turn was abandoned: its transaction is undone by closing its connection."""
-        end(connection)
+        connection.terminate()
         task = asyncio.create_task(stack.aclose(), name=f"{self._service}: an abandoned turn")
         self._left.add(task)
         task.add_done_callback(self._left.discard)
@@ -408,7 +407,7 @@ async def _end_reading(connection: PgConnection) -> None:
     try:
         await connection.execute("ROLLBACK")
     except LOST:
-        end(connection)
+        connection.terminate()
 
 
 async def _conflict_of(connection: PgConnection, error: asyncpg.PostgresError) -> Exception:

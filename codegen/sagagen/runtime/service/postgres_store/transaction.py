@@ -1,10 +1,17 @@
 """One call's transaction on a connection: the barrier, the handler's effects, the record, COMMIT.
 
-    BEGIN
-    SELECT enter(...)            the saga's lock, the step's rows and the watermark; `barrier.rules.rule` decides
+    BEGIN; SELECT enter_new(...)     the saga's lock, and whether there is anything of the step; most often there is not
+    SELECT enter(...)                if so: the step's rows and the watermark; `barrier.rules.rule` decides
     the handler's statements
-    SELECT record(...)           what the barrier keeps of it
-    COMMIT                       its tag is looked at: one that has failed is answered with ROLLBACK, and no error
+    SELECT record(...); COMMIT       what the barrier keeps of it. The tag is looked at: a COMMIT that has failed is
+                                     answered with ROLLBACK, and no error
+
+A line is one round trip. Where it has several statements, values stand in its text, since the protocol binds them for
+one statement only. Of such a line only the last tag can be seen; so `enter_new` tells by the number of its rows.
+
+SERIALIZABLE remembers what a transaction has read by pages of indexes. All calls read and write one index, that of the
+barrier, and while it is small any two of them would conflict. So there `enter_new` is a transaction of its own, before
+the handler's; that what it saw may be old by then is as under REPEATABLE READ, where keys hold (see `ddl`).
 
 A refusal is a ROLLBACK, and a second transaction that only records it. Whatever is turned down ends in ROLLBACK.
 """
@@ -27,6 +34,8 @@ from sagagen.runtime.service.barrier.rules import (
 )
 from sagagen.runtime.service.call import Row
 
+LONG_OUTCOME = 2048
+"""A response of more bytes is sent by itself, and not as text."""
 LOOKS = 5
 """How often a call begins anew because what it saw may be older than the lock that it waited for."""
 
@@ -52,20 +61,50 @@ class Transactions:
     def __init__(self, schema: str, isolation: str) -> None:
         """`schema` is quoted. Under READ COMMITTED the lock alone keeps runs apart; else a row of their own does."""
         self._is_read_committed = isolation == "read_committed"
+        self._is_serializable = isolation == "serializable"
+        self._enter_new = f"{schema}.enter_new("
+        self._literal = _quoted(f"{schema.strip(chr(34))}/")
+        self._record_text = f"SELECT {schema}.record("
         self._enter = f"SELECT * FROM {schema}.enter($1, $2, $3)"
         self._record = f"SELECT {schema}.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 
-    async def begin(self, connection: PgConnection, call: BarredCall, now_ms: int) -> Entered:
-        """Begin, and ask the barrier. The transaction is open, whatever it says."""
-        await connection.execute("BEGIN")
-        if call.saga is None:
+    async def begin(
+        self, connection: PgConnection, call: BarredCall, now_ms: int, purged_through_ms: int
+    ) -> Entered:
+        """Begin, and ask the barrier. The transaction is open, whatever it says.
+
+        `purged_through_ms`: the watermark, as far as it is known.
+        """
+        if (saga := call.saga) is None:
+            await connection.execute("BEGIN")
             return Entered(RunHandler())
+        match await connection.execute(self._beginning(saga, purged_through_ms)):
+            case "SELECT 1":
+                return self._decided(call, saga, StepRows(None), purged_through_ms, now_ms)
+            case "SELECT 2":
+                return self._decided(call, saga, StepRows(saga.run), purged_through_ms, now_ms)
+            case _:
+                return await self._begin_with_rows(connection, call, saga, now_ms)
+
+    def _beginning(self, saga: SagaCall, purged_through_ms: int) -> str:
+        saga_id = _quoted(saga.saga_id)
+        asked = f"{self._enter_new}{saga_id}, {_quoted(saga.step)}, {_quoted(saga.run)}, {purged_through_ms})"
+        if not self._is_serializable:
+            return f"BEGIN; SELECT FROM generate_series(1, {asked})"
+        return (
+            f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT set_config('sagagen.new', {asked}::text, false); COMMIT; "
+            "BEGIN; SELECT FROM generate_series(1, current_setting('sagagen.new')::integer) "
+            f"WHERE pg_try_advisory_xact_lock(hashtextextended({self._literal} || {saga_id}, 0))"
+        )
+
+    async def _begin_with_rows(
+        self, connection: PgConnection, call: BarredCall, saga: SagaCall, now_ms: int
+    ) -> Entered:
+        """There is something to know, or another call of this saga is under way."""
         for look in range(LOOKS):
-            rows = await connection.fetch(
-                self._enter, call.saga.saga_id, call.saga.step, str(call.saga.direction)
-            )
+            rows = await connection.fetch(self._enter, saga.saga_id, saga.step, str(saga.direction))
             if self._is_read_committed or look == LOOKS - 1 or not rows[0]["had_to_wait"]:
-                return self._entered(call, call.saga, rows, now_ms)
+                return self._entered(call, saga, rows, now_ms)
             # What it waited for is committed now, and this transaction can't see it.
             await connection.execute("ROLLBACK")
             await connection.execute("BEGIN")
@@ -87,37 +126,63 @@ class Transactions:
                 action = found
             else:
                 compensation = found
-        decision = rule(saga, call.digest, StepRows(owner, action, compensation), purged_through_ms, now_ms)
+        return self._decided(call, saga, StepRows(owner, action, compensation), purged_through_ms, now_ms)
+
+    def _decided(
+        self, call: BarredCall, saga: SagaCall, rows: StepRows, purged_through_ms: int, now_ms: int
+    ) -> Entered:
+        decision = rule(saga, call.digest, rows, purged_through_ms, now_ms)
         return Entered(
             decision,
-            is_first=owner is None and bool(saga.run) and not self._is_read_committed,
-            shuts_action_out=isinstance(decision, RecordEmpty) and action is None,
+            is_first=rows.owner is None and bool(saga.run) and not self._is_read_committed,
+            shuts_action_out=isinstance(decision, RecordEmpty) and rows.action is None,
             purged_through_ms=purged_through_ms,
         )
 
-    async def record(self, connection: PgConnection, entered: Entered, record: Record) -> None:
-        """Raises asyncpg.UniqueViolationError where another transaction was first."""
-        call = record.call
-        await connection.execute(
-            self._record,
-            call.saga_id,
-            call.step,
-            str(call.direction),
-            call.run,
-            call.started_ms,
-            call.not_after_ms,
-            record.digest,
-            str(record.state),
-            record.outcome,
-            record.incarnation,
-            record.trace_id,
-            entered.shuts_action_out,
-            entered.is_first,
-        )
+    async def commit(self, connection: PgConnection, entered: Entered, record: Record | None) -> None:
+        """With the record, if the call leaves one.
 
-    async def commit(self, connection: PgConnection) -> None:
-        """Raises NotCommitted."""
+        Raises NotCommitted, and asyncpg.UniqueViolationError where another transaction was first.
+        """
         # Waiting for a standby is no statement that may be cut short: COMMIT would answer as if it had been waited for.
-        tag = await connection.execute("SET LOCAL statement_timeout = 0; COMMIT")
+        first = "SET LOCAL statement_timeout = 0"
+        if record is not None:
+            arguments = _arguments(entered, record)
+            if len(record.outcome) > LONG_OUTCOME:
+                await connection.execute(self._record, *arguments)
+            else:
+                values = ", ".join(map(_literal, arguments))
+                first = f"{self._record_text}{values}), set_config('statement_timeout', '0', true)"
+        tag = await connection.execute(f"{first}; COMMIT")
         if tag != "COMMIT":
             raise NotCommitted(tag)
+
+
+def _arguments(entered: Entered, record: Record) -> Sequence[str | int | bytes | bool]:
+    call = record.call
+    return (
+        call.saga_id,
+        call.step,
+        str(call.direction),
+        call.run,
+        call.started_ms,
+        call.not_after_ms,
+        record.digest,
+        str(record.state),
+        record.outcome,
+        record.incarnation,
+        record.trace_id,
+        entered.shuts_action_out,
+        entered.is_first,
+    )
+
+
+def _literal(value: str | int | bytes | bool) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    return f"'\\x{value.hex()}'" if isinstance(value, bytes) else str(value)
+
+
+def _quoted(text: str) -> str:
+    """As a literal, where `standard_conforming_strings` is on, which every connection says of itself."""
+    return "'" + text.replace("'", "''") + "'"
