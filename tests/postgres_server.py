@@ -43,7 +43,8 @@ def missing() -> str:
 class PostgresServer:
     """A server process; starts at once. Used by `with`."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, of: "PostgresServer | None" = None) -> None:
+        """`of`: the primary whose standby it is, from a copy that is taken now."""
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=_in_memory()))
         self._user = pwd.getpwnam(USER) if os.getuid() == 0 else None
         if self._user:
@@ -53,9 +54,16 @@ class PostgresServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self._run(
-            "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"
-        )
+        if of is None:
+            self._run(
+                "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"
+            )
+        else:
+            self._run(
+                "pg_basebackup",
+                *("-D", str(self.data), "-h", "127.0.0.1", "-p", str(of.port), "-U", USER, "-R", "-N"),
+                *("-c", "fast", "-X", "stream"),
+            )
         self.start()
 
     def url(self, database: str = "postgres", user: str = USER) -> str:
@@ -83,6 +91,10 @@ class PostgresServer:
         if not self.sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
             self.sql(f'CREATE DATABASE "{name}"')
         return self.url(name)
+
+    def promote(self) -> None:
+        """Of a standby: from now on it takes writes."""
+        self._run("pg_ctl", "promote", "-D", str(self.data), "-w")
 
     def stop(self, mode: str = "immediate") -> None:
         """`immediate` is a crash: nothing is written that is not written."""

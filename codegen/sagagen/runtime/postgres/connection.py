@@ -67,6 +67,8 @@ class PgConnection(Protocol):
 
     async def add_listener(self, channel: str, callback: Callable[..., None]) -> None: ...
 
+    def add_termination_listener(self, callback: Callable[[Any], None]) -> None: ...
+
     async def close(self) -> None: ...
 
     def terminate(self) -> None: ...
@@ -105,10 +107,27 @@ class Pool:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, *, size: int, settings: Mapping[str, str], application: str
+        cls,
+        url: str,
+        *,
+        size: int,
+        settings: Mapping[str, str],
+        application: str,
+        begin: Callable[[PgConnection], Awaitable[None]] | None = None,
     ) -> AsyncGenerator["Pool"]:
-        """No connection is made before one is needed. Leaving closes them all."""
-        pool = cls(lambda: _connected(url, {"application_name": application, **settings}), size)
+        """No connection is made before one is needed, and `begin` sees each that is. Leaving closes them all."""
+
+        async def connected() -> PgConnection:
+            connection = await _connected(url, {"application_name": application, **settings})
+            if begin is not None:
+                try:
+                    await begin(connection)
+                except BaseException:
+                    connection.terminate()
+                    raise
+            return connection
+
+        pool = cls(connected, size)
         try:
             yield pool
         finally:

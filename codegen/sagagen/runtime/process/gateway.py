@@ -91,10 +91,13 @@ def _all_reached(
 ) -> AbstractAsyncContextManager[Transport]:
     if len(replicas.addresses) == 1 and not replicas.is_name:
         return _reached(replicas.addresses[0], service, trust, keys)
-    from sagagen.runtime.transports.replicas import Replicas  # only where there are several
+    from sagagen.runtime.transports.one_database import OneDatabase  # only where there are several
+    from sagagen.runtime.transports.replicas import Replicas
+    from sagagen.runtime.trust.signed import SignedTransport
 
     reach = partial(_reached, service=service, trust=trust, keys=keys)
-    return Replicas(reach, replicas.addresses, is_name=replicas.is_name)
+    databases = OneDatabase(service.name, lambda plain: SignedTransport(plain, service.name, keys))
+    return Replicas(reach, replicas.addresses, is_name=replicas.is_name, databases=databases)
 
 
 def _reached(

@@ -18,6 +18,7 @@ from sagagen.runtime.model.definition import Saga, Service
 from sagagen.runtime.model.security import ClaimValue
 from sagagen.runtime.rpc.caller_claims import NO_CLAIMS
 from sagagen.runtime.rpc.claim import CLAIM_PATH
+from sagagen.runtime.rpc.database import DATABASE_PATH
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
 from sagagen.runtime.rpc.metadata import REPLAYED
 from sagagen.runtime.rpc.refusals import STOPPING
@@ -172,6 +173,7 @@ class ServiceHost:
             ) as outcome_cache,
         ):
             store.report_commits(outcome_cache.remember)
+            store.report_loss(outcome_cache.forget_all)
             host = cls(
                 service,
                 methods,
@@ -234,11 +236,13 @@ class ServiceHost:
         ends the handler; what it has decided already is committed all the same.
         """
         bound = self._methods.get(path)
-        if bound is None:
+        if bound is None and path != DATABASE_PATH:
             raise RpcError(Code.UNIMPLEMENTED, f"service {self.service.name} has no rpc {path}")
         if self._is_draining:
             message = f"service {self.service.name} is stopping"
             raise RpcError(Code.UNAVAILABLE, message, reason=STOPPING, domain=DOMAIN)
+        if bound is None:
+            return Reply(self._store.identity.shared.encode())
         call = ObservedCall(self.service.name, path, metadata)
         self._under_way.add(call)
         try:

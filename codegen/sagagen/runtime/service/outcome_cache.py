@@ -180,6 +180,14 @@ class OutcomeCache:
         while self._free < 0:
             self._evict(*self._cache.popitem(last=False))
 
+    def forget_all(self) -> None:
+        """The database may lack what is remembered: from now on the barrier is asked."""
+        self._cache.clear()
+        self._free = CACHE_BYTES
+        self._compensated.clear()
+        if self.redis:
+            self.redis.forget()
+
     def _evict(self, place: tuple[str, str], rows: Mapping[Direction, Entry]) -> None:
         """Redis gets what memory has no room for; until then nobody would ask it."""
         self._free += sum(_weight(row) for row in rows.values())

@@ -41,6 +41,8 @@ class DatabaseIdentity:
     database_id: int
     epoch: int
     """Counts the starts of a service on this database."""
+    shared: str = ""
+    """What names it among all databases, where several processes can share it; empty: this process has it alone."""
 
 
 class Turn(Protocol):
@@ -95,6 +97,10 @@ class ServiceStore(Protocol):
 
     def report_commits(self, committed: Callable[[Record], None]) -> None:
         """Call `committed` with each row once it is durable, before anybody gets the result."""
+        ...
+
+    def report_loss(self, lost: Callable[[], None]) -> None:
+        """Call `lost` where another server took the database's place, which may lack some of what was committed."""
         ...
 
     def write(self, call: BarredCall, handle: Handle, /) -> Awaitable[CallResult]:

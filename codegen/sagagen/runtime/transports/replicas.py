@@ -12,10 +12,10 @@ replica that answers nothing but UNAVAILABLE rests as well. Where all rest, they
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import structlog
 from grpclib.const import Status as Code
@@ -39,6 +39,19 @@ LEFT_S = 30.0
 
 Reach = Callable[[Address], AbstractAsyncContextManager[Transport]]
 
+
+class Databases(Protocol):
+    """Sees to it that all replicas have the same database."""
+
+    async def check_at_start(self, replicas: "Sequence[Replica]", /) -> None:
+        """Raises StartupError where those that can be reached do not."""
+        ...
+
+    async def check(self, replica: "Replica", replicas: "Sequence[Replica]", /) -> None:
+        """Raises RpcError where this one must not be called, and NotReached where it can't be asked."""
+        ...
+
+
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
@@ -57,6 +70,8 @@ class Replica:
         self.under_way = 0
         self._transport = transport
         self._monotonic_s = monotonic_s
+        self.database: str | None = None
+        """What it says about its database; None: it was not asked since it was away."""
         self._rests_until_s = float("-inf")
         self._heard_s = float("-inf")
         """When it last answered."""
@@ -74,7 +89,9 @@ class Replica:
         """Also while one call tries whether it is back."""
         return self.is_suspect and (self.under_way > 0 or self._monotonic_s() < self._rests_until_s)
 
-    async def call(self, path: str, request: bytes, metadata: Mapping[str, str], timeout_s: float) -> Reply:
+    async def call(
+        self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
+    ) -> Reply:
         """As Transport says."""
         sent_s = self._monotonic_s()
         self.under_way += 1
@@ -90,6 +107,8 @@ class Replica:
             self.under_way -= 1
 
     def _failed(self, error: RpcError, sent_s: float) -> None:
+        if did_nothing(error) or isinstance(error, NoAnswer):
+            self.database = None  # another process may be there when it is back
         if did_nothing(error):  # to try it again costs nobody anything
             self._silences = 1
             self._rest(REST_S)
@@ -130,8 +149,13 @@ class Replicas:
         *,
         is_name: bool,
         monotonic_s: Callable[[], float] = time.monotonic,
+        databases: Databases | None = None,
     ) -> None:
-        """`is_name`: the one address is a host name that stands for all replicas, as a headless service has it."""
+        """`is_name`: the one address is a host name that stands for all replicas, as a headless service has it.
+
+        `databases` sees to it that all have the same one.
+        """
+        self._databases = databases
         self._reach = reach
         self._addresses = addresses
         self._is_name = is_name
@@ -144,6 +168,8 @@ class Replicas:
     async def __aenter__(self) -> Self:
         for address in await self._look_up() if self._is_name else self._addresses:
             await self._add(address)
+        if self._databases and not self._is_name:
+            await self._databases.check_at_start(self._replicas)
         if self._is_name:
             self._spawn(self._follow())
         return self
@@ -165,6 +191,8 @@ class Replicas:
         failed: RpcError | None = None
         for replica in self._in_turn():
             try:
+                if self._databases:
+                    await self._databases.check(replica, self._replicas)
                 return await replica.call(path, request, metadata=metadata, timeout_s=timeout_s)
             except RpcError as error:
                 if isinstance(error, NoAnswer):

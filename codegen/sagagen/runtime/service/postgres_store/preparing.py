@@ -102,8 +102,10 @@ async def _prepare(
     numbers = {
         row["name"]: row["value"] for row in await connection.fetch(f"SELECT name, value FROM {schema}.meta")
     }
-    identity = DatabaseIdentity(numbers["database_id"], epoch)
     database: str = await connection.fetchval("SELECT current_database()")
+    server = await connection.fetchval("SELECT system_identifier FROM pg_control_system()")
+    shared = f"postgresql {server} {database} {numbers['database_id']:x}"
+    identity = DatabaseIdentity(numbers["database_id"], epoch, shared)
     return Prepared(identity, numbers["purged_through_ms"], role, database)
 
 

@@ -39,6 +39,7 @@ from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.postgres_store.db import CONFLICTS, TOO_LONG, PostgresDb
 from sagagen.runtime.service.postgres_store.holding import Holding
 from sagagen.runtime.service.postgres_store.observation import StoreObservation
+from sagagen.runtime.service.postgres_store.place import Place
 from sagagen.runtime.service.postgres_store.preparing import (
     PostgresError,
     PostgresScripts,
@@ -94,6 +95,7 @@ class PostgresStore:
         pool: Pool,
         readers: Pool,
         holding: Holding,
+        place: Place,
         clock: Clock,
         *,
         retention_s: float,
@@ -107,6 +109,7 @@ class PostgresStore:
         self._pool = pool
         self._readers = readers
         self._holding = holding
+        self._place = place
         self._clock = clock
         self._retention_ms = round(retention_s * 1000)
         self._schema = names_of(service)["schema"]
@@ -145,8 +148,9 @@ class PostgresStore:
         writes = session_settings(hold_limit_s, prepared.role, isolation, is_read_only=False)
         reads = session_settings(hold_limit_s, prepared.role, isolation, is_read_only=True)
         async with AsyncExitStack() as stack:
+            place = Place(service)
             pool = await stack.enter_async_context(
-                Pool.open(url, size=connections, settings=writes, application=name)
+                Pool.open(url, size=connections, settings=writes, application=name, begin=place.look)
             )
             readers = await stack.enter_async_context(
                 Pool.open(
@@ -161,6 +165,7 @@ class PostgresStore:
                 pool,
                 readers,
                 holding,
+                place,
                 clock,
                 retention_s=retention_s,
                 hold_limit_s=hold_limit_s,
@@ -176,6 +181,10 @@ class PostgresStore:
     def report_commits(self, committed: Callable[[Record], None]) -> None:
         """As ServiceStore says."""
         self._committed = committed
+
+    def report_loss(self, lost: Callable[[], None]) -> None:
+        """As ServiceStore says."""
+        self._place.moved = lost
 
     async def write(self, call: BarredCall, handle: Handle) -> CallResult:
         """As ServiceStore says. `handle` runs again where its transaction conflicts with another one."""

@@ -122,3 +122,6 @@ class SqliteStore:
 
     def report_commits(self, committed: Callable[[Record], None]) -> None:
         self._writer.committed = committed
+
+    def report_loss(self, lost: Callable[[], None]) -> None:
+        """As ServiceStore says: a file has no standby."""

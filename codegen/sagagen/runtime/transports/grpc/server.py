@@ -22,6 +22,7 @@ from grpclib.server import Server, Stream
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.plain import is_plain
 from sagagen.runtime.rpc.claim import CLAIM_PATH
+from sagagen.runtime.rpc.database import DATABASE_PATH
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.limits import PassThrough, RawDetails, check_size, text_entries, wire_form
 from sagagen.runtime.rpc.metadata import REPLAYED
@@ -244,7 +245,12 @@ def _servables(
     health = Health({service: [status, database] for service in services})
     served = ServerReflection.extend([*services, health], pool=_Pools(schema.pool))
     claims = _ProtoService({CLAIM_PATH: _Rpc(host, CLAIM_PATH, receive, verify)})
-    return [claims, *(each if isinstance(each, _ProtoService) else _Guarded(each, verify) for each in served)]
+    database_asked = _ProtoService({DATABASE_PATH: _Rpc(host, DATABASE_PATH, receive, verify)})
+    return [
+        claims,
+        database_asked,
+        *(each if isinstance(each, _ProtoService) else _Guarded(each, verify) for each in served),
+    ]
 
 
 async def _is_well(host: ServiceHost) -> bool:
