@@ -13,7 +13,8 @@ from grpclib.const import Status as Code
 from small_mesh import SAGA_ID, ManualClock, text
 
 from sagagen.runtime.engine.embedded import EmbeddedEngine
-from sagagen.runtime.engine.log_port import EngineLog
+from sagagen.runtime.engine.log_port import EngineLog, SharedLog
+from sagagen.runtime.engine.shared import SharedEngine
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.rpc.errors import DECLINED, OUTCOME_KEY, RpcError, refused
 from sagagen.runtime.rpc.metadata import SagaCall
@@ -181,12 +182,24 @@ def engine(
     **options: object,
 ) -> EmbeddedEngine:
     """An engine whose service `one` is `world` (or whose services they are), and which never waits for real."""
-    return EmbeddedEngine(
-        sagas=[definition],
-        log=log,
-        journal=TimedJournal(log, clock),
-        transports=world if isinstance(world, Mapping) else {"one": world},
-        clock=clock,
-        random=Random(next(SEEDS)),
-        **options,  # pyright: ignore[reportArgumentType]
-    )
+    return EmbeddedEngine(**_options(definition, log, world, clock), **options)  # pyright: ignore[reportArgumentType]
+
+
+def shared_engine(
+    definition: Saga, log: SharedLog, world: Transport, clock: ManualClock, **options: object
+) -> SharedEngine:
+    """The same on a log that it shares."""
+    return SharedEngine(**_options(definition, log, world, clock), **options)  # pyright: ignore[reportArgumentType]
+
+
+def _options(
+    definition: Saga, log: Any, world: Transport | Mapping[str, Transport], clock: ManualClock
+) -> dict[str, Any]:
+    return {
+        "sagas": [definition],
+        "log": log,
+        "journal": TimedJournal(log, clock),
+        "transports": world if isinstance(world, Mapping) else {"one": world},
+        "clock": clock,
+        "random": Random(next(SEEDS)),
+    }

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from engine_world import engine
+from engine_world import engine, shared_engine
 from shared_log import shared_log
 from small_mesh import SAGA_ID, ManualClock
 from waiting import eventually_async
@@ -67,7 +67,7 @@ async def _shared(
     grace_s: float = LONG_S,
 ) -> AsyncGenerator[SagaRuntime]:
     async with shared_log(folder) as log:
-        opened = engine(definition, log, world, clock, max_running=max_running, grace_s=grace_s)
+        opened = shared_engine(definition, log, world, clock, max_running=max_running, grace_s=grace_s)
         async with opened as runtime:
             yield runtime
 

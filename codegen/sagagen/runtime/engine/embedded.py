@@ -26,7 +26,7 @@ from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
 from sagagen.runtime.engine.deliveries import RETRY_AFTER_S, was_kept_or_over
 from sagagen.runtime.engine.driver import SagaDriver
-from sagagen.runtime.engine.log_port import EngineLog
+from sagagen.runtime.engine.log_port import DrivenElsewhere, EngineLog
 from sagagen.runtime.engine.mailbox import MailboxClosed, SagaMailbox
 from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.engine.parking import Wheel
@@ -62,7 +62,7 @@ from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, Resumed, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import Journal, JournalUnavailable
-from sagagen.runtime.saga.logged import LoggedSaga, SagaHead, SagaRef
+from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import SagaView, view_of
@@ -296,6 +296,8 @@ class EmbeddedEngine:
         if history.ended:
             was_kept_or_over(delivery, self._definitions.of(logged.accepted), history)
             return _delivered(logged.accepted, is_new=False)
+        if logged.is_elsewhere:
+            raise DrivenElsewhere(delivery.saga_id)
         if missing := self._definitions.missing(logged.accepted):
             raise NotDelivered(
                 Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", RETRY_AFTER_S
@@ -480,6 +482,8 @@ class EmbeddedEngine:
             entry.mailbox.close(f"the saga is over ({head.status})")
         elif missing := self._definitions.missing(logged.accepted):
             entry.mailbox.close(f"the saga waits for a deployment: {missing}")
+        elif logged.is_elsewhere:
+            entry.mailbox.close("another gateway drives the saga now: repeat it")
         elif wakes or not logged.is_parked:
             return await self._resume(logged, entry)
         entry.mailbox.answer(head.result)
@@ -533,18 +537,20 @@ class EmbeddedEngine:
         left = self._deaths.left_behind()
         if left is None:
             self._deaths.begin(Record())
-            async for logged in self._resumable():
+            async for logged in self._resumable(self._log.active_sagas()):
                 self._enter(logged.accepted.saga_id, partial(self._resume, logged))
         else:
-            found = {logged.accepted.saga_id: logged async for logged in self._resumable()}
+            found = {
+                logged.accepted.saga_id: logged async for logged in self._resumable(self._log.active_sagas())
+            }
             await self._resume_after_death(left, found)
         if self._entries:
             _logger.info("sagas are resumed", count=len(self._entries))
 
-    async def _resumable(self) -> AsyncIterator[LoggedSaga]:
-        """The active sagas whose definition this code has."""
+    async def _resumable(self, active: AsyncIterator[Sequence[Found]]) -> AsyncIterator[LoggedSaga]:
+        """Of active sagas those whose definition this code has."""
         waiting: dict[str, int] = {}
-        async for page in self._log.active_sagas():
+        async for page in active:
             for logged in page:
                 if isinstance(logged, UnreadableSaga):
                     _logger.error("a saga is left as it is", saga_id=logged.saga_id, why=logged.why)

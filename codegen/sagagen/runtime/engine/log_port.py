@@ -4,7 +4,7 @@ It is a journal that gives back what it was given. An engine knows its log by th
 `process/` decides. `SagasInLog` is what operators need of it, while an engine runs on the log and while none does.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from sagagen.runtime.engine.parking import WaitingSagas
@@ -12,6 +12,10 @@ from sagagen.runtime.saga.events import Accepted, SagaStatus
 from sagagen.runtime.saga.journal import Journal
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery
+
+
+class DrivenElsewhere(Exception):
+    """Another gateway on the same log drives the saga: it has to be asked."""
 
 
 class SagasInLog(Journal[SagaRef], Protocol):
@@ -100,4 +104,79 @@ class EngineLog(SagasInLog, WaitingSagas, Protocol):
 
     def gather_for(self, at_work: Callable[[float], int]) -> None:
         """Let commits wait a little for company: `at_work` says how many writers may bring some, as of a time."""
+        ...
+
+
+class Letter(Protocol):
+    """Something that came for a saga at another gateway."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def was_taken(self) -> bool:
+        """A gateway that has died since had begun with it."""
+        ...
+
+
+class SharedLog(EngineLog, Protocol):
+    """A log that the engines of several gateways run on. Each saga is driven by the one that owns its shard.
+
+    All of it raises JournalUnavailable while the log is away.
+    """
+
+    @property
+    def has_lease(self) -> bool:
+        """False: others own the sagas that this gateway drove."""
+        ...
+
+    async def begin_again(self) -> None:
+        """Ask for another lease, once nothing here drives a saga any more."""
+        ...
+
+    async def take(self) -> Collection[int]:
+        """Own what nobody owns, and what dead gateways have left. Returns the shards that are new."""
+        ...
+
+    def active_sagas(self, shards: Collection[int] | None = None) -> AsyncIterator[Sequence[Found]]:
+        """The active sagas of this gateway, or of some of its shards, oldest first, a page at a time."""
+        ...
+
+    async def waiting_count(self, shards: Collection[int] | None = None) -> int:
+        """How many sagas of this gateway, or of some of its shards, only wait."""
+        ...
+
+    async def active_of(self, caller: str) -> int:
+        """How many active sagas a caller has, at all gateways; 0 for those that nobody knows."""
+        ...
+
+    async def rung(self) -> None:
+        """Return when another gateway has something for this one, or it is time to look."""
+        ...
+
+    async def post(self, saga_id: str, body: bytes, within_s: float) -> int | None:
+        """Send something to whoever owns the saga. Returns the letter's number; None if there is no such saga."""
+        ...
+
+    async def letters(self) -> Sequence[Letter]:
+        """What has come for sagas of this gateway; it is given out once."""
+        ...
+
+    async def reply(self, letter_id: int, body: bytes) -> None:
+        """Answer a letter."""
+        ...
+
+    async def replies(self, ids: Collection[int]) -> Mapping[int, bytes]:
+        """The answers that are there."""
+        ...
+
+    async def forget_letter(self, letter_id: int) -> None:
+        """Nobody waits for its answer any more."""
+        ...
+
+    async def tidy(self) -> None:
+        """Remove what nobody asks for any more."""
         ...

@@ -61,6 +61,13 @@ class Wheel:
         """Of the sagas in the heap; what the heap says else is of an earlier wait."""
         self._looks_until_ms = 0
         self._changed = asyncio.Event()
+        self._looks_again = False
+        """The log has sagas now that it did not show before."""
+
+    def look_again(self) -> None:
+        """The log shows other sagas from now on."""
+        self._looks_again = True
+        self._changed.set()
 
     def add(self, saga_id: str, wake_ms: int) -> None:
         """The saga waits from now on. The log has it already."""
@@ -79,6 +86,7 @@ class Wheel:
 
     async def _look_through(self) -> None:
         """Take from the log what wakes in the coming minutes, and wake it, until it is time to look again."""
+        self._looks_again = False
         ends_s = self._time.monotonic_s() + REFILL_S
         # Before the log is read: what begins to wait meanwhile is added here, whether that is read or not.
         self._looks_until_ms = self._time.now_ms() + round(HORIZON_S * 1000)
@@ -89,7 +97,7 @@ class Wheel:
             self._changed.clear()
             next_s = self._wake_due()
             left_s = ends_s - self._time.monotonic_s()
-            if not place and left_s <= 0:
+            if self._looks_again or (not place and left_s <= 0):
                 return
             if not place or not self._has_woken_up_to(place):
                 at_most_s = min(next_s, self._time.look_s, REFILL_S if place else left_s)

@@ -84,8 +84,8 @@ class RolledBack(Exception):
     """A transaction was undone, and its connection is as good as new."""
 
 
-LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-"""What asyncpg raises where a statement fails, or its connection is gone."""
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asyncpg raises where a statement fails, or its connection is gone: the last one where it goes meanwhile."""
 
 
 class Pool:

@@ -74,7 +74,7 @@ class Lease:
             try:
                 await self._renew()
                 self.problem = ""
-            except (CannotConnect, *LOST) as error:
+            except Exception as error:  # noqa: BLE001 - readiness says it; the next renewal may succeed
                 self._drop()
                 self.problem = f"its lease can't be renewed: {error}"
 

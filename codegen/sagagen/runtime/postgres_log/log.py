@@ -92,7 +92,7 @@ class PostgresLog:
             await lease.begin()
             tasks = [
                 asyncio.create_task(writer.run(), name="saga log"),
-                asyncio.create_task(lease.run(), name="saga log lease"),
+                asyncio.create_task(lease.run(), name=f"saga log lease {life.number}"),
             ]
             try:
                 yield cls(pool, writer, lease, life)
@@ -168,7 +168,7 @@ class PostgresLog:
 
     async def head(self, saga_id: str) -> SagaHead | None:
         """Where a saga stands; None if there is no such saga. Raises SagaUnreadable, or DatabaseAway."""
-        return await self._read(lambda connection: find_head(connection, saga_id))
+        return await self._read(lambda connection: find_head(connection, saga_id, self._owner))
 
     async def find(self, saga_id: str) -> LoggedSaga | None:
         """A saga with all of its rows; None if there is no such saga. Raises SagaUnreadable, or DatabaseAway."""
@@ -254,6 +254,11 @@ class PostgresLog:
     # what the gateways of one log have to do with each other
 
     @property
+    def life(self) -> int:
+        """Number of the life that runs; 0: none does."""
+        return self._life.number
+
+    @property
     def has_lease(self) -> bool:
         """False: others own the sagas that this gateway drove; `begin_again`."""
         return bool(self._life.number)
@@ -297,6 +302,10 @@ class PostgresLog:
     async def forget_letter(self, letter_id: int) -> None:
         """Nobody waits for its answer any more."""
         await self._use(lambda connection: connection.execute(sql.REMOVE_MAIL, letter_id))
+
+    async def tidy(self) -> None:
+        """Remove what nobody asks for any more: letters, and lives that are over. Any gateway may do it."""
+        await self._use(lambda connection: connection.execute(f"{sql.REMOVE_OLD_MAIL}; {sql.REMOVE_LIVES}"))
 
     @property
     def _owner(self) -> Owner:

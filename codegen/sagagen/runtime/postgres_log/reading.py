@@ -52,7 +52,7 @@ class Owner:
         return record["shard"] in self.shards
 
 
-async def find_head(connection: PgConnection, saga_id: str) -> SagaHead | None:
+async def find_head(connection: PgConnection, saga_id: str, owner: Owner) -> SagaHead | None:
     """Where a saga stands; None if there is no such saga. Raises SagaUnreadable."""
     record: Any = await connection.fetchrow(sql.HEAD, saga_id)
     if record is None:
@@ -72,6 +72,7 @@ async def find_head(connection: PgConnection, saga_id: str) -> SagaHead | None:
         started_ms=record["started_ms"],
         status=SagaStatus(record["status"]),
         result=result,
+        is_elsewhere=not owner.owns(record),
     )
 
 

@@ -16,7 +16,6 @@ import asyncpg
 import structlog
 
 from sagagen.runtime.postgres.connection import (
-    LOST,
     PAUSE_S,
     CannotConnect,
     PgConnection,
@@ -207,7 +206,9 @@ class Writer:
             return
         except CannotConnect as error:
             raise DatabaseAway(f"the saga log's database is away: {error}") from error
-        except LOST as error:
+        except Superseded:
+            raise
+        except Exception as error:  # whatever it is, it may have been written
             self._drop()
             _logger.warning("a write to the saga log was cut off", error=why_not(error))
             found = await self._found_after_all(group, life, number)
@@ -259,7 +260,7 @@ class Writer:
                 ids, runs = [each.saga_id for each in group.new], [each.run for each in group.new]
                 added = await connection.fetch(sql.ADDED_BY_RUN, ids, runs, timeout=WITHIN_S)
                 return {row["saga_id"]: row["number"] for row in added}
-            except (CannotConnect, *LOST) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: nothing is guessed
                 self._drop()
                 self._fails(f"the saga log's database is away: {error}")
                 await asyncio.sleep(PAUSE_S)

@@ -29,6 +29,8 @@ class SagaHead:
     started_ms: int
     status: SagaStatus
     result: SagaResult | None
+    is_elsewhere: bool = False
+    """Another gateway on the same log drives it, if it is open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,241 @@
+"""The engine of one gateway of several that share a log.
+
+Each drives the sagas that it has accepted, and those of gateways that are gone. What comes for a saga that another one
+drives (an event, a client's or an operator's command) goes there as a letter, by the log; so does the answer. Its
+result is read from the log, where it is durable before anybody is told.
+"""
+
+import asyncio
+from collections.abc import Collection
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.letters import (
+    Sent,
+    answer,
+    command_letter,
+    delivery_letter,
+    read_answer,
+    read_letter,
+    unreadable,
+)
+from sagagen.runtime.engine.log_port import DrivenElsewhere, Letter, SharedLog
+from sagagen.runtime.engine.port import (
+    Acceptance,
+    Delivered,
+    Delivery,
+    NotDelivered,
+    Refusal,
+    Started,
+    TooManyRunning,
+)
+from sagagen.runtime.identity import ANONYMOUS
+from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.journal import JournalUnavailable
+from sagagen.runtime.saga.result import SagaResult
+
+ASK_S = 10.0
+"""Time in seconds that another gateway has to answer a letter."""
+LOOK_FROM_S, LOOK_UP_TO_S = 0.05, 0.5
+"""How often the result of a saga at another gateway is looked for: more and more rarely."""
+TIDY_S = 60.0
+"""How often letters that nobody waits for are removed, in seconds."""
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+class SharedEngine(EmbeddedEngine):
+    """Implements `SagaRuntime` on a log that other gateways' engines run on too.
+
+    `running_per_caller` is how many active sagas one caller may have at all gateways together, if that is limited.
+    """
+
+    def __init__(self, *, log: SharedLog, running_per_caller: int | None = None, **options: Any) -> None:
+        """`options` are EmbeddedEngine's."""
+        super().__init__(log=log, **options)
+        self._shared = log
+        self._running_per_caller = running_per_caller
+        self._looking: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._asked: dict[int, asyncio.Future[bytes]] = {}
+        """Letters whose answer is waited for."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self._looking = asyncio.create_task(self._look_again_and_again(), name="other gateways")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+        finally:
+            tasks = {*self._answering, *([self._looking] if self._looking else [])}
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+    async def check(self) -> str:
+        if self._looking and self._looking.done():
+            return "other gateways are not heard"
+        return await super().check()
+
+    async def accept(self, acceptance: Acceptance) -> Started:
+        if acceptance.saga_id not in self._entries:
+            await self._check_caller(acceptance)
+        return await super().accept(acceptance)
+
+    async def _check_caller(self, acceptance: Acceptance) -> None:
+        """Raises TooManyRunning. Of two gateways that look at once each may let one in."""
+        at_most, caller = self._running_per_caller, acceptance.caller
+        if at_most is None or caller in ("", ANONYMOUS) or await self._shared.active_of(caller) < at_most:
+            return
+        if await self._shared.head(acceptance.saga_id) is None:
+            raise TooManyRunning(f"you have {at_most} active sagas, which is all that you may have")
+
+    async def deliver(self, delivery: Delivery) -> Delivered:
+        try:
+            return await super().deliver(delivery)
+        except DrivenElsewhere:
+            pass
+        found = await self._ask(delivery.saga_id, delivery_letter(delivery))
+        assert isinstance(found, Delivered), "a delivery is answered by one"
+        return found
+
+    async def command(self, saga_id: str, command: OperatorCommand) -> None:
+        if await self._is_elsewhere(saga_id):
+            await self._ask(saga_id, command_letter(saga_id, command))
+        else:
+            await super().command(saga_id, command)
+
+    async def wait(
+        self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
+    ) -> SagaResult | None:
+        if not await self._is_elsewhere(saga_id):
+            return await super().wait(saga_id, timeout_s, closing)
+        loop, look_s = asyncio.get_running_loop(), LOOK_FROM_S
+        ends_s = loop.time() + timeout_s
+        while True:
+            head = await self._shared.head(saga_id)
+            if head is None or head.result or not head.status.is_active or self._is_draining:
+                return head.result if head else None
+            left_s = ends_s - loop.time()
+            if left_s <= 0 or (closing and closing.done()):
+                return None
+            nap = {closing} if closing else {loop.create_future()}
+            await asyncio.wait(nap, timeout=min(left_s, look_s))
+            look_s = min(LOOK_UP_TO_S, look_s * 1.5)
+
+    async def _is_elsewhere(self, saga_id: str) -> bool:
+        entry = self._entries.get(saga_id)
+        if entry and entry.driver:
+            return False
+        head = await self._shared.head(saga_id)
+        return head is not None and head.is_elsewhere and head.status.is_open
+
+    async def _ask(self, saga_id: str, body: bytes) -> Delivered | None:
+        """Have the gateway that drives the saga do it. Raises what it raises, or JournalUnavailable."""
+        letter_id = await self._shared.post(saga_id, body, ASK_S)
+        if letter_id is None:
+            raise UnknownSaga(saga_id)
+        answered = self._asked[letter_id] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(ASK_S):
+                return read_answer(await answered)
+        except TimeoutError:
+            raise JournalUnavailable(
+                "the gateway that drives the saga does not answer: look whether it was done, or send the same again"
+            ) from None
+        finally:
+            del self._asked[letter_id]
+            await self._shared.forget_letter(letter_id)
+
+    async def _look_again_and_again(self) -> None:
+        """Whatever other gateways leave, and whatever they send."""
+        tidied_s = float("-inf")
+        while True:
+            try:
+                await self._look()
+                if self._clock.monotonic_s() - tidied_s >= TIDY_S:
+                    tidied_s = self._clock.monotonic_s()
+                    await self._shared.tidy()
+            except JournalUnavailable:
+                pass  # readiness says it, and whoever writes
+            except Exception:
+                _logger.exception("other gateways could not be looked for; again in a second")
+            await self._shared.rung()
+
+    async def _look(self) -> None:
+        if not self._is_draining:
+            if not self._shared.has_lease:
+                await self._let_go()
+                await self._shared.begin_again()
+                await self._take_over(None)
+            elif taken := await self._shared.take():
+                await self._take_over(taken)
+        if self._shared.has_lease:
+            for letter in await self._shared.letters():
+                self._answer_apart(letter)
+        if self._asked:
+            for letter_id, body in (await self._shared.replies([*self._asked])).items():
+                if (answered := self._asked.get(letter_id)) and not answered.done():
+                    answered.set_result(body)
+
+    async def _let_go(self) -> None:
+        """Others own these sagas now: whatever is under way here is given up, and they repeat it."""
+        tasks = [entry.task for entry in self._entries.values() if entry.task]
+        if tasks:
+            _logger.warning("sagas are left to other gateways", count=len(tasks))
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._parked = 0
+
+    async def _take_over(self, shards: Collection[int] | None) -> None:
+        """Go on with the sagas of these shards, or of all that are owned."""
+        self._parked += await self._shared.waiting_count(shards)
+        count = 0
+        async for logged in self._resumable(self._shared.active_sagas(shards)):
+            if logged.accepted.saga_id not in self._entries:
+                self._enter(logged.accepted.saga_id, partial(self._resume, logged))
+                count += 1
+        self._wheel.look_again()
+        _logger.info("sagas of a gateway that is gone are taken over", resumed=count)
+
+    def _answer_apart(self, letter: Letter) -> None:
+        task = asyncio.create_task(self._answer(letter), name=f"letter {letter.id}")
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, letter: Letter) -> None:
+        try:
+            outcome = await self._outcome(read_letter(letter.body), letter)
+        except Exception as error:  # noqa: BLE001 - it is raised to whoever asked, at the other gateway
+            outcome = error
+        try:
+            await self._shared.reply(letter.id, answer(outcome))
+        except JournalUnavailable as error:
+            _logger.warning("a letter of another gateway is not answered", error=str(error))
+
+    async def _outcome(self, sent: Sent | None, letter: Letter) -> Delivered | None:
+        match sent:
+            case None:
+                raise unreadable()
+            case Delivery():
+                try:
+                    return await super().deliver(sent)
+                except DrivenElsewhere:
+                    said = "the saga changes its gateway: send the same again"
+                    raise NotDelivered(Refusal.NOT_READY, said, 1.0) from None
+            case (saga_id, command):
+                if letter.was_taken:
+                    raise CommandRejected("the gateway that drove the saga died: look, and repeat it")
+                await super().command(saga_id, command)
+                return None
