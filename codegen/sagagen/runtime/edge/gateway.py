@@ -51,13 +51,13 @@ from sagagen.runtime.edge.own_routes import DocumentEndpoint, HealthEndpoint, Re
 from sagagen.runtime.edge.own_sagas import OwnSagasEndpoint
 from sagagen.runtime.edge.paths.router import Found, Missing, Router
 from sagagen.runtime.edge.paths.template import PathError, Template, parse_template
-from sagagen.runtime.edge.problem import Problem, ProblemError, invalid, phrase
+from sagagen.runtime.edge.problem import Problem, ProblemError, invalid, phrase, retry_after
 from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.edge.start import StartEndpoint
 from sagagen.runtime.edge.transcoding.fields import shown
 from sagagen.runtime.edge.transcoding.request import RequestReader
-from sagagen.runtime.engine.port import JournalUnreadable, SagaRuntime
+from sagagen.runtime.engine.port import JournalUnavailable, JournalUnreadable, SagaRuntime
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Limits, Mesh, Route, Saga
@@ -305,6 +305,10 @@ async def _answer(found: Found[Endpoint], request: Request) -> Answer:
         return await found.endpoint(Exchange(request, found.values, trace))
     except ProblemError as error:
         return _in_trace(error.problem, trace)
+    except JournalUnavailable as error:
+        detail = f"what is recorded of sagas can't be read now ({error}); ask again"
+        headers = (retry_after(error.retry_after_s),)
+        return _in_trace(Problem(503, "UNAVAILABLE", "SAGAS_UNAVAILABLE", detail, headers=headers), trace)
     except JournalUnreadable as error:
         _logger.error("a saga can't be read", why=str(error))
         detail = "what is recorded of this saga can't be read; an operator has to look"

@@ -7,6 +7,7 @@ result is read from the log, where it is durable before anybody is told.
 
 import asyncio
 from collections.abc import Collection
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -122,9 +123,12 @@ class SharedEngine(EmbeddedEngine):
         loop, look_s = asyncio.get_running_loop(), LOOK_FROM_S
         ends_s = loop.time() + timeout_s
         while True:
-            head = await self._shared.head(saga_id)
-            if head is None or head.result or not head.status.is_active or self._is_draining:
-                return head.result if head else None
+            with suppress(JournalUnavailable):  # the saga is accepted all the same
+                head = await self._shared.head(saga_id)
+                if head is None or head.result or not head.status.is_active:
+                    return head.result if head else None
+            if self._is_draining:
+                return None
             left_s = ends_s - loop.time()
             if left_s <= 0 or (closing and closing.done()):
                 return None
