@@ -10,7 +10,7 @@ from random import Random, SystemRandom
 import structlog
 
 from sagagen.runtime.addresses import Address
-from sagagen.runtime.clock import Grace, SystemClock
+from sagagen.runtime.clock import Clock, Grace, SystemClock
 from sagagen.runtime.engine.calls import Calls
 from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.narration import Narrator
@@ -28,6 +28,7 @@ from sagagen.runtime.restate.workflow import SagaWorkflow
 from sagagen.runtime.restate.workflow_names import HEAD, ORDER, RUN, manifest, service_name
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.definitions import Definitions
+from sagagen.runtime.saga.journal import Journal
 
 CANCEL_BEFORE_END_S = 2.0
 """Time in seconds before the end of the grace period at which running calls are given up."""
@@ -50,14 +51,17 @@ class Adapter:
         keys: Sequence[str] = (),
         on_result: OnResult | None = None,
         narrator: Narrator | None = None,
+        clock: Clock | None = None,
+        journal: Journal[SagaWorkflow] | None = None,
     ) -> None:
-        clock = self._clock = SystemClock()
+        """Clock and journal are arguments so that tests can choose them."""
+        clock = self._clock = clock or SystemClock()
         self._definitions = Definitions(sagas)
         self._replies = replies
         self._running: set[SagaWorkflow] = set()
         self._has_ended = asyncio.Event()
         self._context: EngineContext[SagaWorkflow] = EngineContext(
-            journal=RestateJournal(),
+            journal=journal or RestateJournal(),
             calls=Calls(transports, limit=calls_per_service, clock=clock),
             time=SagaTime(clock, 0),
             random=Random(SystemRandom().getrandbits(256)),

@@ -45,7 +45,7 @@ from sagagen.runtime.restate.replies import ReplyListener, Told
 from sagagen.runtime.restate.workflow_names import HEAD, ORDER, RUN, service_name
 from sagagen.runtime.saga.commands import offers
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.events import Accepted, SagaStatus
 from sagagen.runtime.saga.history import fold
 from sagagen.runtime.saga.view import view_of
 
@@ -126,12 +126,7 @@ class RestateSagas:
             if found is None:
                 raise refusal
             return started_of(fold(found.rows), is_new=False)
-        self._permits.take(acceptance.saga_id)
-        try:
-            return await self._accept(acceptance)
-        except BaseException:
-            self._permits.give_back(acceptance.saga_id)
-            raise
+        return await self._accept(acceptance)
 
     def _refusal(self) -> Overloaded | None:
         if self._closing.is_set():
@@ -146,6 +141,15 @@ class RestateSagas:
             row = await apart(lambda: accepted_row(acceptance, at_ms, run))
         else:
             row = accepted_row(acceptance, at_ms, run)
+        is_first = self._permits.take(acceptance.saga_id, row)
+        try:
+            return await self._sent(acceptance, row)
+        except BaseException:
+            if is_first:
+                self._permits.give_back(acceptance.saga_id)
+            raise
+
+    async def _sent(self, acceptance: Acceptance, row: Accepted) -> Started:
         path = self._path(acceptance.saga.name, acceptance.saga_id, f"{RUN}/send")
         body = to_bytes(RowBatch([row], reply=self._reply_to))
         # In a task of its own: a client that hangs up leaves a saga that is accepted, and whose permit is held.
@@ -164,12 +168,12 @@ class RestateSagas:
                 acceptance.fingerprint,
                 None,
                 row.trace.trace_id,
-                at_ms,
+                row.at_ms,
                 SagaStatus.RUNNING,
             )
-        return await self._started_before(acceptance, run)
+        return await self._started_before(acceptance, row)
 
-    async def _started_before(self, acceptance: Acceptance, run: str) -> Started:
+    async def _started_before(self, acceptance: Acceptance, row: Accepted) -> Started:
         found = await self._find(acceptance.saga_id, acceptance.saga.name)
         if found is None:  # it is accepted, and no adapter has begun it
             self._permits.give_back(acceptance.saga_id)
@@ -177,8 +181,8 @@ class RestateSagas:
             return Started(
                 acceptance.saga_id, False, acceptance.caller, None, None, trace_id, 0, SagaStatus.RUNNING
             )
-        is_ours = found.accepted.run == run  # the answer to the first of two sendings was lost
-        if not is_ours:
+        is_ours = found.accepted.run == row.run  # the answer to the first of two sendings was lost
+        if self._permits.row(acceptance.saga_id) is row and not is_ours:
             self._permits.give_back(acceptance.saga_id)
         return started_of(fold(found.rows), is_new=is_ours)
 
@@ -187,6 +191,8 @@ class RestateSagas:
         if found is None:
             raise NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}", 1.0)
         accepted = found.accepted
+        if missing := self._missing(found):
+            raise NotDelivered(Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", 1.0)
         is_new = await self._order(accepted.saga, accepted.saga_id, delivery)
         return Delivered(
             is_new, accepted.trace.trace_id, accepted.started_ms, accepted.version, accepted.input
@@ -196,10 +202,16 @@ class RestateSagas:
         found = await self.find(saga_id)
         if found is None:
             raise UnknownSaga(saga_id)
+        if missing := self._missing(found):
+            raise CommandRejected(f"the saga waits for a deployment: {missing}")
         try:
             await self._order(found.accepted.saga, saga_id, command)
         except NotDelivered as error:  # it was not heard in time
             raise CommandRejected(str(error)) from error
+
+    def _missing(self, found: SagaOnRestate) -> str:
+        is_active = fold(found.rows).status.is_active
+        return self._definitions.missing(found.accepted) if is_active else ""
 
     async def _order(self, saga: str, saga_id: str, order: Order) -> bool:
         answer = await self._ingress.ask(
@@ -214,6 +226,10 @@ class RestateSagas:
     async def wait(
         self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
     ) -> SagaResult | None:
+        if self._permits.row(saga_id) is None:  # it may be over: nobody would tell
+            found = await self.find(saga_id)
+            if found is None or self._is_told(found):
+                return fold(found.rows).result if found else None
         waiting = self._waiting.setdefault(saga_id, _Waiting(asyncio.get_running_loop().create_future()))
         waiting.count += 1
         asking = asyncio.create_task(self._ask_for_result(saga_id, waiting.answered), name="asking")
@@ -240,11 +256,15 @@ class RestateSagas:
                 found = await self.find(saga_id)
             except (Unreachable, JournalUnreadable):
                 continue
-            history = fold(found.rows) if found else None
-            if history and (history.result or history.stuck or self._definitions.missing(history.accepted)):
+            if found and self._is_told(found):
                 if not answered.done():
-                    answered.set_result(history.result)
+                    answered.set_result(fold(found.rows).result)
                 return
+
+    def _is_told(self, found: SagaOnRestate) -> bool:
+        """Nothing is left to wait for."""
+        history = fold(found.rows)
+        return bool(history.result or history.stuck or self._definitions.missing(history.accepted))
 
     async def _ask_about_permits(self) -> None:
         """Sagas of which nothing was heard: an adapter that was killed tells nothing."""
@@ -274,7 +294,10 @@ class RestateSagas:
             return None
         if answer.status != 200:
             raise Unreachable(f"Restate answers {answer.status}")
-        return recorded(answer.body) if answer.body else None
+        if answer.body:
+            return recorded(answer.body)
+        row = self._permits.row(saga_id)  # accepted here a moment ago: no adapter has begun it
+        return SagaOnRestate((row,), row) if row and row.saga == saga else None
 
     async def describe(self, saga_id: str) -> SagaView | None:
         found = await self.find(saga_id)
