@@ -1,7 +1,6 @@
 """`sagagen up` with SAGAGEN_ENGINE_URL: the sagas of the shop are on Restate."""
 
 import asyncio
-import os
 import random
 from collections.abc import Generator
 from pathlib import Path
@@ -13,11 +12,11 @@ from restate_server import RestateServer
 from restate_stack import RestateStack
 from shop_invariants import await_terminal
 from stack import keyed, order_body, place_order, post_order
+from thorough import FAULT_ROUNDS
 
 pytestmark = pytest.mark.skipif(bool(restate_server.missing()), reason=restate_server.missing())
 
 ORDERS = 40
-ROUNDS = int(os.environ.get("SAGAGEN_FAULT_ROUNDS", "1"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,7 @@ def test_one_process_takes_orders_answers_repeats_and_keeps_no_log(stack: Restat
 
 def test_whatever_is_killed_each_order_ends_once(stack: RestateStack) -> None:
     stack.start_each()
-    for number in range(ROUNDS):
+    for number in range(FAULT_ROUNDS):
         ids = asyncio.run(_under_kills(stack, f"round-{number}-{random.getrandbits(32)}"))
         assert_all_ended_well(stack, ids)
     stack.all_invocations_end()
