@@ -18,6 +18,7 @@ from structlog.typing import EventDict
 from waiting import LIMIT_S, eventually_async
 
 from sagagen.runtime import plain
+from sagagen.runtime.process.gateway import service_checks
 from sagagen.runtime.rpc.claim import CLAIM_PATH
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.transports.grpc.client import ClientTls, GrpcTransport
@@ -356,3 +357,9 @@ async def test_a_connection_ends_with_the_certificate_of_its_peer(tmp_path: Path
 
             code = await eventually_async("the certificate to be over", answer, lambda code: code is not None)
     assert code in (Code.UNAVAILABLE, Code.UNAUTHENTICATED)
+
+
+def test_a_gateway_does_not_wait_for_a_service_that_keeps_it_out() -> None:
+    services = [SERVICE, replace(SERVICE, name="inner", callers=("ledger",))]
+    transport = GrpcTransport("127.0.0.1", 1)
+    assert set(service_checks(services, {each.name: transport for each in services})) == {SERVICE.name}
