@@ -249,7 +249,7 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
 @cache
 def _read_yaml(text: str) -> None:
     """Raises ValueError or YAMLError, for a key that stands twice in a mapping too."""
-    waiting: list[Any] = [yaml.compose(text, yaml.CSafeLoader)]  # pyright: ignore - stub leaves types out
+    waiting: list[Any] = [*yaml.compose_all(text, yaml.CSafeLoader)]  # pyright: ignore - stub leaves types out
     while waiting:
         node = waiting.pop()
         if isinstance(node, yaml.MappingNode):

@@ -14,6 +14,7 @@ from sagagen.emit.deploy_view import compose_view, image_view
 from sagagen.emit.docs_security import security_doc
 from sagagen.emit.docs_view import index_doc, saga_doc, saga_path
 from sagagen.emit.files import FilePlan, Ownership, PathTaken, nothing
+from sagagen.emit.kubernetes_files import kubernetes_files
 from sagagen.emit.mesh_view import mesh_view, message_pool_view, package_view, routes_view
 from sagagen.emit.messages import MessageModules
 from sagagen.emit.openapi import openapi
@@ -165,6 +166,7 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
         yield _printed(f"{deploy}/{path}", template, lambda: compose_view(mesh))
     yield _printed(f"{deploy}/prometheus/rules.yaml", "rules.yaml.j2", lambda: rules_view(mesh))
     yield from _dashboards(mesh, f"{deploy}/grafana/dashboards")
+    yield from kubernetes_files(mesh, deploy)
 
 
 def _dashboards(mesh: Mesh, folder: str) -> Iterator[FilePlan]:
