@@ -20,7 +20,7 @@ _COMMANDS = {
     "check": "Report every mistake in the contract.",
     "completion": "Print the shell's completion script.",
     "diff": "Report what a change of the contract breaks.",
-    "explain": "Explain a code, and how to fix what it reports.",
+    "explain": "Explain a code and its fix, or why a saga is where it is.",
     "init": "Create a new project that runs.",
     "forget": "Erase what is kept of a person, by destroying their key.",
     "generate": "Emit the mesh from the contract.",

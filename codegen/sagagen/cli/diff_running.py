@@ -40,7 +40,9 @@ async def _of_gateway(source: str, token: str) -> Iterator[OpenSaga]:
         raise AdminError(
             f"{source} is neither a file nor an address of an admin listener: {error}"
         ) from error
-    listed = await AdminListener(address, is_tls, fields).list({"limit": str(MAX_LISTED)})
+    listed = await AdminListener(address, is_tls, fields, os.environ.get("SSL_CERT_FILE")).list(
+        {"limit": str(MAX_LISTED)}
+    )
     return (as_listed(saga) for saga in listed["sagas"])
 
 

@@ -1,4 +1,4 @@
-"""`sagagen explain`: what a code means, what provokes it, and how to fix it."""
+"""`sagagen explain`: what a code means, what provokes it, and how to fix it; or why a saga is where it is."""
 
 import re
 
@@ -8,6 +8,8 @@ from sagagen.catalogue import ENTRIES, SECTIONS
 from sagagen.catalogue.document import markdown
 from sagagen.catalogue.entry import Entry
 from sagagen.cli.completion_words import complete_codes
+from sagagen.cli.explain_saga import explain_saga, is_saga
+from sagagen.cli.sagas_options import Place, where
 from sagagen.compatibility.change import Rule
 from sagagen.compatibility.rules import OWN_RULES
 from sagagen.diagnostics import did_you_mean
@@ -16,7 +18,7 @@ _CODE = re.compile(r"(?P<kind>SG|SD)?(?P<number>\d{1,3})")
 
 
 @click.command()
-@click.argument("code", required=False, shell_complete=complete_codes)
+@click.argument("code", metavar="[CODE|SAGA_ID]", required=False, shell_complete=complete_codes)
 @click.option(
     "--format",
     "output_format",
@@ -25,11 +27,18 @@ _CODE = re.compile(r"(?P<kind>SG|SD)?(?P<number>\d{1,3})")
     show_default=True,
     help="markdown: the whole catalogue as one document.",
 )
-def explain(code: str | None, output_format: str) -> None:
+@where
+def explain(code: str | None, output_format: str, place: Place) -> None:
     """Explain CODE: its cause, an example and the fix. Without CODE, list all codes.
 
     SG codes come from `check` and `generate`, SD codes from `diff`.
+
+    Explain SAGA_ID, or how it begins: why the saga is where it is, what happened to it, what happens next and when,
+    and what you can do. --admin, --log and -o are for this alone.
     """
+    if code is not None and is_saga(code):
+        explain_saga(code, place)
+        return
     if output_format == "markdown":
         if code is not None:
             raise click.UsageError("--format markdown prints the whole catalogue: leave CODE out")

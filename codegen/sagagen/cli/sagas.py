@@ -4,6 +4,7 @@ import click
 
 from sagagen.cli.group import Group
 from sagagen.cli.sagas_acts import cancel, hold, resolve, retry, send, skip
+from sagagen.cli.sagas_follow import tail, watch
 from sagagen.cli.sagas_options import SAGA_ID, Filters, Place, filters, print_shown, where
 from sagagen.cli.sagas_orders import audit, confirm, orders, withdraw
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats
@@ -17,7 +18,7 @@ def sagas() -> None:
     """
 
 
-for command in (send, retry, resolve, skip, cancel, hold, orders, confirm, withdraw, audit):
+for command in (send, retry, resolve, skip, cancel, hold, orders, confirm, withdraw, audit, watch, tail):
     sagas.add_command(command)
 
 
@@ -32,7 +33,7 @@ def list_(asked: Filters, limit: int, place: Place) -> None:
         stats = None if asked.statuses else place.ask(lambda source: source.stats())
         click.echo(_nothing_found(asked, stats))
         return
-    print_shown(found, place, print_sagas)
+    print_shown(found, place, lambda shown: print_sagas(shown, is_wide=place.output == "wide"))
 
 
 def _nothing_found(asked: Filters, stats: dict[str, dict[str, dict[str, dict[str, int]]]] | None) -> str:

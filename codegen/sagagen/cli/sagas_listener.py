@@ -3,12 +3,12 @@
 import asyncio
 import http.client
 import json
-import os
 import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sagagen.cli.profiles import is_name, profile
 from sagagen.cli.sagas_user import os_user
 from sagagen.runtime.addresses import Address
 from sagagen.runtime.admin.gate import OPERATOR_HEADER
@@ -73,15 +73,29 @@ def listener_at(text: str, option: str = "--admin") -> tuple[Address, bool]:
     return Address.parse(address, option), text.startswith("https://")
 
 
+def admin_listener(admin: str, environment: Mapping[str, str]) -> "AdminListener":
+    """At an address, or where a profile of this name says. Raises SettingsError."""
+    if is_name(admin):
+        found = profile(admin, environment)
+        admin, environment = found.admin, found.over(environment)
+    return AdminListener(*listener_at(admin), credentials(environment), environment.get("SSL_CERT_FILE"))
+
+
 class AdminListener:
     """A running gateway, over its admin listener."""
 
-    def __init__(self, address: Address, is_tls: bool, fields: Mapping[str, str]) -> None:
-        """`fields` are header fields that say who asks. Nothing that is secret is said of them."""
+    def __init__(
+        self, address: Address, is_tls: bool, fields: Mapping[str, str], ca_file: str | None = None
+    ) -> None:
+        """`fields` are header fields that say who asks. Nothing that is secret is said of them.
+
+        `ca_file` names the certificates of who signed the listener's; None: those that the machine knows.
+        """
         # As the address of a listener, 0.0.0.0 means every address of this machine, including loopback.
         self._host = "127.0.0.1" if address.host == "0.0.0.0" else address.host
         self._address = address
         self._is_tls = is_tls
+        self._ca_file = ca_file
         self._fields = {OPERATOR_HEADER: quote(os_user()), **fields}
 
     async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
@@ -89,6 +103,9 @@ class AdminListener:
 
     async def show(self, saga_id: str) -> Mapping[str, Any]:
         return await self._call("GET", f"/sagas/{quote(saga_id, safe='')}")
+
+    async def history(self, saga_id: str) -> Mapping[str, Any]:
+        return await self._call("GET", f"/sagas/{quote(saga_id, safe='')}/history")
 
     async def command(self, saga_id: str, act: Act | str, given: Mapping[str, Any]) -> Mapping[str, Any]:
         return await self._call("POST", f"/sagas/{quote(saga_id, safe='')}/{act}", given)
@@ -141,7 +158,7 @@ class AdminListener:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._is_tls:
-            context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
+            context = ssl.create_default_context(cafile=self._ca_file)
             return http.client.HTTPSConnection(
                 self._host, self._address.port, timeout=TIMEOUT_S, context=context
             )

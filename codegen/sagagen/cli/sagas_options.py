@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
-from sagagen.cli.sagas_listener import ADMIN_KEY, AdminError, AdminListener, credentials, listener_at
+from sagagen.cli.sagas_listener import ADMIN_KEY, AdminError, admin_listener
 from sagagen.cli.sagas_source import LogAtRest, Source, at_rest
 from sagagen.runtime.admin.orders import UnknownOrder
 from sagagen.runtime.admin.parsing import BadOrder
@@ -36,6 +36,8 @@ COPY_IT = (
     "to a folder that you can write to, and name the copy with --log"
 )
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Output = Literal["table", "wide", "json"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -181,9 +183,14 @@ class Place:
 
     admin: str
     log_path: Path | None
-    as_json: bool
+    output: Output
     is_alone: bool = False
     """Of a log at rest: what needs a second person is done without one."""
+
+    @property
+    def as_json(self) -> bool:
+        """For programs."""
+        return self.output == "json"
 
     @property
     def options(self) -> str:
@@ -198,7 +205,7 @@ class Place:
 
         async def asked() -> Any:
             if self.log_path is None:
-                return await question(AdminListener(*listener_at(self.admin), credentials(os.environ)))
+                return await question(admin_listener(self.admin, os.environ))
             async with at_rest(self.log_path) as (orders, four_eyes):
                 return await question(LogAtRest(orders, four_eyes, is_alone=self.is_alone))
 
@@ -215,12 +222,26 @@ def where(command: F) -> F:
 
     @wraps(command)
     def placed(
-        admin: str, log_path: Path | None, as_json: bool, *, alone: bool = False, **others: Any
+        admin: str,
+        log_path: Path | None,
+        output: Output,
+        as_json: bool,
+        *,
+        alone: bool = False,
+        **others: Any,
     ) -> Any:
-        return command(place=Place(admin, log_path, as_json, alone), **others)
+        return command(place=Place(admin, log_path, "json" if as_json else output, alone), **others)
 
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs."),
+        click.option("--json", "as_json", is_flag=True, hidden=True, help="As -o json."),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice(("table", "wide", "json")),
+            default="table",
+            show_default=True,
+            help="wide: more columns, and nothing cut off; json: for programs.",
+        ),
         click.option(
             "--log",
             "log_path",
@@ -232,7 +253,8 @@ def where(command: F) -> F:
             envvar="SAGAGEN_ADMIN_ADDR",
             default=DEFAULT_ADMIN,
             show_default=True,
-            help=f"The gateway's admin listener, host:port or a URL [env: SAGAGEN_ADMIN_ADDR]. A token is read from "
+            help=f"The gateway's admin listener: host:port, a URL, or its name in ~/.config/sagagen/profiles.toml "
+            f"[env: SAGAGEN_ADMIN_ADDR]. A token is read from "
             f"{ADMIN_TOKEN}, an API key from {ADMIN_KEY}; each also from a file, _FILE.",
         ),
     ):

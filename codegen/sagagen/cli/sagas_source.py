@@ -28,6 +28,7 @@ ALONE = "file, without a second person"
 class Source(Protocol):
     async def list(self, asked: Mapping[str, str]) -> Mapping[str, Any]: ...
     async def show(self, saga_id: str) -> Mapping[str, Any]: ...
+    async def history(self, saga_id: str) -> Mapping[str, Any]: ...
     async def command(self, saga_id: str, act: Act, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """`given` is what the admin listener takes: by, note, step, as, response."""
         ...
@@ -65,6 +66,9 @@ class LogAtRest:
 
     async def show(self, saga_id: str) -> Mapping[str, Any]:
         return await self._operations.show(saga_id)
+
+    async def history(self, saga_id: str) -> Mapping[str, Any]:
+        return await self._operations.history(saga_id)
 
     async def command(self, saga_id: str, act: Act, given: Mapping[str, Any]) -> Mapping[str, Any]:
         return await self._give(act, saga_id, given)

@@ -20,22 +20,26 @@ LAST_COLUMN, LEAST_OF_LAST = 80, 20
 _IN_WORDS = {"GAVE_UP": "SKIPPED (may have happened)", "NOT_CALLED": "not called", "IN_DOUBT": "unknown"}
 
 
-def print_sagas(shown: Mapping[str, Any]) -> None:
+def print_sagas(shown: Mapping[str, Any], *, is_wide: bool = False) -> None:
+    """`is_wide`: also when they were accepted, when they changed last, and until when they wait; nothing is cut."""
     found: Sequence[Mapping[str, Any]] = shown["sagas"]
+    times = ("ACCEPTED", "CHANGED", "UNTIL") if is_wide else ()
     print_table(
-        ("ID", "SAGA", "STATUS", "AGE", "STEP", "SERVICE", "ERROR"),
+        ("ID", "SAGA", "STATUS", "AGE", *times, "STEP", "SERVICE", "ERROR"),
         [
             (
                 saga["id"],
                 f"{saga['saga']} v{saga['version']}",
                 saga["status"],
                 age(saga["age_s"]),
+                *((saga["created_at"], saga["updated_at"] or "", saga["until"] or "") if is_wide else ()),
                 saga["step"] or "",
                 saga["service"] or "",
                 saga["error"] or saga["waiting_for"] or "",
             )
             for saga in found
         ],
+        is_whole=is_wide,
     )
 
 
@@ -44,6 +48,8 @@ def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
     say(f"{saga['saga']} v{saga['version']} {saga['id']}: {saga['status']}")
     say("")
     say(f"  {saga['explanation']}")
+    if saga.get("next_attempt_by"):
+        say(f"  The next attempt begins at {saga['next_attempt_by']} at the latest.")
     if saga["until"]:
         say(f"  Until {saga['until']}; then {saga['then']}.")
     if place := place_in_contract(saga["saga"], saga["version"], saga["step"] or ""):
@@ -144,7 +150,7 @@ def say(line: str) -> None:
 
 
 def in_words(status: str, action: str | None = None) -> str:
-    """A step's status as people read it; programs (`--json`, the API) read the tokens."""
+    """A step's status as people read it; programs (`-o json`, the API) read the tokens."""
     if status == "PASSED_OVER":
         return "done, nothing to undo" if action == "DONE" else "unknown, nothing to undo"
     return _IN_WORDS.get(status, status)
@@ -195,14 +201,14 @@ def age(seconds: float | None) -> str:
     return f"{whole}s"
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns are as wide as what is in them, whatever the terminal; the last one alone is cut."""
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, is_whole: bool = False) -> None:
+    """Columns are as wide as what is in them, whatever the terminal; the last one alone is cut, unless `is_whole`."""
     shown = [head, *([*map(escaped, row[:-1]), " ".join(row[-1].split())] for row in rows)]
     widths = [max(len(row[n]) for row in shown) for n in range(len(head) - 1)]
     last = _last_width(sum(widths) + len(GAP) * len(widths))
     for number, row in enumerate(shown):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        line = [*map(_styled, cells), _cut(escaped(row[-1]), last)]
+        line = [*map(_styled, cells), escaped(row[-1]) if is_whole else _cut(escaped(row[-1]), last)]
         click.echo(GAP.join(line).rstrip() if number else click.style(GAP.join(line).rstrip(), bold=True))
 
 

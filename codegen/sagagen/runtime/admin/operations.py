@@ -10,6 +10,7 @@ import structlog
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from sagagen.runtime.admin.history_shown import history_shown
 from sagagen.runtime.admin.parsing import BadOrder, EventOrder, Order, act_of, query_of
 from sagagen.runtime.admin.redaction import redacted
 from sagagen.runtime.admin.shown import (
@@ -197,6 +198,11 @@ class SagaOperations:
             "operators": [operator_shown(row) for row in recorded.rows if isinstance(row, OperatorRow)],
             "events": list(events_shown(history)),
         }
+
+    async def history(self, saga_id: str) -> Shown:
+        """What happened to a saga, row by row, without payloads. `saga_id`, and what is raised, are as in `show`."""
+        recorded = await self.find(saga_id)
+        return {"id": recorded.accepted.saga_id, "rows": list(history_shown(recorded.rows))}
 
     async def send(self, saga_id: str, order: EventOrder, audit: AuditEntry | None = None) -> Shown:
         """Bring an event to a saga that an engine runs, and show the saga. `saga_id` is as in `show`.

@@ -31,7 +31,7 @@ class SagaAdmin:
 
 
 def saga_routes(admin: SagaAdmin) -> list[Route]:
-    """`/sagas`, one saga, the orders about it, those that wait, `/stats` and `/audit`."""
+    """`/sagas`, one saga, its history, the orders about it, those that wait, `/stats` and `/audit`."""
     orders, operations = admin.orders, admin.orders.operations
 
     async def listed(request: Request, deed: Deed, _by: Admitted) -> Response:
@@ -39,6 +39,9 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
 
     async def shown(request: Request, _deed: Deed, _by: Admitted) -> Response:
         return Json(await operations.show(request.path_params["id"]))
+
+    async def history(request: Request, _deed: Deed, _by: Admitted) -> Response:
+        return Json(await operations.history(request.path_params["id"]))
 
     async def given(request: Request, deed: Deed, by: Admitted) -> Response:
         outcome = await orders.give(deed, signed(await _members_of(request), by))
@@ -84,6 +87,7 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
         ordering("/orders/{order}/withdraw", "withdraw", withdrawn),
         looking("/sagas", "list", listed),
         looking("/sagas/{id}", "show", shown),
+        looking("/sagas/{id}/history", "history", history),
         ordering("/sagas/{id}/{act}", "", given),
     ]
 

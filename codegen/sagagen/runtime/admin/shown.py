@@ -67,6 +67,7 @@ def saga_shown(history: History, waiting_for: str, explanation: Explanation) -> 
         "explanation": explanation.text,
         "until": rfc3339_or_none(explanation.until_ms),
         "then": explanation.then or None,
+        "next_attempt_by": rfc3339_or_none(explanation.next_by_ms),
         "error": explanation.error or None,
     }
 
@@ -88,7 +89,7 @@ def as_unreadable(recorded: RecordedSaga, error: Exception) -> UnreadableSaga:
 def unreadable_shown(saga: UnreadableSaga) -> Shown:
     """With the members of a saga that can be read."""
     return {
-        **dict.fromkeys(("updated_at", "step", "service", "waiting_for", "until", "then")),
+        **dict.fromkeys(("updated_at", "step", "service", "waiting_for", "until", "then", "next_attempt_by")),
         "under_way": [],
         "id": saga.saga_id,
         "saga": saga.saga,

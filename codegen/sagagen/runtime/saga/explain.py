@@ -8,6 +8,7 @@ from sagagen.runtime.saga.decide import decide
 from sagagen.runtime.saga.decision import ENGINE_ERROR, CallNow, Pause, StepCall
 from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.repeating import is_attempted
+from sagagen.runtime.saga.retry import MAX_RETRY_AFTER_S, ceiling_s
 from sagagen.runtime.scope import Failure, step_name
 
 
@@ -21,6 +22,8 @@ class Explanation:
     """When waiting ends, ms since the epoch; None if no time ends it."""
     then: str = ""
     """What happens at `until_ms`."""
+    next_by_ms: int | None = None
+    """When the next attempt begins at the latest, ms since the epoch; None: it may be under way, or there is none."""
     error: str = ""
     """The last failure; empty if there is none."""
     under_way: tuple[str, ...] = ()
@@ -62,7 +65,11 @@ def _pausing(history: History, pause: Pause) -> Explanation:
         then = "it turns back"
     until_ms = pause.until_ms
     return Explanation(
-        text, pause.key, "", until_ms, "" if until_ms is None else then, _why_turned_back(history)
+        text,
+        pause.key,
+        until_ms=until_ms,
+        then="" if until_ms is None else then,
+        error=_why_turned_back(history),
     )
 
 
@@ -77,8 +84,17 @@ def _calling(history: History, call: StepCall) -> Explanation:
         call.action.service,
         call.give_up_at_ms,
         "" if call.give_up_at_ms is None else _then(call, history),
+        _next_by_ms(call),
         str(last) if last else _why_turned_back(history),
     )
+
+
+def _next_by_ms(call: StepCall) -> int | None:
+    """The log knows when a call failed, and the contract how long its pause is at most; the pause itself is drawn."""
+    if not call.failures:
+        return None
+    asked_s = min(call.retry_after_s or 0.0, MAX_RETRY_AFTER_S)
+    return call.failed_ms + round((asked_s + ceiling_s(call.action.retry, call.failures)) * 1000)
 
 
 def _then(call: StepCall, history: History) -> str:
