@@ -56,8 +56,8 @@ WRITES_BESIDE_THE_TRANSACTION = Bug(
             "    def __init__(self) -> None:\n"
             "        self._reserved: dict[str, int] = {}  # faster than to ask the database\n\n"
         ),
-        "        for product_id, quantity in wanted.items():\n            taken = await call.db.execute(\n": (
-            "        for product_id, quantity in wanted.items():\n"
+        "        for product_id, quantity in sorted(wanted.items()):\n            taken = await call.db.execute(\n": (
+            "        for product_id, quantity in sorted(wanted.items()):\n"
             "            if product_id not in self._reserved:\n"
             "                rows = await call.db.fetch(\n"
             '                    "SELECT reserved FROM stock WHERE product_id = ?", (product_id,)\n'
@@ -89,8 +89,8 @@ READS_THEN_WRITES = Bug(
             "    def __init__(self) -> None:\n"
             "        self._before: dict[tuple[str, str], int] = {}  # what is put back when it is undone\n\n"
         ),
-        "        for product_id, quantity in wanted.items():\n            taken = await call.db.execute(\n": (
-            "        for product_id, quantity in wanted.items():\n"
+        "        for product_id, quantity in sorted(wanted.items()):\n            taken = await call.db.execute(\n": (
+            "        for product_id, quantity in sorted(wanted.items()):\n"
             "            rows = await call.db.fetch(\n"
             '                "SELECT available FROM stock WHERE product_id = ?", (product_id,)\n'
             "            )\n"

@@ -22,11 +22,14 @@ PAUSE_S = 0.2
 IDLE_S = 300.0
 """A connection that nobody has used for so long is closed, once another one comes back."""
 LOCK_MS = 2000
-"""How long a call waits for another one of its saga, in milliseconds."""
-IDLE_MS = 5000
-"""How long the server keeps a transaction that its client has left, in milliseconds."""
-GONE_MS = 500
-"""How often the server looks whether the client of a statement is still there, in milliseconds."""
+"""How long a statement waits for a lock at most, in milliseconds; at most half of what a handler has, too.
+
+A handler that has all its time taken by one lock is ended with its connection, and keeps its own locks until the server
+has noticed. A statement that gives up leaves time to undo the transaction, so those who wait for it go on at once."""
+IDLE_MS = 3000
+"""How long the server keeps a transaction whose client says nothing, in milliseconds: its locks hold up the others."""
+GONE_MS = 200
+"""How often the server looks whether a statement's client is still there, in milliseconds."""
 
 
 class Record(Protocol):
@@ -80,12 +83,19 @@ class CannotConnect(Exception):
     """The server can't be reached, or refuses the connection."""
 
 
+class ServerStarts(CannotConnect):
+    """The server is there, and takes no connections yet."""
+
+
 class RolledBack(Exception):
     """A transaction was undone, and its connection is as good as new."""
 
 
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What asyncpg raises where a statement fails, or its connection is gone: the last one where it goes meanwhile."""
+"""What asyncpg raises where a statement fails, or its connection is gone.
+
+InternalClientError is among them: a server that ends a connection at the wrong moment leaves asyncpg in the middle of
+an operation, and it takes no other one on this connection."""
 
 
 class Pool:
@@ -193,6 +203,8 @@ async def connect(url: str, application: str) -> PgConnection:
     """One connection, of the database's own user. Raises CannotConnect."""
     try:
         return await _connected(url, {"application_name": application})
+    except asyncpg.CannotConnectNowError as error:
+        raise ServerStarts(why_not(error)) from error
     except (*LOST, ValueError) as error:
         raise CannotConnect(why_not(error)) from error
 
@@ -218,7 +230,7 @@ def session_settings(hold_limit_s: float, role: str, isolation: str, *, is_read_
     """Settings of every connection. The server ends what a client that died has left."""
     settings = {
         "default_transaction_isolation": isolation.replace("_", " "),
-        "lock_timeout": str(LOCK_MS),
+        "lock_timeout": str(min(LOCK_MS, round(hold_limit_s * 500))),
         "statement_timeout": str(round(hold_limit_s * 1000)),
         "idle_in_transaction_session_timeout": str(max(IDLE_MS, round(hold_limit_s * 2000))),
         "client_connection_check_interval": str(GONE_MS),

@@ -14,8 +14,9 @@ from sagagen.runtime.service.postgres_store.statements import Statement, stateme
 
 T = TypeVar("T")
 
-CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-"""The transaction is repeated as a whole."""
+CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.InvalidCachedStatementError)
+"""The transaction is repeated as a whole. The last one: a table was changed since its statement was prepared, and
+asyncpg has forgotten all that were."""
 TOO_LONG = (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
 """The server has ended a statement, or its wait for a lock."""
 
@@ -96,6 +97,8 @@ class PostgresDb(Db):
         try:
             return await work
         except LOST as error:
+            if isinstance(error, asyncpg.InternalClientError):
+                self._connection.terminate()
             if self._connection.is_closed():
                 raise RpcError(Code.UNAVAILABLE, "the connection to the database was lost") from error
             if not isinstance(error, asyncpg.PostgresError):

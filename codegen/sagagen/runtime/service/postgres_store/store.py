@@ -20,6 +20,7 @@ from sagagen.runtime.postgres.connection import (
     PgConnection,
     Pool,
     RolledBack,
+    ServerStarts,
     connect,
     session_settings,
     why_not,
@@ -61,6 +62,10 @@ MAX_WAITING = 1024
 AGAIN_S = 0.2
 """When a call is worth sending again that could not be decided for conflicts or locks, in seconds."""
 
+STARTING_S = 60.0
+"""How long a service waits at its start for a server that says it is starting, in seconds."""
+LOOK_AGAIN_S = 0.25
+
 _FAILED = (
     "the handler went on after a failed statement, so nothing of it was kept; the service's log says which"
 )
@@ -79,7 +84,11 @@ class _Conflict(RolledBack):
         self.code = _CODES.get(type(error).__name__, "barrier")
 
 
-_CODES = {"SerializationError": "40001", "DeadlockDetectedError": "40P01"}
+_CODES = {
+    "SerializationError": "40001",
+    "DeadlockDetectedError": "40P01",
+    "InvalidCachedStatementError": "0A000",
+}
 """Labels' values; what else conflicts is the barrier's key."""
 _NO_ANSWER = (CannotConnect, NotCommitted, *LOST)
 """Nothing is known of a call, or nothing happened."""
@@ -402,13 +411,27 @@ class PostgresStore:
 
 
 async def _prepared(service: str, url: str, scripts: PostgresScripts) -> Prepared:
-    connection = await connect(url, f"sagagen {service} (start)")
+    connection = await _first_connection(service, url)
     try:
         return await prepare(connection, service, scripts)
-    except (OSError, asyncpg.InterfaceError) as error:
+    except LOST as error:
+        if isinstance(error, asyncpg.PostgresError) and not connection.is_closed():
+            raise
         raise CannotConnect(why_not(error)) from error
     finally:
         connection.terminate()
+
+
+async def _first_connection(service: str, url: str) -> PgConnection:
+    """Waits while the server starts; one that is not there at all is a mistake in the URL just as well."""
+    until_s = time.monotonic() + STARTING_S
+    while True:
+        try:
+            return await connect(url, f"sagagen {service} (start)")
+        except ServerStarts:
+            if time.monotonic() > until_s:
+                raise
+            await asyncio.sleep(LOOK_AGAIN_S)
 
 
 async def _end_reading(connection: PgConnection) -> None:
