@@ -50,9 +50,10 @@ def test_every_alert_has_a_fault_here() -> None:
 
 
 @needs_promtool
-def test_promtool_accepts_rules_and_configuration() -> None:
+@pytest.mark.parametrize("configuration", ["prometheus.yaml", "prometheus.postgres.yaml"])
+def test_promtool_accepts_rules_and_configuration(configuration: str) -> None:
     checked = subprocess.run(
-        ["promtool", "check", "config", RULES.with_name("prometheus.yaml")],
+        ["promtool", "check", "config", RULES.with_name(configuration)],
         capture_output=True,
         text=True,
         check=False,

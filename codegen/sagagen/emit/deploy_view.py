@@ -18,7 +18,20 @@ KEYS_DIR = "/run/sagagen"
 """Where the volumes with keys are."""
 _ASK = "r.urlopen('http://' + os.environ['SAGAGEN_ADMIN_ADDR'] + '/readyz', timeout=4)"
 _PROBE = f"import os, urllib.request as r; {_ASK}"
-_TAKEN = {"gateway", "keys", "redis", "prometheus", "tempo", "loki", "grafana"}
+_PROBE_OF_ONE = (
+    "import os, socket, urllib.request as r; host, _, port = os.environ['SAGAGEN_ADMIN_ADDR'].rpartition(':'); "
+    "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect((host, 1)); "
+    "r.urlopen(f'http://{s.getsockname()[0]}:{port}/readyz', timeout=4)"
+)
+"""Of several behind one name: asks at the address that this container has in that network. Nothing is sent by UDP."""
+CONNECTIONS = 24
+"""To a server from one process of a service, at most: its pools, manual methods, and what is done once at a start."""
+_SPARE_CONNECTIONS = 30
+"""For people, backups and the server itself."""
+_TAKEN = {
+    *("gateway", "keys", "redis", "prometheus", "tempo", "loki", "grafana"),
+    *("postgres", "postgres-key", "databases"),
+}
 """Names of other containers."""
 _YAML_WORDS = {"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
 """YAML 1.1 does not read these as text."""
@@ -31,6 +44,11 @@ class ProcessView:
     name: str
     variable: str
     port: int
+    service: str
+    """The service's name, which is its database's too."""
+    url_variable: str
+    """Names the file with the database's URL."""
+    replicas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,7 @@ class Images:
 
     python: str = "python:3.13-slim"
     redis: str = "redis:8.2-alpine"
+    postgres: str = "postgres:17-alpine"
     prometheus: str = "prom/prometheus:v3.5.0"
     tempo: str = "grafana/tempo:2.8.2"
     loki: str = "grafana/loki:3.5.3"
@@ -52,11 +71,17 @@ class ComposeView:
     images: Images
     source: str
     probe: str
+    probe_of_one: str
     http_port: int
     admin_port: int
     data_dir: str
     keys_dir: str
     processes: tuple[ProcessView, ...]
+    on_postgres: tuple[ProcessView, ...]
+    """Those that can have their data there."""
+    on_sqlite: tuple[ProcessView, ...]
+    """Those that can't."""
+    max_connections: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +93,28 @@ class ImageView:
     keys_dir: str
 
 
+def has_postgres(mesh: Mesh) -> bool:
+    """A service can have its data in PostgreSQL."""
+    return any(service.has_postgres_sql for service in mesh.services)
+
+
 def compose_view(mesh: Mesh) -> ComposeView:
+    on_postgres = [service for service in mesh.services if service.has_postgres_sql]
     return ComposeView(
         header=header([SAGA_YAML]),
         project=json.dumps(mesh.project),
         images=Images(),
         source=json.dumps(f"${{SAGAGEN_SOURCE:-{RELEASE}}}"),
         probe=json.dumps(_PROBE),
+        probe_of_one=json.dumps(_PROBE_OF_ONE),
         http_port=HTTP_PORT,
         admin_port=ADMIN_PORT,
         data_dir=DATA_DIR,
         keys_dir=KEYS_DIR,
         processes=tuple(_process_view(service) for service in mesh.services),
+        on_postgres=tuple(map(_process_view, on_postgres)),
+        on_sqlite=tuple(_process_view(each) for each in mesh.services if not each.has_postgres_sql),
+        max_connections=_SPARE_CONNECTIONS + CONNECTIONS * sum(each.replicas for each in on_postgres),
     )
 
 
@@ -93,6 +128,9 @@ def _process_view(service: Service) -> ProcessView:
         name=json.dumps(service.name),
         variable=f"SAGAGEN_{service.name.upper()}_ADDR",
         port=service.port,
+        service=service.name,
+        url_variable=f"SAGAGEN_{service.name.upper()}_DATABASE_URL_FILE",
+        replicas=service.replicas,
     )
 
 

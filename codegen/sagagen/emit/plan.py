@@ -10,7 +10,7 @@ from sagagen.cache import digest_of
 from sagagen.contract import saga_schema
 from sagagen.contract.model import Mesh
 from sagagen.emit.boards import SagaBoard, ServiceBoard
-from sagagen.emit.deploy_view import compose_view, image_view
+from sagagen.emit.deploy_view import compose_view, has_postgres, image_view
 from sagagen.emit.docs_security import security_doc
 from sagagen.emit.docs_view import index_doc, saga_doc, saga_path
 from sagagen.emit.files import FilePlan, Ownership, PathTaken, nothing
@@ -164,6 +164,12 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
         ("grafana/provisioning/dashboards/sagagen.yaml", "grafana_dashboards.yaml.j2"),
     ):
         yield _printed(f"{deploy}/{path}", template, lambda: compose_view(mesh))
+    if has_postgres(mesh):
+        for path, template in (
+            ("compose.postgres.yaml", "compose.postgres.yaml.j2"),
+            ("prometheus/prometheus.postgres.yaml", "prometheus.postgres.yaml.j2"),
+        ):
+            yield _printed(f"{deploy}/{path}", template, lambda: compose_view(mesh))
     yield _printed(f"{deploy}/prometheus/rules.yaml", "rules.yaml.j2", lambda: rules_view(mesh))
     yield from _dashboards(mesh, f"{deploy}/grafana/dashboards")
     yield from kubernetes_files(mesh, deploy)

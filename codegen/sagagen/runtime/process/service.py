@@ -13,7 +13,7 @@ from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Service
-from sagagen.runtime.process.listening import listening
+from sagagen.runtime.process.listening import listening, own
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.process.trusting import admin_tls, service_tls
 from sagagen.runtime.service.host import ServiceHost
@@ -36,8 +36,8 @@ def service_alone(project: Project, settings: Settings, name: str) -> AbstractAs
 async def _service_alone(
     project: Project, settings: Settings, service: Service, handlers: object, schema: Schema
 ) -> AsyncGenerator[None]:
-    listens = settings.service_listens(service)
-    admin = settings.service_admin(project.mesh, service)
+    listens = own(settings.service_listens(service))
+    admin = own(settings.service_admin(project.mesh, service))
     async with (
         service_tls(project, settings, service) as tls,
         admin_tls(settings) as of_admin,

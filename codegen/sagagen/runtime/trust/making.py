@@ -1,7 +1,8 @@
 """Secrets that nobody has to think of: made at the first start, and kept in a file.
 
 `up --mesh` makes the mesh's key so. In containers `python -m sagagen.runtime.trust.making KIND=FOLDER ...` does it
-once, before anything else runs; `rotate=FOLDER` has a mesh's key joined by a new one, and `retire=FOLDER` ends the old.
+once, before anything else runs; `postgres=FOLDER,DATABASE,...` also writes the URL of each database. `rotate=FOLDER`
+has a mesh's key joined by a new one, and `retire=FOLDER` ends the old.
 """
 
 import os
@@ -16,6 +17,8 @@ from sagagen.runtime.startup import StartupError
 MESH_KEY_FILE = "mesh-key"
 """In the data folder of a local mesh."""
 _BYTES = 32
+_OWNER, _SERVER = "sagagen", "postgres:5432"
+"""Of the PostgreSQL that the emitted stack starts."""
 
 
 def made_secret(path: Path, text: str = "") -> Path:
@@ -70,12 +73,24 @@ def make(kind: str, folder: Path) -> None:
     elif kind == "redis":
         password = made_secret(folder / "password").read_text().strip()
         made_secret(folder / "redis.conf", f"requirepass {password}\n")
+    elif kind == "postgres":
+        _make_for_postgres(folder)
     elif kind == "rotate":
         rotate(folder / MESH_KEY_FILE)
     elif kind == "retire":
         retire(folder / MESH_KEY_FILE)
     else:
-        raise StartupError(f"{kind} is none of mesh, redis, rotate and retire")
+        raise StartupError(f"{kind} is none of mesh, redis, postgres, rotate and retire")
+
+
+def _make_for_postgres(folder_and_databases: Path) -> None:
+    """A password, which the server reads by its group, and for each database a URL with it."""
+    folder, *databases = str(folder_and_databases).split(",")
+    file = made_secret(Path(folder) / "password")
+    file.chmod(0o640)
+    password = file.read_text().strip()
+    for name in databases:
+        made_secret(Path(folder) / f"{name}.url", f"postgresql://{_OWNER}:{password}@{_SERVER}/{name}\n")
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS strikes (bell_id text PRIMARY KEY);
