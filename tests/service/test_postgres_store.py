@@ -28,6 +28,7 @@ from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
 from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.postgres_store.db import PostgresDb
 from sagagen.runtime.service.postgres_store.preparing import PostgresError, PostgresScripts
+from sagagen.runtime.service.postgres_store.repeating import Met, Turns
 from sagagen.runtime.service.postgres_store.store import PostgresStore
 from sagagen.runtime.service.postgres_store.transaction import Transactions
 
@@ -264,6 +265,34 @@ async def test_a_hot_row_under_sixteen_at_once(url: str, isolation: Isolation):
         assert set(said) == {"OK"}
         async with shops[0].store.read() as db:
             assert (await db.fetch("SELECT number FROM numbers"))[0]["number"] == 52
+
+
+@pytest.mark.parametrize("isolation", ["repeatable_read", "serializable"])
+async def test_nobody_is_turned_away_from_a_hot_row(url: str, isolation: Isolation):
+    """Who has met another call is repeated in its turn, and who comes meanwhile lines up behind."""
+
+    async def take(db: Db) -> None:
+        (row,) = await db.fetch("SELECT number FROM numbers WHERE text = ?", ("hot",))
+        await db.execute("UPDATE numbers SET number = ? WHERE text = ?", (row["number"] - 1, "hot"))
+
+    async with replicas(url, isolation=isolation) as shops:
+        await shops[0].act("seed", lambda db: db.execute("INSERT INTO numbers VALUES (100, 'hot')"))
+        said = await asyncio.gather(*(shops[n % 2].act(f"n{n}", take) for n in range(48)))
+        assert {reason(each) for each in said} == {"OK"}
+        async with shops[0].store.read() as db:
+            assert (await db.fetch("SELECT number FROM numbers"))[0]["number"] == 52
+
+
+async def test_a_turn_is_of_a_row_as_far_as_a_statement_tells():
+    turns, update = Turns(), "UPDATE stock SET available = $1 WHERE product_id = $2"
+    async with turns.turn(Met.at(update, (7, "hot"))) as table:
+        async with turns.turn(Met.at(update, (6, "hot"))) as other:
+            assert (table, other) == (table, table), "one statement's repeats take turns in every replica"
+        assert turns.is_waited_for(update, (5, "hot"))
+        assert not turns.is_waited_for(update, (7, "cold"))
+        assert not turns.is_waited_for("SELECT 1", (7, "hot"))
+        assert not turns.is_waited_for(update, (7,)), "where nothing has a name, numbers tell"
+    assert not turns.is_waited_for(update, (7, "hot")), "the line is gone"
 
 
 async def test_a_conflict_that_the_handler_swallows_is_repeated_all_the_same(url: str):

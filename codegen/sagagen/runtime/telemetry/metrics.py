@@ -146,7 +146,8 @@ SERVICE_COMMIT_SECONDS = Histogram(
 
 STORE_RETRIES = Counter(
     "sagagen_store_retries",
-    "Transactions of a service in PostgreSQL that were repeated, by SQLSTATE, or `barrier` where two calls met.",
+    "Transactions of a service in PostgreSQL that were repeated, by SQLSTATE; `barrier`: two calls of a step met; "
+    "`turn`: others waited for that row.",
     ["service", "code"],
 )
 

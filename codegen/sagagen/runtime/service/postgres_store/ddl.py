@@ -46,6 +46,9 @@ INSERT INTO %(schema)s.meta (name, value) VALUES
   ('database_id', (random() * 9007199254740991)::bigint)
   ON CONFLICT DO NOTHING;
 """
+TURN = "CREATE TABLE IF NOT EXISTS %(schema)s.turn_%(number)s ();"
+"""Nothing but a name to lock (`repeating`)."""
+TURN_RIGHTS = "GRANT UPDATE ON %(schema)s.turn_%(number)s TO %(role)s;"
 INDEX = "CREATE INDEX IF NOT EXISTS barrier_started ON %(schema)s.barrier (started_ms);"
 
 FUNCTIONS = """

@@ -16,6 +16,7 @@ import structlog
 from sagagen.runtime.postgres.connection import PgConnection
 from sagagen.runtime.postgres.server import PostgresError, check_server
 from sagagen.runtime.service.postgres_store import ddl
+from sagagen.runtime.service.postgres_store.repeating import TABLES as TURNS
 from sagagen.runtime.service.store import DatabaseIdentity
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -121,6 +122,8 @@ async def _make_barrier(connection: PgConnection, service: str, names: Mapping[s
             )
     async with _transaction(connection):
         await connection.execute(ddl.TABLES % names)
+        for number in range(TURNS):
+            await connection.execute(ddl.TURN % {**names, "number": number})
         await connection.execute(ddl.INDEX % names)
         await connection.execute(ddl.FUNCTIONS % names)
 
@@ -176,6 +179,8 @@ async def _grant(connection: PgConnection, service: str, names: Mapping[str, str
                 await connection.execute(f"CREATE ROLE {names['role']} NOLOGIN")
             await connection.execute(f"GRANT {names['role']} TO CURRENT_USER")
             await connection.execute((ddl.RIGHTS + ddl.HANDLERS_RIGHTS) % known)
+            for number in range(TURNS):
+                await connection.execute(ddl.TURN_RIGHTS % {**names, "number": number})
     except asyncpg.InsufficientPrivilegeError:
         _logger.warning(
             "the database's user may make no role, so handlers use it too: their SQL is looked at, and nothing else "

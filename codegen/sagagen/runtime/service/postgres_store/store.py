@@ -49,6 +49,7 @@ from sagagen.runtime.service.postgres_store.preparing import (
     prepare,
 )
 from sagagen.runtime.service.postgres_store.purging import purge
+from sagagen.runtime.service.postgres_store.repeating import Met, Turns
 from sagagen.runtime.service.postgres_store.transaction import Entered, NotCommitted, Transactions
 from sagagen.runtime.service.postgres_store.turn import PostgresTurn
 from sagagen.runtime.service.store import HOLD_LIMIT_S, Handle, held_too_long
@@ -79,14 +80,17 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class _Conflict(RolledBack):
     """The transaction was undone for the sake of another one; it is tried again as a whole."""
 
-    def __init__(self, error: asyncpg.PostgresError) -> None:
+    def __init__(self, error: asyncpg.PostgresError, met: Met | None = None) -> None:
+        """`met`: at a handler's statement."""
         super().__init__(type(error).__name__)
+        self.met = met
         self.code = _CODES.get(type(error).__name__, "barrier")
 
 
 _CODES = {
     "SerializationError": "40001",
     "DeadlockDetectedError": "40P01",
+    "LinedUp": "turn",
     "InvalidCachedStatementError": "0A000",
 }
 """Labels' values; what else conflicts is the barrier's key."""
@@ -123,6 +127,8 @@ class PostgresStore:
         self._retention_ms = round(retention_s * 1000)
         self._schema = names_of(service)["schema"]
         self._transactions = Transactions(self._schema, isolation)
+        self._turns = None if isolation == "read_committed" else Turns()
+        """There writers of a row wait for one another, and go on."""
         self._observation = StoreObservation(service, prepared.database)
         self._committed: Callable[[Record], None] = _ignore
         self._under_way = 0
@@ -201,17 +207,28 @@ class PostgresStore:
             return refusal
         self._under_way += 1
         try:
-            for number in range(REPEATS):
-                try:
-                    return await self._try_once(call, handle)
-                except _Conflict as conflict:
-                    self._observation.repeated(conflict.code)
-                    if number == REPEATS - 1 or not self._has_time(call):
-                        return _again("the call conflicts with others")
-                    await asyncio.sleep(random.uniform(0, FIRST_PAUSE_S * 2**number))
-            raise AssertionError("the last try returns")
+            try:
+                return await self._try_once(call, handle)
+            except _Conflict as conflict:
+                self._observation.repeated(conflict.code)
+                if self._turns is None:
+                    return await self._repeat(call, handle)
+                async with self._turns.turn(conflict.met or Met(call.name, "")) as turn:
+                    return await self._repeat(call, handle, turn)
         finally:
             self._under_way -= 1
+
+    async def _repeat(self, call: BarredCall, handle: Handle, turn: int | None = None) -> CallResult:
+        for number in range(1, REPEATS):
+            if turn is None:
+                await asyncio.sleep(random.uniform(0, FIRST_PAUSE_S * 2**number))
+            if not self._has_time(call):
+                break
+            try:
+                return await self._try_once(call, handle, turn)
+            except _Conflict as conflict:
+                self._observation.repeated(conflict.code)
+        return _again("the call conflicts with others")
 
     async def turn(self, call: BarredCall, limit: asyncio.Timeout) -> PostgresTurn | CallResult:
         """As ServiceStore says."""
@@ -296,14 +313,15 @@ class PostgresStore:
     def _has_time(self, call: BarredCall) -> bool:
         return call.saga is None or self._clock.wall_ms() <= call.saga.not_after_ms
 
-    async def _try_once(self, call: BarredCall, handle: Handle) -> CallResult:
-        """Raises _Conflict."""
+    async def _try_once(self, call: BarredCall, handle: Handle, number: int | None = None) -> CallResult:
+        """`number`: of its turn, if it has one. Raises _Conflict."""
         try:
             async with self._pool.connection() as connection:
-                entered = await self._begin(connection, call)
+                entered = await self._begin(connection, call, number)
                 if not isinstance(entered.decision, RunHandler):
                     return await self._settle(connection, call, entered)
-                turn = PostgresTurn.of_write(self, connection, call, entered, entered.decision)
+                turns = self._turns if number is None else None
+                turn = PostgresTurn.of_write(self, connection, call, entered, entered.decision, turns)
                 limit = asyncio.timeout(self.hold_limit_s)
                 try:
                     async with limit:
@@ -317,11 +335,11 @@ class PostgresStore:
         except _NO_ANSWER as error:
             return self.without_answer(error)
 
-    async def _begin(self, connection: PgConnection, call: BarredCall) -> Entered:
+    async def _begin(self, connection: PgConnection, call: BarredCall, turn: int | None = None) -> Entered:
         """Raises _Conflict, with no transaction open."""
         try:
             entered = await self._transactions.begin(
-                connection, call, self._clock.wall_ms(), self.purged_through_ms
+                connection, call, self._clock.wall_ms(), self.purged_through_ms, turn
             )
         except asyncpg.PostgresError as error:
             raise await _conflict_of(connection, error) from error
@@ -357,7 +375,7 @@ class PostgresStore:
         """
         if db.conflict is not None:
             await connection.execute("ROLLBACK")
-            raise _Conflict(db.conflict)
+            raise _Conflict(db.conflict, db.met)
         if not handled.keeps_effects:
             await connection.execute("ROLLBACK")
             return await self._refuse(connection, call, handled) if handled.record else handled.result
@@ -404,7 +422,7 @@ class PostgresStore:
             case CannotConnect():
                 return unavailable(_AWAY)
             case _ if isinstance(error, TOO_LONG):
-                return _again("another call of this saga takes long")
+                return _again("a call that this one waits for takes long")
             case _:
                 _logger.error("a call could not be committed", service=self._service, why=why_not(error))
                 return unavailable(_LOST)

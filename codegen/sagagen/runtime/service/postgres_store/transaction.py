@@ -61,6 +61,7 @@ class Transactions:
     def __init__(self, schema: str, isolation: str) -> None:
         """`schema` is quoted. Under READ COMMITTED the lock alone keeps runs apart; else a row of their own does."""
         self._is_read_committed = isolation == "read_committed"
+        self._schema = schema
         self._is_serializable = isolation == "serializable"
         self._enter_new = f"{schema}.enter_new("
         self._literal = _quoted(f"{schema.strip(chr(34))}/")
@@ -69,16 +70,22 @@ class Transactions:
         self._record = f"SELECT {schema}.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 
     async def begin(
-        self, connection: PgConnection, call: BarredCall, now_ms: int, purged_through_ms: int
+        self,
+        connection: PgConnection,
+        call: BarredCall,
+        now_ms: int,
+        purged_through_ms: int,
+        turn: int | None = None,
     ) -> Entered:
         """Begin, and ask the barrier. The transaction is open, whatever it says.
 
-        `purged_through_ms`: the watermark, as far as it is known.
+        `purged_through_ms`: the watermark, as far as it is known. `turn`: of a call that is repeated, see `repeating`.
         """
+        begin = "BEGIN" if turn is None else f"BEGIN; LOCK TABLE {self._schema}.turn_{turn} IN EXCLUSIVE MODE"
         if (saga := call.saga) is None:
-            await connection.execute("BEGIN")
+            await connection.execute(begin)
             return Entered(RunHandler())
-        match await connection.execute(self._beginning(saga, purged_through_ms)):
+        match await connection.execute(self._beginning(begin, saga, purged_through_ms)):
             case "SELECT 1":
                 return self._decided(call, saga, StepRows(None), purged_through_ms, now_ms)
             case "SELECT 2":
@@ -86,14 +93,14 @@ class Transactions:
             case _:
                 return await self._begin_with_rows(connection, call, saga, now_ms)
 
-    def _beginning(self, saga: SagaCall, purged_through_ms: int) -> str:
+    def _beginning(self, begin: str, saga: SagaCall, purged_through_ms: int) -> str:
         saga_id = _quoted(saga.saga_id)
         asked = f"{self._enter_new}{saga_id}, {_quoted(saga.step)}, {_quoted(saga.run)}, {purged_through_ms})"
         if not self._is_serializable:
-            return f"BEGIN; SELECT FROM generate_series(1, {asked})"
+            return f"{begin}; SELECT FROM generate_series(1, {asked})"
         return (
             f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT set_config('sagagen.new', {asked}::text, false); COMMIT; "
-            "BEGIN; SELECT FROM generate_series(1, current_setting('sagagen.new')::integer) "
+            f"{begin}; SELECT FROM generate_series(1, current_setting('sagagen.new')::integer) "
             f"WHERE pg_try_advisory_xact_lock(hashtextextended({self._literal} || {saga_id}, 0))"
         )
 

@@ -8,6 +8,7 @@ from sagagen.runtime.postgres.connection import LOST, PgConnection
 from sagagen.runtime.service.barrier.calls import BarredCall, CallResult, Handled, unavailable
 from sagagen.runtime.service.barrier.rules import RunHandler
 from sagagen.runtime.service.postgres_store.db import PostgresDb
+from sagagen.runtime.service.postgres_store.repeating import Turns
 from sagagen.runtime.service.postgres_store.transaction import Entered, NotCommitted
 
 
@@ -37,9 +38,10 @@ class PostgresTurn:
         entered: Entered,
         decision: RunHandler,
         limit: asyncio.Timeout | None,
+        turns: Turns | None = None,
     ) -> None:
         """`stack` gives the connection back. Without `limit` whoever runs the handler sees to the time."""
-        self.db = PostgresDb(connection)
+        self.db = PostgresDb(connection, turns)
         self.decision = decision
         self._owner = owner
         self._stack = stack
@@ -61,9 +63,10 @@ class PostgresTurn:
         call: BarredCall,
         entered: Entered,
         decision: RunHandler,
+        turns: Turns | None,
     ) -> Self:
-        """For a handler that the store itself runs, and whose transaction it ends."""
-        return cls(owner, AsyncExitStack(), connection, call, entered, decision, None)
+        """For a handler that the store itself runs, and whose transaction it ends. `turns` as PostgresDb has them."""
+        return cls(owner, AsyncExitStack(), connection, call, entered, decision, None, turns)
 
     def finish(self, handled: Handled) -> None:
         """As OpenTurn says."""
