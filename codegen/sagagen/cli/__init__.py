@@ -28,6 +28,7 @@ _COMMANDS = {
     "simulate": "Run many sagas at once on the project's handlers, with faults.",
     "up": "Run the mesh on this machine.",
     "sagas": "Show where sagas are, and help stuck ones.",
+    "store": "Move a service's data between SQLite and PostgreSQL.",
     "test": "Play each way in which a saga can fail, on your handlers.",
 }
 _NEEDS_CODEGEN = {"add", "bump", "check", "diff", "generate", "init"}

@@ -199,6 +199,14 @@ def is_lost(connection: PgConnection) -> bool:
     return connection.is_closed()
 
 
+async def share(connection: PgConnection, name: str) -> None:
+    """Share a lock for as long as the connection lasts. Raises asyncpg.InterfaceError where somebody has it alone."""
+    if not await connection.fetchval("SELECT pg_try_advisory_lock_shared(hashtextextended($1, 0))", name):
+        raise asyncpg.InterfaceError(
+            "what is kept there is being copied: wait until `sagagen store copy` has ended"
+        )
+
+
 async def connect(url: str, application: str) -> PgConnection:
     """One connection, of the database's own user. Raises CannotConnect."""
     try:

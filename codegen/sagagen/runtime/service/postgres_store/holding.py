@@ -7,10 +7,15 @@ a call that still runs here: its third party is asked twice then, with the same 
 import asyncio
 from typing import Any
 
-from sagagen.runtime.postgres.connection import LOST, CannotConnect, PgConnection, connect
+from sagagen.runtime.postgres.connection import LOST, CannotConnect, PgConnection, connect, share
 from sagagen.runtime.rpc.metadata import SagaCall
 
 _KEY = "hashtextextended($1, 0)"
+
+
+def running_lock(service: str) -> str:
+    """Every connection of a service shares this lock; who has it alone knows that no replica runs."""
+    return f"sagagen_{service}/running"
 
 
 class Holding:
@@ -22,6 +27,11 @@ class Holding:
         self._connection: PgConnection | None = None
         self._held: set[str] = set()
         self._turn = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Show that this process runs, before anybody calls it."""
+        async with self._turn:
+            await self._ask("SELECT $1::text", "")
 
     async def hold(self, call: SagaCall) -> bool:
         """False: another process runs this call, or it can't be asked."""
@@ -66,6 +76,7 @@ class Holding:
             if self._connection is None or self._connection.is_closed():
                 self._held.clear()
                 self._connection = await connect(self._url, f"sagagen {self._service} (manual calls)")
+                await share(self._connection, running_lock(self._service))
             return await self._connection.fetchval(query, name)
         except (CannotConnect, *LOST):
             self._forget()

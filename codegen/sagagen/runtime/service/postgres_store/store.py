@@ -174,6 +174,7 @@ class PostgresStore:
             )
             holding = Holding(url, service)
             stack.callback(holding.close)
+            await holding.begin()
             store = cls(
                 service,
                 prepared,
