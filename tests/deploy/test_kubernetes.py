@@ -80,6 +80,19 @@ def every_build(shop: Path, odd: Path) -> Iterator[list[Object]]:
     yield from (overlay(name) for name in OVERLAYS)
     yield build(shop / "deploy" / "prod")
     yield from (overlay(name, odd) for name in ("dev", "prod"))
+    yield build(gateways_of(odd))
+
+
+def gateways_of(root: Path) -> Path:
+    """An overlay whose saga log is in PostgreSQL."""
+    folder = root / "gateways"
+    folder.mkdir(exist_ok=True)
+    kubernetes = "../generated/deploy/kubernetes"
+    (folder / "kustomization.yaml").write_text(
+        f"namespace: payments\nresources: [{kubernetes}/overlays/dev]\n"
+        f"components: [{kubernetes}/components/postgres-log, {kubernetes}/components/certificates]\n"
+    )
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -208,12 +221,33 @@ def test_a_service_is_on_postgres_where_it_has_its_sql(odd: Path) -> None:
     assert of_kind(objects, "Service")["card-payments-headless"]["spec"]["clusterIP"] == "None"
 
 
+def test_gateways_on_one_log_are_a_deployment_that_knows_where_services_are(odd: Path) -> None:
+    objects = build(gateways_of(odd))
+    assert "gateway" not in of_kind(objects, "StatefulSet")
+    gateway = of_kind(objects, "Deployment")["gateway"]["spec"]
+    known = variables(gateway["template"], objects)
+    assert gateway["replicas"] == 2
+    assert known["SAGAGEN_ENGINE_URL_FILE"] == "/run/sagagen/database/url"
+    assert known["SAGAGEN_CARD_PAYMENTS_ADDR"] == "dns:///card-payments-headless:50052"
+    assert known["SAGAGEN_TLS_DIR"] == "/run/sagagen/tls"
+    for kind in ("Service", "PodDisruptionBudget"):
+        selector = of_kind(objects, kind)["gateway"]["spec"]["selector"]
+        assert selects(
+            selector if "matchLabels" in selector else {"matchLabels": selector}, labels(gateway["template"])
+        )
+    assert may_reach(objects, gateway["template"], pods(objects)["postgres"], 5432)
+    (scripts,) = (
+        each for name, each in of_kind(objects, "ConfigMap").items() if name.startswith("postgres-")
+    )
+    assert scripts["data"]["databases.sql"] == 'CREATE DATABASE "gateway"; CREATE DATABASE "card-payments";'
+
+
 def test_a_mesh_without_sql_for_postgres_has_no_such_component(
     generated_project: Callable[[str], Path],
 ) -> None:
     root = generated_project("tiny")
     components = {each.name for each in (root / KUBERNETES / "components").iterdir()}
-    assert not {"postgres", "postgres-server", "autoscaling"} & components
+    assert not {"postgres", "autoscaling"} & components
     assert set(of_kind(overlay("dev", root), "Deployment")) == {"redis"}
 
 
@@ -239,7 +273,7 @@ def test_a_pod_has_the_time_that_a_process_takes_to_stop() -> None:
 def test_a_changed_setting_starts_pods_again_and_reaches_each_process(shop: Path) -> None:
     before, after = overlay("prod"), build(shop / "deploy" / "prod")
     for name in ("gateway", *SERVICES):
-        (old,), (new,) = (container(pods(each)[name])["envFrom"] for each in (before, after))
+        old, new = (container(pods(each)[name])["envFrom"][0] for each in (before, after))
         assert old["configMapRef"]["name"] != new["configMapRef"]["name"]
         assert variables(pods(after)[name], after)["SAGAGEN_MAX_RUNNING"] == "500"
 

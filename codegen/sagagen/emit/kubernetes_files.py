@@ -73,6 +73,10 @@ def _base(mesh: Mesh, view: Callable[[], KubernetesView], base: str) -> Iterator
 def _components(mesh: Mesh, view: Callable[[], KubernetesView], folder: str) -> Iterator[FilePlan]:
     for name, templates in (
         ("redis", {"kustomization": "redis_kustomization", "network-policy": "redis_network_policy"}),
+        (
+            "postgres-server",
+            {"kustomization": "postgres_server_kustomization", "server": "postgres_server"},
+        ),
         ("redis-server", {"kustomization": "redis_server_kustomization", "server": "redis_server"}),
         ("certificates", {"kustomization": "certificates"}),
         ("cert-manager", {"kustomization": "cert_manager", "certificates": "cert_manager_certificates"}),
@@ -94,6 +98,8 @@ def _components(mesh: Mesh, view: Callable[[], KubernetesView], folder: str) -> 
     yield _file(
         f"{folder}/monitoring/prometheus-rule.yaml", "prometheus_rule", lambda: operator_rules_view(mesh)
     )
+    yield _file(f"{folder}/postgres-log/kustomization.yaml", "postgres_log_kustomization", view)
+    yield _of_pod(f"{folder}/postgres-log/deployment.yaml", "postgres_log", view, lambda: view().gateways)
     if view().postgres:
         yield from _postgres(view, folder)
 
@@ -101,8 +107,6 @@ def _components(mesh: Mesh, view: Callable[[], KubernetesView], folder: str) -> 
 def _postgres(view: Callable[[], KubernetesView], folder: str) -> Iterator[FilePlan]:
     """Only where a service can be on PostgreSQL."""
     yield _file(f"{folder}/postgres/kustomization.yaml", "postgres", view)
-    for name, template in (("kustomization", "postgres_server_kustomization"), ("server", "postgres_server")):
-        yield _file(f"{folder}/postgres-server/{name}.yaml", template, view)
     for name, template in (("kustomization", "autoscaling_kustomization"), ("autoscalers", "autoscalers")):
         yield _file(f"{folder}/autoscaling/{name}.yaml", template, view)
     for service in view().postgres:

@@ -27,11 +27,13 @@ LEAVES_S = 5
 """How long a pod still serves while others learn that it is gone: where another pod takes over."""
 SPARE_S = 4
 """Between its own end and the kubelet's SIGKILL."""
+GATEWAYS = 2
+"""So that one may be away, or be changed, while the other serves."""
 DEVELOPMENT_KEY = "sgk_for-development-only-known-to-everybody"
 """The API key of the overlay dev."""
 _ABOUT = (
-    "Name it in an overlay of yours, which says what is here only yours: the image, the Secrets, and what else is",
-    "another one there (docs/kubernetes.md of sagagen).",
+    "Name it in an overlay of yours, which says what only you know: namespace, image, host, where databases are",
+    "(docs/kubernetes.md of sagagen).",
 )
 _TAKEN = frozenset(
     {
@@ -142,6 +144,8 @@ class KubernetesView:
     keys_dir: str
     trust_domain: str
     gateway: PodView
+    gateways: PodView
+    """One of several, whose saga log is in PostgreSQL."""
     services: tuple[ServiceView, ...]
     gateway_calls: tuple[ServiceView, ...]
     """Those that it may call."""
@@ -170,6 +174,8 @@ class PodFileView:
     data_dir: str
     keys_dir: str
     pod: PodView
+    replicas: int
+    """Where it is on PostgreSQL."""
     service: ServiceView | None
 
 
@@ -213,7 +219,8 @@ def kubernetes_view(mesh: Mesh) -> KubernetesView:
     keys = dns_labels((service.name for service in mesh.services), _TAKEN)
     services = tuple(_service(service, mesh, keys) for service in mesh.services)
     security = mesh.security
-    gateway = _gateway(security, services)
+    gateway = _gateway(security)
+    gateways = _on_postgres(gateway, "SAGAGEN_ENGINE_URL_FILE")
     return KubernetesView(
         header=header([SAGA_YAML]),
         project=json.dumps(mesh.project),
@@ -225,10 +232,11 @@ def kubernetes_view(mesh: Mesh) -> KubernetesView:
         keys_dir=KEYS_DIR,
         trust_domain=(security.trust_domain if security else "") or mesh.project,
         gateway=gateway,
+        gateways=gateways,
         services=services,
         gateway_calls=tuple(service for service in services if GATEWAY in service.callers),
         pods=(gateway, *(service.sqlite for service in services)),
-        workloads=tuple(_workloads(gateway, services)),
+        workloads=tuple(_workloads(gateway, gateways, services)),
         postgres=tuple(service for service in services if service.postgres is not None),
         issuer_ports=_issuer_ports(security),
         has_api_keys=_has_api_keys(security),
@@ -239,7 +247,16 @@ def kubernetes_view(mesh: Mesh) -> KubernetesView:
 
 
 def pod_file(view: KubernetesView, pod: PodView, service: ServiceView | None) -> PodFileView:
-    return PodFileView(view.header, view.part_of, view.admin_port, view.data_dir, view.keys_dir, pod, service)
+    return PodFileView(
+        view.header,
+        view.part_of,
+        view.admin_port,
+        view.data_dir,
+        view.keys_dir,
+        pod,
+        service.replicas if service else GATEWAYS,
+        service,
+    )
 
 
 def overlay_view(view: KubernetesView, name: str, about: str, volume: str) -> OverlayView:
@@ -266,7 +283,7 @@ def _part_of(mesh: Mesh) -> str:
     return dns_labels([mesh.project])[mesh.project]
 
 
-def _gateway(security: Security | None, services: tuple[ServiceView, ...]) -> PodView:
+def _gateway(security: Security | None) -> PodView:
     pod = PodView(
         key=GATEWAY,
         process=GATEWAY,
@@ -277,7 +294,6 @@ def _gateway(security: Security | None, services: tuple[ServiceView, ...]) -> Po
         variables=(
             *_of_any(),
             ("SAGAGEN_HTTP_ADDR", f"0.0.0.0:{HTTP_PORT}"),
-            *((service.variable, service.address) for service in services),
         ),
         mounts=(_mesh_key(),),
     )
@@ -312,23 +328,27 @@ def _service(service: Service, mesh: Mesh, keys: Mapping[str, str]) -> ServiceVi
             (keys[other.name], other.port) for other in mesh.services if service.name in other.callers
         ),
         sqlite=sqlite,
-        postgres=_on_postgres(service, sqlite) if service.has_postgres_sql else None,
+        postgres=_on_postgres(sqlite, f"SAGAGEN_{service.name.upper()}_DATABASE_URL_FILE")
+        if service.has_postgres_sql
+        else None,
     )
 
 
-def _workloads(gateway: PodView, services: tuple[ServiceView, ...]) -> Iterator[tuple[PodView, str]]:
+def _workloads(
+    gateway: PodView, gateways: PodView, services: tuple[ServiceView, ...]
+) -> Iterator[tuple[PodView, str]]:
     yield gateway, "StatefulSet"
+    yield gateways, "Deployment"
     for service in services:
         yield service.sqlite, "StatefulSet"
         if service.postgres is not None:
             yield service.postgres, "Deployment"
 
 
-def _on_postgres(service: Service, sqlite: PodView) -> PodView:
-    """Its data folder stays empty: no volume is mounted there."""
+def _on_postgres(sqlite: PodView, variable: str) -> PodView:
+    """The same process on a database that `variable` names. No volume is mounted where its data would be."""
     url = Mount("database", f"{sqlite.key}-database", "url", f"{KEYS_DIR}/database")
-    pod = replace(sqlite, store="postgres")
-    return _with_file(pod, f"SAGAGEN_{service.name.upper()}_DATABASE_URL_FILE", url)
+    return _with_file(replace(sqlite, store="postgres"), variable, url)
 
 
 def _of_any() -> Iterator[tuple[str, str]]:
