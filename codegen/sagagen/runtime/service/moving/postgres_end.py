@@ -237,11 +237,11 @@ async def _alone(url: str, service: str) -> AsyncGenerator[PgConnection]:
         ):
             raise CannotCopy(f"the service {service} runs on this database: stop all its replicas first")
         yield connection
+        await connection.close()
     except LOST as error:
         raise CannotCopy(f"{why_not(error)}; nothing was copied") from error
     finally:
-        if not connection.is_closed():
-            connection.terminate()
+        connection.terminate()
 
 
 async def _connected(url: str, service: str) -> PgConnection:

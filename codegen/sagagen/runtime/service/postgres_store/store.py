@@ -23,6 +23,7 @@ from sagagen.runtime.postgres.connection import (
     ServerStarts,
     connect,
     session_settings,
+    share,
     why_not,
 )
 from sagagen.runtime.rpc.errors import RpcError
@@ -38,7 +39,7 @@ from sagagen.runtime.service.barrier.calls import (
 from sagagen.runtime.service.barrier.rules import RecordEmpty, RunHandler, State
 from sagagen.runtime.service.call import Db
 from sagagen.runtime.service.postgres_store.db import CONFLICTS, TOO_LONG, PostgresDb
-from sagagen.runtime.service.postgres_store.holding import Holding
+from sagagen.runtime.service.postgres_store.holding import Holding, running_lock
 from sagagen.runtime.service.postgres_store.observation import StoreObservation
 from sagagen.runtime.service.postgres_store.place import Place
 from sagagen.runtime.service.postgres_store.preparing import (
@@ -162,10 +163,15 @@ class PostgresStore:
             raise PostgresError(f"service {service}: its database can't be reached: {error}") from error
         writes = session_settings(hold_limit_s, prepared.role, isolation, is_read_only=False)
         reads = session_settings(hold_limit_s, prepared.role, isolation, is_read_only=True)
+        place = Place(service)
+
+        async def begin(connection: PgConnection) -> None:
+            await share(connection, running_lock(service))
+            await place.look(connection)
+
         async with AsyncExitStack() as stack:
-            place = Place(service)
             pool = await stack.enter_async_context(
-                Pool.open(url, size=connections, settings=writes, application=name, begin=place.look)
+                Pool.open(url, size=connections, settings=writes, application=name, begin=begin)
             )
             readers = await stack.enter_async_context(
                 Pool.open(
