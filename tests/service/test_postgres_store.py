@@ -480,23 +480,6 @@ async def test_a_server_that_would_lose_commits_is_refused(setting: str, said: s
             pass
 
 
-async def test_what_keeps_a_service_from_starting_is_named_without_its_password(url: str):
-    secret = "hunter2hunter2"
-    server = postgres_server.shared_server()
-    server.sql("CREATE ROLE nobody LOGIN PASSWORD 'other'") if not server.sql(
-        "SELECT 1 FROM pg_roles WHERE rolname = 'nobody'"
-    ) else None
-    for broken in (
-        f"postgresql://nobody:{secret}@127.0.0.1:1/lab",
-        f"postgresql://nobody:{secret}@127.0.0.1:{server.port}/missing",
-        f"postgresql://nobody:{secret}@127.0.0.1:{server.port}/{url.rpartition('/')[2]}",
-    ):
-        with pytest.raises(PostgresError, match="service lab") as refused:
-            async with replicas(broken, 1):
-                pass
-        assert secret not in str(refused.value)
-
-
 async def test_changes_are_applied_once_whoever_is_first(url: str, tmp_path: Path):
     change = tmp_path / "lab.postgres.001.sql"
     change.write_text("CREATE TABLE more (a int); INSERT INTO effects VALUES ('changed');")

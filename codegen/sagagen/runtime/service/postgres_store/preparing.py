@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import structlog
 
-from sagagen.runtime.postgres.connection import PgConnection
+from sagagen.runtime.postgres.connection import CannotConnect, PgConnection
 from sagagen.runtime.postgres.server import PostgresError, check_server
 from sagagen.runtime.service.postgres_store import ddl
 from sagagen.runtime.service.postgres_store.repeating import TABLES as TURNS
@@ -60,6 +60,23 @@ class Prepared:
     role: str
     """The role that handlers' connections take; empty if the server let nobody make one."""
     database: str
+
+
+def way_out(error: CannotConnect, service: str) -> str:
+    """What to look at where a service's database can't be reached at its start. Says nothing of what a URL holds."""
+    variable = f"SAGAGEN_{service.upper()}_DATABASE_URL"
+    match error.__cause__:
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return f"user and password are those of {variable}, or of the file that {variable}_FILE names"
+        case asyncpg.InvalidCatalogNameError():
+            return f"make the database (CREATE DATABASE), or name another one in {variable}"
+        case ValueError():
+            return (
+                f"{variable} is not well formed: write postgresql://user:password@host:5432/database, and special "
+                "characters as %40"
+            )
+        case _:
+            return f"is its address the one in {variable}?"
 
 
 async def prepare(connection: PgConnection, service: str, scripts: PostgresScripts) -> Prepared:
@@ -163,6 +180,11 @@ async def _transaction(connection: PgConnection) -> AsyncGenerator[None]:
 async def _run(connection: PgConnection, file: Path, sql: str) -> None:
     try:
         await connection.execute(sql)
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError) as error:
+        raise PostgresError(
+            f"{file}: {error}; nothing of it was applied: the database's user has to be able to make tables (GRANT "
+            "USAGE, CREATE ON SCHEMA public TO ...)"
+        ) from error
     except asyncpg.PostgresError as error:
         raise PostgresError(f"{file}: {error}; nothing of it was applied") from error
 

@@ -48,6 +48,7 @@ from sagagen.runtime.service.postgres_store.preparing import (
     Prepared,
     names_of,
     prepare,
+    way_out,
 )
 from sagagen.runtime.service.postgres_store.purging import purge
 from sagagen.runtime.service.postgres_store.repeating import Met, Turns
@@ -160,7 +161,8 @@ class PostgresStore:
         try:
             prepared = await _prepared(service, url, scripts)
         except CannotConnect as error:
-            raise PostgresError(f"service {service}: its database can't be reached: {error}") from error
+            said = f"service {service}: its database can't be used: {error}"
+            raise PostgresError(f"{said}; {way_out(error, service)}") from error
         writes = session_settings(hold_limit_s, prepared.role, isolation, is_read_only=False)
         reads = session_settings(hold_limit_s, prepared.role, isolation, is_read_only=True)
         place = Place(service)
