@@ -72,7 +72,23 @@ async def _shared(
             yield runtime
 
 
-RUNTIMES: dict[str, RuntimeFactory] = {"embedded": _embedded, "shared": _shared}
+@asynccontextmanager
+async def _restate(
+    folder: Path,
+    definition: Saga,
+    world: Transport,
+    clock: ManualClock,
+    *,
+    max_running: int = 10_000,
+    grace_s: float = LONG_S,
+) -> AsyncGenerator[SagaRuntime]:
+    from restate_runtime import restate_engine
+
+    async with restate_engine(folder, definition, world, clock, max_running, grace_s) as runtime:
+        yield runtime
+
+
+RUNTIMES: dict[str, RuntimeFactory] = {"embedded": _embedded, "shared": _shared, "restate": _restate}
 
 
 async def until(runtime: SagaRuntime, holds: Callable[[SagaView], bool], saga_id: str = SAGA_ID) -> SagaView:

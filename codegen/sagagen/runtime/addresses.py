@@ -26,6 +26,11 @@ class Address:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Nobody on another machine reaches it."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
     @classmethod
     def parse(cls, text: str, variable: str) -> "Address":
         """`host:port`, `[::1]:port`, or `:port` for all interfaces. Raises SettingsError naming the variable."""
@@ -164,3 +169,72 @@ def _postgres_url(environment: Mapping[str, str], variable: str) -> Secret | Non
     if url is not None and not url.current.startswith((b"postgresql://", b"postgres://")):
         raise SettingsError(f"{variable} is no URL of PostgreSQL; write postgresql://user@host:5432/database")
     return url
+
+
+ENGINE_URL = "SAGAGEN_ENGINE_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class RestateAddress:
+    """Where Restate is, and where it and gateways reach whom."""
+
+    SCHEME: ClassVar[str] = "restate+"
+
+    ingress: tuple[str, ...]
+    """URLs of its nodes, where sagas are sent: `http://host:8080`."""
+    admin: str
+    """URL of its admin listener."""
+    listens: Address
+    """Where an adapter listens for it."""
+    public_url: str
+    """How it reaches adapters; empty: at the address where this one listens."""
+    identity_keys: tuple[str, ...]
+    """Public keys by one of which it signs what it sends to adapters; none: whoever reaches an adapter is believed."""
+    hears: Address | None
+    """Where a gateway hears from adapters what has become of its sagas; None: it asks."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "RestateAddress | None":
+        """None where no URL is set. Raises SettingsError."""
+        url = environment.get(ENGINE_URL, "")
+        if not url:
+            return None
+        hosts = _restate_hosts(url)
+        listens = Address.parse(
+            environment.get("SAGAGEN_ENGINE_ADDR", "") or "127.0.0.1:9080", "SAGAGEN_ENGINE_ADDR"
+        )
+        written = environment.get("SAGAGEN_ENGINE_IDENTITY_KEY", "")
+        keys = tuple(key.strip() for key in written.split(",") if key.strip())
+        if not (keys or listens.is_loopback or environment.get("SAGAGEN_ENGINE_INSECURE") == "1"):
+            raise SettingsError(
+                f"SAGAGEN_ENGINE_ADDR={listens} lets others reach the adapter, and whoever does drives sagas: set "
+                "SAGAGEN_ENGINE_IDENTITY_KEY to Restate's public key (publickeyv1_...), or SAGAGEN_ENGINE_INSECURE=1"
+            )
+        if any(not key.startswith("publickeyv1_") for key in keys):
+            raise SettingsError(
+                "SAGAGEN_ENGINE_IDENTITY_KEY is no public key of Restate; it begins with publickeyv1_"
+            )
+        first = Address.parse(hosts[0].partition("://")[2], ENGINE_URL)
+        hears = environment.get("SAGAGEN_ENGINE_REPLY_ADDR", "") or (
+            "127.0.0.1:0" if first.is_loopback else ""
+        )
+        return cls(
+            ingress=hosts,
+            admin=environment.get("SAGAGEN_ENGINE_ADMIN_URL", "") or f"http://{Address(first.host, 9070)}",
+            listens=listens,
+            public_url=environment.get("SAGAGEN_ENGINE_PUBLIC_URL", ""),
+            identity_keys=keys,
+            hears=Address.parse(hears, "SAGAGEN_ENGINE_REPLY_ADDR") if hears else None,
+        )
+
+
+def _restate_hosts(url: str) -> tuple[str, ...]:
+    scheme, _, hosts = url.removeprefix(RestateAddress.SCHEME).partition("://")
+    if not url.startswith(RestateAddress.SCHEME) or scheme not in ("http", "https") or not hosts:
+        shown = url if "@" not in url else url.partition("://")[0] + "://..."
+        raise SettingsError(
+            f'{ENGINE_URL}="{shown}" is no engine; write restate+http://host:8080 (several hosts with commas between), '
+            "or leave it out"
+        )
+    addresses = [Address.parse(host.rstrip("/"), ENGINE_URL) for host in hosts.split(",")]
+    return tuple(f"{scheme}://{address}" for address in addresses)

@@ -14,6 +14,7 @@ from sagagen.runtime.addresses import (
     PostgresAddress,
     RedisAddress,
     ReplicaAddresses,
+    RestateAddress,
 )
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.model.definition import Limits, Mesh, Service
@@ -169,6 +170,16 @@ class Settings:
     def service_database(self, service: Service) -> "PostgresAddress | None":
         """Where the service's PostgreSQL is; None: it has a SQLite file in the data folder. Raises SettingsError."""
         return PostgresAddress.read(self.environment, service.name)
+
+    @property
+    def restate(self) -> RestateAddress | None:
+        """Where Restate keeps the sagas; None: this gateway's own log does. Raises SettingsError."""
+        return RestateAddress.read(self.environment)
+
+    def engine_admin(self, mesh: Mesh) -> Address:
+        """Where the admin listener of an adapter's own process binds: after those of services. Raises SettingsError."""
+        default = Address(LOOPBACK, ADMIN_PORT + 1 + len(mesh.services))
+        return _address(self.environment, "SAGAGEN_ADMIN_ADDR", default)
 
     def service_admin(self, mesh: Mesh, service: Service) -> Address:
         """Where the admin listener of the service's own process binds. Raises SettingsError."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sagagen.runtime.engine.port import SagaControl
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.journal import JournalUnavailable
 from sagagen.runtime.saga.search import OpenCount
 from sagagen.runtime.telemetry.metrics import (
     ACTIVE,
@@ -21,10 +22,16 @@ from sagagen.runtime.telemetry.metrics import (
 
 
 async def set_gauges(sagas: SagaControl) -> None:
-    """Read what is true now. Versions that this code keeps are shown also where no saga has them."""
-    open_counts, definitions = await sagas.open_counts(), sagas.definitions
+    """Read what is true now. Versions that this code keeps are shown also where no saga has them.
+
+    Where nobody can tell, nothing is said of sagas, and all other metrics are read.
+    """
     for gauge in (ACTIVE, COMPENSATING, STUCK, WAITING, OLDEST, STUCK_AT, WAITING_AT):
         gauge.clear()  # a version whose last saga is over is not reported any more
+    try:
+        open_counts, definitions = await sagas.open_counts(), sagas.definitions
+    except JournalUnavailable:
+        return
     kept = {(name, version) for name in definitions.names for version in definitions.versions(name)}
     for name, version in kept | {(each.saga, each.version) for each in open_counts}:
         own = [each for each in open_counts if (each.saga, each.version) == (name, version)]

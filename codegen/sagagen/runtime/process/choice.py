@@ -11,9 +11,12 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.telemetry.spans import GATEWAY
 
+ENGINE = "engine"
+"""The process that drives sagas where they are on another engine than the gateway's own."""
+
 
 def process(project: Project, settings: Settings, only: str | None) -> AbstractAsyncContextManager[None]:
-    """The process `only` (the gateway, or a service's name), or all of them in one.
+    """The process `only` (the gateway, an adapter of the engine, or a service's name), or all of them in one.
 
     All that depends on the project alone is imported and made now; entering the context opens files and ports, and
     then it is ready. Leaving it stops in the opposite order: first no new requests, then the sagas under way, then the
@@ -28,6 +31,12 @@ def process(project: Project, settings: Settings, only: str | None) -> AbstractA
         from sagagen.runtime.process.gateway import gateway_alone
 
         return gateway_alone(project, settings)
+    if only == ENGINE and (
+        settings.restate or all(service.name != ENGINE for service in project.mesh.services)
+    ):
+        from sagagen.runtime.process.restate import adapter_alone
+
+        return adapter_alone(project, settings)
     from sagagen.runtime.process.service import service_alone
 
     return service_alone(project, settings, only)

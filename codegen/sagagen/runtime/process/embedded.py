@@ -35,6 +35,6 @@ async def _embedded(
             hosts[service.name] = await stack.enter_async_context(host)
         transports = {name: ObservedTransport(MemoryTransport(host), name) for name, host in hosts.items()}
         checks = {name: host.check for name, host in hosts.items()}
-        entered = running(gateway, project, settings, transports, checks, is_alone=True)
+        entered = running(gateway, project, settings, transports, checks, is_alone=True, drives=True)
         await stack.enter_async_context(entered)
         yield

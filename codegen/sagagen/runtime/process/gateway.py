@@ -1,13 +1,15 @@
 """The gateway with the engine in a process of its own; and how they are put together in any process."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sagagen.runtime.addresses import Address, ReplicaAddresses
 from sagagen.runtime.audit.auditor import Auditor
+from sagagen.runtime.audit.trail import AuditTrail
 from sagagen.runtime.edge.entry import Pace
 from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
 from sagagen.runtime.edge.gateway import Gateway
@@ -19,6 +21,7 @@ from sagagen.runtime.edge.shared_answers import SharedAnswers
 from sagagen.runtime.engine.deaths import Deaths
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.narration import Narrator
+from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
@@ -49,6 +52,19 @@ def gateway_alone(project: Project, settings: Settings) -> AbstractAsyncContextM
 
 @asynccontextmanager
 async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway) -> AsyncGenerator[None]:
+    async with reached_services(project, settings) as (transports, always):
+        checks = {name: service_check(transport) for name, transport in transports.items()}
+        async with running(
+            gateway, project, settings, transports, checks, is_alone=settings.is_only_gateway, always=always
+        ):
+            yield
+
+
+@asynccontextmanager
+async def reached_services(
+    project: Project, settings: Settings
+) -> AsyncGenerator[tuple[Mapping[str, Transport], Mapping[str, Check]]]:
+    """Ways to the services over gRPC, and what readiness always asks of them."""
     from sagagen.runtime.trust.signed import (  # a single process trusts itself
         SignedTransport,
         nobody_believes,
@@ -64,27 +80,7 @@ async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway)
             reached = await stack.enter_async_context(_all_reached(replicas, service, trust, keys))
             signed.append(SignedTransport(reached, service.name, keys))
             transports[service.name] = ObservedTransport(signed[-1], service.name)
-        checks = service_checks(project.mesh.services, transports)
-        entered = running(
-            gateway,
-            project,
-            settings,
-            transports,
-            checks,
-            is_alone=settings.is_only_gateway,
-            always={"mesh": partial(nobody_believes, signed)},
-        )
-        await stack.enter_async_context(entered)
-        yield
-
-
-def service_checks(services: Iterable[Service], transports: Mapping[str, Transport]) -> dict[str, Check]:
-    """Of those that take the gateway's calls: it would wait for ever for one that keeps it out."""
-    return {
-        service.name: service_check(transports[service.name])
-        for service in services
-        if GATEWAY in service.callers
-    }
+        yield transports, {"mesh": partial(nobody_believes, signed)}
 
 
 def _mesh_keys(settings: Settings) -> "MeshKeys | None":
@@ -132,43 +128,31 @@ async def running(
     services: Mapping[str, Check],
     *,
     is_alone: bool,
+    drives: bool = False,
     always: Mapping[str, Check] = MappingProxyType({}),
 ) -> AsyncGenerator[None]:
     """Gateway and engine, with these ways to the services; `services` says whether each has been reached.
 
-    `is_alone` says that no other gateway reaches these services. `always` are other checks of readiness.
+    `is_alone` says that no other gateway reaches these services. `drives`: where sagas are on another engine, this
+    process drives them too. `always` are other checks of readiness.
     """
     limits = settings.limits(project.mesh)
     callers = settings.caller_limits(project.mesh)
     admin = settings.gateway_admin
     async with (
         SharedAnswers.open(project.mesh.project, settings) as shared,
-        SagaLog.open(settings.saga_log, settings.encryption_keys(project.root)) as log,
-        upkeep(log, project.mesh.sagas, audit_s=settings.audit_s),
-        Auditor.open(log.audit) as auditor,
         authentication(project, settings) as schemes,
-        EmbeddedEngine(
-            sagas=project.mesh.sagas,
-            log=log,
-            transports=transports,
-            grace=settings.grace,
-            max_running=limits.max_running,
-            max_running_per_caller=callers.running,
-            max_waiting_sagas=limits.max_waiting_sagas,
-            calls_per_service=limits.calls_per_service,
-            deaths=None if settings.patience_s else Deaths(settings.saga_log),
-            is_alone=is_alone,
-            on_result=partial(_share, shared, gateway.responder) if shared else None,
-            narrator=Narrator(console, project.mesh.sagas) if (console := logs.console()) else None,
-        ) as engine,
+        _engine(gateway, project, settings, transports, shared, is_alone=is_alone, drives=drives) as engine,
+        Auditor.open(engine.audit) as auditor,
         AsyncExitStack() as listeners,
     ):
+        sagas = engine.sagas
         known = schemes.checks if schemes else dict[str, Check]()
-        readiness = Readiness({"gateway": engine.check, "saga log": log.check, **always, **known}, services)
+        readiness = Readiness({**engine.checks, **always, **known}, services)
         peers = Peers(limits.max_connections, limits.max_connections_per_address, settings.trusted_proxies)
         with named_errors(project.root, "gateway/app.py"):
             public = gateway.application(
-                engine,
+                sagas,
                 transports,
                 limits,
                 readiness,
@@ -177,12 +161,12 @@ async def running(
                 authentication=schemes,
                 pace=_pace(callers),
             )
-        operators = operators_app(project.mesh, settings, engine, auditor, gateway.schema, readiness, schemes)
+        operators = operators_app(project.mesh, settings, sagas, auditor, gateway.schema, readiness, schemes)
         admin_certificates = await listeners.enter_async_context(admin_tls(settings))
         http_certificates = await listeners.enter_async_context(http_tls(settings))
         for app, address, variable, room, tls in (
             (operators, admin, "SAGAGEN_ADMIN_ADDR", None, admin_certificates),
-            (public, settings.http, "SAGAGEN_HTTP_ADDR", engine.room, http_certificates),
+            (public, settings.http, "SAGAGEN_HTTP_ADDR", sagas.room, http_certificates),
         ):
             server = serve_http(app, address.host, address.port, room=room, peers=peers, tls=tls)
             await listeners.enter_async_context(listening(server, address, variable))
@@ -190,7 +174,57 @@ async def running(
             yield
         finally:
             # Before the server stops: whoever waits for an answer gets a 202 now.
-            engine.stop_accepting()
+            sagas.stop_accepting()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEngine:
+    """An engine at work, and what goes with it."""
+
+    sagas: SagaRuntime
+    audit: AuditTrail
+    checks: Mapping[str, Check]
+    """Of readiness."""
+
+
+@asynccontextmanager
+async def _engine(
+    gateway: Gateway,
+    project: Project,
+    settings: Settings,
+    transports: Mapping[str, Transport],
+    shared: SharedAnswers | None,
+    *,
+    is_alone: bool,
+    drives: bool,
+) -> AsyncGenerator[OpenedEngine]:
+    """The engine that the settings name."""
+    if settings.restate is not None:
+        from sagagen.runtime.process.restate import restate_engine
+
+        async with restate_engine(project, settings, transports, drives=drives) as opened:
+            yield opened
+        return
+    limits = settings.limits(project.mesh)
+    async with (
+        SagaLog.open(settings.saga_log, settings.encryption_keys(project.root)) as log,
+        upkeep(log, project.mesh.sagas, audit_s=settings.audit_s),
+        EmbeddedEngine(
+            sagas=project.mesh.sagas,
+            log=log,
+            transports=transports,
+            grace=settings.grace,
+            max_running=limits.max_running,
+            max_running_per_caller=settings.caller_limits(project.mesh).running,
+            max_waiting_sagas=limits.max_waiting_sagas,
+            calls_per_service=limits.calls_per_service,
+            deaths=None if settings.patience_s else Deaths(settings.saga_log),
+            is_alone=is_alone,
+            on_result=partial(_share, shared, gateway.responder) if shared else None,
+            narrator=Narrator(console, project.mesh.sagas) if (console := logs.console()) else None,
+        ) as engine,
+    ):
+        yield OpenedEngine(engine, log.audit, {"gateway": engine.check, "saga log": log.check})
 
 
 def _pace(limits: CallerLimits) -> Pace | None:

@@ -1,0 +1,76 @@
+"""What is kept in Restate: batches of a saga's rows, and what is said with them.
+
+A batch is an entry of the journal. All that a saga's workflow does between two batches follows from the first of them,
+so that code of any release, which reads it again, does the same. Each batch says its format, and one that this code
+does not know is refused: the saga waits for code that does.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sagagen.runtime.saga.codec import UnknownFormat, decode, encode
+from sagagen.runtime.saga.events import LogEvent
+from sagagen.runtime.saga.journal import JournalUnreadable
+
+FORMAT = 1
+_HEAD = struct.Struct(">BBqIIH")
+"""Format, marks, `wake_ms`, number of orders taken, lengths of the reply and of the steps' names."""
+_OVER, _SHOWN, _TOOK, _WAKES = 1, 2, 4, 8
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """Rows that are recorded together, and what follows from them."""
+
+    rows: Sequence[LogEvent] = ()
+    wake_ms: int | None = None
+    """When the saga has something to do again, if it only waits: ms since the epoch, or FOR_EVER_MS. 0: it goes on,
+    though a step of it is stuck. None: it waits no more."""
+    is_over: bool = False
+    """Nothing follows."""
+    is_shown: bool = False
+    """All rows so far are written to the workflow's state, where others read them."""
+    took_order: bool = False
+    """The order whose turn it was is settled; `reply` goes to whoever brought it."""
+    orders: int = 0
+    """Of a state: how many orders were taken."""
+    reply: bytes = b""
+    """To an order. Of the first batch, the workflow's input: where the gateway wants to be told of the answer."""
+    at_steps: str = ""
+    """Names of the steps that the saga is stuck at or waits at, with blanks between."""
+
+
+def to_bytes(batch: RowBatch) -> bytes:
+    """Raises ValueError for a row that no column holds."""
+    marks = (
+        _OVER * batch.is_over
+        + _SHOWN * batch.is_shown
+        + _TOOK * batch.took_order
+        + _WAKES * (batch.wake_ms is not None)
+    )
+    steps = batch.at_steps.encode()[:65_535]
+    head = _HEAD.pack(FORMAT, marks, batch.wake_ms or 0, batch.orders, len(batch.reply), len(steps))
+    return head + batch.reply + steps + encode(batch.rows)
+
+
+def from_bytes(data: bytes) -> RowBatch:
+    """Raises UnknownFormat, or JournalUnreadable for bytes that are no batch."""
+    if not data or data[0] != FORMAT:
+        raise UnknownFormat(data[0] if data else 0)
+    try:
+        _, marks, wake_ms, orders, length, steps = _HEAD.unpack_from(data)
+    except struct.error as error:
+        raise JournalUnreadable(f"a batch of rows can't be read: {error}") from error
+    steps_at = _HEAD.size + length
+    rows_at = steps_at + steps
+    return RowBatch(
+        rows=decode(data[rows_at:]),
+        wake_ms=wake_ms if marks & _WAKES else None,
+        is_over=bool(marks & _OVER),
+        is_shown=bool(marks & _SHOWN),
+        took_order=bool(marks & _TOOK),
+        orders=orders,
+        reply=data[_HEAD.size : steps_at],
+        at_steps=data[steps_at:rows_at].decode(errors="replace"),
+    )

@@ -1,0 +1,350 @@
+"""The gateway's half: `RestateSagas` starts, watches and operates sagas whose rows Restate keeps. It needs no disk."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random, SystemRandom
+
+import structlog
+
+from sagagen.runtime.clock import Clock, SystemClock
+from sagagen.runtime.engine.acceptance import accepted_row, started_of
+from sagagen.runtime.engine.port import (
+    Acceptance,
+    CallerQuery,
+    CommandRejected,
+    Delivered,
+    Delivery,
+    DiskUse,
+    JournalUnreadable,
+    NotDelivered,
+    Offer,
+    OpenCount,
+    OperatorCommand,
+    Overloaded,
+    RecordedSaga,
+    Refusal,
+    SagaPage,
+    SagaQuery,
+    SagaResult,
+    SagaView,
+    Started,
+    UnknownSaga,
+    UnreadableSaga,
+)
+from sagagen.runtime.identity import run_id
+from sagagen.runtime.messages.apart import LARGE_BYTES, apart
+from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.restate.batch import RowBatch, to_bytes
+from sagagen.runtime.restate.client import RestateClient, Unreachable
+from sagagen.runtime.restate.looking import Looking
+from sagagen.runtime.restate.orders import Order, is_new_of, order_to_bytes
+from sagagen.runtime.restate.permits import Permits
+from sagagen.runtime.restate.recorded import SagaOnRestate, recorded
+from sagagen.runtime.restate.replies import ReplyListener, Told
+from sagagen.runtime.restate.workflow_names import HEAD, ORDER, RUN, service_name
+from sagagen.runtime.saga.commands import offers
+from sagagen.runtime.saga.definitions import Definitions
+from sagagen.runtime.saga.events import Accepted, SagaStatus
+from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.view import view_of
+
+ACCEPT_S = 5.0
+"""How long Restate may take to make an acceptance durable, in seconds."""
+ORDER_S = 15.0
+ASKS_S = (0.3, 0.5, 1.0, 2.0)
+"""After how many seconds a gateway that was told nothing asks; the last again and again."""
+PERMITS_ASKED = 10
+"""Sagas a second that the gateway asks about, of those that began longest ago and of which it has heard nothing."""
+_BYTES = {"content-type": "application/octet-stream"}
+
+_logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """Those who wait for one saga's result."""
+
+    answered: "asyncio.Future[SagaResult | None]"
+    count: int = 0
+
+
+class RestateSagas:
+    """Implements `SagaRuntime`. Use it by `async with`. `replies` is where adapters tell it what becomes of sagas."""
+
+    def __init__(
+        self,
+        project: str,
+        sagas: Sequence[Saga],
+        ingress: RestateClient,
+        looking: Looking,
+        *,
+        max_running: int,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._project = project
+        self._definitions = Definitions(sagas)
+        self._names = list(dict.fromkeys(saga.name for saga in sagas))
+        self._ingress = ingress
+        self._looking = looking
+        self._clock = clock or SystemClock()
+        self._random = random or Random(SystemRandom().getrandbits(256))
+        self._permits = Permits(max_running)
+        self._waiting: dict[str, _Waiting] = {}
+        self._closing = asyncio.Event()
+        self._reply_to = b""
+
+    async def __aenter__(self) -> "RestateSagas":
+        self._asking = asyncio.create_task(self._ask_about_permits(), name="permits")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop_accepting()
+        self._asking.cancel()
+
+    def heard_by(self, listener: ReplyListener) -> None:
+        """Adapters are asked to tell it."""
+        self._reply_to = listener.reply_to
+
+    def hear(self, told: Told) -> None:
+        if told.is_resting:
+            self._permits.give_back(told.saga_id)
+        waiting = self._waiting.get(told.saga_id)
+        if waiting and not waiting.answered.done() and (told.result is not None or told.is_stuck):
+            waiting.answered.set_result(told.result)
+
+    @property
+    def definitions(self) -> Definitions:
+        return self._definitions
+
+    # Starting sagas, and what is said to them
+
+    async def accept(self, acceptance: Acceptance) -> Started:
+        if refusal := self._refusal():
+            found = await self._find(acceptance.saga_id, acceptance.saga.name)
+            if found is None:
+                raise refusal
+            return started_of(fold(found.rows), is_new=False)
+        return await self._accept(acceptance)
+
+    def _refusal(self) -> Overloaded | None:
+        if self._closing.is_set():
+            return Overloaded("the gateway is stopping")
+        if not self._permits.room:
+            return Overloaded(f"{self._permits.at_most} sagas of this gateway are under way")
+        return None
+
+    async def _accept(self, acceptance: Acceptance) -> Started:
+        at_ms, run = self._clock.wall_ms(), run_id(self._random)
+        if len(acceptance.input) > LARGE_BYTES:
+            row = await apart(lambda: accepted_row(acceptance, at_ms, run))
+        else:
+            row = accepted_row(acceptance, at_ms, run)
+        is_first = self._permits.take(acceptance.saga_id, row)
+        try:
+            return await self._sent(acceptance, row)
+        except BaseException:
+            if is_first:
+                self._permits.give_back(acceptance.saga_id)
+            raise
+
+    async def _sent(self, acceptance: Acceptance, row: Accepted) -> Started:
+        path = self._path(acceptance.saga.name, acceptance.saga_id, f"{RUN}/send")
+        body = to_bytes(RowBatch([row], reply=self._reply_to))
+        # In a task of its own: a client that hangs up leaves a saga that is accepted, and whose permit is held.
+        answer = await asyncio.shield(
+            asyncio.create_task(self._ingress.ask("POST", path, body, _BYTES, ACCEPT_S))
+        )
+        if answer.status == 404:
+            raise Unreachable("no adapter has told Restate of this saga yet")
+        if answer.status not in (200, 202):
+            raise Unreachable(f"Restate has refused it with {answer.status}")
+        if answer.json()["status"] == "Accepted":
+            return Started(
+                acceptance.saga_id,
+                True,
+                acceptance.caller,
+                acceptance.fingerprint,
+                None,
+                row.trace.trace_id,
+                row.at_ms,
+                SagaStatus.RUNNING,
+            )
+        return await self._started_before(acceptance, row)
+
+    async def _started_before(self, acceptance: Acceptance, row: Accepted) -> Started:
+        found = await self._find(acceptance.saga_id, acceptance.saga.name)
+        if found is None:  # it is accepted, and no adapter has begun it
+            self._permits.give_back(acceptance.saga_id)
+            trace_id = acceptance.trace.trace_id
+            return Started(
+                acceptance.saga_id, False, acceptance.caller, None, None, trace_id, 0, SagaStatus.RUNNING
+            )
+        is_ours = found.accepted.run == row.run  # the answer to the first of two sendings was lost
+        if self._permits.row(acceptance.saga_id) is row and not is_ours:
+            self._permits.give_back(acceptance.saga_id)
+        return started_of(fold(found.rows), is_new=is_ours)
+
+    async def deliver(self, delivery: Delivery) -> Delivered:
+        found = await self._find(delivery.saga_id, delivery.saga)
+        if found is None:
+            raise NotDelivered(Refusal.UNKNOWN_SAGA, f"there is no saga {delivery.saga_id}", 1.0)
+        accepted = found.accepted
+        if missing := self._missing(found):
+            raise NotDelivered(Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", 1.0)
+        is_new = await self._order(accepted.saga, accepted.saga_id, delivery)
+        return Delivered(
+            is_new, accepted.trace.trace_id, accepted.started_ms, accepted.version, accepted.input
+        )
+
+    async def command(self, saga_id: str, command: OperatorCommand) -> None:
+        found = await self.find(saga_id)
+        if found is None:
+            raise UnknownSaga(saga_id)
+        if missing := self._missing(found):
+            raise CommandRejected(f"the saga waits for a deployment: {missing}")
+        try:
+            await self._order(found.accepted.saga, saga_id, command)
+        except NotDelivered as error:  # it was not heard in time
+            raise CommandRejected(str(error)) from error
+
+    def _missing(self, found: SagaOnRestate) -> str:
+        is_active = fold(found.rows).status.is_active
+        return self._definitions.missing(found.accepted) if is_active else ""
+
+    async def _order(self, saga: str, saga_id: str, order: Order) -> bool:
+        answer = await self._ingress.ask(
+            "POST", self._path(saga, saga_id, ORDER), order_to_bytes(order), _BYTES, ORDER_S
+        )
+        if answer.status != 200:
+            raise Unreachable(f"Restate has refused it with {answer.status}")
+        return is_new_of(answer.body)
+
+    # Waiting for what becomes of them
+
+    async def wait(
+        self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
+    ) -> SagaResult | None:
+        if self._permits.row(saga_id) is None:  # it may be over: nobody would tell
+            found = await self.find(saga_id)
+            if found is None or self._is_told(found):
+                return fold(found.rows).result if found else None
+        waiting = self._waiting.setdefault(saga_id, _Waiting(asyncio.get_running_loop().create_future()))
+        waiting.count += 1
+        asking = asyncio.create_task(self._ask_for_result(saga_id, waiting.answered), name="asking")
+        stopping = asyncio.create_task(self._closing.wait())
+        ends = {waiting.answered, asking, stopping, *({closing} if closing else ())}
+        try:
+            await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.answered.result() if waiting.answered.done() else None
+        finally:
+            asking.cancel()
+            stopping.cancel()
+            waiting.count -= 1
+            if not waiting.count:
+                self._waiting.pop(saga_id, None)
+
+    async def _ask_for_result(self, saga_id: str, answered: "asyncio.Future[SagaResult | None]") -> None:
+        """Ask again and again, in case that nobody tells. It ends once there is nothing to wait for."""
+        pauses = iter(ASKS_S)
+        pause_s = 0.0
+        while True:
+            pause_s = next(pauses, pause_s)
+            await asyncio.sleep(pause_s)
+            try:
+                found = await self.find(saga_id)
+            except (Unreachable, JournalUnreadable):
+                continue
+            if found and self._is_told(found):
+                if not answered.done():
+                    answered.set_result(fold(found.rows).result)
+                return
+
+    def _is_told(self, found: SagaOnRestate) -> bool:
+        """Nothing is left to wait for."""
+        history = fold(found.rows)
+        return bool(history.result or history.stuck or self._definitions.missing(history.accepted))
+
+    async def _ask_about_permits(self) -> None:
+        """Sagas of which nothing was heard: an adapter that was killed tells nothing."""
+        while True:
+            await asyncio.sleep(1.0)
+            for saga_id in self._permits.longest(PERMITS_ASKED, older_than_s=5.0):
+                try:
+                    found = await self.find(saga_id)
+                except (Unreachable, JournalUnreadable):
+                    break
+                if found is not None and (found.is_resting or not fold(found.rows).status.is_active):
+                    self._permits.give_back(saga_id)
+                else:
+                    self._permits.look_later(saga_id)
+
+    # What is recorded of them
+
+    async def find(self, saga_id: str) -> SagaOnRestate | None:
+        for name in self._names:
+            if found := await self._find(saga_id, name):
+                return found
+        return None
+
+    async def _find(self, saga_id: str, saga: str) -> SagaOnRestate | None:
+        answer = await self._ingress.ask("POST", self._path(saga, saga_id, HEAD), b"", _BYTES)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise Unreachable(f"Restate answers {answer.status}")
+        if answer.body:
+            return recorded(answer.body)
+        row = self._permits.row(saga_id)  # accepted here a moment ago: no adapter has begun it
+        return SagaOnRestate((row,), row) if row and row.saga == saga else None
+
+    async def describe(self, saga_id: str) -> SagaView | None:
+        found = await self.find(saga_id)
+        if found is None:
+            return None
+        history = fold(found.rows)
+        missing = self._definitions.missing(history.accepted) if history.status.is_active else ""
+        return view_of(history, self._definitions.of(history.accepted), missing)
+
+    async def ids(self, beginning: str, at_most: int) -> Sequence[str]:
+        return await self._looking.ids(beginning, at_most)
+
+    async def search(self, query: SagaQuery) -> Sequence[RecordedSaga | UnreadableSaga]:
+        return await self._looking.search(query, self._definitions)
+
+    async def of_caller(self, query: CallerQuery) -> SagaPage:
+        return await self._looking.of_caller(query)
+
+    async def open_counts(self) -> Sequence[OpenCount]:
+        return await self._looking.open_counts()
+
+    async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
+        return await self._looking.ended_counts()
+
+    def offers(self, recorded: RecordedSaga) -> Sequence[Offer]:
+        saga = self._definitions.of(recorded.accepted)
+        return tuple(offers(saga, fold(recorded.rows))) if saga else ()
+
+    def disk_use(self) -> DiskUse | None:
+        return None
+
+    # Readiness
+
+    async def check(self) -> str:
+        if self._closing.is_set():
+            return "it is stopping"
+        try:
+            answer = await self._ingress.ask("GET", "/restate/health", timeout_s=1.5)
+        except Unreachable:
+            return "Restate can't be reached"
+        return "" if answer.status == 200 else f"Restate answers {answer.status}"
+
+    def room(self) -> int:
+        return 0 if self._closing.is_set() else self._permits.room
+
+    def stop_accepting(self) -> None:
+        self._closing.set()
+
+    def _path(self, saga: str, saga_id: str, handler: str) -> str:
+        return f"/{service_name(self._project, saga)}/{saga_id}/{handler}"
