@@ -1,5 +1,6 @@
 """Replicas share a database; whatever does not is found out before it is called."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from grpclib.const import Status as Code
 from ledger import SCHEMA, Ledger, running
+from waiting import eventually_async
 
 from sagagen.runtime.addresses import Address
 from sagagen.runtime.rpc.database import DATABASE_PATH
@@ -23,6 +25,7 @@ SHARED = "postgresql 7 shop 1"
 OWN = ""
 AWAY = NotReached("refused")
 OLDER = RpcError(Code.UNIMPLEMENTED, "no such rpc")
+BROKEN = NoAnswer(Code.UNAVAILABLE, "the connection was lost")
 HUNG = NoAnswer(Code.DEADLINE_EXCEEDED, "no answer in time")
 
 
@@ -33,6 +36,10 @@ class Mesh:
     says: dict[int, str | RpcError]
     called: list[int] = field(default_factory=list[int])
     """By calls of the contract."""
+    asked: list[int] = field(default_factory=list[int])
+    """About their databases."""
+    answers: asyncio.Event | None = None
+    """Until it is set, nobody says anything about databases."""
     now_s: float = 100.0
 
     @asynccontextmanager
@@ -55,6 +62,10 @@ class Process:
     async def call(
         self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
     ) -> Reply:
+        if path == DATABASE_PATH:
+            self.mesh.asked.append(self.port)
+            if self.mesh.answers:
+                await self.mesh.answers.wait()
         said = self.mesh.says[self.port]
         if isinstance(said, RpcError) and (path == DATABASE_PATH or said is not OLDER):
             raise said
@@ -121,6 +132,36 @@ async def test_one_that_hangs_when_it_is_asked_is_passed_over() -> None:
         await call(replicas)
         await call(replicas)
     assert mesh.called == [2, 2]
+
+
+async def test_calls_that_come_at_once_ask_once() -> None:
+    mesh = Mesh({1: AWAY, 2: AWAY})
+    async with mesh.replicas() as replicas, asyncio.TaskGroup() as group:
+        mesh.says, mesh.asked, mesh.now_s = {1: SHARED, 2: SHARED}, [], mesh.now_s + REST_S
+        mesh.answers = asyncio.Event()
+        calls = [group.create_task(call(replicas)) for _ in range(8)]
+        await eventually_async("both to be asked", lambda: len(mesh.asked), lambda count: count >= 2)
+        calls.pop().cancel()  # the others still want to know
+        mesh.answers.set()
+        await asyncio.wait(calls)
+    assert (sorted(mesh.asked), len(mesh.called)) == ([1, 2], 7)
+
+
+async def test_one_that_was_slow_with_a_call_is_not_asked_again() -> None:
+    mesh = Mesh({1: SHARED, 2: SHARED})
+    async with mesh.replicas() as replicas:
+        mesh.says[1] = mesh.says[2] = HUNG
+        for _ in range(2):
+            assert await said(replicas) is HUNG
+        mesh.says, mesh.asked, mesh.now_s = {1: SHARED, 2: SHARED}, [], mesh.now_s + REST_S
+        await call(replicas)
+        assert mesh.asked == []
+        mesh.says[1] = mesh.says[2] = BROKEN
+        await said(replicas)
+        mesh.says, mesh.now_s = {1: SHARED, 2: SHARED}, mesh.now_s + REST_S
+        for _ in range(2):
+            await call(replicas)
+        assert len(mesh.asked) == 1, "another process may be there now"
 
 
 async def test_a_name_with_one_address_may_be_a_file_of_its_own() -> None:

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import structlog
 from grpclib.const import Status as Code
@@ -43,6 +44,7 @@ class OneDatabase:
         self._signed = signed
         self._monotonic_s = monotonic_s
         self._asked_again_s = float("-inf")
+        self._asking: dict[Replica, asyncio.Task[None]] = {}
         self._said = ""
         """What the log has been told is wrong."""
 
@@ -84,6 +86,21 @@ class OneDatabase:
         await asyncio.gather(*(ask(replica) for replica in replicas if replica.database is None))
 
     async def _ask(self, replica: Replica) -> None:
+        """Once, for all calls that want to know: they would keep a process busy that has trouble already."""
+        asking = self._asking.get(replica)
+        if asking is None:
+            asking = self._asking[replica] = asyncio.create_task(
+                self._ask_now(replica), name="which database"
+            )
+            asking.add_done_callback(partial(self._asked, replica))
+        await asyncio.shield(asking)
+
+    def _asked(self, replica: Replica, asking: "asyncio.Task[None]") -> None:
+        del self._asking[replica]
+        if not asking.cancelled():
+            asking.exception()  # whoever asked may have gone
+
+    async def _ask_now(self, replica: Replica) -> None:
         try:
             reply = await self._signed(replica).call(DATABASE_PATH, b"", metadata={}, timeout_s=ASK_S)
             replica.database = reply.response.decode(errors="replace")

@@ -107,8 +107,9 @@ class Replica:
             self.under_way -= 1
 
     def _failed(self, error: RpcError, sent_s: float) -> None:
-        if did_nothing(error) or isinstance(error, NoAnswer):
-            self.database = None  # another process may be there when it is back
+        # Another process may be there when it is back; one that was only slow is the same.
+        if did_nothing(error) or (isinstance(error, NoAnswer) and error.code is Code.UNAVAILABLE):
+            self.database = None
         if did_nothing(error):  # to try it again costs nobody anything
             self._silences = 1
             self._rest(REST_S)
