@@ -14,6 +14,7 @@ import postgres_server
 import pytest
 from grpclib.const import Status as Code
 from postgres_server import PostgresServer
+from small_mesh import saga_call
 from store_conformance import LONG_S, TABLES, Shop, reason
 from waiting import eventually_async, under_load
 
@@ -220,3 +221,72 @@ async def test_a_server_that_goes_while_a_service_starts_is_named(own_server: Po
         await asyncio.to_thread(own_server.stop)
         with pytest.raises(PostgresError, match="service lab: its database can't be reached"):
             await starting
+
+
+async def test_a_service_starts_while_a_call_of_another_replica_hangs(url: str):
+    """Nor does it keep the calls of others waiting behind itself."""
+    async with replicas(url, 1) as (shop,), asking(url) as frozen:
+        await frozen.execute(f"BEGIN; {_recorded('a', 'DONE')}")
+        async with replicas(url, 1) as (late,):
+            assert reason(await late.act("b")) == "OK"
+            assert reason(await shop.act("c")) == "OK"
+
+
+def _recorded(saga: str, state: str, direction: str = "action") -> str:
+    call = f"'{saga}', 'step', '{direction}', 'run', 1, 1"
+    return f"SELECT sagagen_lab.record({call}, '', '{state}', '', '', '', false, false)"
+
+
+@pytest.mark.parametrize(
+    ("first", "late"),
+    [("action", "compensation"), ("compensation", "action")],
+    ids=["an action before its compensation", "a compensation before its action"],
+)
+async def test_a_manual_action_and_its_compensation_never_both_go_by_an_old_state(
+    url: str, first: str, late: str
+):
+    """Both saw PENDING. What is committed second would know nothing of the first one's effects."""
+    async with replicas(url, 1), asking(url) as one, asking(url) as other:
+        await one.execute(_recorded("a", "PENDING"))
+        await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        assert await other.fetchval("SELECT state FROM sagagen_lab.barrier WHERE saga = 'a'") == "PENDING"
+        await one.execute(_recorded("a", "DONE", first))
+        with pytest.raises(asyncpg.SerializationError):
+            await other.execute(_recorded("a", "DONE", late))
+
+
+async def test_a_call_that_is_cancelled_takes_no_locks_of_others_away(url: str):
+    async with replicas(url) as (one, other):
+        held, cancelled = saga_call(saga="held"), saga_call(saga="cancelled")
+        assert await one.store.hold(held)
+
+        async def ask() -> bool:
+            return await one.store.hold(cancelled)
+
+        for _ in range(10):
+            asking_for = asyncio.create_task(ask())
+            await asyncio.sleep(0)
+            asking_for.cancel()
+            await asyncio.wait({asking_for})
+        assert not await other.store.hold(held)
+        await eventually_async("the lock that nobody wants", lambda: other.store.hold(cancelled))
+
+
+async def test_locks_of_manual_calls_are_had_back_when_their_connection_is_lost(url: str):
+    async with replicas(url) as (one, other), asking(url) as operator:
+        held = saga_call(saga="held")
+        assert await one.store.hold(held)
+        holder = (
+            "SELECT coalesce(min(pid), 0) FROM pg_locks JOIN pg_database d ON d.oid = database "
+            "WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND datname = current_database()"
+        )
+        before = await operator.fetchval(holder)
+        await operator.fetch("SELECT pg_terminate_backend($1)", before)
+        await eventually_async(
+            "the lock to be had again",
+            lambda: operator.fetchval(holder),
+            lambda pid: pid not in (0, before),
+        )
+        assert not await other.store.hold(held)
+        await one.store.release(held)
+        assert await other.store.hold(held)

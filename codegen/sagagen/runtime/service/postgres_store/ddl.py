@@ -119,6 +119,12 @@ BEGIN
   IF written <> 1 THEN
     RAISE unique_violation USING MESSAGE = 'the call has another outcome already';
   END IF;
+  IF p_direction = 'compensation' THEN
+    -- An action that was PENDING in this transaction's state may be settled by now, or settle after it: one of the two
+    -- transactions then fails, and looks again.
+    UPDATE %(schema)s.barrier SET not_after_ms = not_after_ms
+     WHERE saga = p_saga AND step = p_step AND direction = 'action' AND state = 'PENDING';
+  END IF;
   IF p_shuts_action_out THEN
     INSERT INTO %(schema)s.barrier (saga, step, direction, run, started_ms, not_after_ms,
                                     digest, state, outcome, trace_id)
