@@ -1,0 +1,256 @@
+"""The shop on PostgreSQL, two replicas of each service: every process and server of it can be killed or frozen.
+
+The copy of the shop that runs here has no unique keys, and a ledger of effects: what is done twice can be seen. Its
+services remember nothing themselves, so that a repeat asks Redis, or the barrier.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from postgres_server import PostgresServer
+from project_copy import copy_project, edit
+from redis_server import RedisServer
+from stack import free_ports
+from waiting import LIMIT_S, eventually, under_load
+
+SERVICES = ("order", "inventory", "payment")
+GATEWAY = "gateway"
+REPLICAS = 2
+PLENTY, SCARCE = 1_000_000, 40
+"""Pieces in stock at the beginning: of prod_1 to prod_5, and of scarce_0 to scarce_2."""
+
+_FORGETFUL = """
+import sys
+from sagagen.runtime.service import outcome_cache
+outcome_cache.CACHE_BYTES = 0
+from sagagen.cli import main
+sys.argv = ["sagagen", *sys.argv[1:]]
+main()
+"""
+_LEDGER = """
+CREATE TABLE IF NOT EXISTS {name}_ledger (
+  n bigint GENERATED ALWAYS AS IDENTITY, order_id text NOT NULL, what text NOT NULL, detail text NOT NULL
+);
+CREATE OR REPLACE FUNCTION {name}_noted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO {name}_ledger (order_id, what, detail) VALUES ({values});
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER noted AFTER {when} ON {name} FOR EACH ROW EXECUTE FUNCTION {name}_noted();
+CREATE INDEX IF NOT EXISTS of_order ON {name} (order_id);
+"""
+_ONE_LINE = (
+    "coalesce(NEW.order_id, OLD.order_id), CASE TG_OP WHEN 'INSERT' THEN '{insert}' ELSE {other} END, "
+)
+LEDGERS = {
+    "order": _LEDGER.format(
+        name="orders",
+        when="INSERT OR UPDATE",
+        values=_ONE_LINE.format(
+            insert="create", other="CASE NEW.status WHEN 2 THEN 'confirm' ELSE 'cancel' END"
+        )
+        + "coalesce(NEW.cancel_reason, '')",
+    ),
+    "inventory": _LEDGER.format(
+        name="reservations",
+        when="INSERT OR DELETE",
+        values=_ONE_LINE.format(insert="reserve", other="'release'")
+        + "coalesce(NEW.product_id, OLD.product_id) || '*' || coalesce(NEW.quantity, OLD.quantity)",
+    ),
+    "payment": _LEDGER.format(
+        name="payments",
+        when="INSERT OR UPDATE",
+        values=_ONE_LINE.format(insert="charge", other="'refund'") + "NEW.amount_minor::text",
+    ),
+}
+"""Of each service's table whose keys are gone. A trigger writes in the transaction of the effect."""
+
+
+def copy_shop(to: Path) -> Path:
+    """The shop, with ledgers in the place of unique keys, and more stock."""
+    root = copy_project("shop", to, ("contracts", "handlers", "gateway", "generated"))
+    handlers = root / "handlers"
+    stock = [f"('prod_{number}', {PLENTY})" for number in range(1, 6)]
+    stock += [f"('scarce_{number}', {SCARCE})" for number in range(3)] + ["('none_1', 0)"]
+    for service in ("order", "payment"):
+        edit(handlers / f"{service}.postgres.sql", {"text PRIMARY KEY": "text NOT NULL"})
+    edit(
+        handlers / "inventory.postgres.sql",
+        {
+            "CHECK (quantity > 0),\n  PRIMARY KEY (order_id, product_id)": "CHECK (quantity > 0)",
+            ", ".join(f"('prod_{number}', 1000)" for number in range(1, 6)): ", ".join(stock),
+        },
+    )
+    for service, ledger in LEDGERS.items():
+        with (handlers / f"{service}.postgres.sql").open("a", encoding="utf-8") as file:
+            file.write(ledger)
+    return root
+
+
+class ReplicaMesh:
+    """Used by `with`: two replicas of each service, a gateway, a PostgreSQL and a Redis of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.root = copy_shop(folder / "shop")
+        self.log = folder / "processes.log"
+        http, self._admin, *rest = free_ports(2 + 2 * REPLICAS * len(SERVICES))
+        self.url = f"http://127.0.0.1:{http}"
+        self.http_port = http
+        self.replicas = [f"{service}-{number}" for service in SERVICES for number in range(REPLICAS)]
+        self._grpc = dict(zip(self.replicas, rest[: len(self.replicas)], strict=True))
+        self._replica_admin = dict(zip(self.replicas, rest[len(self.replicas) :], strict=True))
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ended: list[tuple[str, int, float]] = []
+        """Processes that ended by themselves: name, exit code, and how long they had run, in seconds."""
+        self._began: dict[str, float] = {}
+        self._stack = ExitStack()
+        self.postgres: PostgresServer
+        self.redis: RedisServer
+
+    def __enter__(self) -> Self:
+        self.data.mkdir(parents=True)
+        self.postgres = self._entered(PostgresServer("-c", "fsync=on"))
+        self._urls = {service: self.postgres.database(service) for service in SERVICES}
+        self.redis = self._entered(RedisServer(self.folder))
+        self._stack.callback(self._kill_all)
+        self.start(*self.replicas, GATEWAY)
+        self.await_ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _entered(self, context: AbstractContextManager[Any]) -> Any:
+        return self._stack.enter_context(context)
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def start(self, *names: str) -> None:
+        """Start processes, and do not wait for them."""
+        for name in names:
+            with self.log.open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    self._command(name), env=self._environment(name), stdout=log, stderr=log, cwd=self.folder
+                )
+            self._began[name] = time.monotonic()
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.processes[name].send_signal(number)
+
+    def kill(self, *names: str) -> None:
+        """kill -9, and they are gone. They stay away until `start`."""
+        for name in names:
+            self.processes[name].kill()
+        for name in names:
+            self.processes.pop(name).wait(timeout=LIMIT_S)
+
+    def terminate(self, name: str) -> tuple[int, float]:
+        """SIGTERM. Returns the exit code, and how long it took, in seconds."""
+        process, begun = self.processes.pop(name), time.monotonic()
+        process.terminate()
+        return process.wait(timeout=LIMIT_S), time.monotonic() - begun
+
+    def look_after(self) -> None:
+        """Start anew what has ended by itself, as a supervisor does."""
+        for name, process in list(self.processes.items()):
+            code = process.poll()
+            if code is not None:
+                self.ended.append((name, code, time.monotonic() - self._began[name]))
+                self.start(name)
+
+    def starts_in_vain(self) -> int:
+        """How often a process found no database when it started, said so and ended."""
+        return self.log.read_text(encoding="utf-8", errors="replace").count("its database can't be reached")
+
+    def await_ready(self, *names: str) -> None:
+        """Wait until the gateway is ready, and these replicas: all of them, if none is named."""
+        for name in (*(names or self.replicas), GATEWAY):
+            eventually(f"{name} to be ready", lambda name=name: self.is_ready(name), bool)
+
+    def is_ready(self, name: str) -> bool:
+        self.look_after()
+        port = self._replica_admin.get(name, self.http_port)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _command(self, name: str) -> list[str]:
+        service = name.partition("-")[0]
+        return [sys.executable, "-c", _FORGETFUL, "up", "--project", str(self.root), "--only", service]
+
+    def _environment(self, name: str) -> Mapping[str, str]:
+        environment = {
+            **os.environ,
+            "SAGAGEN_DATA_DIR": str(self.data),
+            "SAGAGEN_LOG_FORMAT": "json",
+            "SAGAGEN_REDIS_URL": self.redis.url,
+        }
+        if name == GATEWAY:
+            lists = {
+                f"SAGAGEN_{service.upper()}_ADDR": ",".join(
+                    f"127.0.0.1:{port}" for each, port in self._grpc.items() if each.startswith(service)
+                )
+                for service in SERVICES
+            }
+            addresses = {"HTTP_ADDR": self.http_port, "ADMIN_ADDR": self._admin}
+            return environment | lists | _local(addresses)
+        service = name.partition("-")[0]
+        url = {f"SAGAGEN_{service.upper()}_DATABASE_URL": self._urls[service]}
+        return (
+            environment
+            | url
+            | _local({"GRPC_ADDR": self._grpc[name], "ADMIN_ADDR": self._replica_admin[name]})
+        )
+
+    def _kill_all(self) -> None:
+        self.kill(*self.processes)
+
+    # -- what is kept ----------------------------------------------------------------------------------------------
+
+    def rows(self, service: str, query: str) -> Sequence[dict[str, Any]]:
+        """From a service's database; the server has to run."""
+        text = self.postgres.sql(f"SELECT coalesce(json_agg(r), '[]') FROM ({query}) r", service)
+        return cast(Sequence[dict[str, Any]], json.loads(text))
+
+    def log_rows(self, query: str) -> Sequence[sqlite3.Row]:
+        """From the gateway's saga log."""
+        uri = f"file:{self.data / 'saga-log.db'}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=LIMIT_S)) as connection:
+            connection.row_factory = sqlite3.Row
+            return connection.execute(query).fetchall()
+
+    def open_sagas(self) -> int:
+        over = "('COMPLETED', 'COMPENSATED', 'SUPERSEDED')"
+        return self.log_rows(f"SELECT count(*) FROM saga WHERE status NOT IN {over}")[0][0]
+
+    def await_no_open_sagas(self, limit_s: float) -> int:
+        """How many are open still when all have ended, or after `limit_s` on a quiet machine."""
+        until = time.monotonic() + under_load(limit_s)
+        while (left := self.open_sagas()) and time.monotonic() < until:
+            self.look_after()
+            time.sleep(0.2)
+        return left
+
+
+def _local(ports: Mapping[str, int]) -> dict[str, str]:
+    return {f"SAGAGEN_{name}": f"127.0.0.1:{port}" for name, port in ports.items()}
