@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,58 +34,56 @@ def binary(name: str) -> str:
     return found
 
 
+def make_server(folder: Path, port: int) -> "PostgresServer":
+    """Its data are made in a folder that is made too; whoever asks for it starts its command."""
+    folder.mkdir()
+    if os.getuid() == 0:
+        user = pwd.getpwnam(USER)
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        folder.parent.chmod(0o711)  # a temporary folder, which others may pass on the way to what is theirs
+    return PostgresServer(folder, port)
+
+
 class PostgresServer:
-    """Made by `running`."""
+    """Made by `running`, which starts it, or by `make_server`."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.port = port
-        self._data = folder / "data"
         self._folder = folder
-        self._run(
-            "initdb", "-D", str(self._data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N"
-        )
+        self._data = folder / "data"
+        words = ("-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+        self._run("initdb", "-D", str(self._data), *words)
+        self.pid = 0
+
+    @property
+    def command(self) -> list[str]:
         options = [word for name, value in OPTIONS.items() for word in ("-c", f"{name}={value}")]
-        with (folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [
-                    *_as_user(),
-                    binary("postgres"),
-                    "-D",
-                    str(self._data),
-                    "-p",
-                    str(port),
-                    "-k",
-                    str(folder),
-                    *options,
-                ],
-                stdout=log,
-                stderr=log,
-                cwd=folder,
-            )
-        self._await_answer()
+        place = ("-D", str(self._data), "-p", str(self.port), "-k", str(self._folder))
+        return [*_as_user(), binary("postgres"), *place, *options]
 
     @classmethod
     @contextmanager
     def running(cls, under: Path | None) -> Generator["PostgresServer"]:
         """A server with its data below a folder, by default the system's for temporary files, until the block ends."""
         with tempfile.TemporaryDirectory(prefix="bench-postgres-", dir=under) as name:
-            if os.getuid() == 0:
-                user = pwd.getpwnam(USER)
-                os.chown(name, user.pw_uid, user.pw_gid)
-            server = cls(Path(name), free_ports(1)[0])
+            server = make_server(Path(name) / "server", free_ports(1)[0])
+            log = Path(name) / "log"
+            with log.open("ab") as output:
+                process = subprocess.Popen(server.command, stdout=output, stderr=output, cwd=server._folder)
+            server.pid = process.pid
             try:
+                server.await_answer()
                 yield server
             finally:
                 server._run("pg_ctl", "stop", "-D", str(server._data), "-m", "immediate", "-w")
-                server._process.wait()
+                process.wait()
 
     def url(self, database: str) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
     def sql(self, text: str, database: str = "postgres") -> str:
         """What psql prints, without headings; each line of `text` that ends with a semicolon is a transaction."""
-        words = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", self.url(database))
-        return self._run("psql", *words, given=text)
+        return run_sql(self.url(database), text)
 
     def make_database(self, name: str) -> str:
         """Its URL."""
@@ -97,7 +95,7 @@ class PostgresServer:
 
         What a process did that has ended is not in it.
         """
-        main = self._process.pid
+        main = self.pid
         served = others = 0.0
         for pid in Path(f"/proc/{main}/task/{main}/children").read_text().split():
             title = _read(f"/proc/{pid}/cmdline").replace("\0", " ")
@@ -108,27 +106,31 @@ class PostgresServer:
                 others += spent
         return served, others
 
-    def _await_answer(self) -> None:
+    def await_answer(self) -> None:
+        """Raises DidNotStart."""
         give_up_at = time.monotonic() + START_WITHIN_S
         command = [binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        while time.monotonic() < give_up_at and self._process.poll() is None:
+        while time.monotonic() < give_up_at:
             if subprocess.run(command, check=False).returncode == 0:
                 return
             time.sleep(0.05)
-        raise DidNotStart(f"PostgreSQL does not answer:\n{_read(str(self._folder / 'log'))[-3000:]}")
+        raise DidNotStart(f"PostgreSQL does not answer on port {self.port}")
 
-    def _run(self, program: str, *arguments: str, given: str = "") -> str:
-        done = subprocess.run(
-            [*_as_user(), binary(program), *arguments],
-            input=given,
-            capture_output=True,
-            text=True,
-            cwd=self._folder,
-            check=False,
-        )
-        if done.returncode:
-            raise DidNotStart(f"{program} failed: {done.stderr or done.stdout}")
-        return done.stdout.strip()
+    def _run(self, program: str, *arguments: str) -> None:
+        _output([*_as_user(), binary(program), *arguments], cwd=self._folder)
+
+
+def run_sql(url: str, text: str) -> str:
+    """As `PostgresServer.sql`."""
+    words = ("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url)
+    return _output([binary("psql"), *words], given=text)
+
+
+def _output(command: Sequence[str], *, given: str = "", cwd: Path | None = None) -> str:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, cwd=cwd, check=False)
+    if done.returncode:
+        raise DidNotStart(f"{command} failed: {done.stderr or done.stdout}")
+    return done.stdout.strip()
 
 
 def _as_user() -> list[str]:

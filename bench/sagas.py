@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""Measure the shop of this repository: `python bench/sagas.py [--mesh [--tls]] [--redis] [--telemetry KIND] ...`.
+"""Measure the shop of this repository: `python bench/sagas.py [--mesh [--tls]] [--redis] [--postgres] ...`.
 
 Starts the stack itself, on free ports and with data of its own; posts orders; waits until every saga is over; prints
 one line of JSON. CPU and memory are those of all of the stack's processes; the load's own are not in it.
-With `--redis` a Redis of its own is one of them, used by every service. `--telemetry` exports spans and log lines.
+With `--redis` a Redis of its own is one of them, used by every service. With `--postgres` every service has a database
+in a PostgreSQL of the measurement's own, whose processes count too. `--telemetry` exports spans and log lines.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 from collector import KINDS, telemetry
 from load import Target
 from measuring import Start, measure, options, tell
+from postgres_server import make_server, run_sql
 from processes import Processes, free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -37,6 +39,7 @@ def main() -> None:
         "--tls", action="store_true", help="with --mesh: certificates on both ends of each call"
     )
     parser.add_argument("--redis", action="store_true", help="with a Redis, whose CPU and memory count too")
+    parser.add_argument("--postgres", action="store_true", help="services on a PostgreSQL, which counts too")
     parser.add_argument(
         "--telemetry",
         choices=KINDS,
@@ -46,7 +49,11 @@ def main() -> None:
     given = parser.parse_args()
     with telemetry(given.telemetry) as told:
         start = starter(
-            is_mesh=given.mesh, with_redis=given.redis, with_tls=given.tls, environment=told.environment
+            is_mesh=given.mesh,
+            with_redis=given.redis,
+            with_tls=given.tls,
+            with_postgres=given.postgres,
+            environment=told.environment,
         )
         figures = measure(_name(given), start, given)
     tell({**figures, **told.received})
@@ -56,6 +63,7 @@ def _name(given: argparse.Namespace) -> str:
     stack = "mesh" if given.mesh else "embedded"
     stack = f"{stack} with Redis" if given.redis else stack
     stack = f"{stack}, TLS" if given.tls else stack
+    stack = f"{stack}, PostgreSQL" if given.postgres else stack
     return stack if given.telemetry == "off" else f"{stack}, telemetry {given.telemetry}"
 
 
@@ -64,6 +72,7 @@ def starter(
     is_mesh: bool,
     with_redis: bool = False,
     with_tls: bool = False,
+    with_postgres: bool = False,
     environment: Mapping[str, str] | None = None,
     under: Sequence[str] = (),
 ) -> Start:
@@ -84,16 +93,34 @@ def starter(
             "SAGAGEN_LOG_FORMAT": "json",
             "SAGAGEN_REDIS_URL": _start_redis(processes, data, redis) if with_redis else "",
             **{f"SAGAGEN_{name.upper()}_ADDR": f"127.0.0.1:{port}" for name, port in grpc.items()},
+            **(_start_postgres(processes, data) if with_postgres else {}),
             **({"SAGAGEN_TLS_DIR": _make_certificates(data / "certs")} if with_tls else {}),
             **besides,
         }
         command = [*under, sys.executable, "-m", "sagagen", "up", "--project", str(REPOSITORY), *mode]
         processes.start(command, environment, cwd=data)
         processes.await_port(http)
-        _fill_stock(data / "inventory.db")
+        if with_postgres:
+            _fill_stock_there(environment["SAGAGEN_INVENTORY_DATABASE_URL"])
+        else:
+            _fill_stock(data / "inventory.db")
         return Target(http, "/orders", data / "saga-log.db", _ENDED)
 
     return start
+
+
+def _start_postgres(processes: Processes, data: Path) -> dict[str, str]:
+    """The URLs of its databases, one for each service."""
+    folder = data / "postgres"
+    server = make_server(folder, free_ports(1)[0])
+    processes.start(server.command, {}, cwd=folder)
+    processes.await_port(server.port)
+    server.await_answer()
+    return {f"SAGAGEN_{name.upper()}_DATABASE_URL": server.make_database(name) for name in SERVICES}
+
+
+def _fill_stock_there(url: str) -> None:
+    run_sql(url, f"UPDATE stock SET available = {STOCK};")
 
 
 def _make_certificates(folder: Path) -> str:

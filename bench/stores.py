@@ -65,7 +65,7 @@ class Case(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a service's store, on SQLite and on PostgreSQL.")
-    parser.add_argument("--rounds", type=int, default=5, metavar="R")
+    parser.add_argument("--rounds", type=int, default=3, metavar="R")
     parser.add_argument("--hot", action="store_true", help="all calls change one row")
     parser.add_argument("--store", action="append", choices=STORES, help="which; may be repeated")
     parser.add_argument("--concurrency", type=int, action="append", metavar="C", help="may be repeated")

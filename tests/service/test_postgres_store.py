@@ -267,6 +267,21 @@ async def test_a_hot_row_under_sixteen_at_once(url: str, isolation: Isolation):
             assert (await db.fetch("SELECT number FROM numbers"))[0]["number"] == 52
 
 
+async def test_a_connection_that_has_lost_its_isolation_is_not_used(
+    url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """As behind pgbouncer with `ignore_startup_parameters`: updates would be lost, and nobody would know."""
+    connect = cast(Any, asyncpg).connect
+
+    def without_settings(url: str, **others: Any) -> Any:
+        return connect(url, **{**others, "server_settings": {}})
+
+    monkeypatch.setattr(asyncpg, "connect", without_settings)
+    with pytest.raises(PostgresError, match="most likely a pooler; name the server itself"):
+        async with replicas(url, 1):
+            pass
+
+
 @pytest.mark.parametrize("isolation", ["repeatable_read", "serializable"])
 async def test_nobody_is_turned_away_from_a_hot_row(url: str, isolation: Isolation):
     """Who has met another call is repeated in its turn, and who comes meanwhile lines up behind."""

@@ -174,7 +174,7 @@ class Pool:
             raise CannotConnect(self._failed)
         try:
             connection = await self._connect()
-        except LOST as error:
+        except (CannotConnect, *LOST) as error:
             self._failed, self._failed_s = why_not(error), time.monotonic()
             raise CannotConnect(self._failed) from error
         self._used.add(connection)
@@ -220,13 +220,23 @@ async def connect(url: str, application: str) -> PgConnection:
 async def _connected(url: str, settings: Mapping[str, str]) -> PgConnection:
     # Its keyword arguments have no types.
     made: Any = await cast(Any, asyncpg).connect(url, timeout=CONNECT_S, server_settings=dict(settings))
-    return cast(PgConnection, made)
+    connection = cast(PgConnection, made)
+    if isolation := settings.get("default_transaction_isolation"):
+        found = await connection.fetchval("SELECT current_setting('default_transaction_isolation')")
+        if found != isolation:
+            connection.terminate()
+            raise CannotConnect(
+                "what a connection asks for is lost on its way, such as its isolation: something between passes it "
+                "over, most likely a pooler; name the server itself"
+            )
+    return connection
 
 
 def why_not(error: BaseException) -> str:
     """In a few words, and without the URL: it may hold a password."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(error)
+        is_pooler = "unsupported startup parameter" in str(error)  # no server says so
+        return f"{error}: a pooler stands between; name the server itself" if is_pooler else str(error)
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "the server does not answer"
     if isinstance(error, OSError):

@@ -175,6 +175,11 @@ class PostgresStore:
             pool = await stack.enter_async_context(
                 Pool.open(url, size=connections, settings=writes, application=name, begin=begin)
             )
+            try:
+                async with pool.connection():
+                    pass  # what would fail with the first call shall fail here
+            except CannotConnect as error:
+                raise PostgresError(f"service {service}: {error}") from error
             readers = await stack.enter_async_context(
                 Pool.open(
                     read_url or url, size=READ_CONNECTIONS, settings=reads, application=f"{name} (reads)"
