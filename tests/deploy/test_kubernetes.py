@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import textwrap
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -106,7 +107,10 @@ def test_every_object_is_valid_for_a_current_kubernetes(
     utils: Any = pytest.importorskip("kubernetes_validate.utils")
     monkeypatch.setattr(utils, "schema_contents", cache(utils.schema_contents))  # else read for each object
     validate: Callable[..., Any] = utils.validate
-    seen = {json.dumps(each, sort_keys=True): each for objects in builds for each in objects}
+    of_the_page = [*_objects_of_the_page()]
+    assert {each["kind"] for each in of_the_page} == {"Job", "NetworkPolicy"}
+    every = [*builds, of_the_page]
+    seen = {json.dumps(each, sort_keys=True): each for objects in every for each in objects}
     for each in seen.values():
         if each["kind"] in CUSTOM:
             fields = CUSTOM[each["kind"]]
@@ -114,6 +118,16 @@ def test_every_object_is_valid_for_a_current_kubernetes(
             assert fields["required"] <= written <= fields["required"] | fields["allowed"], each
         else:
             validate(each, VERSION, strict=True)
+
+
+def _objects_of_the_page() -> Iterator[Object]:
+    page = (PROJECT / "docs" / "kubernetes.md").read_text("utf-8")
+    blocks = [
+        textwrap.dedent(block)
+        for block in re.findall(r"^ *```yaml\n(.*?)^ *```", page, re.DOTALL | re.MULTILINE)
+    ]
+    found = [read_yaml(block) for block in blocks]
+    yield from (each for each in found if each.get("kind", "Kustomization") != "Kustomization")
 
 
 def test_each_object_has_a_name_of_its_own_that_fits(builds: list[list[Object]]) -> None:
