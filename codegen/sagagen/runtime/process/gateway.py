@@ -53,7 +53,7 @@ def gateway_alone(project: Project, settings: Settings) -> AbstractAsyncContextM
 @asynccontextmanager
 async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway) -> AsyncGenerator[None]:
     async with reached_services(project, settings) as (transports, always):
-        checks = {name: service_check(transport) for name, transport in transports.items()}
+        checks = service_checks(project.mesh.services, transports)
         async with running(
             gateway, project, settings, transports, checks, is_alone=settings.is_only_gateway, always=always
         ):
@@ -81,6 +81,15 @@ async def reached_services(
             signed.append(SignedTransport(reached, service.name, keys))
             transports[service.name] = ObservedTransport(signed[-1], service.name)
         yield transports, {"mesh": partial(nobody_believes, signed)}
+
+
+def service_checks(services: Iterable[Service], transports: Mapping[str, Transport]) -> dict[str, Check]:
+    """Of those that take the gateway's calls: it would wait for ever for one that keeps it out."""
+    return {
+        service.name: service_check(transports[service.name])
+        for service in services
+        if GATEWAY in service.callers
+    }
 
 
 def _mesh_keys(settings: Settings) -> "MeshKeys | None":
