@@ -344,3 +344,19 @@ async def test_a_caller_has_its_limit_at_all_gateways_together(tmp_path: Path, s
         for each in asked[:2]:
             await one.ends(each.saga_id)
         assert (await one.engine.accept(asked[2])).is_new
+
+
+async def test_whoever_comes_while_a_gateway_lets_go_is_not_kept_waiting(tmp_path: Path, slow: Slow) -> None:
+    """A saga's task that is cancelled before its first step answers nobody by itself."""
+    definition = usual_saga()
+    async with gateway(tmp_path, definition, slow) as one:
+        coming = [
+            asyncio.ensure_future(one.engine.accept(acceptance(definition, f"saga-{number}")))
+            for number in range(3)
+        ]
+        await asyncio.sleep(0)  # they are under way, and their sagas' tasks have not begun
+        async with asyncio.timeout(LONG_S):
+            await one.engine._let_go()  # pyright: ignore[reportPrivateUsage]
+            told = await asyncio.gather(*coming, return_exceptions=True)
+        assert {type(each) for each in told} == {JournalUnavailable}
+        assert one.engine.running == 0

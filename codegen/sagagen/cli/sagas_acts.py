@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -192,7 +193,7 @@ def _carry_out(wish: Wish, target: Target) -> None:
         print_shown(shown, target.place, lambda each: print_waiting(each["order"], target.place.options))
         return
     print_shown(shown, target.place, lambda saga: print_saga(saga, target.place.options))
-    if target.place.log_path and not target.place.as_json:
+    if isinstance(target.place.log, Path) and not target.place.as_json:
         click.echo(GOES_ON_LATER)
 
 

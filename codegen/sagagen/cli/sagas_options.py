@@ -15,13 +15,14 @@ import click
 
 from sagagen.cli.completion_words import complete_sagas, complete_services, complete_steps
 from sagagen.cli.sagas_listener import ADMIN_KEY, AdminError, admin_listener
-from sagagen.cli.sagas_source import LogAtRest, Source, at_rest
+from sagagen.cli.sagas_source import LogAtRest, Source, at
 from sagagen.runtime.admin.orders import UnknownOrder
 from sagagen.runtime.admin.parsing import BadOrder
 from sagagen.runtime.escaping import escaped, escaped_json
 from sagagen.runtime.log.store import LogError
 from sagagen.runtime.saga.commands import AmbiguousSaga, CommandRejected, UnknownSaga
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.journal import JournalUnavailable
 from sagagen.runtime.saga.where import Where, as_data
 from sagagen.runtime.settings import ADMIN_TOKEN
 from sagagen.runtime.sqlite.disk_errors import CannotOpen
@@ -53,6 +54,17 @@ class Age(click.ParamType[float]):
             return float(number) * _UNITS_S[unit]
         except ValueError:
             self.fail(f'"{value}" is not an age; write 90s, 15m, 2h or 3d', param, ctx)
+
+
+class LogPlace(click.ParamType[Path | str]):
+    """A file, or the URL of a PostgreSQL."""
+
+    name = "file or url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        if isinstance(value, str) and value.startswith(("postgresql://", "postgres://")):
+            return value
+        return click.Path(exists=True, dir_okay=False, path_type=Path).convert(value, param, ctx)
 
 
 class SagaId(click.ParamType[str]):
@@ -182,7 +194,7 @@ class Place:
     """Where the sagas are, and how what is said of them is printed."""
 
     admin: str
-    log_path: Path | None
+    log: Path | str | None
     output: Output
     is_alone: bool = False
     """Of a log at rest: what needs a second person is done without one."""
@@ -195,8 +207,10 @@ class Place:
     @property
     def options(self) -> str:
         """The options that lead another command to the same place."""
-        if self.log_path:
-            return f" --log {shlex.quote(str(self.log_path))}"
+        if isinstance(self.log, str):
+            return ' --log "$SAGAGEN_ENGINE_URL"'  # what stands in it may be a secret
+        if self.log:
+            return f" --log {shlex.quote(str(self.log))}"
         is_found = self.admin == os.environ.get("SAGAGEN_ADMIN_ADDR", DEFAULT_ADMIN)
         return "" if is_found else f" --admin {shlex.quote(self.admin)}"
 
@@ -204,16 +218,16 @@ class Place:
         """Have the question answered. Raises ClickException with the reason if that fails."""
 
         async def asked() -> Any:
-            if self.log_path is None:
+            if self.log is None:
                 return await question(admin_listener(self.admin, os.environ))
-            async with at_rest(self.log_path) as (orders, four_eyes):
+            async with at(self.log) as (orders, four_eyes):
                 return await question(LogAtRest(orders, four_eyes, is_alone=self.is_alone))
 
         try:
             return asyncio.run(asked())
         except CannotOpen as error:
             raise click.ClickException(f"{error}. {COPY_IT}") from error
-        except (*_ERRORS, OSError, sqlite3.Error) as error:
+        except (*_ERRORS, JournalUnavailable, OSError, sqlite3.Error) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -223,7 +237,7 @@ def where(command: F) -> F:
     @wraps(command)
     def placed(
         admin: str,
-        log_path: Path | None,
+        log_path: Path | str | None,
         output: Output,
         as_json: bool,
         *,
@@ -245,8 +259,8 @@ def where(command: F) -> F:
         click.option(
             "--log",
             "log_path",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Read a log at rest (var/saga-log.db) instead of a running gateway.",
+            type=LogPlace(),
+            help="Read a log at rest (var/saga-log.db) instead of a running gateway; or one in PostgreSQL, by its URL.",
         ),
         click.option(
             "--admin",

@@ -13,11 +13,13 @@ from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.orders import Orders, order_shown
 from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.audit.trail import PendingOrder
+from sagagen.runtime.engine.asking import SagasBeside
 from sagagen.runtime.engine.at_rest import SagasAtRest
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.saga.commands import Act, CommandRejected
 from sagagen.runtime.saga.definitions import Definitions
+from sagagen.runtime.startup import StartupError
 from sagagen.runtime.vault.given import given_keys
 
 HAS_THE_FILE = "file"
@@ -120,6 +122,34 @@ class LogAtRest:
         # The user of the system stands beside the name that they give, which may be another.
         by = os_user()
         return Deed(did, saga_id, order_id, by=by, scheme=HAS_THE_FILE, address=f"user {by} of this machine")
+
+
+@asynccontextmanager
+async def at(place: Path | str) -> AsyncGenerator[tuple[Orders, Collection[str]]]:
+    """The log in a file that no gateway runs on; or in the PostgreSQL at a URL, whose gateways may run."""
+    entered = at_rest(place) if isinstance(place, Path) else _beside(place)
+    async with entered as found:
+        yield found
+
+
+@asynccontextmanager
+async def _beside(url: str) -> AsyncGenerator[tuple[Orders, Collection[str]]]:
+    try:
+        from sagagen.runtime.postgres_log.log import PostgresLog
+    except ModuleNotFoundError as error:
+        raise StartupError(
+            "the driver of PostgreSQL is not installed: pip install 'sagagen[postgres]'"
+        ) from error
+    mesh = mesh_of_project()
+    access = mesh.security.admin if mesh and mesh.security else None
+    async with (
+        PostgresLog.beside(url) as log,
+        Auditor.open(log.audit, has_stream=False) as auditor,
+    ):
+        schema = (lambda: Schema(mesh.descriptors.read_bytes())) if mesh else None
+        sagas = SagasBeside(log, Definitions(mesh.sagas if mesh else ()))
+        operations = SagaOperations(sagas, schema, sagas.deliver)
+        yield Orders(operations, auditor), frozenset(access.four_eyes if access else ())
 
 
 @asynccontextmanager

@@ -111,7 +111,8 @@ def up(
                 "debugging: no time-outs, one attempt of each call; breakpoint() opens a prompt here"
             )
         with private_files():
-            _make_folder(settings.data_dir)
+            if not (only == GATEWAY and settings.engine_log):  # which keeps nothing here
+                _make_folder(settings.data_dir)
             if not (only and lifeline.is_attached):  # a child of a local mesh: its parent has settled it
                 settle_development_key(project.mesh, settings, project.root, is_for_a_person=not only)
             with _on_postgres(root, settings, postgres) as settings:

@@ -164,9 +164,12 @@ class PostgresAddress:
         return None if url is None else cls(url, read_url)
 
 
+_POSTGRES = ("postgresql://", "postgres://")
+
+
 def _postgres_url(environment: Mapping[str, str], variable: str) -> Secret | None:
     url = Secret.read(environment, variable, at_least=1)
-    if url is not None and not url.current.startswith((b"postgresql://", b"postgres://")):
+    if url is not None and not url.current.startswith(tuple(map(str.encode, _POSTGRES))):
         raise SettingsError(f"{variable} is no URL of PostgreSQL; write postgresql://user@host:5432/database")
     return url
 
@@ -197,7 +200,7 @@ class RestateAddress:
     def read(cls, environment: Mapping[str, str]) -> "RestateAddress | None":
         """None where no URL is set. Raises SettingsError."""
         url = environment.get(ENGINE_URL, "")
-        if not url:
+        if not url or url.startswith(_POSTGRES):
             return None
         hosts = _restate_hosts(url)
         listens = Address.parse(
@@ -228,13 +231,21 @@ class RestateAddress:
         )
 
 
+def engine_log(environment: Mapping[str, str]) -> Secret | None:
+    """The URL of the PostgreSQL that has the saga log; None: none has. It may hold a password. Raises SettingsError."""
+    is_there = environment.get(ENGINE_URL, "").startswith(_POSTGRES) or environment.get(
+        f"{ENGINE_URL}_FILE", ""
+    )
+    return _postgres_url(environment, ENGINE_URL) if is_there else None
+
+
 def _restate_hosts(url: str) -> tuple[str, ...]:
     scheme, _, hosts = url.removeprefix(RestateAddress.SCHEME).partition("://")
     if not url.startswith(RestateAddress.SCHEME) or scheme not in ("http", "https") or not hosts:
         shown = url if "@" not in url else url.partition("://")[0] + "://..."
         raise SettingsError(
             f'{ENGINE_URL}="{shown}" is no engine; write restate+http://host:8080 (several hosts with commas between), '
-            "or leave it out"
+            "postgresql://user@host:5432/database, or leave it out"
         )
     addresses = [Address.parse(host.rstrip("/"), ENGINE_URL) for host in hosts.split(",")]
     return tuple(f"{scheme}://{address}" for address in addresses)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from sagagen.runtime.addresses import (
+    ENGINE_URL,
     REDIS_PASSWORD,
     REDIS_URL,
     Address,
@@ -15,6 +16,7 @@ from sagagen.runtime.addresses import (
     RedisAddress,
     ReplicaAddresses,
     RestateAddress,
+    engine_log,
 )
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.model.definition import Limits, Mesh, Service
@@ -44,7 +46,7 @@ _OF_OPERATORS = frozenset({"SAGAGEN_ADMIN_KEY"})
 """Secrets of those who ask, in whose shell a mesh may be started: none of its processes has a use for them."""
 _OF_LISTENERS = frozenset({ADMIN_TOKEN, "SAGAGEN_API_KEYS"})
 """By which callers are known: secrets of the gateway; of services where their metrics are not for everybody."""
-_OF_GATEWAY = frozenset({SHARE_ANSWERS_KEY})
+_OF_GATEWAY = frozenset({SHARE_ANSWERS_KEY, ENGINE_URL})
 """Secrets that no service has a use for. Each is read from VARIABLE or VARIABLE_FILE; a new one stands here too."""
 _KEYS_OF_ONE = "_ENCRYPTION_KEYS_FILE"
 """SAGAGEN_<SERVICE>_ENCRYPTION_KEYS_FILE names keys of one service's database."""
@@ -170,6 +172,11 @@ class Settings:
     def service_database(self, service: Service) -> "PostgresAddress | None":
         """Where the service's PostgreSQL is; None: it has a SQLite file in the data folder. Raises SettingsError."""
         return PostgresAddress.read(self.environment, service.name)
+
+    @property
+    def engine_log(self) -> Secret | None:
+        """The PostgreSQL that has the saga log, for several gateways; None: none has. Raises SettingsError."""
+        return engine_log(self.environment)
 
     @property
     def restate(self) -> RestateAddress | None:

@@ -122,7 +122,23 @@ class Letter(Protocol):
         ...
 
 
-class SharedLog(EngineLog, Protocol):
+class LettersInLog(Protocol):
+    """How something reaches the gateway that drives a saga."""
+
+    async def post(self, saga_id: str, body: bytes, within_s: float) -> int | None:
+        """Send something to whoever owns the saga. Returns the letter's number; None if there is no such saga."""
+        ...
+
+    async def replies(self, ids: Collection[int]) -> Mapping[int, bytes]:
+        """The answers that are there."""
+        ...
+
+    async def forget_letter(self, letter_id: int) -> None:
+        """Nobody waits for its answer any more."""
+        ...
+
+
+class SharedLog(EngineLog, LettersInLog, Protocol):
     """A log that the engines of several gateways run on. Each saga is driven by the one that owns its shard.
 
     All of it raises JournalUnavailable while the log is away.
@@ -157,24 +173,12 @@ class SharedLog(EngineLog, Protocol):
         """Return when another gateway has something for this one, or it is time to look."""
         ...
 
-    async def post(self, saga_id: str, body: bytes, within_s: float) -> int | None:
-        """Send something to whoever owns the saga. Returns the letter's number; None if there is no such saga."""
-        ...
-
     async def letters(self) -> Sequence[Letter]:
         """What has come for sagas of this gateway; it is given out once."""
         ...
 
     async def reply(self, letter_id: int, body: bytes) -> None:
         """Answer a letter."""
-        ...
-
-    async def replies(self, ids: Collection[int]) -> Mapping[int, bytes]:
-        """The answers that are there."""
-        ...
-
-    async def forget_letter(self, letter_id: int) -> None:
-        """Nobody waits for its answer any more."""
         ...
 
     async def tidy(self) -> None:

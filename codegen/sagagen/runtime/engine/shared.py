@@ -14,13 +14,13 @@ from typing import Any, Self
 
 import structlog
 
+from sagagen.runtime.engine.asking import ask
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.letters import (
     Sent,
     answer,
     command_letter,
     delivery_letter,
-    read_answer,
     read_letter,
     unreadable,
 )
@@ -35,12 +35,10 @@ from sagagen.runtime.engine.port import (
     TooManyRunning,
 )
 from sagagen.runtime.identity import ANONYMOUS
-from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand, UnknownSaga
+from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand
 from sagagen.runtime.saga.journal import JournalUnavailable
 from sagagen.runtime.saga.result import SagaResult
 
-ASK_S = 10.0
-"""Time in seconds that another gateway has to answer a letter."""
 LOOK_FROM_S, LOOK_UP_TO_S = 0.05, 0.5
 """How often the result of a saga at another gateway is looked for: more and more rarely."""
 TIDY_S = 60.0
@@ -62,8 +60,6 @@ class SharedEngine(EmbeddedEngine):
         self._running_per_caller = running_per_caller
         self._looking: asyncio.Task[None] | None = None
         self._answering: set[asyncio.Task[None]] = set()
-        self._asked: dict[int, asyncio.Future[bytes]] = {}
-        """Letters whose answer is waited for."""
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -105,13 +101,13 @@ class SharedEngine(EmbeddedEngine):
             return await super().deliver(delivery)
         except DrivenElsewhere:
             pass
-        found = await self._ask(delivery.saga_id, delivery_letter(delivery))
+        found = await ask(self._shared, delivery.saga_id, delivery_letter(delivery))
         assert isinstance(found, Delivered), "a delivery is answered by one"
         return found
 
     async def command(self, saga_id: str, command: OperatorCommand) -> None:
         if await self._is_elsewhere(saga_id):
-            await self._ask(saga_id, command_letter(saga_id, command))
+            await ask(self._shared, saga_id, command_letter(saga_id, command))
         else:
             await super().command(saga_id, command)
 
@@ -143,23 +139,6 @@ class SharedEngine(EmbeddedEngine):
         head = await self._shared.head(saga_id)
         return head is not None and head.is_elsewhere and head.status.is_open
 
-    async def _ask(self, saga_id: str, body: bytes) -> Delivered | None:
-        """Have the gateway that drives the saga do it. Raises what it raises, or JournalUnavailable."""
-        letter_id = await self._shared.post(saga_id, body, ASK_S)
-        if letter_id is None:
-            raise UnknownSaga(saga_id)
-        answered = self._asked[letter_id] = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(ASK_S):
-                return read_answer(await answered)
-        except TimeoutError:
-            raise JournalUnavailable(
-                "the gateway that drives the saga does not answer: look whether it was done, or send the same again"
-            ) from None
-        finally:
-            del self._asked[letter_id]
-            await self._shared.forget_letter(letter_id)
-
     async def _look_again_and_again(self) -> None:
         """Whatever other gateways leave, and whatever they send."""
         tidied_s = float("-inf")
@@ -186,10 +165,6 @@ class SharedEngine(EmbeddedEngine):
         if self._shared.has_lease:
             for letter in await self._shared.letters():
                 self._answer_apart(letter)
-        if self._asked:
-            for letter_id, body in (await self._shared.replies([*self._asked])).items():
-                if (answered := self._asked.get(letter_id)) and not answered.done():
-                    answered.set_result(body)
 
     async def _let_go(self) -> None:
         """Others own these sagas now: whatever is under way here is given up, and they repeat it."""
@@ -200,18 +175,21 @@ class SharedEngine(EmbeddedEngine):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        for saga_id, entry in list(self._entries.items()):
+            if entry.task in tasks:  # cancelled before its first step, a task does not get to forget
+                self._forget(saga_id, entry)
         self._parked = 0
 
     async def _take_over(self, shards: Collection[int] | None) -> None:
         """Go on with the sagas of these shards, or of all that are owned."""
-        self._parked += await self._shared.waiting_count(shards)
-        count = 0
+        waiting, count = await self._shared.waiting_count(shards), 0
+        self._parked += waiting
         async for logged in self._resumable(self._shared.active_sagas(shards)):
             if logged.accepted.saga_id not in self._entries:
                 self._enter(logged.accepted.saga_id, partial(self._resume, logged))
                 count += 1
         self._wheel.look_again()
-        _logger.info("sagas of a gateway that is gone are taken over", resumed=count)
+        _logger.info("what another gateway drove is driven here", resumed=count, waiting=waiting)
 
     def _answer_apart(self, letter: Letter) -> None:
         task = asyncio.create_task(self._answer(letter), name=f"letter {letter.id}")

@@ -102,6 +102,25 @@ class PostgresLog:
                 await asyncio.wait(tasks)
                 await lease.end()
 
+    @classmethod
+    @asynccontextmanager
+    async def beside(cls, url: str) -> AsyncGenerator[Self]:
+        """The log as it is, without a lease: nothing is driven, and nothing written but letters and the audit.
+
+        Raises PostgresError where there is none.
+        """
+        life = Life()
+        made = partial(connect, url, "sagagen")
+        async with Pool.open(url, size=2, settings=_read_settings(), application="sagagen") as pool:
+            log = cls(pool, Writer(made, life, LEASE_S), Lease(made, life, LEASE_S), life)
+            try:
+                found = await log._read(lambda connection: connection.fetchval(sql.FIND_META))
+            except DatabaseAway as error:
+                raise PostgresError(str(error)) from error
+            if found is None:
+                raise PostgresError("this database has no saga log: no gateway has been started on it")
+            yield log
+
     @property
     def commits(self) -> int:
         """Statements written since it was opened."""

@@ -198,6 +198,7 @@ DELETE FROM sagagen_engine.life
    AND last_ms < (SELECT max(last_ms) FROM sagagen_engine.life)
    AND NOT EXISTS (SELECT FROM sagagen_engine.shard WHERE shard.life = life.life)
 """
+FIND_META = f"SELECT to_regclass('{SCHEMA}.meta')::text"
 RING = f"SELECT pg_notify('{CHANNEL}', '')"
 SERVER_MS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 LAST_MS = "SELECT coalesce(max(last_ms), 0) FROM sagagen_engine.life"
@@ -278,10 +279,7 @@ UPDATE sagagen_engine.mail SET taken_by = $1 FROM (
 ) AS found WHERE mail.id = found.id
 RETURNING mail.id, mail.body, found.was_taken_by
 """
-REPLY = """
-WITH replied AS (UPDATE sagagen_engine.mail SET reply = $2 WHERE id = $1 RETURNING id)
-SELECT pg_notify('sagagen_engine', '') FROM replied
-"""
+REPLY = "UPDATE sagagen_engine.mail SET reply = $2 WHERE id = $1"
 REPLIES = "SELECT id, reply FROM sagagen_engine.mail WHERE id = ANY ($1::bigint[]) AND reply IS NOT NULL"
 REMOVE_MAIL = "DELETE FROM sagagen_engine.mail WHERE id = $1"
 REMOVE_OLD_MAIL = "DELETE FROM sagagen_engine.mail WHERE until < clock_timestamp() - interval '1 minute'"

@@ -214,6 +214,13 @@ async def _engine(
         async with restate_engine(project, settings, transports, drives=drives) as opened:
             yield opened
         return
+    on_result = partial(_share, shared, gateway.responder) if shared else None
+    if url := settings.engine_log:
+        from sagagen.runtime.process.shared_log import shared_engine
+
+        async with shared_engine(project, settings, url, transports, on_result) as opened:
+            yield opened
+        return
     limits = settings.limits(project.mesh)
     async with (
         SagaLog.open(settings.saga_log, settings.encryption_keys(project.root)) as log,
@@ -229,7 +236,7 @@ async def _engine(
             calls_per_service=limits.calls_per_service,
             deaths=None if settings.patience_s else Deaths(settings.saga_log),
             is_alone=is_alone,
-            on_result=partial(_share, shared, gateway.responder) if shared else None,
+            on_result=on_result,
             narrator=Narrator(console, project.mesh.sagas) if (console := logs.console()) else None,
         ) as engine,
     ):

@@ -1,0 +1,137 @@
+"""Two gateways on a saga log in PostgreSQL: either is killed, or stopped beyond its lease, under load."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import postgres_server
+import pytest
+from placing_orders import place
+from shop_invariants import assert_shop_is_consistent, await_all_orders_final, await_terminal
+from stack import Stack, post_order
+from thorough import FAULT_ROUNDS
+from waiting import eventually
+
+pytestmark = pytest.mark.slow
+ORDERS = 40
+"""Of a round, at each gateway."""
+
+
+class SharedGateway(Stack):
+    """A gateway without a disk, on the services of another stack."""
+
+    def __init__(self, folder: Path, services: Stack, url: str) -> None:
+        super().__init__(folder)
+        self.reached = services.reached
+        self._engine = url
+
+    def environment(self, name: str) -> dict[str, str]:
+        return {
+            **super().environment(name),
+            "SAGAGEN_ENGINE_URL": self._engine,
+            "SAGAGEN_DATA_DIR": "/proc/no-such-folder",
+        }
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[tuple[Stack, SharedGateway, SharedGateway]]:
+    if why := postgres_server.missing():
+        pytest.skip(why)
+    name = f"sagas_{sha256(str(tmp_path).encode()).hexdigest()[:16]}"
+    url = postgres_server.shared_server().database(name)
+    services = Stack(tmp_path / "services")
+    gateways = (
+        SharedGateway(tmp_path / "one", services, url),
+        SharedGateway(tmp_path / "other", services, url),
+    )
+    try:
+        services.start(*services.services)
+        for gateway in gateways:
+            gateway.start("gateway")
+        yield services, *gateways
+    finally:
+        for stack in (*gateways, services):
+            stack.close()
+
+
+def test_orders_at_two_gateways_survive_either(mesh: tuple[Stack, SharedGateway, SharedGateway]) -> None:
+    services, one, other = mesh
+    placed = dict[str, None]()
+    for round_ in range(FAULT_ROUNDS):
+        for dying, living, how in (
+            (one, other, signal.SIGKILL),
+            (other, one, signal.SIGSTOP),
+            (one, other, signal.SIGTERM),
+        ):
+            prefix = f"{round_}-{how.name}"
+            ids = asyncio.run(_placed_at_both(one, other, dying, how, prefix))
+            # Through the one that lives: it has taken over what the other one drove.
+            await_terminal(living, ids)
+            placed.update(dict.fromkeys(ids))
+            _bring_back(dying, how)
+            assert await_terminal(dying, ids) == await_terminal(living, ids)
+    await_all_orders_final(services)
+    assert_shop_is_consistent(services)
+    orders = {row["order_id"] for row in services.rows("order", "SELECT order_id FROM orders")}
+    assert set(placed) <= orders
+    counts = [stack.admin.get("/stats").json() for stack in (one, other)]
+    assert counts[0] == counts[1]
+
+
+async def _placed_at_both(
+    one: SharedGateway, other: SharedGateway, dying: SharedGateway, how: signal.Signals, prefix: str
+) -> list[str]:
+    """The same keys at both at once; in the midst of it one of them dies."""
+
+    async def die() -> None:
+        await asyncio.sleep(0.3)
+        dying.processes["gateway"].send_signal(how)
+        if how is signal.SIGSTOP:  # whoever waits for it would wait for long
+            await asyncio.sleep(8.0)
+            dying.processes["gateway"].send_signal(signal.SIGCONT)
+
+    *answered, _ = await asyncio.gather(place(one, ORDERS, prefix), place(other, ORDERS, prefix), die())
+    return sorted({saga_id for ids in answered for saga_id in ids})
+
+
+def _bring_back(gateway: SharedGateway, how: signal.Signals) -> None:
+    if how is not signal.SIGSTOP:
+        gateway.processes.pop("gateway").wait()
+        gateway.start("gateway")
+
+
+def test_a_gateway_without_its_database_says_so(tmp_path: Path) -> None:
+    if why := postgres_server.missing():
+        pytest.skip(why)
+    with postgres_server.PostgresServer() as server:
+        services = Stack(tmp_path / "services")
+        gateway = SharedGateway(tmp_path / "gateway", services, server.url())
+        try:
+            services.start(*services.services)
+            gateway.start("gateway")
+            assert post_order(gateway, "before").status_code == 201
+            server.stop()
+            answer = eventually(
+                "it to refuse",
+                lambda: post_order(gateway, "meanwhile"),
+                lambda answer: answer.status_code == 503,
+            )
+            assert answer.json()["reason"] == "NOT_ACCEPTED"
+            assert answer.headers["retry-after"]
+            assert gateway.http.get("/sagas/nobody").status_code == 503
+            ready = gateway.http.get("/readyz")
+            assert ready.status_code == 503
+            assert "saga log" in ready.text
+            server.start()
+            eventually(
+                "it to accept",
+                lambda: post_order(gateway, "meanwhile"),
+                lambda answer: answer.status_code == 201,
+            )
+            assert post_order(gateway, "before").status_code == 201, "a replay"
+            assert gateway.http.get("/readyz").status_code == 200
+        finally:
+            gateway.close()
+            services.close()
