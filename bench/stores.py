@@ -9,8 +9,8 @@ By default each call takes another product, at 1, 16 and 32 at once, on an empty
 in the barrier and in each table. With `--hot` all calls take one product, at 16 and 48 at once, by a handler that
 computes in the database and by one that reads, computes and writes; what is turned away is sent again.
 
-Prints a table of medians (least to most) in Markdown. CPU is that of the service's process, who calls it included, and
-of the server's processes behind it: those that serve connections, and the rest.
+Prints a table of medians of at most R rounds (least to most) in Markdown. CPU is that of the service's process, who
+calls it included, and of the server's processes behind it: those that serve connections, and the rest.
 """
 
 import argparse
@@ -65,7 +65,14 @@ class Case(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a service's store, on SQLite and on PostgreSQL.")
-    parser.add_argument("--rounds", type=int, default=3, metavar="R")
+    parser.add_argument("--rounds", type=int, default=5, metavar="R")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=120,
+        metavar="S",
+        help="after which no round begins; the first one does",
+    )
     parser.add_argument("--hot", action="store_true", help="all calls change one row")
     parser.add_argument("--store", action="append", choices=STORES, help="which; may be repeated")
     parser.add_argument("--concurrency", type=int, action="append", metavar="C", help="may be repeated")
@@ -85,7 +92,10 @@ def main() -> None:
         for service in services.values():
             service.run("warm", WARM_UP, 16, PRODUCTS)
         measured: dict[tuple[Shape, str], list[Figures]] = {}
+        begun_s = time.monotonic()
         for number in range(given.rounds):
+            if number and time.monotonic() - begun_s > given.seconds:
+                break
             for shape in shapes:
                 for store in stores:
                     figures = _measure(services[Case(store, shape.rows)], server, shape, f"r{number}")

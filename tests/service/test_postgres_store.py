@@ -1,6 +1,8 @@
 """What only a store in PostgreSQL has to hold: replicas, isolation, a server that fails, rights and settings."""
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -201,6 +203,18 @@ async def test_a_manual_call_runs_in_one_replica(url: str):
 
 
 # isolation
+
+
+def test_the_example_of_the_docs_prints_what_the_docs_say(url: str):
+    page = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text(encoding="utf-8")
+    program, said = page.partition("`python isolation.py")[2].split("```")[1:4:2]
+    ran = subprocess.run(
+        [sys.executable, "-c", program.removeprefix("python\n"), url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.split() == said.split(), ran.stderr
 
 
 async def lost_update(shop: Shop, name: str) -> str:
