@@ -255,6 +255,9 @@ async def test_sagas_are_found_newest_first_and_a_page_at_a_time(
         assert oldest
         old = replace(everything, started_before_ms=oldest.accepted.at_ms)
         assert await search(runtime, old) == ids[:1]
+        ended = replace(everything, ended_since_ms=oldest.accepted.at_ms)
+        assert await search(runtime, ended) == ids[:0:-1]
+        assert await search(runtime, replace(ended, ended_since_ms=2**60)) == []
 
 
 async def test_sagas_are_counted_by_how_they_stand(

@@ -130,6 +130,7 @@ async def test_lists_are_narrowed_by_every_filter(tmp_path: Path) -> None:
             "saga=other",
             "older_than_s=3600",
             "status=RUNNING",
+            "status=ALL&ended_since_s=3600",
         ):
             assert await count(nothing) == 0
         assert await count("status=stuck,running&limit=1000") == 220

@@ -92,18 +92,31 @@ class Filters:
     service: str
     waiting: str = ""
     where: str = ""
+    ended_since_s: float = 0.0
 
     @property
     def given(self) -> bool:
         return any(
-            (self.saga, self.statuses, self.older_than_s, self.step, self.service, self.waiting, self.where)
+            (
+                self.saga,
+                self.statuses,
+                self.older_than_s,
+                self.step,
+                self.service,
+                self.waiting,
+                self.where,
+                self.ended_since_s,
+            )
         )
 
     def asked(self) -> dict[str, str]:
         """As the admin listener's `/sagas` takes it."""
         return {
             "saga": self.saga,
-            "status": "ALL" if "ALL" in self.statuses else ",".join(self.statuses),
+            "ended_since_s": str(self.ended_since_s),
+            "status": "ALL"
+            if "ALL" in self.statuses or (self.ended_since_s and not self.statuses)
+            else ",".join(self.statuses),
             "older_than_s": str(self.older_than_s),
             "step": self.step,
             "service": self.service,
@@ -137,9 +150,12 @@ def filters(command: F) -> F:
         service: str,
         waiting: str,
         where: str,
+        ended_since: float,
         **others: Any,
     ) -> Any:
-        return command(asked=Filters(saga, status, older_than, only_step, service, waiting, where), **others)
+        return command(
+            asked=Filters(saga, status, older_than, only_step, service, waiting, where, ended_since), **others
+        )
 
     for option in (
         click.option(
@@ -170,6 +186,13 @@ def filters(command: F) -> F:
             default=0.0,
             metavar="AGE",
             help="Only sagas accepted longer ago than this: 90s, 15m, 2h, 3d.",
+        ),
+        click.option(
+            "--ended-since",
+            type=Age(),
+            default=0.0,
+            metavar="AGE",
+            help="Only sagas that have ended, and not longer ago than this.",
         ),
         click.option(
             "--status",

@@ -46,16 +46,19 @@ class BadOrder(ValueError):
 
 
 def query_of(asked: Mapping[str, str]) -> SagaQuery:
-    """From `saga`, `where` (as `where_of` reads it), `status` (comma-separated, or `ALL`), `older_than_s` and `limit`.
+    """From `saga`, `where` (as `where_of` reads it), `status` (comma-separated, or `ALL`), `older_than_s`,
+    `ended_since_s` (how long ago) and `limit`.
 
     Raises BadOrder.
     """
     older_than_s = _seconds(asked, "older_than_s")
+    ended_since_s = _seconds(asked, "ended_since_s")
     return SagaQuery(
         where=_where(asked.get("where", "")),
         saga=asked.get("saga", ""),
         statuses=_statuses(asked.get("status", "")),
         started_before_ms=round((time.time() - older_than_s) * 1000) if older_than_s else None,
+        ended_since_ms=round((time.time() - ended_since_s) * 1000) if ended_since_s else None,
         limit=_limit(asked),
     )
 

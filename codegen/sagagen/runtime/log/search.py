@@ -52,6 +52,7 @@ def find_sagas(connection: sqlite3.Connection, query: SagaQuery) -> list[sqlite3
     for condition, value in (
         ("name = ?", query.saga or None),
         ("started_ms <= ?", query.started_before_ms),
+        ("status NOT IN ('RUNNING', 'COMPENSATING', 'STUCK') AND updated_ms >= ?", query.ended_since_ms),
         ("number < ?", int(query.before) if query.before else None),
     ):
         if value is not None:

@@ -198,6 +198,9 @@ def _search(query: SagaQuery) -> tuple[str, list[object]]:
         conditions.append(f"name = {values.add(query.saga, 'text')}")
     if query.started_before_ms is not None:
         conditions.append(f"started_ms <= {values.add(query.started_before_ms, 'bigint')}")
+    if query.ended_since_ms is not None:
+        conditions.append("status NOT IN ('RUNNING', 'COMPENSATING', 'STUCK')")
+        conditions.append(f"updated_ms >= {values.add(query.ended_since_ms, 'bigint')}")
     if query.before:
         conditions.append(f"number < {values.add(int(query.before), 'bigint')}")
     if query.waiting_at is not None:

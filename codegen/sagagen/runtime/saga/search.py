@@ -17,6 +17,8 @@ class SagaQuery:
     statuses: tuple[SagaStatus, ...] = OPEN
     started_before_ms: int | None = None
     """Milliseconds since the epoch, inclusive; None: whenever they started."""
+    ended_since_ms: int | None = None
+    """Milliseconds since the epoch, inclusive: only sagas that have ended, and no earlier. None: all."""
     where: Where | None = None
     """Over the values by which sagas of the contract can be found."""
     waiting_at: tuple[str, ...] | None = None
