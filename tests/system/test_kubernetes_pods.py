@@ -32,6 +32,7 @@ from kubernetes_build import (
 )
 from redis_server import RedisServer
 from stack import free_ports, patient_client
+from thorough import chosen
 from waiting import LIMIT_S, eventually
 
 from sagagen.runtime.trust.issuing import DevCa
@@ -44,14 +45,17 @@ pytestmark = [
 
 PROCESSES = ("gateway", "order", "inventory", "payment")
 OVERLAY = """\
+namespace: shop
 resources: [{kubernetes}/base]
 components:
   - {kubernetes}/components/postgres/order
   - {kubernetes}/components/postgres/payment
   - {kubernetes}/components/redis
-  - {kubernetes}/components/cert-manager
+{more}  - {kubernetes}/components/cert-manager
   - {kubernetes}/components/encryption
 """
+ON_POSTGRES = ("order", "payment", "gateway")
+MORE = {"a log in a file": "", "a log in PostgreSQL": "  - {kubernetes}/components/postgres-log\n"}
 SECRET = "0123456789abcdef" * 4
 
 
@@ -69,6 +73,9 @@ class Node:
 
     def port(self, name: str, named: str) -> int:
         return self._ports[name, named]
+
+    def database(self, name: str) -> str:
+        return self._secrets[f"{name}-database"]["url"].rpartition("/")[2]
 
     def start(self, name: str) -> None:
         pod = self.pods[name]
@@ -154,14 +161,14 @@ def _files_of(volume: Object, secrets: Mapping[str, Mapping[str, str]]) -> Itera
 
 
 def _secrets(objects: list[Object], redis: RedisServer) -> dict[str, dict[str, str]]:
-    server = postgres_server.shared_server()
+    server, number = postgres_server.shared_server(), redis.port
     ca = DevCa.new("mesh", timedelta(days=10))
     made: dict[str, dict[str, str]] = {
         "mesh-key": {"mesh-key": SECRET},
         "admin-token": {"token": SECRET},
         "redis": {"url": redis.url},
         "encryption-keys": {"keys": f"k1:{base64.b64encode(os.urandom(32)).decode()}"},
-        **{f"{name}-database": {"url": server.database(f"pods_{name}")} for name in ("order", "payment")},
+        **{f"{name}-database": {"url": server.database(f"pods_{name}_{number}")} for name in ON_POSTGRES},
     }
     for each in of_kind(objects, "Certificate").values():
         if "uris" in each["spec"]:
@@ -174,14 +181,15 @@ def _secrets(objects: list[Object], redis: RedisServer) -> dict[str, dict[str, s
     return made
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+@pytest.fixture(scope="module", params=chosen([*MORE], first=1))
+def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """Two services on PostgreSQL and one on SQLite, with certificates, encryption and a Redis."""
     folder = tmp_path_factory.mktemp("pods")
     overlay = folder / "overlay"
     overlay.mkdir()
     kubernetes = os.path.relpath(PROJECT / KUBERNETES, overlay)
-    (overlay / "kustomization.yaml").write_text(OVERLAY.format(kubernetes=kubernetes))
+    text = OVERLAY.replace("{more}", MORE[request.param]).replace("{kubernetes}", kubernetes)
+    (overlay / "kustomization.yaml").write_text(text)
     objects = build(overlay)
     with RedisServer(folder) as redis:
         made = Node(objects, _secrets(objects, redis), folder)
@@ -206,7 +214,7 @@ def test_both_orders_of_the_readme_go_through_pods_on_both_stores(node: Node) ->
     status, refused = type_in(bad, url)
     assert status == 201
     await_status(url, refused["order_id"], "CANCELLED")
-    counted = postgres_server.shared_server().sql("SELECT count(*) FROM orders", "pods_order")
+    counted = postgres_server.shared_server().sql("SELECT count(*) FROM orders", node.database("order"))
     assert int(counted) == 2
     assert (node.folder / "inventory" / "data" / "data").is_dir()
 

@@ -26,7 +26,7 @@ _PROBE_OF_ONE = (
 """Of several behind one name: asks at the address that this container has in that network. Nothing is sent by UDP."""
 CONNECTIONS = 24
 """To a server from one process of a service, at most: its pools, manual methods, and what is done once at a start."""
-_SPARE_CONNECTIONS = 30
+SPARE_CONNECTIONS = 30
 """For people, backups and the server itself."""
 _TAKEN = {
     *("gateway", "keys", "redis", "prometheus", "tempo", "loki", "grafana"),
@@ -114,7 +114,7 @@ def compose_view(mesh: Mesh) -> ComposeView:
         processes=tuple(_process_view(service) for service in mesh.services),
         on_postgres=tuple(map(_process_view, on_postgres)),
         on_sqlite=tuple(_process_view(each) for each in mesh.services if not each.has_postgres_sql),
-        max_connections=_SPARE_CONNECTIONS + CONNECTIONS * sum(each.replicas for each in on_postgres),
+        max_connections=SPARE_CONNECTIONS + CONNECTIONS * sum(each.replicas for each in on_postgres),
     )
 
 

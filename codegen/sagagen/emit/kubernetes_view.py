@@ -13,7 +13,15 @@ from urllib.parse import urlsplit
 from sagagen.contract.loading import SAGA_YAML
 from sagagen.contract.model import Mesh, Service
 from sagagen.contract.security_model import ApiKeyScheme, OidcScheme, Security
-from sagagen.emit.deploy_view import ADMIN_PORT, DATA_DIR, HTTP_PORT, KEYS_DIR, Images
+from sagagen.emit.deploy_view import (
+    ADMIN_PORT,
+    CONNECTIONS,
+    DATA_DIR,
+    HTTP_PORT,
+    KEYS_DIR,
+    SPARE_CONNECTIONS,
+    Images,
+)
 from sagagen.emit.header import header
 from sagagen.emit.kubernetes_names import HEADLESS, dns_labels
 from sagagen.emit.rules_view import RuleGroupView, rules_view
@@ -155,6 +163,8 @@ class KubernetesView:
     """Each process, and the kinds of object that it can be."""
     postgres: tuple[ServiceView, ...]
     """Those that can be on PostgreSQL."""
+    max_connections: int
+    """Of the server that dev brings: while a roll-out has one pod more of each."""
     issuer_ports: tuple[int, ...]
     """Of OpenID providers, which the gateway asks for their keys."""
     has_api_keys: bool
@@ -238,6 +248,7 @@ def kubernetes_view(mesh: Mesh) -> KubernetesView:
         pods=(gateway, *(service.sqlite for service in services)),
         workloads=tuple(_workloads(gateway, gateways, services)),
         postgres=tuple(service for service in services if service.postgres is not None),
+        max_connections=SPARE_CONNECTIONS + CONNECTIONS * _most_pods(services),
         issuer_ports=_issuer_ports(security),
         has_api_keys=_has_api_keys(security),
         has_admin_token=_has_admin_token(security),
@@ -332,6 +343,11 @@ def _service(service: Service, mesh: Mesh, keys: Mapping[str, str]) -> ServiceVi
         if service.has_postgres_sql
         else None,
     )
+
+
+def _most_pods(services: tuple[ServiceView, ...]) -> int:
+    """On PostgreSQL, gateways among them."""
+    return sum(service.replicas + 1 for service in services if service.postgres) + GATEWAYS + 1
 
 
 def _workloads(
