@@ -21,7 +21,7 @@ from waiting import eventually
 
 BINARY = "restate-server"
 _MODULES = Path("node_modules", "@restatedev")
-_FOLDERS = (Path(__file__).parents[1], Path(__file__).parents[2], Path(__file__).parents[2] / "restate_npm")
+_FOLDERS = (Path(__file__).parents[1], Path(__file__).parents[2])
 
 
 @cache
