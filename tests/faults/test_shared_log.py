@@ -1,7 +1,10 @@
 """Two gateways on a saga log in PostgreSQL: either is killed, or stopped beyond its lease, under load."""
 
 import asyncio
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +13,7 @@ import postgres_server
 import pytest
 from placing_orders import place
 from shop_invariants import assert_shop_is_consistent, await_all_orders_final, await_terminal
-from stack import Stack, post_order
+from stack import REPOSITORY, Stack, post_order
 from thorough import FAULT_ROUNDS
 from waiting import eventually
 
@@ -111,7 +114,9 @@ def test_a_gateway_without_its_database_says_so(tmp_path: Path) -> None:
         try:
             services.start(*services.services)
             gateway.start("gateway")
-            assert post_order(gateway, "before").status_code == 201
+            before = post_order(gateway, "before")
+            assert before.status_code == 201
+            _asks_there(server.url(), before.json()["order_id"])
             server.stop()
             answer = eventually(
                 "it to refuse",
@@ -131,7 +136,26 @@ def test_a_gateway_without_its_database_says_so(tmp_path: Path) -> None:
                 lambda answer: answer.status_code == 201,
             )
             assert post_order(gateway, "before").status_code == 201, "a replay"
-            assert gateway.http.get("/readyz").status_code == 200
+            eventually(
+                "it to be ready", lambda: gateway.http.get("/readyz").status_code, lambda code: code == 200
+            )
         finally:
             gateway.close()
             services.close()
+
+
+def _asks_there(url: str, saga_id: str) -> None:
+    """`sagagen sagas` beside the gateway: it looks into the log, and what is commanded the gateway does, or refuses."""
+    listed = json.loads(_sagagen("sagas", "list", "--status", "ALL", "--log", url, "-o", "json").stdout)
+    assert [saga["id"] for saga in listed["sagas"]] == [saga_id]
+    assert "COMPLETED" in _sagagen("sagas", "show", saga_id, "--log", url).stdout
+    refused = _sagagen("sagas", "retry", saga_id, "--note", "again", "--log", url)
+    assert refused.returncode == 1
+    assert "over" in refused.stderr
+    entries = json.loads(_sagagen("sagas", "audit", "--log", url, "-o", "json").stdout)["audit"]
+    assert {entry["did"] for entry in entries} >= {"retry"}
+
+
+def _sagagen(*words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "sagagen", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
