@@ -35,7 +35,7 @@ class Faults:
         self.done: list[Fault] = []
         self.slow_ends: list[str] = []
         """Processes that took long to end after SIGTERM, or said that they could not."""
-        self._kinds: dict[str, tuple[Callable[[random.Random], Awaitable[str]], float]] = {
+        self.kinds: dict[str, tuple[Callable[[random.Random], Awaitable[str]], float]] = {
             "kill a replica": (self._kill_replica, 6),
             "kill a service": (self._kill_service, 1),
             "kill the gateway": (self._kill_gateway, 2),
@@ -63,13 +63,13 @@ class Faults:
     async def do(self, name: str) -> Fault:
         """One fault of this name, and its healing."""
         begun = time.monotonic()
-        what = await self._kinds[name][0](random.Random(self._rng.random()))
+        what = await self.kinds[name][0](random.Random(self._rng.random()))
         self.done.append(Fault(name, what, begun, time.monotonic()))
         return self.done[-1]
 
     async def _one(self) -> None:
-        names = list(self._kinds)
-        await self.do(self._rng.choices(names, [self._kinds[name][1] for name in names])[0])
+        names = list(self.kinds)
+        await self.do(self._rng.choices(names, [self.kinds[name][1] for name in names])[0])
 
     async def _last(self, rng: random.Random, longest_s: float | None = None) -> str:
         seconds = rng.uniform(0.0, min(self._longest_s, longest_s or self._longest_s))

@@ -178,7 +178,7 @@ class ReplicaMesh:
 
     def starts_in_vain(self) -> int:
         """How often a process found no database when it started, said so and ended."""
-        return self.log.read_text(encoding="utf-8", errors="replace").count("its database can't be reached")
+        return self.log.read_text(encoding="utf-8", errors="replace").count("its database can't be used")
 
     def await_ready(self, *names: str) -> None:
         """Wait until the gateway is ready, and these replicas: all of them, if none is named."""
@@ -242,6 +242,11 @@ class ReplicaMesh:
     def open_sagas(self) -> int:
         over = "('COMPLETED', 'COMPENSATED', 'SUPERSEDED')"
         return self.log_rows(f"SELECT count(*) FROM saga WHERE status NOT IN {over}")[0][0]
+
+    def last_end_ms(self, accepted_before_ms: float) -> int:
+        """When the last saga ended of those that were accepted before; ms since the epoch."""
+        query = f"SELECT coalesce(max(updated_ms), 0) FROM saga WHERE started_ms < {accepted_before_ms:.0f}"
+        return self.log_rows(query)[0][0]
 
     def await_no_open_sagas(self, limit_s: float) -> int:
         """How many are open still when all have ended, or after `limit_s` on a quiet machine."""

@@ -224,7 +224,7 @@ async def test_no_replica_begins_anything_while_a_copy_is_made(lab: Lab) -> None
     async with lab.on_postgres() as shop:
         await shop.act("one")
     holder = await connect(lab.url, "a copy")
-    await holder.execute("SELECT pg_advisory_lock(hashtextextended('sagagen_lab/running', 0))")
+    await holder.execute("SELECT pg_advisory_lock(hashtextextended('sagagen_lab runs', 0))")
     async with lab.on_postgres() as shop:
         assert reason(await shop.act("two")) == "UNAVAILABLE"
         await holder.close()

@@ -156,6 +156,18 @@ async def test_handlers_that_wait_for_each_other_do_not_hold_up_the_rest(url: st
         assert await _connections(other) >= before
 
 
+async def test_a_call_that_waits_in_vain_for_another_of_its_saga_keeps_its_connection(url: str):
+    """To make a new one each time would cost most where there is least to spare."""
+    async with replicas(url, 1, hold_limit_s=0.4) as (shop,), asking(url) as other:
+        assert reason(await shop.act("before")) == "OK"
+        before = await _connections(other)
+        await other.execute("SELECT pg_advisory_lock(hashtextextended('sagagen_lab/a', 0))")
+        assert reason(await shop.act("a")) == "UNAVAILABLE"
+        await other.execute("SELECT pg_advisory_unlock_all()")
+        assert reason(await shop.act("a")) == "OK"
+        assert await _connections(other) == before
+
+
 async def _connections(connection: PgConnection) -> set[int]:
     rows = await connection.fetch("SELECT pid FROM pg_stat_activity WHERE application_name = 'sagagen lab'")
     return {row["pid"] for row in rows}
@@ -186,11 +198,21 @@ def _session_of(_shop: Shop) -> dict[str, str]:
     return session_settings(1.0, "", ISOLATION, is_read_only=False)
 
 
+async def test_a_machine_that_is_gone_keeps_its_locks_for_a_minute_at_most(url: str):
+    """No packet tells that it is gone; the server has to ask."""
+    async with replicas(url, 1), asking(url) as other:
+        asks = [
+            int(await other.fetchval(f"SELECT current_setting('tcp_keepalives_{each}')"))
+            for each in ("idle", "interval", "count")
+        ]
+    assert 0 < asks[0] + asks[1] * asks[2] <= 60
+
+
 async def test_a_service_waits_for_a_server_that_starts(own_server: PostgresServer):
     """Crash recovery takes its time; a server that is not there at all is a mistake in the URL just as well."""
     url = own_server.database("lab")
     own_server.stop()
-    with pytest.raises(PostgresError, match="can't be reached"):
+    with pytest.raises(PostgresError, match="can't be used"):
         async with replicas(url, 1):
             pass
     starting = asyncio.create_task(asyncio.to_thread(own_server.start))
@@ -219,7 +241,7 @@ async def test_a_server_that_goes_while_a_service_starts_is_named(own_server: Po
         waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         await eventually_async("the start to wait", lambda: other.fetchval(waits))
         await asyncio.to_thread(own_server.stop)
-        with pytest.raises(PostgresError, match="service lab: its database can't be reached"):
+        with pytest.raises(PostgresError, match="service lab: its database can't be used"):
             await starting
 
 

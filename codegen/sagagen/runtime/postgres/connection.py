@@ -32,6 +32,11 @@ GONE_MS = 200
 """How often the server looks whether a statement's client is still there, in milliseconds."""
 
 
+DEAD = {"tcp_keepalives_idle": "20", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+"""The server gives up a client whose machine is gone after 50 s, and with it the locks of its session. Else that takes
+two hours and more, in which no other replica may run a manual call that it had."""
+
+
 class Record(Protocol):
     """A row of a query, read by name or position."""
 
@@ -219,7 +224,7 @@ async def connect(url: str, application: str) -> PgConnection:
 
 async def _connected(url: str, settings: Mapping[str, str]) -> PgConnection:
     # Its keyword arguments have no types.
-    made: Any = await cast(Any, asyncpg).connect(url, timeout=CONNECT_S, server_settings=dict(settings))
+    made: Any = await cast(Any, asyncpg).connect(url, timeout=CONNECT_S, server_settings={**DEAD, **settings})
     connection = cast(PgConnection, made)
     if isolation := settings.get("default_transaction_isolation"):
         found = await connection.fetchval("SELECT current_setting('default_transaction_isolation')")

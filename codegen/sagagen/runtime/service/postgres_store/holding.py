@@ -29,7 +29,7 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 def running_lock(service: str) -> str:
     """Every connection of a service shares this lock; who has it alone knows that no replica runs."""
-    return f"sagagen_{service}/running"
+    return f"sagagen_{service} runs"  # no name of a saga: theirs begin with `sagagen_SERVICE/`
 
 
 class Holding:
@@ -77,7 +77,7 @@ class Holding:
             self._connection.terminate()
 
     def _name(self, call: SagaCall) -> str:
-        return f"sagagen_{self._service}/manual/{call.saga_id}/{call.step}/{call.direction}"
+        return f"sagagen_{self._service} manual/{call.saga_id}/{call.step}/{call.direction}"
 
     async def _hold(self, name: str) -> bool:
         async with self._turn:

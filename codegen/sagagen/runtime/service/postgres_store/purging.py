@@ -1,8 +1,12 @@
 """Forgetting the sagas that are older than the retention: in batches, by one replica at a time."""
 
+import asyncio
+
 from sagagen.runtime.postgres.connection import PgConnection
 
 BATCH_ROWS = 500
+BATCH_S = 30.0
+"""How long a batch may take, in seconds: a server that never answers is asked again at the next time."""
 
 
 async def purge(connection: PgConnection, schema: str, retention_ms: int, now_ms: int) -> int:
@@ -17,12 +21,19 @@ async def purge(connection: PgConnection, schema: str, retention_ms: int, now_ms
     old_ms = min(now_ms, newest_ms) - retention_ms
     through_ms = 0
     while True:
-        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-        key = f"SELECT pg_try_advisory_xact_lock(hashtextextended('{schema}/purge', 0))"
-        forgotten: int | None = None
-        if await connection.fetchval(key):
-            forgotten = await connection.fetchval(f"SELECT {schema}.purge($1, $2)", old_ms, BATCH_ROWS)
-        await connection.execute("COMMIT")
+        async with asyncio.timeout(BATCH_S):
+            forgotten = await _purge_batch(connection, schema, old_ms)
         if forgotten is None:
             return through_ms
         through_ms = forgotten
+
+
+async def _purge_batch(connection: PgConnection, schema: str, old_ms: int) -> int | None:
+    """As the function `purge`; None as well while another replica is at it."""
+    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    key = f"SELECT pg_try_advisory_xact_lock(hashtextextended('{schema}/purge', 0))"
+    forgotten: int | None = None
+    if await connection.fetchval(key):
+        forgotten = await connection.fetchval(f"SELECT {schema}.purge($1, $2)", old_ms, BATCH_ROWS)
+    await connection.execute("COMMIT")
+    return forgotten

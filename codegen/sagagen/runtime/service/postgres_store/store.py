@@ -96,7 +96,13 @@ _CODES = {
     "InvalidCachedStatementError": "0A000",
 }
 """Labels' values; what else conflicts is the barrier's key."""
-_NO_ANSWER = (CannotConnect, NotCommitted, *LOST)
+
+
+class _TookLong(RolledBack):
+    """A lock was not free in time, and the transaction was undone: its caller tries it again."""
+
+
+_NO_ANSWER = (CannotConnect, NotCommitted, _TookLong, *LOST)
 """Nothing is known of a call, or nothing happened."""
 
 
@@ -379,6 +385,8 @@ class PostgresStore:
             return await self._end(connection, call, entered, db, handled)
         except _Conflict:
             return _again("the call conflicts with others")
+        except _TookLong as error:
+            return self.without_answer(error)
 
     async def _end(
         self, connection: PgConnection, call: BarredCall, entered: Entered, db: PostgresDb, handled: Handled
@@ -435,7 +443,7 @@ class PostgresStore:
         match error:
             case CannotConnect():
                 return unavailable(_AWAY)
-            case _ if isinstance(error, TOO_LONG):
+            case _TookLong():
                 return _again("a call that this one waits for takes long")
             case _:
                 _logger.error("a call could not be committed", service=self._service, why=why_not(error))
@@ -475,11 +483,11 @@ async def _end_reading(connection: PgConnection) -> None:
 
 
 async def _conflict_of(connection: PgConnection, error: asyncpg.PostgresError) -> Exception:
-    """What to raise for an error of our own statement: a conflict, whose transaction is undone, or the error itself."""
-    if not isinstance(error, CONFLICTS):
+    """What to raise for an error of our own statement; where others are in the way, the transaction is undone."""
+    if not isinstance(error, CONFLICTS + TOO_LONG):
         return error
     await connection.execute("ROLLBACK")
-    return _Conflict(error)
+    return _Conflict(error) if isinstance(error, CONFLICTS) else _TookLong(str(error))
 
 
 def _again(message: str) -> CallResult:
