@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import postgres_server
 import pytest
 from thorough import TRIES_ALL, chosen
 from waiting import LIMIT_S
@@ -188,3 +189,11 @@ def test_rounds_become_a_table_with_ratios_to_the_floor(tmp_path: Path) -> None:
     assert heading == "| | floor | embedded |"
     assert cpu.startswith("| CPU, ms a saga |")
     assert ratio.startswith("| relative to the first | 1.00 (1.00 to 1.00) |")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TRIES_ALL or bool(postgres_server.missing()), reason="a PostgreSQL, and its time")
+def test_stores_are_measured_side_by_side() -> None:
+    small = ["--rounds", "1", "--rows", "0", "--concurrency", "1"]
+    table = told("stores.py", "--store", "sqlite", "--store", "repeatable_read", *small).splitlines()
+    assert [line.split(" | ")[1] for line in table[2:]] == ["sqlite", "repeatable_read"]
