@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -47,6 +49,15 @@ def test_one_process_takes_orders_answers_repeats_and_keeps_no_log(stack: Restat
     assert order in {saga["id"] for saga in listed}
     assert 'sagagen_sagas_in_flight{saga="place_order"' in stack.admin.get("/metrics").text
     assert not (stack.data_dir / "saga-log.db").exists()
+    status = sagagen(stack, "engine", "status")
+    assert (status.returncode, "adapters at http://127.0.0.1:" in status.stdout) == (0, True), status
+    assert sagagen(stack, "engine", "register").stdout.startswith("registered: ")
+
+
+def sagagen(stack: RestateStack, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sagagen", *words, "--project", str(stack.root)]
+    environment = stack.environment("gateway")
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_whatever_is_killed_each_order_ends_once(stack: RestateStack) -> None:

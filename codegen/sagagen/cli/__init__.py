@@ -20,6 +20,7 @@ _COMMANDS = {
     "check": "Report every mistake in the contract.",
     "completion": "Print the shell's completion script.",
     "diff": "Report what a change of the contract breaks.",
+    "engine": "Restate, where it keeps the sagas: adapters, and how it stands.",
     "explain": "Explain a code and its fix, or why a saga is where it is.",
     "init": "Create a new project that runs.",
     "forget": "Erase what is kept of a person, by destroying their key.",

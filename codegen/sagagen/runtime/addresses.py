@@ -198,7 +198,7 @@ class RestateAddress:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "RestateAddress | None":
-        """None where no URL is set. Raises SettingsError."""
+        """None where no URL is set, or that of PostgreSQL, where a gateway's own engine works. Raises SettingsError."""
         url = environment.get(ENGINE_URL, "")
         if not url or url.startswith(_POSTGRES):
             return None
