@@ -68,7 +68,7 @@ def _encrypted_sqlite(
     )
 
 
-def _postgres(isolation: Isolation) -> StoreFactory:
+def _postgres(isolation: Isolation, *, is_encrypted: bool = False) -> StoreFactory:
     def make(
         folder: Path, clock: Clock, *, retention_s: float, hold_limit_s: float
     ) -> AbstractAsyncContextManager[ServiceStore]:
@@ -83,6 +83,7 @@ def _postgres(isolation: Isolation) -> StoreFactory:
             retention_s=retention_s,
             hold_limit_s=hold_limit_s,
             isolation=isolation,
+            keys=FileKeys([("k1", b"k" * 32)]) if is_encrypted else None,
         )
 
     return make
@@ -91,6 +92,7 @@ def _postgres(isolation: Isolation) -> StoreFactory:
 _OTHERS: dict[str, StoreFactory] = {
     "postgres-serializable": _postgres("serializable"),
     "postgres-read-committed": _postgres("read_committed"),
+    "encrypted postgres": _postgres("repeatable_read", is_encrypted=True),
 }
 STORES: dict[str, StoreFactory] = {
     "sqlite": _sqlite,

@@ -2,15 +2,17 @@
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from sagagen.cli.data_folder import Kept, data_folder, kept_in
+from sagagen.cli.postgres_services import postgres_services, with_connection
 from sagagen.cli.sagas_source import HAS_THE_FILE
 from sagagen.cli.sagas_user import os_user
 from sagagen.runtime.audit.entry import AuditEntry, Result
@@ -120,13 +122,19 @@ def _found(subject: str, place: _Place) -> "tuple[Path, Vault, list[str]]":
 def _erased_here(ids_file: TextIO, place: _Place) -> int:
     """In the services' databases of this host alone; how many sagas it was about."""
     ids = ids_file.read().split()
-    _erase([each for each in kept_in(place.folder) if each.service], ids)
+    _erase([each for each in kept_in(place.folder) if each.service], postgres_services(place.project), ids)
     return len(ids)
 
 
-def _erase(services: Sequence[Kept], ids: Sequence[str]) -> None:
+def _erase(services: Sequence[Kept], on_postgres: Mapping[str, str], ids: Sequence[str]) -> None:
     for each in services:
         check_erasable(each.path, ids)
+    if on_postgres:
+        from sagagen.runtime.service.postgres_store import keys  # which needs asyncpg
+
+        for work in (keys.check_erasable, keys.erase):
+            for name, url in on_postgres.items():
+                with_connection(name, url, partial(work, service=name, saga_ids=ids))
     for each in services:
         erase(each.path, ids)
 
@@ -134,7 +142,8 @@ def _erase(services: Sequence[Kept], ids: Sequence[str]) -> None:
 def _forget(subject: str, place: _Place, *, by: str, note: str) -> int:
     """How many sagas it was about. The log comes last: what is not erased yet is found by the same command again."""
     path, vault, ids = _found(subject, place)
-    _erase(_services(place), ids)
+    on_postgres = postgres_services(place.project)
+    _erase(_services(place, on_postgres), on_postgres, ids)
     user = os_user()
     entry = AuditEntry(
         SystemClock().wall_ms(),
@@ -150,8 +159,8 @@ def _forget(subject: str, place: _Place, *, by: str, note: str) -> int:
     return len(ids)
 
 
-def _services(place: _Place) -> Sequence[Kept]:
-    """The services' databases. Raises ClickException where the project has a service whose database is not there."""
+def _services(place: _Place, on_postgres: Mapping[str, str]) -> Sequence[Kept]:
+    """The services' files. Raises ClickException where the project has a service whose database is not there."""
     found = [each for each in kept_in(place.folder) if each.service]
     if place.elsewhere:
         return found
@@ -159,7 +168,7 @@ def _services(place: _Place) -> Sequence[Kept]:
         mesh = Project.load(find_root(place.project)).mesh
     except (ProjectNotFound, ProjectError):
         return found
-    missing = {service.name for service in mesh.services} - {each.service for each in found}
+    missing = {service.name for service in mesh.services} - {each.service for each in found} - {*on_postgres}
     if missing:
         raise click.ClickException(
             f"{place.folder} has no database of {', '.join(sorted(missing))}, and what is kept there has to be erased "

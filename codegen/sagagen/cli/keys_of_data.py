@@ -4,11 +4,13 @@ import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
 
 from sagagen.cli.data_folder import Kept, data_folder, kept_in
+from sagagen.cli.postgres_services import postgres_services, with_connection
 from sagagen.runtime.sqlite.lock import LogLocked, OwnerLock
 from sagagen.runtime.startup import StartupError
 from sagagen.runtime.vault.given import given_keys
@@ -35,11 +37,17 @@ def rotate(folder: Path | None, directory: Path | None) -> None:
     Then rotate: the mesh may run meanwhile, and the command may be stopped and given again at any time. It says which
     keys are used no more.
     """
-    kept = [each for each in kept_in(data_folder(folder, directory)) if each.is_encrypted]
-    if not kept:
-        raise click.ClickException("no database there is encrypted: there is nothing to rotate")
     old: set[str] = set()
     try:
+        kept = [each for each in kept_in(data_folder(folder, directory)) if each.is_encrypted]
+        on_postgres = [
+            _rotated_on_postgres(name, url, given_keys(os.environ, name, directory))
+            for name, url in postgres_services(directory).items()
+        ]
+        if not kept and not any(each is not None for each in on_postgres):
+            raise click.ClickException("no database there is encrypted: there is nothing to rotate")
+        for dropped in on_postgres:
+            old |= dropped or set()
         for each in kept:
             wrapper = given_keys(os.environ, each.service, directory)
             if wrapper is None:
@@ -62,6 +70,19 @@ def _rotated(kept: Kept, wrapper: KeyWrapper) -> set[str]:
     with _owning(kept.path) as is_at_rest, closing(kept.opened()) as connection:
         done = rotate_database(connection, wrapper, kept.tables(), str(kept.path), is_at_rest=is_at_rest)
     click.echo(f"{kept.path.name}: {done.rewrapped} keys are wrapped by {wrapper.first} now")
+    return set(done.dropped)
+
+
+def _rotated_on_postgres(service: str, url: str, wrapper: KeyWrapper | None) -> set[str] | None:
+    """The same; None where the database is not encrypted."""
+    from sagagen.runtime.service.postgres_store import keys  # which needs asyncpg
+
+    if wrapper is None:
+        raise click.ClickException(f"{VARIABLE} is not set: name the file with the keys, the new one first")
+    done = with_connection(service, url, partial(keys.rotate, service=service, wrapper=wrapper))
+    if done is None:
+        return None
+    click.echo(f"{service} on PostgreSQL: {done.rewrapped} keys are wrapped by {wrapper.first} now")
     return set(done.dropped)
 
 

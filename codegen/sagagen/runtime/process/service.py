@@ -21,6 +21,7 @@ from sagagen.runtime.service.store import HOLD_LIMIT_S, ServiceStore
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.startup import StartupError
 from sagagen.runtime.transports.grpc.server import Verify, serve_grpc
+from sagagen.runtime.vault.keys import KeyWrapper
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -96,13 +97,8 @@ def opened(
     hold_limit_s = settings.patience_s or HOLD_LIMIT_S
     keys = settings.encryption_keys(project.root, service.name)
     if address := settings.service_database(service):
-        if keys is not None:
-            raise StartupError(
-                f"service {service.name} is on PostgreSQL, where sagagen encrypts nothing: let the server's disk be "
-                "encrypted, and start this process without SAGAGEN_ENCRYPTION_KEYS_FILE"
-            )
         return ServiceHost.on(
-            _postgres(service, address, project.root, hold_limit_s),
+            _postgres(service, address, project.root, hold_limit_s, keys),
             service,
             handlers,
             project=project.mesh.project,
@@ -112,6 +108,7 @@ def opened(
             sagas=project.mesh.sagas,
             default_claims=project.mesh.default_claims,
             grace=settings.grace,
+            is_encrypted=keys is not None,
         )
     return ServiceHost.open(
         service,
@@ -130,7 +127,7 @@ def opened(
 
 
 def _postgres(
-    service: Service, address: PostgresAddress, root: Path, hold_limit_s: float
+    service: Service, address: PostgresAddress, root: Path, hold_limit_s: float, keys: KeyWrapper | None
 ) -> AbstractAsyncContextManager[ServiceStore]:
     """Raises StartupError where asyncpg is not installed, or the SQL files can't be used."""
     try:
@@ -151,4 +148,5 @@ def _postgres(
         retention_s=service.barrier_retention_s,
         hold_limit_s=hold_limit_s,
         isolation=service.isolation,
+        keys=keys,
     )

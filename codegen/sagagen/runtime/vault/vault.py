@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from threading import Lock
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -99,6 +100,15 @@ class KeyTables:
         ]
 
 
+class StoredKeys(NamedTuple):
+    """The wrapped keys of a database."""
+
+    store: Mapping[str, bytes]
+    """Store keys by the id of what wraps them."""
+    own: tuple[str, bytes] | None
+    """The database's own, with the id of the store key that wraps it; None: it is not there."""
+
+
 class Vault:
     """Made by `open`, for all connections to one database."""
 
@@ -123,20 +133,46 @@ class Vault:
 
         Raises KeysMissing or KeyIsAnother; `name` is what they call the database.
         """
-        wrapped: dict[str, bytes] = {row[0]: row[1] for row in connection.execute(tables.store_keys)}
-        if missing := set(wrapped) - set(wrapper.ids):
+        stored = StoredKeys(
+            {row[0]: row[1] for row in connection.execute(tables.store_keys)},
+            connection.execute(tables.own_key).fetchone(),
+        )
+        vault, new = cls.of(wrapper, stored, name)
+        for row in new.store.items():
+            connection.execute(tables.add_store_key, row)
+        if new.own:
+            connection.execute(tables.add_own_key, new.own)
+        return vault
+
+    @classmethod
+    def of(cls, wrapper: KeyWrapper, stored: StoredKeys, name: str) -> "tuple[Vault, StoredKeys]":
+        """The vault of a database that has these keys, and the keys that it has to store besides.
+
+        Raises KeysMissing or KeyIsAnother; `name` is what they call the database.
+        """
+        if missing := set(stored.store) - set(wrapper.ids):
             raise KeysMissing(name, missing)
         store_keys: dict[str, AESGCM] = {}
-        for kek, key in wrapped.items():
+        for kek, key in stored.store.items():
             try:
                 store_keys[kek] = AESGCM(wrapper.unwrap(kek, key, ABOUT_STORE_KEY))
             except ValueError as error:
                 raise KeyIsAnother(name, kek) from error
+        new: dict[str, bytes] = {}
         if wrapper.first not in store_keys:
             key = os.urandom(KEY_BYTES)
-            connection.execute(tables.add_store_key, (wrapper.first, wrapper.wrap(key, ABOUT_STORE_KEY)))
+            new[wrapper.first] = wrapper.wrap(key, ABOUT_STORE_KEY)
             store_keys[wrapper.first] = AESGCM(key)
-        return cls(wrapper.first, store_keys, _own_key(connection, tables, store_keys, wrapper.first))
+        if stored.own is not None:
+            own = _unwrap(store_keys, *stored.own, ABOUT_OWN)
+            return cls(wrapper.first, store_keys, own), StoredKeys(new, None)
+        own = os.urandom(KEY_BYTES)
+        wrapped = _seal(store_keys[wrapper.first], own, ABOUT_OWN)
+        return cls(wrapper.first, store_keys, own), StoredKeys(new, (wrapper.first, wrapped))
+
+    def knows(self, kek: str) -> bool:
+        """Whether this process started with that key."""
+        return kek in self._store_keys
 
     def begin(self, about: str) -> tuple[DataKey, bytes]:
         """A new data key, and how it is stored: wrapped by the first key. `about` says what it is for."""
@@ -179,17 +215,6 @@ class Vault:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[wrapped] = cipher
         return cipher
-
-
-def _own_key(
-    connection: sqlite3.Connection, tables: KeyTables, store_keys: Mapping[str, AESGCM], first: str
-) -> bytes:
-    found = connection.execute(tables.own_key).fetchone()
-    if found is not None:
-        return _unwrap(store_keys, found[0], found[1], ABOUT_OWN)
-    key = os.urandom(KEY_BYTES)
-    connection.execute(tables.add_own_key, (first, _seal(store_keys[first], key, ABOUT_OWN)))
-    return key
 
 
 def _unwrap(store_keys: Mapping[str, AESGCM], kek: str, wrapped: bytes, about: str) -> bytes:

@@ -24,6 +24,10 @@ CREATE TABLE IF NOT EXISTS %(schema)s.meta (name text PRIMARY KEY, value bigint 
 CREATE TABLE IF NOT EXISTS %(schema)s.changes (
   number integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE IF NOT EXISTS %(schema)s.store_key (kek text PRIMARY KEY, wrapped bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS %(schema)s.own_key ( -- of the database itself, for what outlives a saga's data
+  number integer PRIMARY KEY, kek text NOT NULL REFERENCES %(schema)s.store_key, wrapped bytea NOT NULL
+);
 CREATE TABLE IF NOT EXISTS %(schema)s.barrier (
   saga         text NOT NULL,
   step         text NOT NULL,              -- empty in the row that says which run a saga has here
@@ -36,6 +40,9 @@ CREATE TABLE IF NOT EXISTS %(schema)s.barrier (
   outcome      bytea NOT NULL,
   incarnation  text NOT NULL DEFAULT '',   -- of the process that runs a PENDING call
   trace_id     text NOT NULL,
+  sealed       boolean,                    -- true: digest and outcome are encrypted
+  kek          text REFERENCES %(schema)s.store_key,
+  wrapped      bytea,                      -- the key of the outcome; one zero once it is destroyed
   PRIMARY KEY (saga, step, direction)
 ) WITH (                                   -- what is purged is spread over pages; a fifth of them is late
   autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05,
@@ -75,7 +82,7 @@ END $$;
 CREATE OR REPLACE FUNCTION %(schema)s.enter(p_saga text, p_step text, p_direction text)
 RETURNS TABLE (
   direction text, run text, digest bytea, state text, outcome bytea, not_after_ms bigint,
-  purged_through_ms bigint, had_to_wait boolean
+  purged_through_ms bigint, had_to_wait boolean, sealed boolean, kek text, wrapped bytea
 )
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 #variable_conflict use_column
@@ -90,30 +97,33 @@ BEGIN
   -- Rows and watermark in one statement: a purge between the two would make a call that was done look new.
   RETURN QUERY
   SELECT b.direction, b.run, b.digest, b.state,
-         CASE WHEN b.direction = p_direction THEN b.outcome ELSE ''::bytea END, b.not_after_ms, m.value, waited
+         CASE WHEN b.direction = p_direction THEN b.outcome ELSE ''::bytea END, b.not_after_ms, m.value, waited,
+         b.sealed, b.kek, b.wrapped
     FROM %(schema)s.meta m JOIN %(schema)s.barrier b ON b.saga = p_saga AND b.step = p_step
    WHERE m.name = 'purged_through_ms'
   UNION ALL
   SELECT '', (SELECT b.run FROM %(schema)s.barrier b WHERE b.saga = p_saga LIMIT 1),
-         ''::bytea, '', ''::bytea, 0::bigint, m.value, waited
+         ''::bytea, '', ''::bytea, 0::bigint, m.value, waited, false, NULL, NULL
     FROM %(schema)s.meta m WHERE m.name = 'purged_through_ms';
 END $$;
 
 CREATE OR REPLACE FUNCTION %(schema)s.record(
   p_saga text, p_step text, p_direction text, p_run text, p_started_ms bigint, p_not_after_ms bigint, p_digest bytea,
-  p_state text, p_outcome bytea, p_incarnation text, p_trace_id text, p_shuts_action_out boolean, p_is_first boolean
+  p_state text, p_outcome bytea, p_incarnation text, p_trace_id text, p_shuts_action_out boolean, p_is_first boolean,
+  p_sealed boolean, p_kek text, p_wrapped bytea
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   written integer;
 BEGIN
   INSERT INTO %(schema)s.barrier AS b (saga, step, direction, run, started_ms, not_after_ms,
-                                       digest, state, outcome, incarnation, trace_id)
+                                       digest, state, outcome, incarnation, trace_id, sealed, kek, wrapped)
   VALUES (p_saga, p_step, p_direction, p_run, p_started_ms, p_not_after_ms,
-          p_digest, p_state, p_outcome, p_incarnation, p_trace_id)
+          p_digest, p_state, p_outcome, p_incarnation, p_trace_id, p_sealed, p_kek, p_wrapped)
   ON CONFLICT (saga, step, direction) DO UPDATE
     SET not_after_ms = excluded.not_after_ms, state = excluded.state, outcome = excluded.outcome,
-        incarnation = excluded.incarnation, trace_id = excluded.trace_id
+        incarnation = excluded.incarnation, trace_id = excluded.trace_id, digest = excluded.digest,
+        sealed = excluded.sealed, kek = excluded.kek, wrapped = excluded.wrapped
     WHERE b.state = 'PENDING';
   GET DIAGNOSTICS written = ROW_COUNT;
   IF written <> 1 THEN
@@ -128,7 +138,8 @@ BEGIN
   IF p_shuts_action_out THEN
     INSERT INTO %(schema)s.barrier (saga, step, direction, run, started_ms, not_after_ms,
                                     digest, state, outcome, trace_id)
-    VALUES (p_saga, p_step, 'action', p_run, p_started_ms, p_not_after_ms, p_digest, 'EMPTY', '', p_trace_id);
+    VALUES (p_saga, p_step, 'action', p_run, p_started_ms, p_not_after_ms,
+            CASE WHEN p_sealed THEN ''::bytea ELSE p_digest END, 'EMPTY', '', p_trace_id);
   END IF;
   IF p_is_first THEN
     INSERT INTO %(schema)s.barrier (saga, step, direction, run, started_ms, not_after_ms,

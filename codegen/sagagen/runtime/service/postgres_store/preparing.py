@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
 import structlog
@@ -16,8 +17,13 @@ import structlog
 from sagagen.runtime.postgres.connection import CannotConnect, PgConnection
 from sagagen.runtime.postgres.server import PostgresError, check_server
 from sagagen.runtime.service.postgres_store import ddl
+from sagagen.runtime.service.postgres_store.keys import open_vault
 from sagagen.runtime.service.postgres_store.repeating import TABLES as TURNS
 from sagagen.runtime.service.store import DatabaseIdentity
+from sagagen.runtime.vault.keys import KeyWrapper
+
+if TYPE_CHECKING:
+    from sagagen.runtime.vault.vault import Vault
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -60,6 +66,8 @@ class Prepared:
     role: str
     """The role that handlers' connections take; empty if the server let nobody make one."""
     database: str
+    vault: "Vault | None"
+    """What the barrier's rows are encrypted by; None: they are not."""
 
 
 def way_out(error: CannotConnect, service: str) -> str:
@@ -79,14 +87,16 @@ def way_out(error: CannotConnect, service: str) -> str:
             return f"is its address the one in {variable}?"
 
 
-async def prepare(connection: PgConnection, service: str, scripts: PostgresScripts) -> Prepared:
-    """Raises PostgresError."""
+async def prepare(
+    connection: PgConnection, service: str, scripts: PostgresScripts, keys: KeyWrapper | None = None
+) -> Prepared:
+    """Raises PostgresError; and KeysUnset, KeysMissing or KeyIsAnother."""
     await check_server(connection, f"service {service}")
     names = names_of(service)
     # Of the session, so that a change may be several transactions; it ends with the connection at the latest.
     await connection.execute("SELECT pg_advisory_lock(hashtextextended($1, 0))", names["schema"])
     try:
-        return await _prepare(connection, service, scripts, names)
+        return await _prepare(connection, service, scripts, names, keys)
     finally:
         if not connection.is_closed():
             await connection.execute("SELECT pg_advisory_unlock_all()")
@@ -102,7 +112,11 @@ def names_of(service: str) -> dict[str, str]:
 
 
 async def _prepare(
-    connection: PgConnection, service: str, scripts: PostgresScripts, names: Mapping[str, str]
+    connection: PgConnection,
+    service: str,
+    scripts: PostgresScripts,
+    names: Mapping[str, str],
+    keys: KeyWrapper | None,
 ) -> Prepared:
     try:
         await _make_barrier(connection, service, names)
@@ -114,6 +128,7 @@ async def _prepare(
             "(GRANT CREATE ON DATABASE ... TO ...)"
         ) from error
     schema = names["schema"]
+    vault = await open_vault(connection, schema, keys, f"the database of service {service}")
     epoch: int = await connection.fetchval(
         f"UPDATE {schema}.meta SET value = value + 1 WHERE name = 'epoch' RETURNING value"
     )
@@ -124,7 +139,7 @@ async def _prepare(
     server = await connection.fetchval("SELECT system_identifier FROM pg_control_system()")
     shared = f"postgresql {server} {database} {numbers['database_id']:x}"
     identity = DatabaseIdentity(numbers["database_id"], epoch, shared)
-    return Prepared(identity, numbers["purged_through_ms"], role, database)
+    return Prepared(identity, numbers["purged_through_ms"], role, database, vault)
 
 
 async def _make_barrier(connection: PgConnection, service: str, names: Mapping[str, str]) -> None:

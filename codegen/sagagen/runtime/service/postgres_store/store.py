@@ -52,9 +52,11 @@ from sagagen.runtime.service.postgres_store.preparing import (
 )
 from sagagen.runtime.service.postgres_store.purging import purge
 from sagagen.runtime.service.postgres_store.repeating import Met, Turns
+from sagagen.runtime.service.postgres_store.sealing import Sealing
 from sagagen.runtime.service.postgres_store.transaction import Entered, NotCommitted, Transactions
 from sagagen.runtime.service.postgres_store.turn import PostgresTurn
 from sagagen.runtime.service.store import HOLD_LIMIT_S, Handle, held_too_long
+from sagagen.runtime.vault.keys import KeyWrapper
 
 REPEATS = 5
 """How often a call's transaction is tried that conflicts with others'."""
@@ -134,7 +136,7 @@ class PostgresStore:
         self._clock = clock
         self._retention_ms = round(retention_s * 1000)
         self._schema = names_of(service)["schema"]
-        self._transactions = Transactions(self._schema, isolation)
+        self._transactions = Transactions(self._schema, isolation, Sealing(prepared.vault))
         self._turns = None if isolation == "read_committed" else Turns()
         """There writers of a row wait for one another, and go on."""
         self._observation = StoreObservation(service, prepared.database)
@@ -158,6 +160,7 @@ class PostgresStore:
         hold_limit_s: float = HOLD_LIMIT_S,
         isolation: Isolation = ISOLATION,
         connections: int = CONNECTIONS,
+        keys: KeyWrapper | None = None,
     ) -> AsyncGenerator["PostgresStore"]:
         """Make or change the service's tables, and answer calls until the block is left.
 
@@ -165,7 +168,7 @@ class PostgresStore:
         """
         name = f"sagagen {service}"
         try:
-            prepared = await _prepared(service, url, scripts)
+            prepared = await _prepared(service, url, scripts, keys)
         except CannotConnect as error:
             said = f"service {service}: its database can't be used: {error}"
             raise PostgresError(f"{said}; {way_out(error, service)}") from error
@@ -450,10 +453,10 @@ class PostgresStore:
                 return unavailable(_LOST)
 
 
-async def _prepared(service: str, url: str, scripts: PostgresScripts) -> Prepared:
+async def _prepared(service: str, url: str, scripts: PostgresScripts, keys: KeyWrapper | None) -> Prepared:
     connection = await _first_connection(service, url)
     try:
-        return await prepare(connection, service, scripts)
+        return await prepare(connection, service, scripts, keys)
     except LOST as error:
         if isinstance(error, asyncpg.PostgresError) and not connection.is_closed():
             raise

@@ -28,11 +28,12 @@ from sagagen.runtime.service.barrier.rules import (
     BarrierRow,
     RecordEmpty,
     RunHandler,
-    State,
     StepRows,
+    TurnDown,
     rule,
 )
 from sagagen.runtime.service.call import Row
+from sagagen.runtime.service.postgres_store.sealing import Kept, Sealing
 
 LONG_OUTCOME = 2048
 """A response of more bytes is sent by itself, and not as text."""
@@ -58,8 +59,9 @@ class NotCommitted(Exception):
 class Transactions:
     """How the transactions of one service's calls begin and end."""
 
-    def __init__(self, schema: str, isolation: str) -> None:
+    def __init__(self, schema: str, isolation: str, sealing: Sealing | None = None) -> None:
         """`schema` is quoted. Under READ COMMITTED the lock alone keeps runs apart; else a row of their own does."""
+        self._sealing = sealing or Sealing()
         self._is_read_committed = isolation == "read_committed"
         self._schema = schema
         self._is_serializable = isolation == "serializable"
@@ -67,7 +69,9 @@ class Transactions:
         self._literal = _quoted(f"{schema.strip(chr(34))}/")
         self._record_text = f"SELECT {schema}.record("
         self._enter = f"SELECT * FROM {schema}.enter($1, $2, $3)"
-        self._record = f"SELECT {schema}.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+        self._record = (
+            f"SELECT {schema}.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+        )
 
     async def begin(
         self,
@@ -126,9 +130,9 @@ class Transactions:
             if not row["direction"]:
                 owner, purged_through_ms = row["run"], row["purged_through_ms"]
                 continue
-            found = BarrierRow(
-                row["run"], row["digest"], State(row["state"]), row["outcome"], row["not_after_ms"]
-            )
+            found = self._sealing.opened(saga, row)
+            if isinstance(found, TurnDown):
+                return Entered(found)
             if row["direction"] == Direction.ACTION:
                 action = found
             else:
@@ -154,8 +158,9 @@ class Transactions:
         # Waiting for a standby is no statement that may be cut short: COMMIT would answer as if it had been waited for.
         first = "SET LOCAL statement_timeout = 0"
         if record is not None:
-            arguments = _arguments(entered, record)
-            if len(record.outcome) > LONG_OUTCOME:
+            kept = self._sealing.kept(record)
+            arguments = _arguments(entered, record, kept)
+            if len(kept.outcome) > LONG_OUTCOME:
                 await connection.execute(self._record, *arguments)
             else:
                 values = ", ".join(map(_literal, arguments))
@@ -165,7 +170,7 @@ class Transactions:
             raise NotCommitted(tag)
 
 
-def _arguments(entered: Entered, record: Record) -> Sequence[str | int | bytes | bool]:
+def _arguments(entered: Entered, record: Record, kept: Kept) -> Sequence[str | int | bytes | bool | None]:
     call = record.call
     return (
         call.saga_id,
@@ -174,17 +179,22 @@ def _arguments(entered: Entered, record: Record) -> Sequence[str | int | bytes |
         call.run,
         call.started_ms,
         call.not_after_ms,
-        record.digest,
+        kept.digest,
         str(record.state),
-        record.outcome,
+        kept.outcome,
         record.incarnation,
         record.trace_id,
         entered.shuts_action_out,
         entered.is_first,
+        kept.is_sealed,
+        kept.kek,
+        kept.wrapped,
     )
 
 
-def _literal(value: str | int | bytes | bool) -> str:
+def _literal(value: str | int | bytes | bool | None) -> str:
+    if value is None:
+        return "NULL"
     if isinstance(value, str):
         return _quoted(value)
     return f"'\\x{value.hex()}'" if isinstance(value, bytes) else str(value)
