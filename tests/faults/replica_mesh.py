@@ -178,7 +178,7 @@ class ReplicaMesh:
 
     def starts_in_vain(self) -> int:
         """How often a process found no database when it started, said so and ended."""
-        return self.log.read_text(encoding="utf-8", errors="replace").count("its database can't be used")
+        return self.log.read_text(encoding="utf-8", errors="replace").count("\nError: service ")
 
     def await_ready(self, *names: str) -> None:
         """Wait until the gateway is ready, and these replicas: all of them, if none is named."""
