@@ -110,6 +110,8 @@ def test_the_drafts_of_the_shop_make_the_tables_that_its_author_wrote(url: str) 
 def test_the_drafts_of_the_delivery_project_need_no_hand_and_run_at_each_start(url: str) -> None:
     server, database = postgres_server.shared_server(), url.rpartition("/")[2]
     for number, file in enumerate(sorted(DELIVERY.glob("*.sql"))):
+        if file.stem.endswith(".postgres"):
+            continue
         text = drafted(file.read_text())
         assert not marks_of(text), file
         server.sql(f"CREATE SCHEMA s{number}", database)
