@@ -19,7 +19,8 @@ test: .venv/dev.stamp
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: .venv/dev.stamp
-	@$(BIN)/python -m pytest tests/system/test_compose.py tests/system/test_compose_of_a_new_project.py $(ARGS)
+	@SAGAGEN_PROOFS=all $(BIN)/python -m pytest tests/system/test_compose.py tests/system/test_compose_of_a_new_project.py \
+	  tests/system/test_compose_postgres.py $(ARGS)
 
 # Accept what the contracts in tests/golden/ become today: all of them, or `make golden CASES="NAME NAME"`.
 golden: .venv/dev.stamp

@@ -1,11 +1,11 @@
 """A PostgreSQL of the tests' own: its own data folder, its own port, never a server that runs already.
 
-PostgreSQL does not run as root; there the server is the system user `postgres`, whom Debian's package makes.
+It is faster and barer than what `sagagen up --postgres` starts: in memory, without a password, and it can be stopped in
+every way.
 """
 
 import atexit
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -18,26 +18,29 @@ from typing import Any
 
 from waiting import eventually
 
+from sagagen.runtime.process.postgres_programs import NoPostgres, Programs, user_for_server
+
 USER = "postgres"
 QUICK = ("-c", "max_connections=200", "-c", "shared_buffers=64MB", "-c", "listen_addresses=127.0.0.1")
 
 
 def binary(name: str) -> str:
-    """Of the newest version there is; empty if there is none."""
-    versions = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True
-    )
-    return next((str(folder / name) for folder in versions if (folder / name).exists()), "") or (
-        shutil.which(name) or ""
-    )
+    """Of the programs that the product finds. Raises NoPostgres."""
+    return _programs().path(name)
+
+
+@cache
+def _programs() -> Programs:
+    return Programs.find()
 
 
 def missing() -> str:
     """Why no server can be started here; empty if one can."""
-    if not binary("initdb"):
-        return "PostgreSQL is not installed here"
-    if os.getuid() == 0 and not _is_user(USER):
-        return "PostgreSQL does not run as root, and there is no user postgres here"
+    try:
+        _programs()
+        user_for_server()
+    except NoPostgres as why:
+        return str(why)
     return ""
 
 
@@ -47,7 +50,7 @@ class PostgresServer:
     def __init__(self, *options: str, of: "PostgresServer | None" = None) -> None:
         """`of`: the primary whose standby it is, from a copy that is taken now."""
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=_in_memory()))
-        self._user = pwd.getpwnam(USER) if os.getuid() == 0 else None
+        self._user = user_for_server()
         if self._user:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         self.data = self.folder / "data"
@@ -157,14 +160,6 @@ def shared_server() -> PostgresServer:
     server = PostgresServer("-c", "fsync=on")
     atexit.register(server.__exit__)
     return server
-
-
-def _is_user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
 
 
 def _in_memory() -> str:

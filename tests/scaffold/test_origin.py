@@ -75,7 +75,7 @@ def test_a_released_one_makes_a_project_that_installs_offline_checks_and_passes_
     assert "can't reach" not in new
     project = tmp_path / "p"
     wheel = f"./vendor/sagagen-{VERSION}-py3-none-any.whl"
-    assert (project / "requirements.txt").read_text() == f"{wheel}\n"
+    assert (project / "requirements.txt").read_text() == f"{wheel}\nsagagen[postgres]\n"
     assert (project / wheel).is_file()
     (project / ".venv").symlink_to(tmp_path / "released")
     for target in ("check", "test"):
