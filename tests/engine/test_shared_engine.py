@@ -75,7 +75,7 @@ class Gateway:
             head = await self.log.head(saga_id)
             return head.status if head and not head.status.is_active else None
 
-        status = await eventually_async(f"saga {saga_id} ends", over)
+        status = await eventually_async(f"saga {saga_id} ends", over, despite=(JournalUnavailable,))
         assert status
         return status
 
@@ -310,9 +310,10 @@ async def test_connections_that_are_cut_lose_and_double_no_row(tmp_path: Path, w
             )
         for saga_id in ids:
             assert await one.ends(saga_id) is SagaStatus.COMPLETED
-            kinds = [
-                type(row).__name__ for row in (await one.saga(saga_id)).rows if not isinstance(row, Resumed)
-            ]
+            ended = await eventually_async(
+                "it can be read", partial(one.saga, saga_id), despite=(JournalUnavailable,)
+            )
+            kinds = [type(row).__name__ for row in ended.rows if not isinstance(row, Resumed)]
             assert kinds == ["Accepted", "Done", "Done", "Done", "Done", "Ended"]
     assert len(world.effects) == len(set(world.effects)) == 4 * len(ids)
 

@@ -31,7 +31,7 @@ def uses(package: Path, name: str) -> Iterator[Use]:
         file = path.relative_to(package).as_posix()
         tree = ast.parse(path.read_text())
         module = ".".join([name, *Path(file).with_suffix("").parts]).removesuffix(".__init__")
-        for found in {*_in_tree(tree), *_of_base_classes(tree, module)}:
+        for found in {*_in_tree(tree, _inherited(module)), *_of_base_classes(tree, module)}:
             yield Use(file, found)
 
 
@@ -44,8 +44,21 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _in_tree(tree: ast.AST) -> Iterator[str]:
-    own = _own(tree)
+def _inherited(module: str) -> set[str]:
+    """Names of the package's classes from which those of this module inherit."""
+    found = importlib.import_module(module)
+    ours = {
+        base
+        for _, our_class in inspect.getmembers(found, inspect.isclass)
+        if our_class.__module__ == module
+        for base in our_class.__mro__[1:]
+        if base.__module__ != module and base.__module__.split(".")[0] == module.split(".")[0]
+    }
+    return {name for base in ours for name in _private_in(base)}
+
+
+def _in_tree(tree: ast.AST, inherited: set[str]) -> Iterator[str]:
+    own = _own(tree) | inherited
     slots = {each for node in ast.walk(tree) for each in _slots(node)}
     yield from (
         full for full in imports(tree) if _is_foreign(full) and any(map(_is_private, full.split(".")))

@@ -359,7 +359,7 @@ async def test_a_connection_ends_with_the_certificate_of_its_peer(tmp_path: Path
     assert code in (Code.UNAVAILABLE, Code.UNAUTHENTICATED)
 
 
-def test_a_gateway_does_not_wait_for_a_service_that_keeps_it_out() -> None:
+async def test_a_gateway_does_not_wait_for_a_service_that_keeps_it_out() -> None:
     services = [SERVICE, replace(SERVICE, name="inner", callers=("ledger",))]
     transport = GrpcTransport("127.0.0.1", 1)
     assert set(service_checks(services, {each.name: transport for each in services})) == {SERVICE.name}

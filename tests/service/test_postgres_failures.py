@@ -188,7 +188,9 @@ async def test_a_frozen_replica_holds_up_the_others_for_a_few_seconds_at_most(ur
         begun_s = time.monotonic()
         assert await until_settled(other, "a") == "OK"
         assert time.monotonic() - begun_s < under_load(6.0)
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises(
+            (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+        ):
             await frozen.execute("COMMIT")
 
 
@@ -256,7 +258,7 @@ async def test_a_service_starts_while_a_call_of_another_replica_hangs(url: str):
 
 def _recorded(saga: str, state: str, direction: str = "action") -> str:
     call = f"'{saga}', 'step', '{direction}', 'run', 1, 1"
-    return f"SELECT sagagen_lab.record({call}, '', '{state}', '', '', '', false, false)"
+    return f"SELECT sagagen_lab.record({call}, '', '{state}', '', '', '', false, false, false, NULL, NULL)"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The CPU time of an order on Restate beside the mesh: `python bench/restate.py [--sagas N] [--rounds N]`.
+"""The CPU time of an order on Restate beside the mesh: `python bench/orders_on_restate.py [--sagas N] [--rounds N]`.
 
 Both run the shop as processes of their own. On Restate they are the services, an adapter, a gateway and a server of
 one node and two partitions, which counts as well. Prints one line of JSON for each run, in rounds: mesh, Restate, and
