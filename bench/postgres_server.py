@@ -1,19 +1,20 @@
 """A PostgreSQL of the measurement's own: its own data folder, its own port, and what its processes cost."""
 
 import os
-import pwd
-import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from processes import DidNotStart, free_ports
 
+from sagagen.runtime.process.postgres_programs import Programs, user_for_server
+
 USER = "postgres"
-"""Who runs it where the measurement is root's; Debian's package makes that user."""
+"""The name of the database's superuser."""
 OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",
@@ -23,22 +24,20 @@ OPTIONS = {
 START_WITHIN_S = 20.0
 
 
+@cache
+def _programs() -> Programs:
+    return Programs.find()
+
+
 def binary(name: str) -> str:
-    """Of the newest version there is. Raises DidNotStart if there is none."""
-    versions = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True
-    )
-    found = next((str(folder / name) for folder in versions if (folder / name).exists()), shutil.which(name))
-    if not found:
-        raise DidNotStart(f"{name} is not here: install PostgreSQL (apt-get install postgresql)")
-    return found
+    """Of the programs that the product finds. Raises NoPostgres."""
+    return _programs().path(name)
 
 
 def make_server(folder: Path, port: int) -> "PostgresServer":
     """Its data are made in a folder that is made too; whoever asks for it starts its command."""
     folder.mkdir()
-    if os.getuid() == 0:
-        user = pwd.getpwnam(USER)
+    if user := user_for_server():
         os.chown(folder, user.pw_uid, user.pw_gid)
         folder.parent.chmod(0o711)  # a temporary folder, which others may pass on the way to what is theirs
     return PostgresServer(folder, port)
@@ -135,9 +134,8 @@ def _output(command: Sequence[str], *, given: str = "", cwd: Path | None = None)
 
 def _as_user() -> list[str]:
     """PostgreSQL does not run as root."""
-    if os.getuid():
-        return []
-    return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+    user = user_for_server()
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"] if user else []
 
 
 def _read(path: str) -> str:

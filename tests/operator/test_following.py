@@ -12,7 +12,7 @@ from grpclib.const import Status as Code
 from test_admin_sagas import SECRET_CUSTOMER, gateway, secret_order
 from test_sagas_acts import stuck_log
 
-from sagagen.cli import main
+from sagagen.cli import main, sagas_follow
 from sagagen.cli.explain_saga import is_saga
 from sagagen.cli.sagas_follow import Follower
 from sagagen.cli.sagas_options import Filters
@@ -186,6 +186,35 @@ async def test_whoever_follows_sagas_is_told_each_row_once_and_nothing_of_before
         assert whats[0] == "retried"
         assert whats[-1] == "ended COMPLETED", "it is not open any more, and told to its end"
         assert await news() == []
+
+
+async def test_a_saga_that_has_left_the_lists_is_told_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is over, and newer ones take its place; it may even be purged."""
+    monkeypatch.setattr(sagas_follow, "LOOKED_AT", 1)
+    async with gateway(tmp_path) as (client, engine, services):
+        services.is_mended = True
+        source = cast(Source, ThroughTheListener(client))
+        follower = Follower(Filters("", (), 0.0, "", ""))
+        await follower.look(source)
+        told: list[tuple[str, str]] = []
+        for number in range(1, 4):
+            await engine.accept(secret_order(f"saga-{number}"))
+            await engine.wait_until_idle()
+            for _ in range(2):
+                told += [(saga["id"], row["what"]) for saga, row in await follower.look(source)]
+        assert [saga for saga, what in told if what == "ended COMPLETED"] == ["saga-1", "saga-2", "saga-3"]
+        assert len(told) == len(set(told)) + 3 * 3, (
+            "each has four steps that are done, and nothing comes twice"
+        )
+
+
+@pytest.mark.parametrize("pause", ["0s", "-1s", "nan", "0.01s", "soon"])
+def test_nobody_looks_without_a_pause(pause: str) -> None:
+    for command in ("watch", "tail"):
+        refused = CliRunner().invoke(main, ["sagas", command, "--every", pause])
+        assert (refused.exit_code, "--every" in refused.output) == (2, True)
 
 
 async def test_a_history_has_no_payload_and_is_for_who_may_look(tmp_path: Path) -> None:

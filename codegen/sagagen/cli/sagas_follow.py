@@ -7,35 +7,53 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from sagagen.cli.sagas_listener import OrderRefused
 from sagagen.cli.sagas_options import Age, Filters, Place, SagaId, filters, where
 from sagagen.cli.sagas_source import Source
 from sagagen.cli.sagas_table import print_saga, print_sagas, print_stats, say
 from sagagen.runtime.admin.shown import UNREADABLE
 from sagagen.runtime.clock import rfc3339
 from sagagen.runtime.escaping import escaped, escaped_json
+from sagagen.runtime.saga.commands import UnknownSaga
 from sagagen.runtime.telemetry.console import short_id
 
 LOOKED_AT, OPEN_LOOKED_AT = 200, 1000
 """Newest sagas that `tail` looks at each time, since some begin and end between two looks; and open ones."""
+F = TypeVar("F", bound=Callable[..., Any])
 Shown = Mapping[str, Any]
 """A saga, or one of its rows, as JSON members."""
 _OVER = {"COMPLETED": 0, "COMPENSATED": 1, "SUPERSEDED": 1, "STUCK": 2}
 """Statuses that end `watch SAGA_ID`, with its exit code."""
+SHORTEST_S = 0.1
+"""Shortest pause between two looks, in seconds."""
 _CLEAR = "\x1b[H\x1b[2J"
 
-every = click.option(
-    "--every", type=Age(), default=2.0, metavar="TIME", help="How often to look.  [default: 2s]"
-)
+
+class Pause(Age):
+    """As an age; long enough that whoever looks on costs the gateway little."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = super().convert(value, param, ctx)
+        if not SHORTEST_S <= seconds < float("inf"):
+            self.fail(f"{value}: write a time of at least {SHORTEST_S:g}s", param, ctx)
+        return seconds
+
+
+def every(usual: str) -> Callable[[F], F]:
+    """How often to look."""
+    return click.option(
+        "--every", type=Pause(), default=usual, show_default=True, metavar="TIME", help="How often to look."
+    )
 
 
 @click.command()
 @click.argument("saga_id", type=SagaId(), required=False)
 @filters
-@every
+@every("2s")
 @where
 def watch(saga_id: str | None, asked: Filters, every: float, place: Place) -> None:
     """Show sagas again and again, until Ctrl-C: how many there are, and those that the filters find.
@@ -95,7 +113,7 @@ def _rows_of_screen() -> int:
 
 @click.command()
 @filters
-@click.option("--every", type=Age(), default=1.0, metavar="TIME", help="How often to look.  [default: 1s]")
+@every("1s")
 @where
 def tail(asked: Filters, every: float, place: Place) -> None:
     """Print a line for whatever happens to sagas from now on, until Ctrl-C; with -o json a JSON object on each line.
@@ -139,9 +157,15 @@ class Follower:
         """Sagas that are not as they were. Those that have left the lists are looked at once more."""
         now = {saga["id"]: saga for saga in await self._found(source)}
         for gone in [saga_id for saga_id in self._seen if saga_id not in now]:
-            now[gone] = await source.show(gone)
-            if self._seen[gone].updated_at == now[gone]["updated_at"]:
+            try:
+                shown = await source.show(gone)
+            except (OrderRefused, UnknownSaga):  # purged, or erased
                 del self._seen[gone]
+                continue
+            if self._seen[gone].updated_at == shown["updated_at"]:
+                del self._seen[gone]
+            else:
+                now[gone] = shown
         return [
             saga
             for saga in now.values()
@@ -192,10 +216,17 @@ def _as_json(saga: Shown, row: Shown) -> str:
 
 
 def _again_and_again(every_s: float, what: Callable[[], None]) -> None:
-    """Until Ctrl-C, which is how it ends and no error."""
+    """Until Ctrl-C, which is how it ends and no error. A gateway that is away for a while is said, and waited for."""
+    has_begun = False
     try:
         while True:
-            what()
+            try:
+                what()
+                has_begun = True
+            except click.ClickException as error:
+                if not has_begun:
+                    raise
+                click.echo(f"{_now()}  {escaped(error.message)}", err=True)
             time.sleep(every_s)
     except KeyboardInterrupt:
         click.echo()

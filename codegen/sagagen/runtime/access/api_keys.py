@@ -71,7 +71,7 @@ class KeyFile:
         return f"KeyFile({len(self.keys)} keys)"
 
     def find(self, shown: str) -> ApiKey | None:
-        """The entry of this key, be it good now or not; None if it is nobody's."""
+        """The entry of this key, whether it is valid now or not; None if nobody has it."""
         if len(shown) > MAX_KEY_CHARACTERS:
             return None
         digest = digest_of(shown)

@@ -227,18 +227,7 @@ Record = Mapping[str, Any] | sqlite3.Row
 
 def head_of(record: Record, result: Record | None) -> SagaHead:
     """From SELECT_HEAD. `result` has the columns of its result; None if they can't be read any more."""
-    return SagaHead(
-        saga_id=record["saga_id"],
-        saga=record["name"],
-        version=record["version"],
-        digest=record["digest"],
-        caller=record["caller"],
-        fingerprint=record["fingerprint"],
-        trace_id=record["trace_id"],
-        started_ms=record["started_ms"],
-        status=SagaStatus(record["status"]),
-        result=Hidden() if result is None else _result_of(result),
-    )
+    return SagaHead.of(record, Hidden() if result is None else _result_of(result))
 
 
 def rows_of(saga: Record, events: Sequence[Record]) -> tuple[LogEvent, ...]:

@@ -61,19 +61,7 @@ async def find_head(connection: PgConnection, saga_id: str, owner: Owner) -> Sag
         result = _result_in(record["answering"])
     except JournalUnreadable as error:
         raise SagaUnreadable(_why(saga_id, error)) from error
-    return SagaHead(
-        saga_id=record["saga_id"],
-        saga=record["name"],
-        version=record["version"],
-        digest=record["digest"],
-        caller=record["caller"],
-        fingerprint=record["fingerprint"],
-        trace_id=record["trace_id"],
-        started_ms=record["started_ms"],
-        status=SagaStatus(record["status"]),
-        result=result,
-        is_elsewhere=not owner.owns(record),
-    )
+    return SagaHead.of(record, result, is_elsewhere=not owner.owns(record))
 
 
 def _result_in(batch: bytes | None) -> SagaResult | None:

@@ -4,10 +4,10 @@ A `life` is a gateway process from its start to its end, as long as its lease ru
 is owned by one life. Whoever accepts a saga puts it into a shard of their own; from then on it is driven by whoever
 owns that. A shard leaves a life only when that is over: given up, or taken for dead and marked so.
 
-That is the fence: every write begins by updating the row of its life, where that is not over. The update waits for
-whoever marks the life as over, and then finds nothing; so a gateway that was taken for dead writes nothing more. The
-same row counts the writes. A gateway whose connection is lost during one bars that number, so that a write that is on
-its way still can't be done after all, and learns from the count whether it was done before.
+This row is the fence. Every write first updates the row of its gateway's life, unless that life is over. The update
+waits for whoever marks the life as over, and then finds nothing; so a gateway that was taken for dead writes nothing
+more. The same row counts the writes. A gateway whose connection is lost during one bars that number, so that a write
+that is on its way still can't be done after all, and learns from the count whether it was done before.
 
 Rows of a saga are kept as `saga/codec.py` writes them, a batch for each append. What is looked for stands beside them.
 """

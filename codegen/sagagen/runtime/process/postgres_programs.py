@@ -43,7 +43,7 @@ class Programs:
 
     @classmethod
     def find(cls, version: int | None = None) -> "Programs":
-        """Those of PATH, else the newest; or of one version, since data can be read by that alone.
+        """Those on PATH, or else the newest. With `version` those of that version alone: no other reads its data.
 
         Raises NoPostgres.
         """

@@ -111,7 +111,7 @@ def _adapter(
 async def _adapting(
     adapter: "Adapter", settings: Settings, address: RestateAddress, admin: "RestateClient"
 ) -> AsyncGenerator[None]:
-    """It listens, and Restate is told of it, now or as soon as it can be reached."""
+    """Listen, and tell Restate so, now or as soon as it can be reached."""
     from sagagen.runtime.restate.adapter import keep_registered
 
     try:

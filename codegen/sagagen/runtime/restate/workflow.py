@@ -78,7 +78,7 @@ class WaitsForDeployment(Exception):
 
 
 class SagaWorkflow:
-    """One attempt to drive a saga. `on_news` is told of what is recorded that others may want to know."""
+    """One attempt to drive a saga. It tells `on_news` what it has recorded and others may want to know."""
 
     def __init__(
         self,

@@ -1,10 +1,17 @@
 """Sagas as a log gives them back, whichever log that is."""
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.search import UnreadableSaga
+
+
+class Record(Protocol):
+    """A row of a database's table, by its columns."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,23 @@ class SagaHead:
     result: SagaResult | None
     is_elsewhere: bool = False
     """Another gateway on the same log drives it, if it is open."""
+
+    @classmethod
+    def of(cls, record: Record, result: SagaResult | None, *, is_elsewhere: bool = False) -> "SagaHead":
+        """From a row of a log's table of sagas. Raises ValueError for a status that later code has written."""
+        return cls(
+            saga_id=record["saga_id"],
+            saga=record["name"],
+            version=record["version"],
+            digest=record["digest"],
+            caller=record["caller"],
+            fingerprint=record["fingerprint"],
+            trace_id=record["trace_id"],
+            started_ms=record["started_ms"],
+            status=SagaStatus(record["status"]),
+            result=result,
+            is_elsewhere=is_elsewhere,
+        )
 
 
 @dataclass(frozen=True, slots=True)
