@@ -49,7 +49,7 @@ def test_without_a_url_and_with_that_of_postgresql_there_is_no_restate() -> None
 def test_one_url_is_enough_on_one_machine() -> None:
     read = RestateAddress.read({"SAGAGEN_ENGINE_URL": URL})
     assert read
-    assert (read.ingress, read.admin) == (("http://127.0.0.1:8080",), "http://127.0.0.1:9070")
+    assert (read.ingress, read.admin) == (("http://127.0.0.1:8080",), ("http://127.0.0.1:9070",))
     assert (read.listens, read.hears) == (Address("127.0.0.1", 9080), Address("127.0.0.1", 0))
 
 
@@ -57,6 +57,14 @@ def test_a_cluster_has_several_hosts_and_tells_nobody_unasked() -> None:
     read = RestateAddress.read({"SAGAGEN_ENGINE_URL": "restate+https://a:443,b:444"})
     assert read
     assert (read.ingress, read.hears) == (("https://a:443", "https://b:444"), None)
+    assert read.admin == ("http://a:9070", "http://b:9070")
+
+
+def test_any_of_the_admin_listeners_that_are_written_will_do() -> None:
+    written = "http://a:1, https://b:2/"
+    read = RestateAddress.read({"SAGAGEN_ENGINE_URL": URL, "SAGAGEN_ENGINE_ADMIN_URL": written})
+    assert read
+    assert read.admin == ("http://a:1", "https://b:2")
 
 
 @pytest.mark.parametrize(

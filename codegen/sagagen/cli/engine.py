@@ -83,7 +83,7 @@ def _asked(address: RestateAddress, ask: "Callable[[RestateClient], Awaitable[T]
     from sagagen.runtime.restate.client import RestateClient, Unreachable
 
     async def asked() -> T:
-        client = RestateClient([address.admin])
+        client = RestateClient(address.admin)
         try:
             return await ask(client)
         finally:
@@ -92,5 +92,6 @@ def _asked(address: RestateAddress, ask: "Callable[[RestateClient], Awaitable[T]
     try:
         return asyncio.run(asked())
     except Unreachable as error:
-        said = f"{error}; SAGAGEN_ENGINE_ADMIN_URL names its admin listener ({address.admin})"
+        listeners = ", ".join(address.admin)
+        said = f"{error}; SAGAGEN_ENGINE_ADMIN_URL names its admin listener ({listeners})"
         raise click.ClickException(said) from error

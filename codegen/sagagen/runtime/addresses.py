@@ -3,7 +3,7 @@
 The variables' names are stable. `settings.py` says which process reads which.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -185,8 +185,8 @@ class RestateAddress:
 
     ingress: tuple[str, ...]
     """URLs of its nodes, where sagas are sent: `http://host:8080`."""
-    admin: str
-    """URL of its admin listener."""
+    admin: tuple[str, ...]
+    """URLs of its nodes' admin listeners; any of them will do."""
     listens: Address
     """Where an adapter listens for it."""
     public_url: str
@@ -223,12 +223,20 @@ class RestateAddress:
         )
         return cls(
             ingress=hosts,
-            admin=environment.get("SAGAGEN_ENGINE_ADMIN_URL", "") or f"http://{Address(first.host, 9070)}",
+            admin=_admin_urls(environment, hosts),
             listens=listens,
             public_url=environment.get("SAGAGEN_ENGINE_PUBLIC_URL", ""),
             identity_keys=keys,
             hears=Address.parse(hears, "SAGAGEN_ENGINE_REPLY_ADDR") if hears else None,
         )
+
+
+def _admin_urls(environment: Mapping[str, str], hosts: Sequence[str]) -> tuple[str, ...]:
+    """Those that are written, or of each host the usual one."""
+    written = [url.strip().rstrip("/") for url in environment.get("SAGAGEN_ENGINE_ADMIN_URL", "").split(",")]
+    names = [Address.parse(host.partition("://")[2], ENGINE_URL).host for host in hosts]
+    usual = [f"http://{Address(name, 9070)}" for name in names]
+    return tuple(dict.fromkeys([url for url in written if url] or usual))
 
 
 def engine_log(environment: Mapping[str, str]) -> Secret | None:

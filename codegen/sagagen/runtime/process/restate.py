@@ -40,7 +40,7 @@ async def restate_engine(
     from sagagen.runtime.restate.sagas import RestateSagas
 
     mesh = project.mesh
-    ingress, admin = RestateClient(address.ingress), RestateClient([address.admin])
+    ingress, admin = RestateClient(address.ingress), RestateClient(address.admin)
     looking = Looking(admin, mesh.project, list(dict.fromkeys(saga.name for saga in mesh.sagas)))
     max_running = settings.limits(mesh).max_running
     sagas = RestateSagas(mesh.project, mesh.sagas, ingress, looking, max_running=max_running)
@@ -69,7 +69,7 @@ async def adapter_alone(project: Project, settings: Settings) -> AsyncGenerator[
     from sagagen.runtime.restate.client import RestateClient
     from sagagen.runtime.restate.replies import Replies
 
-    admin = RestateClient([address.admin])
+    admin = RestateClient(address.admin)
     try:
         async with reached_services(project, settings) as (transports, always):
             adapter = _adapter(project, settings, address, transports, Replies())
