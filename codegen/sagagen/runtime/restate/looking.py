@@ -25,7 +25,8 @@ from sagagen.runtime.saga.where import Both, Comparison, Either, Negated, Where
 
 PAGE = 200
 LOOKED_AT = 1000
-_STARTED = f"CAST({column('started_ms')} AS BIGINT)"
+_STARTED, _UPDATED = (f"CAST({column(name)} AS BIGINT)" for name in ("started_ms", "updated_ms"))
+_ENDED = f"{column('status')} NOT IN ('RUNNING', 'COMPENSATING', 'STUCK')"
 
 
 class Looking:
@@ -67,6 +68,8 @@ class Looking:
             conditions.append(f"{column('name')} = {_text(query.saga)}")
         if query.started_before_ms is not None:
             conditions.append(f"{_STARTED} <= {int(query.started_before_ms)}")
+        if query.ended_since_ms is not None:
+            conditions += [_ENDED, f"{_UPDATED} >= {int(query.ended_since_ms)}"]
         cursor = f"concat(lpad({column('started_ms')}, 15, '0'), ' ', service_key)"
         if before:
             conditions.append(f"{cursor} < {_text(before)}")

@@ -36,7 +36,7 @@ from sagagen.runtime.identity import run_id
 from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.batch import RowBatch, to_bytes
-from sagagen.runtime.restate.client import RestateClient, Unreachable
+from sagagen.runtime.restate.client import Answer, RestateClient, Unreachable
 from sagagen.runtime.restate.looking import Looking
 from sagagen.runtime.restate.orders import Order, is_new_of, order_to_bytes
 from sagagen.runtime.restate.permits import Permits
@@ -91,6 +91,8 @@ class RestateSagas:
         self._clock = clock or SystemClock()
         self._random = random or Random(SystemRandom().getrandbits(256))
         self._permits = Permits(max_running)
+        self._sending: dict[str, asyncio.Task[Answer]] = {}
+        """Acceptances that Restate has not answered yet, by saga."""
         self._waiting: dict[str, _Waiting] = {}
         self._closing = asyncio.Event()
         self._reply_to = b""
@@ -141,25 +143,32 @@ class RestateSagas:
             row = await apart(lambda: accepted_row(acceptance, at_ms, run))
         else:
             row = accepted_row(acceptance, at_ms, run)
+        while before := self._sending.get(acceptance.saga_id):  # a repeat is not to get there first
+            await asyncio.wait([before])
+            if not before.cancelled() and not before.exception():
+                return await self._started_before(acceptance, row)
         is_first = self._permits.take(acceptance.saga_id, row)
+        # In a task of its own: a client that hangs up leaves a saga that is accepted, and whose permit is held.
+        sending = asyncio.create_task(self._sent(acceptance, row, is_first=is_first), name="accepting")
+        self._sending[acceptance.saga_id] = sending
+        return await self._started(acceptance, row, await asyncio.shield(sending))
+
+    async def _sent(self, acceptance: Acceptance, row: Accepted, *, is_first: bool) -> Answer:
+        """Raises Unreachable where it was not accepted, as far as anybody knows."""
+        path = self._path(acceptance.saga.name, acceptance.saga_id, f"{RUN}/send")
+        body = to_bytes(RowBatch([row], reply=self._reply_to))
         try:
-            return await self._sent(acceptance, row)
+            answer = await self._ingress.ask("POST", path, body, _BYTES, ACCEPT_S)
+            _check(answer)
         except BaseException:
             if is_first:
                 self._permits.give_back(acceptance.saga_id)
             raise
+        finally:
+            del self._sending[acceptance.saga_id]
+        return answer
 
-    async def _sent(self, acceptance: Acceptance, row: Accepted) -> Started:
-        path = self._path(acceptance.saga.name, acceptance.saga_id, f"{RUN}/send")
-        body = to_bytes(RowBatch([row], reply=self._reply_to))
-        # In a task of its own: a client that hangs up leaves a saga that is accepted, and whose permit is held.
-        answer = await asyncio.shield(
-            asyncio.create_task(self._ingress.ask("POST", path, body, _BYTES, ACCEPT_S))
-        )
-        if answer.status == 404:
-            raise Unreachable("no adapter has told Restate of this saga yet")
-        if answer.status not in (200, 202):
-            raise Unreachable(f"Restate has refused it with {answer.status}")
+    async def _started(self, acceptance: Acceptance, row: Accepted, answer: Answer) -> Started:
         if answer.json()["status"] == "Accepted":
             return Started(
                 acceptance.saga_id,
@@ -202,6 +211,8 @@ class RestateSagas:
         found = await self.find(saga_id)
         if found is None:
             raise UnknownSaga(saga_id)
+        if self._closing.is_set():
+            raise CommandRejected("the gateway is stopping: repeat it at another one, or after its restart")
         if missing := self._missing(found):
             raise CommandRejected(f"the saga waits for a deployment: {missing}")
         try:
@@ -348,3 +359,11 @@ class RestateSagas:
 
     def _path(self, saga: str, saga_id: str, handler: str) -> str:
         return f"/{service_name(self._project, saga)}/{saga_id}/{handler}"
+
+
+def _check(answer: Answer) -> None:
+    """Raises Unreachable where Restate has not taken a saga on."""
+    if answer.status == 404:
+        raise Unreachable("no adapter has told Restate of this saga yet")
+    if answer.status not in (200, 202):
+        raise Unreachable(f"Restate has refused it with {answer.status}")
