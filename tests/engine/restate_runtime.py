@@ -1,7 +1,7 @@
 """The engine on Restate, for suites that run over every engine: one server for all tests of a process."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from hashlib import sha256
@@ -14,10 +14,10 @@ from stack import free_ports
 
 from sagagen.runtime.addresses import Address
 from sagagen.runtime.clock import Grace
-from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.adapter import Adapter, register
 from sagagen.runtime.restate.client import RestateClient
+from sagagen.runtime.restate.failing import Failing
 from sagagen.runtime.restate.journal import RestateJournal
 from sagagen.runtime.restate.looking import Looking
 from sagagen.runtime.restate.replies import Replies, ReplyListener
@@ -51,19 +51,30 @@ class TimedRestateJournal(RestateJournal):
 
 @asynccontextmanager
 async def restate_engine(
-    folder: Path, definition: Saga, world: Transport, clock: ManualClock, max_running: int, grace_s: float
-) -> AsyncGenerator[SagaRuntime]:
+    folder: Path,
+    definition: Saga,
+    world: Transport,
+    clock: ManualClock,
+    max_running: int = 10_000,
+    grace_s: float = 60.0,
+    *,
+    driven: Sequence[Saga] | None = None,
+) -> AsyncGenerator[RestateSagas]:
+    """`driven` are the definitions of the adapter, if it has others than the gateway."""
     project = "t" + sha256(str(folder).encode()).hexdigest()[:12]
     ingress, admin = RestateClient([server().ingress]), RestateClient([server().admin])
     looking = Looking(admin, project, [definition.name])
-    sagas = RestateSagas(project, [definition], ingress, looking, max_running=max_running, clock=clock)
+    failing = Failing(admin, project, [definition.name])
+    sagas = RestateSagas(
+        project, [definition], ingress, looking, failing, max_running=max_running, clock=clock
+    )
     listener = ReplyListener(sagas.hear, None)
     sagas.heard_by(listener)
     replies = Replies()
     replies.local[listener.token] = sagas.hear
     adapter = Adapter(
         project,
-        [definition],
+        [definition] if driven is None else driven,
         {"one": world},
         replies=replies,
         calls_per_service=64,

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from generated.mesh import MESH
 from sagagen.runtime.addresses import Address, RestateAddress
 from sagagen.runtime.audit.entry import AuditEntry, Result
 from sagagen.runtime.engine.port import CommandRejected, Delivery, NotDelivered, OperatorCommand, Refusal
+from sagagen.runtime.process.restate import refuse_short_memory
 from sagagen.runtime.restate.batch import RowBatch, from_bytes, to_bytes
 from sagagen.runtime.restate.orders import (
     DONE,
@@ -21,7 +23,7 @@ from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.codec import UnknownFormat
 from sagagen.runtime.saga.commands import Act
 from sagagen.runtime.saga.events import Accepted, NextRequest, Outcome, Resumed
-from sagagen.runtime.startup import SettingsError
+from sagagen.runtime.startup import SettingsError, StartupError
 
 URL = "restate+http://127.0.0.1:8080"
 ROW = Accepted(
@@ -145,3 +147,11 @@ def test_permits_are_bounded_and_those_are_asked_about_first_that_are_out_longes
     assert permits.longest(9, older_than_s=5.0) == ["b", "a"]
     permits.give_back("a")
     assert (permits.room, permits.row("a"), permits.row("b")) == (1, None, ROW)
+
+
+def test_a_key_that_restate_forgets_before_a_service_does_is_refused_at_start() -> None:
+    refuse_short_memory(MESH)
+    (first, *others) = MESH.services
+    longer = replace(first, barrier_retention_s=max(saga.retention_s for saga in MESH.sagas) + 1)
+    with pytest.raises(StartupError, match=f'saga "place_order" after 2592000 s, and service "{first.name}"'):
+        refuse_short_memory(replace(MESH, services=(longer, *others)))

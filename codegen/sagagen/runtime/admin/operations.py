@@ -343,7 +343,7 @@ class SagaOperations:
         saga = self._definitions.of(recorded.accepted)
         # A log at rest may be far from its project: where no definition is known, none is missing.
         missing = self._definitions.missing(recorded.accepted) if self._definitions.names else ""
-        waiting_for = missing if history.status.is_active else ""
+        waiting_for = (missing or recorded.waiting_for) if history.status.is_active else ""
         return saga_shown(history, waiting_for, explain(saga, history, waiting_for))
 
 

@@ -208,6 +208,11 @@ class RecordedSaga(Protocol):
         """Why what is encrypted of it can't be read; empty if it can, or nothing is."""
         ...
 
+    @property
+    def waiting_for(self) -> str:
+        """What must be deployed elsewhere for it to go on, as whoever drives it says; empty if nothing is known."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:

@@ -1,7 +1,7 @@
 """Gateways and adapters where Restate keeps the sagas: SAGAGEN_ENGINE_URL says so."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from sagagen.runtime.admin.listener import admin_app
 from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.health import Readiness, service_check
+from sagagen.runtime.model.definition import Action, Mesh, Saga
 from sagagen.runtime.process.gateway import OpenedEngine, reached_services
 from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.project import Project
@@ -35,15 +36,18 @@ async def restate_engine(
     address = _checked(project, settings)
     from sagagen.runtime.restate.audit import StreamAudit
     from sagagen.runtime.restate.client import RestateClient
+    from sagagen.runtime.restate.failing import Failing
     from sagagen.runtime.restate.looking import Looking
     from sagagen.runtime.restate.replies import Replies, ReplyListener
     from sagagen.runtime.restate.sagas import RestateSagas
 
     mesh = project.mesh
     ingress, admin = RestateClient(address.ingress), RestateClient(address.admin)
-    looking = Looking(admin, mesh.project, list(dict.fromkeys(saga.name for saga in mesh.sagas)))
+    names = list(dict.fromkeys(saga.name for saga in mesh.sagas))
+    looking = Looking(admin, mesh.project, names)
     max_running = settings.limits(mesh).max_running
-    sagas = RestateSagas(mesh.project, mesh.sagas, ingress, looking, max_running=max_running)
+    failing = Failing(admin, mesh.project, names)
+    sagas = RestateSagas(mesh.project, mesh.sagas, ingress, looking, failing, max_running=max_running)
     listener = ReplyListener(sagas.hear, None if drives else address.hears)
     await listener.open()
     sagas.heard_by(listener)
@@ -146,6 +150,7 @@ def _checked(project: Project, settings: Settings) -> RestateAddress:
         raise StartupError(
             "SAGAGEN_ENGINE_URL names Restate, and its SDK is not installed: pip install 'sagagen[restate]'"
         ) from error
+    refuse_short_memory(project.mesh)
     if settings.is_encrypted:
         raise StartupError(
             "sagas are on Restate, where sagagen encrypts nothing: let its disks be encrypted, and start this process "
@@ -163,3 +168,25 @@ def _checked(project: Project, settings: Settings) -> RestateAddress:
             "contract's security.admin"
         )
     return address
+
+
+def _writes(saga: Saga) -> Iterator[Action]:
+    for step in saga.calls:
+        yield from (each for each in (step.action, step.compensation) if each and not each.method.is_read)
+
+
+def refuse_short_memory(mesh: Mesh) -> None:
+    """Restate forgets a key with its workflow; a service that remembers its calls longer would refuse a new saga."""
+    for name in dict.fromkeys(saga.name for saga in mesh.sagas):
+        versions = [saga for saga in mesh.sagas if saga.name == name]
+        kept_s = max(saga.retention_s for saga in versions)
+        called = {action.service for saga in versions for action in _writes(saga)}
+        remembering = [service for service in mesh.services if service.name in called]
+        longest = max(remembering, key=lambda service: service.barrier_retention_s, default=None)
+        if longest and longest.barrier_retention_s > kept_s:
+            raise StartupError(
+                f'sagas are on Restate, which forgets a key of saga "{name}" after {kept_s:.0f} s, and service '
+                f'"{longest.name}" remembers its calls for {longest.barrier_retention_s:.0f} s: a request that comes '
+                "in between would be a new saga, and be refused. Set `idempotency.retention` of the saga to the "
+                "service's `retention`, or more (`sagagen explain SG083`)"
+            )

@@ -93,6 +93,11 @@ class _Connection(asyncio.Protocol):
         self._transport.close()
 
 
+def text(value: str) -> str:
+    """As a literal of Restate's SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 class RestateClient:
     """Asks the first host that answers, taking turns."""
 

@@ -9,9 +9,9 @@ from typing import Any
 import structlog
 from restate.vm import VMWrapper
 
+from sagagen.runtime.restate.failing import is_deployment, said_of
 from sagagen.runtime.restate.http2 import Stream
 from sagagen.runtime.restate.invocation import Attempt, Gone
-from sagagen.runtime.restate.workflow import WaitsForDeployment
 
 Handler = Callable[[Attempt], Awaitable[bytes]]
 
@@ -93,11 +93,10 @@ async def _attempt(stream: Stream, handler: Handler) -> None:
         except asyncio.CancelledError:
             stream.reset()
             raise
-        except WaitsForDeployment as error:
-            vm.notify_error(str(error), "")
         except Exception as error:
-            _logger.exception("an attempt has failed, and is repeated", saga_id=attempt.key)
-            vm.notify_error(f"{type(error).__name__}: {error}", "")
+            if not is_deployment(error):
+                _logger.exception("an attempt has failed, and is repeated", saga_id=attempt.key)
+            vm.notify_error(said_of(error), "")
         await attempt.flush()
         stream.end()
     except ConnectionError:

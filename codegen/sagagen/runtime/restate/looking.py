@@ -5,7 +5,7 @@ from typing import Any
 
 from sagagen.runtime.engine.acceptance import index_of
 from sagagen.runtime.engine.port import Acceptance, RecordedSaga
-from sagagen.runtime.restate.client import RestateClient
+from sagagen.runtime.restate.client import RestateClient, text
 from sagagen.runtime.restate.recorded import recorded
 from sagagen.runtime.restate.state import STATE, column, text_of
 from sagagen.runtime.restate.workflow_names import service_name
@@ -34,11 +34,11 @@ class Looking:
 
     def __init__(self, admin: RestateClient, project: str, sagas: Sequence[str]) -> None:
         self._admin = admin
-        names = ", ".join(_text(service_name(project, name)) for name in sagas)
+        names = ", ".join(text(service_name(project, name)) for name in sagas)
         self._of_project = f"key = '{STATE}' AND service_name IN ({names})"
 
     async def ids(self, beginning: str, at_most: int) -> Sequence[str]:
-        like = f"starts_with(service_key, {_text(beginning)})"
+        like = f"starts_with(service_key, {text(beginning)})"
         rows = await self._select("service_key", like, f"ORDER BY service_key LIMIT {at_most}")
         return [row["service_key"] for row in rows]
 
@@ -62,24 +62,24 @@ class Looking:
     async def _page(self, query: SagaQuery, before: str) -> list[dict[str, Any]]:
         conditions = ["TRUE"]
         if set(query.statuses) != set(SagaStatus):
-            statuses = ", ".join(_text(str(status)) for status in query.statuses)
-            conditions.append(f"{column('status')} IN ({statuses or _text('')})")
+            statuses = ", ".join(text(str(status)) for status in query.statuses)
+            conditions.append(f"{column('status')} IN ({statuses or text('')})")
         if query.saga:
-            conditions.append(f"{column('name')} = {_text(query.saga)}")
+            conditions.append(f"{column('name')} = {text(query.saga)}")
         if query.started_before_ms is not None:
             conditions.append(f"{_STARTED} <= {int(query.started_before_ms)}")
         if query.ended_since_ms is not None:
             conditions += [_ENDED, f"{_UPDATED} >= {int(query.ended_since_ms)}"]
         cursor = f"concat(lpad({column('started_ms')}, 15, '0'), ' ', service_key)"
         if before:
-            conditions.append(f"{cursor} < {_text(before)}")
+            conditions.append(f"{cursor} < {text(before)}")
         what = f"service_key, value_utf8, {cursor} AS cursor"
         return await self._select(what, " AND ".join(conditions), f"ORDER BY cursor DESC LIMIT {PAGE}")
 
     async def of_caller(self, query: CallerQuery) -> SagaPage:
         if query.caller == "anonymous":
             return SagaPage([], "")
-        condition = f"{column('caller')} = {_text(text_of(query.caller))}"
+        condition = f"{column('caller')} = {text(text_of(query.caller))}"
         what = ", ".join(
             f"{column(name)} AS {name}"
             for name in ("name", "version", "status", "trace_id", "started_ms", "updated_ms")
@@ -137,11 +137,6 @@ class Looking:
         return await self._admin.query(
             f"SELECT {what} FROM state WHERE {self._of_project} AND {condition} {rest}"
         )
-
-
-def _text(value: str) -> str:
-    """As a literal of SQL."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _found(

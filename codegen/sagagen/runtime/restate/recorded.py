@@ -16,6 +16,7 @@ class SagaOnRestate:
     accepted: Accepted
     cursor: str = ""
     hidden: str = ""
+    waiting_for: str = ""
     is_resting: bool = False
     """It only waits."""
 

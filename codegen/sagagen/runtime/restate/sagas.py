@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random, SystemRandom
 
 import structlog
@@ -37,6 +37,7 @@ from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.batch import RowBatch, to_bytes
 from sagagen.runtime.restate.client import Answer, RestateClient, Unreachable
+from sagagen.runtime.restate.failing import Failing
 from sagagen.runtime.restate.looking import Looking
 from sagagen.runtime.restate.orders import Order, is_new_of, order_to_bytes
 from sagagen.runtime.restate.permits import Permits
@@ -56,6 +57,8 @@ ASKS_S = (0.3, 0.5, 1.0, 2.0)
 """After how many seconds a gateway that was told nothing asks; the last again and again."""
 PERMITS_ASKED = 10
 """Sagas a second that the gateway asks about, of those that began longest ago and of which it has heard nothing."""
+STILL_MS = 1_000
+"""A saga whose last row is older, in ms, and that does not rest, is in a call; or its attempts fail."""
 _BYTES = {"content-type": "application/octet-stream"}
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -78,6 +81,7 @@ class RestateSagas:
         sagas: Sequence[Saga],
         ingress: RestateClient,
         looking: Looking,
+        failing: Failing | None = None,
         *,
         max_running: int,
         clock: Clock | None = None,
@@ -88,6 +92,7 @@ class RestateSagas:
         self._names = list(dict.fromkeys(saga.name for saga in sagas))
         self._ingress = ingress
         self._looking = looking
+        self._failing = failing
         self._clock = clock or SystemClock()
         self._random = random or Random(SystemRandom().getrandbits(256))
         self._permits = Permits(max_running)
@@ -222,7 +227,7 @@ class RestateSagas:
 
     def _missing(self, found: SagaOnRestate) -> str:
         is_active = fold(found.rows).status.is_active
-        return self._definitions.missing(found.accepted) if is_active else ""
+        return (self._definitions.missing(found.accepted) or found.waiting_for) if is_active else ""
 
     async def _order(self, saga: str, saga_id: str, order: Order) -> bool:
         answer = await self._ingress.ask(
@@ -238,7 +243,7 @@ class RestateSagas:
         self, saga_id: str, timeout_s: float, closing: "asyncio.Future[None] | None" = None
     ) -> SagaResult | None:
         if self._permits.row(saga_id) is None:  # it may be over: nobody would tell
-            found = await self.find(saga_id)
+            found = await self._recorded(saga_id)
             if found is None or self._is_told(found):
                 return fold(found.rows).result if found else None
         waiting = self._waiting.setdefault(saga_id, _Waiting(asyncio.get_running_loop().create_future()))
@@ -264,7 +269,7 @@ class RestateSagas:
             pause_s = next(pauses, pause_s)
             await asyncio.sleep(pause_s)
             try:
-                found = await self.find(saga_id)
+                found = await self._recorded(saga_id)
             except (Unreachable, JournalUnreadable):
                 continue
             if found and self._is_told(found):
@@ -283,7 +288,7 @@ class RestateSagas:
             await asyncio.sleep(1.0)
             for saga_id in self._permits.longest(PERMITS_ASKED, older_than_s=5.0):
                 try:
-                    found = await self.find(saga_id)
+                    found = await self._recorded(saga_id)
                 except (Unreachable, JournalUnreadable):
                     break
                 if found is not None and (found.is_resting or not fold(found.rows).status.is_active):
@@ -294,10 +299,23 @@ class RestateSagas:
     # What is recorded of them
 
     async def find(self, saga_id: str) -> SagaOnRestate | None:
+        found = await self._recorded(saga_id)
+        return await self._explained(found) if found else None
+
+    async def _recorded(self, saga_id: str) -> SagaOnRestate | None:
         for name in self._names:
             if found := await self._find(saga_id, name):
                 return found
         return None
+
+    async def _explained(self, found: SagaOnRestate) -> SagaOnRestate:
+        """With what it waits for, as Restate knows it, if it should have gone on a while ago."""
+        history = fold(found.rows)
+        if self._failing is None or found.is_resting or not history.status.is_active:
+            return found
+        if self._clock.wall_ms() - history.updated_ms < STILL_MS:
+            return found
+        return replace(found, waiting_for=await self._failing.of(found.accepted.saga_id))
 
     async def _find(self, saga_id: str, saga: str) -> SagaOnRestate | None:
         answer = await self._ingress.ask("POST", self._path(saga, saga_id, HEAD), b"", _BYTES)
@@ -315,7 +333,7 @@ class RestateSagas:
         if found is None:
             return None
         history = fold(found.rows)
-        missing = self._definitions.missing(history.accepted) if history.status.is_active else ""
+        missing = self._missing(found)
         return view_of(history, self._definitions.of(history.accepted), missing)
 
     async def ids(self, beginning: str, at_most: int) -> Sequence[str]:

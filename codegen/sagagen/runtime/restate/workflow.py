@@ -33,6 +33,7 @@ from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import SagaTime
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.batch import RowBatch, from_bytes, to_bytes
+from sagagen.runtime.restate.failing import WaitsForDeployment
 from sagagen.runtime.restate.invocation import Gone, Invocation
 from sagagen.runtime.restate.orders import (
     DONE,
@@ -73,10 +74,6 @@ _OF_ORDERS = (EventTaken, Cancelled, DoneByHand, GaveUp, Held, RefusedByHand, Re
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
-class WaitsForDeployment(Exception):
-    """The saga's definition is missing, or its rows are written by later code: Restate tries again."""
-
-
 class SagaWorkflow:
     """One attempt to drive a saga. It tells `on_news` what it has recorded and others may want to know."""
 
@@ -112,10 +109,7 @@ class SagaWorkflow:
         self._mailbox: SagaMailbox | None = None
         self._is_draining = False
         self._failure: Exception | None = None
-        found = definitions.of(accepted)
-        if found is None:
-            raise WaitsForDeployment(definitions.missing(accepted))
-        self._saga: Saga = found
+        self._definitions = definitions
 
     # What the engine's driver sees: a Journal, by `journal.py`
 
@@ -154,6 +148,7 @@ class SagaWorkflow:
         invocation = self._invocation
         is_replayed = invocation.is_replaying
         invocation.set_state(STATE, to_state(RowBatch(self._rows), self._history))
+        self._saga = self._definition()  # after the state: also a saga that can't begin is found
         self._order = invocation.promise("order-0")
         has_resumed, is_awake = await self._replay()
         if is_replayed or self._may_have_begun():
@@ -166,6 +161,12 @@ class SagaWorkflow:
             is_in_doubt = False
             if not self._history.ended:
                 await self._rest()
+
+    def _definition(self) -> Saga:
+        found = self._definitions.of(self._history.accepted)
+        if found is None:
+            raise WaitsForDeployment(self._definitions.missing(self._history.accepted))
+        return found
 
     async def _replay(self) -> tuple[bool, bool]:
         """Read what was recorded. Says whether `Resumed` was recorded for this attempt, and whether it begins awake."""

@@ -71,6 +71,11 @@ class LoggedSaga:
     """Another gateway on the same log drives it."""
 
     @property
+    def waiting_for(self) -> str:
+        """Nothing that the definitions of this process would not tell: it drives the saga itself."""
+        return ""
+
+    @property
     def is_parked(self) -> bool:
         """It only waits: no process has a task for it."""
         return bool(self.wake_ms)
