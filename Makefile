@@ -16,6 +16,7 @@ mesh: .venv/run.stamp
 
 # Three workers for two cores: tests that start processes wait for a good part of their time.
 test: .venv/dev.stamp
+	@$(BIN)/python -m compileall -q codegen contracts generated handlers gateway bench tests
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: .venv/dev.stamp

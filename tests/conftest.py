@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import cache
@@ -16,6 +17,9 @@ from thorough import TRIES_MORE
 
 # Tests start processes while gRPC receivers run in their own: gRPC's handlers would upset what is forked.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+# What tests start is read as bytecode where it can be: compiling is a quarter of what a process costs until it is ready.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # No test is held to a time: how long an example takes says more of the machine, and of what it does for the first time
 # in a fresh clone.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

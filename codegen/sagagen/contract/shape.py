@@ -1,5 +1,7 @@
 """The shape of saga.yaml: its keys, what they hold, which may be left out. Also the source of its JSON schema."""
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -286,7 +288,8 @@ class _EditorSchema(GenerateJsonSchema):
         return False
 
 
-def saga_schema() -> dict[str, Any]:
+@cache
+def saga_schema() -> Mapping[str, Any]:
     """The JSON schema of saga.yaml, for editors (`# yaml-language-server: $schema=...`)."""
     schema = SagaFile.model_json_schema(schema_generator=_EditorSchema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "saga.yaml"}
