@@ -13,16 +13,18 @@ from generator_tools import own_tools, shared_tools
 from hypothesis import HealthCheck, settings
 from project_copy import copy_project, edit, generate
 from stack import Stack
-from thorough import TRIES_MORE
+from thorough import EXAMPLES, TRIES_MORE
 
 # Tests start processes while gRPC receivers run in their own: gRPC's handlers would upset what is forked.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
-# What tests start is read as bytecode where it can be: compiling is a quarter of what a process costs until it is ready.
+# What tests start is read as bytecode where it can be: compiling is a quarter of what a start costs.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # No test is held to a time: how long an example takes says more of the machine, and of what it does for the first time
 # in a fresh clone.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "untimed", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("untimed")
 if TRIES_MORE:  # twenty rounds take longer than what one round may hang
     os.environ.setdefault("PYTEST_TIMEOUT", "0")

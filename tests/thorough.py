@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck
 
 T = TypeVar("T")
@@ -37,6 +38,9 @@ DELIVERIES = int(os.environ.get("SAGAGEN_TEST_DELIVERIES", "1000"))
 SIM_ROUNDS = int(os.environ.get("SAGAGEN_SIM_ROUNDS", "200"))
 """How many sagas are simulated of each kind of world."""
 
+EXAMPLES = 100 if TRIES_MORE else 50
+"""How many a property is tried with that says nothing of it itself."""
+
 SLOW_AND_LARGE = (
     HealthCheck.too_slow,
     HealthCheck.data_too_large,
@@ -44,6 +48,10 @@ SLOW_AND_LARGE = (
     HealthCheck.function_scoped_fixture,
 )
 """What is no mistake of a test that tries whole requests or histories."""
+
+
+for_a_release = pytest.mark.skipif(not TRIES_ALL, reason="SAGAGEN_PROOFS=all tries it")
+"""Marks what takes long, and whose parts other tests try."""
 
 
 def chosen(cases: Sequence[T], *, first: int) -> Sequence[T]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import postgres_server
 import pytest
-from thorough import TRIES_ALL, chosen
+from thorough import TRIES_ALL, chosen, for_a_release
 from waiting import LIMIT_S
 
 REPOSITORY = Path(__file__).parents[2]
@@ -75,6 +75,7 @@ def test_a_soak_tells_what_is_in_memory_after_each_round_and_keeps_its_ceiling(
     assert summed_up["grown"] == pytest.approx(grown, abs=0.001)
 
 
+@for_a_release
 @pytest.mark.slow
 def test_overload_tells_what_became_of_accepted_and_refused_orders(tmp_path: Path) -> None:
     small = [
@@ -104,6 +105,7 @@ def test_overload_tells_what_became_of_accepted_and_refused_orders(tmp_path: Pat
     assert ("broken:" in run.stderr) == (run.returncode == 1)
 
 
+@for_a_release
 @pytest.mark.slow
 def test_with_redis_the_services_use_it_and_its_process_counts(tmp_path: Path) -> None:
     small = ["--sagas", "10", "--concurrency", "2", "--warm-up", "2", "--data", tmp_path]
@@ -119,6 +121,7 @@ def test_recovery_is_timed_from_the_kill_to_the_last_saga(tmp_path: Path) -> Non
     assert 0 < figures["listening_after_s"] <= figures["all_over_after_s"]
 
 
+@for_a_release
 @pytest.mark.slow
 def test_a_grown_log_is_compared_with_an_empty_one(tmp_path: Path) -> None:
     grown = ["--sagas", "40", "--window", "20", "--warm-up", "4", "--data", tmp_path]
@@ -165,6 +168,7 @@ def test_sagas_that_wait_are_measured_before_and_after_a_kill(tmp_path: Path) ->
     assert 0 < figures["event_to_call_p50_ms"] <= figures["event_to_call_p99_ms"]
 
 
+@for_a_release
 @pytest.mark.slow
 def test_what_bad_input_costs_is_told_of_each_shape() -> None:
     command = [sys.executable, REPOSITORY / "bench" / "proportion.py", "--bytes", "20000", "--rounds", "1"]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from thorough import for_a_release
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
@@ -89,6 +90,7 @@ def test_retry():
 """It is itself small, and stands beside no conftest."""
 
 
+@for_a_release
 @pytest.mark.slow
 def test_a_run_says_what_no_test_minds_and_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     out = tmp_path / "mutants.jsonl"

@@ -19,7 +19,7 @@ import pytest
 from contract_pair import ROOT, SAGA_YAML, edited
 from release import at_hand, released
 from test_diff_command import git
-from thorough import TRIES_ALL
+from thorough import TRIES_ALL, for_a_release
 
 RUN_WITHIN_S = 300
 ACT = Path(sys.executable).with_name("act")
@@ -160,7 +160,8 @@ def committed(repository: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not TRIES_ALL, reason="SAGAGEN_PROOFS=all tries it; the two below run the same action, and the same job"
+    not TRIES_ALL,
+    reason="SAGAGEN_PROOFS=all tries it; the two below run the same action, and most of the job",
 )
 def test_the_contract_job_passes_where_the_contract_is_as_it_was(runner: Runner, branch: Path):
     ran = runner.pull_request(branch, "contract", to="main")
@@ -194,6 +195,7 @@ def test_the_contract_job_annotates_a_mistake_and_compares_nothing(runner: Runne
     assert ran.summary == ""
 
 
+@for_a_release
 def test_a_new_projects_job_passes(runner: Runner, tmp_path: Path):
     init = [released(tmp_path), "init", "new"]
     made = subprocess.run(init, cwd=tmp_path, capture_output=True, check=True, env=at_hand(), text=True)

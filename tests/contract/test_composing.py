@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from project_copy import accepted_contracts
+from thorough import FUZZ_ROUNDS
 
 from sagagen.contract import composing, document
 from sagagen.diagnostics import Diagnostic
@@ -131,7 +132,7 @@ def test_where_libyaml_is_not_there_ruamel_reads(monkeypatch: pytest.MonkeyPatch
     assert asked == ["a: b"]
 
 
-@settings(max_examples=400)
+@settings(max_examples=150 * FUZZ_ROUNDS)
 @given(st.integers(0, 2**32))
 def test_mutations_of_contracts_are_read_the_same(seed: int) -> None:
     text = mutated(random.Random(seed))

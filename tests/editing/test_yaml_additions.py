@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from thorough import FUZZ_ROUNDS
 from yaml_files import read_yaml
 
 from sagagen.editing.saga_yaml import SagaYaml
@@ -222,7 +223,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60 * FUZZ_ROUNDS)
 @given(
     services=st.dictionaries(NAMES, TREES, max_size=3),
     rest=st.dictionaries(st.sampled_from(["version", "sagas"]), TREES, max_size=2),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_mesh import RETRY, SAGA_ID, TRACE, saga, text
 from test_engine_crash import legal_steps
+from thorough import FUZZ_ROUNDS
 
 from sagagen.runtime.model.definition import Direction, Saga, StepKind
 from sagagen.runtime.saga.commands import Act, Offer, OperatorCommand, offers, row_for
@@ -207,7 +208,7 @@ def walk_to_the_end(walk: Walk) -> SagaStatus:
     raise AssertionError(f"the saga does not end: {walk.rows}")
 
 
-@settings(max_examples=250)
+@settings(max_examples=100 * FUZZ_ROUNDS)
 @given(legal_steps(), st.booleans(), st.booleans(), st.data())
 def test_any_interleaving_ends_in_a_legal_state(
     steps: tuple[object, ...], is_hasty: bool, is_hopeless: bool, data: st.DataObject

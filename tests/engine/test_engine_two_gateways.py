@@ -9,6 +9,7 @@ from engine_world import Effect, World, engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_mesh import SAGA_ID, ManualClock, acceptance, saga, step
+from thorough import FUZZ_ROUNDS
 
 from sagagen.runtime.model.definition import Direction, StepKind
 from sagagen.runtime.rpc.errors import RpcError
@@ -91,7 +92,7 @@ async def tell(race: Race) -> tuple[list[SagaStatus], list[Effect]]:
     return [log.history(SAGA_ID).status for log in logs], effects
 
 
-@settings(max_examples=120)
+@settings(max_examples=40 * FUZZ_ROUNDS)
 @given(races())
 def test_two_runs_have_one_set_of_effects(race: Race) -> None:
     statuses, effects = asyncio.run(tell(race))

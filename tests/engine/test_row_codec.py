@@ -24,6 +24,7 @@ from test_saga_log_file import (
     KINDS_SINCE_SCHEMA_6,
     accepted,
 )
+from thorough import FUZZ_ROUNDS
 
 from sagagen.runtime.log.search import PAGE
 from sagagen.runtime.log.store import SagaLog
@@ -155,7 +156,7 @@ ROWS: Sequence[st.SearchStrategy[LogEvent]] = (
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=150 * FUZZ_ROUNDS)
 @given(st.lists(st.one_of(*ROWS), max_size=5).map(tuple))
 def test_any_rows_come_back_as_they_were(rows: tuple[LogEvent, ...]) -> None:
     assert decode(encode(rows)) == rows

@@ -16,6 +16,7 @@ from celpy import celtypes
 from celpy.evaluation import CELEvalError
 from expression_lab import Lab
 from hypothesis import HealthCheck, given, settings
+from thorough import FUZZ_ROUNDS
 
 from sagagen.runtime.rpc.errors import ExpressionError
 
@@ -162,7 +163,9 @@ def agree(left: Any, right: Any) -> bool:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(
+    max_examples=120 * FUZZ_ROUNDS, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 @given(expression=expressions(), values=INPUTS)
 def test_every_expression_means_what_cel_says(
     lab: Lab, expression: Expression, values: dict[str, Any]

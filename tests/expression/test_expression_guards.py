@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_expression_against_cel import FAILED, Oracle, agree
 from test_expression_diagnostics import MARK, only
+from thorough import FUZZ_ROUNDS
 
 from sagagen.expression import guards
 from sagagen.runtime.rpc.errors import ExpressionError
@@ -191,7 +192,9 @@ CONDITIONS = st.recursive(
 
 
 @pytest.mark.slow
-@settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(
+    max_examples=60 * FUZZ_ROUNDS, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+)
 @given(condition=CONDITIONS, flag=st.booleans(), big=st.integers(0, 1), number=st.integers(0, 1))
 def test_what_passes_never_reads_a_step_that_is_missing(
     lab: Lab, condition: str, flag: bool, big: int, number: int

@@ -4,6 +4,7 @@ import pytest
 from cel_expressions import Expression, expressions
 from expression_lab import Lab
 from hypothesis import given, settings
+from thorough import FUZZ_ROUNDS
 
 from sagagen.contract.document import read_document
 from sagagen.diagnostics import Diagnostic
@@ -121,7 +122,7 @@ def test_a_choice_in_a_list_is_no_mapping(lab: Lab, yaml: str, text: str) -> Non
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=200 * FUZZ_ROUNDS)
 @given(expression=expressions(depth=2))
 def test_no_expression_is_silently_read_as_another(expression: Expression) -> None:
     text = expression.text

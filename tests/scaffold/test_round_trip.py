@@ -12,6 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from stack import free_ports, heed_interrupts
+from thorough import for_a_release
 from waiting import LIMIT_S
 
 pytestmark = [
@@ -100,6 +101,7 @@ def plain(printed: str) -> str:
     return COLOUR.sub("", printed).replace("\r\n", "\n")
 
 
+@for_a_release
 def test_a_first_hour(terminals: list[Terminal], tmp_path: Path, environment: dict[str, str]) -> None:
     first, second = terminals
     project = tmp_path / "kiosk"

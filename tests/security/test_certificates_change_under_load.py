@@ -14,7 +14,7 @@ from waiting import LIMIT_S, eventually_async
 
 pytestmark = pytest.mark.slow
 
-PER_S = 50
+PER_S = 25
 CALLED = 3
 """Services that the gateway has connections to."""
 

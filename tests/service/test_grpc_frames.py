@@ -299,7 +299,7 @@ class Conversation(RuleBasedStateMachine):
             self._connect()
 
 
-Conversation.TestCase.settings = settings(max_examples=100 * FUZZ_ROUNDS, stateful_step_count=50)
+Conversation.TestCase.settings = settings(max_examples=50 * FUZZ_ROUNDS, stateful_step_count=50)
 TestConversation = Conversation.TestCase
 
 
