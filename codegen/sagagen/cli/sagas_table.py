@@ -1,17 +1,15 @@
 """How sagas are shown to people: in columns that lose no id and no status, and with nothing that moves a cursor."""
 
-import shlex
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from sagagen.cli.sagas_place import place_in_contract
+from sagagen.runtime.admin.words import CommandLine, age, command_lines
 from sagagen.runtime.escaping import escaped
-from sagagen.runtime.saga.commands import BOUND
 
 GAP = "  "
 LAST_COLUMN, LEAST_OF_LAST = 80, 20
@@ -78,9 +76,7 @@ def print_saga(saga: Mapping[str, Any], options: str = "") -> None:
     if saga["commands"]:
         say("")
         say("What you can do:")
-        offers: Sequence[Mapping[str, Any]] = saga["commands"]
-        several = {act for act, count in Counter(offer["act"] for offer in offers).items() if count > 1}
-        _print_commands([_command(saga["id"], offer, options, several) for offer in offers])
+        _print_commands(command_lines(saga["id"], saga["commands"], options))
 
 
 def _tree(steps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
@@ -112,36 +108,10 @@ def _waiting(step: Mapping[str, Any]) -> str:
     return f"{what}{until}{since}"
 
 
-def _command(
-    saga_id: str, offer: Mapping[str, Any], options: str, several: Collection[str]
-) -> tuple[str, str]:
-    """A command to paste, and what it does. `several`: those that the saga takes for several steps."""
-    act, step, outcome = offer["act"], offer["step"] or "", offer["as"]
-    words = ["sagagen", "sagas", act, saga_id]
-    if act in BOUND:
-        words.append(step)
-    elif step and act in several:
-        words += ["--step", step]
-    if outcome:
-        words += ["--as", outcome]
-    return f"{shlex.join(words)}{options}", _DOES[act, outcome].format(step=step)
-
-
-def _print_commands(commands: Sequence[tuple[str, str]]) -> None:
+def _print_commands(commands: Sequence[CommandLine]) -> None:
     width = max(len(command) for command, _ in commands)
     for command, does in commands:
         say(f"  {command.ljust(width)}  # {does}")
-
-
-_DOES = {
-    ("retry", None): "call step {step} again now, with a new budget",
-    ("resolve", None): "step {step} was settled by hand",
-    ("resolve", "done"): "step {step} happened; --response JSON gives its response",
-    ("resolve", "refused"): "step {step} did not happen and will not: the saga turns back",
-    ("skip", None): "go on without step {step}; it may have happened",
-    ("cancel", None): "undo what was done",
-    ("hold", None): "repeat nothing for now, to settle step {step} by hand",
-}
 
 
 def say(line: str) -> None:
@@ -187,18 +157,6 @@ def _old_versions(name: str, versions: Mapping[str, Mapping[str, Any]]) -> Itera
             yield f"{name} version {version} can go: no open saga runs on it"
         elif int(version) < newest and counts["unfinished"]:
             yield f"{name} version {version} must stay: open sagas on it: {counts['unfinished']}"
-
-
-def age(seconds: float | None) -> str:
-    """`12s`, `5m10s`, `3h20m`, `2d4h`; empty for none."""
-    if seconds is None:
-        return ""
-    whole = int(seconds)
-    for unit, size, below, below_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
-        if whole >= size:
-            rest = whole % size // below_size
-            return f"{whole // size}{unit}{rest}{below}" if rest else f"{whole // size}{unit}"
-    return f"{whole}s"
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, is_whole: bool = False) -> None:

@@ -7,7 +7,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from sagagen.runtime.health import Readiness
 
@@ -19,7 +19,7 @@ async def _nothing() -> None: ...
 
 def admin_app(
     readiness: Readiness,
-    routes: Sequence[Route] = (),
+    routes: Sequence[BaseRoute] = (),
     *,
     before_metrics: Callable[[], Awaitable[None]] = _nothing,
     metrics_guard: Callable[[Endpoint], Endpoint] | None = None,

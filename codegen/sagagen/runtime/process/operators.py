@@ -14,6 +14,8 @@ from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.orders import Orders
 from sagagen.runtime.admin.routes import SagaAdmin, audited_metrics, guarded_metrics, saga_routes
 from sagagen.runtime.audit.auditor import Auditor
+from sagagen.runtime.console.desk import Desk
+from sagagen.runtime.console.mount import console_at
 from sagagen.runtime.engine.gauges import set_gauges
 from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.health import Readiness
@@ -41,9 +43,10 @@ def operators_app(
     access = mesh.security.admin if mesh.security else None
     orders = Orders(operations, auditor, access.four_eyes if access else ())
     admin = SagaAdmin(orders, gate)
+    console = console_at(Desk(mesh, gate, orders, sagas, lambda: schema, readiness))
     return admin_app(
         readiness,
-        saga_routes(admin),
+        [*saga_routes(admin), console],
         before_metrics=partial(set_gauges, sagas),
         metrics_guard=partial(audited_metrics, admin) if settings.closes_metrics else None,
     )
