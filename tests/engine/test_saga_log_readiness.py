@@ -15,7 +15,9 @@ from stack import Stack, keyed, order_body
 from test_saga_log_file import accepted
 
 from sagagen.runtime.admin.listener import admin_app
+from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.health import Readiness
+from sagagen.runtime.log.figures import LogFigures
 from sagagen.runtime.log.group_commit import GroupWriter
 from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.reserve import Reserve
@@ -58,7 +60,8 @@ async def opened(folder: Path) -> AsyncGenerator[Opened]:
         task = asyncio.create_task(writer.run())
         reserve = Reserve(path)
         probes = [ThreadProbe(database, name, within_s=0.5) for name, database in databases.items()]
-        log = SagaLog(path, writer, databases["reading"], reserve, probes)
+        figures = LogFigures(lambda: Database(path, is_read_only=True), SystemClock().wall_ms)
+        log = SagaLog(path, writer, databases["reading"], reserve, probes, figures=figures)
         transport = httpx.ASGITransport(admin_app(Readiness({"saga log": log.check})))
         client = await stack.enter_async_context(
             httpx.AsyncClient(transport=transport, base_url="http://localhost")

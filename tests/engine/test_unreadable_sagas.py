@@ -16,6 +16,7 @@ from waiting import eventually_async
 from generated.mesh import MESH
 from sagagen.runtime import Gateway
 from sagagen.runtime.admin.operations import SagaOperations
+from sagagen.runtime.admin.parsing import Narrowed
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.log.reading import open_sagas_in
 from sagagen.runtime.log.store import SagaLog
@@ -107,7 +108,7 @@ async def test_the_others_run_and_it_is_listed_as_what_it_is(
         (bad,) = [saga for saga in listed if saga["id"] == "bad"]
         (good, *_) = [saga for saga in listed if saga["id"] != "bad"]
         assert ("bad can't be read" in bad["error"], bad.keys() == good.keys()) == (True, True)
-        assert [saga["id"] for saga in await operations.list(SagaQuery(), act=Act.RETRY)] == []
+        assert [saga["id"] for saga in await operations.list(SagaQuery(), Narrowed(act=Act.RETRY))] == []
         for asked in (
             running.describe("bad"),
             operations.show("bad"),

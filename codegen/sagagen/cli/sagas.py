@@ -4,6 +4,7 @@ import click
 
 from sagagen.cli.group import Group
 from sagagen.cli.sagas_acts import cancel, hold, resolve, retry, send, skip
+from sagagen.cli.sagas_figures import groups, steps
 from sagagen.cli.sagas_follow import tail, watch
 from sagagen.cli.sagas_options import SAGA_ID, Filters, Place, filters, print_shown, where
 from sagagen.cli.sagas_orders import audit, confirm, orders, withdraw
@@ -18,7 +19,22 @@ def sagas() -> None:
     """
 
 
-for command in (send, retry, resolve, skip, cancel, hold, orders, confirm, withdraw, audit, watch, tail):
+for command in (
+    send,
+    retry,
+    resolve,
+    skip,
+    cancel,
+    hold,
+    orders,
+    confirm,
+    withdraw,
+    audit,
+    watch,
+    tail,
+    groups,
+    steps,
+):
     sagas.add_command(command)
 
 

@@ -116,6 +116,12 @@ class AdminListener:
     async def stats(self) -> Mapping[str, Any]:
         return await self._call("GET", "/stats")
 
+    async def groups(self) -> Mapping[str, Any]:
+        return await self._call("GET", "/sagas/groups")
+
+    async def steps(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        return await self._call("GET", f"/steps?{_query(asked)}")
+
     async def orders(self) -> Mapping[str, Any]:
         return await self._call("GET", "/orders")
 

@@ -93,6 +93,8 @@ class Filters:
     waiting: str = ""
     where: str = ""
     ended_since_s: float = 0.0
+    error: str = ""
+    failed_step: str = ""
 
     @property
     def given(self) -> bool:
@@ -106,6 +108,8 @@ class Filters:
                 self.waiting,
                 self.where,
                 self.ended_since_s,
+                self.error,
+                self.failed_step,
             )
         )
 
@@ -121,6 +125,8 @@ class Filters:
             "step": self.step,
             "service": self.service,
             "waiting": self.waiting,
+            "error": self.error,
+            "failed_step": self.failed_step,
             "where": json.dumps(as_data(_condition(self.where))) if self.where else "",
         }
 
@@ -151,11 +157,23 @@ def filters(command: F) -> F:
         waiting: str,
         where: str,
         ended_since: float,
+        error: str,
+        failed_step: str,
         **others: Any,
     ) -> Any:
-        return command(
-            asked=Filters(saga, status, older_than, only_step, service, waiting, where, ended_since), **others
+        asked = Filters(
+            saga,
+            status,
+            older_than,
+            only_step,
+            service,
+            waiting,
+            where,
+            ended_since,
+            error,
+            failed_step,
         )
+        return command(asked=asked, **others)
 
     for option in (
         click.option(
@@ -163,6 +181,19 @@ def filters(command: F) -> F:
             default="",
             metavar="CONDITION",
             help="Only sagas whose `index` values fulfil it: 'customer == \"ann\" && total > 5000'.",
+        ),
+        click.option(
+            "--error",
+            default="",
+            metavar="REASON",
+            help="Only sagas that this error keeps from going on, or has turned back (`sagagen sagas groups`).",
+        ),
+        click.option(
+            "--failed-step",
+            default="",
+            metavar="NAME",
+            help="Only sagas that failed at this step (`sagagen sagas groups`).",
+            shell_complete=complete_steps,
         ),
         click.option("--waiting", default="", metavar="EVENT", help="Only sagas that wait for this event."),
         click.option(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from sagagen.cli.sagas_listener import mesh_of_project
 from sagagen.cli.sagas_user import os_user
 from sagagen.runtime.admin.deed import Deed
+from sagagen.runtime.admin.figures_shown import groups_shown, steps_shown
 from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.orders import Orders, order_shown
 from sagagen.runtime.audit.auditor import Auditor
@@ -40,6 +41,10 @@ class Source(Protocol):
         ...
 
     async def stats(self) -> Mapping[str, Any]: ...
+    async def groups(self) -> Mapping[str, Any]: ...
+    async def steps(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        """`asked` is what the admin listener takes: saga, version."""
+        ...
 
     async def orders(self) -> Mapping[str, Any]:
         """Those that wait for a second person."""
@@ -94,6 +99,12 @@ class LogAtRest:
 
     async def stats(self) -> Mapping[str, Any]:
         return await self._operations.stats()
+
+    async def groups(self) -> Mapping[str, Any]:
+        return groups_shown(await self._operations.figures.groups())
+
+    async def steps(self, asked: Mapping[str, str]) -> Mapping[str, Any]:
+        return await steps_shown(self._operations.figures, self._operations.definitions, asked)
 
     async def orders(self) -> Mapping[str, Any]:
         return {"orders": [order_shown(order) for order in await self._orders.pending()]}

@@ -56,6 +56,11 @@ def rfc3339(at_ms: int) -> str:
     return text.replace("+00:00", "Z")
 
 
+def age_of(text: str) -> float:
+    """Seconds since a time as `rfc3339` writes it."""
+    return max(0.0, time.time() - datetime.fromisoformat(text).timestamp())
+
+
 async def sleep_unless_woken(seconds: float, wake: asyncio.Event) -> None:
     """Return after `seconds`, or as soon as `wake` is set."""
     if seconds <= 0 or wake.is_set():

@@ -4,14 +4,22 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from sagagen.runtime.admin.history_shown import history_shown
-from sagagen.runtime.admin.parsing import BadOrder, EventOrder, Order, act_of, query_of
+from sagagen.runtime.admin.parsing import (
+    ALL,
+    BadOrder,
+    EventOrder,
+    Narrowed,
+    Order,
+    narrowed_of,
+    query_of,
+)
 from sagagen.runtime.admin.redaction import redacted
 from sagagen.runtime.admin.shown import (
     Shown,
@@ -26,13 +34,18 @@ from sagagen.runtime.admin.shown import (
 )
 from sagagen.runtime.audit.entry import AuditEntry
 from sagagen.runtime.clock import rfc3339_or_none
-from sagagen.runtime.engine.port import Delivered, Delivery, NotDelivered, RecordedSaga, SagaControl
+from sagagen.runtime.engine.port import (
+    Delivered,
+    Delivery,
+    NotDelivered,
+    RecordedSaga,
+    SagaControl,
+)
 from sagagen.runtime.identity import fingerprint_of
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Direction, Event, Saga, Step
 from sagagen.runtime.rpc.caller_claims import claims_of
 from sagagen.runtime.saga.commands import (
-    Act,
     AmbiguousSaga,
     CommandRejected,
     UnknownSaga,
@@ -42,9 +55,11 @@ from sagagen.runtime.saga.commands import (
 from sagagen.runtime.saga.decide import decide
 from sagagen.runtime.saga.decision import CallNow
 from sagagen.runtime.saga.definitions import Definitions
-from sagagen.runtime.saga.events import OperatorRow, SagaStatus
+from sagagen.runtime.saga.events import LogEvent, OperatorRow, SagaStatus
 from sagagen.runtime.saga.explain import explain
+from sagagen.runtime.saga.figures import SagaFigures, trouble_of
 from sagagen.runtime.saga.history import History, fold
+from sagagen.runtime.saga.index_values import index_values
 from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
 from sagagen.runtime.saga.view import view_of
 from sagagen.runtime.saga.where import names_in
@@ -54,6 +69,8 @@ AT_REST = (
     "no engine runs on this log, and it is a running engine that takes an event: start the gateway, and send it there "
     "(without --log)"
 )
+LOOKED_AT = 1000
+"""Sagas that one page is made from, at most: whoever asks for what is rare gets a page in time all the same."""
 CANDIDATES = 10
 """How many ids are named where a beginning fits several."""
 
@@ -86,43 +103,69 @@ class SagaOperations:
         """All versions of all sagas that the code keeps."""
         return self._definitions
 
+    @property
+    def figures(self) -> SagaFigures:
+        """What is known of many sagas at once."""
+        return self._sagas.figures
+
     async def listed_by(self, asked: Mapping[str, str]) -> list[Shown]:
-        """As `list`, by what a request asks for: as `query_of` reads it, and `step`, `service`, `act`, `waiting`.
+        """As `list`, by what a request asks for: as `query_of` and `narrowed_of` read it. Raises BadOrder."""
+        return await self.list(query_of(asked), narrowed_of(asked))
 
-        Raises BadOrder.
-        """
-        step, service, act, waiting = (asked.get(name, "") for name in ("step", "service", "act", "waiting"))
-        return await self.list(
-            query_of(asked), step=step, service=service, act=act_of(act) if act else None, waiting=waiting
-        )
-
-    async def list(
-        self,
-        query: SagaQuery,
-        *,
-        step: str = "",
-        service: str = "",
-        act: Act | None = None,
-        waiting: str = "",
-    ) -> list[Shown]:
-        """Sagas that match, newest first; `step` and `service` are those of a call under way, or of a stuck one.
-
-        `step` is a step's key, or its name for whichever item of a loop. `act`: only those that would carry it out now.
-        `waiting`: only those that wait for this event. One that can't be read is listed as that.
-        """
-        self._check_indexed(query)
-        self._check_event(waiting)
-        asked = _Asked(step, service, act, waiting)
-        if waiting and self._definitions.names:
-            query = replace(query, waiting_at=tuple(self._definitions.waits_for(waiting)))
+    async def list(self, query: SagaQuery, narrowed: Narrowed = ALL) -> list[Shown]:
+        """Sagas that match, newest first. One that can't be read is listed as that."""
+        query = self._checked(query, narrowed)
         found: list[Shown] = []
         while len(found) < query.limit and (page := await self._sagas.search(query)):
             for recorded in page:
-                shown = self._listed(recorded, asked)
+                shown = self._listed(recorded, narrowed)
                 if shown is not None:
                     found.append(shown)
             query = replace(query, before=page[-1].cursor)
         return found[: query.limit]
+
+    async def page(self, asked: Mapping[str, str]) -> Shown:
+        """As `listed_by`, a page at a time: `before` is the `next` of the page before, which is null after the last.
+
+        It looks at LOOKED_AT sagas at most, so that a page may have few of them, or none, though there are more. Each
+        saga has its `index`: the values by which it can be found. Raises BadOrder.
+        """
+        narrowed = narrowed_of(asked)
+        query = self._checked(replace(query_of(asked), before=asked.get("before", "")), narrowed)
+        found: list[Shown] = []
+        looked_at = 0
+        while looked_at < LOOKED_AT:
+            page = await self._searched(query)
+            for recorded in page:
+                looked_at += 1
+                query = replace(query, before=recorded.cursor)
+                shown = self._listed(recorded, narrowed)
+                if shown is None:
+                    continue
+                found.append({**shown, "index": self._index_of(recorded)})
+                if len(found) == query.limit:
+                    return {"sagas": found, "next": query.before}
+            if not page:
+                return {"sagas": found, "next": None}
+        return {"sagas": found, "next": query.before}
+
+    async def _searched(self, query: SagaQuery) -> Sequence[RecordedSaga | UnreadableSaga]:
+        try:
+            return await self._sagas.search(query)
+        except ValueError as error:
+            raise BadOrder(f"before={query.before} is no page: it is the `next` of another one") from error
+
+    def _index_of(self, recorded: RecordedSaga | UnreadableSaga) -> Mapping[str, str | int]:
+        if isinstance(recorded, UnreadableSaga) or recorded.hidden:
+            return {}
+        return index_values(self._definitions.of(recorded.accepted), recorded.accepted)
+
+    def _checked(self, query: SagaQuery, narrowed: Narrowed) -> SagaQuery:
+        self._check_indexed(query)
+        self._check_event(narrowed.waiting)
+        if narrowed.waiting and self._definitions.names:
+            return replace(query, waiting_at=tuple(self._definitions.waits_for(narrowed.waiting)))
+        return query
 
     def _check_indexed(self, query: SagaQuery) -> None:
         """Raises BadOrder for a name that no saga of the contract can be found by: it would find nothing, for ever."""
@@ -141,7 +184,7 @@ class SagaOperations:
             hint = f'did you mean "{close[0]}"?' if close else f"there are: {', '.join(known) or 'none'}"
             raise BadOrder(f'no saga of the contract waits for an event "{name}"; {hint}')
 
-    def _listed(self, recorded: RecordedSaga | UnreadableSaga, asked: "_Asked") -> Shown | None:
+    def _listed(self, recorded: RecordedSaga | UnreadableSaga, asked: Narrowed) -> Shown | None:
         """A saga in a list; None if it does not belong there."""
         if isinstance(recorded, UnreadableSaga):
             return None if asked.is_narrow else unreadable_shown(recorded)
@@ -152,13 +195,15 @@ class SagaOperations:
             _logger.exception("a saga can't be shown", saga_id=recorded.accepted.saga_id)
             return None if asked.is_narrow else unreadable_shown(as_unreadable(recorded, error))
 
-    def _is_asked_for(self, recorded: RecordedSaga, asked: "_Asked") -> bool:
+    def _is_asked_for(self, recorded: RecordedSaga, asked: Narrowed) -> bool:
         if not asked.is_narrow:
             return True
         if asked.act and all(offer.act is not asked.act for offer in self._sagas.offers(recorded)):
             return False
         history, saga = fold(recorded.rows), self._definitions.of(recorded.accepted)
         if asked.waiting and asked.waiting not in _waited_for(history, saga):
+            return False
+        if not _is_in_trouble(recorded.rows, history, asked):
             return False
         places = _places(history, saga)
         return any(
@@ -347,18 +392,14 @@ class SagaOperations:
         return saga_shown(history, waiting_for, explain(saga, history, waiting_for))
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a list is narrowed to, beyond what the log is asked for."""
-
-    step: str
-    service: str
-    act: Act | None
-    waiting: str
-
-    @property
-    def is_narrow(self) -> bool:
-        return bool(self.step or self.service or self.act or self.waiting)
+def _is_in_trouble(rows: Sequence[LogEvent], history: History, asked: Narrowed) -> bool:
+    """In that which is asked for, if any is."""
+    if not (asked.error or asked.failed_step):
+        return True
+    trouble = trouble_of(rows, history.status)
+    return (
+        trouble is not None and asked.error in ("", trouble.error) and asked.failed_step in ("", trouble.step)
+    )
 
 
 def _waited_for(history: History, saga: Saga | None) -> Collection[str]:

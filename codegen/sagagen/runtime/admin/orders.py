@@ -230,10 +230,18 @@ class Orders:
 
     async def find(self, deed: Deed, asked: Mapping[str, str]) -> list[Shown]:
         """What `SagaOperations.list` finds. Who looks for values of payloads (`where`) is kept first."""
+        await self._keep_looking(deed, asked)
+        return await self.operations.listed_by(asked)
+
+    async def page(self, deed: Deed, asked: Mapping[str, str]) -> Shown:
+        """A page of what `SagaOperations.page` finds, as `find`."""
+        await self._keep_looking(deed, asked)
+        return await self.operations.page(asked)
+
+    async def _keep_looking(self, deed: Deed, asked: Mapping[str, str]) -> None:
         if asked.get("where"):
             query_of(asked)
             await self.auditor.keep(deed.entry(Result.DONE, f"sagas where {asked['where']}"))
-        return await self.operations.listed_by(asked)
 
     async def audit(self, asked: Mapping[str, str]) -> list[Shown]:
         """Entries of the audit, newest first, as `audit_query_of` reads what is asked. Raises BadOrder."""

@@ -63,6 +63,38 @@ def query_of(asked: Mapping[str, str]) -> SagaQuery:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """What a list is narrowed to, beyond what the log is asked for."""
+
+    step: str = ""
+    """Of a call under way, or of a stuck one: its key, or its name for whichever item of a loop."""
+    service: str = ""
+    """Of such a call."""
+    act: Act | None = None
+    """Only those that would carry it out now."""
+    waiting: str = ""
+    """Only those that wait for this event."""
+    error: str = ""
+    """Only those of which `trouble_of` says this error."""
+    failed_step: str = ""
+    """Only those of which `trouble_of` says this step."""
+
+    @property
+    def is_narrow(self) -> bool:
+        return self != ALL
+
+
+ALL = Narrowed()
+
+
+def narrowed_of(asked: Mapping[str, str]) -> Narrowed:
+    """From `step`, `service`, `act`, `waiting`, `error` and `failed_step`. Raises BadOrder."""
+    texts = {name: asked.get(name, "") for name in ("step", "service", "waiting", "error", "failed_step")}
+    act = asked.get("act", "")
+    return Narrowed(act=act_of(act) if act else None, **texts)
+
+
 def audit_query_of(asked: Mapping[str, str]) -> AuditQuery:
     """From `saga` (an id, or how it begins), `by`, `since_s` (how long ago) and `limit`. Raises BadOrder."""
     since_s = _seconds(asked, "since_s")

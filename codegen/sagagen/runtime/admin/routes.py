@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from sagagen.runtime.admin.answers import Json, problem
 from sagagen.runtime.admin.deed import Deed
+from sagagen.runtime.admin.figures_shown import groups_shown, overview_shown, steps_shown
 from sagagen.runtime.admin.gate import Admitted, Gate, NotAdmitted
 from sagagen.runtime.admin.orders import Orders, UnknownOrder, order_shown
 from sagagen.runtime.admin.parsing import BadOrder
@@ -31,11 +32,23 @@ class SagaAdmin:
 
 
 def saga_routes(admin: SagaAdmin) -> list[Route]:
-    """`/sagas`, one saga, its history, the orders about it, those that wait, `/stats` and `/audit`."""
+    """`/sagas`, one saga, its history, the orders about it, those that wait, the audit, and what is known of many."""
     orders, operations = admin.orders, admin.orders.operations
 
     async def listed(request: Request, deed: Deed, _by: Admitted) -> Response:
+        if "before" in request.query_params:
+            return Json(await orders.page(deed, request.query_params))
         return Json({"sagas": await orders.find(deed, request.query_params)})
+
+    async def groups(_request: Request, _deed: Deed, _by: Admitted) -> Response:
+        return Json(groups_shown(await operations.figures.groups()))
+
+    async def steps(request: Request, _deed: Deed, _by: Admitted) -> Response:
+        asked = request.query_params
+        return Json(await steps_shown(operations.figures, operations.definitions, asked))
+
+    async def overview(_request: Request, _deed: Deed, _by: Admitted) -> Response:
+        return Json(await overview_shown(operations.figures, operations.definitions))
 
     async def shown(request: Request, _deed: Deed, _by: Admitted) -> Response:
         return Json(await operations.show(request.path_params["id"]))
@@ -85,7 +98,10 @@ def saga_routes(admin: SagaAdmin) -> list[Route]:
         looking("/orders/{order}", "order", order, is_for_operators=True),  # it may show a payload
         ordering("/orders/{order}/confirm", "confirm", confirmed),
         ordering("/orders/{order}/withdraw", "withdraw", withdrawn),
+        looking("/overview", "overview", overview),
+        looking("/steps", "steps", steps),
         looking("/sagas", "list", listed),
+        looking("/sagas/groups", "groups", groups),
         looking("/sagas/{id}", "show", shown),
         looking("/sagas/{id}/history", "history", history),
         ordering("/sagas/{id}/{act}", "", given),

@@ -9,6 +9,7 @@ from sagagen.runtime.engine.requests import Requests
 from sagagen.runtime.saga.commands import Offer, OperatorCommand, UnknownSaga, offers, row_for
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import LogEvent, Resumed, SagaStatus
+from sagagen.runtime.saga.figures import SagaFigures
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.logged import LoggedSaga
 from sagagen.runtime.saga.search import OpenCount, SagaQuery, UnreadableSaga
@@ -39,6 +40,10 @@ class SagasAtRest:
 
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         return await self._log.ended_counts()
+
+    @property
+    def figures(self) -> SagaFigures:
+        return self._log.figures
 
     def disk_use(self) -> DiskUse | None:
         return disk_use_of(self._log)

@@ -60,6 +60,7 @@ from sagagen.runtime.saga.commands import (
 )
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, Resumed, SagaStatus
+from sagagen.runtime.saga.figures import SagaFigures
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import Journal, JournalUnavailable
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
@@ -336,6 +337,10 @@ class EmbeddedEngine:
 
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         return await self._log.ended_counts()
+
+    @property
+    def figures(self) -> SagaFigures:
+        return self._log.figures
 
     def offers(self, recorded: RecordedSaga) -> Sequence[Offer]:
         saga = self._definitions.of(recorded.accepted)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from sagagen.runtime.engine.parking import WaitingSagas
 from sagagen.runtime.saga.events import Accepted, SagaStatus
+from sagagen.runtime.saga.figures import SagaFigures
 from sagagen.runtime.saga.journal import Journal
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery
@@ -39,6 +40,11 @@ class SagasInLog(Journal[SagaRef], Protocol):
 
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         """How many of the kept sagas have ended, by name and status."""
+        ...
+
+    @property
+    def figures(self) -> SagaFigures:
+        """What is known of many sagas at once; reading it holds up neither an engine nor its writes."""
         ...
 
     async def last_ms(self) -> int:

@@ -16,6 +16,7 @@ from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.commands import CommandRejected, Offer, OperatorCommand, UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
+from sagagen.runtime.saga.figures import SagaFigures
 from sagagen.runtime.saga.journal import JournalUnavailable, JournalUnreadable
 from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.search import (
@@ -249,6 +250,11 @@ class SagaControl(Protocol):
 
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         """How many of the sagas that are kept have ended, by name and status."""
+        ...
+
+    @property
+    def figures(self) -> SagaFigures:
+        """What it can tell of many sagas at once."""
         ...
 
     async def command(self, saga_id: str, command: OperatorCommand) -> None:

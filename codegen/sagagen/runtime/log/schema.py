@@ -101,6 +101,10 @@ CREATE TABLE saga_index (
 ) WITHOUT ROWID;
 CREATE INDEX saga_index_value ON saga_index (name, value);
 CREATE INDEX saga_waiting ON saga (wake_ms) WHERE wake_ms IS NOT NULL;
+-- With what ended sagas are counted by, so that counting them reads no saga.
+DROP INDEX saga_ended;
+CREATE INDEX saga_ended ON saga (name, updated_ms, status, version)
+WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED');
 -- The sagas of a caller. Where nobody says who calls, there are none to list, and the index costs nothing.
 CREATE INDEX saga_of_caller ON saga (caller, number) WHERE caller <> 'anonymous';
 -- What operators did, and who was refused. Apart from sagas: it is kept when they are gone.

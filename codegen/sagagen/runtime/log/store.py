@@ -19,6 +19,7 @@ from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.audit_table import AuditTable, keep_with_row
 from sagagen.runtime.log.damage import damage_of, how_to_mend
 from sagagen.runtime.log.errors import LogCorrupted, LogError, LogUnavailable
+from sagagen.runtime.log.figures import LogFigures
 from sagagen.runtime.log.group_commit import GroupWriter, open_writer
 from sagagen.runtime.log.probe import ThreadProbe
 from sagagen.runtime.log.reading import (
@@ -83,6 +84,7 @@ class SagaLog:
         vault: "Vault | None" = None,
         sealer: Sealer | None = None,
         *,
+        figures: LogFigures,
         is_hidden: bool = False,
     ) -> None:
         """`probes` ask the threads that the log needs. The files at `path` are open.
@@ -93,6 +95,8 @@ class SagaLog:
         self.path = path
         self.audit = AuditTable(writer, reader, vault.own if vault else None)
         """What operators did, and their orders that wait for a second person."""
+        self.figures = figures
+        """What is known of many sagas at once."""
         self._writer = writer
         self._reader = reader
         self._reserve = reserve
@@ -155,7 +159,11 @@ class SagaLog:
             opened = open_writer(database, reserve.release, monotonic_s=clock.monotonic_s)
             writer = await stack.enter_async_context(opened)
             probes = ThreadProbe(database, "writing"), ThreadProbe(reader, "reading")
-            yield cls(path, writer, reader, reserve, probes, vault, sealer, is_hidden=is_hidden)
+            figures = LogFigures(partial(database_at, path, is_read_only=True), clock.wall_ms)
+            stack.push_async_callback(figures.close)
+            yield cls(
+                path, writer, reader, reserve, probes, vault, sealer, figures=figures, is_hidden=is_hidden
+            )
 
     @property
     def commits(self) -> int:

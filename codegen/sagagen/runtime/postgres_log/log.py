@@ -10,11 +10,21 @@ from typing import Any, Self, TypeVar
 import structlog
 
 from sagagen.runtime.clock import sleep_unless_woken
-from sagagen.runtime.postgres.connection import LOST, CannotConnect, PgConnection, Pool, connect, end, why_not
+from sagagen.runtime.postgres.connection import (
+    LOST,
+    CannotConnect,
+    PgConnection,
+    Pool,
+    Record,
+    connect,
+    end,
+    why_not,
+)
 from sagagen.runtime.postgres.server import PostgresError
 from sagagen.runtime.postgres_log import schema as sql
 from sagagen.runtime.postgres_log.audit import AuditTable
 from sagagen.runtime.postgres_log.errors import DatabaseAway, Superseded
+from sagagen.runtime.postgres_log.figures import BOUNDS, FiguresInPostgres
 from sagagen.runtime.postgres_log.leases import LEASE_S, Lease
 from sagagen.runtime.postgres_log.preparing import WHAT, prepare
 from sagagen.runtime.postgres_log.reading import (
@@ -33,6 +43,7 @@ from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import UNCHANGED
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaQuery
+from sagagen.runtime.saga.searched_figures import SearchedFigures
 
 READ_CONNECTIONS = 6
 READ_S = 10.0
@@ -73,6 +84,8 @@ class PostgresLog:
         self._life = life
         self.audit = AuditTable(self._use)
         """What operators did, and their orders that wait for a second person."""
+        self.figures = SearchedFigures(FiguresInPostgres(self), BOUNDS)
+        """What is known of many sagas at once."""
 
     @classmethod
     @asynccontextmanager
@@ -265,6 +278,10 @@ class PostgresLog:
         Returns how many. Any gateway may do it; two at once take others. Raises DatabaseAway.
         """
         return await self._use(lambda connection: connection.fetchval(sql.PURGE, name, before_ms, at_most))
+
+    async def fetch(self, query: str, *values: object) -> Sequence[Record]:
+        """The rows of a query that writes nothing. Raises DatabaseAway."""
+        return await self._read(lambda connection: connection.fetch(query, *values))
 
     async def last_ms(self) -> int:
         """Time of the last row of any gateway, ms since the epoch; 0 if there is none."""

@@ -12,6 +12,7 @@ from sagagen.runtime.restate.workflow_names import service_name
 from sagagen.runtime.saga.commands import UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, SagaStatus
+from sagagen.runtime.saga.figures import Count
 from sagagen.runtime.saga.journal import JournalUnreadable
 from sagagen.runtime.saga.search import (
     CallerQuery,
@@ -132,6 +133,19 @@ class Looking:
             f"GROUP BY {column('name')}, {column('status')}",
         )
         return {(row["name"], SagaStatus(row["status"])): int(row["how_many"]) for row in rows}
+
+    async def counts_of_ended(self) -> Sequence[Count]:
+        """As `ended_counts`, by version too."""
+        keys = ("name", "version", "status")
+        rows = await self._select(
+            f"{', '.join(f'{column(name)} AS {name}' for name in keys)}, count(*) AS how_many",
+            f"{column('status')} IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED')",
+            f"GROUP BY {', '.join(column(name) for name in keys)}",
+        )
+        return [
+            Count(row["name"], int(row["version"]), SagaStatus(row["status"]), int(row["how_many"]))
+            for row in rows
+        ]
 
     async def _select(self, what: str, condition: str, rest: str) -> list[dict[str, Any]]:
         return await self._admin.query(

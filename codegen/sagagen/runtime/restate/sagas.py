@@ -38,6 +38,7 @@ from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.batch import RowBatch, to_bytes
 from sagagen.runtime.restate.client import Answer, RestateClient, Unreachable
 from sagagen.runtime.restate.failing import Failing
+from sagagen.runtime.restate.figures import BOUNDS, FiguresOnRestate
 from sagagen.runtime.restate.looking import Looking
 from sagagen.runtime.restate.orders import Order, is_new_of, order_to_bytes
 from sagagen.runtime.restate.permits import Permits
@@ -48,6 +49,7 @@ from sagagen.runtime.saga.commands import offers
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, SagaStatus
 from sagagen.runtime.saga.history import fold
+from sagagen.runtime.saga.searched_figures import SearchedFigures
 from sagagen.runtime.saga.view import view_of
 
 ACCEPT_S = 5.0
@@ -95,6 +97,8 @@ class RestateSagas:
         self._failing = failing
         self._clock = clock or SystemClock()
         self._random = random or Random(SystemRandom().getrandbits(256))
+        self.figures = SearchedFigures(FiguresOnRestate(looking, self._definitions), BOUNDS)
+        """What can be told of many sagas at once."""
         self._permits = Permits(max_running)
         self._sending: dict[str, asyncio.Task[Answer]] = {}
         """Acceptances that Restate has not answered yet, by saga."""

@@ -40,6 +40,14 @@ class Definitions:
         """Those of a saga that this code keeps."""
         return sorted(version for known, version in self._sagas if known == name)
 
+    @property
+    def newest(self) -> list[Saga]:
+        """Of each saga the version that takes new ones."""
+        return [self._sagas[name, max(self.versions(name))] for name in self.names]
+
+    def get(self, name: str, version: int) -> Saga | None:
+        return self._sagas.get((name, version))
+
     def keeps(self, name: str, version: int, digest: str) -> bool:
         """Whether sagas that started on this definition can go on."""
         saga = self._sagas.get((name, version))
