@@ -21,7 +21,7 @@ test: .venv/dev.stamp
 
 test-compose: .venv/dev.stamp
 	@SAGAGEN_PROOFS=all $(BIN)/python -m pytest tests/system/test_compose.py tests/system/test_compose_of_a_new_project.py \
-	  tests/system/test_compose_postgres.py $(ARGS)
+	  tests/system/test_compose_postgres.py tests/system/test_compose_distributed.py $(ARGS)
 
 # Accept what the contracts in tests/golden/ become today: all of them, or `make golden CASES="NAME NAME"`.
 golden: .venv/dev.stamp
@@ -65,7 +65,7 @@ format: .venv/dev.stamp
 # What the image installs: every package by version and hash, for all platforms. It needs a package index.
 lock: .venv-release/stamp
 	@.venv-release/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --custom-compile-command "make lock" --extra postgres -c constraints.txt -o requirements.lock pyproject.toml
+	  --custom-compile-command "make lock" --extra postgres --extra restate -c constraints.txt -o requirements.lock pyproject.toml
 
 # Digests of the base images, as a registry has them now, into .env, which compose reads. It needs docker and the registries.
 pin:

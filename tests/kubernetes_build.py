@@ -84,7 +84,10 @@ def variables(pod: Object, objects: Sequence[Object]) -> dict[str, str]:
     found: dict[str, str] = {}
     for source in one.get("envFrom", ()):
         found |= maps[source["configMapRef"]["name"]]["data"]
-    return found | {each["name"]: each["value"] for each in one.get("env", ())}
+    return found | {
+        each["name"]: each["value"] if "value" in each else f"$({each['valueFrom']['fieldRef']['fieldPath']})"
+        for each in one.get("env", ())
+    }
 
 
 def labels(pod: Object) -> Mapping[str, str]:

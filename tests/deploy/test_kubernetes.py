@@ -81,17 +81,17 @@ def every_build(shop: Path, odd: Path) -> Iterator[list[Object]]:
     yield from (overlay(name) for name in OVERLAYS)
     yield build(shop / "deploy" / "prod")
     yield from (overlay(name, odd) for name in ("dev", "prod"))
-    yield build(gateways_of(odd))
+    yield from (build(gateways_of(odd, component)) for component in ("postgres-log", "restate"))
 
 
-def gateways_of(root: Path) -> Path:
-    """An overlay whose saga log is in PostgreSQL."""
-    folder = root / "gateways"
+def gateways_of(root: Path, component: str) -> Path:
+    """An overlay with several gateways."""
+    folder = root / f"gateways-{component}"
     folder.mkdir(exist_ok=True)
     kubernetes = "../generated/deploy/kubernetes"
     (folder / "kustomization.yaml").write_text(
         f"namespace: payments\nresources: [{kubernetes}/overlays/dev]\n"
-        f"components: [{kubernetes}/components/postgres-log, {kubernetes}/components/certificates]\n"
+        f"components: [{kubernetes}/components/{component}, {kubernetes}/components/certificates]\n"
     )
     return folder
 
@@ -236,7 +236,7 @@ def test_a_service_is_on_postgres_where_it_has_its_sql(odd: Path) -> None:
 
 
 def test_gateways_on_one_log_are_a_deployment_that_knows_where_services_are(odd: Path) -> None:
-    objects = build(gateways_of(odd))
+    objects = build(gateways_of(odd, "postgres-log"))
     assert "gateway" not in of_kind(objects, "StatefulSet")
     gateway = of_kind(objects, "Deployment")["gateway"]["spec"]
     known = variables(gateway["template"], objects)
@@ -254,6 +254,34 @@ def test_gateways_on_one_log_are_a_deployment_that_knows_where_services_are(odd:
         each for name, each in of_kind(objects, "ConfigMap").items() if name.startswith("postgres-")
     )
     assert scripts["data"]["databases.sql"] == 'CREATE DATABASE "gateway"; CREATE DATABASE "card-payments";'
+
+
+def test_on_restate_gateways_keep_nothing_and_adapters_are_behind_one_address(odd: Path) -> None:
+    objects = build(gateways_of(odd, "restate"))
+    assert "gateway" not in of_kind(objects, "StatefulSet")
+    of = pods(objects)
+    gateway, engine = (variables(of[name], objects) for name in ("gateway", "engine"))
+    for name, known in (("gateway", gateway), ("engine", engine)):
+        assert of_kind(objects, "Deployment")[name]["spec"]["replicas"] == 2
+        assert known["SAGAGEN_ENGINE_URL"] == "restate+http://restate.restate.svc:8080"
+        assert known["SAGAGEN_CARD_PAYMENTS_ADDR"] == "dns:///card-payments-headless:50052"
+        assert known["SAGAGEN_TLS_DIR"] == "/run/sagagen/tls"
+        assert {volume["name"] for volume in of[name]["spec"]["volumes"] if "emptyDir" in volume} == {
+            "tmp",
+            "data",
+        }
+    assert (gateway["POD_IP"], gateway["SAGAGEN_ENGINE_REPLY_ADDR"]) == ("$(status.podIP)", "$(POD_IP):9081")
+    assert engine["SAGAGEN_ENGINE_PUBLIC_URL"] == "http://engine.$(POD_NAMESPACE).svc:9080"
+    assert of_kind(objects, "Service")["engine"]["spec"]["ports"][0]["port"] == 9080
+    assert may_reach(objects, of["engine"], of["gateway"], 9081)
+    assert not may_reach(objects, of["engine"], of["gateway"], 8081)
+    assert not may_reach(objects, of["gateway"], of["engine"], 9080)
+    assert may_reach(objects, of["engine"], of["card-payments"], 50052)
+    assert not may_reach(objects, of["engine"], of["ledger"], 50053), "the contract keeps the gateway out"
+    projected = [volume for volume in of["engine"]["spec"]["volumes"] if volume["name"] == "tls"]
+    assert projected[0]["projected"]["sources"][0]["secret"]["name"] == "gateway-tls", (
+        "it acts as the gateway"
+    )
 
 
 def test_a_mesh_without_sql_for_postgres_has_no_such_component(

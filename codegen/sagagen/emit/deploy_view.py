@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sagagen
@@ -12,6 +13,8 @@ from sagagen.emit.header import header
 HTTP_PORT = 8080
 ADMIN_PORT = 8081
 """Inside a container every process has its admin listener here."""
+SECOND_HTTP_PORT = 8082
+"""Where compose.distributed.yaml publishes its second gateway."""
 DATA_DIR = "/var/lib/sagagen"
 RELEASE = f"sagagen=={sagagen.__version__}"
 KEYS_DIR = "/run/sagagen"
@@ -31,6 +34,7 @@ SPARE_CONNECTIONS = 30
 _TAKEN = {
     *("gateway", "keys", "redis", "prometheus", "tempo", "loki", "grafana"),
     *("postgres", "postgres-key", "databases"),
+    *("gateway-2", "engine", "restate-key", "restate-1", "restate-2", "restate-3"),
 }
 """Names of other containers."""
 _YAML_WORDS = {"false", "n", "no", "null", "off", "on", "true", "y", "yes"}
@@ -49,6 +53,8 @@ class ProcessView:
     url_variable: str
     """Names the file with the database's URL."""
     replicas: int
+    is_on_postgres: bool
+    """Where PostgreSQL is there for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class Images:
     python: str = "python:3.13-slim"
     redis: str = "redis:8.2-alpine"
     postgres: str = "postgres:17-alpine"
+    restate: str = "restatedev/restate:1.7.12"
     prometheus: str = "prom/prometheus:v3.5.0"
     tempo: str = "grafana/tempo:2.8.2"
     loki: str = "grafana/loki:3.5.3"
@@ -82,6 +89,9 @@ class ComposeView:
     on_sqlite: tuple[ProcessView, ...]
     """Those that can't."""
     max_connections: int
+    second_port: int
+    files: str
+    """Options of docker compose, for a stack with all that goes below compose.distributed.yaml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +125,16 @@ def compose_view(mesh: Mesh) -> ComposeView:
         on_postgres=tuple(map(_process_view, on_postgres)),
         on_sqlite=tuple(_process_view(each) for each in mesh.services if not each.has_postgres_sql),
         max_connections=SPARE_CONNECTIONS + CONNECTIONS * sum(each.replicas for each in on_postgres),
+        second_port=SECOND_HTTP_PORT,
+        files="".join(f" -f {file}" for file in _files(bool(on_postgres))),
     )
+
+
+def _files(has_postgres: bool) -> Iterator[str]:
+    yield "docker-compose.yml"
+    if has_postgres:
+        yield "generated/deploy/compose.postgres.yaml"
+    yield "generated/deploy/compose.distributed.yaml"
 
 
 def image_view() -> ImageView:
@@ -131,6 +150,7 @@ def _process_view(service: Service) -> ProcessView:
         service=service.name,
         url_variable=f"SAGAGEN_{service.name.upper()}_DATABASE_URL_FILE",
         replicas=service.replicas,
+        is_on_postgres=service.has_postgres_sql,
     )
 
 

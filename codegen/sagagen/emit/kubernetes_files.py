@@ -100,8 +100,16 @@ def _components(mesh: Mesh, view: Callable[[], KubernetesView], folder: str) -> 
     )
     yield _file(f"{folder}/postgres-log/kustomization.yaml", "postgres_log_kustomization", view)
     yield _of_pod(f"{folder}/postgres-log/deployment.yaml", "postgres_log", view, lambda: view().gateways)
+    yield from _restate(view, f"{folder}/restate")
     if view().postgres:
         yield from _postgres(view, folder)
+
+
+def _restate(view: Callable[[], KubernetesView], folder: str) -> Iterator[FilePlan]:
+    yield _file(f"{folder}/kustomization.yaml", "restate_kustomization", view)
+    yield _file(f"{folder}/network-policies.yaml", "restate_network_policies", view)
+    yield _of_pod(f"{folder}/gateway.yaml", "restate_gateway", view, lambda: view().restate_gateways)
+    yield _of_pod(f"{folder}/engine.yaml", "restate_engine", view, lambda: view().engine)
 
 
 def _postgres(view: Callable[[], KubernetesView], folder: str) -> Iterator[FilePlan]:

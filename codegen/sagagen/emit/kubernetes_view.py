@@ -37,6 +37,11 @@ SPARE_S = 4
 """Between its own end and the kubelet's SIGKILL."""
 GATEWAYS = 2
 """So that one may be away, or be changed, while the other serves."""
+ENGINE = "engine"
+ENGINE_PORT = 9080
+"""Where Restate reaches an adapter."""
+REPLIES_PORT = 9081
+"""Where adapters reach a gateway."""
 DEVELOPMENT_KEY = "sgk_for-development-only-known-to-everybody"
 """The API key of the overlay dev."""
 _ABOUT = (
@@ -52,7 +57,10 @@ _TAKEN = frozenset(
             "allow-redis",
             "allow-tracing",
             "default-deny",
+            "engine",
+            "from-engine",
             "gateway",
+            "restate",
         ),
         *("kustomization", "mesh", "network-policies", "postgres", "redis", "to-postgres", "to-redis"),
     }
@@ -84,14 +92,26 @@ class PodView:
     process: str
     """As `sagagen up --only` takes it."""
     role: str
-    """`gateway` or `service`."""
+    """`gateway`, `service`, or `engine`: an adapter that drives sagas on Restate."""
     store: str
-    """`sqlite` or `postgres`."""
+    """Where it keeps what it keeps: `sqlite`, `postgres` or `restate`."""
     port: int
     """Where others reach it: HTTP of the gateway, gRPC of a service."""
     port_name: str
     variables: tuple[tuple[str, str], ...]
     mounts: tuple[Mount, ...]
+    settings: tuple[str, ...] = ("settings",)
+    """ConfigMaps whose literals it reads."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """What it is told of itself: a variable, and the field of the pod."""
+    more_ports: tuple[tuple[str, int], ...] = ()
+    """Names and numbers of ports beside its own and the admin listener's."""
+    acts_as: str = ""
+    """Whose certificate it has; empty: its own."""
+
+    @property
+    def certificate(self) -> str:
+        return f"{self.acts_as or self.key}-tls"
 
     @property
     def keeps_data(self) -> bool:
@@ -154,6 +174,10 @@ class KubernetesView:
     gateway: PodView
     gateways: PodView
     """One of several, whose saga log is in PostgreSQL."""
+    restate_gateways: PodView
+    """One of several, whose sagas are on Restate."""
+    engine: PodView
+    """An adapter that drives sagas on Restate."""
     services: tuple[ServiceView, ...]
     gateway_calls: tuple[ServiceView, ...]
     """Those that it may call."""
@@ -231,6 +255,7 @@ def kubernetes_view(mesh: Mesh) -> KubernetesView:
     security = mesh.security
     gateway = _gateway(security)
     gateways = _on_postgres(gateway, "SAGAGEN_ENGINE_URL_FILE")
+    restate_gateways, engine = _on_restate(gateway), _engine()
     return KubernetesView(
         header=header([SAGA_YAML]),
         project=json.dumps(mesh.project),
@@ -243,10 +268,12 @@ def kubernetes_view(mesh: Mesh) -> KubernetesView:
         trust_domain=(security.trust_domain if security else "") or mesh.project,
         gateway=gateway,
         gateways=gateways,
+        restate_gateways=restate_gateways,
+        engine=engine,
         services=services,
         gateway_calls=tuple(service for service in services if GATEWAY in service.callers),
         pods=(gateway, *(service.sqlite for service in services)),
-        workloads=tuple(_workloads(gateway, gateways, services)),
+        workloads=tuple(_workloads(gateway, gateways, engine, services)),
         postgres=tuple(service for service in services if service.postgres is not None),
         max_connections=SPARE_CONNECTIONS + CONNECTIONS * _most_pods(services),
         issuer_ports=_issuer_ports(security),
@@ -307,6 +334,7 @@ def _gateway(security: Security | None) -> PodView:
             ("SAGAGEN_HTTP_ADDR", f"0.0.0.0:{HTTP_PORT}"),
         ),
         mounts=(_mesh_key(),),
+        settings=("settings", "addresses"),
     )
     if _has_api_keys(security):
         pod = _with_file(pod, "SAGAGEN_API_KEYS_FILE", _secret("api-keys", "api-keys"))
@@ -351,10 +379,11 @@ def _most_pods(services: tuple[ServiceView, ...]) -> int:
 
 
 def _workloads(
-    gateway: PodView, gateways: PodView, services: tuple[ServiceView, ...]
+    gateway: PodView, gateways: PodView, engine: PodView, services: tuple[ServiceView, ...]
 ) -> Iterator[tuple[PodView, str]]:
     yield gateway, "StatefulSet"
     yield gateways, "Deployment"
+    yield engine, "Deployment"
     for service in services:
         yield service.sqlite, "StatefulSet"
         if service.postgres is not None:
@@ -365,6 +394,38 @@ def _on_postgres(sqlite: PodView, variable: str) -> PodView:
     """The same process on a database that `variable` names. No volume is mounted where its data would be."""
     url = Mount("database", f"{sqlite.key}-database", "url", f"{KEYS_DIR}/database")
     return _with_file(replace(sqlite, store="postgres"), variable, url)
+
+
+def _on_restate(gateway: PodView) -> PodView:
+    """Adapters tell it what has become of its sagas, at the address of the very pod."""
+    return replace(
+        gateway,
+        store="restate",
+        settings=(*gateway.settings, "restate"),
+        fields=(("POD_IP", "status.podIP"),),
+        variables=(*gateway.variables, ("SAGAGEN_ENGINE_REPLY_ADDR", f"$(POD_IP):{REPLIES_PORT}")),
+        more_ports=(("replies", REPLIES_PORT),),
+    )
+
+
+def _engine() -> PodView:
+    return PodView(
+        key=ENGINE,
+        process=ENGINE,
+        role="engine",
+        store="restate",
+        port=ENGINE_PORT,
+        port_name="restate",
+        variables=(
+            *_of_any(),
+            ("SAGAGEN_ENGINE_ADDR", f"0.0.0.0:{ENGINE_PORT}"),
+            ("SAGAGEN_ENGINE_PUBLIC_URL", f"http://{ENGINE}.$(POD_NAMESPACE).svc:{ENGINE_PORT}"),
+        ),
+        mounts=(_mesh_key(),),
+        settings=("settings", "addresses", "restate"),
+        fields=(("POD_NAMESPACE", "metadata.namespace"),),
+        acts_as=GATEWAY,
+    )
 
 
 def _of_any() -> Iterator[tuple[str, str]]:

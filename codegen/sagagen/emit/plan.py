@@ -157,7 +157,9 @@ def _deployment(mesh: Mesh) -> Iterator[FilePlan]:
     for path, template in (
         ("compose.yaml", "compose.yaml.j2"),
         ("compose.tls.yaml", "compose.tls.yaml.j2"),
+        ("compose.distributed.yaml", "compose.distributed.yaml.j2"),
         ("prometheus/prometheus.yaml", "prometheus.yaml.j2"),
+        ("prometheus/prometheus.distributed.yaml", "prometheus.distributed.yaml.j2"),
         ("tempo/tempo.yaml", "tempo.yaml.j2"),
         ("loki/loki.yaml", "loki.yaml.j2"),
         ("grafana/provisioning/datasources/sagagen.yaml", "grafana_datasources.yaml.j2"),

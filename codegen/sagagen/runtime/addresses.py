@@ -206,8 +206,7 @@ class RestateAddress:
         listens = Address.parse(
             environment.get("SAGAGEN_ENGINE_ADDR", "") or "127.0.0.1:9080", "SAGAGEN_ENGINE_ADDR"
         )
-        written = environment.get("SAGAGEN_ENGINE_IDENTITY_KEY", "")
-        keys = tuple(key.strip() for key in written.split(",") if key.strip())
+        keys = _identity_keys(environment)
         if not (keys or listens.is_loopback or environment.get("SAGAGEN_ENGINE_INSECURE") == "1"):
             raise SettingsError(
                 f"SAGAGEN_ENGINE_ADDR={listens} lets others reach the adapter, and whoever does drives sagas: set "
@@ -237,6 +236,19 @@ def _admin_urls(environment: Mapping[str, str], hosts: Sequence[str]) -> tuple[s
     names = [Address.parse(host.partition("://")[2], ENGINE_URL).host for host in hosts]
     usual = [f"http://{Address(name, 9070)}" for name in names]
     return tuple(dict.fromkeys([url for url in written if url] or usual))
+
+
+def _identity_keys(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Raises SettingsError for a file that can't be read."""
+    written, path = (environment.get(f"SAGAGEN_ENGINE_IDENTITY_KEY{ending}", "") for ending in ("", "_FILE"))
+    if path and not written:
+        try:
+            written = Path(path).read_text("utf-8")
+        except OSError as error:
+            raise SettingsError(
+                f"SAGAGEN_ENGINE_IDENTITY_KEY_FILE: {path} can't be read: {error.strerror}"
+            ) from error
+    return tuple(key.strip() for key in written.split(",") if key.strip())
 
 
 def engine_log(environment: Mapping[str, str]) -> Secret | None:

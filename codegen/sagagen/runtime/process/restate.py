@@ -12,7 +12,7 @@ from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.health import Readiness, service_check
 from sagagen.runtime.model.definition import Action, Mesh, Saga
 from sagagen.runtime.process.gateway import OpenedEngine, reached_services
-from sagagen.runtime.process.listening import listening
+from sagagen.runtime.process.listening import listening, own
 from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.settings import Settings
@@ -119,7 +119,7 @@ async def _adapting(
     from sagagen.runtime.restate.adapter import keep_registered
 
     try:
-        async with adapter.listening(address.listens, settings.grace) as port:
+        async with adapter.listening(own(address.listens), settings.grace) as port:
             url = address.public_url or f"http://{_reachable(address.listens, port)}"
             registering = asyncio.create_task(keep_registered(admin, url), name="registering")
             try:

@@ -1,8 +1,9 @@
 """Secrets that nobody has to think of: made at the first start, and kept in a file.
 
 `up --mesh` makes the mesh's key so. In containers `python -m sagagen.runtime.trust.making KIND=FOLDER ...` does it
-once, before anything else runs; `postgres=FOLDER,DATABASE,...` also writes the URL of each database. `rotate=FOLDER`
-has a mesh's key joined by a new one, and `retire=FOLDER` ends the old.
+once, before anything else runs; `postgres=FOLDER,DATABASE,...` also writes the URL of each database, and
+`restate=FOLDER` the public key of Restate's. `rotate=FOLDER` has a mesh's key joined by a new one, and `retire=FOLDER`
+ends the old.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.startup import StartupError
+from sagagen.runtime.trust import restate_keys
 
 MESH_KEY_FILE = "mesh-key"
 """In the data folder of a local mesh."""
@@ -67,7 +69,8 @@ def _exchange(path: Path, text: str) -> None:
 
 
 def make(kind: str, folder: Path) -> None:
-    """`mesh`: the mesh's key. `redis`: a password, as those who ask Redis and as Redis itself reads it."""
+    """`mesh`: the mesh's key. `redis`: a password, as those who ask Redis and as Redis itself reads it.
+    `postgres` and `restate`: see above."""
     if kind == "mesh":
         made_secret(folder / MESH_KEY_FILE)
     elif kind == "redis":
@@ -75,12 +78,15 @@ def make(kind: str, folder: Path) -> None:
         made_secret(folder / "redis.conf", f"requirepass {password}\n")
     elif kind == "postgres":
         _make_for_postgres(folder)
+    elif kind == "restate":
+        private = made_secret(folder / restate_keys.PRIVATE, restate_keys.new_private_key())
+        made_secret(folder / restate_keys.PUBLIC, f"{restate_keys.public_key_of(private)}\n")
     elif kind == "rotate":
         rotate(folder / MESH_KEY_FILE)
     elif kind == "retire":
         retire(folder / MESH_KEY_FILE)
     else:
-        raise StartupError(f"{kind} is none of mesh, redis, postgres, rotate and retire")
+        raise StartupError(f"{kind} is none of mesh, redis, postgres, restate, rotate and retire")
 
 
 def _make_for_postgres(folder_and_databases: Path) -> None:
