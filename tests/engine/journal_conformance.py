@@ -74,8 +74,15 @@ async def _postgres_log(folder: Path) -> AsyncGenerator[JournalInUse]:
         yield _LogInUse(log)
 
 
+@asynccontextmanager
+async def _encrypted_postgres_log(folder: Path) -> AsyncGenerator[JournalInUse]:
+    async with shared_log(folder, keys=FileKeys([("k1", b"k" * 32)])) as log:
+        yield _LogInUse(log)
+
+
 JOURNALS: dict[str, JournalFactory] = {
     "saga log": _saga_log,
     "encrypted saga log": _encrypted_log,
     "postgres log": _postgres_log,
+    "encrypted postgres log": _encrypted_postgres_log,
 }

@@ -9,6 +9,7 @@ import postgres_server
 import pytest
 
 from sagagen.runtime.postgres_log.log import PostgresLog
+from sagagen.runtime.vault.vault import FileKeys
 
 
 def log_url(folder: Path) -> str:
@@ -20,6 +21,8 @@ def log_url(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def shared_log(folder: Path, *, lease_s: float = 6.0) -> AsyncGenerator[PostgresLog]:
-    async with PostgresLog.open(log_url(folder), "test", lease_s=lease_s) as log:
+async def shared_log(
+    folder: Path, *, lease_s: float = 6.0, keys: FileKeys | None = None
+) -> AsyncGenerator[PostgresLog]:
+    async with PostgresLog.open(log_url(folder), "test", lease_s=lease_s, keys=keys) as log:
         yield log

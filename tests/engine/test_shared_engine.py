@@ -288,7 +288,7 @@ async def test_a_write_that_comes_after_its_number_was_barred_writes_nothing(tmp
     """Its connection was lost, and the server got it all the same, later."""
     async with shared_log(tmp_path) as log:
         connection = await connect(log_url(tmp_path), "test")
-        nothing: list[list[object]] = [[] for _ in range(20)]
+        nothing: list[list[object]] = [[] for _ in range(30)]
         write = (sql.WRITE, log.life, 7, 0, 60.0, 1, *nothing, "[]", list[str]())
         assert await connection.fetchval(sql.FATE, log.life, 7) < 7, "it is told that nothing was written"
         assert await connection.fetchval(*write) == 0

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -27,14 +29,18 @@ class SharedGateway(Stack):
 
     def __init__(self, folder: Path, services: Stack, url: str) -> None:
         super().__init__(folder)
+        self.keys = folder / "keys"
+        folder.mkdir(exist_ok=True)
+        self.keys.write_text(f"k1:{b64encode(b'1' * 32).decode()}\n")
         self.reached = services.reached
-        self._engine = url
+        self.engine = url
 
     def environment(self, name: str) -> dict[str, str]:
         return {
             **super().environment(name),
-            "SAGAGEN_ENGINE_URL": self._engine,
+            "SAGAGEN_ENGINE_URL": self.engine,
             "SAGAGEN_DATA_DIR": "/proc/no-such-folder",
+            "SAGAGEN_ENCRYPTION_KEYS_FILE": str(self.keys),
         }
 
 
@@ -79,6 +85,9 @@ def test_orders_at_two_gateways_survive_either(mesh: tuple[Stack, SharedGateway,
     assert_shop_is_consistent(services)
     orders = {row["order_id"] for row in services.rows("order", "SELECT order_id FROM orders")}
     assert set(placed) <= orders
+    tables = dumped(one)
+    assert all(order in tables for order in placed), "these are the tables of the log"
+    assert [secret for secret in ("cust_123", b"cust_123".hex()) if secret in tables] == []
     counts = [stack.admin.get("/stats").json() for stack in (one, other)]
     assert counts[0] == counts[1]
 
@@ -99,6 +108,14 @@ async def _placed_at_both(
     return sorted({saga_id for ids in answered for saga_id in ids})
 
 
+def dumped(gateway: SharedGateway) -> str:
+    """All that the log's tables hold; bytes as hex digits."""
+    tables = ("saga", "batch", "mail", "audit", "pending_order", "subject_key")
+    database = gateway.engine.rpartition("/")[2]
+    server = postgres_server.shared_server()
+    return "".join(server.sql(f"SELECT t::text FROM sagagen_engine.{table} t", database) for table in tables)
+
+
 def _bring_back(gateway: SharedGateway, how: signal.Signals) -> None:
     if how is not signal.SIGSTOP:
         gateway.processes.pop("gateway").wait()
@@ -116,7 +133,7 @@ def test_a_gateway_without_its_database_says_so(tmp_path: Path) -> None:
             gateway.start("gateway")
             before = post_order(gateway, "before")
             assert before.status_code == 201
-            _asks_there(server.url(), before.json()["order_id"])
+            _asks_there(server.url(), before.json()["order_id"], gateway.keys)
             server.stop()
             answer = eventually(
                 "it to refuse",
@@ -144,18 +161,23 @@ def test_a_gateway_without_its_database_says_so(tmp_path: Path) -> None:
             services.close()
 
 
-def _asks_there(url: str, saga_id: str) -> None:
+def _asks_there(url: str, saga_id: str, keys: Path) -> None:
     """`sagagen sagas` beside the gateway: it looks into the log, and what is commanded the gateway does, or refuses."""
     listed = json.loads(_sagagen("sagas", "list", "--status", "ALL", "--log", url, "-o", "json").stdout)
     assert [saga["id"] for saga in listed["sagas"]] == [saga_id]
     assert "COMPLETED" in _sagagen("sagas", "show", saga_id, "--log", url).stdout
-    refused = _sagagen("sagas", "retry", saga_id, "--note", "again", "--log", url)
+    retry = "sagas", "retry", saga_id, "--note", "again", "--log", url
+    assert "is encrypted by the key k1" in _sagagen(*retry).stderr
+    refused = _sagagen(*retry, keys=keys)
     assert refused.returncode == 1
     assert "over" in refused.stderr
     entries = json.loads(_sagagen("sagas", "audit", "--log", url, "-o", "json").stdout)["audit"]
     assert {entry["did"] for entry in entries} >= {"retry"}
 
 
-def _sagagen(*words: str) -> "subprocess.CompletedProcess[str]":
+def _sagagen(*words: str, keys: Path | None = None) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "sagagen", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    given = {"SAGAGEN_ENCRYPTION_KEYS_FILE": str(keys)} if keys else {}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=REPOSITORY, env={**os.environ, **given}
+    )

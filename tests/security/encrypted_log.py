@@ -8,7 +8,7 @@ from pathlib import Path
 from grpclib.const import Status as Code
 from small_mesh import TRACE
 
-from sagagen.runtime.log.store import SagaLog
+from sagagen.runtime.engine.log_port import EngineLog
 from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.saga.events import (
     Accepted,
@@ -91,7 +91,7 @@ ROWS: Sequence[LogEvent] = (
 )
 
 
-async def begin(log: SagaLog, saga_id: str, subject: str = "") -> SagaRef:
+async def begin(log: EngineLog, saga_id: str, subject: str = "") -> SagaRef:
     """A saga with every column that holds what a customer said."""
     ref = await log.accept(accepted(saga_id), (), subject)
     assert ref
@@ -99,7 +99,7 @@ async def begin(log: SagaLog, saga_id: str, subject: str = "") -> SagaRef:
     return ref
 
 
-async def run(log: SagaLog, saga_id: str, subject: str = "") -> None:
+async def run(log: EngineLog, saga_id: str, subject: str = "") -> None:
     """One that has ended."""
     ref = await begin(log, saga_id, subject)
     await log.append(ref, [ENDED], SagaStatus.COMPLETED)

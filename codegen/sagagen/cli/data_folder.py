@@ -46,8 +46,11 @@ class Kept:
         return tables()
 
 
-def data_folder(given: Path | None, project: Path | None) -> Path:
-    """The one that is given, or the project's. Raises ClickException."""
+def data_folder(given: Path | None, project: Path | None, *, may_be_missing: bool = False) -> Path:
+    """The one that is given, or the project's. Raises ClickException.
+
+    `may_be_missing`: what is kept may all be in PostgreSQL.
+    """
     if given is not None:
         return given
     try:
@@ -56,7 +59,7 @@ def data_folder(given: Path | None, project: Path | None) -> Path:
         raise click.ClickException(f"{error}; or name the folder with the databases with --data") from error
     except StartupError as error:
         raise click.ClickException(str(error)) from error
-    if not folder.is_dir():
+    if not folder.is_dir() and not may_be_missing:
         raise click.ClickException(
             f"there is no folder {folder}; set SAGAGEN_DATA_DIR to where the data are kept"
         )

@@ -1,33 +1,28 @@
 """`sagagen forget`: erase what is kept of a person."""
 
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
 from sagagen.cli.data_folder import Kept, data_folder, kept_in
-from sagagen.cli.postgres_services import postgres_services, with_connection
+from sagagen.cli.postgres_services import log_url, postgres_services, with_connection
 from sagagen.cli.sagas_source import HAS_THE_FILE
 from sagagen.cli.sagas_user import os_user
+from sagagen.cli.subject_logs import FileLog, LogOnPostgres, SubjectLog
 from sagagen.runtime.audit.entry import AuditEntry, Result
 from sagagen.runtime.clock import SystemClock
-from sagagen.runtime.log.erasing import StillOpen, forget_subject, sagas_of, vault_of
 from sagagen.runtime.log.store import LogError
 from sagagen.runtime.process.project import Project, ProjectError
+from sagagen.runtime.saga.subjects import StillOpen
 from sagagen.runtime.service.sqlite_store.erasing import check_erasable, erase
 from sagagen.runtime.startup import StartupError
 from sagagen.runtime.vault.erasing import NotEmptied
-from sagagen.runtime.vault.given import given_keys
 from sagagen.workspace.project import ProjectNotFound, find_root
-
-if TYPE_CHECKING:
-    from sagagen.runtime.vault.vault import Vault
 
 
 @click.command()
@@ -36,7 +31,8 @@ if TYPE_CHECKING:
     "--log",
     "log_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The saga log; the services' databases lie beside it. Default: the project's (SAGAGEN_DATA_DIR).",
+    help="The saga log; the services' databases lie beside it. Default: the project's (SAGAGEN_ENGINE_URL where that "
+    "is a PostgreSQL, or the file in SAGAGEN_DATA_DIR).",
 )
 @click.option(
     "--project",
@@ -76,12 +72,10 @@ def forget(
     """
     if bool(subject) == bool(ids_file):
         raise click.UsageError("name a SUBJECT, or --sagas; sagas without a subject have none to forget")
-    folder = log_path.parent if log_path else data_folder(None, directory)
-    place = _Place(folder, log_path, directory, elsewhere)
     try:
+        place = _place(log_path, directory, is_elsewhere=elsewhere)
         if lists:
-            _, _, ids = _found(subject, place)
-            click.echo("".join(f"{saga_id}\n" for saga_id in ids), nl=False)
+            click.echo("".join(f"{saga_id}\n" for saga_id in _log(place).sagas_of(subject)), nl=False)
             return
         count = _erased_here(ids_file, place) if ids_file else _forget(subject, place, by=by, note=note)
     except (StartupError, LogError, StillOpen, NotEmptied) as error:
@@ -102,21 +96,27 @@ class _Place:
 
     folder: Path
     log_path: Path | None
+    log_url: str | None
+    """Of the PostgreSQL that has the saga log."""
     project: Path | None
     elsewhere: bool
     """Services whose databases are not in the folder are done."""
 
 
-def _found(subject: str, place: _Place) -> "tuple[Path, Vault, list[str]]":
-    """The log, its keys, and the subject's sagas. Raises StillOpen."""
+def _place(log_path: Path | None, project: Path | None, *, is_elsewhere: bool) -> _Place:
+    """Raises StartupError or ClickException."""
+    url = None if log_path else log_url()
+    folder = log_path.parent if log_path else data_folder(None, project, may_be_missing=url is not None)
+    return _Place(folder, log_path, url, project, is_elsewhere)
+
+
+def _log(place: _Place) -> SubjectLog:
+    if place.log_url:
+        return LogOnPostgres(place.log_url, place.project)
     path = place.log_path or next((each.path for each in kept_in(place.folder) if not each.service), None)
     if path is None:
         raise click.ClickException(f"{place.folder} has no saga log: name it with --log")
-    with closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
-    ) as connection:
-        vault = vault_of(connection, path, given_keys(os.environ, root=place.project))
-        return path, vault, [each.saga_id for each in sagas_of(connection, vault, subject)]
+    return FileLog(path, place.project)
 
 
 def _erased_here(ids_file: TextIO, place: _Place) -> int:
@@ -141,7 +141,8 @@ def _erase(services: Sequence[Kept], on_postgres: Mapping[str, str], ids: Sequen
 
 def _forget(subject: str, place: _Place, *, by: str, note: str) -> int:
     """How many sagas it was about. The log comes last: what is not erased yet is found by the same command again."""
-    path, vault, ids = _found(subject, place)
+    log = _log(place)
+    ids = log.sagas_of(subject)
     on_postgres = postgres_services(place.project)
     _erase(_services(place, on_postgres), on_postgres, ids)
     user = os_user()
@@ -155,7 +156,7 @@ def _forget(subject: str, place: _Place, *, by: str, note: str) -> int:
         address=f"user {user} of this machine",
         count=max(1, len(ids)),
     )
-    forget_subject(path, vault, subject, entry)
+    log.forget(subject, entry)
     return len(ids)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from sagagen.cli.data_folder import Kept, data_folder, kept_in
-from sagagen.cli.postgres_services import postgres_services, with_connection
+from sagagen.cli.postgres_services import log_url, postgres_services, with_connection, with_log
 from sagagen.runtime.sqlite.lock import LogLocked, OwnerLock
 from sagagen.runtime.startup import StartupError
 from sagagen.runtime.vault.given import given_keys
@@ -39,11 +39,15 @@ def rotate(folder: Path | None, directory: Path | None) -> None:
     """
     old: set[str] = set()
     try:
-        kept = [each for each in kept_in(data_folder(folder, directory)) if each.is_encrypted]
+        url = log_url()
+        where = data_folder(folder, directory, may_be_missing=url is not None)
+        kept = [each for each in kept_in(where) if each.is_encrypted]
         on_postgres = [
-            _rotated_on_postgres(name, url, given_keys(os.environ, name, directory))
-            for name, url in postgres_services(directory).items()
+            _rotated_on_postgres(name, database, given_keys(os.environ, name, directory))
+            for name, database in postgres_services(directory).items()
         ]
+        if url:
+            on_postgres.append(_rotated_log(url, given_keys(os.environ, root=directory)))
         if not kept and not any(each is not None for each in on_postgres):
             raise click.ClickException("no database there is encrypted: there is nothing to rotate")
         for dropped in on_postgres:
@@ -83,6 +87,19 @@ def _rotated_on_postgres(service: str, url: str, wrapper: KeyWrapper | None) -> 
     if done is None:
         return None
     click.echo(f"{service} on PostgreSQL: {done.rewrapped} keys are wrapped by {wrapper.first} now")
+    return set(done.dropped)
+
+
+def _rotated_log(url: str, wrapper: KeyWrapper | None) -> set[str] | None:
+    """The same, of a saga log in PostgreSQL."""
+    from sagagen.runtime.postgres_log import keys  # which needs asyncpg
+
+    if wrapper is None:
+        raise click.ClickException(f"{VARIABLE} is not set: name the file with the keys, the new one first")
+    done = with_log(url, partial(keys.rotate, wrapper=wrapper))
+    if done is None:
+        return None
+    click.echo(f"the saga log on PostgreSQL: {done.rewrapped} keys are wrapped by {wrapper.first} now")
     return set(done.dropped)
 
 

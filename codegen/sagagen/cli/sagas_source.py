@@ -154,7 +154,7 @@ async def _beside(url: str) -> AsyncGenerator[tuple[Orders, Collection[str]]]:
     mesh = mesh_of_project()
     access = mesh.security.admin if mesh and mesh.security else None
     async with (
-        PostgresLog.beside(url) as log,
+        PostgresLog.beside(url, given_keys(os.environ)) as log,
         Auditor.open(log.audit, has_stream=False) as auditor,
     ):
         schema = (lambda: Schema(mesh.descriptors.read_bytes())) if mesh else None

@@ -5,8 +5,7 @@ that a request that comes again is known and has no effect. The values that saga
 """
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from sagagen.runtime.log import schema as sql
 from sagagen.runtime.log.audit_table import INSERT_ENTRY
 from sagagen.runtime.log.sealing import key_ids, open_vault
 from sagagen.runtime.saga.events import SagaStatus
+from sagagen.runtime.saga.subjects import OfSubject, StillOpen
 from sagagen.runtime.sqlite.database import user_version
 from sagagen.runtime.startup import StartupError
 from sagagen.runtime.vault.erasing import Wiping, destroy_keys
@@ -32,26 +32,6 @@ class NotEncrypted(StartupError):
             f"{path} is not encrypted: a saga's data are forgotten by destroying a key. Set {VARIABLE} for the mesh, "
             "and `subject:` on its sagas; what was accepted before goes with its retention (docs/encryption.md)"
         )
-
-
-class StillOpen(Exception):
-    """Sagas of the subject have not ended, and need their data."""
-
-    def __init__(self, ids: Sequence[str]) -> None:
-        super().__init__(
-            f"{len(ids)} of its sagas {'is' if len(ids) == 1 else 'are'} open, and nothing was erased: "
-            f"{', '.join(ids)}. Wait for their end, or cancel them"
-        )
-        self.ids = tuple(ids)
-
-
-@dataclass(frozen=True, slots=True)
-class OfSubject:
-    """A saga of a subject."""
-
-    number: int
-    saga_id: str
-    status: SagaStatus
 
 
 def vault_of(connection: sqlite3.Connection, path: Path, keys: KeyWrapper | None) -> "Vault":

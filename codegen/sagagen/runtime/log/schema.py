@@ -277,7 +277,5 @@ SELECT_OF_SUBJECT = """
 SELECT number, saga_id, status FROM saga
 WHERE subject IN (SELECT number FROM subject_key WHERE name = ?) ORDER BY number
 """
-HIDDEN_RESULT = '{"kind":"HIDDEN"}'
-"""`answer_headers` of a result that can't be read."""
 
 SELECT_LAST_MS = "SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1"

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from sagagen.runtime.log import schema as sql
+from sagagen.runtime.saga.secret_columns import DIGESTS, HIDDEN_RESULT, SECRET_BYTES, SECRET_TEXTS
 from sagagen.runtime.vault.keys import VARIABLE, KeysUnset, KeyWrapper
 
 if TYPE_CHECKING:
     from sagagen.runtime.vault.vault import DataKey, KeyTables, Vault
 
-SEALED_BYTES = ("payload", "next_request", "answer_body")
-SEALED_TEXTS = ("next_problem", "message", "answer_headers", "note", "claims")
-OWN_BYTES = ("fingerprint",)
+SEALED_BYTES, SEALED_TEXTS = SECRET_BYTES, SECRET_TEXTS
+OWN_BYTES = DIGESTS
 """Sealed by the log's own key: a request that is repeated is known though the saga's data are erased."""
 ABOUT_SUBJECT = "subject"
 """What a subject's key is about."""
@@ -242,7 +242,7 @@ def _hidden(event: sqlite3.Row, text: str) -> Record:
     values = dict(zip(event.keys(), event, strict=True))
     values |= {column: b"" for column in (*SEALED_BYTES, *OWN_BYTES) if values.get(column) is not None}
     values |= {column: text for column in SEALED_TEXTS if values.get(column) is not None}
-    return values | {"answer_headers": sql.HIDDEN_RESULT if values["answer_headers"] is not None else None}
+    return values | {"answer_headers": HIDDEN_RESULT if values["answer_headers"] is not None else None}
 
 
 def _about(saga_id: str) -> str:

@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+import asyncpg
 import structlog
 
 from sagagen.runtime.postgres.connection import LOST, PAUSE_S, CannotConnect, PgConnection, end, is_lost
+from sagagen.runtime.postgres.server import PostgresError
 from sagagen.runtime.postgres_log import schema as sql
 from sagagen.runtime.postgres_log.writer import Life
 
@@ -33,11 +35,18 @@ _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 class Lease:
     """Begins lives, renews the one that runs, and takes what others have left. It has a connection of its own."""
 
-    def __init__(self, connect: Callable[[], Awaitable[PgConnection]], life: Life, lease_s: float) -> None:
-        """`connect` raises CannotConnect."""
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[PgConnection]],
+        life: Life,
+        lease_s: float,
+        kek: str | None = None,
+    ) -> None:
+        """`connect` raises CannotConnect. `kek` is the key by which this gateway encrypts."""
         self._connect = connect
         self._life = life
         self._lease_s = lease_s
+        self._kek = kek
         self._connection: PgConnection | None = None
         self._busy = asyncio.Lock()
         self._rung = asyncio.Event()
@@ -49,7 +58,11 @@ class Lease:
         async with self._busy:
             connection = await self._connected()
             name = f"{socket.gethostname()}/{os.getpid()}"
-            number: int = await connection.fetchval(sql.BEGIN_LIFE, name, self._lease_s)
+            try:
+                number: int = await connection.fetchval(sql.BEGIN_LIFE, name, self._lease_s, self._kek)
+            except asyncpg.ForeignKeyViolationError as error:
+                said = f"the key {self._kek} was rotated away just now: start this gateway with the new file of keys"
+                raise PostgresError(said) from error
             taken = [row["shard"] for row in await connection.fetch(sql.TAKE, number)]
             home: int = taken[0] if taken else await connection.fetchval(sql.ADD_SHARD, number)
             self._life.begin(number)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, TypeVar
 
+import asyncpg
 import structlog
 
 from sagagen.runtime.clock import sleep_unless_woken
@@ -26,7 +27,7 @@ from sagagen.runtime.postgres_log.audit import AuditTable
 from sagagen.runtime.postgres_log.errors import DatabaseAway, Superseded
 from sagagen.runtime.postgres_log.figures import BOUNDS, FiguresInPostgres
 from sagagen.runtime.postgres_log.leases import LEASE_S, Lease
-from sagagen.runtime.postgres_log.preparing import WHAT, prepare
+from sagagen.runtime.postgres_log.preparing import WHAT, prepare, sealing_beside
 from sagagen.runtime.postgres_log.reading import (
     OwnedRef,
     Owner,
@@ -37,13 +38,16 @@ from sagagen.runtime.postgres_log.reading import (
     sagas_of_caller,
     search_sagas,
 )
+from sagagen.runtime.postgres_log.sealing import SagaSeal, Sealing
+from sagagen.runtime.postgres_log.subjects import Subjects
 from sagagen.runtime.postgres_log.writer import ANOTHER_OWNS, Life, Writer
 from sagagen.runtime.postgres_log.writing import Write
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
-from sagagen.runtime.saga.journal import UNCHANGED
+from sagagen.runtime.saga.journal import UNCHANGED, JournalUnreadable
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaQuery
 from sagagen.runtime.saga.searched_figures import SearchedFigures
+from sagagen.runtime.vault.keys import KeyWrapper
 
 READ_CONNECTIONS = 6
 READ_S = 10.0
@@ -73,11 +77,12 @@ class Letter:
 class PostgresLog:
     """Implements `EngineLog`, for one gateway of several. Open one with `async with PostgresLog.open(...) as log`."""
 
-    keeps_subjects = False
     is_disk_full = False
     size_bytes = None
 
-    def __init__(self, pool: Pool, writer: Writer, lease: Lease, life: Life) -> None:
+    def __init__(self, pool: Pool, writer: Writer, lease: Lease, life: Life, sealing: Sealing) -> None:
+        self._sealing = sealing
+        self._subjects = Subjects(sealing.vault, self._use) if sealing.vault else None
         self._pool = pool
         self._writer = writer
         self._lease = lease
@@ -89,15 +94,18 @@ class PostgresLog:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, project: str, *, lease_s: float = LEASE_S) -> AsyncGenerator[Self]:
+    async def open(
+        cls, url: str, project: str, *, keys: KeyWrapper | None = None, lease_s: float = LEASE_S
+    ) -> AsyncGenerator[Self]:
         """Join the gateways of the log at `url`; its tables are made if they are not there.
 
-        On leaving, what is queued is written, and what is owned is given away. Raises PostgresError.
+        `keys` are by what it is encrypted. On leaving, what is queued is written, and what is owned is given away.
+        Raises PostgresError, KeysUnset, KeysMissing or KeyIsAnother.
         """
-        await _prepared(url, project)
-        life = Life()
+        sealing = await _prepared(url, project, keys)
+        life, kek = Life(), keys.first if keys else None
         made = partial(connect, url, "sagagen gateway")
-        writer, lease = Writer(made, life, lease_s), Lease(made, life, lease_s)
+        writer, lease = Writer(made, life, lease_s), Lease(made, life, lease_s, kek)
         pooled = Pool.open(
             url, size=READ_CONNECTIONS, settings=_read_settings(), application="sagagen gateway reads"
         )
@@ -108,7 +116,7 @@ class PostgresLog:
                 asyncio.create_task(lease.run(), name=f"saga log lease {life.number}"),
             ]
             try:
-                yield cls(pool, writer, lease, life)
+                yield cls(pool, writer, lease, life, sealing)
             finally:
                 await writer.close(tasks[0])
                 tasks[1].cancel()
@@ -117,22 +125,28 @@ class PostgresLog:
 
     @classmethod
     @asynccontextmanager
-    async def beside(cls, url: str) -> AsyncGenerator[Self]:
+    async def beside(cls, url: str, keys: KeyWrapper | None = None) -> AsyncGenerator[Self]:
         """The log as it is, without a lease: nothing is driven, and nothing written but letters and the audit.
 
-        Raises PostgresError where there is none.
+        Without `keys` what is encrypted is hidden. Raises PostgresError where there is none.
         """
         life = Life()
         made = partial(connect, url, "sagagen")
         async with Pool.open(url, size=2, settings=_read_settings(), application="sagagen") as pool:
-            log = cls(pool, Writer(made, life, LEASE_S), Lease(made, life, LEASE_S), life)
+            log = cls(
+                pool, Writer(made, life, LEASE_S), Lease(made, life, LEASE_S), life, Sealing(hides=True)
+            )
             try:
-                found = await log._read(lambda connection: connection.fetchval(sql.FIND_META))
+                sealing = await log._read(partial(sealing_beside, keys=keys))
             except DatabaseAway as error:
                 raise PostgresError(str(error)) from error
-            if found is None:
-                raise PostgresError("this database has no saga log: no gateway has been started on it")
+            log._sealing = sealing
             yield log
+
+    @property
+    def keeps_subjects(self) -> bool:
+        """The subject of a saga is kept with it: where it is encrypted."""
+        return self._sealing.vault is not None
 
     @property
     def commits(self) -> int:
@@ -173,11 +187,19 @@ class PostgresLog:
 
         Raises DatabaseAway or Superseded.
         """
-        life = self._life.number
-        number = await self._writer.write(Write.accepting(life, row, index))
-        if number is None:
-            return None
-        return OwnedRef(number, row.trace.trace_id, life)
+        life, above = self._life.number, None
+        while True:
+            if self._subjects and subject:
+                above = await self._subjects.key(subject)
+            seal = self._sealing.begin(row.saga_id, above)
+            number = await self._writer.write(Write.accepting(life, row, index, self._sealing, seal))
+            if number is not None:
+                if seal:
+                    seal.stored = None
+                return OwnedRef(number, row.trace.trace_id, life, seal)
+            if self._subjects is None or above is None or await self.head(row.saga_id):
+                return None
+            self._subjects.forget(subject)  # its key was destroyed meanwhile: it gets another one
 
     async def append(
         self,
@@ -188,11 +210,14 @@ class PostgresLog:
         at_steps: str = "",
     ) -> None:
         """Add rows, all or none. They are durable when this returns. Raises DatabaseAway or Superseded."""
-        await self._writer.write(Write.appending(ref.number, _life_of(ref), rows, status, wake_ms, at_steps))
+        life, seal = _life_of(ref), _seal_of(ref)
+        await self._writer.write(Write.appending(ref.number, life, rows, status, wake_ms, at_steps, seal))
+        if seal:
+            seal.stored = None
 
     async def append_later(self, ref: SagaRef, rows: Sequence[LogEvent]) -> None:
         """Add rows that ride along in some later write. Raises DatabaseAway or Superseded."""
-        await self._writer.write_later(Write.appending(ref.number, _life_of(ref), rows))
+        await self._writer.write_later(Write.appending(ref.number, _life_of(ref), rows, seal=_seal_of(ref)))
 
     async def rest(self, seconds: float, wake: asyncio.Event) -> None:
         """Wait before an attempt, until `seconds` have passed or `wake` is set."""
@@ -316,24 +341,33 @@ class PostgresLog:
 
     async def post(self, saga_id: str, body: bytes, within_s: float) -> int | None:
         """Send something to whoever owns the saga. Returns the letter's number; None if there is no such saga."""
-        record = await self._use(lambda connection: connection.fetchrow(sql.POST, saga_id, body, within_s))
+        sealed = self._sealing.letter(body)
+        record = await self._use(lambda connection: connection.fetchrow(sql.POST, saga_id, sealed, within_s))
         return record["id"] if record else None
 
     async def letters(self) -> Sequence[Letter]:
         """What has come for sagas of this gateway; it is given out once."""
         life, shards = self._life.number, list(self._life.shards)
         records = await self._use(lambda connection: connection.fetch(sql.FETCH_MAIL, life, shards))
-        found = [Letter(each["id"], each["body"], each["was_taken_by"] is not None) for each in records]
+        found: list[Letter] = []
+        for each in records:
+            try:
+                body = self._sealing.opened_letter(each["body"])
+            except JournalUnreadable as error:
+                _logger.warning("a letter of another gateway can't be read", error=str(error))
+                continue  # whoever sent it is told that nobody has answered
+            found.append(Letter(each["id"], body, each["was_taken_by"] is not None))
         return sorted(found, key=lambda letter: letter.id)
 
     async def reply(self, letter_id: int, body: bytes) -> None:
         """Answer a letter."""
-        await self._use(lambda connection: connection.execute(sql.REPLY, letter_id, body))
+        sealed = self._sealing.letter(body)
+        await self._use(lambda connection: connection.execute(sql.REPLY, letter_id, sealed))
 
     async def replies(self, ids: Collection[int]) -> Mapping[int, bytes]:
         """The answers that are there."""
         records = await self._use(lambda connection: connection.fetch(sql.REPLIES, list(ids)))
-        return {record["id"]: record["reply"] for record in records}
+        return {record["id"]: self._sealing.opened_letter(record["reply"]) for record in records}
 
     async def forget_letter(self, letter_id: int) -> None:
         """Nobody waits for its answer any more."""
@@ -342,10 +376,13 @@ class PostgresLog:
     async def tidy(self) -> None:
         """Remove what nobody asks for any more: letters, and lives that are over. Any gateway may do it."""
         await self._use(lambda connection: connection.execute(f"{sql.REMOVE_OLD_MAIL}; {sql.REMOVE_LIVES}"))
+        if self._subjects:
+            with suppress(asyncpg.ForeignKeyViolationError):  # a saga has come of one that had none
+                await self._use(lambda connection: connection.execute(sql.REMOVE_SUBJECTS))
 
     @property
     def _owner(self) -> Owner:
-        return Owner(self._life.number, self._life.shards)
+        return Owner(self._life.number, self._life.shards, self._sealing)
 
     async def _told(self, asked: Awaitable[T]) -> T:
         try:
@@ -370,16 +407,20 @@ def _life_of(ref: SagaRef) -> int:
     return ref.life
 
 
+def _seal_of(ref: SagaRef) -> SagaSeal | None:
+    return ref.seal if isinstance(ref, OwnedRef) else None
+
+
 def _read_settings() -> dict[str, str]:
     return {**SETTINGS, "statement_timeout": str(round(READ_S * 1000))}
 
 
-async def _prepared(url: str, project: str) -> None:
+async def _prepared(url: str, project: str, keys: KeyWrapper | None) -> Sealing:
     try:
         connection = await connect(url, "sagagen gateway start")
     except CannotConnect as error:
         raise PostgresError(f"{WHAT}: {error}") from error
     try:
-        await prepare(connection, project)
+        return await prepare(connection, project, keys)
     finally:
         end(connection)

@@ -1,7 +1,7 @@
 """Reads sagas back. One that can't be read is told from the others, and keeps none of them back."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -9,9 +9,9 @@ from typing import Any
 from sagagen.runtime.postgres.connection import PgConnection, Record
 from sagagen.runtime.postgres_log import schema as sql
 from sagagen.runtime.postgres_log.errors import SagaUnreadable
-from sagagen.runtime.saga.codec import decode
+from sagagen.runtime.postgres_log.sealing import SagaSeal, Sealing
 from sagagen.runtime.saga.commands import UnknownSaga
-from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
+from sagagen.runtime.saga.events import Accepted, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnreadable
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.result import SagaResult
@@ -35,6 +35,8 @@ class OwnedRef(SagaRef):
 
     life: int = 0
     """The life that owned it then, if it was this process's; else 0, and nothing is written by it."""
+    seal: SagaSeal | None = None
+    """By what its rows are sealed, where the log is encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,11 @@ class Owner:
 
     life: int
     shards: Collection[int]
+    sealing: Sealing
 
-    def ref(self, record: Record) -> OwnedRef:
+    def ref(self, record: Record, seal: SagaSeal | None) -> OwnedRef:
         is_own = self.owns(record)
-        return OwnedRef(record["number"], record["trace_id"], self.life if is_own else 0)
+        return OwnedRef(record["number"], record["trace_id"], self.life if is_own else 0, seal)
 
     def owns(self, record: Record) -> bool:
         return record["shard"] in self.shards
@@ -58,16 +61,30 @@ async def find_head(connection: PgConnection, saga_id: str, owner: Owner) -> Sag
     if record is None:
         return None
     try:
-        result = _result_in(record["answering"])
+        fingerprint = owner.sealing.opened_fingerprint(record)
+        result = await _result(connection, record, owner)
     except JournalUnreadable as error:
         raise SagaUnreadable(_why(saga_id, error)) from error
-    return SagaHead.of(record, result, is_elsewhere=not owner.owns(record))
+    shown = {**record, "fingerprint": fingerprint}
+    return SagaHead.of(shown, result, is_elsewhere=not owner.owns(record))
 
 
-def _result_in(batch: bytes | None) -> SagaResult | None:
-    rows = decode(batch) if batch is not None else ()
-    results = (getattr(row, "result", None) for row in rows)
+async def _result(connection: PgConnection, head: Any, owner: Owner) -> SagaResult | None:
+    """None where there is none, or where it can't be read any more. Raises JournalUnreadable."""
+    if head["rows"] is None:
+        return None
+    above = await _subjects(connection, [head])
+    opened = owner.sealing.opened(head, [head], above.get(head["subject"]))
+    results = (getattr(row, "result", None) for row in opened.rows if not opened.hidden)
     return next((result for result in results if result is not None), None)
+
+
+async def _subjects(connection: PgConnection, sagas: Sequence[Record]) -> Mapping[int, Record]:
+    """The keys of the sagas' subjects, by number."""
+    numbers = list({saga["subject"] for saga in sagas} - {None})
+    if not numbers:
+        return {}
+    return {record["number"]: record for record in await connection.fetch(sql.SUBJECTS, numbers)}
 
 
 async def find_saga(connection: PgConnection, saga_id: str, owner: Owner) -> LoggedSaga | None:
@@ -98,16 +115,15 @@ async def with_rows(connection: PgConnection, sagas: Sequence[Record], owner: Ow
     if not sagas:
         return []
     batches = await connection.fetch(sql.BATCHES, [saga["number"] for saga in sagas])
-    of_saga = {
-        number: [record["rows"] for record in group]
-        for number, group in groupby(batches, lambda record: record["saga"])
-    }
-    return [_read(saga, of_saga.get(saga["number"], []), owner) for saga in sagas]
+    of_saga = {number: list(group) for number, group in groupby(batches, lambda record: record["saga"])}
+    above = await _subjects(connection, sagas)
+    return [_read(saga, of_saga.get(saga["number"], []), above.get(saga["subject"]), owner) for saga in sagas]
 
 
-def _read(saga: Record, batches: Sequence[bytes], owner: Owner) -> Found:
+def _read(saga: Record, batches: Sequence[Record], above: Record | None, owner: Owner) -> Found:
     try:
-        rows: tuple[LogEvent, ...] = tuple(row for batch in batches for row in decode(batch))
+        opened = owner.sealing.opened(saga, batches, above)
+        rows = opened.rows
         if not rows or not isinstance(rows[0], Accepted):
             raise JournalUnreadable("its first row is missing")
     except JournalUnreadable as error:
@@ -120,7 +136,9 @@ def _read(saga: Record, batches: Sequence[bytes], owner: Owner) -> Found:
             why=_why(saga["saga_id"], error),
             cursor=str(saga["number"]),
         )
-    return LoggedSaga(owner.ref(saga), rows, saga["wake_ms"], is_elsewhere=not owner.owns(saga))
+    return LoggedSaga(
+        owner.ref(saga, opened.seal), rows, saga["wake_ms"], opened.hidden, is_elsewhere=not owner.owns(saga)
+    )
 
 
 def _why(saga_id: str, error: Exception) -> str:

@@ -10,9 +10,10 @@ more. The same row counts the writes. A gateway whose connection is lost during 
 that is on its way still can't be done after all, and learns from the count whether it was done before.
 
 Rows of a saga are kept as `saga/codec.py` writes them, a batch for each append. What is looked for stands beside them.
+Where the log is encrypted, a batch is in three parts (`sealing`).
 """
 
-VERSION = 1
+VERSION = 2
 SCHEMA = "sagagen_engine"
 LOCK = f"hashtextextended('{SCHEMA}', 0)"
 CHANNEL = SCHEMA
@@ -107,54 +108,97 @@ CREATE TABLE IF NOT EXISTS sagagen_engine.mail (
 );
 CREATE INDEX IF NOT EXISTS mail_to_do ON sagagen_engine.mail (shard) WHERE reply IS NULL;
 """
+SINCE_2 = """
+CREATE TABLE IF NOT EXISTS sagagen_engine.store_key (kek text PRIMARY KEY, wrapped bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS sagagen_engine.own_key ( -- of the log itself, for what outlives a saga's data
+  number integer PRIMARY KEY, kek text NOT NULL REFERENCES sagagen_engine.store_key, wrapped bytea NOT NULL
+);
+-- A person whose sagas can be forgotten: all of their keys are wrapped by this one.
+CREATE TABLE IF NOT EXISTS sagagen_engine.subject_key (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name bytea NOT NULL,                    -- a digest by the log's own key
+  kek text REFERENCES sagagen_engine.store_key, -- NULL: it was destroyed
+  wrapped bytea NOT NULL,
+  forgotten_ms bigint
+);
+CREATE UNIQUE INDEX IF NOT EXISTS subject_key_name ON sagagen_engine.subject_key (name) WHERE kek IS NOT NULL;
+CREATE INDEX IF NOT EXISTS subject_key_all ON sagagen_engine.subject_key (name);
+-- What the gateway encrypts by. Whoever drops that key has to wait for the end of its life.
+ALTER TABLE sagagen_engine.life ADD COLUMN IF NOT EXISTS kek text REFERENCES sagagen_engine.store_key;
+-- The key of a saga's rows; its kek is NULL where the subject's key wraps it. `kek` has no foreign key: each new saga
+-- would lock the one row of its store key.
+ALTER TABLE sagagen_engine.saga ADD COLUMN IF NOT EXISTS kek text;
+ALTER TABLE sagagen_engine.saga ADD COLUMN IF NOT EXISTS wrapped bytea;
+ALTER TABLE sagagen_engine.saga ADD COLUMN IF NOT EXISTS subject bigint REFERENCES sagagen_engine.subject_key;
+ALTER TABLE sagagen_engine.saga ADD COLUMN IF NOT EXISTS is_sealed boolean; -- so is its fingerprint
+CREATE INDEX IF NOT EXISTS saga_subject ON sagagen_engine.saga (subject) WHERE subject IS NOT NULL;
+-- Secrets and digests of the rows, encrypted; `part` is which of the saga's batches it is.
+ALTER TABLE sagagen_engine.batch ADD COLUMN IF NOT EXISTS part integer;
+ALTER TABLE sagagen_engine.batch ADD COLUMN IF NOT EXISTS sealed bytea;
+ALTER TABLE sagagen_engine.batch ADD COLUMN IF NOT EXISTS digests bytea;
+"""
+"""What the second version of the tables has besides."""
 
 WRITE = """
 WITH fence AS (
   UPDATE sagagen_engine.life SET writes = $2, last_ms = greatest(last_ms, $3),
          until = clock_timestamp() + make_interval(secs => $4)
    WHERE life = $1 AND NOT is_over AND barred < $2 RETURNING life
+), living AS (
+  SELECT number FROM sagagen_engine.subject_key WHERE number = ANY ($21::bigint[]) AND kek IS NOT NULL FOR SHARE
 ), added AS (
   INSERT INTO sagagen_engine.saga
     (saga_id, shard, name, version, digest, run, caller, fingerprint, trace_id, started_ms, updated_ms, status,
-     found_by)
+     found_by, is_sealed, kek, wrapped, subject)
   SELECT u.saga_id, $5, u.name, u.version, u.digest, u.run, u.caller, u.fingerprint, u.trace_id, u.started_ms,
-         u.started_ms, 'RUNNING', u.found_by::jsonb
+         u.started_ms, 'RUNNING', u.found_by::jsonb, u.sealed IS NOT NULL, u.kek, u.wrapped, u.subject
     FROM unnest($6::text[], $7::text[], $8::int[], $9::text[], $10::text[], $11::text[], $12::bytea[], $13::text[],
-                $14::bigint[], $15::text[])
-         AS u (saga_id, name, version, digest, run, caller, fingerprint, trace_id, started_ms, found_by), fence
+                $14::bigint[], $15::text[], $17::bytea[], $19::text[], $20::bytea[], $21::bigint[])
+         AS u (saga_id, name, version, digest, run, caller, fingerprint, trace_id, started_ms, found_by, sealed, kek,
+               wrapped, subject), fence
+   WHERE u.subject IS NULL OR u.subject IN (SELECT number FROM living)
   ON CONFLICT (saga_id) DO NOTHING
   RETURNING number, saga_id
 ), appended AS (
-  INSERT INTO sagagen_engine.batch (saga, answers, rows)
-  SELECT b.saga, b.answers, b.rows FROM (
-    SELECT added.number AS saga, 0::bigint AS ord, false AS answers, u.rows
-      FROM unnest($6::text[], $16::bytea[]) AS u (saga_id, rows) JOIN added USING (saga_id)
+  INSERT INTO sagagen_engine.batch (saga, answers, rows, part, sealed, digests)
+  SELECT b.saga, b.answers, b.rows, b.part, b.sealed, b.digests FROM (
+    SELECT added.number AS saga, 0::bigint AS ord, false AS answers, u.rows,
+           CASE WHEN u.sealed IS NOT NULL THEN 1 END AS part, u.sealed, u.digests
+      FROM unnest($6::text[], $16::bytea[], $17::bytea[], $18::bytea[]) AS u (saga_id, rows, sealed, digests)
+      JOIN added USING (saga_id)
     UNION ALL
-    SELECT u.saga, u.ord, u.answers, u.rows
-      FROM unnest($17::bigint[], $18::boolean[], $19::bytea[]) WITH ORDINALITY AS u (saga, answers, rows, ord), fence
+    SELECT u.saga, u.ord, u.answers, u.rows, u.part, u.sealed, u.digests
+      FROM unnest($22::bigint[], $23::boolean[], $24::bytea[], $25::int[], $26::bytea[], $27::bytea[]) WITH ORDINALITY
+           AS u (saga, answers, rows, part, sealed, digests, ord), fence
   ) AS b ORDER BY b.ord
 ), changed AS (
   UPDATE sagagen_engine.saga SET
          status = coalesce(u.status, saga.status), updated_ms = coalesce(u.updated_ms, saga.updated_ms),
          wake_ms = CASE WHEN u.sets_wake THEN u.wake_ms ELSE saga.wake_ms END,
-         at_steps = coalesce(u.at_steps, saga.at_steps)
-    FROM unnest($20::bigint[], $21::text[], $22::bigint[], $23::boolean[], $24::bigint[], $25::text[])
-         AS u (number, status, updated_ms, sets_wake, wake_ms, at_steps), fence
+         at_steps = coalesce(u.at_steps, saga.at_steps),
+         kek = CASE WHEN saga.wrapped IS NULL THEN u.kek ELSE saga.kek END,
+         wrapped = coalesce(saga.wrapped, u.wrapped)
+    FROM unnest($28::bigint[], $29::text[], $30::bigint[], $31::boolean[], $32::bigint[], $33::text[], $34::text[],
+                $35::bytea[])
+         AS u (number, status, updated_ms, sets_wake, wake_ms, at_steps, kek, wrapped), fence
    WHERE saga.number = u.number
 ), audited AS (
   INSERT INTO sagagen_engine.audit
     (id, at_ms, by, did, result, saga_id, order_id, reason, scheme, trace_id, address, count)
-  SELECT u.* FROM jsonb_to_recordset($26::text::jsonb) AS u (
+  SELECT u.* FROM jsonb_to_recordset($36::text::jsonb) AS u (
       id text, at_ms bigint, by text, did text, result text, saga_id text, order_id text, reason text, scheme text,
       trace_id text, address text, count integer), fence
   ON CONFLICT DO NOTHING
 ), settled AS (
-  DELETE FROM sagagen_engine.pending_order USING fence WHERE id = ANY ($27::text[])
+  DELETE FROM sagagen_engine.pending_order USING fence WHERE id = ANY ($37::text[])
 )
 SELECT (SELECT count(*) FROM fence) AS writers,
        (SELECT array_agg(saga_id) FROM added) AS ids, (SELECT array_agg(number) FROM added) AS numbers
 """
-"""One write: all or nothing. Where the life is over `fence` is empty, and so is everything after it."""
+"""One write: all or nothing. Where the life is over `fence` is empty, and so is everything after it.
+
+`living` locks the keys of new sagas' subjects: whoever forgets one waits for these sagas, or they are not added.
+"""
 
 FATE = "UPDATE sagagen_engine.life SET barred = greatest(barred, $2) WHERE life = $1 RETURNING writes"
 """What became of a write whose connection was lost. It waits for the write, should that be under way still."""
@@ -164,7 +208,8 @@ SELECT saga_id, number FROM sagagen_engine.saga
 """
 
 BEGIN_LIFE = """
-INSERT INTO sagagen_engine.life (name, until) VALUES ($1, clock_timestamp() + make_interval(secs => $2)) RETURNING life
+INSERT INTO sagagen_engine.life (name, until, kek) VALUES ($1, clock_timestamp() + make_interval(secs => $2), $3)
+RETURNING life
 """
 RENEW = """
 UPDATE sagagen_engine.life SET until = clock_timestamp() + make_interval(secs => $2)
@@ -204,12 +249,17 @@ SERVER_MS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 LAST_MS = "SELECT coalesce(max(last_ms), 0) FROM sagagen_engine.life"
 
 HEAD = """
-SELECT s.*, (SELECT b.rows FROM sagagen_engine.batch b WHERE b.saga = s.number AND b.answers ORDER BY b.seq LIMIT 1)
-         AS answering
-  FROM sagagen_engine.saga s WHERE s.saga_id = $1
+SELECT s.*, a.rows, a.part, a.sealed, a.digests FROM sagagen_engine.saga s
+  LEFT JOIN LATERAL (
+    SELECT * FROM sagagen_engine.batch b WHERE b.saga = s.number AND b.answers ORDER BY b.seq LIMIT 1
+  ) AS a ON true
+ WHERE s.saga_id = $1
 """
+"""With the batch that has the saga's result."""
 SAGA = "SELECT * FROM sagagen_engine.saga WHERE saga_id = $1"
-BATCHES = "SELECT saga, rows FROM sagagen_engine.batch WHERE saga = ANY ($1::bigint[]) ORDER BY saga, seq"
+BATCHES = """
+SELECT saga, rows, part, sealed, digests FROM sagagen_engine.batch WHERE saga = ANY ($1::bigint[]) ORDER BY saga, seq
+"""
 IDS = """
 SELECT saga_id FROM sagagen_engine.saga WHERE saga_id >= $1 AND saga_id < $2 ORDER BY saga_id LIMIT $3
 """
@@ -283,3 +333,29 @@ REPLY = "UPDATE sagagen_engine.mail SET reply = $2 WHERE id = $1"
 REPLIES = "SELECT id, reply FROM sagagen_engine.mail WHERE id = ANY ($1::bigint[]) AND reply IS NOT NULL"
 REMOVE_MAIL = "DELETE FROM sagagen_engine.mail WHERE id = $1"
 REMOVE_OLD_MAIL = "DELETE FROM sagagen_engine.mail WHERE until < clock_timestamp() - interval '1 minute'"
+
+SUBJECTS = "SELECT number, kek, wrapped FROM sagagen_engine.subject_key WHERE number = ANY ($1::bigint[])"
+FIND_SUBJECT = (
+    "SELECT number, kek, wrapped FROM sagagen_engine.subject_key WHERE name = $1 AND kek IS NOT NULL"
+)
+ADD_SUBJECT = """
+INSERT INTO sagagen_engine.subject_key (name, kek, wrapped) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+"""
+OF_SUBJECT = """
+SELECT number, saga_id, status FROM sagagen_engine.saga
+ WHERE subject IN (SELECT number FROM sagagen_engine.subject_key WHERE name = $1) ORDER BY number
+"""
+LOCK_SUBJECT = "SELECT number FROM sagagen_engine.subject_key WHERE name = $1 FOR UPDATE"
+FORGET_SUBJECT = """
+UPDATE sagagen_engine.subject_key SET wrapped = '\\x00', kek = NULL, forgotten_ms = $2
+ WHERE name = $1 AND kek IS NOT NULL
+"""
+FORGET_VALUES = """
+UPDATE sagagen_engine.saga SET found_by = NULL WHERE number = ANY ($1::bigint[]) AND found_by IS NOT NULL
+"""
+REMOVE_SUBJECTS = """
+DELETE FROM sagagen_engine.subject_key
+ WHERE number IN (SELECT number FROM sagagen_engine.subject_key k
+                   WHERE NOT EXISTS (SELECT FROM sagagen_engine.saga WHERE subject = k.number) LIMIT 500)
+"""
+"""Those that no saga is of any more. A saga that comes meanwhile holds its own, by its foreign key."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from sagagen.runtime.audit.entry import AuditEntry
+from sagagen.runtime.postgres_log.sealing import KeptRows, SagaSeal, Sealing
 from sagagen.runtime.saga.codec import encode
 from sagagen.runtime.saga.events import Accepted, EventTaken, LogEvent, OperatorRow, SagaStatus
 from sagagen.runtime.saga.journal import UNCHANGED
@@ -31,9 +32,15 @@ class NewSaga:
     found_by: str | None
     """JSON."""
     rows: bytes
+    sealed: bytes | None
+    digests: bytes | None
+    kek: str | None
+    wrapped: bytes | None
+    subject: int | None
 
     @classmethod
-    def of(cls, row: Accepted, index: IndexValues) -> "NewSaga":
+    def of(cls, row: Accepted, index: IndexValues, sealing: Sealing, seal: SagaSeal | None) -> "NewSaga":
+        kept, stored = sealing.kept(seal, [row]), seal.stored if seal else None
         return cls(
             saga_id=row.saga_id,
             name=row.saga,
@@ -41,11 +48,16 @@ class NewSaga:
             digest=row.digest,
             run=row.run,
             caller=row.caller,
-            fingerprint=row.fingerprint,
+            fingerprint=sealing.fingerprint(row.saga_id, row.fingerprint),
             trace_id=row.trace.trace_id,
             started_ms=row.at_ms,
             found_by=_json(dict(index)) if index else None,
-            rows=encode([row]),
+            rows=kept.rows,
+            sealed=kept.sealed,
+            digests=kept.digests,
+            kek=stored.kek if stored else None,
+            wrapped=stored.wrapped if stored else None,
+            subject=stored.subject if stored else None,
         )
 
 
@@ -58,7 +70,9 @@ class Batch:
     answers: bool
     """One of them has the saga's result."""
     rows: bytes
-    """Empty: there are none, and only the saga's standing changes."""
+    part: int | None
+    sealed: bytes | None
+    digests: bytes | None
 
 
 @dataclass(slots=True)
@@ -71,16 +85,21 @@ class Change:
     sets_wake: bool = False
     wake_ms: int | None = None
     at_steps: str | None = None
+    kek: str | None = None
+    wrapped: bytes | None = None
+    """The key of a saga that had none."""
 
     @property
     def is_any(self) -> bool:
-        return self.sets_wake or self.status is not None or self.at_steps is not None
+        return self.sets_wake or not (self.status is None and self.at_steps is None and self.wrapped is None)
 
     def followed_by(self, later: "Change") -> None:
         """Both, as one."""
         self.status = later.status or self.status
         self.updated_ms = later.updated_ms or self.updated_ms
         self.at_steps = self.at_steps if later.at_steps is None else later.at_steps
+        if self.wrapped is None:
+            self.kek, self.wrapped = later.kek, later.wrapped
         if later.sets_wake:
             self.sets_wake, self.wake_ms = True, later.wake_ms
 
@@ -101,9 +120,11 @@ class Write:
     """None: it rides along, and nobody waits. The result is the number of a new saga; None if there was one."""
 
     @classmethod
-    def accepting(cls, life: int, row: Accepted, index: IndexValues) -> "Write":
+    def accepting(
+        cls, life: int, row: Accepted, index: IndexValues, sealing: Sealing, seal: SagaSeal | None
+    ) -> "Write":
         """Raises ValueError for what no column holds."""
-        return cls(row.at_ms, life, new=NewSaga.of(row, index))
+        return cls(row.at_ms, life, new=NewSaga.of(row, index, sealing, seal))
 
     @classmethod
     def appending(
@@ -114,9 +135,12 @@ class Write:
         status: SagaStatus | None = None,
         wake_ms: int | None = UNCHANGED,
         at_steps: str = "",
+        seal: SagaSeal | None = None,
     ) -> "Write":
         """As `Journal.append` has it. Raises ValueError for what no column holds."""
         last_ms = rows[-1].at_ms if rows else 0
+        kept = (seal.next(rows) if seal else KeptRows(encode(rows))) if rows else None
+        stored = seal.stored if seal else None
         change = Change(
             number,
             status=str(status) if status is not None else None,
@@ -124,12 +148,14 @@ class Write:
             sets_wake=wake_ms != UNCHANGED,
             wake_ms=None if wake_ms == UNCHANGED else wake_ms,
             at_steps=at_steps or None,
+            kek=stored.kek if stored else None,
+            wrapped=stored.wrapped if stored else None,
         )
         answers = any(getattr(row, "result", None) is not None for row in rows)
         return cls(
             last_ms,
             life,
-            batch=Batch(number, answers, encode(rows)) if rows else None,
+            batch=Batch(number, answers, *kept) if kept else None,
             change=change if change.is_any else None,
             audits=[row.audit for row in rows if isinstance(row, _AUDITED) and row.audit],
         )

@@ -31,7 +31,9 @@ async def shared_engine(
     mesh, limits = project.mesh, settings.limits(project.mesh)
     console = logs.console()
     async with (
-        PostgresLog.open(url.current.decode(), mesh.project) as log,
+        PostgresLog.open(
+            url.current.decode(), mesh.project, keys=settings.encryption_keys(project.root)
+        ) as log,
         upkeep(log, mesh.sagas, audit_s=settings.audit_s),
         SharedEngine(
             sagas=mesh.sagas,
@@ -57,11 +59,6 @@ def _check(settings: Settings) -> None:
         raise StartupError(
             "SAGAGEN_ENGINE_URL names PostgreSQL, and its driver is not installed: pip install 'sagagen[postgres]'"
         ) from error
-    if settings.is_encrypted:
-        raise StartupError(
-            "the saga log is in PostgreSQL, where sagagen encrypts nothing yet: let the server's disks be encrypted, "
-            "and start the gateway without SAGAGEN_ENCRYPTION_KEYS_FILE"
-        )
     if settings.saga_log.exists():
         raise SettingsError(
             f"SAGAGEN_ENGINE_URL names PostgreSQL, and {settings.saga_log} has the sagas of before: let the gateway "

@@ -72,18 +72,32 @@ class UnknownKind(JournalUnreadable):
 
 def encode(rows: Sequence[LogEvent]) -> bytes:
     """A batch of rows. Raises ValueError for a number or a text that no column holds."""
-    batch = Batch(format=FORMAT, rows=[Row(**_columns(row)) for row in rows])
-    return batch.SerializeToString(deterministic=True)
+    return batch_of(rows).SerializeToString(deterministic=True)
+
+
+def batch_of(rows: Sequence[LogEvent]) -> Any:
+    """The message that is written for rows. Raises ValueError for a number or a text that no column holds."""
+    return Batch(format=FORMAT, rows=[Row(**_columns(row)) for row in rows])
 
 
 def decode(data: bytes) -> tuple[LogEvent, ...]:
     """The rows of a batch. Raises UnknownFormat, UnknownKind, or JournalUnreadable for bytes that are no batch."""
-    try:
-        batch = Batch.FromString(data)
-    except DecodeError as error:
-        raise JournalUnreadable(f"a batch of rows can't be read: {error}") from error
+    batch = parsed(data)
     if batch.format != FORMAT:
         raise UnknownFormat(batch.format)
+    return rows_of(batch)
+
+
+def parsed(data: bytes) -> Any:
+    """The message of a batch, whichever format it has. Raises JournalUnreadable for bytes that are none."""
+    try:
+        return Batch.FromString(data)
+    except DecodeError as error:
+        raise JournalUnreadable(f"a batch of rows can't be read: {error}") from error
+
+
+def rows_of(batch: Any) -> tuple[LogEvent, ...]:
+    """The rows of a message whose format is known. Raises UnknownKind or JournalUnreadable."""
     _check_known(batch)
     return tuple(_row(row) for row in batch.rows)
 

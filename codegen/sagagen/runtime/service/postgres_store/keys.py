@@ -1,50 +1,14 @@
 """The keys of a service's database in PostgreSQL, where it is encrypted: begun, rotated, destroyed."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import asyncpg
 
 from sagagen.runtime.postgres.connection import PgConnection
 from sagagen.runtime.postgres.server import PostgresError
-from sagagen.runtime.vault.keys import VARIABLE, KeysUnset, KeyWrapper
+from sagagen.runtime.vault.in_postgres import open_vault
+from sagagen.runtime.vault.keys import VARIABLE, KeyWrapper
 from sagagen.runtime.vault.rotation import BATCH, Rotated, StillInUse
-
-if TYPE_CHECKING:
-    from sagagen.runtime.vault.vault import StoredKeys, Vault
-
-
-async def open_vault(
-    connection: PgConnection, schema: str, keys: KeyWrapper | None, name: str
-) -> "Vault | None":
-    """None where nothing is encrypted. Whoever asks has the lock of a start.
-
-    Raises KeysUnset, KeysMissing or KeyIsAnother; `name` is what they call the database.
-    """
-    if keys is None:
-        if used := await connection.fetch(f"SELECT kek FROM {schema}.store_key"):
-            raise KeysUnset(name, [row["kek"] for row in used])
-        return None
-    from sagagen.runtime.vault.vault import Vault
-
-    vault, new = Vault.of(keys, await _stored(connection, schema), name)
-    for row in new.store.items():
-        await connection.execute(f"INSERT INTO {schema}.store_key (kek, wrapped) VALUES ($1, $2)", *row)
-    if new.own:
-        await connection.execute(
-            f"INSERT INTO {schema}.own_key (number, kek, wrapped) VALUES (1, $1, $2)", *new.own
-        )
-    return vault
-
-
-async def _stored(connection: PgConnection, schema: str) -> "StoredKeys":
-    from sagagen.runtime.vault.vault import StoredKeys
-
-    store = await connection.fetch(f"SELECT kek, wrapped FROM {schema}.store_key ORDER BY kek")
-    own = await connection.fetchrow(f"SELECT kek, wrapped FROM {schema}.own_key")
-    return StoredKeys(
-        {row["kek"]: row["wrapped"] for row in store}, None if own is None else (own["kek"], own["wrapped"])
-    )
 
 
 async def rotate(connection: PgConnection, service: str, wrapper: KeyWrapper) -> Rotated | None:

@@ -17,9 +17,9 @@ import structlog
 from sagagen.runtime.postgres.connection import CannotConnect, PgConnection
 from sagagen.runtime.postgres.server import PostgresError, check_server
 from sagagen.runtime.service.postgres_store import ddl
-from sagagen.runtime.service.postgres_store.keys import open_vault
 from sagagen.runtime.service.postgres_store.repeating import TABLES as TURNS
 from sagagen.runtime.service.store import DatabaseIdentity
+from sagagen.runtime.vault.in_postgres import open_vault
 from sagagen.runtime.vault.keys import KeyWrapper
 
 if TYPE_CHECKING:
