@@ -98,6 +98,7 @@ def _adapter(
     replies: "Replies",
 ) -> "Adapter":
     from sagagen.runtime.restate.adapter import Adapter
+    from sagagen.runtime.transports.grpc.fast.protocol import h2_class
 
     console = logs.console()
     return Adapter(
@@ -108,6 +109,7 @@ def _adapter(
         calls_per_service=settings.limits(project.mesh).calls_per_service,
         keys=address.identity_keys,
         narrator=Narrator(console, project.mesh.sagas) if console else None,
+        frames=h2_class(),
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from random import Random, SystemRandom
 
 import structlog
+from h2.connection import H2Connection
 
 from sagagen.runtime.addresses import Address
 from sagagen.runtime.clock import Clock, Grace, SystemClock
@@ -20,7 +21,7 @@ from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate import shared
 from sagagen.runtime.restate.client import RestateClient, Unreachable
 from sagagen.runtime.restate.endpoint import Endpoint, Handler
-from sagagen.runtime.restate.http2 import Http2Server
+from sagagen.runtime.restate.http2 import Frames, Http2Server
 from sagagen.runtime.restate.invocation import Attempt
 from sagagen.runtime.restate.journal import RestateJournal
 from sagagen.runtime.restate.replies import Replies, Told
@@ -53,11 +54,13 @@ class Adapter:
         narrator: Narrator | None = None,
         clock: Clock | None = None,
         journal: Journal[SagaWorkflow] | None = None,
+        frames: Frames = H2Connection,
     ) -> None:
         """Clock and journal are arguments so that tests can choose them."""
         clock = self._clock = clock or SystemClock()
         self._definitions = Definitions(sagas)
         self._replies = replies
+        self._frames = frames
         self._running: set[SagaWorkflow] = set()
         self._has_ended = asyncio.Event()
         self._context: EngineContext[SagaWorkflow] = EngineContext(
@@ -84,7 +87,9 @@ class Adapter:
         """Serve Restate on that address. Gives the port. Leaving it drains. Raises OSError where it is taken."""
         following = asyncio.create_task(self._follow_clock(), name="engine time")
         try:
-            async with Http2Server(self.endpoint.serve, address.host, address.port) as server:
+            async with Http2Server(
+                self.endpoint.serve, address.host, address.port, self._frames
+            ) as server:
                 try:
                     yield server.port
                 finally:

@@ -82,7 +82,7 @@ async def _attempt(stream: Stream, handler: Handler) -> None:
             break
         vm.notify_input(chunk)
     attempt = Attempt(vm, stream.write)
-    reading = asyncio.create_task(_read(stream, attempt), name="reading")
+    stream.give_to(attempt.received)
     try:
         try:
             output = await handler(attempt)
@@ -102,10 +102,8 @@ async def _attempt(stream: Stream, handler: Handler) -> None:
     except ConnectionError:
         pass  # Restate has gone, or has given the attempt up
     finally:
-        reading.cancel()
+        stream.give_to(_nobody)
 
 
-async def _read(stream: Stream, attempt: Attempt) -> None:
-    while chunk := await stream.read():
-        attempt.arrived(chunk)
-    attempt.closed()
+def _nobody(_: bytes | None) -> None:
+    """What comes after the end of an attempt."""

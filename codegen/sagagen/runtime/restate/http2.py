@@ -1,4 +1,7 @@
-"""A server for HTTP/2 without TLS, as small as Restate needs it: streams that are read while they are written."""
+"""A server for HTTP/2 without TLS, as small as Restate needs it: streams that are read while they are written.
+
+What all streams of a connection send in one turn of the event loop leaves in one write.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -35,6 +38,7 @@ class Stream:
         self._connection = connection
         self._number = number
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._take: Callable[[bytes | None], None] = self._chunks.put_nowait
         self.can_send = asyncio.Event()
 
     @property
@@ -45,8 +49,14 @@ class Stream:
         """The next part of the body; None after the last."""
         return await self._chunks.get()
 
+    def give_to(self, take: Callable[[bytes | None], None]) -> None:
+        """From now on `take` is given each part of the body as it comes, and None after the last; nobody reads."""
+        self._take = take
+        while not self._chunks.empty():
+            take(self._chunks.get_nowait())
+
     def fed(self, chunk: bytes | None) -> None:
-        self._chunks.put_nowait(chunk)
+        self._take(chunk)
 
     def respond(self, status: int, headers: Headers) -> None:
         self._connection.send_headers(self._number, [(":status", str(status)), *headers])
@@ -63,17 +73,21 @@ class Stream:
 
 
 Serve = Callable[[Stream], Awaitable[None]]
+Frames = Callable[[H2Configuration], H2Connection]
+"""Reads and writes the frames of a connection."""
 
 
 class _Connection(asyncio.Protocol):
     """One connection: a task for each of its streams, which is cancelled if the peer gives the stream up."""
 
-    def __init__(self, serve: Serve, connections: "set[_Connection]") -> None:
+    def __init__(self, serve: Serve, connections: "set[_Connection]", frames: Frames) -> None:
         self._serve = serve
         self._connections = connections
-        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        self._h2 = frames(H2Configuration(client_side=False, header_encoding="utf-8"))
         self._streams: dict[int, tuple[Stream, asyncio.Task[None]]] = {}
         self._is_lost = False
+        self._will_write = False
+        self._call_soon = asyncio.get_running_loop().call_soon
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are not by name
@@ -97,23 +111,23 @@ class _Connection(asyncio.Protocol):
             for event in self._h2.receive_data(data):
                 self._on(event)
         except ProtocolError:
-            self._flush()
+            self._write()
             self._transport.close()
             return
         self._flush()
 
     def _on(self, event: Event) -> None:
         match event:
-            case RequestReceived(stream_id=int(number), headers=headers):
-                stream = Stream(self, number, [(str(name), str(value)) for name, value in headers or ()])
-                task = asyncio.create_task(self._run(number, stream), name="attempt")
-                self._streams[number] = stream, task
             case DataReceived(stream_id=int(number), data=data, flow_controlled_length=length):
                 if length:
                     with suppress(StreamClosedError):
                         self._h2.acknowledge_received_data(length, number)
-                if number in self._streams and data:
-                    self._streams[number][0].fed(bytes(data))
+                if data and (found := self._streams.get(number)):
+                    found[0].fed(bytes(data))
+            case RequestReceived(stream_id=int(number), headers=headers):
+                stream = Stream(self, number, [(str(name), str(value)) for name, value in headers or ()])
+                task = asyncio.create_task(self._run(number, stream), name="attempt")
+                self._streams[number] = stream, task
             case StreamEnded(stream_id=int(number)):
                 if number in self._streams:
                     self._streams[number][0].fed(None)
@@ -161,7 +175,7 @@ class _Connection(asyncio.Protocol):
 
     def end(self, number: int) -> None:
         with suppress(ProtocolError):
-            self._h2.end_stream(number)
+            self._h2.send_data(number, b"", end_stream=True)
         self._flush()
 
     def reset(self, number: int) -> None:
@@ -171,10 +185,16 @@ class _Connection(asyncio.Protocol):
 
     def close(self) -> None:
         self._h2.close_connection()
-        self._flush()
+        self._write()
         self._transport.close()
 
     def _flush(self) -> None:
+        if not self._will_write:
+            self._will_write = True
+            self._call_soon(self._write)
+
+    def _write(self) -> None:
+        self._will_write = False
         if (data := self._h2.data_to_send()) and not self._is_lost:
             self._transport.write(data)
 
@@ -182,14 +202,15 @@ class _Connection(asyncio.Protocol):
 class Http2Server:
     """Listens, and gives each stream to `serve`. Raises OSError where the address is taken."""
 
-    def __init__(self, serve: Serve, host: str, port: int) -> None:
+    def __init__(self, serve: Serve, host: str, port: int, frames: Frames = H2Connection) -> None:
         self._serve = serve
+        self._frames = frames
         self._host = host
         self._port = port
         self._connections: set[_Connection] = set()
 
     async def __aenter__(self) -> "Http2Server":
-        make = lambda: _Connection(self._serve, self._connections)  # noqa: E731
+        make = lambda: _Connection(self._serve, self._connections, self._frames)  # noqa: E731
         self._server = await asyncio.get_running_loop().create_server(make, self._host, self._port)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self

@@ -100,10 +100,13 @@ class Attempt:
         self._is_closed = False
         self._makes: dict[int, Callable[[], bytes]] = {}
 
-    def arrived(self, data: bytes) -> None:
-        if data:
+    def received(self, data: bytes | None) -> None:
+        """What Restate sends; None after the last."""
+        if data is None:
+            self.closed()
+        else:
             self._vm.notify_input(data)
-        self._tell()
+            self._tell()
 
     def closed(self) -> None:
         """Restate sends no more: what is waited for now will not come to this attempt."""

@@ -253,7 +253,7 @@ class UnaryConnection(H2Connection):
             stream is None
             or pad_length is not None
             or self.state_machine.state is not self._open
-            or stream.state_machine.state is not _SENDS[self._is_client]
+            or stream.state_machine.state not in _SENDS[self._is_client]
             or size > min(self.outbound_flow_control_window, stream.outbound_flow_control_window)
             or size > self.max_outbound_frame_size
         ):
@@ -261,7 +261,7 @@ class UnaryConnection(H2Connection):
             return
         self.outbound_flow_control_window -= size
         stream.outbound_flow_control_window -= size
-        if end_stream and self._is_client:
+        if end_stream and stream.state_machine.state is StreamState.OPEN:
             stream.state_machine.state = StreamState.HALF_CLOSED_LOCAL
         elif end_stream:
             self._close(stream, StreamClosedBy.SEND_END_STREAM)
@@ -294,8 +294,10 @@ class UnaryConnection(H2Connection):
 
 _RECEIVES = {True: StreamState.HALF_CLOSED_LOCAL, False: StreamState.OPEN}
 """The state of a stream in which a client receives its answer, and a server a request."""
-_SENDS = {True: StreamState.OPEN, False: StreamState.HALF_CLOSED_REMOTE}
-"""The state of a stream in which a client sends its request, and a server its answer."""
+_SENDS = {True: {StreamState.OPEN}, False: {StreamState.HALF_CLOSED_REMOTE, StreamState.OPEN}}
+"""The states of a stream in which a client sends its request, and a server its answer.
+
+A server may answer a request that has not ended: Restate's do so after the answer."""
 
 
 def _is_plain(headers: TextHeaders) -> bool:
@@ -306,11 +308,12 @@ def _is_plain(headers: TextHeaders) -> bool:
 
 def _is_answer(stream: H2Stream, headers: TextHeaders, is_end: bool) -> bool:
     machine = stream.state_machine
-    if machine.client is not False or machine.state is not StreamState.HALF_CLOSED_REMOTE:
+    if machine.client is not False or machine.state not in _SENDS[False]:
         return False
+    is_asked = machine.state is StreamState.HALF_CLOSED_REMOTE
     if machine.headers_sent:
-        return is_end and not machine.trailers_sent and not headers[0][0].startswith(":")
-    return headers[0] == (":status", "200")
+        return is_asked and is_end and not machine.trailers_sent and not headers[0][0].startswith(":")
+    return (is_asked or not is_end) and headers[0] == (":status", "200")
 
 
 def _has_room(window: WindowManager | None, size: int) -> bool:
