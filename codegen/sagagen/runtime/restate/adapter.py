@@ -87,9 +87,7 @@ class Adapter:
         """Serve Restate on that address. Gives the port. Leaving it drains. Raises OSError where it is taken."""
         following = asyncio.create_task(self._follow_clock(), name="engine time")
         try:
-            async with Http2Server(
-                self.endpoint.serve, address.host, address.port, self._frames
-            ) as server:
+            async with Http2Server(self.endpoint.serve, address.host, address.port, self._frames) as server:
                 try:
                     yield server.port
                 finally:

@@ -41,8 +41,8 @@ class RowBatch:
     """Names of the steps that the saga is stuck at or waits at, with blanks between."""
 
 
-def to_bytes(batch: RowBatch) -> bytes:
-    """Raises ValueError for a row that no column holds."""
+def to_bytes(batch: RowBatch, encoded_rows: bytes | None = None) -> bytes:
+    """`encoded_rows` are its rows, if somebody has them. Raises ValueError for a row that no column holds."""
     marks = (
         _OVER * batch.is_over
         + _SHOWN * batch.is_shown
@@ -51,7 +51,13 @@ def to_bytes(batch: RowBatch) -> bytes:
     )
     steps = batch.at_steps.encode()[:65_535]
     head = _HEAD.pack(FORMAT, marks, batch.wake_ms or 0, batch.orders, len(batch.reply), len(steps))
-    return head + batch.reply + steps + encode(batch.rows)
+    return head + batch.reply + steps + (encode(batch.rows) if encoded_rows is None else encoded_rows)
+
+
+def encoded_rows_in(data: bytes) -> bytes:
+    """The rows of a batch as it has them. Those of batches that follow each other, put together, are all their rows."""
+    *_, length, steps = _HEAD.unpack_from(data)
+    return data[_HEAD.size + length + steps :]
 
 
 def from_bytes(data: bytes) -> RowBatch:

@@ -32,7 +32,7 @@ from sagagen.runtime.engine.row_metrics import count_rows
 from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import SagaTime
 from sagagen.runtime.model.definition import Saga
-from sagagen.runtime.restate.batch import RowBatch, from_bytes, to_bytes
+from sagagen.runtime.restate.batch import RowBatch, encoded_rows_in, from_bytes, to_bytes
 from sagagen.runtime.restate.failing import WaitsForDeployment
 from sagagen.runtime.restate.invocation import Gone, Invocation
 from sagagen.runtime.restate.orders import (
@@ -94,6 +94,9 @@ class SagaWorkflow:
         self._on_news = on_news
         self._history = History.begin(accepted)
         self._rows: list[LogEvent] = [accepted]
+        self._encoded_rows = encoded_rows_in(invocation.input)
+        self._folded: tuple[Sequence[LogEvent], History] | None = None
+        """Rows that were looked at last, and the history with them."""
         self._riding: list[LogEvent] = []
         """Rows that need not be durable yet."""
         self._orders = 0
@@ -258,6 +261,7 @@ class SagaWorkflow:
 
     def _batch(self, rows: Sequence[LogEvent], wake_ms: int | None, at_steps: str = "") -> RowBatch:
         after = self._history.with_rows(rows)
+        self._folded = rows, after
         is_over = after.ended is not None
         settles = self._under_way is not None and any(
             isinstance(row, _OF_ORDERS) and not (isinstance(row, GaveUp) and not row.by) for row in rows
@@ -288,15 +292,29 @@ class SagaWorkflow:
 
     async def _record(self, make: Callable[[], RowBatch]) -> None:
         """Record the batch, or read the one that an earlier attempt recorded, and do what follows from it."""
-        handle = self._invocation.run(lambda: to_bytes(make()))
+        made: dict[bytes, RowBatch] = {}
+
+        def to_record() -> bytes:
+            batch = make()
+            data = to_bytes(batch)
+            made[data] = batch
+            return data
+
+        handle = self._invocation.run(to_record)
         while not self._invocation.has_come(handle):
             await self._invocation.wait(handle)
-        self._follow(from_bytes(self._invocation.take(handle) or b""))
+        data = self._invocation.take(handle) or b""
+        self._follow(made.get(data) or from_bytes(data), encoded_rows_in(data))
 
-    def _follow(self, batch: RowBatch) -> None:
+    def _follow(self, batch: RowBatch, encoded_rows: bytes) -> None:
         invocation = self._invocation
-        self._history = self._history.with_rows(batch.rows)
+        if self._folded and self._folded[0] is batch.rows:
+            self._history = self._folded[1]
+        else:
+            self._history = self._history.with_rows(batch.rows)
+        self._folded = None
         self._rows += batch.rows
+        self._encoded_rows += encoded_rows
         self._wake_ms = batch.wake_ms
         self._nap = None
         if batch.took_order:
@@ -306,8 +324,8 @@ class SagaWorkflow:
             if not batch.is_over:
                 self._order = invocation.promise(f"order-{self._orders}")
         if batch.is_shown:
-            shown = replace(batch, rows=self._rows, orders=self._orders, reply=b"")
-            invocation.set_state(STATE, to_state(shown, self._history))
+            shown = replace(batch, orders=self._orders, reply=b"")
+            invocation.set_state(STATE, to_state(shown, self._history, self._encoded_rows))
         if batch.wake_ms and batch.wake_ms < FOR_EVER_MS:
             self._nap = invocation.sleep(max(0, batch.wake_ms - self._context.time.now_ms()))
 
