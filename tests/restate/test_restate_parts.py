@@ -135,10 +135,10 @@ def test_a_batch_of_a_later_format_is_refused() -> None:
 def test_permits_are_bounded_and_those_are_asked_about_first_that_are_out_longest() -> None:
     now_s = 0.0
     permits = Permits(2, lambda: now_s)
-    assert permits.take("a", ROW)
-    assert not permits.take("a", ROW), "a repeat takes none"
+    assert permits.take("a")
+    assert not permits.take("a"), "a repeat takes none"
     now_s = 1.0
-    assert permits.take("b", ROW)
+    assert permits.take("b")
     assert permits.room == 0
     now_s = 6.0
     assert permits.longest(9, older_than_s=5.5) == ["a"]
@@ -146,7 +146,9 @@ def test_permits_are_bounded_and_those_are_asked_about_first_that_are_out_longes
     now_s = 20.0
     assert permits.longest(9, older_than_s=5.0) == ["b", "a"]
     permits.give_back("a")
-    assert (permits.room, permits.row("a"), permits.row("b")) == (1, None, ROW)
+    assert (permits.room, permits.row("b")) == (1, None), "nobody has said yet that it was accepted here"
+    permits.accepted("b", ROW)
+    assert permits.row("b") == ROW
 
 
 def test_a_key_that_restate_forgets_before_a_service_does_is_refused_at_start() -> None:

@@ -19,16 +19,20 @@ class Permits:
     def room(self) -> int:
         return max(0, self.at_most - len(self._since_s))
 
-    def take(self, saga_id: str, row: Accepted) -> bool:
+    def take(self, saga_id: str) -> bool:
         """False for a repeat, which changes nothing."""
         if saga_id in self._since_s:
             return False
         self._since_s[saga_id] = self._now_s()
-        self._rows[saga_id] = row
         return True
 
+    def accepted(self, saga_id: str, row: Accepted) -> None:
+        """It was accepted with this row, and no other: before that, another gateway may have been first."""
+        self.take(saga_id)
+        self._rows[saga_id] = row
+
     def row(self, saga_id: str) -> Accepted | None:
-        """What the saga was accepted with, while its permit is out."""
+        """What the saga was accepted with, here, while its permit is out."""
         return self._rows.get(saga_id)
 
     def give_back(self, saga_id: str) -> None:

@@ -156,7 +156,7 @@ class RestateSagas:
             await asyncio.wait([before])
             if not before.cancelled() and not before.exception():
                 return await self._started_before(acceptance, row)
-        is_first = self._permits.take(acceptance.saga_id, row)
+        is_first = self._permits.take(acceptance.saga_id)
         # In a task of its own: a client that hangs up leaves a saga that is accepted, and whose permit is held.
         sending = asyncio.create_task(self._sent(acceptance, row, is_first=is_first), name="accepting")
         self._sending[acceptance.saga_id] = sending
@@ -169,6 +169,8 @@ class RestateSagas:
         try:
             answer = await self._ingress.ask("POST", path, body, _BYTES, ACCEPT_S)
             _check(answer)
+            if _is_new(answer):
+                self._permits.accepted(acceptance.saga_id, row)
         except BaseException:
             if is_first:
                 self._permits.give_back(acceptance.saga_id)
@@ -178,7 +180,7 @@ class RestateSagas:
         return answer
 
     async def _started(self, acceptance: Acceptance, row: Accepted, answer: Answer) -> Started:
-        if answer.json()["status"] == "Accepted":
+        if _is_new(answer):
             return Started(
                 acceptance.saga_id,
                 True,
@@ -192,16 +194,17 @@ class RestateSagas:
         return await self._started_before(acceptance, row)
 
     async def _started_before(self, acceptance: Acceptance, row: Accepted) -> Started:
-        found = await self._find(acceptance.saga_id, acceptance.saga.name)
-        if found is None:  # it is accepted, and no adapter has begun it
-            self._permits.give_back(acceptance.saga_id)
+        """It was accepted already: by this request, whose answer was lost, by another one here, or elsewhere."""
+        saga_id = acceptance.saga_id
+        found = await self._find(saga_id, acceptance.saga.name)
+        is_ours = found is not None and found.accepted.run == row.run
+        if is_ours:
+            self._permits.accepted(saga_id, row)
+        elif self._permits.row(saga_id) is None:
+            self._permits.give_back(saga_id)
+        if found is None:  # no adapter has begun it, and who has accepted it is not known here
             trace_id = acceptance.trace.trace_id
-            return Started(
-                acceptance.saga_id, False, acceptance.caller, None, None, trace_id, 0, SagaStatus.RUNNING
-            )
-        is_ours = found.accepted.run == row.run  # the answer to the first of two sendings was lost
-        if self._permits.row(acceptance.saga_id) is row and not is_ours:
-            self._permits.give_back(acceptance.saga_id)
+            return Started(saga_id, False, acceptance.caller, None, None, trace_id, 0, SagaStatus.RUNNING)
         return started_of(fold(found.rows), is_new=is_ours)
 
     async def deliver(self, delivery: Delivery) -> Delivered:
@@ -389,3 +392,8 @@ def _check(answer: Answer) -> None:
         raise Unreachable("no adapter has told Restate of this saga yet")
     if answer.status not in (200, 202):
         raise Unreachable(f"Restate has refused it with {answer.status}")
+
+
+def _is_new(answer: Answer) -> bool:
+    """The workflow was begun by this request."""
+    return answer.json()["status"] == "Accepted"

@@ -1,0 +1,43 @@
+"""One key at two gateways on Restate, before an adapter has begun the saga: the second one knows nothing of it."""
+
+import json
+
+from small_mesh import acceptance, saga, step
+
+from sagagen.runtime.restate.client import Answer, RestateClient
+from sagagen.runtime.restate.looking import Looking
+from sagagen.runtime.restate.sagas import RestateSagas
+
+PLACE = saga(step("one"))
+
+
+class Ingress(RestateClient):
+    """Restate with workflows that nobody has begun."""
+
+    def __init__(self) -> None:
+        super().__init__(["http://127.0.0.1:1"])
+        self._accepted = set[str]()
+
+    async def ask(self, method: str, path: str, *_: object, **__: object) -> Answer:
+        if path.endswith("/head"):
+            return Answer(200, b"")
+        status = "PreviouslyAccepted" if path in self._accepted else "Accepted"
+        self._accepted.add(path)
+        return Answer(202, json.dumps({"status": status}).encode())
+
+
+def gateway(ingress: Ingress) -> RestateSagas:
+    return RestateSagas("shop", [PLACE], ingress, Looking(ingress, "shop", [PLACE.name]), max_running=9)
+
+
+async def test_the_second_gateway_takes_the_saga_of_the_first_for_nobodys_and_keeps_no_permit() -> None:
+    ingress = Ingress()
+    one, other = gateway(ingress), gateway(ingress)
+    first = await one.accept(acceptance(PLACE))
+    assert first.is_new
+    elsewhere = await other.accept(acceptance(PLACE))
+    assert (elsewhere.is_new, elsewhere.fingerprint) == (False, None), "its payload is not known here"
+    assert other.room() == 9
+    repeated = await one.accept(acceptance(PLACE))
+    assert (repeated.is_new, repeated.fingerprint) == (False, first.fingerprint)
+    assert one.room() == 8
