@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from campaign_orders import Answer, Order, customer, minor
 from replica_mesh import PLENTY, SCARCE, SERVICES, ReplicaMesh
@@ -21,10 +21,17 @@ BUSINESS = {"PAYMENT_LIMIT_EXCEEDED", "INSUFFICIENT_STOCK"}
 Row = Mapping[str, Any]
 
 
+class Databases(Protocol):
+    """The services' databases."""
+
+    def rows(self, service: str, query: str) -> Sequence[Row]: ...
+
+
 class Kept:
     """All that is in the databases and in the log."""
 
-    def __init__(self, mesh: ReplicaMesh) -> None:
+    def __init__(self, mesh: Databases, sagas: Sequence[Row]) -> None:
+        """`sagas` are the log's, with saga_id, idempotency_key, run and status."""
         self.orders = _by("order_id", mesh.rows("order", "SELECT * FROM orders"))
         self.payments = _by("order_id", mesh.rows("payment", "SELECT * FROM payments"))
         self.reservations = _by("order_id", mesh.rows("inventory", "SELECT * FROM reservations"))
@@ -33,7 +40,7 @@ class Kept:
         for service, table in zip(SERVICES, ("orders", "reservations", "payments"), strict=True):
             for row in mesh.rows(service, f"SELECT * FROM {table}_ledger ORDER BY n"):
                 self.effects[row["order_id"]][row["what"]].append(row["detail"])
-        self.sagas = {row["saga_id"]: row for row in mesh.log_rows("SELECT * FROM saga")}
+        self.sagas = {row["saga_id"]: row for row in sagas}
         self.saga_of_key = {row["idempotency_key"]: saga_id for saga_id, row in self.sagas.items()}
         self.barrier: dict[str, dict[tuple[str, str], tuple[str, Row]]] = defaultdict(dict)
         for service in SERVICES:
@@ -49,9 +56,9 @@ class Kept:
         return stored[0]["status"] if stored else 0
 
 
-def violations(mesh: ReplicaMesh, orders: Sequence[Order]) -> list[str]:
+def violations(mesh: Databases, sagas: Sequence[Row], orders: Sequence[Order]) -> list[str]:
     """What does not hold, in words; nothing, if all is well."""
-    kept = Kept(mesh)
+    kept = Kept(mesh, sagas)
     found = [f"key {order.key}: {fault}" for order in orders for fault in _of_answers(kept, order)]
     found += [f"key {order.key}: {fault}" for order in orders for fault in _of_reads(kept, order)]
     touched = {*kept.orders, *kept.payments, *kept.reservations, *kept.effects, *kept.sagas}
@@ -63,7 +70,7 @@ def violations(mesh: ReplicaMesh, orders: Sequence[Order]) -> list[str]:
     return found
 
 
-def outcomes(mesh: ReplicaMesh) -> Counter[str]:
+def outcomes(mesh: Databases) -> Counter[str]:
     """How sagas ended, and why those that turned back did."""
     ended = Counter[str]()
     for row in mesh.rows("order", "SELECT status, coalesce(cancel_reason, '') AS why FROM orders"):

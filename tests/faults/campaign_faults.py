@@ -4,11 +4,16 @@ import asyncio
 import random
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from postgres_server import PostgresServer
+from process_group import ProcessGroup
 from replica_mesh import GATEWAY, SERVICES, ReplicaMesh
+
+Kind = Callable[[random.Random], Awaitable[str]]
 
 STOPPING_S = 10.0
 """How long a process has to end after SIGTERM, in seconds, on a quiet machine."""
@@ -23,42 +28,34 @@ class Fault(NamedTuple):
     healed: float
 
 
-class Faults:
+class FaultPlan(ABC):
     """They come one after the other."""
 
-    def __init__(self, mesh: ReplicaMesh, rng: random.Random, *, pause_s: float, longest_s: float) -> None:
+    def __init__(self, rng: random.Random, *, pause_s: float, longest_s: float) -> None:
         """`pause_s` on average between two; none lasts longer than `longest_s`."""
-        self._mesh = mesh
         self._rng = rng
         self._pause_s = pause_s
         self._longest_s = longest_s
         self.done: list[Fault] = []
         self.slow_ends: list[str] = []
         """Processes that took long to end after SIGTERM, or said that they could not."""
-        self.kinds: dict[str, tuple[Callable[[random.Random], Awaitable[str]], float]] = {
-            "kill a replica": (self._kill_replica, 6),
-            "kill a service": (self._kill_service, 1),
-            "kill the gateway": (self._kill_gateway, 2),
-            "stop a replica by SIGTERM": (self._terminate_replica, 2),
-            "freeze a replica": (self._freeze_replica, 4),
-            "freeze the gateway": (self._freeze_gateway, 1),
-            "crash PostgreSQL": (self._crash_postgres, 2),
-            "restart PostgreSQL": (self._restart_postgres, 1),
-            "freeze PostgreSQL": (self._freeze_postgres, 1),
-            "end connections to PostgreSQL": (self._end_connections, 2),
-            "kill Redis": (self._kill_redis, 1),
-            "freeze Redis": (self._freeze_redis, 1),
-        }
+        self.kinds: dict[str, tuple[Kind, float]] = {}
+        """What each does, and how often it comes beside the others."""
 
-    async def run(self, over: asyncio.Event) -> None:
-        while True:
+    @abstractmethod
+    def look_after(self) -> None:
+        """Start anew what has ended by itself."""
+
+    async def run(self, over: asyncio.Event, at_least: int = 0, at_most: int | None = None) -> None:
+        """Until it is over and `at_least` have been done, or `at_most`."""
+        while at_most is None or len(self.done) < at_most:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._rng.expovariate(1 / self._pause_s)):
                     await over.wait()
-            if over.is_set():
+            if over.is_set() and len(self.done) >= at_least:
                 return
             await self._one()
-            self._mesh.look_after()
+            self.look_after()
 
     async def do(self, name: str) -> Fault:
         """One fault of this name, and its healing."""
@@ -76,76 +73,87 @@ class Faults:
         await asyncio.sleep(seconds)
         return f"{seconds:.1f} s"
 
-    def _replica(self, rng: random.Random) -> str:
-        self._mesh.look_after()
-        return rng.choice(self._mesh.replicas)
+    # -- what goes wrong with processes and PostgreSQL -------------------------------------------------------------
 
-    # -- the faults --------------------------------------------------------------------------------------------------
-
-    async def _kill_replica(self, rng: random.Random) -> str:
-        return await self._kill(rng, self._replica(rng))
-
-    async def _kill_service(self, rng: random.Random) -> str:
-        service = rng.choice(SERVICES)
-        return await self._kill(rng, *(name for name in self._mesh.replicas if name.startswith(service)))
-
-    async def _kill_gateway(self, rng: random.Random) -> str:
-        return await self._kill(rng, GATEWAY)
-
-    async def _kill(self, rng: random.Random, *names: str) -> str:
-        self._mesh.kill(*names)
+    async def kill(self, group: ProcessGroup, rng: random.Random, *names: str) -> str:
+        group.kill(*names)
         lasted = await self._last(rng)
-        self._mesh.start(*names)
+        group.start(*names)
         return f"{'+'.join(names)} {lasted}"
 
-    async def _terminate_replica(self, rng: random.Random) -> str:
-        name = self._replica(rng)
-        if not await asyncio.to_thread(self._mesh.is_ready, name):
-            return await self._kill(rng, name)  # it knows no SIGTERM before it has started
-        code, took_s = await asyncio.to_thread(self._mesh.terminate, name)
-        if code != 0 or took_s > STOPPING_S:
-            self.slow_ends.append(f"{name}: exit code {code} after {took_s:.1f} s")
-        self._mesh.start(name)
-        return f"{name} {took_s:.1f} s"
-
-    async def _freeze_replica(self, rng: random.Random) -> str:
-        return await self._freeze(rng, self._replica(rng))
-
-    async def _freeze_gateway(self, rng: random.Random) -> str:
-        return await self._freeze(rng, GATEWAY)
-
-    async def _freeze(self, rng: random.Random, name: str) -> str:
-        self._mesh.signal(name, signal.SIGSTOP)
+    async def freeze(self, group: ProcessGroup, rng: random.Random, name: str) -> str:
+        group.signal(name, signal.SIGSTOP)
         lasted = await self._last(rng)
-        self._mesh.signal(name, signal.SIGCONT)
+        group.signal(name, signal.SIGCONT)
         return f"{name} {lasted}"
 
-    async def _crash_postgres(self, rng: random.Random) -> str:
-        return await self._stop_postgres(rng, "immediate")
+    async def terminate(self, group: ProcessGroup, rng: random.Random, name: str) -> str:
+        if not await asyncio.to_thread(group.is_ready, name):
+            return await self.kill(group, rng, name)  # it knows no SIGTERM before it has started
+        code, took_s = await asyncio.to_thread(group.terminate, name)
+        if code != 0 or took_s > STOPPING_S:
+            self.slow_ends.append(f"{name}: exit code {code} after {took_s:.1f} s")
+        group.start(name)
+        return f"{name} {took_s:.1f} s"
 
-    async def _restart_postgres(self, rng: random.Random) -> str:
-        return await self._stop_postgres(rng, "fast")
-
-    async def _stop_postgres(self, rng: random.Random, mode: str) -> str:
-        await asyncio.to_thread(self._mesh.postgres.stop, mode)
+    async def stop_postgres(self, server: PostgresServer, rng: random.Random, mode: str) -> str:
+        await asyncio.to_thread(server.stop, mode)
         lasted = await self._last(rng, 3.0)
-        await asyncio.to_thread(self._mesh.postgres.start)
+        await asyncio.to_thread(server.start)
         return f"-m {mode}, {lasted}"
 
-    async def _freeze_postgres(self, rng: random.Random) -> str:
-        self._mesh.postgres.freeze()
+    async def freeze_postgres(self, server: PostgresServer, rng: random.Random) -> str:
+        server.freeze()
         lasted = await self._last(rng, 4.0)
-        self._mesh.postgres.thaw()
+        server.thaw()
         return lasted
 
-    async def _end_connections(self, rng: random.Random) -> str:
+    async def end_connections(self, server: PostgresServer, rng: random.Random) -> str:
         some = rng.choice((0.2, 0.5, 1.0))
         ended = await asyncio.to_thread(
-            self._mesh.postgres.sql,
+            server.sql,
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
             f"WHERE application_name LIKE 'sagagen %' AND random() < {some}",
         )
         return f"{ended} connections"
+
+
+class Faults(FaultPlan):
+    """Of a mesh with replicas."""
+
+    def __init__(self, mesh: ReplicaMesh, rng: random.Random, *, pause_s: float, longest_s: float) -> None:
+        super().__init__(rng, pause_s=pause_s, longest_s=longest_s)
+        self._mesh = mesh
+        self.kinds = {
+            "kill a replica": (self._kill_replica, 6),
+            "kill a service": (self._kill_service, 1),
+            "kill the gateway": (lambda rng: self.kill(mesh, rng, GATEWAY), 2),
+            "stop a replica by SIGTERM": (lambda rng: self.terminate(mesh, rng, self._replica(rng)), 2),
+            "freeze a replica": (lambda rng: self.freeze(mesh, rng, self._replica(rng)), 4),
+            "freeze the gateway": (lambda rng: self.freeze(mesh, rng, GATEWAY), 1),
+            "crash PostgreSQL": (lambda rng: self.stop_postgres(mesh.postgres, rng, "immediate"), 2),
+            "restart PostgreSQL": (lambda rng: self.stop_postgres(mesh.postgres, rng, "fast"), 1),
+            "freeze PostgreSQL": (lambda rng: self.freeze_postgres(mesh.postgres, rng), 1),
+            "end connections to PostgreSQL": (lambda rng: self.end_connections(mesh.postgres, rng), 2),
+            "kill Redis": (self._kill_redis, 1),
+            "freeze Redis": (self._freeze_redis, 1),
+        }
+
+    def look_after(self) -> None:
+        self._mesh.look_after()
+
+    def _replica(self, rng: random.Random) -> str:
+        self._mesh.look_after()
+        return rng.choice(self._mesh.replicas)
+
+    async def _kill_replica(self, rng: random.Random) -> str:
+        return await self.kill(self._mesh, rng, self._replica(rng))
+
+    async def _kill_service(self, rng: random.Random) -> str:
+        service = rng.choice(SERVICES)
+        return await self.kill(
+            self._mesh, rng, *(name for name in self._mesh.replicas if name.startswith(service))
+        )
 
     async def _kill_redis(self, rng: random.Random) -> str:
         self._mesh.redis.kill()

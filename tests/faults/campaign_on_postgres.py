@@ -100,7 +100,9 @@ async def campaign(
     found += [f"SIGTERM: {each}" for each in faults.slow_ends]
     if len(mesh.ended) > mesh.starts_in_vain():
         found.append(f"processes ended by themselves: {mesh.ended}")
-    found += await asyncio.to_thread(violations, mesh, orders)
+    found += await asyncio.to_thread(
+        violations, mesh, [dict(row) for row in mesh.log_rows("SELECT * FROM saga")], orders
+    )
     took_s = time.monotonic() - begun
     return Result(
         seed, orders, faults.done, took_s, settled_s, found, outcomes(mesh), failures_of_calls(mesh)

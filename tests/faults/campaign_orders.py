@@ -142,8 +142,9 @@ def _items(kind: str, rng: random.Random) -> list[Item]:
 class Clients:
     """They send orders, and read what became of them."""
 
-    def __init__(self, port: int, orders: Sequence[Order], rng: random.Random) -> None:
-        self._port = port
+    def __init__(self, port: int | Sequence[int], orders: Sequence[Order], rng: random.Random) -> None:
+        """At one gateway, or each request at any of several."""
+        self._ports = [port] if isinstance(port, int) else list(port)
         self._orders = orders
         self._rng = rng
         self.done = asyncio.Event()
@@ -216,7 +217,7 @@ class Clients:
         began, writer = time.monotonic(), None
         try:
             async with asyncio.timeout(ANSWER_S):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._rng.choice(self._ports))
                 writer.write(raw)
                 if hangs_up_after_s is not None:
                     await asyncio.sleep(hangs_up_after_s)

@@ -4,16 +4,10 @@ The copy of the shop that runs here has no unique keys, and a ledger of effects:
 services remember nothing themselves, so that a repeat asks Redis, or the barrier.
 """
 
-import contextlib
 import json
-import os
-import signal
 import sqlite3
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
@@ -21,10 +15,11 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from postgres_server import PostgresServer
+from process_group import ProcessGroup
 from project_copy import copy_project, edit
 from redis_server import RedisServer
 from stack import free_ports
-from waiting import LIMIT_S, eventually, under_load
+from waiting import LIMIT_S, under_load
 
 SERVICES = ("order", "inventory", "payment")
 GATEWAY = "gateway"
@@ -32,7 +27,7 @@ REPLICAS = 2
 PLENTY, SCARCE = 1_000_000, 40
 """Pieces in stock at the beginning: of prod_1 to prod_5, and of scarce_0 to scarce_2."""
 
-_FORGETFUL = """
+FORGETFUL = """
 import sys
 from sagagen.runtime.service import outcome_cache
 outcome_cache.CACHE_BYTES = 0
@@ -100,24 +95,19 @@ def copy_shop(to: Path) -> Path:
     return root
 
 
-class ReplicaMesh:
+class ReplicaMesh(ProcessGroup):
     """Used by `with`: two replicas of each service, a gateway, a PostgreSQL and a Redis of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.data = folder / "data"
         self.root = copy_shop(folder / "shop")
-        self.log = folder / "processes.log"
         http, self._admin, *rest = free_ports(2 + 2 * REPLICAS * len(SERVICES))
         self.url = f"http://127.0.0.1:{http}"
         self.http_port = http
         self.replicas = [f"{service}-{number}" for service in SERVICES for number in range(REPLICAS)]
         self._grpc = dict(zip(self.replicas, rest[: len(self.replicas)], strict=True))
         self._replica_admin = dict(zip(self.replicas, rest[len(self.replicas) :], strict=True))
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.ended: list[tuple[str, int, float]] = []
-        """Processes that ended by themselves: name, exit code, and how long they had run, in seconds."""
-        self._began: dict[str, float] = {}
         self._stack = ExitStack()
         self.postgres: PostgresServer
         self.redis: RedisServer
@@ -142,65 +132,19 @@ class ReplicaMesh:
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def start(self, *names: str) -> None:
-        """Start processes, and do not wait for them."""
-        for name in names:
-            with self.log.open("ab") as log:
-                self.processes[name] = subprocess.Popen(
-                    self._command(name), env=self._environment(name), stdout=log, stderr=log, cwd=self.folder
-                )
-            self._began[name] = time.monotonic()
-
-    def signal(self, name: str, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.processes[name].send_signal(number)
-
-    def kill(self, *names: str) -> None:
-        """kill -9, and they are gone. They stay away until `start`."""
-        for name in names:
-            self.processes[name].kill()
-        for name in names:
-            self.processes.pop(name).wait(timeout=LIMIT_S)
-
-    def terminate(self, name: str) -> tuple[int, float]:
-        """SIGTERM. Returns the exit code, and how long it took, in seconds."""
-        process, begun = self.processes.pop(name), time.monotonic()
-        process.terminate()
-        return process.wait(timeout=LIMIT_S), time.monotonic() - begun
-
-    def look_after(self) -> None:
-        """Start anew what has ended by itself, as a supervisor does."""
-        for name, process in list(self.processes.items()):
-            code = process.poll()
-            if code is not None:
-                self.ended.append((name, code, time.monotonic() - self._began[name]))
-                self.start(name)
-
-    def starts_in_vain(self) -> int:
-        """How often a process found no database when it started, said so and ended."""
-        return self.log.read_text(encoding="utf-8", errors="replace").count("\nError: service ")
-
     def await_ready(self, *names: str) -> None:
         """Wait until the gateway is ready, and these replicas: all of them, if none is named."""
-        for name in (*(names or self.replicas), GATEWAY):
-            eventually(f"{name} to be ready", lambda name=name: self.is_ready(name), bool)
+        self.await_all((*(names or self.replicas), GATEWAY))
 
-    def is_ready(self, name: str) -> bool:
-        self.look_after()
-        port = self._replica_admin.get(name, self.http_port)
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-                return answer.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
+    def readiness_port(self, name: str) -> int:
+        return self._replica_admin.get(name, self.http_port)
 
-    def _command(self, name: str) -> list[str]:
+    def command(self, name: str) -> list[str]:
         service = name.partition("-")[0]
-        return [sys.executable, "-c", _FORGETFUL, "up", "--project", str(self.root), "--only", service]
+        return [sys.executable, "-c", FORGETFUL, "up", "--project", str(self.root), "--only", service]
 
-    def _environment(self, name: str) -> Mapping[str, str]:
+    def environment(self, name: str) -> Mapping[str, str]:
         environment = {
-            **os.environ,
             "SAGAGEN_DATA_DIR": str(self.data),
             "SAGAGEN_LOG_FORMAT": "json",
             "SAGAGEN_REDIS_URL": self.redis.url,
