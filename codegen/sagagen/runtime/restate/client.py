@@ -115,8 +115,14 @@ class RestateClient:
         body: bytes = b"",
         headers: Mapping[str, str] = MappingProxyType({}),
         timeout_s: float = 5.0,
+        host_s: float | None = None,
     ) -> Answer:
-        """Raises Unreachable; then the request may have arrived all the same. It is sent again where that can help."""
+        """Raises Unreachable; then the request may have arrived all the same. It is sent again where that can help.
+
+        `host_s` is how long, in seconds, one of several hosts has to answer until the next is asked; half `timeout_s`
+        by default. A host that is frozen takes requests, and answers none.
+        """
+        each_s = timeout_s if len(self._hosts) == 1 else host_s or timeout_s / 2
         problem: Exception = TimeoutError("no answer in time")
         try:
             async with asyncio.timeout(timeout_s):
@@ -125,7 +131,8 @@ class RestateClient:
                     *self._in_turn(),
                 ):  # each twice: an idle connection may just have ended
                     try:
-                        return await self._ask(host, method, path, body, headers)
+                        async with asyncio.timeout(each_s):
+                            return await self._ask(host, method, path, body, headers)
                     except OSError as error:
                         problem = error
                         self._rests_until_s[host] = asyncio.get_running_loop().time() + RESTS_S

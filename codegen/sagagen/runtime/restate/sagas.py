@@ -54,7 +54,8 @@ from sagagen.runtime.saga.view import view_of
 
 ACCEPT_S = 5.0
 """How long Restate may take to make an acceptance durable, in seconds."""
-ORDER_S = 15.0
+ORDER_S, ORDER_HOST_S = 15.0, 11.0
+"""How long an order may take, in seconds, and at one of several hosts: a second above the time that it waits there."""
 ASKS_S = (0.3, 0.5, 1.0, 2.0)
 """After how many seconds a gateway that was told nothing asks; the last again and again."""
 PERMITS_ASKED = 10
@@ -238,7 +239,7 @@ class RestateSagas:
 
     async def _order(self, saga: str, saga_id: str, order: Order) -> bool:
         answer = await self._ingress.ask(
-            "POST", self._path(saga, saga_id, ORDER), order_to_bytes(order), _BYTES, ORDER_S
+            "POST", self._path(saga, saga_id, ORDER), order_to_bytes(order), _BYTES, ORDER_S, ORDER_HOST_S
         )
         if answer.status != 200:
             raise Unreachable(f"Restate has refused it with {answer.status}")
