@@ -96,7 +96,7 @@ class Stack:
         for name in names:
             self.begin(name)
         for name in names:
-            self._await_ready(name, names)
+            self.await_ready(name, names)
 
     def begin(self, name: str) -> subprocess.Popen[bytes]:
         """Start a process, and do not wait for it."""
@@ -162,7 +162,7 @@ class Stack:
                 preexec_fn=heed_interrupts,
             )
 
-    def _await_ready(self, name: str, started: Sequence[str]) -> None:
+    def await_ready(self, name: str, started: Sequence[str] = ()) -> None:
         """A gateway waits for its services: one of `started` that has ended is not waited for in vain."""
         port = self._service_admin.get(name, self._http)
         with patient_client(f"http://127.0.0.1:{port}") as client:

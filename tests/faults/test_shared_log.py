@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import postgres_server
 import pytest
 from placing_orders import place
+from shared_gateway import SharedGateway
 from shop_invariants import assert_shop_is_consistent, await_all_orders_final, await_terminal
 from stack import REPOSITORY, Stack, post_order
 from thorough import FAULT_ROUNDS
@@ -22,26 +22,6 @@ from waiting import eventually
 pytestmark = pytest.mark.slow
 ORDERS = 40
 """Of a round, at each gateway."""
-
-
-class SharedGateway(Stack):
-    """A gateway without a disk, on the services of another stack."""
-
-    def __init__(self, folder: Path, services: Stack, url: str) -> None:
-        super().__init__(folder)
-        self.keys = folder / "keys"
-        folder.mkdir(exist_ok=True)
-        self.keys.write_text(f"k1:{b64encode(b'1' * 32).decode()}\n")
-        self.reached = services.reached
-        self.engine = url
-
-    def environment(self, name: str) -> dict[str, str]:
-        return {
-            **super().environment(name),
-            "SAGAGEN_ENGINE_URL": self.engine,
-            "SAGAGEN_DATA_DIR": "/proc/no-such-folder",
-            "SAGAGEN_ENCRYPTION_KEYS_FILE": str(self.keys),
-        }
 
 
 @pytest.fixture
