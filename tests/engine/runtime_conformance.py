@@ -6,6 +6,7 @@ an engine through its port only.
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,8 @@ from shared_log import shared_log
 from small_mesh import SAGA_ID, ManualClock
 from waiting import eventually_async
 
-from sagagen.runtime.engine.port import SagaRuntime
+from sagagen.runtime.engine.moving import MovingSagas
+from sagagen.runtime.engine.port import Leaving, MovableRuntime, SagaRuntime
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.transport import Transport
@@ -37,7 +39,7 @@ class RuntimeFactory(Protocol):
         *,
         max_running: int = 10_000,
         grace_s: float = LONG_S,
-    ) -> AbstractAsyncContextManager[SagaRuntime]: ...
+    ) -> AbstractAsyncContextManager[MovableRuntime]: ...
 
 
 @asynccontextmanager
@@ -49,7 +51,7 @@ async def _embedded(
     *,
     max_running: int = 10_000,
     grace_s: float = LONG_S,
-) -> AsyncGenerator[SagaRuntime]:
+) -> AsyncGenerator[MovableRuntime]:
     async with SagaLog.open(folder / "saga-log.db") as log:
         opened = engine(definition, log, world, clock, max_running=max_running, grace_s=grace_s)
         async with opened as runtime:
@@ -65,7 +67,7 @@ async def _shared(
     *,
     max_running: int = 10_000,
     grace_s: float = LONG_S,
-) -> AsyncGenerator[SagaRuntime]:
+) -> AsyncGenerator[MovableRuntime]:
     async with shared_log(folder) as log:
         opened = shared_engine(definition, log, world, clock, max_running=max_running, grace_s=grace_s)
         async with opened as runtime:
@@ -81,14 +83,51 @@ async def _restate(
     *,
     max_running: int = 10_000,
     grace_s: float = LONG_S,
-) -> AsyncGenerator[SagaRuntime]:
+) -> AsyncGenerator[MovableRuntime]:
     from restate_runtime import restate_engine
 
     async with restate_engine(folder, definition, world, clock, max_running, grace_s) as runtime:
         yield runtime
 
 
-RUNTIMES: dict[str, RuntimeFactory] = {"embedded": _embedded, "shared": _shared, "restate": _restate}
+class NeverDone(MovingSagas):
+    """There is always something left."""
+
+    async def leaving(self) -> Leaving:
+        return Leaving("log", 1, None)
+
+
+@asynccontextmanager
+async def _moving(
+    folder: Path,
+    definition: Saga,
+    world: Transport,
+    clock: ManualClock,
+    *,
+    max_running: int = 10_000,
+    grace_s: float = LONG_S,
+) -> AsyncGenerator[MovableRuntime]:
+    """From one log to the other, and at each restart back again."""
+    folders = folder / "one", folder / "other"
+    for each in folders:
+        each.mkdir(exist_ok=True)
+    left, entered = folders if (moved := folder / "moved").exists() else reversed(folders)
+    moved.unlink() if moved.exists() else moved.touch()
+    opened = partial(_embedded, max_running=max_running, grace_s=grace_s)
+    async with (
+        opened(left, definition, world, clock) as old,
+        opened(entered, definition, world, clock) as new,
+        NeverDone(old, new, name="log", max_running=max_running, clock=clock) as runtime,
+    ):
+        yield runtime
+
+
+RUNTIMES: dict[str, RuntimeFactory] = {
+    "embedded": _embedded,
+    "shared": _shared,
+    "restate": _restate,
+    "moving": _moving,
+}
 
 
 async def until(runtime: SagaRuntime, holds: Callable[[SagaView], bool], saga_id: str = SAGA_ID) -> SagaView:

@@ -144,6 +144,8 @@ def print_stats(shown: Mapping[str, Any]) -> None:
     for name, counts in shown["sagas"].items():
         for line in _old_versions(name, counts["versions"]):
             say(line)
+    if leaving := shown.get("leaving"):
+        say(leaving["says"])
     if log := shown.get("log"):
         full = "; the disk is full: new sagas are refused" if log["is_disk_full"] else ""
         click.echo(f"the log takes {log['size_bytes'] / 1e6:.1f} MB{full}")

@@ -175,6 +175,9 @@ def _postgres_url(environment: Mapping[str, str], variable: str) -> Secret | Non
 
 
 ENGINE_URL = "SAGAGEN_ENGINE_URL"
+ENGINE_LEAVING_URL = "SAGAGEN_ENGINE_LEAVING_URL"
+LEAVES_FILE = "file"
+"""Value of SAGAGEN_ENGINE_LEAVING_URL: sagas of before are in the saga-log.db of this gateway, or of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +260,18 @@ def engine_log(environment: Mapping[str, str]) -> Secret | None:
         f"{ENGINE_URL}_FILE", ""
     )
     return _postgres_url(environment, ENGINE_URL) if is_there else None
+
+
+def engine_that_is_left(environment: Mapping[str, str]) -> str:
+    """The URL of the engine that sagas of before are on, or LEAVES_FILE; empty: none is left. Raises SettingsError."""
+    written = Secret.read(environment, ENGINE_LEAVING_URL, at_least=1)
+    url = written.current.decode() if written else ""
+    if url and url != LEAVES_FILE and not url.startswith((*_POSTGRES, RestateAddress.SCHEME)):
+        raise SettingsError(
+            f"{ENGINE_LEAVING_URL} is no engine; write what {ENGINE_URL} was before (restate+http://host:8080, or "
+            "postgresql://user@host:5432/database), or file if the sagas are in a gateway's saga-log.db"
+        )
+    return url
 
 
 def _restate_hosts(url: str) -> tuple[str, ...]:

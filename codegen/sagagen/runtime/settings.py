@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from sagagen.runtime.addresses import (
+    ENGINE_LEAVING_URL,
     ENGINE_URL,
     REDIS_PASSWORD,
     REDIS_URL,
@@ -17,6 +18,7 @@ from sagagen.runtime.addresses import (
     ReplicaAddresses,
     RestateAddress,
     engine_log,
+    engine_that_is_left,
 )
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.model.definition import Limits, Mesh, Service
@@ -46,7 +48,7 @@ _OF_OPERATORS = frozenset({"SAGAGEN_ADMIN_KEY"})
 """Secrets of those who ask, in whose shell a mesh may be started: none of its processes has a use for them."""
 _OF_LISTENERS = frozenset({ADMIN_TOKEN, "SAGAGEN_API_KEYS"})
 """By which callers are known: secrets of the gateway; of services where their metrics are not for everybody."""
-_OF_GATEWAY = frozenset({SHARE_ANSWERS_KEY, ENGINE_URL})
+_OF_GATEWAY = frozenset({SHARE_ANSWERS_KEY, ENGINE_URL, ENGINE_LEAVING_URL})
 """Secrets that no service has a use for. Each is read from VARIABLE or VARIABLE_FILE; a new one stands here too."""
 _KEYS_OF_ONE = "_ENCRYPTION_KEYS_FILE"
 """SAGAGEN_<SERVICE>_ENCRYPTION_KEYS_FILE names keys of one service's database."""
@@ -182,6 +184,22 @@ class Settings:
     def restate(self) -> RestateAddress | None:
         """Where Restate keeps the sagas; None: this gateway's own log does. Raises SettingsError."""
         return RestateAddress.read(self.environment)
+
+    @property
+    def engine_that_is_left(self) -> str:
+        """Its URL, or LEAVES_FILE; empty: this project does not move. Raises SettingsError."""
+        return engine_that_is_left(self.environment)
+
+    @property
+    def has_own_log(self) -> bool:
+        """Sagas are in a file of this gateway alone. Raises SettingsError."""
+        return self.engine_log is None and self.restate is None
+
+    def on_engine(self, url: str) -> "Settings":
+        """The same with its sagas on another engine; empty: in the file."""
+        urls = {ENGINE_URL, f"{ENGINE_URL}_FILE", ENGINE_LEAVING_URL, f"{ENGINE_LEAVING_URL}_FILE"}
+        environment = {name: value for name, value in self.environment.items() if name not in urls}
+        return replace(self, environment={**environment, **({ENGINE_URL: url} if url else {})})
 
     def engine_admin(self, mesh: Mesh) -> Address:
         """Where the admin listener of an adapter's own process binds: after those of services. Raises SettingsError."""

@@ -26,6 +26,7 @@ from sagagen.runtime.admin.shown import (
     age_s,
     as_unreadable,
     events_shown,
+    leaving_shown,
     offer_shown,
     operator_shown,
     saga_shown,
@@ -37,6 +38,7 @@ from sagagen.runtime.clock import rfc3339_or_none
 from sagagen.runtime.engine.port import (
     Delivered,
     Delivery,
+    Leaving,
     NotDelivered,
     RecordedSaga,
     SagaControl,
@@ -88,13 +90,16 @@ class SagaOperations:
         sagas: SagaControl,
         schema: Callable[[], Schema] | None = None,
         deliver: Deliver | None = None,
+        leaving: Callable[[], Awaitable[Leaving]] | None = None,
     ) -> None:
         """`schema` has the contract's messages, for what operators give as JSON; None: they can't give any.
 
-        `deliver` is that of an engine that runs: a log at rest has none.
+        `deliver` is that of an engine that runs: a log at rest has none. `leaving` tells what remains in the engine
+        that the project leaves; None: it leaves none.
         """
         self._sagas = sagas
         self._deliver = deliver
+        self._leaving = leaving
         self._definitions = sagas.definitions
         self._schema = schema
 
@@ -351,7 +356,7 @@ class SagaOperations:
         return found[0]
 
     async def stats(self) -> Shown:
-        """How many sagas there are, by name and status; and the size of the log, if it is on this machine."""
+        """How many sagas there are, by name and status; the size of the log, if it is on this machine; what is left."""
         open_counts = await self._sagas.open_counts()
         ended = await self._sagas.ended_counts()
         sagas: dict[str, Shown] = {}
@@ -367,8 +372,10 @@ class SagaOperations:
                 "ended": {str(status): count for (n, status), count in ended.items() if n == name},
             }
         disk = self._sagas.disk_use()
+        leaving = await self._leaving() if self._leaving else None
         return {
             "sagas": sagas,
+            **({"leaving": leaving_shown(leaving)} if leaving else {}),
             **({"log": {"size_bytes": disk.size_bytes, "is_disk_full": disk.is_full}} if disk else {}),
         }
 

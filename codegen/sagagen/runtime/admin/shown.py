@@ -6,7 +6,7 @@ from typing import Any
 
 from sagagen.runtime.audit.entry import AuditEntry
 from sagagen.runtime.clock import rfc3339, rfc3339_or_none
-from sagagen.runtime.engine.port import RecordedSaga
+from sagagen.runtime.engine.port import Leaving, RecordedSaga
 from sagagen.runtime.saga.commands import Offer
 from sagagen.runtime.saga.events import OperatorRow
 from sagagen.runtime.saga.explain import Explanation
@@ -130,4 +130,14 @@ def entry_shown(entry: AuditEntry) -> Shown:
         "address": entry.address or None,
         "trace_id": entry.trace_id or None,
         "count": entry.count,
+    }
+
+
+def leaving_shown(leaving: Leaving) -> Shown:
+    return {
+        "engine": leaving.name,
+        "can_go": leaving.can_go,
+        "unfinished": leaving.open,
+        "keys_until": rfc3339_or_none(leaving.keys_until_ms),
+        "says": str(leaving),
     }

@@ -19,9 +19,13 @@ class CallerSagas:
         self.at_most = at_most
         self._active = {caller: count for caller, count in active.items() if caller not in _NOBODY}
 
+    def of(self, caller: str) -> int:
+        """How many active sagas the caller has; 0 for those that nobody knows."""
+        return self._active.get(caller, 0)
+
     def is_full(self, caller: str) -> bool:
         """This caller may start no saga now."""
-        return self._active.get(caller, 0) >= self.at_most
+        return self.of(caller) >= self.at_most
 
     def begin(self, caller: str) -> None:
         """A saga of this caller is active from now on."""

@@ -249,6 +249,28 @@ class EmbeddedEngine:
         """Sagas that run in this process."""
         return len(self._entries)
 
+    async def active_of(self, caller: str) -> int:
+        """How many active sagas a caller has, where that is limited; 0 for those that nobody knows."""
+        return self._of_callers.of(caller) if self._of_callers else 0
+
+    async def started(self, saga_id: str, saga: str = "") -> Started | None:
+        """As `accept` finds a saga that was accepted before; None if none was. Nothing begins."""
+        if entry := self._entries.get(saga_id):
+            found = await asyncio.shield(entry.accepted)
+            if isinstance(found, Exception):
+                raise found
+            return entry.started(is_new=False, found=found)
+        head = await self._log.head(saga_id)
+        return started_of(head, is_new=False) if head else None
+
+    async def open_count(self) -> int:
+        """How many sagas of the log have not ended."""
+        return sum(each.count for each in await self._log.open_counts())
+
+    async def last_ends_ms(self) -> Mapping[str, int]:
+        """When the last saga of each definition has ended, ms since the epoch, of those that the log keeps."""
+        return await self._log.last_ends_ms()
+
     async def wait_until_idle(self) -> None:
         """Return when no saga runs in this process: each has ended, is stuck, or was stopped."""
         while tasks := [entry.task for entry in self._entries.values() if entry.task]:
@@ -418,10 +440,10 @@ class EmbeddedEngine:
         return self._admission.room(self._clock.monotonic_s())
 
     async def _find_or(self, saga_id: str, refusal: Overloaded) -> Started:
-        head = await self._log.head(saga_id)  # a replay costs little, so it passes admission
-        if head is None:
+        found = await self.started(saga_id)  # a replay costs little, so it passes admission
+        if found is None:
             raise refusal
-        return started_of(head, is_new=False)
+        return found
 
     def _enter(self, saga_id: str, begin: Begin) -> SagaEntry:
         """The one way to a driver: whatever begins a saga here, its task is this entry's, and ends with it."""

@@ -100,6 +100,10 @@ class EngineLog(SagasInLog, WaitingSagas, Protocol):
         """How many active sagas each caller has; who has none is not in it."""
         ...
 
+    async def last_ends_ms(self) -> Mapping[str, int]:
+        """When the last saga of each definition has ended, ms since the epoch, of those that are kept."""
+        ...
+
     async def waiting_count(self) -> int:
         """How many sagas only wait."""
         ...

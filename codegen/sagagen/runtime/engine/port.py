@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from sagagen.runtime.audit.entry import AuditEntry
+from sagagen.runtime.clock import rfc3339
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.commands import CommandRejected, Offer, OperatorCommand, UnknownSaga
@@ -39,6 +40,8 @@ __all__ = [
     "DiskUse",
     "JournalUnavailable",
     "JournalUnreadable",
+    "Leaving",
+    "MovableRuntime",
     "NotAcceptable",
     "NotDelivered",
     "Offer",
@@ -333,3 +336,58 @@ class SagaRuntime(SagaControl, Protocol):
     def stop_accepting(self) -> None:
         """Begin to drain: no new sagas, no new calls; waits end at once, calls under way go on. May be repeated."""
         ...
+
+
+class MovableRuntime(SagaRuntime, Protocol):
+    """An engine that a project can leave, or enter while it leaves another."""
+
+    @property
+    def running(self) -> int:
+        """Sagas that count for `max_running` in this process."""
+        ...
+
+    async def active_of(self, caller: str) -> int:
+        """How many active sagas a caller has, where that is limited; 0 for those that nobody knows."""
+        ...
+
+    async def started(self, saga_id: str, saga: str = "") -> Started | None:
+        """As `accept` finds a saga that was accepted before; None if none was. Nothing begins.
+
+        `saga` is the name of its definition, where whoever asks knows it. Raises JournalUnavailable.
+        """
+        ...
+
+    async def open_count(self) -> int:
+        """How many sagas are accepted and have not ended."""
+        ...
+
+    async def last_ends_ms(self) -> Mapping[str, int]:
+        """When the last saga of each definition has ended, ms since the epoch, of those that are kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What remains in the engine that is left."""
+
+    name: str
+    """What people call it: `log var/saga-log.db`."""
+    open: int
+    keys_until_ms: int | None
+    """Until when keys of sagas that have ended count, ms since the epoch; None: none counts any more."""
+    is_known: bool = True
+    """False: it can't be reached."""
+
+    @property
+    def can_go(self) -> bool:
+        return self.is_known and not self.open and self.keys_until_ms is None
+
+    def __str__(self) -> str:
+        if not self.is_known:
+            return f"the {self.name} can't be reached"
+        if self.can_go:
+            return f"the {self.name} can go: no open saga, no key within retention"
+        waits = [f"open sagas: {self.open}"] if self.open else []
+        if self.keys_until_ms is not None:
+            waits.append(f"keys count until {rfc3339(self.keys_until_ms)}")
+        return f"the {self.name} must stay: {'; '.join(waits)}"

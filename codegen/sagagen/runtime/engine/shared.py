@@ -96,6 +96,10 @@ class SharedEngine(EmbeddedEngine):
         if await self._shared.head(acceptance.saga_id) is None:
             raise TooManyRunning(f"you have {at_most} active sagas, which is all that you may have")
 
+    async def active_of(self, caller: str) -> int:
+        """How many active sagas a caller has, at all gateways; 0 for those that nobody knows."""
+        return await self._shared.active_of(caller)
+
     async def deliver(self, delivery: Delivery) -> Delivered:
         try:
             return await super().deliver(delivery)

@@ -248,6 +248,11 @@ SELECT_NEXT_ENDED_NAME = """
 SELECT min(name) AS name FROM saga WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') AND name > ?
 """
 
+SELECT_LAST_END = """
+SELECT max(updated_ms) AS ended_ms FROM saga
+WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') AND name = ?
+"""
+
 SELECT_PURGEABLE = """
 SELECT number, subject FROM saga
 WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') AND name = ? AND updated_ms < ? ORDER BY updated_ms LIMIT ?

@@ -338,6 +338,10 @@ class SagaLog:
         """Names of the definitions of which some sagas have ended."""
         return await self._reader.in_thread(_ended_names)
 
+    async def last_ends_ms(self) -> dict[str, int]:
+        """When the last saga of each definition has ended, ms since the epoch, of those that are kept."""
+        return await self._reader.in_thread(_last_ends)
+
     async def purge(self, name: str, before_ms: int, at_most: int = PURGED_AT_ONCE) -> int:
         """Forget sagas of this name that ended before a time (ms since the epoch), the longest ended first.
 
@@ -411,6 +415,14 @@ def _ended_names(connection: sqlite3.Connection) -> list[str]:
     ) is not None:
         names.append(found)
     return names[1:]
+
+
+def _last_ends(connection: sqlite3.Connection) -> dict[str, int]:
+    # A look into the index for each name, as for the names.
+    return {
+        name: connection.execute(sql.SELECT_LAST_END, (name,)).fetchone()["ended_ms"]
+        for name in _ended_names(connection)
+    }
 
 
 def _purge(connection: sqlite3.Connection, name: str, before_ms: int, at_most: int) -> int:

@@ -2,7 +2,7 @@
 reserve again, and looks for its files."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import structlog
 
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.model.definition import Saga
+from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.journal import JournalUnavailable
 from sagagen.runtime.settings import AUDIT_DAYS
 
@@ -156,7 +157,7 @@ async def one_round(log: KeptLog, sagas: Sequence[Saga], now: PurgeTime) -> int:
     if log.is_disk_full:
         await log.restore_reserve()
     now_ms = now.now_ms(await log.last_ms())
-    retention_s = retentions_s(sagas)
+    retention_s = Definitions(sagas).retentions_s
     otherwise_s = max(UNKNOWN_RETENTION_S, *retention_s.values()) if retention_s else UNKNOWN_RETENTION_S
     purged = 0
     for name in await log.ended_names():
@@ -180,11 +181,3 @@ async def one_round_of_audit(log: KeptLog, now_ms: int, audit_s: float = AUDIT_S
     while count := await log.audit.remove(before_ms, strangers_before_ms):
         removed += count
     return removed
-
-
-def retentions_s(sagas: Sequence[Saga]) -> Mapping[str, float]:
-    """Time in seconds that each saga is kept after its end: the longest retention of its versions."""
-    longest: dict[str, float] = {}
-    for saga in sagas:
-        longest[saga.name] = max(saga.retention_s, longest.get(saga.name, 0.0))
-    return longest

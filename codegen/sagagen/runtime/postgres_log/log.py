@@ -290,6 +290,11 @@ class PostgresLog:
         records = await self._read(lambda connection: connection.fetch(sql.ENDED_COUNTS))
         return {(record["name"], SagaStatus(record["status"])): record["count"] for record in records}
 
+    async def last_ends_ms(self) -> dict[str, int]:
+        """When the last saga of each definition has ended, ms since the epoch, of those that are kept."""
+        records = await self._read(lambda connection: connection.fetch(sql.LAST_ENDS))
+        return {record["name"]: record["ended_ms"] for record in records}
+
     async def ended_names(self) -> list[str]:
         """Names of the definitions of which some sagas have ended."""
         return [

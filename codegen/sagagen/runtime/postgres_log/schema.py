@@ -295,6 +295,10 @@ SELECT name, status, count(*) AS count FROM sagagen_engine.saga
 ENDED_NAMES = """
 SELECT DISTINCT name FROM sagagen_engine.saga WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED')
 """
+LAST_ENDS = """
+SELECT name, max(updated_ms) AS ended_ms FROM sagagen_engine.saga
+ WHERE status IN ('COMPLETED', 'COMPENSATED', 'SUPERSEDED') GROUP BY name
+"""
 PURGE = """
 WITH old AS (
   SELECT number FROM sagagen_engine.saga

@@ -1,6 +1,6 @@
 """The gateway with the engine in a process of its own; and how they are put together in any process."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +18,11 @@ from sagagen.runtime.edge.http.server import serve_http
 from sagagen.runtime.edge.problem import ProblemError
 from sagagen.runtime.edge.responder import HttpResponder
 from sagagen.runtime.edge.shared_answers import SharedAnswers
+from sagagen.runtime.engine.context import OnResult
 from sagagen.runtime.engine.deaths import Deaths
 from sagagen.runtime.engine.embedded import EmbeddedEngine
 from sagagen.runtime.engine.narration import Narrator
-from sagagen.runtime.engine.port import SagaRuntime
+from sagagen.runtime.engine.port import Leaving, MovableRuntime
 from sagagen.runtime.health import Check, Readiness, service_check
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.log.upkeep import upkeep
@@ -170,7 +171,9 @@ async def running(
                 authentication=schemes,
                 pace=_pace(callers),
             )
-        operators = operators_app(project.mesh, settings, sagas, auditor, gateway.schema, readiness, schemes)
+        operators = operators_app(
+            project.mesh, settings, sagas, auditor, gateway.schema, readiness, schemes, engine.leaving
+        )
         admin_certificates = await listeners.enter_async_context(admin_tls(settings))
         http_certificates = await listeners.enter_async_context(http_tls(settings))
         for app, address, variable, room, tls in (
@@ -190,10 +193,12 @@ async def running(
 class OpenedEngine:
     """An engine at work, and what goes with it."""
 
-    sagas: SagaRuntime
+    sagas: MovableRuntime
     audit: AuditTrail
     checks: Mapping[str, Check]
     """Of readiness."""
+    leaving: Callable[[], Awaitable[Leaving]] | None = None
+    """What remains in the engine that the project leaves; None: it leaves none."""
 
 
 @asynccontextmanager
@@ -207,20 +212,51 @@ async def _engine(
     is_alone: bool,
     drives: bool,
 ) -> AsyncGenerator[OpenedEngine]:
-    """The engine that the settings name."""
+    """The engine that the settings name, and while the project leaves another that one too."""
+    on_result = partial(_share, shared, gateway.responder) if shared else None
+
+    def open_(of: Settings, is_alone: bool) -> AbstractAsyncContextManager[OpenedEngine]:
+        return _one_engine(project, of, transports, on_result, is_alone=is_alone, drives=drives)
+
+    if not (settings.engine_that_is_left or (not settings.has_own_log and settings.saga_log.exists())):
+        async with open_(settings, is_alone or not settings.has_own_log) as opened:
+            yield opened
+        return
+    from sagagen.runtime.process.moving import moving_engine
+
+    async with moving_engine(project, settings, open_, is_alone=is_alone) as opened:
+        yield opened
+
+
+def _one_engine(
+    project: Project,
+    settings: Settings,
+    transports: Mapping[str, Transport],
+    on_result: OnResult | None,
+    *,
+    is_alone: bool,
+    drives: bool,
+) -> AbstractAsyncContextManager[OpenedEngine]:
     if settings.restate is not None:
         from sagagen.runtime.process.restate import restate_engine
 
-        async with restate_engine(project, settings, transports, drives=drives) as opened:
-            yield opened
-        return
-    on_result = partial(_share, shared, gateway.responder) if shared else None
+        return restate_engine(project, settings, transports, drives=drives, is_alone=is_alone)
     if url := settings.engine_log:
         from sagagen.runtime.process.shared_log import shared_engine
 
-        async with shared_engine(project, settings, url, transports, on_result) as opened:
-            yield opened
-        return
+        return shared_engine(project, settings, url, transports, on_result, is_alone=is_alone)
+    return _engine_on_file(project, settings, transports, on_result, is_alone=is_alone)
+
+
+@asynccontextmanager
+async def _engine_on_file(
+    project: Project,
+    settings: Settings,
+    transports: Mapping[str, Transport],
+    on_result: OnResult | None,
+    *,
+    is_alone: bool,
+) -> AsyncGenerator[OpenedEngine]:
     limits = settings.limits(project.mesh)
     async with (
         SagaLog.open(settings.saga_log, settings.encryption_keys(project.root)) as log,

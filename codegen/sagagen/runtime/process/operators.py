@@ -1,6 +1,6 @@
 """The gateway's admin listener: who is let in, and what they get."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -17,7 +17,7 @@ from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.console.desk import Desk
 from sagagen.runtime.console.mount import console_at
 from sagagen.runtime.engine.gauges import set_gauges
-from sagagen.runtime.engine.port import SagaRuntime
+from sagagen.runtime.engine.port import Leaving, SagaRuntime
 from sagagen.runtime.health import Readiness
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Mesh
@@ -36,10 +36,11 @@ def operators_app(
     schema: Schema,
     readiness: Readiness,
     schemes: Authentication | None,
+    leaving: Callable[[], Awaitable[Leaving]] | None = None,
 ) -> ASGIApp:
-    """`schemes` are those of the contract; None where it has none."""
+    """`schemes` are those of the contract; None where it has none. `leaving` is `OpenedEngine`'s."""
     gate = admin_gate(mesh, settings, settings.gateway_admin.host, schemes)
-    operations = SagaOperations(sagas, lambda: schema, sagas.deliver)
+    operations = SagaOperations(sagas, lambda: schema, sagas.deliver, leaving)
     access = mesh.security.admin if mesh.security else None
     orders = Orders(operations, auditor, access.four_eyes if access else ())
     admin = SagaAdmin(orders, gate)

@@ -30,9 +30,17 @@ REGISTERED_S = 2.0
 
 @asynccontextmanager
 async def restate_engine(
-    project: Project, settings: Settings, transports: Mapping[str, Transport], *, drives: bool
+    project: Project,
+    settings: Settings,
+    transports: Mapping[str, Transport],
+    *,
+    drives: bool,
+    is_alone: bool = True,
 ) -> AsyncGenerator[OpenedEngine]:
-    """The gateway's half; with `drives` also an adapter in this process. Raises StartupError."""
+    """The gateway's half; with `drives` also an adapter in this process. `is_alone`: all gateways send sagas there.
+
+    Raises StartupError.
+    """
     address = _checked(project, settings)
     from sagagen.runtime.restate.audit import StreamAudit
     from sagagen.runtime.restate.client import RestateClient
@@ -47,7 +55,9 @@ async def restate_engine(
     looking = Looking(admin, mesh.project, names)
     max_running = settings.limits(mesh).max_running
     failing = Failing(admin, mesh.project, names)
-    sagas = RestateSagas(mesh.project, mesh.sagas, ingress, looking, failing, max_running=max_running)
+    sagas = RestateSagas(
+        mesh.project, mesh.sagas, ingress, looking, failing, max_running=max_running, is_alone=is_alone
+    )
     listener = ReplyListener(sagas.hear, None if drives else address.hears)
     await listener.open()
     sagas.heard_by(listener)
@@ -68,7 +78,12 @@ async def restate_engine(
 
 @asynccontextmanager
 async def adapter_alone(project: Project, settings: Settings) -> AsyncGenerator[None]:
-    """An adapter in a process of its own, with services reached over gRPC. Raises StartupError."""
+    """An adapter in a process of its own, with services reached over gRPC; also of a Restate that is left.
+
+    Raises StartupError.
+    """
+    if settings.restate is None and settings.engine_that_is_left.startswith(RestateAddress.SCHEME):
+        settings = settings.on_engine(settings.engine_that_is_left)
     address = _checked(project, settings)
     from sagagen.runtime.restate.client import RestateClient
     from sagagen.runtime.restate.replies import Replies

@@ -12,7 +12,7 @@ from sagagen.runtime.process.project import Project
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.settings import Settings
-from sagagen.runtime.startup import SettingsError, StartupError
+from sagagen.runtime.startup import StartupError
 from sagagen.runtime.telemetry import logs
 
 
@@ -23,8 +23,10 @@ async def shared_engine(
     url: Secret,
     transports: Mapping[str, Transport],
     on_result: OnResult | None,
+    *,
+    is_alone: bool = True,
 ) -> AsyncGenerator[OpenedEngine]:
-    """This gateway's engine. Raises StartupError."""
+    """This gateway's engine. `is_alone`: all gateways are on this log. Raises StartupError."""
     _check(settings)
     from sagagen.runtime.postgres_log.log import PostgresLog
 
@@ -45,6 +47,7 @@ async def shared_engine(
             max_waiting_sagas=limits.max_waiting_sagas,
             calls_per_service=limits.calls_per_service,
             on_result=on_result,
+            is_alone=is_alone,
             narrator=Narrator(console, mesh.sagas) if console else None,
         ) as engine,
     ):
@@ -59,9 +62,3 @@ def _check(settings: Settings) -> None:
         raise StartupError(
             "SAGAGEN_ENGINE_URL names PostgreSQL, and its driver is not installed: pip install 'sagagen[postgres]'"
         ) from error
-    if settings.saga_log.exists():
-        raise SettingsError(
-            f"SAGAGEN_ENGINE_URL names PostgreSQL, and {settings.saga_log} has the sagas of before: let the gateway "
-            "finish them without the URL (`sagagen sagas stats` says how many are open), then move the file away. "
-            "Keys that it has are not known in PostgreSQL"
-        )

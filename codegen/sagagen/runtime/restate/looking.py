@@ -8,7 +8,7 @@ from sagagen.runtime.engine.port import Acceptance, RecordedSaga
 from sagagen.runtime.restate.client import RestateClient, text
 from sagagen.runtime.restate.recorded import recorded
 from sagagen.runtime.restate.state import STATE, column, text_of
-from sagagen.runtime.restate.workflow_names import service_name
+from sagagen.runtime.restate.workflow_names import RUN, service_name
 from sagagen.runtime.saga.commands import UnknownSaga
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, SagaStatus
@@ -27,6 +27,7 @@ from sagagen.runtime.saga.where import Both, Comparison, Either, Negated, Where
 PAGE = 200
 LOOKED_AT = 1000
 _STARTED, _UPDATED = (f"CAST({column(name)} AS BIGINT)" for name in ("started_ms", "updated_ms"))
+_ACTIVE = "'RUNNING', 'COMPENSATING'"
 _ENDED = f"{column('status')} NOT IN ('RUNNING', 'COMPENSATING', 'STUCK')"
 
 
@@ -37,6 +38,7 @@ class Looking:
         self._admin = admin
         names = ", ".join(text(service_name(project, name)) for name in sagas)
         self._of_project = f"key = '{STATE}' AND service_name IN ({names})"
+        self._runs_of_project = f"target_handler_name = '{RUN}' AND target_service_name IN ({names})"
 
     async def ids(self, beginning: str, at_most: int) -> Sequence[str]:
         like = f"starts_with(service_key, {text(beginning)})"
@@ -146,6 +148,27 @@ class Looking:
             Count(row["name"], int(row["version"]), SagaStatus(row["status"]), int(row["how_many"]))
             for row in rows
         ]
+
+    async def active_of(self, caller: str) -> int:
+        condition = f"{column('caller')} = {text(text_of(caller))} AND {column('status')} IN ({_ACTIVE})"
+        return int((await self._select("count(*) AS how_many", condition, ""))[0]["how_many"])
+
+    async def open_count(self) -> int:
+        """How many sagas have not ended; those among them that no adapter has begun, and that have no state yet."""
+        condition = f"{self._runs_of_project} AND status <> 'completed'"
+        rows = await self._admin.query(
+            f"SELECT count(*) AS how_many FROM sys_invocation_status WHERE {condition}"
+        )
+        return int(rows[0]["how_many"])
+
+    async def last_ends_ms(self) -> Mapping[str, int]:
+        """When the last saga of each definition has ended, ms since the epoch, of those that are retained."""
+        rows = await self._select(
+            f"{column('name')} AS name, max({_UPDATED}) AS ended_ms",
+            _ENDED,
+            f"GROUP BY {column('name')}",
+        )
+        return {row["name"]: int(row["ended_ms"]) for row in rows}
 
     async def _select(self, what: str, condition: str, rest: str) -> list[dict[str, Any]]:
         return await self._admin.query(

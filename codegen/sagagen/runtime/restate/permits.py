@@ -16,8 +16,12 @@ class Permits:
         self._rows: dict[str, Accepted] = {}
 
     @property
+    def taken(self) -> int:
+        return len(self._since_s)
+
+    @property
     def room(self) -> int:
-        return max(0, self.at_most - len(self._since_s))
+        return max(0, self.at_most - self.taken)
 
     def take(self, saga_id: str) -> bool:
         """False for a repeat, which changes nothing."""

@@ -32,7 +32,7 @@ from sagagen.runtime.engine.port import (
     UnknownSaga,
     UnreadableSaga,
 )
-from sagagen.runtime.identity import run_id
+from sagagen.runtime.identity import ANONYMOUS, run_id
 from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.batch import RowBatch, to_bytes
@@ -87,9 +87,11 @@ class RestateSagas:
         failing: Failing | None = None,
         *,
         max_running: int,
+        is_alone: bool = True,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
+        """`is_alone` says that no other engine can have a run of a saga: then none claims its id first."""
         self._project = project
         self._definitions = Definitions(sagas)
         self._names = list(dict.fromkeys(saga.name for saga in sagas))
@@ -100,6 +102,7 @@ class RestateSagas:
         self._random = random or Random(SystemRandom().getrandbits(256))
         self.figures = SearchedFigures(FiguresOnRestate(looking, self._definitions), BOUNDS)
         """What can be told of many sagas at once."""
+        self._is_contested = not is_alone
         self._permits = Permits(max_running)
         self._sending: dict[str, asyncio.Task[Answer]] = {}
         """Acceptances that Restate has not answered yet, by saga."""
@@ -150,9 +153,9 @@ class RestateSagas:
     async def _accept(self, acceptance: Acceptance) -> Started:
         at_ms, run = self._clock.wall_ms(), run_id(self._random)
         if len(acceptance.input) > LARGE_BYTES:
-            row = await apart(lambda: accepted_row(acceptance, at_ms, run))
+            row = await apart(lambda: self._row(acceptance, at_ms, run))
         else:
-            row = accepted_row(acceptance, at_ms, run)
+            row = self._row(acceptance, at_ms, run)
         while before := self._sending.get(acceptance.saga_id):  # a repeat is not to get there first
             await asyncio.wait([before])
             if not before.cancelled() and not before.exception():
@@ -162,6 +165,9 @@ class RestateSagas:
         sending = asyncio.create_task(self._sent(acceptance, row, is_first=is_first), name="accepting")
         self._sending[acceptance.saga_id] = sending
         return await self._started(acceptance, row, await asyncio.shield(sending))
+
+    def _row(self, acceptance: Acceptance, at_ms: int, run: str) -> Accepted:
+        return accepted_row(acceptance, at_ms, run, is_contested=self._is_contested)
 
     async def _sent(self, acceptance: Acceptance, row: Accepted, *, is_first: bool) -> Answer:
         """Raises Unreachable where it was not accepted, as far as anybody knows."""
@@ -365,6 +371,40 @@ class RestateSagas:
 
     def disk_use(self) -> DiskUse | None:
         return None
+
+    # While the project moves from one engine to another
+
+    @property
+    def running(self) -> int:
+        return self._permits.taken
+
+    async def active_of(self, caller: str) -> int:
+        return 0 if caller in ("", ANONYMOUS) else await self._looking.active_of(caller)
+
+    async def started(self, saga_id: str, saga: str = "") -> Started | None:
+        for name in (saga,) if saga else self._names:
+            if not await self._is_sent(saga_id, name):
+                continue
+            if found := await self._find(saga_id, name):
+                return started_of(fold(found.rows), is_new=False)
+            return Started(saga_id, False, "", None, None, "", 0, SagaStatus.RUNNING)  # nobody has begun it
+        return None
+
+    async def _is_sent(self, saga_id: str, saga: str) -> bool:
+        """Whether Restate has a workflow of this id, begun or not."""
+        path = f"/restate/workflow/{service_name(self._project, saga)}/{saga_id}/output"
+        answer = await self._ingress.ask("GET", path)
+        if answer.status == 404:
+            return False
+        if answer.status not in (200, 470):  # 470: it has not ended
+            raise Unreachable(f"Restate answers {answer.status}")
+        return True
+
+    async def open_count(self) -> int:
+        return await self._looking.open_count()
+
+    async def last_ends_ms(self) -> Mapping[str, int]:
+        return await self._looking.last_ends_ms()
 
     # Readiness
 

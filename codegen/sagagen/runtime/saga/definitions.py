@@ -1,6 +1,6 @@
 """Which definition a saga of the log runs on: the version it started with, and no other (P8)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sagagen.runtime.model.definition import Saga, Wait, leaves
 from sagagen.runtime.saga.events import Accepted
@@ -35,6 +35,14 @@ class Definitions:
             if isinstance(element, Wait) and element.event == event
         }
         return sorted(waits)
+
+    @property
+    def retentions_s(self) -> Mapping[str, float]:
+        """Time in seconds that each saga is kept after its end: the longest retention of its versions."""
+        longest = dict[str, float]()
+        for (name, _), saga in self._sagas.items():
+            longest[name] = max(saga.retention_s, longest.get(name, 0.0))
+        return longest
 
     def versions(self, name: str) -> list[int]:
         """Those of a saga that this code keeps."""
