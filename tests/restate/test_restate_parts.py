@@ -1,5 +1,6 @@
 """What a process is told of Restate, orders as bytes, and permits: without a server."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from sagagen.runtime.restate.orders import (
     refusal_to_bytes,
 )
 from sagagen.runtime.restate.permits import Permits
+from sagagen.runtime.restate.replies import ReplyListener
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.codec import UnknownFormat
 from sagagen.runtime.saga.commands import Act
@@ -157,3 +159,19 @@ def test_a_key_that_restate_forgets_before_a_service_does_is_refused_at_start() 
     longer = replace(first, barrier_retention_s=max(saga.retention_s for saga in MESH.sagas) + 1)
     with pytest.raises(StartupError, match=f'saga "place_order" after 2592000 s, and service "{first.name}"'):
         refuse_short_memory(replace(MESH, services=(longer, *others)))
+
+
+async def test_a_gateway_that_stops_reports_no_connection_of_an_adapter_as_an_error() -> None:
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    listener = ReplyListener(lambda _: None, Address("127.0.0.1", 0))
+    await listener.open()
+    place = Address.parse(listener.reply_to.decode().partition(" ")[0], "reply-to")
+    reader, writer = await asyncio.open_connection(place.host, place.port)
+    writer.write(b"{}")
+    await asyncio.sleep(0.01)  # it is being read
+    listener.close()
+    assert await reader.read() == b""
+    await asyncio.sleep(0)
+    assert not reported
+    writer.close()

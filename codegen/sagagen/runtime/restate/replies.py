@@ -102,6 +102,7 @@ class ReplyListener:
         self._hear = hear
         self._address = address
         self._server: asyncio.Server | None = None
+        self._reading: set[asyncio.Task[None]] = set()
         self.token = token_urlsafe(24)
         self.reply_to = f" {self.token}".encode()
 
@@ -109,7 +110,7 @@ class ReplyListener:
         if self._address is None:
             return
         self._server = await asyncio.start_server(
-            self._read, self._address.host, self._address.port, limit=2**23
+            self._connected, self._address.host, self._address.port, limit=2**23
         )
         port = self._server.sockets[0].getsockname()[1]
         self.reply_to = f"{Address(self._address.host, port)} {self.token}".encode()
@@ -117,6 +118,14 @@ class ReplyListener:
     def close(self) -> None:
         if self._server:
             self._server.close()
+        for task in self._reading:
+            task.cancel()
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task that asyncio's streams make themselves is reported as an error when the process ends and cancels it.
+        task = asyncio.create_task(self._read(reader, writer), name="replies")
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -56,6 +56,8 @@ ACCEPT_S = 5.0
 """How long Restate may take to make an acceptance durable, in seconds."""
 ORDER_S, ORDER_HOST_S = 15.0, 11.0
 """How long an order may take, in seconds, and at one of several hosts: a second above the time that it waits there."""
+STOPPING_S = 1.0
+"""How long an event that is on its way may still take, in seconds, once the gateway stops."""
 ASKS_S = (0.3, 0.5, 1.0, 2.0)
 """After how many seconds a gateway that was told nothing asks; the last again and again."""
 PERMITS_ASKED = 10
@@ -221,7 +223,7 @@ class RestateSagas:
         accepted = found.accepted
         if missing := self._missing(found):
             raise NotDelivered(Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", 1.0)
-        is_new = await self._order(accepted.saga, accepted.saga_id, delivery)
+        is_new = await self._order_unless_stopping(accepted.saga, accepted.saga_id, delivery)
         return Delivered(
             is_new, accepted.trace.trace_id, accepted.started_ms, accepted.version, accepted.input
         )
@@ -242,6 +244,20 @@ class RestateSagas:
     def _missing(self, found: SagaOnRestate) -> str:
         is_active = fold(found.rows).status.is_active
         return (self._definitions.missing(found.accepted) or found.waiting_for) if is_active else ""
+
+    async def _order_unless_stopping(self, saga: str, saga_id: str, order: Order) -> bool:
+        """A server that stops cuts off whoever waits longer than it does, without an answer."""
+        asking = asyncio.create_task(self._order(saga, saga_id, order), name="order")
+        stopping = asyncio.create_task(self._closing.wait(), name="stopping")
+        try:
+            await asyncio.wait([asking, stopping], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([asking], timeout=STOPPING_S)
+            if asking.done():
+                return asking.result()
+            raise NotDelivered(Refusal.NOT_READY, "the gateway is stopping: send the same again", 1.0)
+        finally:
+            asking.cancel()
+            stopping.cancel()
 
     async def _order(self, saga: str, saga_id: str, order: Order) -> bool:
         answer = await self._ingress.ask(

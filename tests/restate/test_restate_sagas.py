@@ -1,9 +1,13 @@
-"""One key at two gateways on Restate, before an adapter has begun the saga: the second one knows nothing of it."""
+"""A gateway's half of sagas on Restate, while no adapter has begun any of them: without a server."""
 
+import asyncio
 import json
 
+import pytest
 from small_mesh import acceptance, saga, step
+from waiting import eventually_async
 
+from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
 from sagagen.runtime.restate.client import Answer, RestateClient
 from sagagen.runtime.restate.looking import Looking
 from sagagen.runtime.restate.sagas import RestateSagas
@@ -21,6 +25,8 @@ class Ingress(RestateClient):
     async def ask(self, method: str, path: str, *_: object, **__: object) -> Answer:
         if path.endswith("/head"):
             return Answer(200, b"")
+        if path.endswith("/order"):
+            await asyncio.Event().wait()
         status = "PreviouslyAccepted" if path in self._accepted else "Accepted"
         self._accepted.add(path)
         return Answer(202, json.dumps({"status": status}).encode())
@@ -41,3 +47,16 @@ async def test_the_second_gateway_takes_the_saga_of_the_first_for_nobodys_and_ke
     repeated = await one.accept(acceptance(PLACE))
     assert (repeated.is_new, repeated.fingerprint) == (False, first.fingerprint)
     assert one.room() == 8
+
+
+async def test_an_event_that_nobody_takes_is_answered_before_the_server_stops() -> None:
+    stopping = gateway(Ingress())
+    started = await stopping.accept(acceptance(PLACE))
+    delivery = Delivery(PLACE.name, started.saga_id, "answered", "key-2", b"f", b"", "ann")
+    sending = asyncio.create_task(stopping.deliver(delivery))
+    await asyncio.sleep(0)
+    stopping.stop_accepting()
+    await eventually_async("an answer", sending.done)
+    with pytest.raises(NotDelivered) as refused:
+        sending.result()
+    assert refused.value.refusal is Refusal.NOT_READY
