@@ -38,14 +38,15 @@ class Readiness:
         """What is in the way, one line for each check that does not pass; the process is ready if there is none."""
         waited_for = list(self._once.items())
         checks = [*self._always.items(), *waited_for]
-        found = await asyncio.gather(*(_within(check) for _, check in checks))
+        found = await asyncio.gather(*(within(check) for _, check in checks))
         for (name, _), problem in zip(waited_for, found[len(self._always) :], strict=True):
             if not problem:
                 self._once.pop(name, None)
         return [f"{name}: {problem}" for (name, _), problem in zip(checks, found, strict=True) if problem]
 
 
-async def _within(check: Check) -> str:
+async def within(check: Check) -> str:
+    """What a check finds, also where it takes too long or raises."""
     try:
         async with asyncio.timeout(WITHIN_S):
             return await check()

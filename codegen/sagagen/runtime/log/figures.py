@@ -131,7 +131,7 @@ class LogFigures:
         await self._stack.aclose()
 
     async def overview(self, newest: Sequence[Saga]) -> Overview:
-        counts = await self._open_counts()
+        counts = await self.open_counts()
         work = partial(
             _overview, counts=counts, newest=tuple(newest), now_ms=self._now_ms(), first=self._first
         )
@@ -141,10 +141,10 @@ class LogFigures:
         return await self._ask("groups", partial(_groups, now_ms=self._now_ms()))
 
     async def of_definition(self, saga: Saga) -> DefinitionFigures:
-        counts = await self._open_counts()
+        counts = await self.open_counts()
         return await self._ask((saga.name, saga.version), partial(_of_definition, saga=saga, counts=counts))
 
-    async def _open_counts(self) -> Sequence[OpenCount]:
+    async def open_counts(self) -> Sequence[OpenCount]:
         return await self._ask("open", open_counts)
 
     async def _ask(self, question: object, work: Callable[[sqlite3.Connection], T]) -> T:

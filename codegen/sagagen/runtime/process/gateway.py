@@ -1,6 +1,6 @@
 """The gateway with the engine in a process of its own; and how they are put together in any process."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sagagen.runtime.addresses import Address, ReplicaAddresses
 from sagagen.runtime.audit.auditor import Auditor
 from sagagen.runtime.audit.trail import AuditTrail
+from sagagen.runtime.console.desk import Reach
 from sagagen.runtime.edge.entry import Pace
 from sagagen.runtime.edge.forward import DEFAULT_TIMEOUT_S
 from sagagen.runtime.edge.gateway import Gateway
@@ -33,7 +34,7 @@ from sagagen.runtime.process.listening import listening
 from sagagen.runtime.process.operators import operators_app
 from sagagen.runtime.process.project import Project, ProjectError, named_errors
 from sagagen.runtime.process.trusting import admin_tls, http_tls, mesh_trust
-from sagagen.runtime.rpc.transport import Transport
+from sagagen.runtime.rpc.transport import ReplicaStanding, Transport
 from sagagen.runtime.saga.events import Accepted
 from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.settings import Settings
@@ -56,9 +57,42 @@ async def _gateway_alone(project: Project, settings: Settings, gateway: Gateway)
     async with reached_services(project, settings) as (transports, always):
         checks = service_checks(project.mesh.services, transports)
         async with running(
-            gateway, project, settings, transports, checks, is_alone=settings.is_only_gateway, always=always
+            gateway,
+            project,
+            settings,
+            transports,
+            checks,
+            is_alone=settings.is_only_gateway,
+            always=always,
+            is_apart=True,
         ):
             yield
+
+
+def _reach(
+    services: Iterable[Service],
+    settings: Settings,
+    transports: Mapping[str, Transport],
+    checks: Mapping[str, Check],
+    *,
+    is_apart: bool,
+) -> dict[str, Reach]:
+    """What operators are told of the way to each service."""
+    return {
+        service.name: Reach(
+            tuple(map(str, settings.service_replicas(service).addresses)) if is_apart else (),
+            checks.get(service.name),
+            _standing(transports.get(service.name)),
+        )
+        for service in services
+    }
+
+
+def _standing(transport: object) -> Callable[[], Sequence[ReplicaStanding]] | None:
+    """Of several processes of a service: they lie below what signs and observes its calls."""
+    while (inner := getattr(transport, "inner", None)) is not None:
+        transport = inner
+    return getattr(transport, "standing", None)
 
 
 @asynccontextmanager
@@ -140,8 +174,11 @@ async def running(
     is_alone: bool,
     drives: bool = False,
     always: Mapping[str, Check] = MappingProxyType({}),
+    is_apart: bool = False,
 ) -> AsyncGenerator[None]:
     """Gateway and engine, with these ways to the services; `services` says whether each has been reached.
+
+    `is_apart`: they are processes of their own.
 
     `is_alone` says that no other gateway reaches these services. `drives`: where sagas are on another engine, this
     process drives them too. `always` are other checks of readiness.
@@ -171,8 +208,17 @@ async def running(
                 authentication=schemes,
                 pace=_pace(callers),
             )
+        reach = _reach(project.mesh.services, settings, transports, services, is_apart=is_apart)
         operators = operators_app(
-            project.mesh, settings, sagas, auditor, gateway.schema, readiness, schemes, engine.leaving
+            project.mesh,
+            settings,
+            sagas,
+            auditor,
+            gateway.schema,
+            readiness,
+            schemes,
+            reach,
+            engine.leaving,
         )
         admin_certificates = await listeners.enter_async_context(admin_tls(settings))
         http_certificates = await listeners.enter_async_context(http_tls(settings))

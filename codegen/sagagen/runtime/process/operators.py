@@ -1,6 +1,6 @@
 """The gateway's admin listener: who is let in, and what they get."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -14,7 +14,7 @@ from sagagen.runtime.admin.operations import SagaOperations
 from sagagen.runtime.admin.orders import Orders
 from sagagen.runtime.admin.routes import SagaAdmin, audited_metrics, guarded_metrics, saga_routes
 from sagagen.runtime.audit.auditor import Auditor
-from sagagen.runtime.console.desk import Desk
+from sagagen.runtime.console.desk import Desk, Reach
 from sagagen.runtime.console.mount import console_at
 from sagagen.runtime.engine.gauges import set_gauges
 from sagagen.runtime.engine.port import Leaving, SagaRuntime
@@ -36,15 +36,19 @@ def operators_app(
     schema: Schema,
     readiness: Readiness,
     schemes: Authentication | None,
+    services: Mapping[str, Reach],
     leaving: Callable[[], Awaitable[Leaving]] | None = None,
 ) -> ASGIApp:
-    """`schemes` are those of the contract; None where it has none. `leaving` is `OpenedEngine`'s."""
+    """`schemes` are those of the contract; None where it has none. `services` are the ways to them.
+
+    `leaving` is `OpenedEngine`'s.
+    """
     gate = admin_gate(mesh, settings, settings.gateway_admin.host, schemes)
     operations = SagaOperations(sagas, lambda: schema, sagas.deliver, leaving)
     access = mesh.security.admin if mesh.security else None
     orders = Orders(operations, auditor, access.four_eyes if access else ())
     admin = SagaAdmin(orders, gate)
-    console = console_at(Desk(mesh, gate, orders, sagas, lambda: schema, readiness))
+    console = console_at(Desk(mesh, gate, orders, sagas, lambda: schema, readiness, services))
     return admin_app(
         readiness,
         [*saga_routes(admin), console],

@@ -27,3 +27,13 @@ class Transport(Protocol):
         which case the call may still have happened. Cancelling cancels the call at the service too.
         """
         ...
+
+
+class ReplicaStanding(NamedTuple):
+    """How one of several processes of a service does, as whoever calls them sees it."""
+
+    address: str
+    is_resting: bool
+    """It did not answer, or not well: others are called before it."""
+    under_way: int
+    """Calls to it that have no answer yet."""

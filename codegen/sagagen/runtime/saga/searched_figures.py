@@ -77,6 +77,9 @@ class SearchedFigures:
     async def overview(self, newest: Sequence[Saga]) -> Overview:
         return await self._ask("overview", lambda: self._sagas.overview(newest))
 
+    async def open_counts(self) -> Sequence[OpenCount]:
+        return await self._ask("open", self._sagas.open_counts)
+
     async def groups(self) -> Groups:
         return await self._ask("groups", self._groups)
 
@@ -92,7 +95,7 @@ class SearchedFigures:
 
     async def _groups(self) -> Groups:
         most = self._bounds.of_groups
-        counted = counts_of_open(await self._sagas.open_counts())
+        counted = counts_of_open(await self.open_counts())
         stuck = sum(each.count for each in counted if each.status is SagaStatus.STUCK)
         active = sum(each.count for each in counted if each.status.is_active)
         lately_ms = round(time.time() * 1000) - MINUTES * 60_000
@@ -133,7 +136,7 @@ class SearchedFigures:
             status = fold(found.rows).status
             is_resting = status is SagaStatus.STUCK or self._sagas.rests(found)
             tally.add(SeenSaga(status, is_resting, [row for row in map(seen_row, found.rows) if row]))
-        counts = await self._sagas.open_counts()
+        counts = await self.open_counts()
         return DefinitionFigures(
             ended=len(ended),
             open=len(open_ones),

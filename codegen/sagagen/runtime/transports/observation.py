@@ -15,7 +15,7 @@ class ObservedTransport:
 
     def __init__(self, inner: Transport, address: str) -> None:
         """`address` is what the service is called in metrics: its name."""
-        self._inner = inner
+        self.inner = inner
         self._address = address
 
     async def call(
@@ -24,7 +24,7 @@ class ObservedTransport:
         """As Transport says."""
         begun_s, code = time.perf_counter(), "OK"
         try:
-            return await self._inner.call(path, request, metadata=metadata, timeout_s=timeout_s)
+            return await self.inner.call(path, request, metadata=metadata, timeout_s=timeout_s)
         except RpcError as error:
             code = error.code.name
             raise

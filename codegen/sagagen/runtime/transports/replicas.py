@@ -23,7 +23,7 @@ from grpclib.const import Status as Code
 from sagagen.runtime.addresses import Address
 from sagagen.runtime.rpc.errors import NoAnswer, NotReached, RpcError
 from sagagen.runtime.rpc.refusals import STOPPING
-from sagagen.runtime.rpc.transport import Reply, Transport
+from sagagen.runtime.rpc.transport import ReplicaStanding, Reply, Transport
 
 REST_S = 1.0
 """How long a replica that does not answer is passed over at first, in seconds; twice as long each further time."""
@@ -203,6 +203,12 @@ class Replicas:
                 failed = error
         self._may_have_moved.set()
         raise failed or RpcError(Code.UNAVAILABLE, "the service's name has no address")
+
+    def standing(self) -> list[ReplicaStanding]:
+        """How each does now."""
+        return [
+            ReplicaStanding(str(each.address), each.is_resting(), each.under_way) for each in self._replicas
+        ]
 
     def _in_turn(self) -> list[Replica]:
         """The least busy first, and of those by turns; those that rest come last, since they may be back."""

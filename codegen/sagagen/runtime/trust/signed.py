@@ -44,7 +44,7 @@ class SignedTransport:
         keys: "MeshKeys | None",
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._inner = inner
+        self.inner = inner
         self._service = service
         self._keys = keys
         self._now_ms = now_ms
@@ -57,7 +57,7 @@ class SignedTransport:
         """As Transport says. UNAVAILABLE, with a reason of MacRefusal, where the service does not believe it."""
         try:
             signed = self._signed(path, request, metadata, timeout_s)
-            reply = await self._inner.call(path, request, metadata=signed, timeout_s=timeout_s)
+            reply = await self.inner.call(path, request, metadata=signed, timeout_s=timeout_s)
         except RpcError as error:
             if not _is_disbelief(error):
                 raise
