@@ -8,6 +8,7 @@ from pathlib import Path
 import postgres_server
 import pytest
 
+from sagagen.runtime.clock import Clock
 from sagagen.runtime.postgres_log.log import PostgresLog
 from sagagen.runtime.vault.vault import FileKeys
 
@@ -22,7 +23,7 @@ def log_url(folder: Path) -> str:
 
 @asynccontextmanager
 async def shared_log(
-    folder: Path, *, lease_s: float = 6.0, keys: FileKeys | None = None
+    folder: Path, *, lease_s: float = 6.0, keys: FileKeys | None = None, clock: Clock | None = None
 ) -> AsyncGenerator[PostgresLog]:
-    async with PostgresLog.open(log_url(folder), "test", lease_s=lease_s, keys=keys) as log:
+    async with PostgresLog.open(log_url(folder), "test", lease_s=lease_s, keys=keys, clock=clock) as log:
         yield log

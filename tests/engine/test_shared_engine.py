@@ -1,34 +1,29 @@
 """Two gateways on one saga log in PostgreSQL: whichever is asked, and whichever dies, each saga is driven by one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from engine_world import World
 from grpclib.const import Status as Code
+from shared_gateways import LONG_S, Gateway, Slow, end_life, gateway, is_idle, two
 from shared_log import log_url, shared_log
 from small_mesh import SAGA_ID, ManualClock, acceptance, method, saga, step, usual_saga
 from test_structure import WAIT, delivery, event
 from waiting import eventually_async
 
 from sagagen.runtime.engine.port import CANCEL, Delivery, NotDelivered, Refusal, SagaQuery, TooManyRunning
-from sagagen.runtime.engine.shared import SharedEngine
-from sagagen.runtime.model.definition import Cancel, Direction, Saga, StepKind
+from sagagen.runtime.model.definition import Cancel, Direction, StepKind
 from sagagen.runtime.postgres.connection import connect
 from sagagen.runtime.postgres_log import schema as sql
 from sagagen.runtime.postgres_log.errors import Superseded
-from sagagen.runtime.postgres_log.log import PostgresLog
 from sagagen.runtime.rpc.errors import DOMAIN, RpcError
-from sagagen.runtime.rpc.transport import Reply
 from sagagen.runtime.saga.commands import Act, CommandRejected, OperatorCommand
 from sagagen.runtime.saga.events import Resumed, SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable
-from sagagen.runtime.saga.logged import LoggedSaga
 from sagagen.runtime.saga.result import Succeeded
 
 ACTION = Direction.ACTION
@@ -41,79 +36,7 @@ WAITING = saga(
     deadline_s=7200.0,
     respond_after="completion",
 )
-LONG_S = 60.0
 CUTS = 5
-
-
-@dataclass
-class Slow(World):
-    """Calls wait until they are let go."""
-
-    def __post_init__(self) -> None:
-        self.reached, self.go = asyncio.Event(), asyncio.Event()
-
-    async def call(
-        self, path: str, request: bytes, *, metadata: Mapping[str, str], timeout_s: float
-    ) -> Reply:
-        self.reached.set()
-        await self.go.wait()
-        return await super().call(path, request, metadata=metadata, timeout_s=timeout_s)
-
-
-@dataclass
-class Gateway:
-    log: PostgresLog
-    engine: SharedEngine
-
-    async def saga(self, saga_id: str = SAGA_ID) -> LoggedSaga:
-        found = await self.log.find(saga_id)
-        assert found
-        return found
-
-    async def ends(self, saga_id: str = SAGA_ID) -> SagaStatus:
-        async def over() -> SagaStatus | None:
-            head = await self.log.head(saga_id)
-            return head.status if head and not head.status.is_active else None
-
-        status = await eventually_async(f"saga {saga_id} ends", over, despite=(JournalUnavailable,))
-        assert status
-        return status
-
-    async def stuck(self) -> None:
-        assert await self.ends() is SagaStatus.STUCK
-        await eventually_async("its task ends", lambda: _is_idle(self.engine))
-
-    def freeze(self) -> None:
-        """As a process that is stopped: it renews no lease, and hears nothing."""
-        looking = self.engine._looking  # pyright: ignore[reportPrivateUsage]
-        for task in asyncio.all_tasks():
-            if task is looking or task.get_name() == f"saga log lease {self.log.life}":
-                task.cancel()
-
-
-async def _is_idle(engine: SharedEngine) -> bool:
-    return engine.running == 0
-
-
-@asynccontextmanager
-async def gateway(
-    folder: Path, definition: Saga, world: World, *, lease_s: float = LONG_S, **options: Any
-) -> AsyncGenerator[Gateway]:
-    async with shared_log(folder, lease_s=lease_s) as log:
-        engine = SharedEngine(sagas=[definition], log=log, transports={"one": world}, **options)
-        async with engine:
-            yield Gateway(log, engine)
-
-
-@asynccontextmanager
-async def two(
-    folder: Path, definition: Saga, world: World, **options: Any
-) -> AsyncGenerator[tuple[Gateway, Gateway]]:
-    async with (
-        gateway(folder, definition, world, **options) as one,
-        gateway(folder, definition, world, **options) as other,
-    ):
-        yield one, other
 
 
 @pytest.fixture
@@ -221,7 +144,7 @@ async def test_a_saga_that_waits_changes_hands_and_takes_its_event(tmp_path: Pat
     async with gateway(tmp_path, WAITING, world) as other:
         async with gateway(tmp_path, WAITING, world) as one:
             await one.engine.accept(acceptance(WAITING))
-            await eventually_async("it is parked", lambda: _is_idle(one.engine))
+            await eventually_async("it is parked", lambda: is_idle(one.engine))
         await eventually_async("it changes hands", lambda: _is_own(other, SAGA_ID))
         assert await other.log.waiting_count() == 1
         assert (await other.engine.deliver(delivery())).is_new
@@ -257,7 +180,7 @@ async def test_a_gateway_that_was_taken_for_dead_begins_again(tmp_path: Path, sl
     async with two(tmp_path, definition, slow) as (one, other):
         await one.engine.accept(acceptance(definition))
         await slow.reached.wait()
-        await _end_life(tmp_path, one)
+        await end_life(tmp_path, one)
         await eventually_async("the other one takes it over", lambda: _is_own(other, SAGA_ID))
         slow.go.set()
         with pytest.raises(Superseded):
@@ -271,17 +194,6 @@ async def test_a_gateway_that_was_taken_for_dead_begins_again(tmp_path: Path, sl
 
 async def _has_lease(gateway: Gateway) -> bool:
     return gateway.log.has_lease
-
-
-async def _end_life(folder: Path, gateway: Gateway) -> None:
-    connection = await connect(log_url(folder), "test")
-    try:
-        await connection.execute(
-            "UPDATE sagagen_engine.life SET until = now() - interval '1 s' WHERE life = $1",
-            gateway.log.life,
-        )
-    finally:
-        await connection.close()
 
 
 async def test_a_write_that_comes_after_its_number_was_barred_writes_nothing(tmp_path: Path) -> None:

@@ -607,13 +607,17 @@ class EmbeddedEngine:
             "this process died twice in a row with a saga under way: it goes on alone", saga_id=saga_id
         )
         self._deaths.try_alone(saga_id)
+        await self._until_tried(saga_id, logged)
+        self._deaths.try_no_more()
+
+    async def _until_tried(self, saga_id: str, logged: LoggedSaga) -> None:
+        """Resume a saga, and return when its call has an answer, or has had the time for one."""
         entry = self._enter(saga_id, partial(self._resume, logged))
         tried = entry.mailbox.tried = asyncio.get_running_loop().create_future()
         saga = self._definitions.of(logged.accepted)
         if saga and entry.task:
             limit_s = longest_timeout_s(saga) + ANSWERED_S
             await asyncio.wait({entry.task, tried}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-        self._deaths.try_no_more()
 
     async def _set_aside(self, logged: LoggedSaga, entry: SagaEntry) -> History:
         history = await self._resume(logged, entry)
@@ -621,9 +625,13 @@ class EmbeddedEngine:
             entry.driver.set_aside()
         return history
 
+    def _drain_s(self) -> float:
+        """How many seconds calls under way are waited for."""
+        return self._grace.left_s(CANCEL_BEFORE_END_S)
+
     async def _drain(self) -> None:
         try:
-            async with asyncio.timeout(self._grace.left_s(CANCEL_BEFORE_END_S)):
+            async with asyncio.timeout(self._drain_s()):
                 await self.wait_until_idle()
         except TimeoutError:
             _logger.warning("calls under way are given up; their sagas resume", count=len(self._entries))

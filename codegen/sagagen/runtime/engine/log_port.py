@@ -132,6 +132,23 @@ class Letter(Protocol):
         ...
 
 
+class Left(Protocol):
+    """Shards that nobody owned any more, of one gateway that had them."""
+
+    @property
+    def shards(self) -> Sequence[int]: ...
+
+    @property
+    def died(self) -> bool:
+        """It gave them to nobody: it died, or was taken for dead."""
+        ...
+
+    @property
+    def on_trial(self) -> str:
+        """The one saga that it tried then; empty: none."""
+        ...
+
+
 class LettersInLog(Protocol):
     """How something reaches the gateway that drives a saga."""
 
@@ -163,8 +180,25 @@ class SharedLog(EngineLog, LettersInLog, Protocol):
         """Ask for another lease, once nothing here drives a saga any more."""
         ...
 
-    async def take(self) -> Collection[int]:
-        """Own what nobody owns, and what dead gateways have left. Returns the shards that are new."""
+    @property
+    def begun_with(self) -> Sequence[Left]:
+        """What the life that runs took when it began."""
+        ...
+
+    async def take(self) -> Sequence[Left]:
+        """Own what nobody owns, and what dead gateways have left. Returns what is new."""
+        ...
+
+    async def counted_deaths(self, saga_ids: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+        """How many gateways in a row have died with each of these sagas under way, and its rows then."""
+        ...
+
+    async def count_deaths(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Keep them."""
+        ...
+
+    async def try_alone(self, saga_id: str) -> None:
+        """Say whose fault it is if this gateway dies now; empty: nobody's."""
         ...
 
     def active_sagas(self, shards: Collection[int] | None = None) -> AsyncIterator[Sequence[Found]]:

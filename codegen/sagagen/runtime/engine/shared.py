@@ -6,7 +6,7 @@ result is read from the log, where it is durable before anybody is told.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -15,7 +15,8 @@ from typing import Any, Self
 import structlog
 
 from sagagen.runtime.engine.asking import ask
-from sagagen.runtime.engine.embedded import EmbeddedEngine
+from sagagen.runtime.engine.deaths import TRIALS_S, Count, Record, answered
+from sagagen.runtime.engine.embedded import EmbeddedEngine, SagaEntry
 from sagagen.runtime.engine.letters import (
     Sent,
     answer,
@@ -24,7 +25,8 @@ from sagagen.runtime.engine.letters import (
     read_letter,
     unreadable,
 )
-from sagagen.runtime.engine.log_port import DrivenElsewhere, Letter, SharedLog
+from sagagen.runtime.engine.log_port import DrivenElsewhere, Left, Letter, SharedLog
+from sagagen.runtime.engine.pace import Pace
 from sagagen.runtime.engine.port import (
     Acceptance,
     Delivered,
@@ -36,11 +38,15 @@ from sagagen.runtime.engine.port import (
 )
 from sagagen.runtime.identity import ANONYMOUS
 from sagagen.runtime.saga.commands import CommandRejected, OperatorCommand
+from sagagen.runtime.saga.history import History
 from sagagen.runtime.saga.journal import JournalUnavailable
+from sagagen.runtime.saga.logged import LoggedSaga
 from sagagen.runtime.saga.result import SagaResult
 
 LOOK_FROM_S, LOOK_UP_TO_S = 0.05, 0.5
 """How often the result of a saga at another gateway is looked for: more and more rarely."""
+HAND_OVER_S = 2.0
+"""How many seconds a gateway that stops waits for its calls: then others go on, and repeat what has no answer yet."""
 TIDY_S = 60.0
 """How often letters that nobody waits for are removed, in seconds."""
 
@@ -59,6 +65,11 @@ class SharedEngine(EmbeddedEngine):
         self._shared = log
         self._running_per_caller = running_per_caller
         self._looking: asyncio.Task[None] | None = None
+        self._to_do: list[Left] = []
+        """What is owned, and was not taken up yet."""
+        self._taking: asyncio.Task[None] | None = None
+        self._counted: tuple[Left, Record] | None = None
+        """The death that was counted last."""
         self._answering: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +83,7 @@ class SharedEngine(EmbeddedEngine):
         try:
             await super().__aexit__(kind, error, trace)
         finally:
-            tasks = {*self._answering, *([self._looking] if self._looking else [])}
+            tasks = {*self._answering, *filter(None, (self._looking, self._taking))}
             for task in tasks:
                 task.cancel()
             if tasks:
@@ -163,15 +174,20 @@ class SharedEngine(EmbeddedEngine):
             if not self._shared.has_lease:
                 await self._let_go()
                 await self._shared.begin_again()
-                await self._take_over(None)
-            elif taken := await self._shared.take():
-                await self._take_over(taken)
+                self._to_do = list(self._shared.begun_with)
+            else:
+                self._to_do += await self._shared.take()
+            if self._to_do and (self._taking is None or self._taking.done()):
+                self._taking = asyncio.create_task(self._take_over(), name="taking over")
         if self._shared.has_lease:
             for letter in await self._shared.letters():
                 self._answer_apart(letter)
 
     async def _let_go(self) -> None:
         """Others own these sagas now: whatever is under way here is given up, and they repeat it."""
+        if self._taking:
+            self._taking.cancel()
+            await asyncio.wait({self._taking})
         tasks = [entry.task for entry in self._entries.values() if entry.task]
         if tasks:
             _logger.warning("sagas are left to other gateways", count=len(tasks))
@@ -184,16 +200,97 @@ class SharedEngine(EmbeddedEngine):
                 self._forget(saga_id, entry)
         self._parked = 0
 
-    async def _take_over(self, shards: Collection[int] | None) -> None:
-        """Go on with the sagas of these shards, or of all that are owned."""
-        waiting, count = await self._shared.waiting_count(shards), 0
-        self._parked += waiting
+    async def _resume_all(self) -> None:
+        self._parked = 0
+        self._to_do = list(self._shared.begun_with)
+        await self._take_over()
+        if self._to_do:
+            raise JournalUnavailable("the saga log went away while its sagas were taken up")
+
+    async def _take_over(self) -> None:
+        """Go on with the sagas of what others have left. What can't be read now is tried again at the next look."""
+        try:
+            while self._to_do:
+                left = self._to_do[0]
+                waiting = await self._shared.waiting_count(left.shards)
+                count = await (self._go_on_after_death(left) if left.died else self._go_on_with(left.shards))
+                self._parked += waiting
+                del self._to_do[0]
+                self._wheel.look_again()
+                if waiting or count:
+                    said = "what another gateway drove is driven here"
+                    _logger.info(said, resumed=count, waiting=waiting, died=left.died)
+        except JournalUnavailable as error:
+            _logger.warning("sagas could not be taken over yet", error=str(error))
+
+    async def _go_on_with(self, shards: Collection[int]) -> int:
+        """Resume the sagas of these shards. Returns how many."""
+        pace, count = Pace(), 0
         async for logged in self._resumable(self._shared.active_sagas(shards)):
             if logged.accepted.saga_id not in self._entries:
                 self._enter(logged.accepted.saga_id, partial(self._resume, logged))
                 count += 1
-        self._wheel.look_again()
-        _logger.info("what another gateway drove is driven here", resumed=count, waiting=waiting)
+                await pace.step()
+        return count
+
+    async def _go_on_after_death(self, left: Left) -> int:
+        """First the saga that is to blame, then those that may be, one by one, then all others: see `deaths`.
+
+        Sagas that this gateway drives meanwhile go on. It may die of one of them, and the one on trial is blamed.
+        """
+        record = await self._charged(left)
+        if culprit := record.to_set_aside(left.on_trial):
+            await self._begin_apart(culprit, self._set_aside)
+        ends_s = self._clock.monotonic_s() + TRIALS_S
+        for saga_id in record.to_try():
+            if saga_id != culprit and self._clock.monotonic_s() < ends_s:
+                await self._try_here(saga_id)
+        return await self._go_on_with(left.shards)
+
+    async def _charged(self, left: Left) -> Record:
+        """Count the death of a gateway, once, for each saga that it had under way."""
+        if self._counted and self._counted[0] is left:
+            return self._counted[1]
+        counts: dict[str, Count] = {}
+        async for page in self._shared.active_sagas(left.shards):
+            rows = {
+                each.accepted.saga_id: answered(each.rows) for each in page if isinstance(each, LoggedSaga)
+            }
+            before = await self._shared.counted_deaths(list(rows))
+            known = Record({saga_id: Count(*count) for saga_id, count in before.items()}, left.on_trial)
+            counts |= known.after_death(rows).counts
+        if counts:
+            await self._shared.count_deaths(counts)
+        record = Record(counts)
+        self._counted = left, record
+        return record
+
+    async def _begin_apart(
+        self, saga_id: str, begin: "Callable[[LoggedSaga, SagaEntry], Awaitable[History]]"
+    ) -> None:
+        logged = await self._shared.find(saga_id)
+        if logged and saga_id not in self._entries and not self._definitions.missing(logged.accepted):
+            self._enter(saga_id, partial(begin, logged))
+
+    async def _try_here(self, saga_id: str) -> None:
+        """Resume a saga, and wait until its call has an answer: this gateway lives on, or it died of that saga."""
+        logged = await self._shared.find(saga_id)
+        if logged is None or saga_id in self._entries or self._definitions.missing(logged.accepted):
+            return
+        _logger.warning(
+            "gateways died twice in a row with a saga under way: it goes on alone", saga_id=saga_id
+        )
+        await self._shared.try_alone(saga_id)
+        await self._until_tried(saga_id, logged)
+        await self._shared.try_alone("")
+
+    async def _resume(self, logged: LoggedSaga, entry: SagaEntry) -> History:
+        self._context.time.reach(logged.rows[-1].at_ms)
+        return await super()._resume(logged, entry)
+
+    def _drain_s(self) -> float:
+        """Others go on with what hangs here: what is in doubt then they repeat."""
+        return min(HAND_OVER_S, super()._drain_s())
 
     def _answer_apart(self, letter: Letter) -> None:
         task = asyncio.create_task(self._answer(letter), name=f"letter {letter.id}")

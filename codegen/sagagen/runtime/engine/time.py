@@ -66,6 +66,11 @@ class SagaTime:
         """What the wall clock says now: for times that other machines compare with theirs."""
         return self._clock.wall_ms()
 
+    def reach(self, row_ms: int) -> None:
+        """Be no earlier than a row that another process has written, by a clock that differs a little."""
+        behind_ms = row_ms - (self._base_ms + (self._clock.monotonic_s() - self._base_s) * self._ms_per_s)
+        self._base_ms += max(0.0, behind_ms)
+
     def follow(self, *, is_idle: bool) -> None:
         """Run towards the wall clock. `is_idle`: no saga is under way, so a step forward shortens no budget."""
         now_s = self._look()

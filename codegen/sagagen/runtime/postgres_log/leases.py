@@ -8,16 +8,26 @@ and begins a new life.
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import structlog
 
-from sagagen.runtime.postgres.connection import LOST, PAUSE_S, CannotConnect, PgConnection, end, is_lost
+from sagagen.runtime.postgres.connection import (
+    LOST,
+    PAUSE_S,
+    CannotConnect,
+    PgConnection,
+    Record,
+    end,
+    is_lost,
+)
 from sagagen.runtime.postgres.server import PostgresError
 from sagagen.runtime.postgres_log import schema as sql
+from sagagen.runtime.postgres_log.server_time import ServerTime
 from sagagen.runtime.postgres_log.writer import Life
 
 LEASE_S = 6.0
@@ -32,6 +42,24 @@ WITHIN_S = 5.0
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Shards that nobody owned any more, of one gateway that had them."""
+
+    shards: Sequence[int]
+    died: bool
+    """It gave them to nobody: it died, or was taken for dead."""
+    on_trial: str
+    """The one saga that it tried then; empty: none."""
+
+
+def _left(rows: Sequence[Record]) -> list[Left]:
+    of: dict[tuple[int | None, str], list[int]] = {}
+    for row in rows:
+        of.setdefault((row["left_by"], row["on_trial"]), []).append(row["shard"])
+    return [Left(shards, life is not None, on_trial) for (life, on_trial), shards in of.items()]
+
+
 class Lease:
     """Begins lives, renews the one that runs, and takes what others have left. It has a connection of its own."""
 
@@ -41,8 +69,10 @@ class Lease:
         life: Life,
         lease_s: float,
         kek: str | None = None,
+        time: ServerTime | None = None,
     ) -> None:
-        """`connect` raises CannotConnect. `kek` is the key by which this gateway encrypts."""
+        """`connect` raises CannotConnect. `kek` is what this gateway encrypts by; `time` learns the server's."""
+        self._time = time or ServerTime()
         self._connect = connect
         self._life = life
         self._lease_s = lease_s
@@ -50,6 +80,8 @@ class Lease:
         self._connection: PgConnection | None = None
         self._busy = asyncio.Lock()
         self._rung = asyncio.Event()
+        self.begun_with: list[Left] = []
+        """What the life that runs took when it began."""
         self.problem = ""
         """Why the lease could not be renewed; empty if it could."""
 
@@ -59,26 +91,31 @@ class Lease:
             connection = await self._connected()
             name = f"{socket.gethostname()}/{os.getpid()}"
             try:
-                number: int = await connection.fetchval(sql.BEGIN_LIFE, name, self._lease_s, self._kek)
+                with self._time.asking() as told:
+                    begun: Any = await connection.fetchrow(sql.BEGIN_LIFE, name, self._lease_s, self._kek)
+                    told(begun["now_ms"])
             except asyncpg.ForeignKeyViolationError as error:
                 said = f"the key {self._kek} was rotated away just now: start this gateway with the new file of keys"
                 raise PostgresError(said) from error
-            taken = [row["shard"] for row in await connection.fetch(sql.TAKE, number)]
+            number: int = begun["life"]
+            left = _left(await connection.fetch(sql.TAKE, number))
+            taken = [shard for each in left for shard in each.shards]
             home: int = taken[0] if taken else await connection.fetchval(sql.ADD_SHARD, number)
             self._life.begin(number)
             self._life.home = home
             self._life.shards |= {home, *taken}
+            self.begun_with = left
 
-    async def take(self) -> list[int]:
+    async def take(self) -> list[Left]:
         """Shards that this gateway owns from now on, and did not before. Raises CannotConnect, or LOST."""
         async with self._busy:
             if not self._life.number:
                 return []
             connection = await self._connected()
-            rows = await connection.fetch(sql.TAKE, self._life.number, timeout=WITHIN_S)
-            taken = [row["shard"] for row in rows]
-            self._life.shards.update(taken)
-            return taken
+            left = _left(await connection.fetch(sql.TAKE, self._life.number, timeout=WITHIN_S))
+            for each in left:
+                self._life.shards.update(each.shards)
+            return left
 
     async def run(self) -> None:
         """Renew the lease until cancelled."""
@@ -97,7 +134,10 @@ class Lease:
             if not life:
                 return
             connection = await self._connected()
-            renewed: Any = await connection.fetchrow(sql.RENEW, life, self._lease_s, timeout=WITHIN_S)
+            with self._time.asking() as told:
+                renewed: Any = await connection.fetchrow(sql.RENEW, life, self._lease_s, timeout=WITHIN_S)
+                if renewed is not None:
+                    told(renewed["now_ms"])
             if renewed is None and self._life.number == life:
                 _logger.error("this gateway was taken for dead: others own its sagas now", life=life)
                 self._life.end()

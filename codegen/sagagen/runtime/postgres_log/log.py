@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import asyncpg
 import structlog
 
-from sagagen.runtime.clock import sleep_unless_woken
+from sagagen.runtime.clock import Clock, sleep_unless_woken
 from sagagen.runtime.postgres.connection import (
     LOST,
     CannotConnect,
@@ -26,7 +26,7 @@ from sagagen.runtime.postgres_log import schema as sql
 from sagagen.runtime.postgres_log.audit import AuditTable
 from sagagen.runtime.postgres_log.errors import DatabaseAway, Superseded
 from sagagen.runtime.postgres_log.figures import BOUNDS, FiguresInPostgres
-from sagagen.runtime.postgres_log.leases import LEASE_S, Lease
+from sagagen.runtime.postgres_log.leases import LEASE_S, Lease, Left
 from sagagen.runtime.postgres_log.preparing import WHAT, prepare, sealing_beside
 from sagagen.runtime.postgres_log.reading import (
     OwnedRef,
@@ -39,6 +39,7 @@ from sagagen.runtime.postgres_log.reading import (
     search_sagas,
 )
 from sagagen.runtime.postgres_log.sealing import SagaSeal, Sealing
+from sagagen.runtime.postgres_log.server_time import ServerTime
 from sagagen.runtime.postgres_log.subjects import Subjects
 from sagagen.runtime.postgres_log.writer import ANOTHER_OWNS, Life, Writer
 from sagagen.runtime.postgres_log.writing import Write
@@ -80,7 +81,17 @@ class PostgresLog:
     is_disk_full = False
     size_bytes = None
 
-    def __init__(self, pool: Pool, writer: Writer, lease: Lease, life: Life, sealing: Sealing) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        writer: Writer,
+        lease: Lease,
+        life: Life,
+        sealing: Sealing,
+        clock: ServerTime | None = None,
+    ) -> None:
+        self.clock = clock or ServerTime()
+        """The server's time, by which gateways write rows."""
         self._sealing = sealing
         self._subjects = Subjects(sealing.vault, self._use) if sealing.vault else None
         self._pool = pool
@@ -95,17 +106,24 @@ class PostgresLog:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, url: str, project: str, *, keys: KeyWrapper | None = None, lease_s: float = LEASE_S
+        cls,
+        url: str,
+        project: str,
+        *,
+        keys: KeyWrapper | None = None,
+        lease_s: float = LEASE_S,
+        clock: Clock | None = None,
     ) -> AsyncGenerator[Self]:
         """Join the gateways of the log at `url`; its tables are made if they are not there.
 
-        `keys` are by what it is encrypted. On leaving, what is queued is written, and what is owned is given away.
-        Raises PostgresError, KeysUnset, KeysMissing or KeyIsAnother.
+        `keys` are by what it is encrypted; `clock` is this machine's, unless a test chooses. On leaving, what is queued
+        is written, and what is owned is given away. Raises PostgresError, KeysUnset, KeysMissing or KeyIsAnother.
         """
         sealing = await _prepared(url, project, keys)
         life, kek = Life(), keys.first if keys else None
         made = partial(connect, url, "sagagen gateway")
-        writer, lease = Writer(made, life, lease_s), Lease(made, life, lease_s, kek)
+        time = ServerTime(clock)
+        writer, lease = Writer(made, life, lease_s), Lease(made, life, lease_s, kek, time)
         pooled = Pool.open(
             url, size=READ_CONNECTIONS, settings=_read_settings(), application="sagagen gateway reads"
         )
@@ -116,7 +134,7 @@ class PostgresLog:
                 asyncio.create_task(lease.run(), name=f"saga log lease {life.number}"),
             ]
             try:
-                yield cls(pool, writer, lease, life, sealing)
+                yield cls(pool, writer, lease, life, sealing, time)
             finally:
                 await writer.close(tasks[0])
                 tasks[1].cancel()
@@ -333,12 +351,32 @@ class PostgresLog:
         """Ask for another lease, once nothing here drives a saga any more. Raises DatabaseAway."""
         await self._told(self._lease.begin())
 
-    async def take(self) -> Collection[int]:
+    @property
+    def begun_with(self) -> Sequence[Left]:
+        """What the life that runs took when it began."""
+        return self._lease.begun_with
+
+    async def take(self) -> Sequence[Left]:
         """Own what nobody owns, and what gateways have left whose lease has run out. Raises DatabaseAway.
 
-        Returns the shards that are new.
+        Returns what is new.
         """
         return await self._told(self._lease.take())
+
+    async def counted_deaths(self, saga_ids: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+        """How many gateways in a row have died with each of these sagas under way, and its rows then."""
+        records = await self._read(lambda connection: connection.fetch(sql.DEATHS, list(saga_ids)))
+        return {each["saga_id"]: (each["deaths"], each["deaths_rows"]) for each in records}
+
+    async def count_deaths(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Keep them. Raises DatabaseAway."""
+        deaths, rows = [count[0] for count in counts.values()], [count[1] for count in counts.values()]
+        await self._use(lambda connection: connection.execute(sql.COUNT_DEATHS, list(counts), deaths, rows))
+
+    async def try_alone(self, saga_id: str) -> None:
+        """Say whose fault it is if this gateway dies now; empty: nobody's. Raises DatabaseAway."""
+        life = self._life.number
+        await self._use(lambda connection: connection.execute(sql.TRY_ALONE, life, saga_id))
 
     async def rung(self) -> None:
         """Return when another gateway has something for this one, or it is time to look."""

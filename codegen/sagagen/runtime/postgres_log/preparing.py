@@ -51,7 +51,7 @@ async def _make(connection: PgConnection, project: str) -> None:
         if found == sql.VERSION and known:
             return
     # One string is one transaction.
-    await connection.execute(sql.TABLES + sql.SINCE_2)
+    await connection.execute(sql.TABLES + sql.SINCE_2 + sql.SINCE_3)
     await connection.execute(
         f"INSERT INTO {sql.SCHEMA}.meta VALUES ('version', $1), ('project', $2) "
         "ON CONFLICT (name) DO UPDATE SET value = excluded.value",

@@ -18,8 +18,8 @@ from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.search import CallerQuery, SagaPage, SagaQuery, SagaSummary, UnreadableSaga
 from sagagen.runtime.saga.where import OPERATORS, Both, Comparison, Either, Negated, Where
 
-PAGE = 500
-"""Sagas that recovery reads with one query."""
+PAGE = 100
+"""Sagas that recovery reads with one query: while they are decoded, nothing else happens in the process."""
 SEARCH_PAGE = 200
 """Most sagas that one search reads."""
 LOOKED_AT = 1000

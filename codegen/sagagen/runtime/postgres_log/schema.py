@@ -13,7 +13,7 @@ Rows of a saga are kept as `saga/codec.py` writes them, a batch for each append.
 Where the log is encrypted, a batch is in three parts (`sealing`).
 """
 
-VERSION = 2
+VERSION = 3
 SCHEMA = "sagagen_engine"
 LOCK = f"hashtextextended('{SCHEMA}', 0)"
 CHANNEL = SCHEMA
@@ -138,6 +138,14 @@ ALTER TABLE sagagen_engine.batch ADD COLUMN IF NOT EXISTS sealed bytea;
 ALTER TABLE sagagen_engine.batch ADD COLUMN IF NOT EXISTS digests bytea;
 """
 """What the second version of the tables has besides."""
+SINCE_3 = """
+-- The one saga that was tried when this gateway died; empty: none was.
+ALTER TABLE sagagen_engine.life ADD COLUMN IF NOT EXISTS on_trial text NOT NULL DEFAULT '';
+-- How many gateways in a row have died with the saga under way; and how many rows it had then.
+ALTER TABLE sagagen_engine.saga ADD COLUMN IF NOT EXISTS deaths integer;
+ALTER TABLE sagagen_engine.saga ADD COLUMN IF NOT EXISTS deaths_rows integer;
+"""
+"""What the third version has besides."""
 
 WRITE = """
 WITH fence AS (
@@ -209,11 +217,11 @@ SELECT saga_id, number FROM sagagen_engine.saga
 
 BEGIN_LIFE = """
 INSERT INTO sagagen_engine.life (name, until, kek) VALUES ($1, clock_timestamp() + make_interval(secs => $2), $3)
-RETURNING life
+RETURNING life, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
 """
 RENEW = """
 UPDATE sagagen_engine.life SET until = clock_timestamp() + make_interval(secs => $2)
- WHERE life = $1 AND NOT is_over RETURNING life
+ WHERE life = $1 AND NOT is_over RETURNING (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
 """
 TAKE = """
 WITH expired AS (
@@ -222,16 +230,20 @@ WITH expired AS (
 ), ended AS (
   UPDATE sagagen_engine.life SET is_over = true FROM expired WHERE life.life = expired.life RETURNING life.life
 ), free AS (
-  SELECT shard FROM sagagen_engine.shard
+  SELECT shard, life AS left_by FROM sagagen_engine.shard
    WHERE life IS NULL OR life IN (SELECT life FROM ended)
       OR life IN (SELECT life FROM sagagen_engine.life WHERE is_over)
      FOR UPDATE SKIP LOCKED
 )
 UPDATE sagagen_engine.shard SET life = $1 FROM free
  WHERE shard.shard = free.shard AND EXISTS (SELECT FROM sagagen_engine.life WHERE life = $1 AND NOT is_over)
-RETURNING shard.shard
+RETURNING shard.shard, free.left_by,
+          coalesce((SELECT on_trial FROM sagagen_engine.life WHERE life = free.left_by), '') AS on_trial
 """
-"""Take what nobody owns, and what those own whose lease has run out: they are over from then on."""
+"""Take what nobody owns, and what those own whose lease has run out: they are over from then on.
+
+`left_by` is whoever did not give the shard back: they died, or were taken for dead.
+"""
 ADD_SHARD = "INSERT INTO sagagen_engine.shard (life) VALUES ($1) RETURNING shard"
 END_LIFE = """
 WITH ended AS (UPDATE sagagen_engine.life SET is_over = true WHERE life = $1 RETURNING life)
@@ -245,7 +257,14 @@ DELETE FROM sagagen_engine.life
 """
 FIND_META = f"SELECT to_regclass('{SCHEMA}.meta')::text"
 RING = f"SELECT pg_notify('{CHANNEL}', '')"
-SERVER_MS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+TRY_ALONE = "UPDATE sagagen_engine.life SET on_trial = $2 WHERE life = $1"
+DEATHS = """
+SELECT saga_id, deaths, deaths_rows FROM sagagen_engine.saga WHERE saga_id = ANY ($1::text[]) AND deaths IS NOT NULL
+"""
+COUNT_DEATHS = """
+UPDATE sagagen_engine.saga SET deaths = u.deaths, deaths_rows = u.rows
+  FROM unnest($1::text[], $2::int[], $3::int[]) AS u (saga_id, deaths, rows) WHERE saga.saga_id = u.saga_id
+"""
 LAST_MS = "SELECT coalesce(max(last_ms), 0) FROM sagagen_engine.life"
 
 HEAD = """

@@ -36,11 +36,12 @@ async def shared_engine(
         PostgresLog.open(
             url.current.decode(), mesh.project, keys=settings.encryption_keys(project.root)
         ) as log,
-        upkeep(log, mesh.sagas, audit_s=settings.audit_s),
+        upkeep(log, mesh.sagas, clock=log.clock, audit_s=settings.audit_s),
         SharedEngine(
             sagas=mesh.sagas,
             log=log,
             transports=transports,
+            clock=log.clock,
             grace=settings.grace,
             max_running=limits.max_running,
             running_per_caller=settings.caller_limits(mesh).running,
