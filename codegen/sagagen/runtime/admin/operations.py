@@ -133,7 +133,7 @@ class SagaOperations:
         """As `listed_by`, a page at a time: `before` is the `next` of the page before, which is null after the last.
 
         It looks at LOOKED_AT sagas at most, so that a page may have few of them, or none, though there are more. Each
-        saga has its `index`: the values by which it can be found. Raises BadOrder.
+        saga has its `index`: the values by which it can be found; and `commands`, as `show` has them. Raises BadOrder.
         """
         narrowed = narrowed_of(asked)
         query = self._checked(replace(query_of(asked), before=asked.get("before", "")), narrowed)
@@ -147,7 +147,7 @@ class SagaOperations:
                 shown = self._listed(recorded, narrowed)
                 if shown is None:
                     continue
-                found.append({**shown, "index": self._index_of(recorded)})
+                found.append({**shown, "index": self._index_of(recorded), "commands": self._offers(recorded)})
                 if len(found) == query.limit:
                     return {"sagas": found, "next": query.before}
             if not page:
@@ -159,6 +159,11 @@ class SagaOperations:
             return await self._sagas.search(query)
         except ValueError as error:
             raise BadOrder(f"before={query.before} is no page: it is the `next` of another one") from error
+
+    def _offers(self, recorded: RecordedSaga | UnreadableSaga) -> Sequence[Shown]:
+        if isinstance(recorded, UnreadableSaga):
+            return ()
+        return [offer_shown(offer) for offer in self._sagas.offers(recorded)]
 
     def _index_of(self, recorded: RecordedSaga | UnreadableSaga) -> Mapping[str, str | int]:
         if isinstance(recorded, UnreadableSaga) or recorded.hidden:
@@ -194,7 +199,10 @@ class SagaOperations:
         if isinstance(recorded, UnreadableSaga):
             return None if asked.is_narrow else unreadable_shown(recorded)
         try:
-            return self._summary(recorded) if self._is_asked_for(recorded, asked) else None
+            if not self._is_asked_for(recorded, asked):
+                return None
+            shown = self._summary(recorded)
+            return shown if asked.text.lower() in (shown["error"] or "").lower() else None
         except Exception as error:
             # A mistake of ours, or rows that fit together in no way: one saga must not hide the others.
             _logger.exception("a saga can't be shown", saga_id=recorded.accepted.saga_id)
@@ -222,7 +230,7 @@ class SagaOperations:
         `saga_id` may be the beginning of an id that no other begins with. Raises UnknownSaga, AmbiguousSaga or
         JournalUnreadable.
         """
-        return self._shown(await self.find(saga_id))
+        return self.shown(await self.find(saga_id))
 
     async def find(self, saga_id: str) -> RecordedSaga:
         """As `show`."""
@@ -231,7 +239,8 @@ class SagaOperations:
             raise UnknownSaga(saga_id)
         return recorded
 
-    def _shown(self, recorded: RecordedSaga) -> Shown:
+    def shown(self, recorded: RecordedSaga) -> Shown:
+        """As `show`, of a saga that was found."""
         history = fold(recorded.rows)
         view = view_of(history, self._definitions.of(recorded.accepted))
         return {

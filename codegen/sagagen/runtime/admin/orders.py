@@ -68,6 +68,11 @@ class Orders:
         self._under_way: set[str] = set()
         """Ids of orders that are being confirmed or withdrawn: the log has one process, so this is enough."""
 
+    @property
+    def four_eyes(self) -> Collection[str]:
+        """The commands that wait for a second person."""
+        return self._four_eyes
+
     @asynccontextmanager
     async def audited(self, deed: Deed) -> AsyncGenerator[None]:
         """Keep that it was refused, where it is: who, what and why, as far as the deed knows them by then.

@@ -79,6 +79,8 @@ class Narrowed:
     """Only those of which `trouble_of` says this error."""
     failed_step: str = ""
     """Only those of which `trouble_of` says this step."""
+    text: str = ""
+    """Only those whose last error has this in it, in whichever case."""
 
     @property
     def is_narrow(self) -> bool:
@@ -89,8 +91,9 @@ ALL = Narrowed()
 
 
 def narrowed_of(asked: Mapping[str, str]) -> Narrowed:
-    """From `step`, `service`, `act`, `waiting`, `error` and `failed_step`. Raises BadOrder."""
-    texts = {name: asked.get(name, "") for name in ("step", "service", "waiting", "error", "failed_step")}
+    """From `step`, `service`, `act`, `waiting`, `error`, `failed_step` and `text`. Raises BadOrder."""
+    names = ("step", "service", "waiting", "error", "failed_step", "text")
+    texts = {name: asked.get(name, "") for name in names}
     act = asked.get("act", "")
     return Narrowed(act=act_of(act) if act else None, **texts)
 

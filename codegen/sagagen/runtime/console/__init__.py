@@ -16,7 +16,8 @@ How to add a view:
    `base.html` shows `Page.command` as the command line that does the same.
 3. `views/__init__.py` names VIEW in VIEWS, in the order of the navigation.
 4. A form is a `Form("/path", "what the audit calls it", take)` in the module's FORMS, named there too; in the template
-   it is `<form method="post">` with `{{ csrf() }}` as its first line. Only operators get it, and only they may see it:
+   it is `<form method="post">` with `{{ csrf() }}` as its first line, after
+   `{% from "parts.html" import csrf with context %}`. Only operators get it, and only they may see it:
    `{% if visit.may_order %}`.
 
 A page is live by itself: while it is open its view is asked again, and what has changed is sent. A view that does what

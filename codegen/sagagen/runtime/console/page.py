@@ -93,7 +93,8 @@ class View:
     """In the navigation."""
     path: str
     """Below the console, as Starlette's routes have it."""
-    look: Callable[[Visit], Awaitable[Page]]
+    look: Callable[[Visit], Awaitable[Page | Response]]
+    """A page, or an answer of its own: it leads somewhere else."""
     is_listed: bool = True
     """It stands in the navigation: it needs no saga."""
     is_live: bool = True

@@ -29,7 +29,15 @@ def environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters.update(
-        shown=shown, shown_lines=shown_lines, ago=ago, time=exact, status=status, number=number, age=age_of
+        shown=shown,
+        shown_lines=shown_lines,
+        ago=ago,
+        time=exact,
+        status=status,
+        number=number,
+        took=took,
+        short=short,
+        sentence=sentence,
     )
     made.globals.update(asset=asset)
     return made
@@ -85,8 +93,23 @@ def in_words(seconds: float) -> str:
     return f"in {age(-seconds)}" if seconds < 0 else f"{age(seconds)} ago"
 
 
-def age_of(seconds: float | None) -> str:
-    return age(seconds)
+def took(ms: int | None) -> str:
+    """`0.8 ms` is below what a log knows: `< 1 ms`, `12 ms`, `3.4 s`, `5m10s`."""
+    if ms is None:
+        return ""
+    if ms < 1:
+        return "< 1 ms"
+    return f"{ms} ms" if ms < 1000 else f"{ms / 1000:.1f} s" if ms < 60_000 else age(ms / 1000)
+
+
+def short(saga_id: str) -> str:
+    """The beginning of a UUID, which a command line takes for the whole; other ids as they are."""
+    is_uuid = len(saga_id) == 36 and saga_id[8] == "-"
+    return saga_id[:13] if is_uuid else saga_id
+
+
+def sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def number(value: float | None) -> str:

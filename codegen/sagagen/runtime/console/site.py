@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response, Stream
 from starlette.routing import Route
 
 from sagagen.runtime.admin.deed import Deed
-from sagagen.runtime.admin.gate import Admitted, NotAdmitted
+from sagagen.runtime.admin.gate import OPERATOR_HEADER, Admitted, NotAdmitted
 from sagagen.runtime.admin.orders import UnknownOrder
 from sagagen.runtime.admin.parsing import BadOrder
 from sagagen.runtime.audit.entry import Result
@@ -110,11 +110,13 @@ class _Site:
 
     async def _response(self, view: View, request: Request, browser: Browser) -> Response:
         visit, page = await self._looked(view, request, browser)
+        if isinstance(page, Response):
+            return page
         return HTMLResponse(await self._html(view, visit, page), status_code=page.status_code)
 
     async def _looked(
         self, view: View, request: Request, browser: Browser, *, is_again: bool = False
-    ) -> tuple[Visit, Page]:
+    ) -> tuple[Visit, Page | Response]:
         deed = _deed(request, view.name, is_order=False)
         async with self._desk.orders.audited(deed):
             who = await self._admitted(request, browser, deed)
@@ -147,9 +149,15 @@ class _Site:
             visit = Visit(self._desk, request, who, deed, browser.csrf_token, browser.is_logged_in)
             answer = await form.take(visit, given)
         if isinstance(answer, Response):
-            return answer
+            return self._named(answer, visit, given)
         view = View(answer.template.removesuffix(".html"), answer.title, form.path, _never, is_live=False)
         return HTMLResponse(await self._html(view, visit, answer), status_code=answer.status_code)
+
+    def _named(self, answer: Response, visit: Visit, given: Mapping[str, str]) -> Response:
+        """Whoever had to say their name says it once: where no scheme knows them, it is kept as a log-in is."""
+        if not visit.who.is_known and not visit.who.by and (name := given.get("by", "").strip()):
+            self._door.keep(answer, visit.request, self._door.sessions.begin({OPERATOR_HEADER: quote(name)}))
+        return answer
 
     async def _streamed(self, view: View, request: Request, browser: Browser) -> Response:
         if not view.is_live or not self._streams.has_room:
@@ -157,6 +165,7 @@ class _Site:
 
         async def made() -> str:
             visit, page = await self._looked(view, request, browser, is_again=True)
+            assert isinstance(page, Page), "a view that leads elsewhere is not live"
             return await self._html(view, visit, page)
 
         await made()  # who may not look is told so before the stream begins
@@ -248,7 +257,7 @@ class _Site:
     async def _log_out(self, request: Request, browser: Browser) -> Response:
         await self._door.form(request, browser)
         self._door.sessions.end(browser.session_id)
-        return RedirectResponse(f"{request.scope['root_path']}/login", 303)
+        return RedirectResponse(f"{request.scope['root_path']}/", 303)
 
     # -- whatever else is to be answered -------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from sagagen.runtime.console.page import Form, View
 from sagagen.runtime.console.views import (
     audit,
     definition,
+    find,
+    group,
     now,
     one_saga,
     orders_waiting,
@@ -20,8 +22,11 @@ VIEWS: tuple[View, ...] = (
     versions.VIEW,
     services.VIEW,
     audit.VIEW,
+    find.VIEW,
+    group.VIEW,
     orders_waiting.VIEW,
+    orders_waiting.ONE,
     one_saga.VIEW,
     payloads.VIEW,
 )
-FORMS: tuple[Form, ...] = ()
+FORMS: tuple[Form, ...] = (*group.FORMS, *orders_waiting.FORMS, *one_saga.FORMS)
