@@ -88,6 +88,15 @@ class FakeAttempt:
     def get_state(self, name: str) -> int:
         raise NotImplementedError
 
+    def clear_state(self, name: str) -> None:
+        raise NotImplementedError
+
+    def peek(self, name: str) -> int:
+        raise NotImplementedError
+
+    def send(self, service: str, key: str, handler: str, value: bytes) -> None:
+        self._command("send", f"{service}/{key}/{handler}")
+
     def promise(self, name: str) -> int:
         return self._command("promise", name)
 
@@ -141,6 +150,9 @@ class FakeAttempt:
 
     async def news(self) -> None:
         await self._arrived.wait()
+
+    async def flush(self) -> None:
+        """Here a command is sent as soon as it is made."""
 
     def let_go(self) -> None:
         """Here an attempt goes on by itself."""

@@ -16,6 +16,7 @@ from sagagen.runtime.addresses import Address
 from sagagen.runtime.clock import Grace
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.adapter import Adapter, register
+from sagagen.runtime.restate.audit import RestateAudit
 from sagagen.runtime.restate.client import RestateClient
 from sagagen.runtime.restate.failing import Failing
 from sagagen.runtime.restate.journal import RestateJournal
@@ -59,14 +60,25 @@ async def restate_engine(
     grace_s: float = 60.0,
     *,
     driven: Sequence[Saga] | None = None,
+    audits: list[RestateAudit] | None = None,
 ) -> AsyncGenerator[RestateSagas]:
-    """`driven` are the definitions of the adapter, if it has others than the gateway."""
+    """`driven` are the definitions of the adapter, if it has others than the gateway; `audits` gets the audit."""
     project = "t" + sha256(str(folder).encode()).hexdigest()[:12]
     ingress, admin = RestateClient([server().ingress]), RestateClient([server().admin])
     looking = Looking(admin, project, [definition.name])
     failing = Failing(admin, project, [definition.name])
+    audit = RestateAudit(ingress, admin, project)
+    if audits is not None:
+        audits.append(audit)
     sagas = RestateSagas(
-        project, [definition], ingress, looking, failing, max_running=max_running, clock=clock
+        project,
+        [definition],
+        ingress,
+        looking,
+        failing,
+        max_running=max_running,
+        audited=audit.told,
+        clock=clock,
     )
     listener = ReplyListener(sagas.hear, None)
     sagas.heard_by(listener)

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from sagagen.runtime.audit.entry import AuditEntry, AuditQuery
 
+STRANGERS_S = 30 * 86400.0
+"""How long, in seconds, refusals of people are kept whom nobody knows: anybody can cause them."""
 MAX_PENDING = 1000
 """Orders that may wait for a second person at once."""
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import structlog
 
+from sagagen.runtime.audit.trail import STRANGERS_S
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.saga.definitions import Definitions
@@ -26,8 +27,6 @@ UNKNOWN_RETENTION_S = 30 * 86400.0
 """Least retention, in seconds, of sagas whose definition is gone: thirty days, the contract's default."""
 AUDIT_S = AUDIT_DAYS * 86400.0
 """Time in seconds that the audit is kept, unless the settings say otherwise."""
-STRANGERS_S = 30 * 86400.0
-"""Time in seconds that the audit keeps who was refused because nobody knows them: anybody can cause these entries."""
 
 _logger: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -42,7 +42,7 @@ async def restate_engine(
     Raises StartupError.
     """
     address = _checked(project, settings)
-    from sagagen.runtime.restate.audit import StreamAudit
+    from sagagen.runtime.restate.audit import RestateAudit
     from sagagen.runtime.restate.client import RestateClient
     from sagagen.runtime.restate.failing import Failing
     from sagagen.runtime.restate.looking import Looking
@@ -55,8 +55,16 @@ async def restate_engine(
     looking = Looking(admin, mesh.project, names)
     max_running = settings.limits(mesh).max_running
     failing = Failing(admin, mesh.project, names)
+    audit = RestateAudit(ingress, admin, mesh.project)
     sagas = RestateSagas(
-        mesh.project, mesh.sagas, ingress, looking, failing, max_running=max_running, is_alone=is_alone
+        mesh.project,
+        mesh.sagas,
+        ingress,
+        looking,
+        failing,
+        max_running=max_running,
+        is_alone=is_alone,
+        audited=audit.told,
     )
     listener = ReplyListener(sagas.hear, None if drives else address.hears)
     await listener.open()
@@ -69,7 +77,7 @@ async def restate_engine(
                 adapter = _adapter(project, settings, address, transports, replies)
                 await stack.enter_async_context(_adapting(adapter, settings, address, admin))
             await stack.enter_async_context(sagas)
-            yield OpenedEngine(sagas, StreamAudit(), {"engine": sagas.check})
+            yield OpenedEngine(sagas, audit, {"engine": sagas.check})
     finally:
         listener.close()
         ingress.close()
@@ -122,6 +130,7 @@ def _adapter(
         transports,
         replies=replies,
         calls_per_service=settings.limits(project.mesh).calls_per_service,
+        audit_s=settings.audit_s,
         keys=address.identity_keys,
         narrator=Narrator(console, project.mesh.sagas) if console else None,
         frames=h2_class(),
@@ -173,16 +182,10 @@ def _checked(project: Project, settings: Settings) -> RestateAddress:
             "sagas are on Restate, where sagagen encrypts nothing: let its disks be encrypted, and start this process "
             "without SAGAGEN_ENCRYPTION_KEYS_FILE"
         )
-    security = project.mesh.security
     if settings.caller_limits(project.mesh).running is not None:
         raise StartupError(
             "sagas are on Restate, where nobody counts how many a caller has: leave out `running` of the contract's "
             "security.limits, and SAGAGEN_CALLER_RUNNING"
-        )
-    if security and security.admin and security.admin.four_eyes:
-        raise StartupError(
-            "sagas are on Restate, where no order can wait for a second person yet: leave out four_eyes of the "
-            "contract's security.admin"
         )
     return address
 

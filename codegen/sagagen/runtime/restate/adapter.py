@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random, SystemRandom
 
 import structlog
@@ -18,7 +19,7 @@ from sagagen.runtime.engine.narration import Narrator
 from sagagen.runtime.engine.row_metrics import begin_at_zero
 from sagagen.runtime.engine.time import FOLLOW_S, SagaTime
 from sagagen.runtime.model.definition import Saga
-from sagagen.runtime.restate import shared
+from sagagen.runtime.restate import operators, shared
 from sagagen.runtime.restate.client import RestateClient, Unreachable
 from sagagen.runtime.restate.endpoint import Endpoint, Handler
 from sagagen.runtime.restate.http2 import Frames, Http2Server
@@ -26,10 +27,21 @@ from sagagen.runtime.restate.invocation import Attempt
 from sagagen.runtime.restate.journal import RestateJournal
 from sagagen.runtime.restate.replies import Replies, Told
 from sagagen.runtime.restate.workflow import SagaWorkflow
-from sagagen.runtime.restate.workflow_names import HEAD, ORDER, RUN, manifest, service_name
+from sagagen.runtime.restate.workflow_names import (
+    CLOSE,
+    HEAD,
+    LOOK,
+    ORDER,
+    RUN,
+    audit_service,
+    manifest,
+    orders_service,
+    service_name,
+)
 from sagagen.runtime.rpc.transport import Transport
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.journal import Journal
+from sagagen.runtime.settings import AUDIT_DAYS
 
 CANCEL_BEFORE_END_S = 2.0
 """Time in seconds before the end of the grace period at which running calls are given up."""
@@ -49,6 +61,7 @@ class Adapter:
         *,
         replies: Replies,
         calls_per_service: int,
+        audit_s: float = AUDIT_DAYS * 86400.0,
         keys: Sequence[str] = (),
         on_result: OnResult | None = None,
         narrator: Narrator | None = None,
@@ -56,8 +69,10 @@ class Adapter:
         journal: Journal[SagaWorkflow] | None = None,
         frames: Frames = H2Connection,
     ) -> None:
-        """Clock and journal are arguments so that tests can choose them."""
+        """`audit_s` is how long the audit is kept, in seconds. Clock and journal are arguments so that tests can choose
+        them."""
         clock = self._clock = clock or SystemClock()
+        self._project = project
         self._definitions = Definitions(sagas)
         self._replies = replies
         self._frames = frames
@@ -78,7 +93,12 @@ class Adapter:
             handlers[service, RUN] = self._run
             handlers[service, HEAD] = shared.head
             handlers[service, ORDER] = self._order
-        self.endpoint = Endpoint(manifest(project, sagas), handlers, keys)
+        for is_stranger in (False, True):
+            handlers[audit_service(project, is_stranger=is_stranger), RUN] = operators.keep
+        orders = orders_service(project)
+        handlers[orders, RUN] = partial(operators.wait, project=project)
+        handlers[orders, LOOK], handlers[orders, CLOSE] = operators.look, operators.close
+        self.endpoint = Endpoint(manifest(project, sagas, audit_s), handlers, keys)
         for saga in sagas:
             begin_at_zero(saga.name, saga.version)
 
@@ -97,7 +117,7 @@ class Adapter:
             self._replies.close()
 
     async def _run(self, attempt: Attempt) -> bytes:
-        workflow = SagaWorkflow(attempt, self._definitions, self._context, self._tell)
+        workflow = SagaWorkflow(attempt, self._definitions, self._context, self._tell, self._project)
         self._running.add(workflow)
         try:
             await workflow.run()

@@ -16,7 +16,9 @@ from sagagen.runtime.saga.journal import JournalUnreadable
 FORMAT = 1
 _HEAD = struct.Struct(">BBqIIH")
 """Format, marks, `wake_ms`, number of orders taken, lengths of the reply and of the steps' names."""
-_OVER, _SHOWN, _TOOK, _WAKES = 1, 2, 4, 8
+_OVER, _SHOWN, _TOOK, _WAKES, _AUDITED = 1, 2, 4, 8, 16
+_LENGTH = struct.Struct(">I")
+"""Of the entries of the audit, where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class RowBatch:
     """Of a state: how many orders were taken."""
     reply: bytes = b""
     """To an order. Of the first batch, the workflow's input: where the gateway wants to be told of the answer."""
+    audit: bytes = b""
+    """What the audit says of its rows, as `entries.py` has it: it is kept once the batch is recorded."""
     at_steps: str = ""
     """Names of the steps that the saga is stuck at or waits at, with blanks between."""
 
@@ -48,16 +52,27 @@ def to_bytes(batch: RowBatch, encoded_rows: bytes | None = None) -> bytes:
         + _SHOWN * batch.is_shown
         + _TOOK * batch.took_order
         + _WAKES * (batch.wake_ms is not None)
+        + _AUDITED * bool(batch.audit)
     )
     steps = batch.at_steps.encode()[:65_535]
     head = _HEAD.pack(FORMAT, marks, batch.wake_ms or 0, batch.orders, len(batch.reply), len(steps))
-    return head + batch.reply + steps + (encode(batch.rows) if encoded_rows is None else encoded_rows)
+    audit = _LENGTH.pack(len(batch.audit)) + batch.audit if batch.audit else b""
+    rows = encode(batch.rows) if encoded_rows is None else encoded_rows
+    return head + batch.reply + steps + audit + rows
 
 
 def encoded_rows_in(data: bytes) -> bytes:
     """The rows of a batch as it has them. Those of batches that follow each other, put together, are all their rows."""
-    *_, length, steps = _HEAD.unpack_from(data)
-    return data[_HEAD.size + length + steps :]
+    _, marks, _, _, length, steps = _HEAD.unpack_from(data)
+    return data[_audit_in(data, marks, _HEAD.size + length + steps)[1] :]
+
+
+def _audit_in(data: bytes, marks: int, at: int) -> tuple[int, int]:
+    """Where what the audit says begins and ends; `at` is where it stands if there is any. Raises struct.error."""
+    if not marks & _AUDITED:
+        return at, at
+    begin = at + _LENGTH.size
+    return begin, begin + _LENGTH.unpack_from(data, at)[0]
 
 
 def from_bytes(data: bytes) -> RowBatch:
@@ -66,10 +81,10 @@ def from_bytes(data: bytes) -> RowBatch:
         raise UnknownFormat(data[0] if data else 0)
     try:
         _, marks, wake_ms, orders, length, steps = _HEAD.unpack_from(data)
+        steps_at = _HEAD.size + length
+        audit_at, rows_at = _audit_in(data, marks, steps_at + steps)
     except struct.error as error:
         raise JournalUnreadable(f"a batch of rows can't be read: {error}") from error
-    steps_at = _HEAD.size + length
-    rows_at = steps_at + steps
     return RowBatch(
         rows=decode(data[rows_at:]),
         wake_ms=wake_ms if marks & _WAKES else None,
@@ -78,5 +93,6 @@ def from_bytes(data: bytes) -> RowBatch:
         took_order=bool(marks & _TOOK),
         orders=orders,
         reply=data[_HEAD.size : steps_at],
-        at_steps=data[steps_at:rows_at].decode(errors="replace"),
+        audit=data[audit_at:rows_at],
+        at_steps=data[steps_at : steps_at + steps].decode(errors="replace"),
     )

@@ -59,6 +59,16 @@ class Invocation(Protocol):
 
     def get_state(self, name: str) -> int: ...
 
+    def clear_state(self, name: str) -> None: ...
+
+    def send(self, service: str, key: str, handler: str, value: bytes) -> None:
+        """Call a handler of another workflow, without its answer. It is durable as soon as the command is."""
+        ...
+
+    def peek(self, name: str) -> int:
+        """A promise as it stands: it brings nothing if nobody has resolved it."""
+        ...
+
     def promise(self, name: str) -> int: ...
 
     def resolve(self, name: str, value: bytes) -> int: ...
@@ -79,6 +89,10 @@ class Invocation(Protocol):
 
     async def news(self) -> None:
         """Until something has arrived. Suspends nothing."""
+        ...
+
+    async def flush(self) -> None:
+        """Send what commands were made, before anybody is told of them by another way."""
         ...
 
     def let_go(self) -> None:
@@ -135,6 +149,15 @@ class Attempt:
 
     def get_state(self, name: str) -> int:
         return self._vm.sys_get_state(name)
+
+    def clear_state(self, name: str) -> None:
+        self._vm.sys_clear_state(name)
+
+    def send(self, service: str, key: str, handler: str, value: bytes) -> None:
+        self._vm.sys_send(service, handler, value, key)
+
+    def peek(self, name: str) -> int:
+        return self._vm.sys_peek_promise(name)
 
     def promise(self, name: str) -> int:
         return self._vm.sys_get_promise(name)

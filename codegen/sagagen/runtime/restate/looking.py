@@ -26,7 +26,7 @@ from sagagen.runtime.saga.where import Both, Comparison, Either, Negated, Where
 
 PAGE = 200
 LOOKED_AT = 1000
-_STARTED, _UPDATED = (f"CAST({column(name)} AS BIGINT)" for name in ("started_ms", "updated_ms"))
+_STARTED, _UPDATED = (f"TRY_CAST({column(name)} AS BIGINT)" for name in ("started_ms", "updated_ms"))
 _ACTIVE = "'RUNNING', 'COMPENSATING'"
 _ENDED = f"{column('status')} NOT IN ('RUNNING', 'COMPENSATING', 'STUCK')"
 

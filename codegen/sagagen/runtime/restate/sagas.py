@@ -1,12 +1,13 @@
 """The gateway's half: `RestateSagas` starts, watches and operates sagas whose rows Restate keeps. It needs no disk."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random, SystemRandom
 
 import structlog
 
+from sagagen.runtime.audit.entry import AuditEntry
 from sagagen.runtime.clock import Clock, SystemClock
 from sagagen.runtime.engine.acceptance import accepted_row, started_of
 from sagagen.runtime.engine.port import (
@@ -90,11 +91,14 @@ class RestateSagas:
         *,
         max_running: int,
         is_alone: bool = True,
+        audited: Callable[[AuditEntry], None] | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
-        """`is_alone` says that no other engine can have a run of a saga: then none claims its id first."""
+        """`is_alone` says that no other engine can have a run of a saga: then none claims its id first. `audited` is
+        told what the audit has, since it went with a saga's row."""
         self._project = project
+        self._audited = audited
         self._definitions = Definitions(sagas)
         self._names = list(dict.fromkeys(saga.name for saga in sagas))
         self._ingress = ingress
@@ -224,6 +228,7 @@ class RestateSagas:
         if missing := self._missing(found):
             raise NotDelivered(Refusal.NOT_READY, f"the saga waits for a deployment: {missing}", 1.0)
         is_new = await self._order_unless_stopping(accepted.saga, accepted.saga_id, delivery)
+        self._tell_audit(delivery, is_new=is_new)
         return Delivered(
             is_new, accepted.trace.trace_id, accepted.started_ms, accepted.version, accepted.input
         )
@@ -237,9 +242,14 @@ class RestateSagas:
         if missing := self._missing(found):
             raise CommandRejected(f"the saga waits for a deployment: {missing}")
         try:
-            await self._order(found.accepted.saga, saga_id, command)
+            is_new = await self._order(found.accepted.saga, saga_id, command)
         except NotDelivered as error:  # it was not heard in time
             raise CommandRejected(str(error)) from error
+        self._tell_audit(command, is_new=is_new)
+
+    def _tell_audit(self, order: Order, *, is_new: bool) -> None:
+        if is_new and order.audit and self._audited:
+            self._audited(order.audit)
 
     def _missing(self, found: SagaOnRestate) -> str:
         is_active = fold(found.rows).status.is_active

@@ -22,6 +22,7 @@ from functools import partial
 
 import structlog
 
+from sagagen.runtime.audit.entry import AuditEntry
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.engine.context import EngineContext
 from sagagen.runtime.engine.driver import SagaDriver
@@ -33,8 +34,10 @@ from sagagen.runtime.engine.spans import resumed_span
 from sagagen.runtime.engine.time import SagaTime
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.batch import RowBatch, encoded_rows_in, from_bytes, to_bytes
+from sagagen.runtime.restate.entries import entries_from_bytes, entries_to_bytes
 from sagagen.runtime.restate.failing import WaitsForDeployment
 from sagagen.runtime.restate.invocation import Gone, Invocation
+from sagagen.runtime.restate.operators import send_of_row
 from sagagen.runtime.restate.orders import (
     DONE,
     REPEATED,
@@ -53,6 +56,7 @@ from sagagen.runtime.saga.events import (
     GaveUp,
     Held,
     LogEvent,
+    OperatorRow,
     RefusedByHand,
     Resolved,
     Resumed,
@@ -83,6 +87,7 @@ class SagaWorkflow:
         definitions: Definitions,
         context: "EngineContext[SagaWorkflow]",
         on_news: "Callable[[SagaWorkflow], None]" = lambda _: None,
+        project: str = "",
     ) -> None:
         started = from_bytes(invocation.input)
         accepted = started.rows[0]
@@ -92,6 +97,7 @@ class SagaWorkflow:
         invocation.on_cancel = self.cancel
         self._context = context
         self._on_news = on_news
+        self._project = project
         self._history = History.begin(accepted)
         self._rows: list[LogEvent] = [accepted]
         self._encoded_rows = encoded_rows_in(invocation.input)
@@ -127,6 +133,7 @@ class SagaWorkflow:
                 await self._record(lambda: batch)
                 self._riding = []
             if batch.is_shown:
+                await self._invocation.flush()
                 self._on_news(self)
         except Exception as error:
             # Whatever it is, it is no mistake in this saga, which would be stuck: the attempt ends, and is repeated.
@@ -287,6 +294,7 @@ class SagaWorkflow:
             is_shown=is_shown,
             took_order=settles,
             reply=reply,
+            audit=entries_to_bytes(_audited(rows)),
             at_steps=at_steps,
         )
 
@@ -324,8 +332,10 @@ class SagaWorkflow:
             if not batch.is_over:
                 self._order = invocation.promise(f"order-{self._orders}")
         if batch.is_shown:
-            shown = replace(batch, orders=self._orders, reply=b"")
+            shown = replace(batch, orders=self._orders, reply=b"", audit=b"")
             invocation.set_state(STATE, to_state(shown, self._history, self._encoded_rows))
+        for entry in entries_from_bytes(batch.audit):
+            send_of_row(invocation, self._project, entry)
         if batch.wake_ms and batch.wake_ms < FOR_EVER_MS:
             self._nap = invocation.sleep(max(0, batch.wake_ms - self._context.time.now_ms()))
 
@@ -346,7 +356,9 @@ class SagaWorkflow:
                 return
 
     def _settled_by(self, reply: bytes) -> RowBatch:
-        return replace(self._batch([], self._wake_ms), is_shown=True, took_order=True, reply=reply)
+        """Without a row: what was done without one had been done before."""
+        said = REPEATED if reply == DONE else reply
+        return replace(self._batch([], self._wake_ms), is_shown=True, took_order=True, reply=said)
 
     async def _until_order(self) -> None:
         while not self._invocation.has_come(self._order):
@@ -374,6 +386,11 @@ class SagaWorkflow:
     def is_resting(self) -> bool:
         """Nothing is left to do for now: it is over, stuck, or waits."""
         return self._history.ended is not None or self._rests()
+
+
+def _audited(rows: Sequence[LogEvent]) -> list[AuditEntry]:
+    found = [row.audit for row in rows if isinstance(row, OperatorRow | EventTaken)]
+    return [entry for entry in found if entry]
 
 
 def _look_at(done: "asyncio.Future[None]") -> None:
