@@ -40,7 +40,8 @@ def missing() -> str:
 class RestateServer:
     """A server process with one node; starts at once. Used by `with`."""
 
-    def __init__(self, *, partitions: int = 2) -> None:
+    def __init__(self, *, partitions: int = 2, identity: Path | None = None) -> None:
+        """`identity` is a file with the private key by which it signs what it sends to adapters."""
         in_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.folder = Path(tempfile.mkdtemp(prefix="restate-", dir=in_memory))
         node, self.ingress_port, self.admin_port = free_ports(3)
@@ -59,6 +60,7 @@ advertised-address = "http://127.0.0.1:{node}"
 disable-telemetry = true
 rocksdb-total-memory-size = "256.0 MiB"
 log-filter = "warn"
+{f'request-identity-private-key-pem-file = "{identity}"' if identity else ""}
 [ingress]
 bind-address = "127.0.0.1:{self.ingress_port}"
 [admin]

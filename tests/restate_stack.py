@@ -15,7 +15,11 @@ class RestateStack(Stack):
     def __init__(self, data_dir: Path, server: RestateServer) -> None:
         super().__init__(data_dir)
         self.server = server
-        self._engine, self._service_admin["engine"] = free_ports(2)
+        # As a local mesh counts them: the admin port of the adapter follows those of the services.
+        self._engine, *of_services = free_ports(1 + len(self.services))
+        self._service_admin["engine"] = self._admin + 1 + len(self.services)
+        self._grpc = dict(zip(self.services, of_services, strict=True))
+        self.reached = dict(self._grpc)
 
     def environment(self, name: str) -> dict[str, str]:
         return {

@@ -60,7 +60,7 @@ def offered(line: str, cwd: Path) -> list[str]:
             ["create_order", "charge_payment", "confirm_order"],
         ),
         ("sagagen sagas list --service p", ["payment"]),
-        ("sagagen up --only ", ["gateway", "order", "inventory", "payment"]),
+        ("sagagen up --only ", ["gateway", "engine", "order", "inventory", "payment"]),
         ("sagagen add rpc inv", ["inventory"]),
         ("sagagen add step place_order ship --after c", ["create_order", "charge_payment", "confirm_order"]),
         (

@@ -61,6 +61,7 @@ async def restate_engine(
     *,
     driven: Sequence[Saga] | None = None,
     audits: list[RestateAudit] | None = None,
+    per_caller: int | None = None,
 ) -> AsyncGenerator[RestateSagas]:
     """`driven` are the definitions of the adapter, if it has others than the gateway; `audits` gets the audit."""
     project = "t" + sha256(str(folder).encode()).hexdigest()[:12]
@@ -77,6 +78,7 @@ async def restate_engine(
         looking,
         failing,
         max_running=max_running,
+        max_running_per_caller=per_caller,
         audited=audit.told,
         clock=clock,
     )

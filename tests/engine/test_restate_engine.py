@@ -1,5 +1,6 @@
 """What an engine on a real Restate does beyond what every engine does."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,8 @@ from small_mesh import SAGA_ID, ManualClock, acceptance, usual_saga
 from waiting import eventually_async
 
 from sagagen.runtime.admin.operations import SagaOperations
-from sagagen.runtime.engine.port import CommandRejected
+from sagagen.runtime.engine.port import CommandRejected, TooManyRunning
+from sagagen.runtime.model.definition import Direction
 from sagagen.runtime.restate.client import RestateClient
 from sagagen.runtime.restate.failing import Failing, said_of
 from sagagen.runtime.restate.sagas import RestateSagas
@@ -76,3 +78,29 @@ async def test_a_later_format_of_rows_is_a_matter_of_deployment_and_a_mistake_of
     assert (await failing.of("later")).startswith("adapters: it waits for code that reads rows of format 9")
     assert await failing.of("ours") == "adapters that can go on with it: their attempts fail"
     assert (await failing.of("passing"), await failing.of("unknown")) == ("", "")
+
+
+async def test_a_caller_has_no_more_sagas_than_the_contract_says_whoever_drives_them(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    definition = usual_saga()
+    world = World(clock, faults={("one", Direction.ACTION): ["down"] * 3})
+    mine = replace(acceptance(definition), caller="ann")
+    async with restate_engine(tmp_path, definition, world, clock, per_caller=1) as runtime:
+        await runtime.accept(mine)
+        with pytest.raises(TooManyRunning, match="you have 1 active sagas"):
+            await runtime.accept(replace(mine, saga_id="second"))
+        assert not (await runtime.accept(mine)).is_new, "a repeat is no second one"
+        assert (await runtime.accept(replace(mine, saga_id="of-bob", caller="bob"))).is_new
+        clock.advance(60.0)
+        await eventually_async(
+            "the place of a saga that is over",
+            lambda: runtime.accept(replace(mine, saga_id="second")),
+            despite=(TooManyRunning,),
+        )
+
+
+@pytest.mark.parametrize("made_up", ["a b", "../x", "x/head\r\nhost: y", "ü%00"])
+async def test_an_id_that_a_client_made_up_is_none(tmp_path: Path, clock: ManualClock, made_up: str) -> None:
+    async with restate_engine(tmp_path, usual_saga(), World(clock), clock) as runtime:
+        assert await runtime.find(made_up) is None

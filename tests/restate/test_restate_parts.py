@@ -120,7 +120,7 @@ def test_what_is_said_to_an_order_comes_back() -> None:
     "batch",
     [
         RowBatch(),
-        RowBatch((ROW, Resumed(at_ms=2)), 7, True, True, True, 3, b"reply", "one two"),
+        RowBatch((ROW, Resumed(at_ms=2)), 7, True, True, True, 3, b"reply", b"audit", "one two"),
         RowBatch((ROW,), 0),
     ],
 )

@@ -1,7 +1,9 @@
 """`sagagen up` with SAGAGEN_ENGINE_URL: the sagas of the shop are on Restate."""
 
 import asyncio
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -52,6 +54,19 @@ def test_one_process_takes_orders_answers_repeats_and_keeps_no_log(stack: Restat
     status = sagagen(stack, "engine", "status")
     assert (status.returncode, "adapters at http://127.0.0.1:" in status.stdout) == (0, True), status
     assert sagagen(stack, "engine", "register").stdout.startswith("registered: ")
+
+
+def test_a_mesh_has_an_adapter_of_its_own_that_is_started_again(stack: RestateStack) -> None:
+    stack.start("mesh")
+    place_order(stack, "in-a-mesh")
+    parent = stack.processes["mesh"].pid
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    (engine,) = [pid for pid in children if "engine" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+    os.kill(int(engine), signal.SIGKILL)
+    answer = stack.http.post("/orders", json=order_body(), headers=keyed("after-the-kill"))
+    assert answer.status_code in (201, 202), answer.text
+    saga_id = answer.json().get("id") or answer.json()["order_id"]
+    assert await_terminal(stack, [saga_id]) == {saga_id: "COMPLETED"}
 
 
 def sagagen(stack: RestateStack, *words: str) -> subprocess.CompletedProcess[str]:

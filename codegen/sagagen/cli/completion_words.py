@@ -41,7 +41,7 @@ def complete_services(ctx: click.Context, _param: click.Parameter, incomplete: s
 
 
 def complete_processes(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return _starting_with(incomplete, iter(["gateway", *_below("services", _lines(ctx))]))
+    return _starting_with(incomplete, iter(["gateway", "engine", *_below("services", _lines(ctx))]))
 
 
 def complete_steps(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:

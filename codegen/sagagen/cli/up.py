@@ -19,7 +19,7 @@ from sagagen.cli.completion_words import complete_processes
 from sagagen.cli.up_keys import development_key, settle_development_key
 from sagagen.runtime.addresses import Address
 from sagagen.runtime.clock import Grace
-from sagagen.runtime.process.choice import process
+from sagagen.runtime.process.choice import ENGINE, process
 from sagagen.runtime.process.event_loop import run
 from sagagen.runtime.process.open_files import allow_open_files
 from sagagen.runtime.process.project import Project
@@ -54,7 +54,7 @@ _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 @click.option(
     "--only",
     metavar="NAME",
-    help="Run only this process: `gateway`, or a service's name.",
+    help="Run only this process: `gateway`, `engine` (of sagas on Restate), or a service's name.",
     shell_complete=complete_processes,
 )
 @click.option(
@@ -286,7 +286,7 @@ def _spare_the_collector() -> None:
 
 
 async def _mesh(project: Project, settings: Settings) -> None:
-    # The gateway stops first, then all services at once.
+    # The gateway stops first, then all others at once.
     stop, ready = Stop(Grace(2 * longest_stop_s(settings.grace.seconds))), asyncio.Event()
     stop.on_signals()
     _spare_the_collector()
@@ -300,6 +300,8 @@ async def _mesh(project: Project, settings: Settings) -> None:
         Child(ChildSpec(service.name, _service_environment(project, settings, position)), project.root)
         for position, service in enumerate(project.mesh.services)
     ]
+    if settings.restate is not None:
+        services.append(Child(ChildSpec(ENGINE, _engine_environment(project, settings)), project.root))
     async with asyncio.TaskGroup() as group:
         telling = [
             group.create_task(_announced_once(ready, of_gateway)),
@@ -323,6 +325,16 @@ def _service_environment(project: Project, settings: Settings, position: int) ->
         **_own_certificate(settings, service.name),
         "SAGAGEN_GRPC_ADDR": str(settings.service_reached(service)),
         "SAGAGEN_ADMIN_ADDR": str(Address(admin.host, admin.port + 1 + position)),
+    }
+
+
+def _engine_environment(project: Project, settings: Settings) -> dict[str, str]:
+    """Of the adapter of sagas on Restate: to services it is the gateway, and its admin port is behind theirs."""
+    admin = settings.gateway_admin
+    return {
+        **without_strangers_secrets(settings.environment, ENGINE),
+        **_own_certificate(settings, GATEWAY),
+        "SAGAGEN_ADMIN_ADDR": str(Address(admin.host, admin.port + 1 + len(project.mesh.services))),
     }
 
 

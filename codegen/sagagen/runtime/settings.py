@@ -237,12 +237,15 @@ class Settings:
 def without_strangers_secrets(environment: Mapping[str, str], process: str) -> dict[str, str]:
     """What a child process is given of an environment: of the mesh's secrets its own alone.
 
-    `process`: `gateway`, or a service's name.
+    `process`: `gateway`, `engine` (the adapter of sagas on Restate), or a service's name.
     """
     is_gateway = process == "gateway"
-    uses_redis = not is_gateway or environment.get(SHARE_ANSWERS) == "1"
+    is_adapter = process == "engine" and environment.get(ENGINE_URL, "").startswith(RestateAddress.SCHEME)
+    uses_redis = environment.get(SHARE_ANSWERS) == "1" if is_gateway else not is_adapter
     withheld = set(_OF_OPERATORS)
-    if not is_gateway:
+    if is_adapter:
+        withheld |= _OF_LISTENERS | {SHARE_ANSWERS, SHARE_ANSWERS_KEY}
+    elif not is_gateway:
         withheld |= _OF_GATEWAY | {SHARE_ANSWERS}  # which asks for its key
         if environment.get(METRICS) != "closed":
             withheld |= _OF_LISTENERS

@@ -64,6 +64,7 @@ async def restate_engine(
         failing,
         max_running=max_running,
         is_alone=is_alone,
+        max_running_per_caller=settings.caller_limits(mesh).running,
         audited=audit.told,
     )
     listener = ReplyListener(sagas.hear, None if drives else address.hears)
@@ -181,11 +182,6 @@ def _checked(project: Project, settings: Settings) -> RestateAddress:
         raise StartupError(
             "sagas are on Restate, where sagagen encrypts nothing: let its disks be encrypted, and start this process "
             "without SAGAGEN_ENCRYPTION_KEYS_FILE"
-        )
-    if settings.caller_limits(project.mesh).running is not None:
-        raise StartupError(
-            "sagas are on Restate, where nobody counts how many a caller has: leave out `running` of the contract's "
-            "security.limits, and SAGAGEN_CALLER_RUNNING"
         )
     return address
 

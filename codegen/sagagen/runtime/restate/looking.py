@@ -1,5 +1,6 @@
 """Looking for sagas, by Restate's SQL over the states of their workflows. It needs the admin listener."""
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -106,6 +107,16 @@ class Looking:
             if row["status"] in statuses:
                 found.append(_summary(row))
         return SagaPage(found, "")
+
+    async def active_by_caller(self) -> Mapping[str, int]:
+        """How many active sagas each caller has, in all gateways."""
+        caller = column("caller")
+        rows = await self._select(
+            f"{caller} AS caller, count(*) AS how_many",
+            f"{column('status')} IN ('RUNNING', 'COMPENSATING')",
+            f"GROUP BY {caller}",
+        )
+        return {b64decode(row["caller"]).decode(): int(row["how_many"]) for row in rows}
 
     async def open_counts(self) -> Sequence[OpenCount]:
         keys = ("name", "version", "digest", "status", "at_steps")

@@ -39,6 +39,10 @@ class Permits:
         """What the saga was accepted with, here, while its permit is out."""
         return self._rows.get(saga_id)
 
+    def of_caller(self, caller: str) -> int:
+        """How many are out for sagas of this caller."""
+        return sum(row.caller == caller for row in self._rows.values())
+
     def give_back(self, saga_id: str) -> None:
         self._since_s.pop(saga_id, None)
         self._rows.pop(saga_id, None)

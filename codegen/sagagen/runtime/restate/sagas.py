@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random, SystemRandom
+from urllib.parse import quote
 
 import structlog
 
@@ -30,6 +31,7 @@ from sagagen.runtime.engine.port import (
     SagaResult,
     SagaView,
     Started,
+    TooManyRunning,
     UnknownSaga,
     UnreadableSaga,
 )
@@ -37,6 +39,7 @@ from sagagen.runtime.identity import ANONYMOUS, run_id
 from sagagen.runtime.messages.apart import LARGE_BYTES, apart
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.restate.batch import RowBatch, to_bytes
+from sagagen.runtime.restate.callers import ActiveOfCallers
 from sagagen.runtime.restate.client import Answer, RestateClient, Unreachable
 from sagagen.runtime.restate.failing import Failing
 from sagagen.runtime.restate.figures import BOUNDS, FiguresOnRestate
@@ -91,6 +94,7 @@ class RestateSagas:
         *,
         max_running: int,
         is_alone: bool = True,
+        max_running_per_caller: int | None = None,
         audited: Callable[[AuditEntry], None] | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
@@ -110,6 +114,11 @@ class RestateSagas:
         """What can be told of many sagas at once."""
         self._is_contested = not is_alone
         self._permits = Permits(max_running)
+        self._of_callers = (
+            ActiveOfCallers(max_running_per_caller, looking.active_by_caller, self._permits.of_caller)
+            if max_running_per_caller is not None
+            else None
+        )
         self._sending: dict[str, asyncio.Task[Answer]] = {}
         """Acceptances that Restate has not answered yet, by saga."""
         self._waiting: dict[str, _Waiting] = {}
@@ -142,12 +151,21 @@ class RestateSagas:
     # Starting sagas, and what is said to them
 
     async def accept(self, acceptance: Acceptance) -> Started:
-        if refusal := self._refusal():
+        if refusal := self._refusal() or await self._refusal_of_caller(acceptance):
             found = await self._find(acceptance.saga_id, acceptance.saga.name)
             if found is None:
                 raise refusal
             return started_of(fold(found.rows), is_new=False)
         return await self._accept(acceptance)
+
+    async def _refusal_of_caller(self, acceptance: Acceptance) -> Overloaded | None:
+        if self._of_callers is None or self._permits.row(acceptance.saga_id) is not None:
+            return None
+        if not await self._of_callers.is_full(acceptance.caller):
+            return None
+        return TooManyRunning(
+            f"you have {self._of_callers.at_most} active sagas, which is all that you may have"
+        )
 
     def _refusal(self) -> Overloaded | None:
         if self._closing.is_set():
@@ -450,7 +468,8 @@ class RestateSagas:
         self._closing.set()
 
     def _path(self, saga: str, saga_id: str, handler: str) -> str:
-        return f"/{service_name(self._project, saga)}/{saga_id}/{handler}"
+        # An id may be what a client wrote into a URL.
+        return f"/{service_name(self._project, saga)}/{quote(saga_id, safe='')}/{handler}"
 
 
 def _check(answer: Answer) -> None:
