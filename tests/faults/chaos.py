@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -206,6 +207,7 @@ def main() -> int:
     parser.add_argument("--at-most", type=int, help="faults; default: as many as come")
     parser.add_argument("--keep", action="store_true", help="leave the folder behind")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing of it goes on alone
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     per_s = options.per_second
     pace = Pace(
