@@ -194,6 +194,11 @@ def _violations(arena: Arena, report: Report) -> list[str]:
     return found
 
 
+def _end(_number: int, _frame: object) -> None:
+    """So that nothing of a run that is stopped goes on alone."""
+    sys.exit(1)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--way", choices=WAYS, default=next(iter(WAYS)))
@@ -207,7 +212,7 @@ def main() -> int:
     parser.add_argument("--at-most", type=int, help="faults; default: as many as come")
     parser.add_argument("--keep", action="store_true", help="leave the folder behind")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing of it goes on alone
+    signal.signal(signal.SIGTERM, _end)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     per_s = options.per_second
     pace = Pace(
