@@ -7,6 +7,8 @@ import pytest
 from openapi_lab import REPOSITORY, ROOTS, document_of
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from sagagen.emit.openapi import first_sentence
+
 
 def operation(document: dict[str, Any], verb: str, path: str) -> dict[str, Any]:
     return document["paths"][path][verb]
@@ -49,6 +51,8 @@ def test_a_saga_needs_its_key_says_what_it_answers_and_where_it_is_watched() -> 
     place = operation(document, "post", "/orders")
     assert place["operationId"] == "CheckoutService_PlaceOrder"
     assert place["description"].startswith("Places an order")
+    summary = "Places an order: it ends CONFIRMED, or CANCELLED with nothing reserved and nothing charged"
+    assert place["summary"] == summary
     assert key_of(document, "post", "/orders") == [True]
     assert place["requestBody"]["required"] is True
     answers = place["responses"]
@@ -106,3 +110,19 @@ def test_a_message_that_is_sent_and_answered_has_two_forms() -> None:
     assert not {"subtitle", "publish_time", "publisher", "edition"} & set(answered["required"])
     assert sent["properties"]["sequels"]["items"]["$ref"].endswith("Book-Input")
     assert answered["properties"]["sequels"]["items"]["$ref"].endswith("Book")
+
+
+@pytest.mark.parametrize(
+    ("told", "summary"),
+    [
+        ("Places an order.", "Places an order"),
+        ("Places an order. It may fail.", "Places an order"),
+        ("Moves money, e.g. Dollars or 1.5 pounds.\n\nNot cents.", "Moves money, e.g. Dollars or 1.5 pounds"),
+        ("Reads\n  one order\n\nof many", "Reads one order"),
+        ("Starts the saga `place_order`.", "Starts the saga place_order"),
+        ("Is it there? Says so.", "Is it there?"),
+        ("", ""),
+    ],
+)
+def test_an_operation_s_summary_is_the_first_sentence_of_its_comment(told: str, summary: str) -> None:
+    assert first_sentence(told) == summary

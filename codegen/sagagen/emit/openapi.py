@@ -1,5 +1,6 @@
 """The mesh's HTTP edge as an OpenAPI 3.1 document: a pure function of the contract."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ from sagagen.emit.openapi_security import guarded, guarded_by_default, security_
 from sagagen.emit.saga_tree import CANCEL
 
 OPENAPI = "3.1.0"
+_END_OF_SENTENCE = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<=[.!?])\s+(?=[^a-z])|\n\s*\n")
+"""A sentence begins with no small letter; where none ends, the paragraph does."""
 
 
 def openapi(mesh: Mesh) -> JsonSchema:
@@ -96,11 +99,12 @@ class _Operations:
 
     def described(self, operation: Operation) -> JsonSchema:
         schemas, route = self._schemas, operation.route
-        body = _body(route, schemas)
+        body, told = _body(route, schemas), self._told(route)
         return {
             "operationId": operation.id,
             "tags": [_tag(route)],
-            "description": self._told(route),
+            "summary": first_sentence(told),
+            "description": told,
             "parameters": [
                 *path_parameters(route, operation.parameters, schemas),
                 *query_parameters(route, schemas),
@@ -134,6 +138,12 @@ class _Operations:
         if saga := route.starts:
             return answers.start_answers(route, saga, self._schemas, events.links(saga, self._firsts))
         return answers.call_answers(route, self._schemas, is_read=_is_read(route))
+
+
+def first_sentence(text: str) -> str:
+    """As plain text of one line, which is what lists of operations and names of buttons are made of."""
+    sentence = _END_OF_SENTENCE.split(text.strip(), maxsplit=1)[0]
+    return " ".join(sentence.replace("`", "").split()).removesuffix(".")
 
 
 def _operations(mesh: Mesh) -> Iterator[tuple[str, Operation]]:
