@@ -186,6 +186,17 @@ def test_what_bad_input_costs_is_told_of_each_shape() -> None:
 
 
 @pytest.mark.slow
+def test_what_somebody_who_looks_on_costs_is_told_with_each_page() -> None:
+    small = ["--sagas", "50", "--rounds", "1", "--kept", "50", "--every", "0.01"]
+    figures = json.loads(told("watched.py", *small))
+    assert figures["pages"] > 0
+    assert 0 < figures["alone_cpu_ms"]
+    assert 0 < figures["watched_cpu_ms"]
+    assert len(figures["page_ms"]) > 0
+    assert figures["slowest_page_ms"] == max(figures["page_ms"].values())
+
+
+@pytest.mark.slow
 def test_rounds_become_a_table_with_ratios_to_the_floor(tmp_path: Path) -> None:
     small = ["--sagas", "10", "--concurrency", "2", "--warm-up", "4", "--data", tmp_path]
     table = told("compare.py", "--rounds", "1", "--stack", "floor", "--stack", "embedded", *small)
