@@ -32,7 +32,15 @@ pytestmark = [
 ]
 
 LISTED = [view.path for view in VIEWS if view.is_listed]
-PATHS = [*(view.path.replace("{id}", STUCK) for view in VIEWS), f"/definition?saga={BACK}"]
+_NEEDED = {"/find": "?id=0000000000000000000000000000000a", "/group": "?status=STUCK&act=retry"}
+PATHS = [
+    *(
+        view.path.replace("{id}", STUCK) + _NEEDED.get(view.path, "")
+        for view in VIEWS
+        if "{order}" not in view.path
+    ),
+    f"/definition?saga={BACK}",
+]
 
 
 class _Server(uvicorn.Server):
