@@ -45,6 +45,6 @@ def test_its_layers_are_those_that_are_enforced() -> None:
     contracts: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
     rooms = next(each for each in contracts if each["name"] == "The runtime's rooms lie in one order")
     enforced = [{room.strip() for room in layer.split("|")} for layer in rooms["layers"]]
-    table = [line for line in PAGE.splitlines() if re.match(r"\| \d \| ", line)]
+    table = [line for line in PAGE.splitlines() if re.match(r"\| \d+ \| ", line)]
     drawn = [set(re.findall(r"`(\w+)(?:/|\.py)(?:`)", line)) for line in table]
     assert drawn == enforced
