@@ -18,6 +18,7 @@ from sagagen.runtime.engine.port import JournalUnavailable, Leaving, MovableRunt
 from sagagen.runtime.health import Check
 from sagagen.runtime.process.gateway import OpenedEngine
 from sagagen.runtime.process.project import Project
+from sagagen.runtime.secret_file import Secret
 from sagagen.runtime.settings import Settings
 from sagagen.runtime.startup import SettingsError
 
@@ -50,15 +51,15 @@ def settings_of_left(settings: Settings) -> Settings | None:
             f"{ENGINE_LEAVING_URL} and {ENGINE_URL} both name Restate: sagas move between engines, not between "
             "clusters; by way of a log in PostgreSQL they reach another cluster"
         )
-    if _url(there) == _url(settings):
+    if _is_same(there.engine_log, settings.engine_log):
         raise SettingsError(
             f"{ENGINE_LEAVING_URL} and {ENGINE_URL} name the same engine: leave the former out"
         )
     return there
 
 
-def _url(settings: Settings) -> bytes:
-    return settings.engine_log.current if settings.engine_log else b""
+def _is_same(one: Secret | None, other: Secret | None) -> bool:
+    return one is not None and other is not None and one.current == other.current
 
 
 def name_of(settings: Settings) -> str:
