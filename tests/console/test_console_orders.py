@@ -109,7 +109,7 @@ async def test_a_group_is_listed_in_a_dry_run_and_then_given_the_order(tmp_path:
         audited = await c.audited()
         assert sum(entry[:3] == ("ann", "retry", "DONE") for entry in audited) == 11
         assert ("ann", "retry", "REFUSED", "saga-unknown") in audited
-        assert "1 sagas" in words_of(await c.page(group))
+        assert " 1 saga saga place_order " in words_of(await c.page(group))
         one = await c.send(
             "/console/sagas/saga-11/retry", {"step": "confirm_order"}, page="/console/sagas/saga-11"
         )
