@@ -20,16 +20,18 @@ class Balancer:
         self._connections: set[asyncio.Task[None]] = set()
         self.port = 0
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # One that asyncio makes itself is reported as an error when it is cancelled.
+        task = asyncio.ensure_future(self._serve(reader, writer))
         self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if (upstream := await self._connected()) is not None:
                 await self._both_ways((reader, writer), upstream)
         finally:
             writer.close()
-            self._connections.discard(task)
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         first = next(self._turns)
@@ -58,7 +60,7 @@ class Balancer:
 
     async def _run(self, started: threading.Event) -> None:
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await self._stop.wait()
