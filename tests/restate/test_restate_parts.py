@@ -4,13 +4,14 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from waiting import eventually_async
 
 from generated.mesh import MESH
 from sagagen.runtime.addresses import Address, RestateAddress
 from sagagen.runtime.audit.entry import AuditEntry, Result
 from sagagen.runtime.engine.port import CommandRejected, Delivery, NotDelivered, OperatorCommand, Refusal
 from sagagen.runtime.process.restate import refuse_short_memory
-from sagagen.runtime.restate.batch import RowBatch, from_bytes, to_bytes
+from sagagen.runtime.restate.batch import RowBatch, encoded_rows_in, from_bytes, to_bytes
 from sagagen.runtime.restate.orders import (
     DONE,
     REPEATED,
@@ -20,11 +21,13 @@ from sagagen.runtime.restate.orders import (
     refusal_to_bytes,
 )
 from sagagen.runtime.restate.permits import Permits
-from sagagen.runtime.restate.replies import ReplyListener
+from sagagen.runtime.restate.replies import Replies, ReplyListener, Told
+from sagagen.runtime.restate.state import of_state, to_state
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga.codec import UnknownFormat
 from sagagen.runtime.saga.commands import Act
 from sagagen.runtime.saga.events import Accepted, NextRequest, Outcome, Resumed
+from sagagen.runtime.saga.history import fold
 from sagagen.runtime.startup import SettingsError, StartupError
 
 URL = "restate+http://127.0.0.1:8080"
@@ -43,6 +46,8 @@ ROW = Accepted(
     trace=TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1, ""),
     next=NextRequest(),
 )
+
+RESUMED = Resumed(at_ms=2)
 
 
 def test_without_a_url_and_with_that_of_postgresql_there_is_no_restate() -> None:
@@ -175,3 +180,53 @@ async def test_a_gateway_that_stops_reports_no_connection_of_an_adapter_as_an_er
     await asyncio.sleep(0)
     assert not reported
     writer.close()
+
+
+async def told_of(heard: list[Told], count: int) -> None:
+    await eventually_async(f"{count} lines", lambda: len(heard), lambda found: found == count)
+
+
+async def test_a_gateway_is_told_what_comes_while_an_adapter_reaches_it_and_at_its_end() -> None:
+    heard: list[Told] = []
+    listener, replies = ReplyListener(heard.append, Address("127.0.0.1", 0)), Replies()
+    await listener.open()
+    told = [Told(f"saga {number}", None, is_resting=True) for number in range(4)]
+    try:
+        replies.tell(listener.reply_to, told[0])
+        replies.tell(listener.reply_to, told[1])
+        await told_of(heard, 2)
+        replies.tell(listener.reply_to, told[2])
+        replies.tell(listener.reply_to, told[3])
+        replies.close()
+        await told_of(heard, 4)
+        assert heard == told
+    finally:
+        replies.close()
+        listener.close()
+
+
+async def test_a_gateway_that_could_not_be_reached_is_told_once_it_can() -> None:
+    heard: list[Told] = []
+    gone, replies = ReplyListener(heard.append, Address("127.0.0.1", 0)), Replies()
+    await gone.open()
+    gone.close()
+    replies.tell(gone.reply_to, Told("lost", None, is_resting=True))
+    place, _, token = gone.reply_to.decode().partition(" ")
+    back = ReplyListener(heard.append, Address.parse(place, "reply-to"))
+    back.token = token
+    await back.open()
+    try:
+        found = Told("found", None, is_resting=True)
+        while found not in heard:  # nothing depends on a line that nobody gets
+            replies.tell(gone.reply_to, found)
+            await asyncio.sleep(0.01)
+    finally:
+        replies.close()
+        back.close()
+
+
+def test_rows_of_batches_put_together_are_all_rows() -> None:
+    batches = [to_bytes(RowBatch([ROW])), to_bytes(RowBatch([])), to_bytes(RowBatch([RESUMED, RESUMED]))]
+    together = b"".join(map(encoded_rows_in, batches))
+    shown = to_state(RowBatch(at_steps="a b"), fold([ROW, RESUMED]), together)
+    assert of_state(shown).rows == (ROW, RESUMED, RESUMED)

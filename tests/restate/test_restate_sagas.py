@@ -10,7 +10,8 @@ from waiting import eventually_async
 from sagagen.runtime.engine.port import Delivery, NotDelivered, Refusal
 from sagagen.runtime.restate.client import Answer, RestateClient
 from sagagen.runtime.restate.looking import Looking
-from sagagen.runtime.restate.sagas import RestateSagas
+from sagagen.runtime.restate.replies import Told
+from sagagen.runtime.restate.sagas import ASKS_S, ASKS_UNHEARD, RestateSagas
 
 PLACE = saga(step("one"))
 
@@ -21,9 +22,11 @@ class Ingress(RestateClient):
     def __init__(self) -> None:
         super().__init__(["http://127.0.0.1:1"])
         self._accepted = set[str]()
+        self.heads = 0
 
     async def ask(self, method: str, path: str, *_: object, **__: object) -> Answer:
         if path.endswith("/head"):
+            self.heads += 1
             return Answer(200, b"")
         if path.endswith("/order"):
             await asyncio.Event().wait()
@@ -60,3 +63,20 @@ async def test_an_event_that_nobody_takes_is_answered_before_the_server_stops() 
     with pytest.raises(NotDelivered) as refused:
         sending.result()
     assert refused.value.refusal is Refusal.NOT_READY
+
+
+async def test_a_gateway_that_adapters_tell_of_other_sagas_asks_about_its_own_later() -> None:
+    ingress = Ingress()
+    telling = gateway(ingress)
+    started = await telling.accept(acceptance(PLACE))
+    waiting = asyncio.create_task(telling.wait(started.saga_id, 60.0))
+
+    def tells_and_looks() -> int:
+        telling.hear(Told("another", None, is_resting=False))
+        return ingress.heads
+
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    await eventually_async("a question all the same", tells_and_looks)
+    assert loop.time() - begun_s >= sum(ASKS_S[:ASKS_UNHEARD])
+    waiting.cancel()

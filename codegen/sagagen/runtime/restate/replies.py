@@ -19,6 +19,10 @@ MAX_UNSENT = 2**22
 """Bytes for one gateway that wait to be sent; beyond them it is told no more, and asks."""
 
 
+GATHER_S = 0.002
+"""Time in seconds in which what one gateway is told is gathered, to be sent at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     saga_id: str
@@ -54,7 +58,8 @@ class Replies:
     def __init__(self) -> None:
         self.local: dict[str, Hear] = {}
         self._writers: dict[str, asyncio.StreamWriter] = {}
-        self._connecting: set[str] = set()
+        self._unsent: dict[str, bytearray] = {}
+        """Lines by place. Where some are, something is on its way that sends them."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def tell(self, reply_to: bytes, told: Told) -> None:
@@ -66,31 +71,44 @@ class Replies:
             self._write(place, _to_line(token, told))
 
     def _write(self, place: str, line: bytes) -> None:
-        writer = self._writers.get(place)
-        if writer is None or writer.is_closing():
-            if place not in self._connecting:
-                self._connecting.add(place)
-                task = asyncio.create_task(self._connect(place, line), name="replies")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-        elif writer.transport.get_write_buffer_size() < MAX_UNSENT:
-            writer.write(line)
+        unsent = self._unsent.get(place)
+        if unsent is None:
+            self._unsent[place] = bytearray(line)
+            asyncio.get_running_loop().call_later(GATHER_S, self._send, place)
+        elif len(unsent) < MAX_UNSENT:
+            unsent += line
 
-    async def _connect(self, place: str, line: bytes) -> None:
+    def _send(self, place: str) -> None:
+        writer = self._writers.get(place)
+        if place not in self._unsent:
+            pass  # it was closed meanwhile
+        elif writer is None or writer.is_closing():
+            task = asyncio.create_task(self._connect(place), name="replies")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            lines = self._unsent.pop(place)
+            if writer.transport.get_write_buffer_size() < MAX_UNSENT:
+                writer.write(lines)
+
+    async def _connect(self, place: str) -> None:
         try:
             address = Address.parse(place, "reply-to")
             with suppress(OSError):
                 async with asyncio.timeout(1.0):
-                    _, self._writers[place] = await asyncio.open_connection(address.host, address.port)
-                self._writers[place].write(line)
+                    _, writer = await asyncio.open_connection(address.host, address.port)
+                self._writers[place] = writer
+                writer.write(self._unsent[place])
         except Exception:  # noqa: BLE001, S110 - whoever is not told asks
             pass
         finally:
-            self._connecting.discard(place)
+            self._unsent.pop(place, None)
 
     def close(self) -> None:
-        for writer in self._writers.values():
+        for place, writer in self._writers.items():
+            writer.write(self._unsent.pop(place, b""))
             writer.close()
+        self._unsent.clear()
         for task in self._tasks:
             task.cancel()
 

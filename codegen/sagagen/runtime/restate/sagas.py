@@ -1,6 +1,7 @@
 """The gateway's half: `RestateSagas` starts, watches and operates sagas whose rows Restate keeps. It needs no disk."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random, SystemRandom
@@ -64,6 +65,9 @@ STOPPING_S = 1.0
 """How long an event that is on its way may still take, in seconds, once the gateway stops."""
 ASKS_S = (0.3, 0.5, 1.0, 2.0)
 """After how many seconds a gateway that was told nothing asks; the last again and again."""
+ASKS_UNHEARD = 2
+"""So many of these times are left out while adapters tell it of other sagas: then this one has not got so far.
+Where all have much to do, each question makes them slower."""
 PERMITS_ASKED = 10
 """Sagas a second that the gateway asks about, of those that began longest ago and of which it has heard nothing."""
 STILL_MS = 1_000
@@ -124,6 +128,8 @@ class RestateSagas:
         self._waiting: dict[str, _Waiting] = {}
         self._closing = asyncio.Event()
         self._reply_to = b""
+        self._heard = 0
+        """How often adapters have told it something."""
 
     async def __aenter__(self) -> "RestateSagas":
         self._asking = asyncio.create_task(self._ask_about_permits(), name="permits")
@@ -138,6 +144,7 @@ class RestateSagas:
         self._reply_to = listener.reply_to
 
     def hear(self, told: Told) -> None:
+        self._heard += 1
         if told.is_resting:
             self._permits.give_back(told.saga_id)
         waiting = self._waiting.get(told.saga_id)
@@ -321,11 +328,12 @@ class RestateSagas:
 
     async def _ask_for_result(self, saga_id: str, answered: "asyncio.Future[SagaResult | None]") -> None:
         """Ask again and again, in case that nobody tells. It ends once there is nothing to wait for."""
-        pauses = iter(ASKS_S)
-        pause_s = 0.0
-        while True:
-            pause_s = next(pauses, pause_s)
-            await asyncio.sleep(pause_s)
+        for number in itertools.count():
+            heard = self._heard
+            await asyncio.sleep(ASKS_S[min(number, len(ASKS_S) - 1)])
+            is_told = self._heard > heard and self._permits.row(saga_id) is not None
+            if is_told and number < ASKS_UNHEARD:
+                continue
             try:
                 found = await self._recorded(saga_id)
             except (Unreachable, JournalUnreadable):

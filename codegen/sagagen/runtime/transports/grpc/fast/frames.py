@@ -167,7 +167,7 @@ class UnaryConnection(H2Connection):
         if stream is None or stream._expected_content_length is not None:
             return False
         machine = stream.state_machine
-        if machine.state is not _RECEIVES[self._is_client] or not machine.headers_received:
+        if machine.state not in _RECEIVES[self._is_client] or not machine.headers_received:
             return False
         if self._is_client and is_end:  # trailers do that
             return False
@@ -184,7 +184,10 @@ class UnaryConnection(H2Connection):
         )
         if ended:
             events.append(ended)
-            machine.state = StreamState.HALF_CLOSED_REMOTE
+            if machine.state is StreamState.OPEN:
+                machine.state = StreamState.HALF_CLOSED_REMOTE
+            else:
+                self._close(stream, StreamClosedBy.RECV_END_STREAM)
         return True
 
     def _decode(self, block: bytes) -> Any:
@@ -292,8 +295,8 @@ class UnaryConnection(H2Connection):
         self._closed_streams[stream.stream_id] = by
 
 
-_RECEIVES = {True: StreamState.HALF_CLOSED_LOCAL, False: StreamState.OPEN}
-"""The state of a stream in which a client receives its answer, and a server a request."""
+_RECEIVES = {True: {StreamState.HALF_CLOSED_LOCAL}, False: {StreamState.OPEN, StreamState.HALF_CLOSED_LOCAL}}
+"""The states of a stream in which a client receives its answer, and a server a request: as below."""
 _SENDS = {True: {StreamState.OPEN}, False: {StreamState.HALF_CLOSED_REMOTE, StreamState.OPEN}}
 """The states of a stream in which a client sends its request, and a server its answer.
 
