@@ -94,7 +94,7 @@ async def served(folder: Path, settings: Settings, files: AccessFiles) -> AsyncG
         await engine.wait_until_idle()
         schema = Schema(MESH.descriptors.read_bytes())
         secured = replace(MESH, security=SECURITY)
-        app = operators_app(secured, settings, engine, auditor, schema, Readiness({}), schemes)
+        app = operators_app(secured, settings, engine, auditor, schema, Readiness({}), schemes, {})
         async with serve_http(app, "127.0.0.1", 0) as at:
             yield f"127.0.0.1:{at.port}"
 
