@@ -4,8 +4,9 @@
 Runs orders of the shop through an engine on its log, whose services answer at once, so that all else is the engine's.
 Nobody looks during half of the rounds; during the others somebody opens a page of the console every --every seconds of
 this process's processor time, all pages by turns: as often as that on a machine where the engine is busy and alone.
-Prints one line of JSON: processor time a saga with and without, their ratio, and what the slowest page took. The rounds
-take turns, and the median of each counts. --kept sagas are in the log before.
+Prints one line of JSON: processor time a saga with and without, their ratio, and what each page takes of a processor's
+time while nothing else runs; `share` is that part of a processor at a page every --every seconds. The rounds take
+turns, and the median of each counts. --kept sagas are in the log before.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -65,12 +67,14 @@ async def _measured(folder: Path, given: argparse.Namespace) -> dict[str, object
         await looker.look_at_all()
         alone, watched = list[float](), list[float]()
         for _ in range(given.rounds):
-            alone.append(await _cpu_ms(lambda: orders.place(given.sagas)) / given.sagas)
-            looking = asyncio.create_task(looker.look_on())
-            watched.append(await _cpu_ms(lambda: orders.place(given.sagas)) / given.sagas)
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
+            for costs, looks in ((alone, False), (watched, True)):
+                looking = asyncio.create_task(looker.look_on(looks=looks))
+                costs.append(await _cpu_ms(lambda: orders.place(given.sagas)) / given.sagas)
+                looking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await looking
+        page_cpu_ms = await looker.alone_cpu_ms()
+    each_ms = sum(page_cpu_ms.values()) / len(page_cpu_ms)
     return {
         "sagas": given.sagas,
         "kept": given.kept,
@@ -79,8 +83,8 @@ async def _measured(folder: Path, given: argparse.Namespace) -> dict[str, object
         "alone_cpu_ms": round(median(alone), 3),
         "watched_cpu_ms": round(median(watched), 3),
         "ratio": round(median(watched) / median(alone), 3),
-        "slowest_page_ms": round(max(looker.took_ms.values()), 1),
-        "page_ms": {path: round(took, 1) for path, took in looker.took_ms.items()},
+        "page_cpu_ms": page_cpu_ms,
+        "share": round(each_ms / (given.every * 1000), 4),
     }
 
 
@@ -145,35 +149,35 @@ class _Looker:
         self._every_s = every_s
         self._orders = orders
         self.count = 0
-        self.took_ms: dict[str, float] = {}
-        """Median of what each took."""
-        self._all_ms: dict[str, list[float]] = {}
 
     async def look_at_all(self) -> None:
         """Once before anything is measured: the console is imported when it is first looked at."""
         for page in PAGES:
             await self._look(page)
-        self._all_ms.clear()
-        self.count = 0
 
-    async def look_on(self) -> None:
+    async def alone_cpu_ms(self) -> dict[str, float]:
+        """Of each page, while the engine has nothing to do."""
+        found: dict[str, float] = {}
+        for page in PAGES:
+            times = [await _cpu_ms(partial(self._look, page)) for _ in range(5)]
+            found[page] = round(median(times), 1)
+        return found
+
+    async def look_on(self, *, looks: bool) -> None:
+        """`looks`: otherwise only the clock is read, which costs something as well."""
         due_s = time.process_time()
         while True:
-            if time.process_time() >= due_s:
+            if looks and time.process_time() >= due_s:
                 await self._look(PAGES[self.count % len(PAGES)])
                 self.count += 1
                 due_s = time.process_time() + self._every_s
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
 
     async def _look(self, page: str) -> None:
-        began_s = time.monotonic()
         path, _, query = page.replace("{id}", self._orders.last).partition("?")
         is_page = path != "/sagas/groups"
         status = await _get(self._app, f"/console{path}" if is_page else path, query)
         assert status == 200, (page, status)
-        times = self._all_ms.setdefault(page, [])
-        times.append((time.monotonic() - began_s) * 1000)
-        self.took_ms[page] = median(times)
 
 
 async def _get(app: Any, path: str, query: str) -> int:

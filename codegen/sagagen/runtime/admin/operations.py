@@ -71,7 +71,7 @@ AT_REST = (
     "no engine runs on this log, and it is a running engine that takes an event: start the gateway, and send it there "
     "(without --log)"
 )
-LOOKED_AT = 1000
+LOOKED_AT = 500
 """Sagas that one page is made from, at most: whoever asks for what is rare gets a page in time all the same."""
 CANDIDATES = 10
 """How many ids are named where a beginning fits several."""

@@ -15,7 +15,7 @@ from sagagen.runtime.saga.searched_figures import Bounds, Recorded
 if TYPE_CHECKING:
     from sagagen.runtime.postgres_log.log import PostgresLog
 
-BOUNDS = Bounds(of_groups=600, turned_back=200, ended=200, open=200)
+BOUNDS = Bounds(of_groups=300, turned_back=100, ended=150, open=100)
 """Rows have to be decoded here: that takes some 0.1 ms a saga."""
 _MINUTE_MS = 60_000
 _STARTED_SEEN = 200_000
