@@ -182,4 +182,5 @@ def test_each_alert_is_fired_by_the_fault_that_it_is_for(
             faults.the_log_is_held_up()
             faults.a_deployment_lacks_a_version()
             faults.the_disk_is_full()
-    assert faults.fired == alerts(emitted)
+    # Those of engines take half a minute of a gateway that drives nothing: tests/engine/test_shared_takeover.py has it.
+    assert faults.fired == alerts(emitted) - {"EngineNotDriving", "EngineWedged"}

@@ -17,6 +17,10 @@ FAULTS: dict[str, dict[str, str]] = {
         'sagagen_step_attempts_total{saga="s",step="t",direction="compensation",outcome="DOUBT"}': "0+1x400"
     },
     "SagaVersionMissing": {'sagagen_sagas_waiting_for_version{saga="place_order",version="2"}': "1x400"},
+    "EngineNotDriving": {
+        'sagagen_engine_undriven_sagas{saga="place_order",instance="gateway:9090"}': "1x400"
+    },
+    "EngineWedged": {'sagagen_engine_wedged_saga{saga="place_order",saga_id="a-1"}': "1x400"},
     "SagaLogDiskFull": {"sagagen_log_disk_full": "1x400"},
     "SagaLogCommitsSlow": {
         'sagagen_log_commit_duration_seconds_bucket{le="0.25"}': "0x400",

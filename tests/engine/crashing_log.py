@@ -8,6 +8,7 @@ from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import UNCHANGED
 from sagagen.runtime.saga.logged import LoggedSaga, SagaHead, SagaRef
+from sagagen.runtime.saga.search import SagaPlace
 
 
 @dataclass
@@ -88,6 +89,9 @@ class CrashingLog:
 
     async def waiting_count(self) -> int:
         return 0  # none is parked where the journal is not the log
+
+    async def unchanged(self, before_ms: int, at_most: int) -> list[SagaPlace]:
+        return []
 
     async def active_sagas(self) -> AsyncIterator[list[LoggedSaga]]:
         open_ones = [

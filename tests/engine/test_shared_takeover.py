@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 from shared_gateways import LONG_S, Gateway, Slow, end_life, gateway
-from small_mesh import ManualClock, acceptance, usual_saga
+from shared_log import log_url
+from small_mesh import SAGA_ID, ManualClock, acceptance, usual_saga
 from thorough import TRIES_ALL
 from waiting import eventually_async
 
 from sagagen.runtime.clock import SystemClock
 from sagagen.runtime.engine.pace import AT_MOST_S, AT_ONCE, NAP_S, Pace
-from sagagen.runtime.engine.port import SagaQuery
+from sagagen.runtime.engine.port import Halted, SagaQuery
+from sagagen.runtime.postgres.connection import connect
 from sagagen.runtime.postgres_log.server_time import ServerTime
 from sagagen.runtime.saga.events import Failed, Resumed, SagaStatus, Stuck
 
@@ -191,3 +193,26 @@ async def test_very_many_sagas_are_taken_over_and_the_lease_is_kept(tmp_path: Pa
         found = await other.log.search(SagaQuery(statuses=(SagaStatus.COMPLETED,), limit=200))
         assert len(found) == min(200, MANY)
     assert len(slow.effects) == len(set(slow.effects)) == 4 * MANY
+
+
+async def test_what_nobody_drives_is_told_of_and_what_can_not_be_read_is_named(
+    tmp_path: Path, slow: Slow
+) -> None:
+    definition = usual_saga()
+    async with AsyncExitStack() as stack:
+        stack.callback(slow.go.set)
+        one = await stack.enter_async_context(gateway(tmp_path, definition, slow))
+        other = await stack.enter_async_context(gateway(tmp_path, definition, slow))
+        await one.engine.accept(acceptance(definition))
+        await slow.reached.wait()
+        connection = await connect(log_url(tmp_path), "test")
+        stack.callback(connection.terminate)
+        await connection.execute("UPDATE sagagen_engine.saga SET updated_ms = updated_ms - 60000")
+        assert await one.engine.halted() == Halted({}), "it drives it"
+        assert await other.engine.halted() == Halted({}), "another one does"
+        for each in (one, other):
+            each.freeze()
+        await end_life(tmp_path, one)
+        assert await other.engine.halted() == Halted({"place": 1})
+        await connection.execute("UPDATE sagagen_engine.batch SET rows = '\\x00'")
+        assert await other.engine.halted() == Halted({}, (("place", SAGA_ID),))

@@ -11,7 +11,7 @@ from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.history import History, fold
 from sagagen.runtime.saga.journal import UNCHANGED, JournalUnavailable
 from sagagen.runtime.saga.logged import LoggedSaga, SagaHead, SagaRef
-from sagagen.runtime.saga.search import BEGINNING, DueSaga, Place
+from sagagen.runtime.saga.search import BEGINNING, DueSaga, Place, SagaPlace
 from sagagen.testing.virtual_time import Life
 
 
@@ -155,6 +155,9 @@ class LosingLog:
             wake_ms = self.disk.wake_ms(self.disk.numbers[saga_id])
             if rows and (wake_ms == 0 or (wake_ms is None and fold(rows).status.is_active)):
                 yield [self._logged(saga_id, rows)]
+
+    async def unchanged(self, before_ms: int, at_most: int) -> list[SagaPlace]:
+        return []
 
     async def waiting_count(self) -> int:
         return len(await self.due(BEGINNING, 2**63, len(self.disk.numbers)))

@@ -107,6 +107,24 @@ def _of_mesh(project: str) -> RuleGroupView:
                 "This deployment does not have the definition that they started on: deploy code that does.",
             ),
             AlertView(
+                "EngineNotDriving",
+                "max by (saga) (sagagen_engine_undriven_sagas) > 0",
+                "30s",
+                "critical",
+                "{{ $value }} sagas {{ $labels.saga }} have something to do, and no process drives them",
+                "On Restate: is an adapter up and reached (`sagagen engine status`)? On a log: look at the "
+                "gateways' /readyz.",
+            ),
+            AlertView(
+                "EngineWedged",
+                "max by (saga, saga_id) (sagagen_engine_wedged_saga) > 0",
+                "0m",
+                "critical",
+                "saga {{ $labels.saga_id }} ({{ $labels.saga }}) can't go on: its recorded rows do not fit",
+                "No retry cures it. Effects are as the services' own rows tell: see docs/operating.md, a saga that "
+                "nobody drives.",
+            ),
+            AlertView(
                 "SagaLogDiskFull",
                 "max(sagagen_log_disk_full) > 0",
                 "0m",

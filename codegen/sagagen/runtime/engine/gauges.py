@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from sagagen.runtime.engine.port import SagaControl
+from sagagen.runtime.engine.port import SagaRuntime
 from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import SagaStatus
 from sagagen.runtime.saga.journal import JournalUnavailable
@@ -16,17 +16,19 @@ from sagagen.runtime.telemetry.metrics import (
     OLDEST,
     STUCK,
     STUCK_AT,
+    UNDRIVEN,
     WAITING,
     WAITING_AT,
+    WEDGED,
 )
 
 
-async def set_gauges(sagas: SagaControl) -> None:
+async def set_gauges(sagas: SagaRuntime) -> None:
     """Read what is true now. Versions that this code keeps are shown also where no saga has them.
 
     Where nobody can tell, nothing is said of sagas, and all other metrics are read.
     """
-    for gauge in (ACTIVE, COMPENSATING, STUCK, WAITING, OLDEST, STUCK_AT, WAITING_AT):
+    for gauge in (ACTIVE, COMPENSATING, STUCK, WAITING, OLDEST, STUCK_AT, WAITING_AT, UNDRIVEN, WEDGED):
         gauge.clear()  # a version whose last saga is over is not reported any more
     try:
         open_counts, definitions = await sagas.open_counts(), sagas.definitions
@@ -39,9 +41,21 @@ async def set_gauges(sagas: SagaControl) -> None:
     for name in {*definitions.names, *(each.saga for each in open_counts)}:
         oldest_ms = min((each.oldest_ms for each in open_counts if each.saga == name), default=None)
         OLDEST.labels(name).set(0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000))
+    await _set_halted(sagas)
     if disk := sagas.disk_use():
         LOG_BYTES.set(disk.size_bytes)
         DISK_IS_FULL.set(disk.is_full)
+
+
+async def _set_halted(sagas: SagaRuntime) -> None:
+    try:
+        halted = await sagas.halted()
+    except JournalUnavailable:
+        return
+    for name in {*sagas.definitions.names, *halted.undriven}:
+        UNDRIVEN.labels(name).set(halted.undriven.get(name, 0))
+    for name, saga_id in halted.wedged:
+        WEDGED.labels(name, saga_id).set(1)
 
 
 def _set_version(definitions: Definitions, name: str, version: int, own: Sequence[OpenCount]) -> None:

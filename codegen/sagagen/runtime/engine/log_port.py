@@ -12,7 +12,7 @@ from sagagen.runtime.saga.events import Accepted, SagaStatus
 from sagagen.runtime.saga.figures import SagaFigures
 from sagagen.runtime.saga.journal import Journal
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
-from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery
+from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaPlace, SagaQuery
 
 
 class DrivenElsewhere(Exception):
@@ -106,6 +106,13 @@ class EngineLog(SagasInLog, WaitingSagas, Protocol):
 
     async def waiting_count(self) -> int:
         """How many sagas only wait."""
+        ...
+
+    async def unchanged(self, before_ms: int, at_most: int) -> Sequence[SagaPlace]:
+        """Active sagas that have something to do and whose status is from before then, oldest first.
+
+        On a shared log those that this engine has to drive, and those that no engine drives that lives.
+        """
         ...
 
     async def of_caller(self, query: CallerQuery) -> SagaPage:

@@ -8,6 +8,7 @@ Both are known by their port alone.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
@@ -22,6 +23,7 @@ from sagagen.runtime.engine.port import (
     Delivered,
     Delivery,
     DiskUse,
+    Halted,
     Leaving,
     MovableRuntime,
     NotDelivered,
@@ -299,6 +301,11 @@ class MovingSagas:
 
     def offers(self, recorded: RecordedSaga) -> Sequence[Offer]:
         return self._entered.offers(recorded)
+
+    async def halted(self) -> Halted:
+        found = [await engine.halted() for engine in self._engines]
+        undriven = sum((Counter(each.undriven) for each in found), Counter[str]())
+        return Halted(undriven, tuple(saga for each in found for saga in each.wedged))
 
     def disk_use(self) -> DiskUse | None:
         uses = [use for engine in self._engines if (use := engine.disk_use())]

@@ -277,8 +277,22 @@ class SagaControl(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """Active sagas that have something to do, and have not gone on for half a minute."""
+
+    undriven: Mapping[str, int]
+    """How many no process drives, by saga."""
+    wedged: Sequence[tuple[str, str]] = ()
+    """Those that can't go on: what is recorded of them can't be read, or does not fit. Saga and id, ten at most."""
+
+
 class SagaRuntime(SagaControl, Protocol):
     """An engine at work. It is opened and closed by whoever chose it."""
+
+    async def halted(self) -> Halted:
+        """Which sagas nobody drives. Raises JournalUnavailable."""
+        ...
 
     async def accept(self, acceptance: Acceptance) -> Started:
         """Start a saga, or find the one that has this id. A new one is durable when this returns.

@@ -237,6 +237,10 @@ WHERE number IN (
 """
 """Those that a process has to go on with; not those that wait. A stuck saga may have other branches that go on."""
 
+SELECT_UNCHANGED = """
+SELECT saga_id, name, version, digest FROM saga
+WHERE status IN ('RUNNING', 'COMPENSATING') AND wake_ms IS NULL AND updated_ms < ?1 ORDER BY number LIMIT ?2
+"""
 SELECT_ACTIVE_EVENTS = """
 SELECT event.* FROM saga JOIN event ON event.saga = saga.number
 WHERE saga.number > ? AND saga.number <= ?

@@ -50,7 +50,7 @@ from sagagen.runtime.saga.events import (
 )
 from sagagen.runtime.saga.journal import UNCHANGED
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
-from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaQuery
+from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaPlace, SagaQuery
 from sagagen.runtime.sqlite.database import Database, OpenDatabase, never_wait
 from sagagen.runtime.sqlite.disk_errors import opening
 from sagagen.runtime.sqlite.lock import OwnerLock, lock_file
@@ -305,6 +305,12 @@ class SagaLog:
         """How many sagas only wait."""
         records = await self._reader.in_thread(lambda c: c.execute(sql.COUNT_WAITING).fetchall())
         return records[0]["count"]
+
+    async def unchanged(self, before_ms: int, at_most: int) -> list[SagaPlace]:
+        """Active sagas that have something to do and whose status is from before then, oldest first."""
+        values = before_ms, at_most
+        records = await self._reader.in_thread(lambda c: c.execute(sql.SELECT_UNCHANGED, values).fetchall())
+        return [SagaPlace(*record) for record in records]
 
     async def due(self, after: Place, until_ms: int, at_most: int) -> list[DueSaga]:
         """Sagas that wait until then at most, behind a place in the order in which they wake."""

@@ -46,7 +46,7 @@ from sagagen.runtime.postgres_log.writing import Write
 from sagagen.runtime.saga.events import Accepted, LogEvent, SagaStatus
 from sagagen.runtime.saga.journal import UNCHANGED, JournalUnreadable
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
-from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaQuery
+from sagagen.runtime.saga.search import CallerQuery, DueSaga, OpenCount, Place, SagaPage, SagaPlace, SagaQuery
 from sagagen.runtime.saga.searched_figures import SearchedFigures
 from sagagen.runtime.vault.keys import KeyWrapper
 
@@ -273,6 +273,15 @@ class PostgresLog:
         """How many sagas of this gateway, or of some of its shards, only wait."""
         own = list(self._life.shards if shards is None else shards)
         return await self._read(lambda connection: connection.fetchval(sql.WAITING, own))
+
+    async def unchanged(self, before_ms: int, at_most: int) -> list[SagaPlace]:
+        """Active sagas that have something to do and whose status is from before then, oldest first.
+
+        Those that this gateway has to drive, and those of gateways that are gone.
+        """
+        values = before_ms, at_most, list(self._life.shards)
+        records = await self._read(lambda connection: connection.fetch(sql.UNCHANGED, *values))
+        return [SagaPlace(*record) for record in records]
 
     async def due(self, after: Place, until_ms: int, at_most: int) -> list[DueSaga]:
         """Sagas of this gateway that wait until then at most, behind a place in the order in which they wake."""

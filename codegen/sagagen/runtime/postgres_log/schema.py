@@ -288,6 +288,14 @@ SELECT * FROM sagagen_engine.saga
    AND ((status IN ('RUNNING', 'COMPENSATING') AND wake_ms IS NULL) OR wake_ms = 0)
  ORDER BY number LIMIT $3
 """
+UNCHANGED = """
+SELECT saga_id, name, version, digest FROM sagagen_engine.saga
+ WHERE status IN ('RUNNING', 'COMPENSATING') AND wake_ms IS NULL AND updated_ms < $1
+   AND (shard = ANY ($3::bigint[]) OR shard NOT IN (
+     SELECT shard.shard FROM sagagen_engine.shard JOIN sagagen_engine.life USING (life)
+      WHERE NOT is_over AND until > clock_timestamp()))
+ ORDER BY number LIMIT $2
+"""
 DUE = """
 SELECT saga_id, wake_ms, number FROM sagagen_engine.saga
  WHERE shard = ANY ($1::bigint[]) AND wake_ms > 0 AND wake_ms <= $2 AND (wake_ms, number) > ($3, $4)

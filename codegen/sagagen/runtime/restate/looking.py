@@ -1,11 +1,12 @@
 """Looking for sagas, by Restate's SQL over the states of their workflows. It needs the admin listener."""
 
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sagagen.runtime.engine.acceptance import index_of
-from sagagen.runtime.engine.port import Acceptance, RecordedSaga
+from sagagen.runtime.engine.port import Acceptance, Halted, RecordedSaga
 from sagagen.runtime.restate.client import RestateClient, text
 from sagagen.runtime.restate.recorded import recorded
 from sagagen.runtime.restate.state import STATE, column, text_of
@@ -27,6 +28,10 @@ from sagagen.runtime.saga.where import Both, Comparison, Either, Negated, Where
 
 PAGE = 200
 LOOKED_AT = 1000
+WEDGED = 10
+MISMATCH = "RT0016"
+"""What Restate says of a journal that the code did not follow."""
+_NOT_DRIVEN = "'backing-off', 'ready', 'pending', 'paused'"
 _STARTED, _UPDATED = (f"TRY_CAST({column(name)} AS BIGINT)" for name in ("started_ms", "updated_ms"))
 _ACTIVE = "'RUNNING', 'COMPENSATING'"
 _ENDED = f"{column('status')} NOT IN ('RUNNING', 'COMPENSATING', 'STUCK')"
@@ -138,6 +143,19 @@ class Looking:
             )
             for row in rows
         ]
+
+    async def halted(self) -> Halted:
+        """Workflows that no adapter has driven for half a minute, and those whose journal does not fit."""
+        rows = await self._admin.query(
+            "SELECT target_service_name AS service, target_service_key AS id, last_failure_error_code AS code "
+            f"FROM sys_invocation WHERE {self._runs_of_project} AND status IN ({_NOT_DRIVEN}) "
+            f"AND (last_failure_error_code = '{MISMATCH}' OR modified_at < now() - INTERVAL '30 seconds') "
+            f"LIMIT {LOOKED_AT}"
+        )
+        named = [(str(row["service"]).partition(".")[2], row["id"], row["code"]) for row in rows]
+        undriven = Counter(name for name, _, code in named if code != MISMATCH)
+        wedged = [(name, saga_id) for name, saga_id, code in named if code == MISMATCH]
+        return Halted(undriven, tuple(wedged[:WEDGED]))
 
     async def ended_counts(self) -> Mapping[tuple[str, SagaStatus], int]:
         rows = await self._select(

@@ -19,6 +19,7 @@ from sagagen.runtime.engine.port import (
     Delivered,
     Delivery,
     DiskUse,
+    Halted,
     JournalUnreadable,
     NotDelivered,
     Offer,
@@ -420,6 +421,9 @@ class RestateSagas:
     def offers(self, recorded: RecordedSaga) -> Sequence[Offer]:
         saga = self._definitions.of(recorded.accepted)
         return tuple(offers(saga, fold(recorded.rows))) if saga else ()
+
+    async def halted(self) -> Halted:
+        return await self._looking.halted()
 
     def disk_use(self) -> DiskUse | None:
         return None

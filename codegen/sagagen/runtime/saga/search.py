@@ -98,6 +98,16 @@ class UnreadableSaga:
 
 
 @dataclass(frozen=True, slots=True)
+class SagaPlace:
+    """A saga and its definition."""
+
+    saga_id: str
+    saga: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenCount:
     """Open sagas of one definition that have one status."""
 

@@ -99,6 +99,17 @@ OLDEST = Gauge(
     ["saga"],
 )
 
+UNDRIVEN = Gauge(
+    "sagagen_engine_undriven_sagas",
+    "Active sagas that have something to do, have not gone on for 30 s, and that no process drives.",
+    ["saga"],
+)
+WEDGED = Gauge(
+    "sagagen_engine_wedged_saga",
+    "1 for each saga that can't go on, since what is recorded of it can't be read or does not fit; ten at most.",
+    ["saga", "saga_id"],
+)
+
 # the saga log
 
 COMMIT_WRITES = Histogram(
