@@ -16,6 +16,7 @@ from sagagen.runtime.saga.figures import (
     SagaGroup,
     StepCount,
 )
+from sagagen.runtime.saga.search import OpenCount
 
 _T = TypeVar("_T")
 
@@ -40,6 +41,9 @@ class MovingFigures:
         return Overview(
             _joined(counts, lambda each: (each.saga, each.version, each.status), _count), minutes, first_ms
         )
+
+    async def open_counts(self) -> Sequence[OpenCount]:
+        return [*await self._entered.open_counts(), *await self._left.open_counts()]
 
     async def groups(self) -> Groups | None:
         one, other = await self._entered.groups(), await self._left.groups()
