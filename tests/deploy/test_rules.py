@@ -20,7 +20,7 @@ FAULTS: dict[str, dict[str, str]] = {
     "EngineNotDriving": {
         'sagagen_engine_undriven_sagas{saga="place_order",instance="gateway:9090"}': "1x400"
     },
-    "EngineWedged": {'sagagen_engine_wedged_saga{saga="place_order",saga_id="a-1"}': "1x400"},
+    "EngineWedged": {'sagagen_engine_wedged_sagas{saga="place_order"}': "1x400"},
     "SagaLogDiskFull": {"sagagen_log_disk_full": "1x400"},
     "SagaLogCommitsSlow": {
         'sagagen_log_commit_duration_seconds_bucket{le="0.25"}': "0x400",

@@ -117,12 +117,12 @@ def _of_mesh(project: str) -> RuleGroupView:
             ),
             AlertView(
                 "EngineWedged",
-                "max by (saga, saga_id) (sagagen_engine_wedged_saga) > 0",
+                "max by (saga) (sagagen_engine_wedged_sagas) > 0",
                 "0m",
                 "critical",
-                "saga {{ $labels.saga_id }} ({{ $labels.saga }}) can't go on: its recorded rows do not fit",
-                "No retry cures it. Effects are as the services' own rows tell: see docs/operating.md, a saga that "
-                "nobody drives.",
+                "{{ $value }} sagas {{ $labels.saga }} can't go on: what is recorded of them does not fit",
+                "No retry cures it. `sagagen sagas list` or `sagagen engine status` names them; effects are as the "
+                "services' own rows tell.",
             ),
             AlertView(
                 "SagaLogDiskFull",

@@ -54,8 +54,9 @@ async def _set_halted(sagas: SagaRuntime) -> None:
         return
     for name in {*sagas.definitions.names, *halted.undriven}:
         UNDRIVEN.labels(name).set(halted.undriven.get(name, 0))
-    for name, saga_id in halted.wedged:
-        WEDGED.labels(name, saga_id).set(1)
+        WEDGED.labels(name).set(0)
+    for name, _ in halted.wedged:
+        WEDGED.labels(name).inc()
 
 
 def _set_version(definitions: Definitions, name: str, version: int, own: Sequence[OpenCount]) -> None:

@@ -105,9 +105,9 @@ UNDRIVEN = Gauge(
     ["saga"],
 )
 WEDGED = Gauge(
-    "sagagen_engine_wedged_saga",
-    "1 for each saga that can't go on, since what is recorded of it can't be read or does not fit; ten at most.",
-    ["saga", "saga_id"],
+    "sagagen_engine_wedged_sagas",
+    "Sagas that can't go on, since what is recorded of them can't be read or does not fit; ten at most.",
+    ["saga"],
 )
 
 # the saga log
