@@ -64,6 +64,9 @@ class Box:
     """Open sagas at it."""
     stuck: int = 0
     marks: str = ""
+    """What is special about it; of what undoes a step the figures of its calls."""
+    is_bad: bool = False
+    """Calls of what undoes a step fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,16 +192,16 @@ class _Drawing:
         across = f"M{x - UNDO_GAP} {y + BOX_H // 2}H{x}"
         self._graph.lines.append(Line(across, "undo", is_lit=is_lit))
         if above:
-            label, is_bad = self._label(step.name, Direction.COMPENSATION)
-            up = f"M{middle} {y}V{above.y}"
-            at = (middle + 8, (y + above.y) // 2 + 4)
-            self._graph.lines.append(Line(up, "undo", label, *at, is_bad=is_bad, is_lit=is_lit))
+            self._graph.lines.append(Line(f"M{middle} {y}V{above.y}", "undo", is_lit=is_lit))
         here, stuck = self._here(step.name, Direction.COMPENSATION)
         rpc = step.compensation.method.path.rpartition("/")[2]
         tone = "back" if is_lit else ""
         line = _cut(f"{step.compensation.service}/{rpc}", 28)
         name = _cut(f"undo {step.name}", UNDO_LETTERS)
-        self._graph.boxes.append(Box(x, y, UNDO_W, BOX_H, "undo", name, line, tone, here, stuck))
+        figures, is_bad = self._label(step.name, Direction.COMPENSATION)
+        self._graph.boxes.append(
+            Box(x, y, UNDO_W, BOX_H, "undo", name, line, tone, here, stuck, figures, is_bad=is_bad)
+        )
         return _Point(middle, y + BOX_H)
 
     def _line(self, start: _Point, end: _Point, label: str, is_bad: bool = False, *, is_lit: bool) -> None:
@@ -262,10 +265,11 @@ def calls_of(step: Step) -> str:
 
 
 def label_of(calls: CallFigures) -> str:
-    """`820 done · p99 40 ms · 3.2% fail`."""
+    """`820 done · 7 declined · p99 40 ms · 3.2% fail`."""
     rate = calls.failure_rate
     parts = [
         f"{calls.done} done",
+        f"{calls.refused} declined" if calls.refused else "",
         f"p99 {milliseconds(calls.p99_ms)}" if calls.p99_ms is not None else "",
         f"{percent(rate)} fail" if rate else "",
     ]

@@ -57,6 +57,7 @@ async def look(visit: Visit) -> Page:
         "chart": None if minutes is None else _chart(minutes),
         "height": CHART_HEIGHT,
         "rate": None if minutes is None else _rates(minutes),
+        "total_of": None if minutes is None else _totals_of(minutes),
         "oldest": _oldest(counts),
         "disk_mb": None if disk is None else disk.size_bytes / 1e6,
         "is_disk_full": disk is not None and disk.is_full,
@@ -102,6 +103,10 @@ def _oldest(counts: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
         if at and SagaStatus(status).is_open:
             found[status] = min(found.get(status, at), at)
     return found
+
+
+def _totals_of(minutes: Sequence[Mapping[str, Any]]) -> Mapping[str, int]:
+    return {name: sum(minute[name] for minute in minutes) for name in ("started", "completed", "compensated")}
 
 
 def _rates(minutes: Sequence[Mapping[str, Any]]) -> Mapping[str, float]:
