@@ -32,6 +32,8 @@ if TRIES_MORE:  # twenty rounds take longer than what one round may hang
 
 LONGEST = (
     "tests/golden/test_golden.py",
+    "tests/faults/test_chaos.py",
+    "tests/delivery/test_moving_dinners.py",
     "tests/faults/test_shared_log.py",
     "tests/system/test_compose.py",
     "tests/released/test_released_logs.py",
