@@ -164,7 +164,7 @@ def test_containers_have_their_keys_made_before_they_start(tmp_path: Path) -> No
     password = (tmp_path / "redis" / "password").read_text().strip()
     assert len(password) == 64
     assert (tmp_path / "redis" / "redis.conf").read_text() == f"requirepass {password}\n"
-    with pytest.raises(StartupError, match="none of mesh, redis, postgres, rotate and retire"):
+    with pytest.raises(StartupError, match="none of mesh, redis, postgres, restate, rotate and retire"):
         main(["other=/tmp"])
 
 

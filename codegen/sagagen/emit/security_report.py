@@ -320,6 +320,7 @@ _SETTINGS = (
     ("SAGAGEN_ADMIN_KEY", "an operator's API key, for `sagagen sagas`"),
     (_ADMIN_TOKEN, "lets whoever has it do everything on the admin listener"),
     ("SAGAGEN_ENGINE_URL", "may hold the password of the saga log's database"),
+    ("SAGAGEN_ENGINE_LEAVING_URL", "the same, of the engine that sagas move away from"),
     ("SAGAGEN_REDIS_URL", "may hold the password of Redis"),
     ("SAGAGEN_REDIS_PASSWORD", "the password of Redis"),
     ("SAGAGEN_SHARE_ANSWERS_KEY", "proves answers that gateways share"),
