@@ -107,6 +107,9 @@ def test_what_is_saved_is_served_and_what_is_broken_is_shown(watched: Watched) -
     watched.says("s after the save", "COMPLETED")
     assert watched.client.get(f"/sagas/{saga_id}").json()["status"] == "COMPLETED"
 
+    # Nothing that a later save could be taken for is kept.
+    assert not [*watched.root.rglob("*.pyc")]
+
     # Ctrl-C ends everything.
     watched.terminal.sendintr()
     watched.says("stopping")

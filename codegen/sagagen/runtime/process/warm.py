@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -85,6 +86,9 @@ class _Forks:
                     pid = os.fork()
                     if pid == 0:
                         self._commands.close()
+                        # Python knows bytecode by the second and the length of its source: of two saves within a
+                        # second the next child would run the first.
+                        sys.dont_write_bytecode = True
                         return Lifeline(files[0], is_prepared_first=True, word=word)
                     os.close(files[0])
                     self._children.add(pid)
