@@ -44,7 +44,7 @@ class RestateServer:
         """`identity` is a file with the private key by which it signs what it sends to adapters."""
         in_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.folder = Path(tempfile.mkdtemp(prefix="restate-", dir=in_memory))
-        node, self.ingress_port, self.admin_port = free_ports(3)
+        self.node_port, self.ingress_port, self.admin_port = free_ports(3)
         self.ingress = f"http://127.0.0.1:{self.ingress_port}"
         self.admin = f"http://127.0.0.1:{self.admin_port}"
         (self.folder / "restate.toml").write_text(
@@ -55,8 +55,8 @@ auto-provision = true
 default-num-partitions = {partitions}
 base-dir = "{self.folder}/data"
 listen-mode = "tcp"
-bind-address = "127.0.0.1:{node}"
-advertised-address = "http://127.0.0.1:{node}"
+bind-address = "127.0.0.1:{self.node_port}"
+advertised-address = "http://127.0.0.1:{self.node_port}"
 disable-telemetry = true
 rocksdb-total-memory-size = "256.0 MiB"
 log-filter = "warn"
@@ -68,13 +68,17 @@ bind-address = "127.0.0.1:{self.admin_port}"
 disable-web-ui = true
 """
         )
-        atexit.register(self.kill)
+        atexit.register(self.end)
         self.start()
 
     @property
     def environment(self) -> dict[str, str]:
         """Of processes whose sagas it is to keep."""
-        return {"SAGAGEN_ENGINE_URL": f"restate+{self.ingress}", "SAGAGEN_ENGINE_ADMIN_URL": self.admin}
+        return {
+            "SAGAGEN_ENGINE_URL": f"restate+{self.ingress}",
+            "SAGAGEN_ENGINE_ADMIN_URL": self.admin,
+            "SAGAGEN_ENGINE_NODE_ADDR": f"127.0.0.1:{self.node_port}",
+        }
 
     def start(self) -> None:
         self.process = subprocess.Popen(
@@ -117,5 +121,10 @@ disable-web-ui = true
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
+        self.end()
+
+    def end(self) -> None:
+        """Its data too."""
+        if hasattr(self, "process"):
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

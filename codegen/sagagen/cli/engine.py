@@ -17,6 +17,7 @@ from sagagen.workspace.project import find_root
 
 if TYPE_CHECKING:
     from sagagen.runtime.restate.client import RestateClient
+    from sagagen.runtime.restate.status import Status
 
 T = TypeVar("T")
 
@@ -55,9 +56,17 @@ def register(url: str | None, directory: Path | None) -> None:
 def status(directory: Path | None) -> None:
     """Show the cluster, adapters, what is unfinished, and what is in the way. Exits with 1 if something is."""
     from sagagen.runtime.restate.status import report
+    from sagagen.runtime.transports.grpc.client import GrpcTransport
 
     address, project = _given(directory)
-    found = _asked(address, lambda admin: report(admin, project.mesh.project))
+    # Restate does not tell its cores: they are known only where it runs on this machine.
+    cores = os.cpu_count() if address.node.is_loopback else None
+
+    async def reported(admin: "RestateClient") -> "Status":
+        async with GrpcTransport(address.node.host, address.node.port) as node:
+            return await report(admin, project.mesh.project, node, str(address.node), cores)
+
+    found = _asked(address, reported)
     for line in found.lines:
         click.echo(line)
     for warning in found.warnings:

@@ -190,6 +190,8 @@ class RestateAddress:
     """URLs of its nodes, where sagas are sent: `http://host:8080`."""
     admin: tuple[str, ...]
     """URLs of its nodes' admin listeners; any of them will do."""
+    node: Address
+    """Port of a node for its kind, where it tells of the cluster."""
     listens: Address
     """Where an adapter listens for it."""
     public_url: str
@@ -223,9 +225,11 @@ class RestateAddress:
         hears = environment.get("SAGAGEN_ENGINE_REPLY_ADDR", "") or (
             "127.0.0.1:0" if first.is_loopback else ""
         )
+        node = environment.get("SAGAGEN_ENGINE_NODE_ADDR", "") or str(Address(first.host, 5122))
         return cls(
             ingress=hosts,
             admin=_admin_urls(environment, hosts),
+            node=Address.parse(node, "SAGAGEN_ENGINE_NODE_ADDR"),
             listens=listens,
             public_url=environment.get("SAGAGEN_ENGINE_PUBLIC_URL", ""),
             identity_keys=keys,

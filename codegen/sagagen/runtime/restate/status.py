@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sagagen.runtime.restate.client import Answer, RestateClient
+from sagagen.runtime.restate.cluster import MOST_PER_CORE, asked, warnings
+from sagagen.runtime.rpc.errors import RpcError
+from sagagen.runtime.rpc.transport import Transport
 
 
 @dataclass
@@ -12,13 +15,16 @@ class Status:
     warnings: list[str] = field(default_factory=list[str])
 
 
-async def report(admin: RestateClient, project: str) -> Status:
-    """Raises Unreachable."""
+async def report(
+    admin: RestateClient, project: str, node: Transport, at: str, cores: int | None = None
+) -> Status:
+    """`node`, at `at`, tells of the cluster; `cores` are of this machine, if it runs there. Raises Unreachable."""
     found = Status()
     version = (await admin.ask("GET", "/version")).json()
     found.lines.append(
         f"Restate {version['version']}{_of_cluster(await admin.ask('GET', '/cluster-health'))}"
     )
+    await _of_nodes(node, at, cores, found)
     _of_deployments((await admin.ask("GET", "/deployments")).json(), project, found)
     await _of_invocations(admin, project, found)
     return found
@@ -32,6 +38,33 @@ def _of_cluster(health: Answer) -> str:
     members: list[Any] = said.get("metadata_cluster_health", {}).get("members", [])
     nodes = f", nodes that keep its metadata: {', '.join(map(str, members))}" if members else ""
     return f", cluster {said.get('cluster_name', '?')}{nodes}"
+
+
+async def _of_nodes(node: Transport, at: str, cores: int | None, found: Status) -> None:
+    try:
+        cluster = await asked(node)
+    except RpcError as error:
+        found.lines.append(
+            f"Restate's node port can't be reached at {at} ({error.message}): partitions, copies and snapshots are "
+            "not looked at; set SAGAGEN_ENGINE_NODE_ADDR"
+        )
+        return
+    found.lines.append(
+        f"partitions: {cluster.partitions}; copies of a row: {cluster.copies_of_log or 'not told'}, of a partition: "
+        f"{cluster.copies_of_partitions or 'not told'}"
+    )
+    if cluster.alive or cluster.dead:
+        found.lines.append(
+            f"nodes: {cluster.alive} alive, {cluster.dead} not; partitions with a snapshot: "
+            f"{len(cluster.with_snapshot)}"
+        )
+    else:
+        found.lines.append("nodes and snapshots are not told yet, as just after a start: ask again")
+    if cores is None:
+        found.lines.append(
+            f"Restate does not tell its machines' cores: {MOST_PER_CORE} partitions for each are enough"
+        )
+    found.warnings += warnings(cluster, cores)
 
 
 def _of_deployments(answer: Any, project: str, found: Status) -> None:
