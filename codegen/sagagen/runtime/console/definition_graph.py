@@ -22,7 +22,7 @@ from sagagen.runtime.saga.view import StepStatus
 
 BOX_W, BOX_H = 224, 60
 GAP_Y = 48
-UNDO_GAP, UNDO_W = 34, 186
+UNDO_GAP, UNDO_W = 34, 206
 PILL_H = 28
 PAD = 16
 HEADER_H = 34
