@@ -1,5 +1,6 @@
 """The views of the console: what they show, what they lead to, and that nobody's text is more than text there."""
 
+import html
 import re
 from pathlib import Path
 from urllib.parse import quote
@@ -138,6 +139,19 @@ async def test_texts_of_others_are_text_on_every_page(tmp_path: Path) -> None:
             shown = re.sub(r'value="[^"]*"', "", page)  # a field has what was typed in
             assert not {"\x1b", "\u202e"} & set(shown), path
         assert r"\x1b[31m<script>alert('x')</script>\u202e" in words_of(await c.page("/sagas/saga-0"))
+
+
+async def test_what_the_contract_redacts_is_black_where_it_is_redacted(tmp_path: Path) -> None:
+    async with console(tmp_path, key="key-of-ann") as c:
+        page = await c.page("/sagas/saga-0/payloads")
+        sections = re.findall(r'<section class="payload card">(.*?)</section>', page, re.DOTALL)
+        charges = [each for each in sections if "shop.payment.v1.ChargePaymentRequest" in each]
+        others = [each for each in sections if "shop.order.v1.CreateOrderRequest" in each]
+        assert (len(charges), len(others)) == (1, 1)
+        (customer,) = re.findall(r'"customer_id": "(\w+)"', html.unescape(others[0]))
+        assert customer not in charges[0], "debug_redact is in the contract of payments alone"
+        assert re.search(r'"customer_id": <span class="redacted"', html.unescape(charges[0]))
+        assert '"order_id": "saga-0"' in html.unescape(charges[0])
 
 
 async def test_payloads_are_for_operators_and_reading_them_leaves_a_line(tmp_path: Path) -> None:
