@@ -8,9 +8,15 @@ from urllib.parse import quote
 import pytest
 from console_client import console, words_of
 
+from generated.mesh import MESH
+from generated.sagas.place_order_v1 import PLACE_ORDER_V1
 from sagagen.runtime.admin.parsing import BadOrder
 from sagagen.runtime.console.conditions import condition_as_json
 from sagagen.runtime.console.views import VIEWS
+from sagagen.runtime.console.views.payloads import payloads_of
+from sagagen.runtime.messages.schema import Schema
+from sagagen.runtime.saga.events import Done, DoneByHand, GaveUp, NextRequest
+from sagagen.runtime.scope import Failure
 
 EVIL = "\x1b[31m<script>alert('x')</script>\u202e"
 """What a service says, or a customer: it paints, runs and turns around wherever it is not taken as text."""
@@ -186,3 +192,21 @@ def test_a_condition_is_read(text: str, data: str) -> None:
 def test_a_condition_that_can_not_be_read_says_what_to_write(text: str) -> None:
     with pytest.raises(BadOrder, match="write name, one of == != < <= > >="):
         condition_as_json(text)
+
+
+def test_a_request_is_read_as_that_of_the_step_behind_whatever_ended_the_one_before() -> None:
+    schema = Schema(MESH.descriptors.read_bytes())
+    message = schema.message_type("shop.payment.v1.ChargePaymentRequest")
+    charge = message(order_id="o", customer_id="cust_9").SerializeToString()
+    failure = Failure("UNAVAILABLE", "UNAVAILABLE", "away", "reserve_stock")
+    for row in (
+        Done(at_ms=1, step="reserve_stock", attempt=1, response=b"", next=NextRequest(charge)),
+        DoneByHand(at_ms=1, by="ann", note="", step="reserve_stock", response=b"", next=NextRequest(charge)),
+        GaveUp(at_ms=1, by="", note="", failure=failure, next=NextRequest(charge)),
+    ):
+        (request,) = [each for each in payloads_of([row], PLACE_ORDER_V1, schema) if each.what == "request"]
+        assert (request.of, request.message_type) == (
+            "charge_payment",
+            "shop.payment.v1.ChargePaymentRequest",
+        )
+        assert "cust_9" not in request.json

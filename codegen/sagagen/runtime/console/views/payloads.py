@@ -1,7 +1,7 @@
 """*Payloads* of one saga, as ProtoJSON. That they were read is kept in the audit before they are shown."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -12,7 +12,6 @@ from sagagen.runtime.audit.entry import Result
 from sagagen.runtime.clock import rfc3339
 from sagagen.runtime.console.page import Page, View, Visit
 from sagagen.runtime.console.rendering import shown_lines
-from sagagen.runtime.engine.port import RecordedSaga
 from sagagen.runtime.messages.schema import Schema
 from sagagen.runtime.model.definition import Saga
 from sagagen.runtime.saga.events import Accepted, Done, DoneByHand, EventTaken, LogEvent, NextRequest
@@ -50,20 +49,19 @@ async def look(visit: Visit) -> Page:
         "is_known": saga is not None,
         "payloads": []
         if saga is None or recorded.hidden
-        else list(_payloads(recorded, saga, visit.desk.schema())),
+        else list(payloads_of(recorded.rows, saga, visit.desk.schema())),
     }
     return Page(f"Payloads of {recorded.accepted.saga_id}", values)
 
 
-def _payloads(recorded: RecordedSaga, saga: Saga, schema: Schema) -> Iterator[Payload]:
-    previous = ""
-    for row in recorded.rows:
+def payloads_of(rows: Sequence[LogEvent], saga: Saga, schema: Schema) -> Iterator[Payload]:
+    """What rows hold, each read as the message that it is: so it is redacted by the contract of that one."""
+    for row in rows:
         at = rfc3339(row.at_ms)
         match row:
             case Accepted():
                 yield _shown(schema, "input", "", at, saga.trigger.request_name, row.input)
             case Done() | DoneByHand() if response := _response_type(saga, row.step):
-                previous = row.step
                 yield _shown(schema, "response", row.step, at, response, row.response)
             case EventTaken():
                 event = next((event for event in saga.events if event.name == row.event), None)
@@ -71,27 +69,27 @@ def _payloads(recorded: RecordedSaga, saga: Saga, schema: Schema) -> Iterator[Pa
                     yield _shown(schema, "event", row.event, at, event.method.request_name, row.payload)
             case _:
                 pass
-        yield from _request(row, saga, schema, previous, at)
+        yield from _request(row, saga, schema, at)
         result = getattr(row, "result", None)
         if isinstance(result, Succeeded):
             yield _shown(schema, "answer", "", at, result.message_type, result.message)
 
 
-def _request(row: LogEvent, saga: Saga, schema: Schema, previous: str, at: str) -> Iterator[Payload]:
+def _request(row: LogEvent, saga: Saga, schema: Schema, at: str) -> Iterator[Payload]:
     following: NextRequest | None = getattr(row, "next", None)
     if following is None or following.body is None:
         return
-    step = following.step or _after(saga, row, previous)
+    step = following.step or _after(saga, row)
     call = next((each for each in saga.calls if each.name == step_name(step)), None)
     if call:
         yield _shown(schema, "request", step, at, call.action.method.request_name, following.body)
 
 
-def _after(saga: Saga, row: LogEvent, previous: str) -> str:
+def _after(saga: Saga, row: LogEvent) -> str:
     """The step that a row plans without naming it: in a straight line it is the next one."""
     if isinstance(row, Accepted):
         return saga.calls[0].name if saga.calls else ""
-    after = saga.following.get(previous)
+    after = saga.following.get(step_name(str(getattr(row, "step", ""))))
     return after.name if after else ""
 
 
