@@ -29,10 +29,11 @@ from thorough import FUZZ_ROUNDS
 from sagagen.runtime.log.search import PAGE
 from sagagen.runtime.log.store import SagaLog
 from sagagen.runtime.model.definition import Direction
+from sagagen.runtime.restate.failing import is_deployment
 from sagagen.runtime.rpc.errors import RpcError
 from sagagen.runtime.rpc.trace import TraceContext
 from sagagen.runtime.saga import codec
-from sagagen.runtime.saga.codec import UnknownFormat, UnknownKind, decode, encode
+from sagagen.runtime.saga.codec import UnknownFields, UnknownFormat, UnknownKind, decode, encode
 from sagagen.runtime.saga.events import (
     Accepted,
     Cancelled,
@@ -240,8 +241,10 @@ def test_what_is_no_batch_is_refused(data: bytes) -> None:
 def test_a_column_that_nobody_knows_is_refused() -> None:
     row = Row(kind="RESUMED", at_ms=1).SerializeToString() + b"\xfa\x07\x01x"
     batch = b"\x08\x01\x12" + bytes([len(row)]) + row
-    with pytest.raises(JournalUnreadable, match="127"):
+    with pytest.raises(UnknownFields, match="127") as refused:
         decode(batch)
+    assert refused.value.numbers == (127,)
+    assert is_deployment(refused.value), "sagas on Restate say that they wait for other code"
 
 
 def test_the_proto_file_says_what_is_written(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from sagagen.runtime.restate.client import RestateClient, Unreachable, text
 from sagagen.runtime.restate.workflow_names import RUN, service_name
-from sagagen.runtime.saga.codec import UnknownFormat, UnknownKind
+from sagagen.runtime.saga.codec import UnknownFields, UnknownFormat, UnknownKind
 
 MARK = "it waits for a deployment: "
 """How a failure begins that an adapter with other code would not have."""
@@ -28,7 +28,7 @@ class WaitsForDeployment(Exception):
 
 def is_deployment(error: Exception) -> bool:
     """Other code would go on."""
-    return isinstance(error, WaitsForDeployment | UnknownFormat | UnknownKind)
+    return isinstance(error, WaitsForDeployment | UnknownFormat | UnknownKind | UnknownFields)
 
 
 def said_of(error: Exception) -> str:

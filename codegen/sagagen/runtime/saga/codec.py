@@ -70,6 +70,14 @@ class UnknownKind(JournalUnreadable):
         self.kind = kind
 
 
+class UnknownFields(JournalUnreadable):
+    """A row with fields that this code does not know: they may change what the others mean."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        super().__init__(f"it waits for code that knows the fields {[*numbers]} of its rows")
+        self.numbers = tuple(numbers)
+
+
 def encode(rows: Sequence[LogEvent]) -> bytes:
     """A batch of rows. Raises ValueError for a number or a text that no column holds."""
     return batch_of(rows).SerializeToString(deterministic=True)
@@ -97,7 +105,7 @@ def parsed(data: bytes) -> Any:
 
 
 def rows_of(batch: Any) -> tuple[LogEvent, ...]:
-    """The rows of a message whose format is known. Raises UnknownKind or JournalUnreadable."""
+    """The rows of a message whose format is known. Raises UnknownKind, UnknownFields or JournalUnreadable."""
     _check_known(batch)
     return tuple(_row(row) for row in batch.rows)
 
@@ -125,7 +133,7 @@ def _row(row: Any) -> LogEvent:
 def _check_known(message: Message) -> None:
     # Protobuf lets unknown fields pass: here they may be what changes the meaning of those that are known.
     if unknown := [field.field_number for field in UnknownFieldSet(message)]:
-        raise JournalUnreadable(f"it waits for code that knows the fields {unknown} of its rows")
+        raise UnknownFields(unknown)
 
 
 @dataclass(frozen=True, slots=True)
