@@ -65,6 +65,15 @@ def test_the_way_of_a_saga_is_lit_as_far_as_it_came() -> None:
     assert _tone(graph_of(PLACE_ORDER_V1, None, whole, ""), "completed") == "good"
 
 
+def test_what_is_stuck_after_a_saga_turned_back_is_its_undoing() -> None:
+    back = {CREATE: StepStatus.STUCK, RESERVE: StepStatus.REFUSED, CHARGE: StepStatus.NOT_CALLED}
+    graph = graph_of(PLACE_ORDER_V1, None, back, "POST /orders")
+    assert (_tone(graph, CREATE), _tone(graph, f"undo {CREATE}")) == ("back", "bad")
+    forward = {CREATE: StepStatus.STUCK, RESERVE: StepStatus.PENDING, CHARGE: StepStatus.PENDING}
+    graph = graph_of(PLACE_ORDER_V1, None, forward, "POST /orders")
+    assert (_tone(graph, CREATE), _tone(graph, f"undo {CREATE}")) == ("bad", "")
+
+
 def _tone(graph: Graph, name: str) -> str:
     return next(box.tone for box in graph.boxes if box.name == name)
 

@@ -47,6 +47,10 @@ _TONES: Mapping[StepStatus, str] = {
 }
 
 
+_TURNED_BACK = frozenset({StepStatus.NOT_CALLED, StepStatus.REFUSED})
+"""What a step is only where the saga has turned back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     x: int
@@ -122,6 +126,8 @@ class _Drawing:
         self._saga = saga
         self._figures = figures
         self._lit = lit
+        self._is_back = any(status in _BACK or status in _TURNED_BACK for status in lit.values())
+        """The saga that is lit has turned back: what is stuck is stuck at its undoing."""
         self._graph = Graph()
 
     def drawn(self, trigger: str) -> Graph:
@@ -179,6 +185,8 @@ class _Drawing:
         tone = _TONES.get(status, "") if status else ""
         if status in _BACK:
             tone = "good"  # it was done; what came back stands beside it
+        elif self._is_stuck_back(element):
+            tone = "back"
         here, stuck = self._here(element.name, Direction.ACTION)
         name = _cut(element.name, LETTERS)
         return Box(x, y, BOX_W, BOX_H, kind, name, _cut(line, 34), tone, here, stuck, self._marks(element))
@@ -187,7 +195,8 @@ class _Drawing:
         """What undoes a step: beside it, with a line up to what is undone after it."""
         assert step.compensation
         status = self._lit.get(step.name)
-        is_lit = status in _BACK and status is not StepStatus.PASSED_OVER
+        is_stuck = self._is_stuck_back(step)
+        is_lit = is_stuck or (status in _BACK and status is not StepStatus.PASSED_OVER)
         middle = x + UNDO_W // 2
         across = f"M{x - UNDO_GAP} {y + BOX_H // 2}H{x}"
         self._graph.lines.append(Line(across, "undo", is_lit=is_lit))
@@ -195,7 +204,7 @@ class _Drawing:
             self._graph.lines.append(Line(f"M{middle} {y}V{above.y}", "undo", is_lit=is_lit))
         here, stuck = self._here(step.name, Direction.COMPENSATION)
         rpc = step.compensation.method.path.rpartition("/")[2]
-        tone = "back" if is_lit else ""
+        tone = "bad" if is_stuck else "back" if is_lit else ""
         line = _cut(f"{step.compensation.service}/{rpc}", 28)
         name = _cut(f"undo {step.name}", UNDO_LETTERS)
         figures, is_bad = self._label(step.name, Direction.COMPENSATION)
@@ -215,6 +224,10 @@ class _Drawing:
         if calls is None:
             return "", False
         return label_of(calls), calls.failed > 0
+
+    def _is_stuck_back(self, element: Element) -> bool:
+        is_stuck = self._lit.get(element.name) is StepStatus.STUCK
+        return is_stuck and self._is_back and isinstance(element, Step) and element.compensation is not None
 
     def _here(self, name: str, direction: Direction) -> tuple[int, int]:
         at = self._figures.at if self._figures else ()
