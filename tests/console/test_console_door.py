@@ -1,18 +1,22 @@
 """Who gets into the console, and whose forms it takes."""
 
+import asyncio
 import re
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from console_client import Console, console, csrf_of, words_of
+from console_client import ORIGIN, Console, console, csrf_of, words_of
+from waiting import eventually_async
 
+from sagagen.runtime.access.identity import Headers, Identity, Unauthenticated
 from sagagen.runtime.admin.gate import TokenGate
-from sagagen.runtime.console.sessions import IDLE_S, LASTS_S, MAX_SESSIONS, LogInAttempts, Sessions
+from sagagen.runtime.console.sessions import ATTEMPTS, IDLE_S, LASTS_S, MAX_SESSIONS, LogInAttempts, Sessions
 from sagagen.runtime.console.site import POLICY
 from sagagen.runtime.secret_file import Secret
 
 LOCAL = "http://localhost:8081"
+OURS = {"origin": ORIGIN, "sec-fetch-site": "same-origin"}
 
 
 async def test_nobody_sees_a_page_before_logging_in_and_goes_where_they_wanted_after(tmp_path: Path) -> None:
@@ -180,12 +184,48 @@ def test_a_session_is_over_in_time_and_there_are_not_too_many() -> None:
     assert "x-api-key" not in repr(sessions.find(ids[-1]))
 
 
+async def test_log_ins_at_once_are_limited_as_one_after_the_other_are(tmp_path: Path) -> None:
+    async with console(tmp_path) as c:
+        all_asked = asyncio.Event()
+
+        async def slowly(headers: Headers) -> Identity:
+            await all_asked.wait()
+            raise Unauthenticated("no key that is known here", c.keyring.challenges())
+
+        c.keyring.identity = slowly
+        token = csrf_of((await c.client.get("/console/login")).text)
+        asking = [
+            asyncio.create_task(
+                c.client.post(
+                    "/console/login", data={"csrf": token, "secret": "guess", "name": ""}, headers=OURS
+                )
+            )
+            for _ in range(30)
+        ]
+        await eventually_async(
+            "all but the first to be refused",
+            lambda: sum(each.done() for each in asking),
+            lambda count: count == 30 - ATTEMPTS,
+        )
+        all_asked.set()
+        codes = [(await each).status_code for each in asking]
+        assert (codes.count(401), codes.count(429)) == (ATTEMPTS, 30 - ATTEMPTS)
+
+
+def test_a_log_in_that_succeeds_does_not_count() -> None:
+    attempts = LogInAttempts(lambda: 0.0)
+    for _ in range(3 * ATTEMPTS):
+        attempts.begin("10.0.0.1")
+        attempts.succeeded("10.0.0.1")
+    assert attempts.wait_s("10.0.0.1") == 0.0
+
+
 def test_log_ins_may_be_tried_again_after_a_minute() -> None:
     now_s = 0.0
     attempts = LogInAttempts(lambda: now_s)
     for _ in range(5):
         assert attempts.wait_s("10.0.0.1") == 0.0
-        attempts.failed("10.0.0.1")
+        attempts.begin("10.0.0.1")
     assert (attempts.wait_s("10.0.0.1"), attempts.wait_s("10.0.0.2")) == (60.0, 0.0)
     now_s = 60.5
     assert attempts.wait_s("10.0.0.1") == 0.0

@@ -103,7 +103,7 @@ class PodView:
     settings: tuple[str, ...] = ("settings",)
     """ConfigMaps whose literals it reads."""
     fields: tuple[tuple[str, str], ...] = ()
-    """What it is told of itself: a variable, and the field of the pod."""
+    """Variables, each with the field of the pod that its value comes from."""
     more_ports: tuple[tuple[str, int], ...] = ()
     """Names and numbers of ports beside its own and the admin listener's."""
     acts_as: str = ""

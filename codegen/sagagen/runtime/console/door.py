@@ -1,4 +1,4 @@
-"""Who is let in to the console: whoever the gate of the admin listener lets in, by what they showed at the log-in.
+"""The door of the console. The gate of the admin listener decides, by the key or the token of the log-in.
 
 A form is taken only from a page of the console itself: it sends the token of its browser's cookie, and the browser says
 that the page is of this origin. That holds on loopback too, where nobody logs in: a page of another origin can send
@@ -74,6 +74,7 @@ class Door:
         if wait_s := self.attempts.wait_s(address):
             why = "too many log-ins failed here: wait a minute"
             raise NotAdmitted(429, why, retry_after_s=wait_s)
+        self.attempts.begin(address)  # before the gate is asked: many at once are many
         refused: NotAdmitted | None = None
         for headers in candidates:
             try:
@@ -81,8 +82,8 @@ class Door:
             except NotAdmitted as error:
                 refused = error if refused is None or error.status == 403 else refused
             else:
+                self.attempts.succeeded(address)
                 return self.sessions.begin(headers)
-        self.attempts.failed(address)
         raise refused or NotAdmitted(401, "give a token or a key")
 
     async def form(self, request: Request, browser: Browser) -> Given:

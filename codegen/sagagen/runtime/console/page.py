@@ -24,7 +24,7 @@ class Visit:
 
     desk: Desk
     request: Request
-    who: Admitted
+    admitted: Admitted
     deed: Deed
     csrf_token: str
     is_known: bool = False
@@ -34,7 +34,7 @@ class Visit:
 
     @property
     def may_order(self) -> bool:
-        return self.who.is_operator
+        return self.admitted.is_operator
 
     @cached_property
     def asked(self) -> Mapping[str, str]:

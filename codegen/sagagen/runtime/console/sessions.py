@@ -1,4 +1,4 @@
-"""Who is logged in: what they showed at the log-in, for as long as their browser keeps a random id.
+"""Sessions: the key or the token of a log-in, kept for as long as the browser keeps a random id.
 
 A browser sends no `Authorization` by itself when somebody follows a link. So the log-in keeps what would stand there,
 in memory alone, and the gate is shown it again at each request: a token that is no longer good opens nothing any more.
@@ -81,28 +81,34 @@ class Sessions:
 
 
 ATTEMPTS = 5
-"""Log-ins that may fail within WINDOW_S, from one address."""
+"""Log-ins within WINDOW_S, from one address, that failed or have no answer yet; another one waits."""
 WINDOW_S = 60.0
 MAX_ADDRESSES = 1000
 
 
 class LogInAttempts:
-    """How often a log-in failed lately, by address."""
+    """Log-ins that failed lately, or have no answer yet, by address."""
 
     def __init__(self, monotonic_s: Callable[[], float]) -> None:
         self._now_s = monotonic_s
-        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._begun: OrderedDict[str, list[float]] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
         """How long in seconds until another one may be tried; 0: now."""
-        failed = self._recent(address)
-        return max(0.0, failed[-ATTEMPTS] + WINDOW_S - self._now_s()) if len(failed) >= ATTEMPTS else 0.0
+        begun = self._recent(address)
+        return max(0.0, begun[-ATTEMPTS] + WINDOW_S - self._now_s()) if len(begun) >= ATTEMPTS else 0.0
 
-    def failed(self, address: str) -> None:
-        self._failed[address] = [*self._recent(address), self._now_s()]
-        self._failed.move_to_end(address)
-        if len(self._failed) > MAX_ADDRESSES:
-            self._failed.popitem(last=False)
+    def begin(self, address: str) -> None:
+        """It counts as failed until it has succeeded."""
+        self._begun[address] = [*self._recent(address), self._now_s()]
+        self._begun.move_to_end(address)
+        if len(self._begun) > MAX_ADDRESSES:
+            self._begun.popitem(last=False)
+
+    def succeeded(self, address: str) -> None:
+        """One that was begun counts no more."""
+        if begun := self._begun.get(address):
+            begun.pop()
 
     def _recent(self, address: str) -> list[float]:
-        return [at_s for at_s in self._failed.get(address, ()) if self._now_s() - at_s < WINDOW_S]
+        return [at_s for at_s in self._begun.get(address, ()) if self._now_s() - at_s < WINDOW_S]

@@ -119,34 +119,40 @@ class _Site:
     ) -> tuple[Visit, Page | Response]:
         deed = _deed(request, view.name, is_order=False)
         async with self._desk.orders.audited(deed):
-            who = await self._admitted(request, browser, deed)
+            admitted = await self._admitted(request, browser, deed)
             visit = Visit(
-                self._desk, request, who, deed, browser.csrf_token, browser.is_logged_in, is_again=is_again
+                self._desk,
+                request,
+                admitted,
+                deed,
+                browser.csrf_token,
+                browser.is_logged_in,
+                is_again=is_again,
             )
-            if view.is_for_operators and not who.is_operator:
-                raise _not_for_viewers(who)
+            if view.is_for_operators and not admitted.is_operator:
+                raise _not_for_viewers(admitted)
             return visit, await view.look(visit)
 
     async def _admitted(self, request: Request, browser: Browser, deed: Deed) -> Admitted:
         try:
-            who = await self._door.admit(request, browser)
+            admitted = await self._door.admit(request, browser)
         except NotAdmitted as error:
             if error.status == 401 and not browser.is_logged_in:
                 raise _LogInFirst from error
             if error.status == 401:  # what it showed is good no more
                 self._door.sessions.end(browser.session_id)
             raise
-        deed.by, deed.scheme = who.by, who.scheme
-        return who
+        deed.by, deed.scheme = admitted.by, admitted.scheme
+        return admitted
 
     async def _taken(self, form: Form, request: Request, browser: Browser) -> Response:
         deed = _deed(request, form.did or request.path_params["act"], is_order=True)
         async with self._desk.orders.audited(deed):
-            who = await self._admitted(request, browser, deed)
-            if not who.is_operator:
-                raise _not_for_viewers(who)
+            admitted = await self._admitted(request, browser, deed)
+            if not admitted.is_operator:
+                raise _not_for_viewers(admitted)
             given = await self._door.form(request, browser)
-            visit = Visit(self._desk, request, who, deed, browser.csrf_token, browser.is_logged_in)
+            visit = Visit(self._desk, request, admitted, deed, browser.csrf_token, browser.is_logged_in)
             answer = await form.take(visit, given)
         if isinstance(answer, Response):
             return self._named(answer, visit, given)
@@ -155,7 +161,7 @@ class _Site:
 
     def _named(self, answer: Response, visit: Visit, given: Mapping[str, str]) -> Response:
         """Whoever had to say their name says it once: where no scheme knows them, it is kept as a log-in is."""
-        if not visit.who.is_known and not visit.who.by and (name := given.get("by", "").strip()):
+        if not visit.admitted.is_known and not visit.admitted.by and (name := given.get("by", "").strip()):
             self._door.keep(answer, visit.request, self._door.sessions.begin({OPERATOR_HEADER: quote(name)}))
         return answer
 
@@ -181,7 +187,7 @@ class _Site:
             "title": page.title,
             "visit": visit,
             "view": view,
-            "who": visit.who,
+            "admitted": visit.admitted,
             "is_live": view.is_live,
             "is_again": visit.is_again,
             "is_logged_in": visit.is_known,
@@ -197,7 +203,7 @@ class _Site:
             "root": request.scope["root_path"],
             "views": [view for view in VIEWS if view.is_listed],
             "view": None,
-            "who": None,
+            "admitted": None,
             "is_live": False,
             "is_again": False,
             "is_logged_in": False,
@@ -239,12 +245,12 @@ class _Site:
                 given = await self._door.form(request, browser)
                 session_id = await self._door.log_in(request, self._candidates(given))
                 session = self._door.sessions.find(session_id)
-                who = await self._door.admit(
+                admitted = await self._door.admit(
                     request, Browser(session_id, True, session.headers if session else {}, "")
                 )
         except NotAdmitted as error:
             return self._log_in_again(request, browser, error)
-        deed.by, deed.scheme = who.by, who.scheme
+        deed.by, deed.scheme = admitted.by, admitted.scheme
         self._desk.orders.auditor.tell(deed.entry(Result.DONE))
         self._door.sessions.end(browser.session_id)
         response = RedirectResponse(_local(request, given.get("next", "")), 303)

@@ -148,7 +148,7 @@ async def _give(visit: Visit, given: Given, kind: _Kind, saga_id: str) -> Mappin
                 "by": given.get("by", ""),
             }
             wished = {name: text for name, text in members.items() if text and name != "act"}
-            done = await orders.give(deed, signed(wished, visit.who))
+            done = await orders.give(deed, signed(wished, visit.admitted))
     except _REFUSALS as error:
         return {"id": saga_id, "result": "refused", "why": str(error)}
     if isinstance(done, PendingOrder):

@@ -69,7 +69,7 @@ def _send_line(saga_id: str, event: str, options: str) -> str:
 async def take(visit: Visit, given: Given) -> Response:
     """Carry out what the form of an offer says, in the name of whoever sends it."""
     act = visit.request.path_params["act"]
-    outcome = await visit.desk.orders.give(visit.deed, signed(_members(given), visit.who))
+    outcome = await visit.desk.orders.give(visit.deed, signed(_members(given), visit.admitted))
     what = "asks" if isinstance(outcome, PendingOrder) else "did"
     return RedirectResponse(f"{visit.saga_path(visit.deed.saga_id)}?{what}={act}", 303)
 

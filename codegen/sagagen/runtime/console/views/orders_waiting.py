@@ -23,13 +23,13 @@ async def look_at_one(visit: Visit) -> Page:
 
 
 async def confirm(visit: Visit, given: Given) -> Response:
-    visit.deed.by = visit.who.by or given.get("by", "").strip()
+    visit.deed.by = visit.admitted.by or given.get("by", "").strip()
     shown = await visit.desk.orders.confirm(visit.deed)
     return RedirectResponse(visit.saga_path(shown["id"]), 303)
 
 
 async def withdraw(visit: Visit, given: Given) -> Response:
-    visit.deed.by = visit.who.by or given.get("by", "").strip()
+    visit.deed.by = visit.admitted.by or given.get("by", "").strip()
     await visit.desk.orders.withdraw(visit.deed)
     return RedirectResponse(visit.path("/orders", did="withdrawn"), 303)
 
