@@ -4,9 +4,11 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from console_client import console, words_of
 
 from sagagen.runtime.admin.gate import TokenGate
+from sagagen.runtime.console import live
 from sagagen.runtime.console.live import Streams
 
 RESOLVE = {"step": "confirm_order", "as": "done", "note": "the bank says so"}
@@ -165,3 +167,20 @@ async def test_an_open_page_gets_what_has_changed_and_nothing_else() -> None:
     assert await following == 'event: page\ndata: "two"\n\n'
     closing.set_result(None)
     assert [event async for event in events] == [], "the server stops"
+
+
+async def test_only_so_many_pages_are_live_however_many_begin_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live, "MAX_STREAMS", 1)
+    streams = Streams()
+
+    async def made() -> str:
+        return "page"
+
+    assert streams.has_room
+    first, second = streams.of(made, None, ()), streams.of(made, None, ())
+    assert await anext(first) == "retry: 2000\n\n"
+    assert [event async for event in second] == ["event: over\ndata: \n\n"]
+    await first.aclose()
+    assert streams.has_room

@@ -22,6 +22,8 @@ SAYS_SOMETHING_S = 10.0
 """Time in seconds after which a stream in which nothing changes says so: proxies end what is silent."""
 MAX_STREAMS = 64
 
+_OVER = "event: over\ndata: \n\n"
+
 Made = Callable[[], Awaitable[str]]
 """The page's main part as it is now."""
 
@@ -39,8 +41,11 @@ class Streams:
     ) -> AsyncGenerator[str]:
         """Events: `page`, with the main part as a JSON string, or `over` where it can't be shown any more.
 
-        It ends as soon as the server stops.
+        It ends as soon as the server stops. It is over at once where others have taken the last room since `has_room`.
         """
+        if not self.has_room:
+            yield _OVER
+            return
         self._count += 1
         try:
             async for event in _events(made, closing, ends):
@@ -59,7 +64,7 @@ async def _events(
         try:
             page = await made()
         except ends:
-            yield "event: over\ndata: \n\n"
+            yield _OVER
             return
         now_s = time.monotonic()
         if page != last:
