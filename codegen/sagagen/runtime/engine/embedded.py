@@ -7,7 +7,6 @@ everything else. The caller of `accept` only waits: a client that hangs up cance
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +26,7 @@ from sagagen.runtime.engine.context import EngineContext, OnResult
 from sagagen.runtime.engine.deaths import TRIALS_S, Deaths, Record, answered
 from sagagen.runtime.engine.deliveries import RETRY_AFTER_S, was_kept_or_over
 from sagagen.runtime.engine.driver import SagaDriver
+from sagagen.runtime.engine.halted import halted
 from sagagen.runtime.engine.log_port import DrivenElsewhere, EngineLog
 from sagagen.runtime.engine.mailbox import MailboxClosed, SagaMailbox
 from sagagen.runtime.engine.narration import Narrator
@@ -64,7 +64,7 @@ from sagagen.runtime.saga.definitions import Definitions
 from sagagen.runtime.saga.events import Accepted, Resumed, SagaStatus
 from sagagen.runtime.saga.figures import SagaFigures
 from sagagen.runtime.saga.history import History, fold
-from sagagen.runtime.saga.journal import Journal, JournalUnavailable, JournalUnreadable
+from sagagen.runtime.saga.journal import Journal, JournalUnavailable
 from sagagen.runtime.saga.logged import Found, LoggedSaga, SagaHead, SagaRef
 from sagagen.runtime.saga.result import SagaResult
 from sagagen.runtime.saga.search import CallerQuery, OpenCount, SagaPage, SagaQuery, UnreadableSaga
@@ -82,10 +82,6 @@ LATE_S = 60.0
 """A saga that wakes so many seconds after its time has missed it."""
 ANSWERED_S = 1.0
 """Time in seconds that the answer to a call may need beyond the call's timeout."""
-HALTED_S = 30.0
-"""Time in seconds after which a saga that nobody drives is told of."""
-LOOKED_AT, READ_AT_MOST = 1000, 10
-"""Of those that many are counted, and looked into."""
 CANCEL_BEFORE_END_S = 2.0
 """Time in seconds before the end of the grace period at which running calls are given up."""
 
@@ -375,25 +371,7 @@ class EmbeddedEngine:
         return tuple(offers(saga, fold(recorded.rows))) if saga else ()
 
     async def halted(self) -> Halted:
-        known = set(self._entries)  # before the log is asked: one that ends meanwhile is driven
-        before_ms = self._context.time.now_ms() - round(HALTED_S * 1000)
-        found = [
-            each
-            for each in await self._log.unchanged(before_ms, LOOKED_AT)
-            if self._definitions.keeps(each.saga, each.version, each.digest)
-            and each.saga_id not in known
-            and each.saga_id not in self._entries
-        ]
-        wedged = [each for each in found[:READ_AT_MOST] if not await self._can_be_read(each.saga_id)]
-        undriven = Counter(each.saga for each in found if each not in wedged)
-        return Halted(undriven, tuple((each.saga, each.saga_id) for each in wedged))
-
-    async def _can_be_read(self, saga_id: str) -> bool:
-        try:
-            await self._log.find(saga_id)
-        except JournalUnreadable:
-            return False
-        return True
+        return await halted(self._log, self._definitions, self._entries, self._context.time.now_ms())
 
     def disk_use(self) -> DiskUse | None:
         return disk_use_of(self._log)
